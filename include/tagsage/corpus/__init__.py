@@ -1,0 +1,1 @@
+"""Sources of articles and lists, read into validated frames and a quarantine."""

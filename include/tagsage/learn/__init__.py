@@ -1,0 +1,1 @@
+"""Feature sets, the frozen split, classifiers, thresholds, metrics and their comparison."""

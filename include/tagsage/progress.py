@@ -1,0 +1,76 @@
+"""Progress of long work: a bar on a terminal, lines in a log."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sized
+from typing import TypeVar
+
+from rich.console import Console
+from rich.errors import LiveError
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+LOG_EVERY_S = 10.0
+
+
+def track(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
+    """Yield the items, telling how far the work is.
+
+    Parameters
+    ----------
+    items : iterable
+        The units of work.
+    what : str
+        What is being done, as a short phrase: "similarity", "training mlp".
+    total : int, optional
+        How many items there are, when `items` has no length.
+
+    Yields
+    ------
+    object
+        The items, unchanged and in order.
+    """
+    if total is None and isinstance(items, Sized):
+        total = len(items)
+    if sys.stderr.isatty():
+        yield from _bar(items, what, total)
+    else:
+        yield from _lines(items, what, total)
+
+
+def _bar(items: Iterable[T], what: str, total: int | None) -> Iterator[T]:
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    try:
+        progress.start()
+    except LiveError:
+        # An outer bar is already on the screen: it alone tells of the progress.
+        yield from items
+        return
+    try:
+        yield from progress.track(items, total=total, description=what)
+    finally:
+        progress.stop()
+
+
+def _lines(items: Iterable[T], what: str, total: int | None) -> Iterator[T]:
+    started = last = time.monotonic()
+    for done, item in enumerate(items):
+        now = time.monotonic()
+        if now - last >= LOG_EVERY_S:
+            last = now
+            share = f"{done:,} of {total:,}" if total else f"{done:,}"
+            logger.info("%s: %s after %.0f s", what, share, now - started)
+        yield item

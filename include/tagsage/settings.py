@@ -1,0 +1,216 @@
+"""Every default in one place.
+
+A setting comes, in this order, from: ``--set key=value`` on the command line or the trigger form
+in Airflow; the environment (``TAGSAGE_KEY``); the default below. Unknown names and impossible
+values are refused before anything starts.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tagsage.errors import TagsageError
+
+ENV_PREFIX = "TAGSAGE_"
+
+FEATURE_SETS = ("text", "graphsage", "text+graphsage", "lists", "text+lists")
+CLASSIFIERS = ("label_powerset", "ovr_logistic", "mlp")
+
+DEFAULT_CANDIDATES = ",".join((
+    "text:label_powerset",  # the study's two models
+    "text+graphsage:label_powerset",
+    "text:ovr_logistic",
+    "text:mlp",
+    "graphsage:mlp",
+    "text+graphsage:mlp",
+    "lists:mlp",
+    "text+lists:mlp",
+))
+
+Share = Annotated[float, Field(ge=0, le=1)]
+PositiveInt = Annotated[int, Field(ge=1)]
+
+
+class Settings(BaseSettings):
+    """The settings of one run; immutable.
+
+    Raises
+    ------
+    TagsageError
+        From :meth:`resolve`, when a name is unknown or a value impossible.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True)
+
+    # -- where things are ------------------------------------------------------------------
+    workspace: str = Field("workspace", description="Folder (or fsspec URL) of the run's files.")
+    corpus: Literal["bundled", "csv", "medium"] = Field(
+        "bundled", description="bundled: data/; csv: `articles` and `lists`; medium: the study's."
+    )
+    articles: str = Field("", description="CSV of articles (corpus=csv); .gz accepted.")
+    lists: str = Field("", description="CSV of memberships (corpus=csv); .gz accepted.")
+    store: Literal["sqlite"] = Field("sqlite", description="Where articles are kept.")
+    sqlite_path: str = Field("", description="SQLite file; empty: tagsage.db in the workspace.")
+    engine: Literal["local"] = Field("local", description="What computes the graph.")
+    embedder: Literal["lsa", "none"] = Field(
+        "lsa", description="What turns text into vectors; none: take `vectors`."
+    )
+    vectors: str = Field("", description="CSV of given vectors: URL, JSON list (embedder=none).")
+    mlflow_tracking_uri: str = Field("", description="Empty: SQLite in the workspace.")
+    mlflow_experiment: str = Field("tagsage", min_length=1, description="MLflow experiment.")
+    registered_model: str = Field("tagsage", min_length=1, description="Name in the registry.")
+
+    # -- corpus ----------------------------------------------------------------------------
+    max_rejected_share: Share = Field(0.05, description="More rejected rows than this: stop.")
+    medium_base_url: str = Field(
+        "https://raw.githubusercontent.com/tomasonjo/blog-datasets/main/medium",
+        description="Where the study's CSV files are published.",
+    )
+    download_max_mb: PositiveInt = Field(2000, description="A download larger than this stops.")
+    download_timeout_s: PositiveInt = Field(600, description="Time limit of one download.")
+
+    # -- vectors ---------------------------------------------------------------------------
+    lsa_dimensions: PositiveInt = Field(256, description="Numbers in an LSA vector.")
+    lsa_max_terms: PositiveInt = Field(50_000, description="Vocabulary limit of TF-IDF.")
+    lsa_refit_share: Share = Field(
+        0.1, description="Refit LSA when more than this share of texts is new since its fit."
+    )
+
+    # -- graph: the study's settings -------------------------------------------------------
+    similarity_top_k: PositiveInt = Field(2000, description="Neighbours kept an article.")
+    similarity_cutoff: Share = Field(1e-42, description="Jaccard below this is dropped.")
+    similarity_degree_cutoff: PositiveInt = Field(1, description="Fewest lists to take part.")
+    similarity_max_list_size: int = Field(
+        0, ge=0, description="Lists longer than this are left out of the projection; 0: none is."
+    )
+    sample_ratio: float = Field(0.20, gt=0, le=1, description="Share of articles sampled (RWR).")
+    sample_restart_probability: float = Field(0.1, gt=0, lt=1, description="RWR restart.")
+    graphsage_dimensions: PositiveInt = Field(256, description="Numbers in an embedding.")
+    graphsage_sample_sizes: str = Field(
+        "10,10", pattern=r"^\d+(,\d+)*$", description="Neighbours a layer; last: direct ones."
+    )
+    graphsage_search_depth: PositiveInt = Field(15, description="Longest walk to a positive.")
+    graphsage_epochs: PositiveInt = Field(20, description="Epochs.")
+    graphsage_max_iterations: PositiveInt = Field(10, description="Iterations an epoch.")
+    graphsage_learning_rate: float = Field(1e-4, gt=0, description="Adam's learning rate.")
+    graphsage_batch_size: PositiveInt = Field(10, description="Articles a batch.")
+    graphsage_activation: Literal["relu", "sigmoid"] = Field("relu", description="Activation.")
+    graphsage_aggregator: Literal["mean", "pool"] = Field("mean", description="Aggregator.")
+    graphsage_negative_weight: float = Field(20.0, ge=0, description="Weight of negatives.")
+    graphsage_tolerance: float = Field(1e-4, ge=0, description="Loss change that ends training.")
+    graphsage_penalty_l2: float = Field(0.0, ge=0, description="L2 penalty.")
+    # -- graph: beyond the study -----------------------------------------------------------
+    lists_hops: Annotated[int, Field(ge=1, le=4)] = Field(
+        2, description="Hops of propagation over lists (article <- lists <- articles)."
+    )
+
+    # -- learn -----------------------------------------------------------------------------
+    min_tag_articles: int = Field(100, ge=1, description="A target tag is on more than this many.")
+    candidates: str = Field(
+        DEFAULT_CANDIDATES, description="Comma-separated feature_set:classifier."
+    )
+    test_share: float = Field(0.2, gt=0, lt=1, description="Share of tagged articles held out.")
+    seed: int = Field(42, ge=0, lt=2**31, description="Seed of everything random.")
+    top_tags: PositiveInt = Field(20, description="Best tags kept a predicted article.")
+
+    # -- promotion -------------------------------------------------------------------------
+    promote: bool = Field(True, description="Let a better challenger become champion.")
+    promote_margin: float = Field(
+        0.0, ge=-1, le=1, description="Micro-F1 the challenger must gain over the champion."
+    )
+
+    @classmethod
+    def resolve(cls, overrides: Mapping[str, Any] | None = None) -> Self:
+        """Build the settings from overrides, environment and defaults.
+
+        Parameters
+        ----------
+        overrides : mapping, optional
+            Values by setting name; strings are converted to the setting's type.
+
+        Returns
+        -------
+        Settings
+            The resolved settings.
+
+        Raises
+        ------
+        TagsageError
+            For an unknown name or an impossible value; lists what is allowed.
+        """
+        overrides = dict(overrides or {})
+        if overrides.get("articles") or overrides.get("lists"):
+            overrides.setdefault("corpus", "csv")
+        names = sorted(cls.model_fields)
+        from_env = {
+            key[len(ENV_PREFIX) :].lower(): key for key in os.environ if key.startswith(ENV_PREFIX)
+        }
+        for name in [*overrides, *from_env]:
+            if name not in cls.model_fields:
+                close = get_close_matches(name, names, n=1)
+                hint = f" (did you mean {close[0]}?)" if close else ""
+                shown = from_env.get(name, name)
+                msg = f"Unknown setting {shown!r}{hint}; allowed are: {', '.join(names)}."
+                raise TagsageError(msg)
+        try:
+            return cls(**overrides)
+        except ValidationError as error:
+            raise TagsageError(_sentence(cls, error)) from None
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        self.parsed_candidates()
+        if self.corpus == "csv" and not (self.articles and self.lists):
+            raise ValueError("corpus=csv needs both `articles` and `lists`")
+        if self.corpus != "csv" and (self.articles or self.lists):
+            raise ValueError(f"`articles` and `lists` need corpus=csv, not corpus={self.corpus}")
+        if self.embedder == "none" and not self.vectors:
+            raise ValueError("embedder=none needs `vectors`, a CSV of URL and JSON list")
+        if self.embedder != "none" and self.vectors:
+            raise ValueError("`vectors` needs embedder=none")
+        return self
+
+    def parsed_candidates(self) -> list[tuple[str, str]]:
+        """Return the candidates as (feature set, classifier) pairs, in the order given.
+
+        Raises
+        ------
+        ValueError
+            When a candidate is malformed, unknown or given twice.
+        """
+        pairs: list[tuple[str, str]] = []
+        for item in self.candidates.split(","):
+            feature_set, separator, classifier = item.strip().partition(":")
+            if not separator or feature_set not in FEATURE_SETS or classifier not in CLASSIFIERS:
+                raise ValueError(
+                    f"candidate {item.strip()!r} is not feature_set:classifier with feature_set "
+                    f"in {', '.join(FEATURE_SETS)} and classifier in {', '.join(CLASSIFIERS)}"
+                )
+            if (feature_set, classifier) in pairs:
+                raise ValueError(f"candidate {item.strip()!r} is given twice")
+            pairs.append((feature_set, classifier))
+        return pairs
+
+    def sample_sizes(self) -> tuple[int, ...]:
+        """Return GraphSAGE's sample sizes, one a layer; the last is for direct neighbours."""
+        return tuple(int(size) for size in self.graphsage_sample_sizes.split(","))
+
+
+def _sentence(cls: type[Settings], error: ValidationError) -> str:
+    """Word a validation error as: what, whose, got, allowed."""
+    parts = []
+    for detail in error.errors():
+        message = detail["msg"].removeprefix("Value error, ")
+        if not detail["loc"]:
+            parts.append(message)
+            continue
+        name = str(detail["loc"][0])
+        about = cls.model_fields[name].description if name in cls.model_fields else ""
+        parts.append(f"{name}={detail['input']!r}: {message} ({about})")
+    return f"Impossible settings: {'; '.join(parts)}"

@@ -1,0 +1,1 @@
+"""Text to vectors: embedders and the cache of what they returned."""

@@ -1,0 +1,266 @@
+"""The folder of a run's files: artifacts found again by what went into them.
+
+An artifact is a folder of files that one stage makes, named after the stage and a digest of the
+stage's inputs and code. It appears whole or not at all: it is built under a temporary name and then
+renamed. So a task that was killed is simply run again, and what exists is not made twice.
+A workspace may lie in object storage (any fsspec URL); arrays are then read through a local copy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Collection, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from upath import UPath
+
+from tagsage.errors import TagsageError
+
+MANIFEST = "artifact.json"
+NUMERIC_LIBRARIES = ("numpy", "scipy", "scikit-learn", "jax")
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A finished artifact.
+
+    Attributes
+    ----------
+    ref : str
+        Its name, ``stage-digest``: what tasks pass on.
+    path : pathlib.Path
+        The local folder that holds its files.
+    summary : dict
+        What the stage said of it: counts, digests, names of files.
+    """
+
+    ref: str
+    path: Path
+    summary: dict[str, Any]
+
+
+class Workspace:
+    """A folder of artifacts, run manifests and published results.
+
+    Parameters
+    ----------
+    root : str
+        A folder, or a URL that fsspec understands such as ``s3://bucket/tagsage``.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = UPath(root)
+        self.is_local = self.root.protocol in {"", "file", "local"}
+        if self.is_local:
+            self.root = UPath(Path(self.root.path).expanduser().resolve())
+        self.url = str(self.root)
+
+    def local_folder(self) -> Path:
+        """Return the folder for files that must be local: databases, caches, copies of artifacts.
+
+        Returns
+        -------
+        pathlib.Path
+            The workspace itself, or, for a remote one, a folder in the user's cache.
+        """
+        if self.is_local:
+            folder = Path(self.root.path)
+        else:
+            cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+            folder = cache / "tagsage" / hashlib.sha256(self.url.encode()).hexdigest()[:16]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            msg = f"Cannot make the folder {folder}: {error.strerror}; choose another workspace."
+            raise TagsageError(msg) from error
+        return folder
+
+    def artifact(
+        self,
+        stage: str,
+        inputs: Mapping[str, Any],
+        build: Callable[[Path], dict[str, Any] | None],
+        *,
+        code: Collection[str],
+    ) -> Artifact:
+        """Find an artifact, or build it.
+
+        Parameters
+        ----------
+        stage : str
+            The stage that makes it; the first part of its name.
+        inputs : mapping
+            Everything the result depends on: settings and the refs of other artifacts
+            (JSON-serialisable).
+        build : callable
+            Called with an empty folder when the artifact does not exist; fills it and returns the
+            summary. It may be called again after a kill, always with an empty folder.
+        code : collection of str
+            The rooms (packages below ``tagsage``) whose code makes the result.
+
+        Returns
+        -------
+        Artifact
+            The finished artifact.
+        """
+        recipe = {"stage": stage, "inputs": dict(inputs), "code": code_digest(tuple(sorted(code)))}
+        digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
+        ref = f"{stage}-{digest}"
+        if not self._exists(ref):
+            with self.scratch() as folder:
+                summary = build(folder) or {}
+                manifest = {**recipe, "summary": summary}
+                (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+                self._store(ref, folder)
+        return self.open(ref)
+
+    def open(self, ref: str) -> Artifact:
+        """Return a finished artifact by its name.
+
+        Raises
+        ------
+        TagsageError
+            When there is no such artifact.
+        """
+        folder = self.local_folder() / "artifacts" / ref
+        if not (folder / MANIFEST).exists():
+            if self.is_local or not self._exists(ref):
+                msg = (
+                    f"The workspace {self.url} holds no artifact {ref}; "
+                    "run the stage that makes it again."
+                )
+                raise TagsageError(msg)
+            with self.scratch() as copy:
+                download_folder(self.root / "artifacts" / ref, copy)
+                _rename_folder(copy, folder)
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return Artifact(ref=ref, path=folder, summary=manifest["summary"])
+
+    def publish(self, file: Path, name: str) -> str:
+        """Put a file at the top of the workspace, whole or not at all, replacing an older one.
+
+        Returns
+        -------
+        str
+            Where the file now is.
+        """
+        target = self.root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if self.is_local:
+            path = Path(target.path)
+            temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+            shutil.copyfile(file, temporary)
+            temporary.replace(path)
+        else:
+            target.write_bytes(file.read_bytes())
+        return str(target)
+
+    def write_json(self, name: str, value: object) -> None:
+        """Write a small JSON file at the top of the workspace, whole or not at all."""
+        with self.scratch() as folder:
+            file = folder / "value.json"
+            file.write_text(json.dumps(value, indent=1, sort_keys=True), encoding="utf-8")
+            self.publish(file, name)
+
+    def read_json(self, name: str) -> Any | None:
+        """Return the content of a JSON file of the workspace, or None when there is none."""
+        file = self.root / name
+        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+
+    def prune(self, keep: Collection[str]) -> int:
+        """Remove the artifacts that are not in `keep`, and leftovers of killed tasks.
+
+        Call it only while no task of a run is under way.
+
+        Returns
+        -------
+        int
+            How many artifacts were removed.
+        """
+        removed = 0
+        for base in {self.root / "artifacts", UPath(self.local_folder() / "artifacts")}:
+            if not base.exists():
+                continue
+            for folder in list(base.iterdir()):
+                if folder.name not in keep:
+                    folder.fs.rm(folder.path, recursive=True)
+                    removed += 1
+        shutil.rmtree(self.local_folder() / "scratch", ignore_errors=True)
+        return removed
+
+    @contextmanager
+    def scratch(self) -> Generator[Path, None, None]:
+        """Give an empty folder on the workspace's own disk; it is removed at the end."""
+        base = self.local_folder() / "scratch"
+        base.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=base))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _exists(self, ref: str) -> bool:
+        return (self.root / "artifacts" / ref / MANIFEST).exists()
+
+    def _store(self, ref: str, folder: Path) -> None:
+        if self.is_local:
+            _rename_folder(folder, self.local_folder() / "artifacts" / ref)
+            return
+        target = self.root / "artifacts" / ref
+        for file in sorted(folder.rglob("*")):
+            if file.is_file() and file.name != MANIFEST:
+                remote = target / file.relative_to(folder).as_posix()
+                remote.parent.mkdir(parents=True, exist_ok=True)
+                remote.write_bytes(file.read_bytes())
+        # The manifest goes last: an artifact without one does not exist.
+        target.mkdir(parents=True, exist_ok=True)
+        (target / MANIFEST).write_bytes((folder / MANIFEST).read_bytes())
+
+
+def download_folder(source: UPath, target: Path) -> None:
+    """Copy every file below `source`, which may be remote, into the local folder `target`."""
+    for file in source.rglob("*"):
+        if file.is_file():
+            copy = target / file.relative_to(source).as_posix()
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(file.read_bytes())
+
+
+def _rename_folder(folder: Path, target: Path) -> None:
+    """Move a finished folder to its name; when another process was first, keep that one."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.rename(target)
+    except OSError:
+        if not (target / MANIFEST).exists():
+            raise
+
+
+@lru_cache
+def code_digest(rooms: tuple[str, ...]) -> str:
+    """Digest the source of some rooms, and the versions of the numeric libraries they call.
+
+    A change of code must not meet results of the code before it.
+    """
+    digest = hashlib.sha256()
+    for library in NUMERIC_LIBRARIES:
+        digest.update(f"{library}=={version(library)}\n".encode())
+    package = Path(__file__).parent
+    for room in rooms:
+        if not re.fullmatch(r"[a-z_]+", room) or not (package / room).is_dir():
+            raise ValueError(f"no room named {room!r}")
+        for file in sorted((package / room).rglob("*.py")):
+            digest.update(file.relative_to(package).as_posix().encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
