@@ -144,7 +144,8 @@ class Settings(BaseSettings):
         TagsageError
             For an unknown name or an impossible value; lists what is allowed.
         """
-        overrides = dict(overrides or {})
+        # A form that leaves a field empty sends null: the same as not naming the setting.
+        overrides = {name: value for name, value in (overrides or {}).items() if value is not None}
         if overrides.get("articles") or overrides.get("lists"):
             overrides.setdefault("corpus", "csv")
         names = sorted(cls.model_fields)
@@ -175,6 +176,19 @@ class Settings(BaseSettings):
         if self.embedder != "none" and self.vectors:
             raise ValueError("`vectors` needs embedder=none")
         return self
+
+    @classmethod
+    def form_field(cls, name: str) -> dict[str, Any]:
+        """Return the JSON schema of one setting, without its default: what a form needs."""
+        schema: dict[str, Any] = cls.model_json_schema()["properties"][name]
+        if "const" in schema:
+            schema["enum"] = [schema.pop("const")]
+        if schema["type"] == "string" and "minLength" not in schema and "enum" not in schema:
+            # A form may leave it empty, which some forms send as null.
+            schema["type"] = (
+                ["string", "null"] if cls.model_fields[name].default == "" else "string"
+            )
+        return {key: value for key, value in schema.items() if key not in {"default"}}
 
     def parsed_candidates(self) -> list[tuple[str, str]]:
         """Return the candidates as (feature set, classifier) pairs, in the order given.

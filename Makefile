@@ -1,0 +1,92 @@
+# tagsage: `make` lists what there is.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+UV_VERSION := 0.13.9
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+
+# Where Airflow and MLflow listen (`make up`).
+export AIRFLOW_PORT ?= 8080
+export MLFLOW_PORT ?= 5000
+
+# Everything of Airflow's stays in this folder; its settings are these and no others.
+export AIRFLOW_HOME ?= $(CURDIR)/.airflow
+export AIRFLOW__CORE__DAGS_FOLDER ?= $(CURDIR)/dags
+export AIRFLOW__CORE__PLUGINS_FOLDER ?= $(CURDIR)/plugins
+export AIRFLOW__CORE__LOAD_EXAMPLES ?= False
+export AIRFLOW__CORE__EXECUTOR ?= LocalExecutor
+export AIRFLOW__CORE__PARALLELISM ?= 4
+export AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION ?= False
+export AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS ?= admin:admin
+export AIRFLOW__CORE__EXECUTION_API_SERVER_URL ?= http://127.0.0.1:$(AIRFLOW_PORT)/execution/
+export AIRFLOW__API__HOST ?= 127.0.0.1
+export AIRFLOW__API__PORT ?= $(AIRFLOW_PORT)
+export AIRFLOW__API__BASE_URL ?= http://127.0.0.1:$(AIRFLOW_PORT)
+export AIRFLOW__LOGGING__LOGGING_LEVEL ?= INFO
+export TAGSAGE_WORKSPACE ?= $(CURDIR)/workspace
+
+.PHONY: help
+help:  ## list the commands
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+.PHONY: setup
+setup: $(VENV)/.ready  ## build .venv from the lock
+
+$(VENV)/.uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	  { echo "tagsage needs Python 3.11, $(PYTHON) is $$($(PYTHON) -V 2>&1); set PYTHON=/path/to/python3.11." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $@
+
+$(VENV)/.ready: $(VENV)/.uv requirements.txt pyproject.toml
+	@echo "Installing requirements.txt into $(VENV) ..."
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip sync --quiet requirements.txt
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --no-deps --editable .
+	@touch $@
+
+$(VENV)/.ready-test: $(VENV)/.ready requirements-dev.txt
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --requirement requirements-dev.txt
+	@touch $@
+
+.PHONY: airflow-ready
+airflow-ready: $(VENV)/.ready
+	@mkdir -p $(AIRFLOW_HOME)
+	@AIRFLOW__LOGGING__LOGGING_LEVEL=ERROR $(BIN)/airflow db migrate > $(AIRFLOW_HOME)/migrate.log 2>&1 || { cat $(AIRFLOW_HOME)/migrate.log >&2; exit 1; }
+	@AIRFLOW__LOGGING__LOGGING_LEVEL=ERROR $(BIN)/airflow pools set tagsage_cpu $$(nproc 2>/dev/null || echo 2) "Heavy tasks: as many slots as cores" > /dev/null
+
+.PHONY: run
+run: airflow-ready  ## run the nightly DAG end to end on the bundled corpus
+	@$(BIN)/airflow dags test retrain
+	@$(BIN)/tagsage show
+
+.PHONY: up
+up: airflow-ready  ## serve Airflow and MLflow on this machine; Ctrl-C stops both
+	@$(BIN)/python scripts/up.py
+
+.PHONY: lint
+lint: $(VENV)/.ready-test
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python scripts/check_lock.py
+
+.PHONY: test
+test: lint airflow-ready  ## check style, types, imports and the lock, then run every test
+	@$(BIN)/python scripts/run_tests.py
+
+.PHONY: bench
+bench: $(VENV)/.ready  ## measure every stage against the obvious implementation
+	@$(BIN)/python -m benchmarks $(BENCH)
+
+.PHONY: lock
+lock: $(VENV)/.uv  ## compile requirements*.in to requirements*.txt
+	@$(BIN)/uv pip compile --quiet --python-version 3.11 --no-emit-index-url requirements.in --output-file requirements.txt
+	@$(BIN)/uv pip compile --quiet --python-version 3.11 --no-emit-index-url requirements-dev.in --output-file requirements-dev.txt
+
+.PHONY: clean
+clean:  ## remove everything that was made, the workspace excepted
+	rm -rf $(VENV) .airflow .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,95 @@
+"""One night: a run's identity, its settings and its place in the workspace.
+
+Tasks run in processes of their own, so what goes from one to the next is small and JSON-able: the
+*token* of the night (run id and resolved settings) and the refs of artifacts.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tagsage.settings import Settings
+from tagsage.workspace import Artifact, Workspace
+
+Token = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Night:
+    """A run under way.
+
+    Attributes
+    ----------
+    run_id : str
+        Names the run in MLflow, in the store and in the workspace.
+    settings : Settings
+        Resolved once, when the night started; the same for every task.
+    """
+
+    run_id: str
+    settings: Settings
+
+    @classmethod
+    def of(cls, token: Mapping[str, Any]) -> Night:
+        """Return the night that a token stands for."""
+        return cls(token["run_id"], Settings.model_validate(token["settings"]))
+
+    def token(self) -> Token:
+        """Return what other tasks need to take part in this night; JSON-able."""
+        return {"run_id": self.run_id, "settings": self.settings.model_dump(mode="json")}
+
+    @cached_property
+    def workspace(self) -> Workspace:
+        """The workspace of the run."""
+        return Workspace(self.settings.workspace)
+
+    @property
+    def folder_name(self) -> str:
+        """The run id as a name that every file system takes."""
+        return re.sub(r"[^A-Za-z0-9._-]+", "_", self.run_id)
+
+    def artifact(
+        self,
+        stage: str,
+        inputs: Mapping[str, Any],
+        build: Callable[[Path], dict[str, Any] | None],
+        *,
+        code: tuple[str, ...],
+    ) -> Artifact:
+        """Find or build an artifact and note that this run uses it (see `Workspace.artifact`)."""
+        started = time.perf_counter()
+        artifact = self.workspace.artifact(stage, inputs, build, code=code)
+        waited = time.perf_counter() - started
+        self.note(
+            f"artifacts/{artifact.ref}",
+            {"ref": artifact.ref, "stage": stage, "seconds": round(waited, 3)},
+        )
+        return artifact
+
+    def note(self, name: str, value: object) -> None:
+        """Keep a small fact of this run under its folder in the workspace."""
+        self.workspace.write_json(f"runs/{self.folder_name}/{name}.json", value)
+
+    def noted(self, name: str) -> Any | None:
+        """Return a fact kept by `note`, or None."""
+        return self.workspace.read_json(f"runs/{self.folder_name}/{name}.json")
+
+    def artifacts(self) -> list[dict[str, Any]]:
+        """Return what this run used: ref, stage and the seconds it took, in the order of use."""
+        return artifacts_of_run(self.workspace, self.folder_name)
+
+
+def artifacts_of_run(workspace: Workspace, folder_name: str) -> list[dict[str, Any]]:
+    """Return the artifacts that a run used, oldest first."""
+    folder = workspace.root / "runs" / folder_name / "artifacts"
+    if not folder.exists():
+        return []
+    files = sorted(folder.iterdir(), key=lambda file: (file.stat().st_mtime, file.name))
+    return [json.loads(file.read_text(encoding="utf-8")) for file in files]
