@@ -1,1 +1,1 @@
-"""What the lists say of an article: similarity, sampling, GraphSAGE, propagation."""
+"""What the lists say of an article: similarity, sampling, GraphSAGE, propagation over lists."""

@@ -1,0 +1,182 @@
+"""What the stages call: one interface, an engine for each place where the graph can be computed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tagsage.errors import TagsageError
+from tagsage.graph.graphsage.config import GraphSageConfig
+from tagsage.graph.similarity import SimilarityConfig
+
+if TYPE_CHECKING:
+    from tagsage.graph.csr import Csr
+
+Summary = dict[str, Any]
+
+# Files of results, the same for every engine.
+LABELS_FILE = "labels.npy"
+SAMPLE_FILE = "sample.npy"
+EMBEDDINGS_FILE = "embeddings.npy"
+MODEL_FOLDER = "model"
+
+
+def hop_file(hop: int) -> str:
+    """Return the name of the file with the vectors after 1, 2, … hops over lists."""
+    return f"hop{hop}.npy"
+
+
+@dataclass(frozen=True)
+class SampleConfig:
+    """How the training sample is drawn; the defaults are the study's.
+
+    Attributes
+    ----------
+    ratio : float
+        Share of the articles, in (0, 1].
+    restart_probability : float
+        Chance a step that a walk ends, in (0, 1).
+    seed : int
+        Seed of the walks.
+    """
+
+    ratio: float = 0.2
+    restart_probability: float = 0.1
+    seed: int = 42
+
+    def __post_init__(self) -> None:
+        if not 0 < self.ratio <= 1:
+            msg = f"sample: ratio must be above 0 and at most 1, not {self.ratio}."
+            raise TagsageError(msg)
+        if not 0 < self.restart_probability < 1:
+            msg = (
+                "sample: restart_probability must be between 0 and 1, "
+                f"not {self.restart_probability}."
+            )
+            raise TagsageError(msg)
+
+
+class GraphEngine(ABC):
+    """Computes the graph's part of a night, one method a task.
+
+    Each method may run in a process of its own. It gets explicit paths: the folders that earlier
+    methods filled, and `folder`, empty, to fill; it returns a summary for people and for later
+    tasks (JSON-serialisable: counts, never data). It leaves nothing outside `folder`, except an
+    engine on a server, which keeps the names of its graphs there in the folder (so that a later
+    method finds them) and drops them in :meth:`teardown`.
+
+    Articles are known by their index in the snapshot. An embedding that is deterministic, such as
+    FastRP, would be one more method beside :meth:`graphsage`, with the same kind of result.
+    """
+
+    name: str
+
+    @abstractmethod
+    def project(self, folder: Path, incidence: Csr, *, run_id: str) -> Summary:
+        """Make the membership graph ready for the other methods.
+
+        Parameters
+        ----------
+        folder : pathlib.Path
+            Takes what this engine's :meth:`similarity` and :meth:`lists` need.
+        incidence : csr_array, shape [n_articles, n_lists]
+            Which article is in which list.
+        run_id : str
+            The run, by which a server's graphs are named.
+
+        Returns
+        -------
+        dict
+            ``articles``, ``lists``, ``memberships``, ``articles_in_no_list``.
+        """
+
+    @abstractmethod
+    def similarity(self, folder: Path, projection: Path, config: SimilarityConfig) -> Summary:
+        """Join articles by the Jaccard similarity of their lists.
+
+        Fills `folder` with the sparse matrix [n_articles, n_articles] of
+        :func:`tagsage.graph.csr.save_csr`: row i holds article i's own `top_k`.
+
+        Returns
+        -------
+        dict
+            ``relationships``, ``articles_joined``, ``largest_degree``.
+        """
+
+    @abstractmethod
+    def components(self, folder: Path, similarity: Path) -> Summary:
+        """Find the weakly connected components.
+
+        Fills `folder` with ``labels.npy``, int32 [n_articles].
+
+        Returns
+        -------
+        dict
+            ``components``, ``largest_component`` (articles), ``start_node`` (an index in the
+            largest component; None when there are no articles).
+        """
+
+    @abstractmethod
+    def sample(
+        self, folder: Path, similarity: Path, start_node: int | None, config: SampleConfig
+    ) -> Summary:
+        """Sample articles for training by random walks with restarts from `start_node`.
+
+        Fills `folder` with ``sample.npy``, int32 [sampled], sorted.
+
+        Returns
+        -------
+        dict
+            ``articles``, ``relationships`` (between sampled articles).
+        """
+
+    @abstractmethod
+    def graphsage(
+        self,
+        folder: Path,
+        similarity: Path,
+        sample: Path,
+        vectors: Path,
+        config: GraphSageConfig,
+    ) -> Summary:
+        """Train GraphSAGE on the sample and embed every article.
+
+        Fills `folder` with ``embeddings.npy``, float32 [n_articles, dimensions], and ``model/``.
+        When no two articles share a list there is nothing to learn from (GDS refuses to train):
+        the embeddings are zeros, and ``trained`` is false.
+
+        Parameters
+        ----------
+        folder : pathlib.Path
+            Takes the result.
+        similarity, sample : pathlib.Path
+            The folders of :meth:`similarity` and :meth:`sample`.
+        vectors : pathlib.Path
+            A .npy file, float [n_articles, d], in the order of the snapshot.
+        config : GraphSageConfig
+            The settings.
+
+        Returns
+        -------
+        dict
+            ``trained`` (bool), ``trained_on`` (articles), ``epoch_losses``, ``epochs``,
+            ``converged``, ``zero_embeddings`` (articles).
+        """
+
+    @abstractmethod
+    def lists(self, folder: Path, projection: Path, vectors: Path, hops: int) -> Summary:
+        """Propagate vectors over lists.
+
+        Fills `folder` with ``hop1.npy``, ``hop2.npy``, …, float32 [n_articles, d] each.
+
+        Returns
+        -------
+        dict
+            ``hops``, ``dimensions``, ``articles_reached`` (by the last hop).
+        """
+
+    @abstractmethod
+    def teardown(self, run_id: str) -> None:
+        """Drop what the run still holds outside its folders; nothing is left to drop twice."""

@@ -1,0 +1,193 @@
+"""The engine that needs only Python: scipy, numpy and JAX in this process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from tagsage.errors import TagsageError
+from tagsage.graph.base import (
+    EMBEDDINGS_FILE,
+    LABELS_FILE,
+    MODEL_FOLDER,
+    SAMPLE_FILE,
+    GraphEngine,
+    SampleConfig,
+    Summary,
+    hop_file,
+)
+from tagsage.graph.components import connected_components, start_node
+from tagsage.graph.csr import CsrWriter, induced_subgraph, load_csr, save_csr
+from tagsage.graph.graphsage.config import GraphSageConfig
+from tagsage.graph.graphsage.infer import infer_graphsage
+from tagsage.graph.graphsage.train import check_features, train_graphsage
+from tagsage.graph.lists import propagate_lists
+from tagsage.graph.sampling import random_walk_sample
+from tagsage.graph.similarity import SimilarityConfig, similarity_blocks
+
+if TYPE_CHECKING:
+    from tagsage.graph.csr import Csr, FloatArray
+
+ROW_BLOCK = 1 << 14
+
+
+class LocalEngine(GraphEngine):
+    """Computes everything in this process; results are files only, so nothing is torn down."""
+
+    name = "local"
+
+    def project(self, folder: Path, incidence: Csr, *, run_id: str) -> Summary:
+        """Keep the incidence matrix; see :meth:`GraphEngine.project`."""
+        del run_id
+        save_csr(folder, incidence)
+        degrees = np.diff(incidence.indptr)
+        return {
+            "articles": int(incidence.shape[0]),
+            "lists": int(incidence.shape[1]),
+            "memberships": int(incidence.nnz),
+            "articles_in_no_list": int((degrees == 0).sum()),
+        }
+
+    def similarity(self, folder: Path, projection: Path, config: SimilarityConfig) -> Summary:
+        """Write the similarity block by block; see :meth:`GraphEngine.similarity`."""
+        incidence = load_csr(projection)
+        with CsrWriter(folder, columns=incidence.shape[0]) as writer:
+            for block in similarity_blocks(incidence, config):
+                writer.append(block)
+        degrees = np.diff(load_csr(folder).indptr)
+        return {
+            "relationships": int(degrees.sum(dtype=np.int64)),
+            "articles_joined": int((degrees > 0).sum()),
+            "largest_degree": int(degrees.max(initial=0)),
+        }
+
+    def components(self, folder: Path, similarity: Path) -> Summary:
+        """Label the components; see :meth:`GraphEngine.components`."""
+        graph = load_csr(similarity)
+        labels = connected_components(graph)
+        np.save(folder / LABELS_FILE, labels)
+        if not len(labels):
+            return {"components": 0, "largest_component": 0, "start_node": None}
+        return {
+            "components": int(labels.max()) + 1,
+            "largest_component": int(np.bincount(labels).max()),
+            "start_node": start_node(labels, graph),
+        }
+
+    def sample(
+        self, folder: Path, similarity: Path, start_node: int | None, config: SampleConfig
+    ) -> Summary:
+        """Walk; see :meth:`GraphEngine.sample`."""
+        graph = load_csr(similarity)
+        nodes = random_walk_sample(
+            graph,
+            [] if start_node is None else [start_node],
+            ratio=config.ratio,
+            restart_probability=config.restart_probability,
+            seed=config.seed,
+        )
+        np.save(folder / SAMPLE_FILE, nodes)
+        return {
+            "articles": len(nodes),
+            "relationships": int(induced_subgraph(graph, nodes).nnz),
+        }
+
+    def graphsage(
+        self,
+        folder: Path,
+        similarity: Path,
+        sample: Path,
+        vectors: Path,
+        config: GraphSageConfig,
+    ) -> Summary:
+        """Train and infer; see :meth:`GraphEngine.graphsage`.
+
+        When no two sampled articles are joined (a tiny corpus), the whole graph is trained on.
+        """
+        graph = load_csr(similarity)
+        features = load_array(vectors)
+        check_features(graph, features)
+        out = create_array(folder / EMBEDDINGS_FILE, (graph.shape[0], config.dimensions))
+        if graph.nnz == 0:
+            out.flush()
+            return {
+                "trained": False,
+                "trained_on": 0,
+                "epoch_losses": [],
+                "epochs": 0,
+                "converged": False,
+                "zero_embeddings": len(out),
+            }
+        nodes = load_array(sample / SAMPLE_FILE).astype(np.int32)
+        subgraph = induced_subgraph(graph, nodes)
+        if subgraph.nnz == 0:
+            nodes = np.arange(graph.shape[0], dtype=np.int32)
+            subgraph = graph
+        model = train_graphsage(subgraph, features[nodes], config)
+        model.save(folder / MODEL_FOLDER)
+        infer_graphsage(model, graph, features, seed=config.seed, out=out)
+        out.flush()
+        return {
+            "trained": True,
+            "trained_on": len(nodes),
+            "epoch_losses": model.epoch_losses,
+            "epochs": len(model.epoch_losses),
+            "converged": model.converged,
+            "zero_embeddings": len(out) - _count_nonzero_rows(out),
+        }
+
+    def lists(self, folder: Path, projection: Path, vectors: Path, hops: int) -> Summary:
+        """Propagate into memory-mapped files; see :meth:`GraphEngine.lists`."""
+        incidence = load_csr(projection)
+        features = load_array(vectors)
+        shape = (incidence.shape[0], features.shape[1])
+        results = propagate_lists(
+            incidence,
+            features,
+            hops=hops,
+            out=lambda hop: create_array(folder / hop_file(hop), shape),
+        )
+        for result in results:
+            if isinstance(result, np.memmap):
+                result.flush()
+        return {
+            "hops": hops,
+            "dimensions": shape[1],
+            "articles_reached": _count_nonzero_rows(results[-1]),
+        }
+
+    def teardown(self, run_id: str) -> None:
+        """Do nothing: there is no server."""
+
+
+def load_array(file: Path) -> npt.NDArray[np.float32]:
+    """Memory-map an array.
+
+    Raises
+    ------
+    TagsageError
+        When the file is missing or is no array.
+    """
+    try:
+        array: npt.NDArray[np.float32] = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        msg = f"Cannot read the array {file} ({error}); run the stage that makes it again."
+        raise TagsageError(msg) from error
+    return array
+
+
+def create_array(
+    file: Path, shape: tuple[int, int]
+) -> np.memmap[tuple[int, int], np.dtype[np.float32]]:
+    """Make a memory-mapped .npy file of zeros, float32."""
+    return np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
+
+
+def _count_nonzero_rows(array: FloatArray) -> int:
+    return sum(
+        int((array[start : start + ROW_BLOCK] != 0).any(axis=1).sum())
+        for start in range(0, len(array), ROW_BLOCK)
+    )

@@ -1,0 +1,210 @@
+"""Similarity of articles: the Jaccard index of the sets of lists that hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from tagsage.errors import TagsageError
+from tagsage.graph.csr import row_blocks, vertical_stack
+from tagsage.progress import track
+
+if TYPE_CHECKING:
+    from tagsage.graph.csr import Csr
+
+# A multiplication and an addition each: what one block may cost, and so the entries it may have.
+BLOCK_PRODUCTS = 16_000_000
+
+
+@dataclass(frozen=True)
+class SimilarityConfig:
+    """How articles are joined; the defaults are the study's.
+
+    Attributes
+    ----------
+    top_k : int
+        Neighbours kept an article.
+    cutoff : float
+        Pairs less similar than this are dropped. Articles that share no list are never joined,
+        even at 0.
+    degree_cutoff : int
+        Articles in fewer lists than this take no part.
+    max_list_size : int
+        Lists longer than this are left out, as if they did not exist: they count neither in the
+        intersection nor in the union nor for `degree_cutoff`. A list of s articles makes s²/2
+        pairs, so the longest lists cost most and say least. 0: none is left out.
+    """
+
+    top_k: int = 2000
+    cutoff: float = 1e-42
+    degree_cutoff: int = 1
+    max_list_size: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("top_k", 1), ("degree_cutoff", 1), ("max_list_size", 0)):
+            if getattr(self, name) < least:
+                msg = f"similarity: {name} must be at least {least}, not {getattr(self, name)}."
+                raise TagsageError(msg)
+        if not 0 <= self.cutoff <= 1:
+            raise TagsageError(f"similarity: cutoff must be between 0 and 1, not {self.cutoff}.")
+
+
+def jaccard_similarity(
+    incidence: Csr,
+    *,
+    top_k: int = 2000,
+    cutoff: float = 1e-42,
+    degree_cutoff: int = 1,
+    max_list_size: int = 0,
+) -> Csr:
+    """Join every article to the articles whose lists are most like its own.
+
+    The semantics are those of ``nodeSimilarity`` in Neo4j GDS 2.13 [1]_ over distinct lists: each
+    article keeps its own `top_k`, so a pair appears in both directions unless one side cut it off;
+    where several are equally similar at the limit, the lower indices stay.
+
+    Parameters
+    ----------
+    incidence : csr_array, shape [n_articles, n_lists]
+        Which article is in which list; any nonzero entry counts as one.
+    top_k, cutoff, degree_cutoff, max_list_size
+        See :class:`SimilarityConfig`.
+
+    Returns
+    -------
+    csr_array, shape [n_articles, n_articles], float32
+        Row i holds article i's neighbours, sorted by index; the values are in (0, 1].
+
+    Raises
+    ------
+    TagsageError
+        When a parameter is out of range.
+
+    References
+    ----------
+    .. [1] https://neo4j.com/docs/graph-data-science/2.13/algorithms/node-similarity/
+
+    Examples
+    --------
+    >>> import scipy.sparse as sp
+    >>> incidence = sp.csr_array([[1, 1], [1, 0], [0, 0]], dtype="float32")
+    >>> jaccard_similarity(incidence).toarray().tolist()
+    [[0.0, 0.5, 0.0], [0.5, 0.0, 0.0], [0.0, 0.0, 0.0]]
+    """
+    config = SimilarityConfig(top_k, cutoff, degree_cutoff, max_list_size)
+    blocks = list(similarity_blocks(incidence, config))
+    if not blocks:
+        return sp.csr_array(np.zeros((0, 0), dtype=np.float32))
+    return vertical_stack(blocks)
+
+
+def similarity_blocks(incidence: Csr, config: SimilarityConfig) -> Iterator[Csr]:
+    """Yield :func:`jaccard_similarity` as consecutive blocks of rows.
+
+    The blocks are cut so that each costs a bounded number of products, whatever the lists' sizes:
+    memory is bounded by the largest of a block and the row of a single article.
+
+    Parameters
+    ----------
+    incidence : csr_array, shape [n_articles, n_lists]
+        Which article is in which list.
+    config : SimilarityConfig
+        How articles are joined.
+
+    Yields
+    ------
+    csr_array, shape [rows of the block, n_articles], float32
+    """
+    members = _members(incidence, config)
+    n = members.shape[0]
+    degrees = np.diff(members.indptr).astype(np.int64)
+    list_sizes = np.bincount(members.indices, minlength=members.shape[1])
+    # The products that an article's row costs: one for every member of every list of it.
+    products = np.bincount(
+        np.repeat(np.arange(n), degrees), weights=list_sizes[members.indices], minlength=n
+    )
+    # The constant keeps articles in no list from making one endless block.
+    blocks = row_blocks(products + 64, BLOCK_PRODUCTS)
+    for start, stop in track(blocks, "similarity"):
+        block_members = members[start:stop].T.tocsr()
+        # Transposed, the product is turned into the block's rows by one counting sort, which also
+        # sorts the columns; sorting them one by one takes longer than the product.
+        shared = (members @ block_members).tocsc()
+        yield _block(shared, start, degrees, config)
+
+
+def _members(incidence: Csr, config: SimilarityConfig) -> Csr:
+    """Return the incidence matrix of the lists and articles that take part, as int32 ones."""
+    members = sp.csr_array(incidence, copy=True)
+    members.sum_duplicates()
+    members.eliminate_zeros()
+    members = sp.csr_array(
+        (np.ones(members.nnz, dtype=np.int32), members.indices, members.indptr),
+        shape=members.shape,
+    )
+    if config.max_list_size:
+        sizes = np.bincount(members.indices, minlength=members.shape[1])
+        members.data[sizes[members.indices] > config.max_list_size] = 0
+        members.eliminate_zeros()
+    degrees = np.diff(members.indptr)
+    if config.degree_cutoff > 1:
+        members.data[np.repeat(degrees < config.degree_cutoff, degrees)] = 0
+        members.eliminate_zeros()
+    return members
+
+
+def _block(
+    shared: sp.csc_array[Any],
+    start: int,
+    degrees: npt.NDArray[np.int64],
+    config: SimilarityConfig,
+) -> Csr:
+    """Turn counts of shared lists, one column an article of the block, into its rows."""
+    n, rows = shared.shape
+    lengths = np.diff(shared.indptr)
+    row = np.repeat(np.arange(rows), lengths)
+    other = shared.indices
+    union = degrees[start : start + rows][row] + degrees[other] - shared.data
+    similarity = shared.data / union
+    keep = (other != row + start) & (similarity >= config.cutoff)
+    row, other, similarity = row[keep], other[keep], similarity[keep]
+    lengths = np.bincount(row, minlength=rows)
+    if lengths.max(initial=0) > config.top_k:
+        keep = _within_top_k(similarity, lengths, config.top_k)
+        other, similarity = other[keep], similarity[keep]
+        lengths = np.minimum(lengths, config.top_k)
+    indptr = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
+    return sp.csr_array((similarity.astype(np.float32), other, indptr), shape=(rows, n))
+
+
+def _within_top_k(
+    similarity: npt.NDArray[np.float64], lengths: npt.NDArray[np.int64], top_k: int
+) -> npt.NDArray[np.bool_]:
+    """Tell which entries are among the `top_k` largest of their row, the first ones at ties."""
+    keep = np.ones(len(similarity), dtype=bool)
+    ends = np.cumsum(lengths)
+    long_rows = np.flatnonzero(lengths > top_k)
+    # Rows of like length are put side by side, so that padding stays below one half.
+    order = long_rows[np.argsort(lengths[long_rows], kind="stable")]
+    first = 0
+    while first < len(order):
+        width_limit = 2 * lengths[order[first]]
+        last = int(np.searchsorted(lengths[order], width_limit, side="right"))
+        rows = order[first:last]
+        width = int(lengths[rows].max())
+        position = (ends - lengths)[rows][:, None] + np.arange(width)
+        inside = np.arange(width) < lengths[rows][:, None]
+        values = np.where(inside, similarity[np.minimum(position, len(similarity) - 1)], -1.0)
+        limit = np.partition(values, width - top_k, axis=1)[:, width - top_k, None]
+        above = values > limit
+        at_limit = values == limit
+        room = top_k - above.sum(axis=1, keepdims=True)
+        chosen = above | (at_limit & (np.cumsum(at_limit, axis=1) <= room))
+        keep[position[inside]] = chosen[inside]
+        first = last
+    return keep
