@@ -1,0 +1,136 @@
+"""What the report tells of a night: plain values, gathered by the stages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from tagsage.report.eda import CorpusProfile
+
+
+@dataclass(frozen=True)
+class PredictedTag:
+    """A tag proposed for an article.
+
+    Attributes
+    ----------
+    tag : str
+        The tag.
+    score : float
+        Its probability, 0 to 1.
+    assigned : bool
+        Whether the score reaches the threshold.
+    """
+
+    tag: str
+    score: float
+    assigned: bool
+
+
+@dataclass(frozen=True)
+class Example:
+    """An article without tags, and what the winner says of it.
+
+    Attributes
+    ----------
+    title, subtitle : str
+        Its text; may hold anything.
+    url : str
+        Its address; becomes a link when it is a web address.
+    tags : sequence of PredictedTag
+        Best first.
+    """
+
+    title: str
+    subtitle: str
+    url: str
+    tags: Sequence[PredictedTag]
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """How many articles without tags got some.
+
+    Attributes
+    ----------
+    articles : int
+        Articles without tags that the winner was asked about.
+    assigned : int
+        Those of them that got at least one tag.
+    tags : int
+        Tags assigned in all.
+    """
+
+    articles: int
+    assigned: int
+    tags: int
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Everything that the page shows; a part that is empty is said to be so, or left out.
+
+    Attributes
+    ----------
+    run_id : str
+        tagsage's name of the run.
+    started : str
+        When the night started, for people: ``22 November 2026, 02:00 UTC``.
+    version : str
+        tagsage's version.
+    corpus_name : str
+        What was read: ``bundled``, or file names.
+    profile : CorpusProfile
+        Numbers of the corpus.
+    leaderboard : pandas.DataFrame
+        One row a candidate, best first. Column ``candidate`` (``feature_set:classifier``), and
+        any of the columns of :data:`tagsage.report.html.METRICS`, ``threshold``, ``fit_seconds``.
+    per_tag : pandas.DataFrame
+        The winner's scores, one row a target tag: ``tag``, ``precision``, ``recall``, ``f1``
+        (float, 0 to 1), ``support`` (test articles with the tag), ``predicted`` (test articles it
+        was assigned to) and, where known, ``average_precision``.
+    split : mapping of str to int or float
+        ``train_articles``, ``test_articles``, ``test_share``, ``seed``.
+    predicted : Predicted
+        Numbers of the predictions.
+    promoted : bool or None
+        Whether the winner is champion now; None: it was not asked.
+    promotion_reason : str
+        Why, as a sentence.
+    examples : sequence of Example
+        A few articles with their predicted tags.
+    graph : mapping of str to object
+        What is known of the projection, in the order to show: label -> number or words.
+    graphsage_losses : sequence of float
+        Mean loss of each epoch.
+    quarantine : pandas.DataFrame
+        Summary: columns ``file``, ``kind``, ``reason`` (str), ``rows`` (int).
+    stages : pandas.DataFrame
+        Columns ``stage`` (str), ``seconds`` (float), in the order they ran.
+    settings : mapping of str to object
+        The resolved settings.
+    notes : sequence of str
+        Sentences to show under the leaderboard: what was left out, and why.
+    """
+
+    run_id: str
+    started: str
+    version: str
+    corpus_name: str
+    profile: CorpusProfile
+    leaderboard: pd.DataFrame
+    per_tag: pd.DataFrame
+    split: Mapping[str, float]
+    predicted: Predicted
+    promoted: bool | None = None
+    promotion_reason: str = ""
+    examples: Sequence[Example] = ()
+    graph: Mapping[str, Any] = field(default_factory=dict)
+    graphsage_losses: Sequence[float] = ()
+    quarantine: pd.DataFrame = field(default_factory=pd.DataFrame)
+    stages: pd.DataFrame = field(default_factory=pd.DataFrame)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()
