@@ -1,0 +1,158 @@
+"""The fields of a row: dates, tags, authors. Pure functions: text in, value out."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from tagsage.corpus.model import DEFAULT_DATE_S, UNKNOWN_AUTHOR
+
+# What programs write for "nothing" into a CSV file.
+NULLS = frozenset({"", "null", "NULL", "None", "nan", "NaN", "NaT"})
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_MS = re.compile(r"(\d{11,14})(?:\.0*)?")
+_EPOCH_S = re.compile(r"(\d{9,10})(?:\.0*)?")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_TOO_DEEP = (RecursionError, MemoryError)
+
+
+class TagsError(ValueError):
+    """Tags that cannot be read; the message is the reason for the quarantine."""
+
+
+def parse_date(text: str) -> int | None:
+    """Read a date.
+
+    Parameters
+    ----------
+    text : str
+        ISO 8601 (without a zone: UTC), milliseconds since 1970 (11 to 14 digits; 9 or 10 digits are
+        seconds), or as in RSS (RFC 2822); blank or null is 1990-01-01.
+
+    Returns
+    -------
+    int or None
+        Whole seconds since 1970, UTC; None when the text is no date.
+    """
+    text = text.strip()
+    if text in NULLS:
+        return DEFAULT_DATE_S
+    if milliseconds := _EPOCH_MS.fullmatch(text):
+        return int(milliseconds[1]) // 1000
+    if seconds := _EPOCH_S.fullmatch(text):
+        return int(seconds[1])
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        try:
+            moment = parsedate_to_datetime(text)
+        except (ValueError, IndexError):
+            return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    passed = moment - _EPOCH  # works for all years, unlike a conversion to UTC
+    return passed.days * 86_400 + passed.seconds
+
+
+def parse_tags(text: str) -> tuple[list[str], bool]:
+    """Read a JSON list of tags.
+
+    Parameters
+    ----------
+    text : str
+        A JSON list of strings; blank or null is no tag.
+
+    Returns
+    -------
+    tuple of (list of str, bool)
+        The tags, stripped, without empty ones and repetitions, in the order given; and whether
+        characters that cannot be stored (NUL, half of a surrogate pair) had to be replaced.
+
+    Raises
+    ------
+    TagsError
+        When the text is not such a list.
+    """
+    if text == "[]" or text.strip() in NULLS:
+        return [], False
+    try:
+        value = json.loads(text)
+    except (ValueError, *_TOO_DEEP):
+        raise TagsError("tags are broken JSON") from None
+    return _tag_list(value)
+
+
+def parse_python_tags(text: str) -> tuple[list[str], bool]:
+    """Read a list of tags written as Python shows a list, as Kaggle's file has them.
+
+    Parameters
+    ----------
+    text : str
+        Such as ``['Mental Health', "Health"]``; blank is no tag.
+
+    Returns
+    -------
+    tuple of (list of str, bool)
+        As of :func:`parse_tags`.
+
+    Raises
+    ------
+    TagsError
+        When the text is not such a list.
+    """
+    return _tag_list(_python_value(text, "tags are not a Python list"))
+
+
+def parse_python_authors(text: str) -> str:
+    """Read the authors, a Python list of names, as one text: ``Ann Lee, Bo Chen``.
+
+    Raises
+    ------
+    TagsError
+        When the text is not such a list.
+    """
+    names, _ = _tag_list(_python_value(text, "authors are not a Python list"))
+    return ", ".join(names) or UNKNOWN_AUTHOR
+
+
+def parse_author(text: str) -> str:
+    """Return the author; ``Unknown`` for a blank or null one."""
+    author = text.strip()
+    return UNKNOWN_AUTHOR if author in NULLS else author
+
+
+def beginning(text: str, limit: int) -> str:
+    """Return the first words of a text, up to `limit` characters, on one line."""
+    # Only a piece is split: the text may be a book.
+    words = " ".join(text[: 4 * limit].split())
+    if len(words) <= limit:
+        return words
+    return words[: limit + 1].rsplit(" ", 1)[0][:limit]
+
+
+def _python_value(text: str, reason: str) -> object:
+    if text == "[]" or text.strip() in NULLS:
+        return []
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, TypeError, *_TOO_DEEP):
+        raise TagsError(reason) from None
+
+
+def _tag_list(value: object) -> tuple[list[str], bool]:
+    if value is None:
+        return [], False
+    if not isinstance(value, list):
+        raise TagsError("tags are not a list")
+    try:
+        together = "".join(value)
+    except TypeError:
+        raise TagsError("a tag is not a text") from None
+    # JSON's escapes can bring in what a text in UTF-8 cannot hold, or should not.
+    replace = "\0" in together or _SURROGATE.search(together) is not None
+    if replace:
+        value = [_SURROGATE.sub("�", tag.replace("\0", "")) for tag in value]
+    return list(dict.fromkeys(filter(None, map(str.strip, value)))), replace

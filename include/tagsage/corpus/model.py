@@ -1,0 +1,114 @@
+"""What every source of articles and lists yields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+# The study's rules: a blank date and a null author are kept as these.
+DEFAULT_DATE = "1990-01-01"
+DEFAULT_DATE_S = 631_152_000  # the same, in seconds since 1970
+UNKNOWN_AUTHOR = "Unknown"
+
+ARTICLE_SCHEMA = pa.schema([
+    ("key", pa.large_string()),
+    ("url", pa.large_string()),
+    ("title", pa.large_string()),
+    ("subtitle", pa.large_string()),
+    ("author", pa.large_string()),
+    ("date", pa.timestamp("s")),
+    ("tags", pa.large_list(pa.large_string())),
+    ("is_stub", pa.bool_()),
+])
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Articles and lists, checked.
+
+    Attributes
+    ----------
+    articles : pandas.DataFrame
+        One row an article: ``key``, ``url``, ``title``, ``subtitle``, ``author`` (str), ``date``
+        (datetime64[s], UTC), ``tags`` (a list of str, without repetitions, in the order given),
+        ``is_stub`` (bool: known only as a member of lists, without text and tags).
+    memberships : pandas.DataFrame
+        One row an article in a list: ``list`` (its name), ``article`` (the article's key); unique.
+    quarantine : pandas.DataFrame
+        What was not taken as it came: ``file``, ``line`` (where the row begins, from 1), ``kind``
+        (``rejected``: left out; ``repaired``: taken, changed; ``superseded``: a newer row of the
+        same article was taken), ``reason``, ``content`` (the row, cut at 500 characters).
+    digests : dict of str to str
+        The files read and their ``sha256:…``.
+    counts : dict of str to int
+        Rows read, duplicates merged and the like, for logs and summaries.
+    """
+
+    articles: pd.DataFrame
+    memberships: pd.DataFrame
+    quarantine: pd.DataFrame
+    digests: dict[str, str]
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+def articles_to_frame(table: pa.Table) -> pd.DataFrame:
+    """Turn an Arrow table of :data:`ARTICLE_SCHEMA` into a frame as in :class:`Corpus`.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        The articles; dates of any resolution.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The articles, in the same order, with a RangeIndex.
+    """
+    frame: pd.DataFrame = table.drop_columns(["tags"]).to_pandas()
+    frame["date"] = frame["date"].astype("datetime64[s]")
+    tags = pd.Series(_python_lists(table.column("tags")), dtype=object, index=frame.index)
+    frame.insert(ARTICLE_SCHEMA.get_field_index("tags"), "tags", tags)
+    return frame
+
+
+def articles_to_table(articles: pd.DataFrame) -> pa.Table:
+    """Turn a frame as in :class:`Corpus` into an Arrow table of :data:`ARTICLE_SCHEMA`.
+
+    Parameters
+    ----------
+    articles : pandas.DataFrame
+        The articles.
+
+    Returns
+    -------
+    pyarrow.Table
+        The articles, in the same order.
+    """
+    columns = [pa.array(articles[name], type=kind) for name, kind in _name_and_type()]
+    return pa.Table.from_arrays(columns, schema=ARTICLE_SCHEMA)
+
+
+def text_frame(columns: dict[str, Any]) -> pd.DataFrame:
+    """Build a frame whose columns are text, also when it has no row."""
+    return pd.DataFrame({name: pd.array(values, dtype="str") for name, values in columns.items()})
+
+
+def _name_and_type() -> list[tuple[str, Any]]:
+    return [(column.name, column.type) for column in ARTICLE_SCHEMA]
+
+
+def _python_lists(column: pa.ChunkedArray) -> list[list[str]]:
+    """Return a column of lists as Python lists; much faster than `to_pylist`."""
+    lists: list[list[str]] = []
+    for chunk in column.chunks:
+        offsets = chunk.offsets.to_numpy()
+        bounds = (
+            offsets - offsets[:1]
+        )  # a slice's offsets do not begin at 0, its flattened values do
+        values = chunk.flatten().to_numpy(zero_copy_only=False).tolist()
+        lists.extend(values[start:end] for start, end in pairwise(bounds.tolist()))
+    return lists

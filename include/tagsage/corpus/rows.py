@@ -1,0 +1,282 @@
+"""CSV files read row by row: plain or gzip, local or remote, with line numbers and plain errors."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import zlib
+from collections import deque
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import BinaryIO, Self, cast
+
+from typing_extensions import Buffer
+from upath import UPath
+
+from tagsage.corpus.quarantine import REJECTED, REPAIRED, Quarantine
+from tagsage.errors import TagsageError
+
+FIELD_LIMIT = 4_000_000  # characters; it also bounds what a quote that is never closed swallows
+BUFFER = 1 << 20
+_GZIP = b"\x1f\x8b"
+_ARCHIVES = {b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+_PLAIN_WORDS = (
+    ("unexpected end of data", "a quoted field is never closed"),
+    ("field larger than", f"a field is longer than {FIELD_LIMIT:,} characters"),
+    ("expected after", "a quote inside a quoted field is not doubled"),
+)
+
+
+class CsvFile:
+    """A CSV file, opened for one pass.
+
+    A row that is broken goes to the quarantine, and reading goes on with the line after the one
+    where it began: a quote that is never closed costs its own row, not the rows it swallowed.
+
+    Parameters
+    ----------
+    path : str
+        A file or a URL that fsspec understands; gzip is recognised by its first bytes.
+
+    Attributes
+    ----------
+    name : str
+        The file's name without its folder.
+    rows_read : int
+        How many rows there were so far, the rejected ones included, the header not.
+
+    Raises
+    ------
+    TagsageError
+        On opening or reading: for what ends the whole file (missing, a folder, not UTF-8, cut off).
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.name = path.rstrip("/").rpartition("/")[2]
+        self.rows_read = 0
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        # The limit is the process's own; it is only ever raised, for others may have set it too.
+        csv.field_size_limit(max(csv.field_size_limit(), FIELD_LIMIT))
+        with self._told():
+            raw = self._stack.enter_context(_open(self.path))
+            self._digesting = _Digesting(raw)
+            content = _unzipped(io.BufferedReader(self._digesting, BUFFER), self._stack)
+            text = io.TextIOWrapper(content, encoding="utf-8-sig", newline="")
+            self._stack.callback(text.detach)
+            self._lines = _Lines(text)
+            self._reader = csv.reader(self._lines.hand_out(), strict=True)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+    def header(self) -> list[str]:
+        """Read the first row.
+
+        Returns
+        -------
+        list of str
+            The columns' names, stripped, in lower case; empty when the file is empty.
+
+        Raises
+        ------
+        TagsageError
+            When the row cannot be read.
+        """
+        with self._told():
+            for fields in self._reader:
+                if fields:
+                    return [field.replace("\0", "").strip().lower() for field in fields]
+        return []
+
+    def rows(self, width: int, quarantine: Quarantine) -> Iterator[tuple[int, list[str]]]:
+        """Read the rows that follow.
+
+        Parameters
+        ----------
+        width : int
+            How many fields a row has.
+        quarantine : Quarantine
+            Takes the rows that have not, or cannot be read, as rejected; and those that held NUL
+            bytes, which are removed, as repaired.
+
+        Yields
+        ------
+        tuple of (int, list of str)
+            The line where the row begins, from 1, and its fields.
+
+        Raises
+        ------
+        TagsageError
+            When reading cannot go on.
+        """
+        lines, name = self._lines, self.name
+        record = lines.record
+        with self._told():
+            while True:
+                line = lines.next_record()
+                try:
+                    fields = next(self._reader)
+                except StopIteration:
+                    break
+                except csv.Error as error:
+                    reason = _in_plain_words(str(error))
+                else:
+                    if len(fields) == width:
+                        self.rows_read += 1
+                        if "\0" in (record[0] if len(record) == 1 else self.content()):
+                            fields = [field.replace("\0", "") for field in fields]
+                            quarantine.add(name, line, REPAIRED, "NUL bytes", self.content())
+                        yield line, fields
+                        continue
+                    if not fields:
+                        continue
+                    reason = f"{len(fields)} fields instead of {width}"
+                self.rows_read += 1
+                lines.give_back()
+                # The old iterator may have come to its end, and an ended one stays ended.
+                self._reader = csv.reader(lines.hand_out(), strict=True)
+                quarantine.add(name, line, REJECTED, reason, self.content())
+
+    def content(self) -> str:
+        """Return the text of the row just read."""
+        return "".join(self._lines.record)
+
+    def digest(self) -> str:
+        """Return ``sha256:…`` of the file's bytes as stored; call it after the last row."""
+        with self._told():
+            while self._digesting.read(BUFFER):
+                pass
+        return f"sha256:{self._digesting.sha256.hexdigest()}"
+
+    @contextmanager
+    def _told(self) -> Generator[None]:
+        """Turn what ends the whole file into one sentence."""
+        try:
+            yield
+        except UnicodeDecodeError:
+            raise TagsageError(self._where_not_utf8()) from None
+        except csv.Error as error:
+            msg = f"{self.path} cannot be read as CSV at line {self._lines.number}: {error}."
+            raise TagsageError(msg) from error
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            state = "cut off" if isinstance(error, EOFError) else "damaged"
+            line = self._lines.number if hasattr(self, "_lines") else 0
+            msg = (
+                f"{self.path} is {state}: its gzip data can be read up to line {line:,} and no "
+                "further; copy or download the file again."
+            )
+            raise TagsageError(msg) from error
+        except FileNotFoundError:
+            raise TagsageError(f"There is no file {self.path}; check the path.") from None
+        except IsADirectoryError:
+            msg = f"{self.path} is a folder; name the CSV file itself."
+            raise TagsageError(msg) from None
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise TagsageError(f"{self.path} cannot be read: {why}; check it.") from error
+
+    def _where_not_utf8(self) -> str:
+        # Text is decoded in large pieces; a second look, line by line, tells where it was.
+        with ExitStack() as stack:
+            raw = stack.enter_context(_open(self.path))
+            for number, line in enumerate(_unzipped(io.BufferedReader(_Digesting(raw)), stack), 1):
+                archive = next((k for start, k in _ARCHIVES.items() if line.startswith(start)), "")
+                if number == 1 and archive:
+                    return f"{self.path} is a {archive} archive; unpack it, or pack it with gzip."
+                try:
+                    line.decode("utf-8")
+                except UnicodeDecodeError as error:
+                    return (
+                        f"{self.path} is not UTF-8: line {number}, byte {error.start + 1} of the "
+                        f"line is 0x{line[error.start]:02x}; save the file as UTF-8."
+                    )
+        return f"{self.path} is not UTF-8; save the file as UTF-8."
+
+
+class _Lines:
+    """Hands lines to the CSV reader, counts them, and can take some back."""
+
+    def __init__(self, source: Iterator[str]) -> None:
+        self._source = source
+        self._waiting: deque[str] = deque()
+        self._before = 0  # lines before the row being read
+        self.record: list[str] = []  # the lines of the row being read; always the same object
+
+    @property
+    def number(self) -> int:
+        """How many lines were handed out, without those taken back."""
+        return self._before + len(self.record)
+
+    def next_record(self) -> int:
+        """Begin a row; return the number of its first line, from 1."""
+        self._before += len(self.record)
+        self.record.clear()
+        return self._before + 1
+
+    def hand_out(self) -> Iterator[str]:
+        """Yield first what was taken back, then the source's lines."""
+        keep = self.record.append
+        waiting = self._waiting
+        while waiting:
+            keep(waiting[0])
+            yield waiting.popleft()
+        for line in self._source:
+            keep(line)
+            yield line
+
+    def give_back(self) -> None:
+        """Take back all lines of the row but the first, for a new `hand_out`."""
+        self._waiting.extendleft(reversed(self.record[1:]))
+        del self.record[1:]
+
+
+class _Digesting(io.RawIOBase):
+    """Passes bytes on and digests them."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source = source
+        self.sha256 = hashlib.sha256()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Buffer) -> int:
+        view = memoryview(buffer)
+        data = self._source.read(len(view))
+        view[: len(data)] = data
+        self.sha256.update(data)
+        return len(data)
+
+
+def _open(path: str) -> BinaryIO:
+    if not path:
+        raise TagsageError("The path of a CSV file is empty; name the file.")
+    try:
+        place = UPath(path)
+        if place.protocol in {"", "file", "local"}:
+            return Path(place.path).expanduser().open("rb")
+        return place.open("rb")
+    except (ImportError, ValueError) as error:
+        # fsspec does not know the protocol, or the package that speaks it is not installed.
+        raise TagsageError(f"{path} cannot be opened: {error}.") from error
+
+
+def _unzipped(file: io.BufferedReader, stack: ExitStack) -> io.BufferedReader:
+    if file.peek(2)[:2] != _GZIP:
+        return file
+    unzipped = stack.enter_context(gzip.GzipFile(fileobj=file, mode="rb"))
+    return io.BufferedReader(cast("io.RawIOBase", unzipped), BUFFER)
+
+
+def _in_plain_words(csv_message: str) -> str:
+    for part, words in _PLAIN_WORDS:
+        if part in csv_message:
+            return words
+    return csv_message
