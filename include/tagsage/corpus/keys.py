@@ -22,7 +22,7 @@ _BARE_POST_ID = re.compile(r"[0-9a-f]{8,12}")
 _POST_ID = re.compile(r"(?P<before>/p/|[-/])(?P<id>[0-9a-f]{8,12})$")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", re.IGNORECASE)
 _TIMESTAMP = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])([01]\d|2[0-3])[0-5]\d")
-_DEFAULT_PORTS = {("http", "80"), ("https", "443")}
+_DEFAULT_PORTS = frozenset({"", "80", "443"})
 
 
 class Address(NamedTuple):
@@ -66,7 +66,8 @@ def parse_address(text: str) -> Address | None:
     scheme, host = scheme.lower(), host.lower()
     if not _LETTER_OR_DIGIT.search(host):
         return None
-    place = f"{host}:{port}" if port and (scheme, port) not in _DEFAULT_PORTS else host
+    # As the scheme is no part of the key, neither scheme's own port is.
+    place = host if port in _DEFAULT_PORTS else f"{host}:{port}"
     bare_path = path.rstrip("/")
     key = _post_id(host, bare_path) or place + bare_path
     return Address(key, f"{scheme or 'https'}://{place}{path}", scheme)
@@ -77,7 +78,7 @@ def article_key(url: str) -> str:
 
     The key of a Medium post is its id, the 8 to 12 hexadecimal digits that end its path, on a
     publication's own domain too. The key of anything else is the host in lower case and the path,
-    without scheme, query, fragment, default port and trailing slash. A key is its own key.
+    without scheme, query, fragment, trailing slash and the ports 80 and 443. A key is its own key.
 
     Parameters
     ----------
