@@ -6,10 +6,10 @@ import logging
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
-from typing import TypeVar
+from functools import lru_cache
+from typing import TextIO, TypeVar
 
 from rich.console import Console
-from rich.errors import LiveError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 logger = logging.getLogger(__name__)
@@ -50,19 +50,17 @@ def _bar(items: Iterable[T], what: str, total: int | None) -> Iterator[T]:
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=_console(sys.stderr),
         transient=True,
     )
-    try:
-        progress.start()
-    except LiveError:
-        # An outer bar is already on the screen: it alone tells of the progress.
-        yield from items
-        return
-    try:
+    with progress:
         yield from progress.track(items, total=total, description=what)
-    finally:
-        progress.stop()
+
+
+@lru_cache(maxsize=1)
+def _console(stream: TextIO) -> Console:
+    # One console: bars of loops within loops then share the screen instead of overwriting it.
+    return Console(file=stream)
 
 
 def _lines(items: Iterable[T], what: str, total: int | None) -> Iterator[T]:

@@ -49,7 +49,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True)
 
     # -- where things are ------------------------------------------------------------------
-    workspace: str = Field("workspace", description="Folder (or fsspec URL) of the run's files.")
+    workspace: str = Field(
+        "workspace", min_length=1, description="Folder (or fsspec URL) of the run's files."
+    )
     corpus: Literal["bundled", "csv", "medium"] = Field(
         "bundled", description="bundled: data/; csv: `articles` and `lists`; medium: the study's."
     )
@@ -93,18 +95,26 @@ class Settings(BaseSettings):
     sample_restart_probability: float = Field(0.1, gt=0, lt=1, description="RWR restart.")
     graphsage_dimensions: PositiveInt = Field(256, description="Numbers in an embedding.")
     graphsage_sample_sizes: str = Field(
-        "10,10", pattern=r"^\d+(,\d+)*$", description="Neighbours a layer; last: direct ones."
+        "10,10",
+        pattern=r"^[1-9][0-9]*(,[1-9][0-9]*)*$",
+        description="Neighbours a layer; last: direct ones.",
     )
     graphsage_search_depth: PositiveInt = Field(15, description="Longest walk to a positive.")
     graphsage_epochs: PositiveInt = Field(20, description="Epochs.")
     graphsage_max_iterations: PositiveInt = Field(10, description="Iterations an epoch.")
-    graphsage_learning_rate: float = Field(1e-4, gt=0, description="Adam's learning rate.")
+    graphsage_learning_rate: float = Field(
+        1e-4, gt=0, allow_inf_nan=False, description="Adam's learning rate."
+    )
     graphsage_batch_size: PositiveInt = Field(10, description="Articles a batch.")
     graphsage_activation: Literal["relu", "sigmoid"] = Field("relu", description="Activation.")
     graphsage_aggregator: Literal["mean", "pool"] = Field("mean", description="Aggregator.")
-    graphsage_negative_weight: float = Field(20.0, ge=0, description="Weight of negatives.")
-    graphsage_tolerance: float = Field(1e-4, ge=0, description="Loss change that ends training.")
-    graphsage_penalty_l2: float = Field(0.0, ge=0, description="L2 penalty.")
+    graphsage_negative_weight: float = Field(
+        20.0, ge=0, allow_inf_nan=False, description="Weight of negatives."
+    )
+    graphsage_tolerance: float = Field(
+        1e-4, ge=0, allow_inf_nan=False, description="Loss change that ends training."
+    )
+    graphsage_penalty_l2: float = Field(0.0, ge=0, allow_inf_nan=False, description="L2 penalty.")
     # -- graph: beyond the study -----------------------------------------------------------
     lists_hops: Annotated[int, Field(ge=1, le=4)] = Field(
         2, description="Hops of propagation over lists (article <- lists <- articles)."
@@ -159,6 +169,11 @@ class Settings(BaseSettings):
                 shown = from_env.get(name, name)
                 msg = f"Unknown setting {shown!r}{hint}; allowed are: {', '.join(names)}."
                 raise TagsageError(msg)
+        in_env = {name: os.environ[key] for name, key in from_env.items()}
+        # Files named on the command line outweigh a corpus from the environment.
+        named = overrides if "corpus" in in_env else in_env | overrides
+        if named.get("articles") or named.get("lists"):
+            overrides.setdefault("corpus", "csv")
         try:
             return cls(**overrides)
         except ValidationError as error:

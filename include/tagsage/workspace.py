@@ -13,7 +13,6 @@ import json
 import os
 import re
 import shutil
-import tempfile
 import uuid
 from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
@@ -144,8 +143,12 @@ class Workspace:
             with self.scratch() as copy:
                 download_folder(self.root / "artifacts" / ref, copy)
                 _rename_folder(copy, folder)
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        return Artifact(ref=ref, path=folder, summary=manifest["summary"])
+        try:
+            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            return Artifact(ref=ref, path=folder, summary=manifest["summary"])
+        except (ValueError, KeyError, TypeError) as error:
+            msg = f"The artifact in {folder} is damaged ({error}); remove the folder and run again."
+            raise TagsageError(msg) from error
 
     def publish(self, file: Path, name: str) -> str:
         """Put a file at the top of the workspace, whole or not at all, replacing an older one.
@@ -158,12 +161,12 @@ class Workspace:
         target = self.root / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if self.is_local:
-            path = Path(target.path)
-            temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-            shutil.copyfile(file, temporary)
-            temporary.replace(path)
+            with self.scratch() as folder:
+                temporary = folder / "file"
+                shutil.copyfile(file, temporary)
+                temporary.replace(Path(target.path))
         else:
-            target.write_bytes(file.read_bytes())
+            _copy(UPath(file), target)
         return str(target)
 
     def write_json(self, name: str, value: object) -> None:
@@ -176,7 +179,13 @@ class Workspace:
     def read_json(self, name: str) -> Any | None:
         """Return the content of a JSON file of the workspace, or None when there is none."""
         file = self.root / name
-        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+        try:
+            return json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            msg = f"{file} is not JSON ({error}); remove it and run again."
+            raise TagsageError(msg) from error
 
     def prune(self, keep: Collection[str]) -> int:
         """Remove the artifacts that are not in `keep`, and leftovers of killed tasks.
@@ -194,6 +203,9 @@ class Workspace:
                 continue
             for folder in list(base.iterdir()):
                 if folder.name not in keep:
+                    # First what says that it is whole: a kill below must not leave half of one.
+                    if folder.is_dir():
+                        (folder / MANIFEST).unlink(missing_ok=True)
                     folder.fs.rm(folder.path, recursive=True)
                     removed += 1
         shutil.rmtree(self.local_folder() / "scratch", ignore_errors=True)
@@ -202,9 +214,13 @@ class Workspace:
     @contextmanager
     def scratch(self) -> Generator[Path, None, None]:
         """Give an empty folder on the workspace's own disk; it is removed at the end."""
-        base = self.local_folder() / "scratch"
-        base.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=base))
+        # Not tempfile.mkdtemp: its folders, which become artifacts, are closed to other users.
+        folder = self.local_folder() / "scratch" / uuid.uuid4().hex
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            msg = f"Cannot write to {folder.parent}: {error.strerror}; choose another workspace."
+            raise TagsageError(msg) from error
         try:
             yield folder
         finally:
@@ -221,20 +237,23 @@ class Workspace:
         for file in sorted(folder.rglob("*")):
             if file.is_file() and file.name != MANIFEST:
                 remote = target / file.relative_to(folder).as_posix()
-                remote.parent.mkdir(parents=True, exist_ok=True)
-                remote.write_bytes(file.read_bytes())
+                _copy(UPath(file), remote)
         # The manifest goes last: an artifact without one does not exist.
-        target.mkdir(parents=True, exist_ok=True)
-        (target / MANIFEST).write_bytes((folder / MANIFEST).read_bytes())
+        _copy(UPath(folder / MANIFEST), target / MANIFEST)
 
 
 def download_folder(source: UPath, target: Path) -> None:
     """Copy every file below `source`, which may be remote, into the local folder `target`."""
     for file in source.rglob("*"):
         if file.is_file():
-            copy = target / file.relative_to(source).as_posix()
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_bytes(file.read_bytes())
+            _copy(file, UPath(target / file.relative_to(source).as_posix()))
+
+
+def _copy(source: UPath, target: UPath) -> None:
+    """Copy a file piece by piece: vectors may be larger than memory."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with source.open("rb") as reader, target.open("wb") as writer:
+        shutil.copyfileobj(reader, writer, 1 << 20)
 
 
 def _rename_folder(folder: Path, target: Path) -> None:
@@ -243,8 +262,11 @@ def _rename_folder(folder: Path, target: Path) -> None:
     try:
         folder.rename(target)
     except OSError:
-        if not (target / MANIFEST).exists():
-            raise
+        if (target / MANIFEST).exists():
+            return
+        # What a killed `prune` left of an older one would be in the way for ever.
+        shutil.rmtree(target, ignore_errors=True)
+        folder.rename(target)
 
 
 @lru_cache

@@ -1,0 +1,248 @@
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from upath import UPath
+
+from tagsage import workspace as module
+from tagsage.errors import TagsageError
+from tagsage.workspace import MANIFEST, Workspace, code_digest
+
+
+@pytest.fixture(params=["local", "remote"])
+def workspace(request, tmp_path, monkeypatch):
+    """Give a workspace in a folder, and one in object storage."""
+    if request.param == "local":
+        yield Workspace(str(tmp_path / "w"))
+        return
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    root = UPath(f"memory://{tmp_path.name}")
+    yield Workspace(str(root))
+    if root.exists():
+        root.fs.rm(root.path, recursive=True)
+
+
+class Build:
+    """Writes one file and counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, folder: Path) -> dict:
+        self.calls += 1
+        assert list(folder.iterdir()) == []
+        (folder / "sub").mkdir()
+        (folder / "sub" / "numbers.txt").write_text("1 2 3")
+        return {"rows": 3, "shape": (3, 1)}
+
+
+def make(workspace: Workspace, build, inputs: dict | None = None):
+    return workspace.artifact("split", inputs or {"seed": 1}, build, code=["vectors"])
+
+
+def test_an_artifact_is_built_once_and_found_again(workspace):
+    build = Build()
+    first, again = make(workspace, build), make(workspace, build)
+    assert build.calls == 1
+    assert first == again
+    assert first.ref.startswith("split-")
+    assert first.summary == {"rows": 3, "shape": [3, 1]}
+    assert (first.path / "sub" / "numbers.txt").read_text() == "1 2 3"
+
+
+def test_other_inputs_another_stage_or_other_code_make_another_artifact(workspace, monkeypatch):
+    build = Build()
+    refs = {make(workspace, build).ref, make(workspace, build, {"seed": 2}).ref}
+    refs.add(workspace.artifact("other", {"seed": 1}, build, code=["vectors"]).ref)
+    refs.add(workspace.artifact("split", {"seed": 1}, build, code=["vectors", "corpus"]).ref)
+    assert (len(refs), build.calls) == (4, 4)
+
+
+def test_the_order_of_inputs_and_of_rooms_does_not_matter(workspace):
+    a = workspace.artifact("s", {"a": 1, "b": 2}, Build(), code=["vectors", "corpus"])
+    b = workspace.artifact("s", {"b": 2, "a": 1}, Build(), code=["corpus", "vectors"])
+    assert a.ref == b.ref
+
+
+def test_a_build_that_fails_leaves_nothing(workspace):
+    def fails(folder: Path) -> None:
+        (folder / "half.npy").write_text("half")
+        raise TagsageError("No.")
+
+    with pytest.raises(TagsageError, match="No"):
+        make(workspace, fails)
+    assert list((workspace.local_folder() / "scratch").iterdir()) == []
+    assert make(workspace, Build()).summary["rows"] == 3
+
+
+def test_an_artifact_that_another_process_finished_meanwhile_is_kept(workspace):
+    def slow(folder: Path) -> dict:
+        make(workspace, Build())
+        (folder / "mine.txt").write_text("second")
+        return {"rows": 3, "shape": (3, 1)}
+
+    artifact = make(workspace, slow)
+    assert (artifact.path / "sub" / "numbers.txt").exists()
+
+
+def test_an_unknown_artifact_is_refused_by_name(workspace):
+    with pytest.raises(TagsageError, match="holds no artifact split-0; run the stage that makes"):
+        workspace.open("split-0")
+
+
+def test_a_damaged_manifest_is_told_with_its_folder(tmp_path):
+    workspace = Workspace(str(tmp_path))
+    artifact = make(workspace, Build())
+    (artifact.path / MANIFEST).write_text("{")
+    with pytest.raises(TagsageError, match=rf"{artifact.ref} is damaged .*; remove the folder"):
+        workspace.open(artifact.ref)
+
+
+def test_a_remote_artifact_is_downloaded_again_where_it_is_not(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "one"))
+    remote = Workspace(f"memory://{tmp_path.name}")
+    ref = make(remote, Build()).ref
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "two"))
+    artifact = remote.open(ref)
+    assert artifact.path.is_relative_to(tmp_path / "two")
+    assert (artifact.path / "sub" / "numbers.txt").read_text() == "1 2 3"
+
+
+def test_a_remote_artifact_whose_upload_was_cut_off_does_not_exist(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    remote = Workspace(f"memory://{tmp_path.name}")
+    ref = make(remote, Build()).ref
+    (remote.root / "artifacts" / ref / MANIFEST).unlink()
+    build = Build()
+    make(remote, build)
+    assert build.calls == 1
+
+
+def test_files_of_an_artifact_can_be_read_by_whom_the_umask_allows(tmp_path):
+    artifact = make(Workspace(str(tmp_path)), Build())
+    umask = os.umask(0)
+    os.umask(umask)
+    assert stat.S_IMODE(artifact.path.stat().st_mode) == 0o777 & ~umask
+
+
+def test_publishing_replaces_the_older_file_and_leaves_no_other(workspace, tmp_path):
+    for text in ("old", "new"):
+        (tmp_path / "file").write_text(text)
+        where = workspace.publish(tmp_path / "file", "quarantine/q.csv")
+    assert UPath(where).read_text() == "new"
+    assert [p.name for p in (workspace.root / "quarantine").iterdir()] == ["q.csv"]
+
+
+def test_json_written_is_read_back_and_absent_json_is_none(workspace):
+    assert workspace.read_json("runs/last.json") is None
+    workspace.write_json("runs/last.json", {"b": [1, None], "a": "ä"})
+    assert workspace.read_json("runs/last.json") == {"a": "ä", "b": [1, None]}
+
+
+def test_json_that_was_damaged_is_told_by_name(tmp_path):
+    (tmp_path / "last.json").write_text("{")
+    with pytest.raises(TagsageError, match=r"last\.json is not JSON .*; remove it and run again"):
+        Workspace(str(tmp_path)).read_json("last.json")
+
+
+def test_prune_keeps_the_named_artifacts_only(workspace):
+    kept, dropped = make(workspace, Build()), make(workspace, Build(), {"seed": 2})
+    (workspace.local_folder() / "scratch" / "left").mkdir(parents=True)
+    assert workspace.prune([kept.ref]) >= 1
+    assert workspace.open(kept.ref) == kept
+    assert not dropped.path.exists()
+    assert not (workspace.local_folder() / "scratch").exists()
+    with pytest.raises(TagsageError, match="holds no artifact"):
+        workspace.open(dropped.ref)
+
+
+def test_prune_of_an_empty_workspace_removes_nothing(workspace):
+    assert workspace.prune([]) == 0
+
+
+def test_an_artifact_half_removed_by_a_killed_prune_is_built_again(tmp_path, monkeypatch):
+    workspace = Workspace(str(tmp_path))
+    artifact = make(workspace, Build())
+
+    def killed(self, path, recursive):
+        raise KeyboardInterrupt
+
+    fs = type((workspace.root / "artifacts").fs)
+    with monkeypatch.context() as patch:
+        patch.setattr(fs, "rm", killed)
+        with pytest.raises(KeyboardInterrupt):
+            workspace.prune([])
+    assert artifact.path.exists()
+    build = Build()
+    assert make(workspace, build) == artifact
+    assert build.calls == 1
+
+
+KILLED = """
+import sys, time
+from tagsage.workspace import Workspace
+def build(folder):
+    (folder / "half.npy").write_text("half")
+    print("building", flush=True)
+    time.sleep(600)
+Workspace(sys.argv[1]).artifact("split", {"seed": 1}, build, code=["vectors"])
+"""
+
+
+def test_a_build_killed_half_way_is_built_again_from_an_empty_folder(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdout.readline() == "building\n"
+        process.send_signal(signal.SIGKILL)
+    artifact = make(Workspace(str(tmp_path)), Build())
+    assert sorted(p.name for p in artifact.path.iterdir()) == [MANIFEST, "sub"]
+
+
+def test_several_processes_may_build_the_same_artifact_at_once(tmp_path):
+    code = KILLED.replace("time.sleep(600)", "time.sleep(float(sys.argv[2]))")
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path), wait], stdout=subprocess.DEVNULL
+        )
+        for wait in ("0.2", "0.2", "0.1")
+    ]
+    assert [worker.wait() for worker in workers] == [0, 0, 0]
+    assert len(list((tmp_path / "artifacts").iterdir())) == 1
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_a_workspace_that_is_a_file_is_refused_in_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TagsageError, match=r"Cannot make the folder .*file: .*; choose another"):
+        Workspace(str(tmp_path / "file")).local_folder()
+
+
+def test_a_workspace_that_cannot_be_written_is_refused_in_one_sentence(tmp_path):
+    (tmp_path / "scratch").write_text("")
+    with pytest.raises(TagsageError, match=r"Cannot write to .*scratch: .*; choose another"):
+        make(Workspace(str(tmp_path)), Build())
+
+
+def test_the_home_folder_and_file_urls_are_understood(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Workspace("~/w").local_folder() == tmp_path / "w"
+    assert Workspace(f"file://{tmp_path}/v").local_folder() == tmp_path / "v"
+
+
+@pytest.mark.parametrize("room", ["nowhere", "../tests", "settings"])
+def test_code_of_a_room_that_does_not_exist_is_refused(room):
+    with pytest.raises(ValueError, match="no room named"):
+        code_digest((room,))
+
+
+def test_code_digest_changes_with_a_librarys_version(monkeypatch):
+    before = code_digest.__wrapped__(("vectors",))
+    monkeypatch.setattr(module, "version", lambda name: "0")
+    assert code_digest.__wrapped__(("vectors",)) != before
+    assert code_digest.__wrapped__(("corpus",)) != code_digest.__wrapped__(("vectors",))
