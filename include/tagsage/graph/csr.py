@@ -25,6 +25,22 @@ LongArray = npt.NDArray[np.int64]
 INDPTR, INDICES, DATA, SHAPE = "indptr.npy", "indices.npy", "data.npy", "shape.npy"
 
 
+def make_csr(
+    data: npt.NDArray[Any],
+    indices: npt.NDArray[np.integer],
+    indptr: npt.NDArray[np.integer],
+    shape: tuple[int, int],
+) -> Csr:
+    """Build a sparse matrix from its arrays without copying the large ones.
+
+    scipy gives `indices` the type of `indptr`: an int64 `indptr` would make it copy, and read
+    whole, a memory-mapped int32 `indices`. So `indptr` is made int32 as long as its numbers fit.
+    """
+    if len(data) <= np.iinfo(np.int32).max:
+        indptr = indptr.astype(np.int32)
+    return sp.csr_array((data, indices, indptr), shape=shape)
+
+
 def save_csr(folder: Path, matrix: Csr) -> None:
     """Write a sparse matrix as separate arrays, so that it can be memory-mapped.
 
@@ -74,7 +90,7 @@ def load_csr(folder: Path, *, mmap: bool = True) -> Csr:
             f"Cannot read a sparse matrix in {folder} ({error}); run the stage that makes it again."
         )
         raise TagsageError(msg) from error
-    return sp.csr_array((data, indices, indptr), shape=(rows, columns))
+    return make_csr(data, indices, indptr, (rows, columns))
 
 
 class _GrowingArray:
@@ -184,13 +200,11 @@ def row_blocks(cost: npt.NDArray[Any], budget: float) -> Iterator[tuple[int, int
 def vertical_stack(blocks: Sequence[Csr]) -> Csr:
     """Put blocks of rows below each other; there must be at least one."""
     counts = [np.zeros(1, dtype=np.int64), *(np.diff(block.indptr) for block in blocks)]
-    return sp.csr_array(
-        (
-            np.concatenate([block.data for block in blocks]),
-            np.concatenate([block.indices for block in blocks]),
-            np.cumsum(np.concatenate(counts)),
-        ),
-        shape=(sum(block.shape[0] for block in blocks), blocks[0].shape[1]),
+    return make_csr(
+        np.concatenate([block.data for block in blocks]),
+        np.concatenate([block.indices for block in blocks]),
+        np.cumsum(np.concatenate(counts)),
+        (sum(block.shape[0] for block in blocks), blocks[0].shape[1]),
     )
 
 
@@ -230,9 +244,7 @@ def induced_subgraph(matrix: Csr, nodes: npt.NDArray[np.integer]) -> Csr:
         rows = np.repeat(np.arange(stop - start), lengths)
         counts.append(np.bincount(rows[keep], minlength=stop - start).astype(np.int64))
     indptr = np.cumsum(np.concatenate(counts))
-    return sp.csr_array(
-        (np.concatenate(data), np.concatenate(indices), indptr), shape=(len(nodes), len(nodes))
-    )
+    return make_csr(np.concatenate(data), np.concatenate(indices), indptr, (len(nodes), len(nodes)))
 
 
 def gather_entries(

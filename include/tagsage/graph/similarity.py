@@ -11,7 +11,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from tagsage.errors import TagsageError
-from tagsage.graph.csr import row_blocks, vertical_stack
+from tagsage.graph.csr import make_csr, row_blocks, vertical_stack
 from tagsage.progress import track
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def _block(
         other, similarity = other[keep], similarity[keep]
         lengths = np.minimum(lengths, config.top_k)
     indptr = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
-    return sp.csr_array((similarity.astype(np.float32), other, indptr), shape=(rows, n))
+    return make_csr(similarity.astype(np.float32), other, indptr, (rows, n))
 
 
 def _within_top_k(

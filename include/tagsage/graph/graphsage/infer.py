@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 
 from tagsage.errors import TagsageError
+from tagsage.graph.csr import make_csr
 from tagsage.graph.graphsage.config import LEAK, NORM_EPSILON
 from tagsage.graph.graphsage.model import GraphSageModel
 from tagsage.graph.graphsage.neighbours import layer_seed, sample_neighbours
@@ -152,7 +152,7 @@ def sampled_means(
     indptr = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts + 1)])
     weight = np.repeat((1 / (counts + 1)).astype(np.float32), counts + 1)
     rows = np.asarray(values[unique], dtype=np.float32)
-    average = sp.csr_array((weight, columns, indptr), shape=(len(nodes), len(unique)))
+    average = make_csr(weight, columns.astype(np.int32), indptr, (len(nodes), len(unique)))
     means: FloatArray = average @ rows
     return means
 
