@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from tagsage.errors import TagsageError
 from tagsage.graph.csr import make_csr
@@ -76,11 +77,14 @@ def infer_graphsage(
     sizes = model.config.sample_sizes
     result = np.zeros((n, model.config.dimensions), dtype=np.float32) if out is None else out
     hidden: npt.NDArray[np.floating] = features
-    for layer, size in enumerate(sizes):
-        last = layer == len(sizes) - 1
-        target = result if last else _scratch(n, model.config.dimensions)
-        _layer(model, layer, graph, hidden, size, layer_seed(seed, 0, layer), target)
-        hidden = target
+    # The last digits of a product depend on BLAS's number of threads, which a scheduler's worker
+    # may set otherwise than a shell; most of the time here goes into reading rows anyway.
+    with threadpool_limits(limits=1, user_api="blas"):
+        for layer, size in enumerate(sizes):
+            last = layer == len(sizes) - 1
+            target = result if last else _scratch(n, model.config.dimensions)
+            _layer(model, layer, graph, hidden, size, layer_seed(seed, 0, layer), target)
+            hidden = target
     for start in range(0, n, 1 << 14):
         block = result[start : start + (1 << 14)]
         block /= np.linalg.norm(block, axis=1, keepdims=True) + np.float32(NORM_EPSILON)

@@ -33,7 +33,8 @@ def train_graphsage(
     unweighted: which batches an iteration uses, walks, negative examples, loss, Adam anew in each
     epoch, clipped gradients, the end by `tolerance`. Random streams differ, so losses agree in
     distribution, not digit by digit; see :func:`draw_batches` for the one deliberate difference.
-    The same seed gives the same model, in another process too.
+    The same seed gives the same model, in another process too; on a machine with another number of
+    cores the last digits may differ, as XLA sums in another order.
 
     Parameters
     ----------
