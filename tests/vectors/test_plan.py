@@ -1,5 +1,7 @@
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -304,3 +306,42 @@ def test_prune_removes_the_models_and_vectors_that_are_not_kept(tmp_path):
     assert make_plan(b, tmp_path).batches == ()
     assert make_plan(a, tmp_path).summary["refitted"] is True
     assert not LsaEmbedder.load(tmp_path / "models" / plan_b.model_id).embed([""]).any()
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from tagsage.vectors import plan as module
+from tagsage.vectors.text import text_hashes
+
+class Slow:
+    model_id, dimensions = "counting/1", 2
+    def embed(self, texts):
+        if "ccc" in texts:
+            print("second part", flush=True)
+            time.sleep(600)
+        return np.array([[len(t), 1] for t in texts], np.float32)
+
+module.PUT_ROWS = 2
+folder, texts = Path(sys.argv[1]), sys.argv[2:]
+hashes = text_hashes(texts)
+plan = module.plan_missing(hashes, folder=folder, model_id="counting/1", dimensions=2, batch_size=9)
+module.embed_batch(plan, 0, texts, hashes, embedder=Slow(), folder=folder)
+"""
+
+
+def test_after_a_sigkill_what_was_put_is_there_and_the_rest_is_done(tmp_path):
+    texts = ["a", "bb", "ccc", "dddd"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path), *texts], stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdout.readline() == "second part\n"
+        process.kill()
+    hashes, embedder = text_hashes(texts), CountingEmbedder()
+    plan = plan_missing(hashes, folder=tmp_path, model_id="counting/1", dimensions=2, batch_size=9)
+    embed_batch(plan, 0, texts, hashes, embedder=embedder, folder=tmp_path)
+    collect(plan, texts, hashes, embedder=embedder, folder=tmp_path, out=tmp_path)
+    assert embedder.asked == ["ccc", "dddd"]
+    assert np.load(tmp_path / "vectors.npy")[:, 0].tolist() == [1, 2, 3, 4]
