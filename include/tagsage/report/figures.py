@@ -23,7 +23,7 @@ def tags_per_article(profile: CorpusProfile) -> Picture:
     """Draw how many tags articles have; the untagged ones are those that get predictions."""
     counts = profile.tags_per_article
     top = max((n for n in counts), default=0)
-    limit = min(top, 12)
+    limit = min(top, 10)
     labels = [str(n) for n in range(limit + 1)]
     values = [counts.get(n, 0) for n in range(limit + 1)]
     if top > limit:

@@ -124,7 +124,7 @@ def _context(data: ReportData) -> dict[str, Any]:
     gain = None
     if best and baseline and best is not baseline:
         gain = best.get("micro_f1", math.nan) - baseline.get("micro_f1", math.nan)
-    ranked = data.per_tag.sort_values(["f1", "tag"], ascending=[False, True], kind="stable")
+    ranked = sorted(data.per_tag.to_dict("records"), key=lambda row: (-row["f1"], str(row["tag"])))
     stages = data.stages.to_dict("records")
     corpus = {picture.name: _drawn(picture) for picture in corpus_pictures(data.profile)}
     return {
@@ -139,7 +139,7 @@ def _context(data: ReportData) -> dict[str, Any]:
         "all_metrics": METRICS,
         "has_fit_seconds": "fit_seconds" in board.columns,
         "top_score": max((row.get("micro_f1", 0.0) for row in candidates), default=0.0),
-        "per_tag": ranked.to_dict("records"),
+        "per_tag": ranked,
         "ends": PER_TAG_ENDS,
         "per_tag_figure": _drawn(f1_by_frequency(data.per_tag)) if len(ranked) else None,
         "shown_tags": SHOWN_TAGS,

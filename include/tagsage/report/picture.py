@@ -74,14 +74,14 @@ class Picture:
         What it shows, as a heading.
     alt : str
         The same in a sentence with its main numbers, for those who do not see it.
-    figure : matplotlib.figure.Figure
-        The drawing.
+    make : callable
+        Draws it anew on a figure of its own: laying out the PNG must not move the SVG.
     """
 
     name: str
     title: str
     alt: str
-    figure: Figure
+    make: Callable[[], Figure]
 
     def svg(self) -> str:
         """Return the picture as an ``<svg>`` element that takes its colours from the page.
@@ -91,22 +91,22 @@ class Picture:
         str
             The element: no prolog, no metadata, no address, ids unique to this picture.
         """
-        FigureCanvasSVG(self.figure)
+        figure = self.make()
+        FigureCanvasSVG(figure)
         text = io.StringIO()
         metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         with mpl.rc_context(STYLE), _quiet_glyphs():
-            self.figure.savefig(text, format="svg", transparent=True, metadata=metadata)
+            figure.savefig(text, format="svg", transparent=True, metadata=metadata)
         return _inline(text.getvalue(), self.name, self.alt)
 
     def save_png(self, folder: Path) -> Path:
         """Write the picture as a PNG file, with its title, on white."""
-        FigureCanvasAgg(self.figure)
+        figure = self.make()
+        FigureCanvasAgg(figure)
         file = folder / f"{self.name}.png"
         with mpl.rc_context(STYLE), _quiet_glyphs():
-            heading = self.figure.suptitle(self.title, fontsize=FONT_SIZE + 1)
-            self.figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
-            heading.remove()
-            self.figure._suptitle = None  # type: ignore[attr-defined]
+            figure.suptitle(self.title, fontsize=FONT_SIZE + 1)
+            figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
         return file
 
 
@@ -137,15 +137,19 @@ def draw_picture(
     Picture
         The drawing.
     """
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=size)
-        axes = figure.add_subplot()
-        if empty:
-            axes.set_axis_off()
-            axes.text(0.5, 0.5, alt, ha="center", va="center", color=ROLES["muted"], wrap=True)
-        else:
-            draw(axes)
-    return Picture(name, title, alt, figure)
+
+    def make() -> Figure:
+        with mpl.rc_context(STYLE):
+            figure = Figure(figsize=size)
+            axes = figure.add_subplot()
+            if empty:
+                axes.set_axis_off()
+                axes.text(0.5, 0.5, alt, ha="center", va="center", color=ROLES["muted"], wrap=True)
+            else:
+                draw(axes)
+        return figure
+
+    return Picture(name, title, alt, make)
 
 
 def save_pictures(pictures: Sequence[Picture], folder: Path) -> dict[str, Path]:

@@ -62,14 +62,10 @@ def word_cloud(tag_articles: Sequence[tuple[str, int]], *, seed: int) -> Picture
         n = max(len(cloud.layout_), 1)
         for rank, ((word, _), size, (y, x), _, _) in enumerate(cloud.layout_):
             outline = TextPath((0, 0), word, size=SCALE, prop=font)
-            box = outline.get_extents()
-            # The layout gives the upper left corner of the word's ink, y downwards.
-            place = (
-                Affine2D()
-                .translate(-box.x0, -box.y1)
-                .scale(size / SCALE, -size / SCALE)
-                .translate(x, y)
-            )
+            # The layout gives the left end of the word and the top of its ink, y downwards.
+            top = outline.get_extents().y1
+            scale = size / SCALE
+            place = Affine2D().translate(0, -top).scale(scale, -scale).translate(x, y)
             colour = ROLES[SHADES[min(rank * 3 // n, 2)]]
             axes.add_patch(PathPatch(outline.transformed(place), facecolor=colour, linewidth=0))
         axes.set(xlim=(0, WIDTH), ylim=(HEIGHT, 0), aspect="equal")

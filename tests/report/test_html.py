@@ -1,0 +1,289 @@
+"""The page: whole, offline, inert, and right for every kind of night."""
+
+import dataclasses
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import pandas as pd
+import pytest
+
+from tagsage.report.data import Example, Predicted, PredictedTag, ReportData
+from tagsage.report.html import METRICS, render_report
+
+VOID = {"meta", "link", "br", "img", "hr", "input"}
+SELF_CLOSED_IN_SVG = {"path", "use", "rect", "circle", "line"}
+
+
+class Page(HTMLParser):
+    """Parses a page, checks that its elements nest, keeps tags, attributes and text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open, tag
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.text.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.elements if name == tag]
+
+    @property
+    def words(self) -> str:
+        return re.sub(r"\s+", " ", "".join(self.text))
+
+
+@pytest.fixture
+def render(tmp_path):
+    def render(data: ReportData) -> tuple[str, Page]:
+        render_report(data, tmp_path / "report.html")
+        html = (tmp_path / "report.html").read_text(encoding="utf-8")
+        return html, Page(html)
+
+    return render
+
+
+def test_page_tells_the_night_in_its_first_sentence(render, night):
+    _, page = render(night)
+    assert "text+lists:mlp tags best tonight" in page.words
+    assert "micro-F1 .667 and P@5 .302 on 20 articles it has not seen" in page.words
+    assert "+.020 micro-F1 against the best candidate that reads only the text" in page.words
+    assert "It gave tags to 1 of the 2 articles that had none." in page.words
+    assert "New champion Promoted: there was no champion yet." in page.words
+
+
+def test_page_has_one_h1_and_headings_that_skip_no_level(render, night):
+    _, page = render(night)
+    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch(r"h[1-6]", tag)]
+    assert levels.count(1) == 1
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_every_table_has_a_caption_and_scoped_headings(render, night):
+    html, page = render(night)
+    tables = re.findall(r"<table.*?</table>", html, flags=re.DOTALL)
+    assert len(tables) == 4  # leaderboard, tags, stages, quarantine
+    assert all("<caption>" in table for table in tables)
+    assert all(heading.get("scope") in {"col", "row"} for heading in page.all("th"))
+
+
+def test_every_picture_has_words(render, night):
+    _, page = render(night)
+    pictures = page.all("svg")
+    assert len(pictures) == 8
+    assert all(picture["role"] == "img" and picture["aria-label"] for picture in pictures)
+
+
+def test_page_loads_nothing_runs_nothing_and_forbids_both(render, night):
+    html, page = render(night)
+    policy = next(m["content"] for m in page.all("meta") if "http-equiv" in m)
+    assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'")
+    for tag in ("script", "link", "img", "iframe", "object", "form", "base"):
+        assert page.all(tag) == []
+    style = "".join(re.findall(r"<style>(.*?)</style>", html, flags=re.DOTALL))
+    assert "url(" not in style
+    assert "@import" not in style
+    linked = [str(link["href"]) for link in page.all("a")]
+    assert [link for link in linked if not link.startswith("#")] == ["https://medium.example/a-1"]
+    assert {name for _, attrs in page.elements for name in attrs} & {"src", "srcset"} == set()
+
+
+def test_page_ids_are_unique_and_its_links_meet_them(render, night):
+    _, page = render(night)
+    ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    for link in page.all("a"):
+        if str(link["href"]).startswith("#"):
+            assert str(link["href"])[1:] in ids
+
+
+def test_scores_durations_and_missing_numbers_are_written_for_people(render, night):
+    _, page = render(night)
+    assert "1 min 05 s" in page.words
+    assert "9.8 s" in page.words
+    assert ".780" in page.words
+    assert "–" in page.words  # the second candidate's LRAP is not a number
+    assert "12,345" in page.words
+
+
+def test_page_shows_no_password(render, night):
+    html, _ = render(
+        dataclasses.replace(
+            night,
+            settings={
+                "mlflow_tracking_uri": "http://ann:hush@mlflow:5000",
+                "api_key": "hush",
+            },
+        )
+    )
+    assert "hush" not in html
+    assert "//***@mlflow:5000" in html
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "' onmouseover='alert(1)",
+    "</style><script>alert(1)</script>",
+    "{{ 7 * 7 }} {% raw %}",
+    "مرحبا بالعالم \u202egnp.exe",
+    "👩‍👩‍👧‍👦 family",
+    "x" * 10_000,
+    "a\x00b\x07c",
+    "lone \ud800 surrogate",
+    "",
+]
+ALL_HOSTILE = " ".join(text for text in HOSTILE if len(text) < 100)
+
+
+def column(values: list[str]) -> pd.Series:
+    return pd.Series(values, dtype=object)  # pandas' own strings refuse lone surrogates
+
+
+def test_any_text_is_shown_inert_and_cut(render, night):
+    examples = [
+        Example(text, text, f"https://x.example/{text}", [PredictedTag(text, 0.5, assigned=True)])
+        for text in HOSTILE
+    ]
+    texts = column(HOSTILE)
+    data = dataclasses.replace(
+        night,
+        run_id=ALL_HOSTILE,
+        corpus_name=ALL_HOSTILE,
+        promotion_reason=ALL_HOSTILE,
+        examples=examples,
+        quarantine=pd.DataFrame({"file": texts, "kind": "rejected", "reason": texts, "rows": 1}),
+        per_tag=pd.DataFrame({
+            "tag": texts,
+            "precision": 0.5,
+            "recall": 0.5,
+            "f1": 0.5,
+            "support": 3,
+            "predicted": 3,
+        }),
+        graph=dict(zip(HOSTILE, HOSTILE, strict=True)),
+        settings=dict(zip(HOSTILE, HOSTILE, strict=True)),
+        notes=HOSTILE,
+        leaderboard=pd.DataFrame({"candidate": texts, "micro_f1": 0.5}),
+    )
+    html, page = render(data)
+    assert page.all("script") == []
+    assert page.all("img") == []
+    handlers = [name for _, attrs in page.elements for name in attrs if name.startswith("on")]
+    assert handlers == []
+    assert "{{ 7 * 7 }}" in page.words
+    assert "x" * 600 not in html
+    assert not re.search(r"[\x00-\x08\u202a-\u202e]", html)
+
+
+def test_only_web_addresses_become_links(render, night):
+    addresses = [
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "//evil.example",
+        "",
+        "https://a.example/ onclick=x",
+        'https://a.example/"x',
+    ]
+    examples = [Example("t", "", address, []) for address in addresses]
+    _, page = render(dataclasses.replace(night, examples=examples))
+    assert all(str(link["href"]).startswith("#") for link in page.all("a"))
+
+
+def test_night_without_anything_still_has_a_page(render, night):
+    empty = dataclasses.replace(
+        night,
+        leaderboard=pd.DataFrame({"candidate": []}),
+        per_tag=pd.DataFrame({"tag": [], "f1": [], "support": []}),
+        predicted=Predicted(0, 0, 0),
+        promoted=None,
+        promotion_reason="",
+        examples=[],
+        graph={},
+        graphsage_losses=[],
+        quarantine=pd.DataFrame(),
+        stages=pd.DataFrame(),
+        settings={},
+        profile=dataclasses.replace(night.profile, neighbours={}),
+    )
+    _, page = render(empty)
+    assert "No candidate was compared" in page.words
+    assert "No candidate of this run needed the graph." in page.words
+    assert "Quarantine: empty." in page.words
+
+
+def test_winner_that_reads_only_text_is_said_to_be_so(render, night):
+    _, page = render(dataclasses.replace(night, leaderboard=night.leaderboard.iloc[[1]]))
+    assert "nothing that uses the graph did better than text alone" in page.words
+
+
+def test_corpus_without_lists_says_so(render, night):
+    profile = dataclasses.replace(
+        night.profile,
+        counts={**night.profile.counts, "lists": 0},
+        list_sizes={},
+        list_size_quantiles={},
+    )
+    _, page = render(dataclasses.replace(night, profile=profile))
+    assert "There is no list, so only the text can tell." in page.words
+
+
+def test_challenger_that_was_not_promoted_is_called_challenger(render, night):
+    data = dataclasses.replace(night, promoted=False, promotion_reason="Not promoted: too weak.")
+    _, page = render(data)
+    assert "Challenger Not promoted: too weak." in page.words
+
+
+def test_many_tags_show_both_ends_and_fold_the_whole_table(render, night):
+    many = pd.DataFrame({
+        "tag": [f"tag{n:03}" for n in range(50)],
+        "precision": 0.5,
+        "recall": 0.5,
+        "f1": [n / 50 for n in range(50)],
+        "support": 10,
+        "predicted": 10,
+    })
+    html, page = render(dataclasses.replace(night, per_tag=many))
+    assert "The 10 tags told best" in page.words
+    assert "The 10 hardest tags" in page.words
+    assert "All 50 target tags" in page.words
+    assert html.count("tag025") == 1
+    assert html.count("tag049") == 2
+
+
+def test_every_metric_of_the_leaderboard_is_explained(render, night):
+    _, page = render(night)
+    for metric in METRICS:
+        assert metric.meaning in page.words
+
+
+def test_report_replaces_an_older_one_and_leaves_nothing_else(tmp_path, night):
+    (tmp_path / "report.html").write_text("old")
+    render_report(night, tmp_path / "report.html")
+    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+    assert "old" not in (tmp_path / "report.html").read_text(encoding="utf-8")[:10]
+
+
+def test_report_of_the_same_night_is_the_same_bytes(tmp_path, night):
+    render_report(night, tmp_path / "1.html")
+    render_report(night, tmp_path / "2.html")
+    assert (tmp_path / "1.html").read_bytes() == (tmp_path / "2.html").read_bytes()
