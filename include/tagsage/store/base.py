@@ -1,0 +1,156 @@
+"""What every store of articles does."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import pandas as pd
+
+from tagsage.corpus.model import Corpus
+from tagsage.store.snapshot import Snapshot
+
+PREDICTION_COLUMNS = ("story", "tag", "score", "assigned")
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What loading a corpus did.
+
+    Attributes
+    ----------
+    articles, memberships : int
+        How many the store holds now, stubs included.
+    added, updated, removed : int
+        How many articles came, changed and went.
+    memberships_added, memberships_removed : int
+        How many memberships came and went.
+    """
+
+    articles: int
+    memberships: int
+    added: int
+    updated: int
+    removed: int
+    memberships_added: int
+    memberships_removed: int
+
+
+class ArticleStore(ABC):
+    """Keeps the corpus and the predictions; a context manager.
+
+    Several processes may use a store at once: one load goes on at a time, a snapshot waits for it,
+    and predictions are read either as they were or as they will be. A process that is killed leaves
+    nothing that running the same call again does not mend.
+    """
+
+    @abstractmethod
+    def load(self, corpus: Corpus) -> LoadReport:
+        """Make the store hold this corpus and nothing else.
+
+        Only what differs is written, in batches, each in a transaction; what the corpus no longer
+        has is removed in the last one. Predictions stay.
+
+        Parameters
+        ----------
+        corpus : Corpus
+            Articles with unique keys; every membership's article is among them.
+
+        Returns
+        -------
+        LoadReport
+            What changed.
+
+        Raises
+        ------
+        TagsageError
+            When the store cannot be written.
+        ValueError
+            When the corpus breaks what is said above.
+        """
+
+    @abstractmethod
+    def snapshot(self) -> Snapshot:
+        """Read the whole corpus.
+
+        Raises
+        ------
+        TagsageError
+            When the last load was interrupted and not run again, or the store cannot be read.
+        """
+
+    @abstractmethod
+    def write_predictions(
+        self, predictions: pd.DataFrame, *, run_id: str, model_version: str
+    ) -> None:
+        """Replace all predictions.
+
+        Parameters
+        ----------
+        predictions : pandas.DataFrame
+            ``story`` (URL), ``tag`` (str), ``score`` (float, finite), ``assigned`` (0 or 1); one
+            row an article and tag.
+        run_id : str
+            The run that made them.
+        model_version : str
+            The model that made them.
+
+        Raises
+        ------
+        TagsageError
+            When the store cannot be written, or a run that began later wrote its own meanwhile.
+        ValueError
+            When the frame is not as said.
+        """
+
+    @abstractmethod
+    def read_predictions(self) -> pd.DataFrame:
+        """Read the predictions, in the order in which they were given.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``story``, ``tag`` (str), ``score`` (float64), ``assigned`` (int64), ``model_version``,
+            ``run_id`` (str); empty when there are none.
+        """
+
+    @abstractmethod
+    def counts(self) -> dict[str, int]:
+        """Return how many ``articles``, ``stubs``, ``lists``, ``memberships``, ``predictions``."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the store; may be called twice."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def check_predictions(predictions: pd.DataFrame) -> None:
+    """Refuse predictions that no store could give back as they are.
+
+    Raises
+    ------
+    ValueError
+        Saying which column and why.
+    """
+    missing = [name for name in PREDICTION_COLUMNS if name not in predictions.columns]
+    if missing:
+        raise ValueError(f"predictions lack the columns {', '.join(missing)}")
+    if not np.isfinite(predictions["score"].to_numpy(dtype=np.float64)).all():
+        raise ValueError("a score of the predictions is not a finite number")
+    if not predictions["assigned"].isin([0, 1]).all():
+        raise ValueError("a value of assigned is neither 0 nor 1")
+    if predictions[["story", "tag"]].isna().any(axis=None):
+        raise ValueError("a story or tag of the predictions is missing")

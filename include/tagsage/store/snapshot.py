@@ -1,0 +1,145 @@
+"""The frozen corpus that a run works on: arrays and frames, saved as files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import scipy.sparse as sp
+
+from tagsage.corpus.model import articles_to_frame, articles_to_table
+from tagsage.errors import TagsageError
+
+_SUMMARY = "snapshot.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """Articles and lists as they were at one moment, numbered.
+
+    An article's index is its row; a list's index is its place in `lists`. Two stores that hold the
+    same corpus give the same snapshot. Nothing in it may be changed.
+
+    Attributes
+    ----------
+    articles : pandas.DataFrame
+        As in :class:`tagsage.corpus.model.Corpus`, stubs included, sorted by key (by code point),
+        with a RangeIndex.
+    lists : numpy.ndarray of object, shape [n_lists]
+        The lists' names (str), sorted.
+    article_index : numpy.ndarray of int32, shape [n_memberships]
+        The article of each membership.
+    list_index : numpy.ndarray of int32, shape [n_memberships]
+        The list of each membership; memberships are unique and sorted by list, then article.
+    """
+
+    articles: pd.DataFrame
+    lists: npt.NDArray[np.object_]
+    article_index: npt.NDArray[np.int32]
+    list_index: npt.NDArray[np.int32]
+
+    def incidence(self) -> sp.csr_array[np.float32]:
+        """Return the memberships as a matrix.
+
+        Returns
+        -------
+        scipy.sparse.csr_array of float32, shape [n_articles, n_lists]
+            1 where the article is in the list.
+        """
+        ones = np.ones(len(self.article_index), dtype=np.float32)
+        shape = (len(self.articles), len(self.lists))
+        return sp.csr_array((ones, (self.article_index, self.list_index)), shape=shape)
+
+    @cached_property
+    def digest(self) -> str:
+        """``sha256:…`` of the whole content; the same for equal snapshots, from whatever store."""
+        digest = hashlib.sha256()
+        table = articles_to_table(self.articles)
+        for name in table.schema.names:
+            digest.update(f"{name}\n".encode())
+            _update(digest, table.column(name).combine_chunks())
+        _update(digest, pa.array(self.lists, type=pa.large_string()))
+        digest.update(self.article_index.astype("<i4").tobytes())
+        digest.update(self.list_index.astype("<i4").tobytes())
+        return f"sha256:{digest.hexdigest()}"
+
+    def save(self, folder: Path) -> None:
+        """Write the snapshot: articles and lists as Parquet, indices as .npy, a summary as JSON.
+
+        Parameters
+        ----------
+        folder : pathlib.Path
+            Where to; made when it does not exist. The summary is written last: a folder without it
+            holds no snapshot.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _SUMMARY).unlink(missing_ok=True)
+        pq.write_table(articles_to_table(self.articles), folder / "articles.parquet")
+        names = pa.array(self.lists, type=pa.large_string())
+        pq.write_table(pa.table({"list": names}), folder / "lists.parquet")
+        for name in ("article_index", "list_index"):
+            np.save(folder / f"{name}.npy", getattr(self, name), allow_pickle=False)
+        summary = {
+            "digest": self.digest,
+            "articles": len(self.articles),
+            "lists": len(self.lists),
+            "memberships": len(self.article_index),
+        }
+        temporary = folder / f".{_SUMMARY}"
+        temporary.write_text(json.dumps(summary, indent=1), encoding="utf-8")
+        temporary.replace(folder / _SUMMARY)
+
+    @classmethod
+    def load(cls, folder: Path) -> Snapshot:
+        """Read a snapshot that :meth:`save` wrote.
+
+        Raises
+        ------
+        TagsageError
+            When the folder holds none, or one that is damaged.
+        """
+        if not (folder / _SUMMARY).is_file():
+            raise TagsageError(f"{folder} holds no snapshot; run the ingest stage again.")
+        try:
+            summary = json.loads((folder / _SUMMARY).read_text(encoding="utf-8"))
+            articles = articles_to_frame(pq.read_table(folder / "articles.parquet"))
+            names = pq.read_table(folder / "lists.parquet").column("list")
+            snapshot = cls(
+                articles=articles,
+                lists=names.to_numpy(zero_copy_only=False).astype(object),
+                article_index=np.load(folder / "article_index.npy", allow_pickle=False),
+                list_index=np.load(folder / "list_index.npy", allow_pickle=False),
+            )
+        except (OSError, ValueError, KeyError) as error:
+            msg = f"The snapshot in {folder} is damaged: {error}; run the ingest stage again."
+            raise TagsageError(msg) from error
+        # Reading it all again only to digest it would take longer than the rest.
+        snapshot.__dict__["digest"] = summary["digest"]
+        return snapshot
+
+
+def _update(digest: Any, array: Any) -> None:
+    """Digest an Arrow array's values, however it lies in memory (slices, chunks)."""
+    if pa.types.is_large_list(array.type):
+        digest.update(np.diff(array.offsets.to_numpy()).astype("<i8"))
+        array = array.flatten()
+    if pa.types.is_large_string(array.type):
+        as_bytes = pa.concat_arrays([array, pa.array([], type=pa.large_string())])
+        _, offsets, data = as_bytes.buffers()
+        bounds = np.frombuffer(offsets, dtype="<i8") if offsets else np.zeros(1, dtype="<i8")
+        bounds = bounds[as_bytes.offset : as_bytes.offset + len(as_bytes) + 1]
+        digest.update(np.diff(bounds))
+        if data is not None:
+            digest.update(memoryview(data)[bounds[0] : bounds[-1]])
+    else:
+        plain = array.cast(pa.int64() if pa.types.is_timestamp(array.type) else pa.int8())
+        digest.update(np.ascontiguousarray(plain.to_numpy(zero_copy_only=False)))
