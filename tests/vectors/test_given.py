@@ -84,7 +84,8 @@ def test_a_list_without_quotes_and_empty_lines_are_understood(tmp_path):
         ('https://a.example/b,"[""1"", ""2""]"', module.NOT_A_LIST),
         (f'https://a.example/b,"{"[" * 3000}"', module.NOT_A_LIST),
         (f'https://a.example/b,"[1, {"9" * 5000}]"', module.NOT_A_LIST),
-        (f'https://a.example/b,"[1, {"9" * 30}]"', module.NOT_A_LIST),
+        (f'https://a.example/b,"[1, {"9" * 400}]"', module.NOT_FINITE),
+        ('https://a.example/b,"[1, false]"', module.NOT_A_LIST),
         ("https://a.example/b,", module.NOT_A_LIST),
         ('https://a.example/b,"[1, NaN]"', module.NOT_FINITE),
         ('https://a.example/b,"[1, -Infinity]"', module.NOT_FINITE),
@@ -202,3 +203,38 @@ def test_whatever_the_file_holds_there_is_a_result_or_one_plain_sentence(content
         return  # an open quote swallowed the good row
     assert np.isfinite(result.vectors).all()
     assert result.rows >= result.found.sum() > 0
+
+
+NUMBER = st.one_of(
+    st.integers(-(10**25), 10**25).map(str),
+    st.floats(width=32, allow_nan=False, allow_infinity=False).map(repr),
+    st.sampled_from(["1e39", "1e-60", "-0", "0.10", "1E+3", "+1", "01", ".5", "5.", "-", "1e", ""]),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.lists(NUMBER, max_size=4).map(lambda numbers: f" [{', '.join(numbers)}\n] "), max_size=4
+    )
+)
+def test_lists_parsed_at_once_say_the_same_as_lists_parsed_one_by_one(texts):
+    together = module._vectors(texts)
+    for text, ours in zip(texts, together, strict=True):
+        alone = module._vector(text)
+        if isinstance(alone, str) or isinstance(ours, str):
+            assert ours == alone
+        else:
+            np.testing.assert_array_equal(ours, alone)
+
+
+def test_integers_beyond_64_bits_are_numbers():
+    for text in (f"[{2**70}, 1.5]", f"[{2**70}]", f"[{2**63}, -1]"):
+        expected = np.array(json.loads(text), dtype=np.float64).astype(np.float32)
+        np.testing.assert_array_equal(module._vector(text), expected)
+        np.testing.assert_array_equal(module._vectors([text])[0], expected)
+
+
+def test_a_field_that_would_end_the_json_around_it_is_no_list():
+    texts = ['[1]}\n{"v":[2]', '[1], "v": [2]', "[1]"]
+    assert [str(v) for v in module._vectors(texts)] == [module.NOT_A_LIST] * 2 + ["[1.]"]

@@ -6,19 +6,22 @@ import csv
 import gzip
 import io
 import json
+import re
 import warnings
 import zlib
 from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import fsspec
 import numpy as np
 import pandas as pd
+import pyarrow
+import pyarrow.json
 from numpy.typing import NDArray
 
 from tagsage.corpus.keys import article_key
@@ -30,6 +33,9 @@ from tagsage.progress import track
 BATCH_ROWS = 1000
 # A vector of 100,000 numbers fits; an unclosed quote does not swallow the rest of a large file.
 FIELD_LIMIT = 4_000_000
+# Nothing but numbers: no text of this form can end the JSON it is put into.
+PLAIN_LIST = re.compile(r"\s*\[[-+0-9eE., \t\r\n]*\]\s*", re.ASCII)
+LISTS = pyarrow.schema([("v", pyarrow.list_(pyarrow.float64()))])
 
 NOT_TWO_FIELDS = "not two fields, URL and JSON list"
 NOT_CSV = "not CSV: a field is too long, is a quote left open?"
@@ -157,6 +163,7 @@ def _parse(
         except ValueError:
             wanted.append(None)
     indices = keys.get_indexer(pd.Index([key or "" for key in wanted]))
+    matched: list[tuple[_Row, int]] = []
     for row, key, index in zip(batch, wanted, indices, strict=True):
         if key is None:
             quarantine.add(path, row.line, REJECTED, NOT_A_URL, row.url)
@@ -164,11 +171,37 @@ def _parse(
             # Only the URL: a file of other articles' vectors must not be copied into memory.
             quarantine.add(path, row.line, REJECTED, UNKNOWN_URL, row.url)
         else:
-            vector = _vector(row.text)
-            if isinstance(vector, str):
-                quarantine.add(path, row.line, REJECTED, vector, f"{row.url},{row.text[:500]}")
-            else:
-                yield row, int(index), vector
+            matched.append((row, int(index)))
+    vectors = _vectors([row.text for row, _ in matched])
+    for (row, article), vector in zip(matched, vectors, strict=True):
+        if isinstance(vector, str):
+            quarantine.add(path, row.line, REJECTED, vector, f"{row.url},{row.text[:500]}")
+        else:
+            yield row, article, vector
+
+
+def _vectors(texts: list[str]) -> list[NDArray[np.float32] | str]:
+    """Return the vector that each JSON list says, or why it says none.
+
+    Arrow parses many lists at once, several times faster than Python, but gives up on all when one
+    is broken; then they are parsed one by one.
+    """
+    if not texts or not all(PLAIN_LIST.fullmatch(text) for text in texts):
+        return [_vector(text) for text in texts]
+    lines = "".join('{"v":' + " ".join(text.splitlines()) + "}\n" for text in texts).encode()
+    try:
+        column = pyarrow.json.read_json(
+            io.BytesIO(lines),
+            read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=len(lines) + 1),
+            parse_options=pyarrow.json.ParseOptions(explicit_schema=LISTS),
+        )["v"].combine_chunks()
+    except pyarrow.ArrowInvalid:
+        return [_vector(text) for text in texts]
+    numbers = column.flatten().to_numpy(zero_copy_only=False)
+    offsets = column.offsets.to_numpy()
+    if len(column) != len(texts) or column.null_count or not np.isfinite(numbers).all():
+        return [_vector(text) for text in texts]
+    return [_as_float32(numbers[start:stop]) for start, stop in pairwise(offsets)]
 
 
 def _vector(text: str) -> NDArray[np.float32] | str:
@@ -178,9 +211,21 @@ def _vector(text: str) -> NDArray[np.float32] | str:
         array = np.array(values)
     except (ValueError, RecursionError):  # broken JSON; lists of different lengths in a list
         return NOT_A_LIST
-    is_list = isinstance(values, list) and array.ndim == 1 and len(array) > 0
-    # numpy takes true among numbers for 1.
-    if not is_list or array.dtype.kind not in "iuf" or "true" in text or "false" in text:
+    if not isinstance(values, list) or array.ndim != 1:
+        return NOT_A_LIST
+    if array.dtype.kind not in "iuf" or "true" in text or "false" in text:
+        # Strings, nulls, true (which numpy takes for 1 among numbers); or integers beyond 64 bits.
+        if not all(type(value) in {int, float} for value in values):
+            return NOT_A_LIST
+        try:
+            array = np.array([float(value) for value in values])
+        except OverflowError:
+            return NOT_FINITE
+    return _as_float32(array.astype(np.float64))
+
+
+def _as_float32(array: NDArray[Any]) -> NDArray[np.float32] | str:
+    if not len(array):
         return NOT_A_LIST
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the overflow is looked for below
