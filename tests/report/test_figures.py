@@ -2,11 +2,13 @@
 
 import re
 import xml.etree.ElementTree as ET
+from itertools import combinations, product
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.path import Path
 
 from tagsage.report import figures
 from tagsage.report.eda import CorpusProfile
@@ -150,10 +152,12 @@ def test_word_cloud_is_bigger_for_the_more_frequent_tag():
 
 def test_word_cloud_words_do_not_overlap():
     picture = word_cloud([(f"tag{number}", 100 - number) for number in range(40)], seed=1)
-    paths = [patch.get_path() for patch in picture.make().axes[0].patches]
-    assert len(paths) > 20
-    for number, path in enumerate(paths):
-        assert not any(path.intersects_path(other, filled=False) for other in paths[:number])
+    patches = picture.make().axes[0].patches
+    words = [[Path(line) for line in patch.get_path().to_polygons()] for patch in patches]
+    assert len(words) > 20
+    for word, other in combinations(words, 2):
+        for line, other_line in product(word, other):
+            assert not line.intersects_path(other_line, filled=False)
 
 
 def test_word_cloud_leaves_out_tags_that_no_article_has():
