@@ -274,6 +274,8 @@ def test_files_are_read_from_object_storage():
     ("articles", "lists", "message"),
     [
         ("", LISTS, r"articles\.csv is empty: expected a header with the columns story, title"),
+        ("\0\0", LISTS, r"lacks the columns story, .*; found nothing"),
+        ('"story,title', LISTS, r"from line 1 on: a quoted field is never closed; mend the header"),
         (HEADER, LISTS, r"articles\.csv holds no article"),
         ("story,title\n", LISTS, r"lacks the columns date, author, tags: expected story, .*found"),
         ("story;title;date\n", LISTS, r"separated by commas; found story;title;date"),

@@ -179,6 +179,18 @@ def test_a_range_that_is_refused_is_given_up(server, target):
     assert server.sent("Range") == [None, "bytes=70000-", None]
 
 
+def test_a_part_that_is_complete_is_not_fetched_again(server, target):
+    server.script = [cut(70_000), status(404)]
+    with pytest.raises(TagsageError, match="answered 404"):
+        download(server.url, target, LIMITS)
+    target.with_name(target.name + ".part").write_bytes(CONTENT)
+    server.script = [status(416, Content_Range=f"bytes */{len(CONTENT)}")]
+    fetched = download(server.url, target, LIMITS)
+    assert target.read_bytes() == CONTENT
+    assert (fetched.etag, fetched.size) == (ETAG, len(CONTENT))
+    assert not server.script
+
+
 def test_an_overloaded_server_is_asked_again(server, target):
     server.script = [status(503), status(429, Retry_After=0), status(502)]
     download(server.url, target, LIMITS)

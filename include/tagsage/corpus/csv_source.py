@@ -194,7 +194,7 @@ def _check_columns(path: str, header: Sequence[str], needed: Sequence[str]) -> N
 
 
 def _shown(names: Sequence[str]) -> str:
-    text = ", ".join(names)
+    text = ", ".join(names) or "nothing"
     return text if len(text) <= 300 else f"{text[:300]}…"
 
 

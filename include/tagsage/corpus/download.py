@@ -202,6 +202,10 @@ def _attempt(
                 if etag and not etag.startswith("W/"):  # If-Range needs a strong one
                     _write_json(note, {"url": url, "etag": etag})
             elif response.status_code == 416:
+                told = response.headers.get("Content-Range")
+                if offset and told == f"bytes */{offset}":
+                    # All of it is here: a run before was killed between the last byte and the end.
+                    return _fetched(url, headers["If-Range"], part)
                 _start_anew(part, note)
                 raise _TryAgainError("the server no longer has the version begun", 0.0)
             else:
@@ -226,8 +230,12 @@ def _attempt(
         raise _TryAgainError(str(error) or type(error).__name__) from error
     except httpx.HTTPError as error:
         raise TagsageError(f"{url} could not be downloaded: {error}.") from error
-    digest = _sha256(part)
-    return Fetched(url, etag, offset, digest, datetime.now(UTC).isoformat(timespec="seconds"))
+    return _fetched(url, etag, part)
+
+
+def _fetched(url: str, etag: str, part: BinaryIO) -> Fetched:
+    size = part.seek(0, 2)
+    return Fetched(url, etag, size, _sha256(part), datetime.now(UTC).isoformat(timespec="seconds"))
 
 
 @contextmanager

@@ -40,10 +40,11 @@ def parse_date(text: str) -> int | None:
     text = text.strip()
     if text in NULLS:
         return DEFAULT_DATE_S
-    if milliseconds := _EPOCH_MS.fullmatch(text):
-        return int(milliseconds[1]) // 1000
-    if seconds := _EPOCH_S.fullmatch(text):
-        return int(seconds[1])
+    if "-" not in text:
+        if milliseconds := _EPOCH_MS.fullmatch(text):
+            return int(milliseconds[1]) // 1000
+        if seconds := _EPOCH_S.fullmatch(text):
+            return int(seconds[1])
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

@@ -59,18 +59,20 @@ class CsvFile:
         self.name = path.rstrip("/").rpartition("/")[2]
         self.rows_read = 0
         self._stack = ExitStack()
+        self._lines = _Lines(iter(()))
 
     def __enter__(self) -> Self:
         # The limit is the process's own; it is only ever raised, for others may have set it too.
         csv.field_size_limit(max(csv.field_size_limit(), FIELD_LIMIT))
-        with self._told():
-            raw = self._stack.enter_context(_open(self.path))
+        with self._told(), ExitStack() as stack:
+            raw = stack.enter_context(_open(self.path))
             self._digesting = _Digesting(raw)
-            content = _unzipped(io.BufferedReader(self._digesting, BUFFER), self._stack)
+            content = _unzipped(io.BufferedReader(self._digesting, BUFFER), stack)
             text = io.TextIOWrapper(content, encoding="utf-8-sig", newline="")
-            self._stack.callback(text.detach)
+            stack.callback(text.detach)
             self._lines = _Lines(text)
             self._reader = csv.reader(self._lines.hand_out(), strict=True)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -163,14 +165,14 @@ class CsvFile:
         except UnicodeDecodeError:
             raise TagsageError(self._where_not_utf8()) from None
         except csv.Error as error:
-            msg = f"{self.path} cannot be read as CSV at line {self._lines.number}: {error}."
+            why = _in_plain_words(str(error))
+            msg = f"{self.path} cannot be read as CSV from line 1 on: {why}; mend the header."
             raise TagsageError(msg) from error
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             state = "cut off" if isinstance(error, EOFError) else "damaged"
-            line = self._lines.number if hasattr(self, "_lines") else 0
             msg = (
-                f"{self.path} is {state}: its gzip data can be read up to line {line:,} and no "
-                "further; copy or download the file again."
+                f"{self.path} is {state}: its gzip data can be read up to line "
+                f"{self._lines.number:,} and no further; copy or download the file again."
             )
             raise TagsageError(msg) from error
         except FileNotFoundError:
