@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -246,6 +247,36 @@ def test_several_processes_put_and_compact_at_once_and_nothing_is_lost(tmp_path)
     assert missing == 0
     assert out[:, 0].tolist() == list(range(1, 185))
     assert not [p for p in tmp_path.rglob("*") if p.name.startswith("damaged-")]
+
+
+def test_a_segment_removed_just_as_its_like_is_put_is_written_again(tmp_path, monkeypatch):
+    cache = VectorCache(tmp_path, "m", 3)
+    cache.put(text_hashes(["t1"]), rows_for(["t1"]))
+    (segment,) = segments(cache)
+    rename, asked = Path.rename, []
+
+    def rename_and_lose(self, target):
+        asked.append(target)
+        try:
+            return rename(self, target)
+        except OSError:
+            shutil.rmtree(segment)  # what another process's compaction does
+            raise
+
+    monkeypatch.setattr(Path, "rename", rename_and_lose)
+    cache.put(text_hashes(["t1"]), rows_for(["t1"]))
+    assert len(asked) == 2
+    assert gathered(cache, ["t1"])[1] == 0
+
+
+def test_a_put_that_fails_for_another_reason_is_told_and_leaves_nothing(tmp_path, monkeypatch):
+    def full(self, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "rename", full)
+    with pytest.raises(OSError, match="No space left"):
+        VectorCache(tmp_path, "m", 3).put(text_hashes(["t1"]), rows_for(["t1"]))
+    assert list((tmp_path / "m").iterdir()) == []
 
 
 def test_prune_removes_other_models_and_keeps_the_named_ones(tmp_path):

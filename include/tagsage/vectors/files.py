@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import re
@@ -43,13 +44,23 @@ def new_folder(target: Path) -> Generator[Path, None, None]:
     folder.mkdir()
     try:
         yield folder
-        try:
-            folder.rename(target)
-        except OSError:
-            if not target.is_dir():
-                raise
+        _rename_unless_there(folder, target)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _rename_unless_there(folder: Path, target: Path) -> None:
+    while True:
+        try:
+            folder.rename(target)
+        except OSError as error:
+            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                raise
+            if target.is_dir():
+                return
+            # It was there a moment ago, but another process has just removed it: try again.
+        else:
+            return
 
 
 def set_aside(folder: Path, reason: str) -> None:
