@@ -48,6 +48,7 @@ def test_any_graph_gives_the_labels_of_the_slow_spread(
     edges = data.draw(st.lists(st.tuples(node, node), max_size=25))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(room, "BLOCK_ENTRIES", block)
+        patch.setattr(room, "BLOCK_ENTRIES_PER_NODE", 0)
         assert connected_components(graph(n, edges)).tolist() == oracle(n, edges)
 
 

@@ -15,6 +15,7 @@ import pytest
 import scipy.sparse as sp
 
 from tagsage.errors import TagsageError
+from tagsage.graph import arrays
 from tagsage.graph.graphsage import infer as infer_module
 from tagsage.graph.graphsage import network
 from tagsage.graph.graphsage.config import GraphSageConfig
@@ -28,6 +29,12 @@ KINDS = [
     for aggregator in ("mean", "pool")
     for activation in ("relu", "sigmoid")
 ]
+
+# Compiled whole: one by one, every operation would be compiled by itself.
+STATIC = ("aggregator", "activation")
+FORWARD = jax.jit(network.forward, static_argnames=STATIC)
+LOSS = jax.jit(network.loss, static_argnames=STATIC)
+GRADIENT = jax.jit(jax.grad(network.loss), static_argnames=STATIC)
 
 
 def random_graph(n: int = 14, density: float = 0.35, seed: int = 0) -> sp.csr_array:
@@ -166,10 +173,10 @@ def test_training_computes_the_embeddings_and_the_loss_of_the_formula(
     trees = list(_trees(graph, features, targets, config, seeds))
     assert len(trees) == 2
     for tree, nodes in zip(trees, targets.tolist(), strict=True):
-        rows = network.forward(weights, tree, aggregator=aggregator, activation=activation)
+        rows = FORWARD(weights, tree, aggregator=aggregator, activation=activation)
         expected = oracle_rows(nodes, graph, features, weights, config, seeds)
         np.testing.assert_allclose(rows, expected, atol=2e-6)
-        value = network.loss(
+        value = LOSS(
             weights,
             tree,
             share,
@@ -190,7 +197,7 @@ def test_the_gradient_is_that_of_finite_differences(aggregator: str, activation:
     targets = [3, 8, 1, 4, 11, 6]
     share = np.array([0.5, 0.5], dtype=np.float32)
     (tree,) = _trees(graph, features, np.array([targets]), config, seeds)
-    gradient = jax.grad(network.loss)(
+    gradient = GRADIENT(
         weights,
         tree,
         share,
@@ -229,7 +236,7 @@ def test_the_loss_has_the_landmarks_known_of_gds(rows: list[list[int]], expected
     config = GraphSageConfig(dimensions=width, sample_sizes=(1,))
     empty = sp.csr_array((3, 3), dtype=np.float32)
     (tree,) = _trees(empty, features, np.array([[0, 1, 2]]), config, [layer_seed(1, 1, 0)])
-    value = network.loss(
+    value = LOSS(
         [{"weights": np.eye(width, dtype=np.float32)}],
         tree,
         np.ones(1, dtype=np.float32),
@@ -393,7 +400,7 @@ def test_inference_by_small_blocks_through_files_gives_the_same_embeddings(
     graph, features = random_graph(), random_features()
     expected = infer_graphsage(model, graph, features, seed=2)
     monkeypatch.setattr(infer_module, "BLOCK_NUMBERS", 70)
-    monkeypatch.setattr(infer_module, "MEMORY_NUMBERS", 1)
+    monkeypatch.setattr(arrays, "MEMORY_NUMBERS", 1)
     out = np.lib.format.open_memmap(tmp_path / "e.npy", mode="w+", dtype=np.float32, shape=(14, 4))
     np.save(tmp_path / "f.npy", features.astype(np.float16))
     got = infer_graphsage(model, graph, np.load(tmp_path / "f.npy", mmap_mode="r"), seed=2, out=out)
@@ -424,6 +431,13 @@ def test_a_saved_model_loads_as_it_was(aggregator: str, tmp_path: Path) -> None:
     assert loaded.epoch_losses == [2.0, 1.5]
     assert digest(loaded) == digest(model)
     assert loaded.features == 5
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"config": {"sample_sizes": [1], "x": 1}}'])
+def test_a_broken_model_is_named_in_the_error(content: str, tmp_path: Path) -> None:
+    (tmp_path / "model.json").write_text(content, encoding="utf-8")
+    with pytest.raises(TagsageError, match=rf"GraphSAGE model in {tmp_path}.*train it again"):
+        GraphSageModel.load(tmp_path)
 
 
 def test_a_folder_without_a_model_is_named_in_the_error(tmp_path: Path) -> None:

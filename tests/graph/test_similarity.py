@@ -149,6 +149,7 @@ def test_any_corpus_gives_the_rows_of_the_pairwise_comparison(
     config = SimilarityConfig(top_k, cutoff, degree_cutoff, max_list_size)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(room, "BLOCK_PRODUCTS", budget)
+        patch.setattr(room, "BLOCK_PRODUCTS_PER_ARTICLE", 0)
         matrix = jaccard_similarity(
             incidence(lists_of, 7),
             top_k=top_k,

@@ -13,7 +13,10 @@ from tagsage.graph.csr import entry_rows, row_blocks
 if TYPE_CHECKING:
     from tagsage.graph.csr import Csr, IntArray
 
-BLOCK_ENTRIES = 1 << 24
+# Small blocks: once most nodes are in one component, the other relationships join nothing new and
+# are only looked at. But each block with news relabels all nodes, hence the part for the nodes.
+BLOCK_ENTRIES = 1 << 20
+BLOCK_ENTRIES_PER_NODE = 2
 
 
 def connected_components(similarity: Csr) -> IntArray:
@@ -33,9 +36,10 @@ def connected_components(similarity: Csr) -> IntArray:
         The component of each node; components are numbered by their lowest node.
     """
     n = similarity.shape[0]
-    labels = np.arange(n, dtype=np.int64)
+    labels = np.arange(n, dtype=np.int32)
     count = n
-    for start, stop in row_blocks(np.diff(similarity.indptr), BLOCK_ENTRIES):
+    budget = max(BLOCK_ENTRIES, BLOCK_ENTRIES_PER_NODE * n)
+    for start, stop in row_blocks(np.diff(similarity.indptr), budget):
         entries = slice(int(similarity.indptr[start]), int(similarity.indptr[stop]))
         sources = labels[entry_rows(similarity, start, stop)]
         targets = labels[similarity.indices[entries]]
@@ -45,7 +49,7 @@ def connected_components(similarity: Csr) -> IntArray:
         ones = np.ones(int(joins.sum()), dtype=np.float32)
         graph = sp.csr_array((ones, (sources[joins], targets[joins])), shape=(count, count))
         count, merged = csgraph.connected_components(graph, directed=False)
-        labels = merged[labels].astype(np.int64)
+        labels = merged[labels]
     _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
     rank = np.empty(len(first), dtype=np.int32)
     rank[np.argsort(first)] = np.arange(len(first), dtype=np.int32)

@@ -85,7 +85,7 @@ def load_csr(folder: Path, *, mmap: bool = True) -> Csr:
         indices = np.load(folder / INDICES, mmap_mode=mode, allow_pickle=False)
         data = np.load(folder / DATA, mmap_mode=mode, allow_pickle=False)
         rows, columns = np.load(folder / SHAPE, allow_pickle=False).tolist()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         msg = (
             f"Cannot read a sparse matrix in {folder} ({error}); run the stage that makes it again."
         )

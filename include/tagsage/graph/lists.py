@@ -10,6 +10,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from tagsage.errors import TagsageError
+from tagsage.graph.arrays import nonzero_rows
 from tagsage.progress import track
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 # Numbers of one column block: 256 MB of float32 for the articles, and as many for the lists.
 BLOCK_NUMBERS = 1 << 26
-ROW_BLOCK = 1 << 14
 
 
 def propagate_lists(
@@ -85,7 +85,7 @@ def propagate_lists(
     discount = np.divide(1, sizes, out=np.zeros_like(sizes), where=sizes > 0)
 
     results = [(out or _in_memory(n, d))(hop) for hop in range(1, hops + 1)]
-    known = _known_rows(vectors)
+    known = nonzero_rows(vectors)
     scales = []
     for _ in range(hops):
         list_scale, article_scale, known = _scales(to_lists, to_articles, discount, known)
@@ -114,13 +114,6 @@ def _scales(
     reached = article_weight > 0
     article_scale = np.divide(1, article_weight, out=np.zeros_like(article_weight), where=reached)
     return list_scale, article_scale, reached
-
-
-def _known_rows(vectors: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
-    known = np.zeros(len(vectors), dtype=bool)
-    for start in range(0, len(vectors), ROW_BLOCK):
-        known[start : start + ROW_BLOCK] = (vectors[start : start + ROW_BLOCK] != 0).any(axis=1)
-    return known
 
 
 def _in_memory(n: int, d: int) -> Callable[[int], FloatArray]:

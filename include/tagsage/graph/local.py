@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from tagsage.errors import TagsageError
+from tagsage.graph.arrays import create_array, load_array, nonzero_rows, take_rows
 from tagsage.graph.base import (
     EMBEDDINGS_FILE,
     LABELS_FILE,
@@ -29,9 +28,7 @@ from tagsage.graph.sampling import random_walk_sample
 from tagsage.graph.similarity import SimilarityConfig, similarity_blocks
 
 if TYPE_CHECKING:
-    from tagsage.graph.csr import Csr, FloatArray
-
-ROW_BLOCK = 1 << 14
+    from tagsage.graph.csr import Csr
 
 
 class LocalEngine(GraphEngine):
@@ -126,7 +123,7 @@ class LocalEngine(GraphEngine):
         if subgraph.nnz == 0:
             nodes = np.arange(graph.shape[0], dtype=np.int32)
             subgraph = graph
-        model = train_graphsage(subgraph, features[nodes], config)
+        model = train_graphsage(subgraph, take_rows(features, nodes), config)
         model.save(folder / MODEL_FOLDER)
         infer_graphsage(model, graph, features, seed=config.seed, out=out)
         out.flush()
@@ -136,7 +133,7 @@ class LocalEngine(GraphEngine):
             "epoch_losses": model.epoch_losses,
             "epochs": len(model.epoch_losses),
             "converged": model.converged,
-            "zero_embeddings": len(out) - _count_nonzero_rows(out),
+            "zero_embeddings": int((~nonzero_rows(out)).sum()),
         }
 
     def lists(self, folder: Path, projection: Path, vectors: Path, hops: int) -> Summary:
@@ -156,38 +153,8 @@ class LocalEngine(GraphEngine):
         return {
             "hops": hops,
             "dimensions": shape[1],
-            "articles_reached": _count_nonzero_rows(results[-1]),
+            "articles_reached": int(nonzero_rows(results[-1]).sum()),
         }
 
     def teardown(self, run_id: str) -> None:
         """Do nothing: there is no server."""
-
-
-def load_array(file: Path) -> npt.NDArray[np.float32]:
-    """Memory-map an array.
-
-    Raises
-    ------
-    TagsageError
-        When the file is missing or is no array.
-    """
-    try:
-        array: npt.NDArray[np.float32] = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        msg = f"Cannot read the array {file} ({error}); run the stage that makes it again."
-        raise TagsageError(msg) from error
-    return array
-
-
-def create_array(
-    file: Path, shape: tuple[int, int]
-) -> np.memmap[tuple[int, int], np.dtype[np.float32]]:
-    """Make a memory-mapped .npy file of zeros, float32."""
-    return np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
-
-
-def _count_nonzero_rows(array: FloatArray) -> int:
-    return sum(
-        int((array[start : start + ROW_BLOCK] != 0).any(axis=1).sum())
-        for start in range(0, len(array), ROW_BLOCK)
-    )

@@ -17,8 +17,10 @@ from tagsage.progress import track
 if TYPE_CHECKING:
     from tagsage.graph.csr import Csr
 
-# A multiplication and an addition each: what one block may cost, and so the entries it may have.
-BLOCK_PRODUCTS = 16_000_000
+# What one block may cost, and so the entries it may have. Each block's product passes over all
+# articles once, hence the part for the articles.
+BLOCK_PRODUCTS = 4_000_000
+BLOCK_PRODUCTS_PER_ARTICLE = 2
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def similarity_blocks(incidence: Csr, config: SimilarityConfig) -> Iterator[Csr]
         np.repeat(np.arange(n), degrees), weights=list_sizes[members.indices], minlength=n
     )
     # The constant keeps articles in no list from making one endless block.
-    blocks = row_blocks(products + 64, BLOCK_PRODUCTS)
+    blocks = row_blocks(products + 64, max(BLOCK_PRODUCTS, BLOCK_PRODUCTS_PER_ARTICLE * n))
     for start, stop in track(blocks, "similarity"):
         block_members = members[start:stop].T.tocsr()
         # Transposed, the product is turned into the block's rows by one counting sort, which also

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from tagsage.errors import TagsageError
+from tagsage.graph.arrays import row_slices, scratch_array
 from tagsage.graph.csr import make_csr
 from tagsage.graph.graphsage.config import LEAK, NORM_EPSILON
 from tagsage.graph.graphsage.model import GraphSageModel
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 # Numbers that a block's gathered rows may hold: 128 MB of float32.
 BLOCK_NUMBERS = 1 << 25
-# A layer's result that would take more numbers than this goes to a temporary file: 1 GB.
-MEMORY_NUMBERS = 1 << 28
 
 
 def infer_graphsage(
@@ -82,11 +80,11 @@ def infer_graphsage(
     with threadpool_limits(limits=1, user_api="blas"):
         for layer, size in enumerate(sizes):
             last = layer == len(sizes) - 1
-            target = result if last else _scratch(n, model.config.dimensions)
+            target = result if last else scratch_array(n, model.config.dimensions)
             _layer(model, layer, graph, hidden, size, layer_seed(seed, 0, layer), target)
             hidden = target
-    for start in range(0, n, 1 << 14):
-        block = result[start : start + (1 << 14)]
+    for rows in row_slices(n):
+        block = result[rows]
         block /= np.linalg.norm(block, axis=1, keepdims=True) + np.float32(NORM_EPSILON)
     return result
 
@@ -108,7 +106,7 @@ def _layer(
     rows = max(1, BLOCK_NUMBERS // ((1 + size) * max(width, model.config.dimensions)))
     blocks = [(start, min(start + rows, n)) for start in range(0, n, rows)]
     if pool:
-        pooled = _scratch(n, model.config.dimensions)
+        pooled = scratch_array(n, model.config.dimensions)
         for start, stop in blocks:
             own = np.asarray(hidden[start:stop], dtype=np.float32)
             pooled[start:stop] = act(own @ weights["pool"].T + weights["bias"])
@@ -171,15 +169,6 @@ def _sampled_maxima(
     largest: FloatArray = values[padded].max(axis=1)
     largest[counts == 0] = 0
     return largest
-
-
-def _scratch(n: int, d: int) -> FloatArray:
-    """Return an array for a layer's result, in a temporary file when it is large."""
-    if n * d <= MEMORY_NUMBERS:
-        return np.empty((n, d), dtype=np.float32)
-    # The file has no name any more and vanishes with the array.
-    with tempfile.TemporaryFile() as file:
-        return np.memmap(file, dtype=np.float32, mode="w+", shape=(n, d))
 
 
 def _leaky_relu(x: FloatArray) -> FloatArray:

@@ -84,15 +84,15 @@ class GraphSageModel:
             for number, name in content["weights"]:
                 file = folder / f"layer{number}_{name}.npy"
                 weights[number][name] = np.load(file, allow_pickle=False)
-        except (OSError, ValueError, KeyError) as error:
+            return cls(
+                config=GraphSageConfig(**settings),
+                weights=weights,
+                iteration_losses=content["iteration_losses"],
+                converged=content["converged"],
+            )
+        except (OSError, ValueError, EOFError, KeyError, TypeError, IndexError) as error:
             msg = f"Cannot read a GraphSAGE model in {folder} ({error}); train it again."
             raise TagsageError(msg) from error
-        return cls(
-            config=GraphSageConfig(**settings),
-            weights=weights,
-            iteration_losses=content["iteration_losses"],
-            converged=content["converged"],
-        )
 
 
 def initial_weights(config: GraphSageConfig, features: int) -> list[dict[str, FloatArray]]:

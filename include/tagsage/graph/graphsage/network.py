@@ -138,8 +138,9 @@ def loss(
 
 def start_optimiser(weights: Weights) -> Optimiser:
     """Return the state of Adam before its first step."""
-    zeros = jax.tree.map(jnp.zeros_like, weights)
-    return Optimiser(zeros, zeros, jnp.zeros((), dtype=jnp.int32))
+    # Made by numpy: outside a compiled function jax.numpy compiles each small operation by itself.
+    zeros = jax.tree.map(lambda w: jax.device_put(np.zeros(w.shape, w.dtype)), weights)
+    return Optimiser(zeros, zeros, jax.device_put(np.zeros((), dtype=np.int32)))
 
 
 @partial(

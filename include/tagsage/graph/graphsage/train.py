@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tagsage.errors import TagsageError
+from tagsage.graph.arrays import row_slices
 from tagsage.graph.graphsage.batches import Batches, draw_batches
 from tagsage.graph.graphsage.config import GraphSageConfig
 from tagsage.graph.graphsage.infer import sampled_means
@@ -62,7 +63,7 @@ def train_graphsage(
        NIPS 2017.
     """
     # Here, not at the top: JAX starts threads, and importers of this module may fork.
-    import jax.numpy as jnp
+    import jax
 
     from tagsage.graph.graphsage import network
 
@@ -75,7 +76,7 @@ def train_graphsage(
     n = graph.shape[0]
     batches = draw_batches(graph, config)
     weights: network.Weights = [
-        {name: jnp.asarray(value) for name, value in layer.items()}
+        {name: jax.device_put(value) for name, value in layer.items()}
         for layer in initial_weights(config, features.shape[1])
     ]
     per_epoch: list[list[float]] = []
@@ -134,12 +135,12 @@ def check_features(graph: Csr, features: npt.NDArray[np.floating]) -> None:
             "run the stages from the embeddings on again."
         )
         raise TagsageError(msg)
-    for start in range(0, n, 1 << 14):
-        bad = ~np.isfinite(features[start : start + (1 << 14)]).all(axis=1)
+    for rows in row_slices(n):
+        bad = ~np.isfinite(features[rows]).all(axis=1)
         if bad.any():
             msg = (
-                f"The vector of article {start + int(bad.argmax())} holds a value that is not a "
-                "finite number; compute or import the vectors again."
+                f"The vector of article {rows.start + int(bad.argmax())} holds a value that is "
+                "not a finite number; compute or import the vectors again."
             )
             raise TagsageError(msg)
 

@@ -1,0 +1,75 @@
+"""Arrays that may be larger than memory: .npy files and temporary files, read by blocks of rows."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from tagsage.errors import TagsageError
+
+if TYPE_CHECKING:
+    from tagsage.graph.csr import FloatArray
+
+ROW_BLOCK = 1 << 14
+# A temporary array of more numbers than this goes to a file: 1 GB.
+MEMORY_NUMBERS = 1 << 28
+
+
+def load_array(file: Path) -> npt.NDArray[np.float32]:
+    """Memory-map an array.
+
+    Raises
+    ------
+    TagsageError
+        When the file is missing or is no array.
+    """
+    try:
+        array: npt.NDArray[np.float32] = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        msg = f"Cannot read the array {file} ({error}); run the stage that makes it again."
+        raise TagsageError(msg) from error
+    return array
+
+
+def create_array(
+    file: Path, shape: tuple[int, int]
+) -> np.memmap[tuple[int, int], np.dtype[np.float32]]:
+    """Make a memory-mapped .npy file of zeros, float32."""
+    return np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
+
+
+def scratch_array(rows: int, columns: int) -> FloatArray:
+    """Return a float32 array with any content, in a temporary file when it is large."""
+    if rows * columns <= MEMORY_NUMBERS:
+        return np.empty((rows, columns), dtype=np.float32)
+    # The file has no name any more and vanishes with the array.
+    with tempfile.TemporaryFile() as file:
+        scratch: FloatArray = np.memmap(file, dtype=np.float32, mode="w+", shape=(rows, columns))
+    return scratch
+
+
+def row_slices(rows: int) -> Iterator[slice]:
+    """Yield slices that cover the rows block by block."""
+    for start in range(0, rows, ROW_BLOCK):
+        yield slice(start, min(start + ROW_BLOCK, rows))
+
+
+def take_rows(array: npt.NDArray[np.floating], rows: npt.NDArray[np.integer]) -> FloatArray:
+    """Copy some rows of an array that may be memory-mapped, as float32, in the order given."""
+    taken = scratch_array(len(rows), array.shape[1])
+    for block in row_slices(len(rows)):
+        taken[block] = array[rows[block]]
+    return taken
+
+
+def nonzero_rows(array: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
+    """Tell which rows hold anything but zeros, bool [rows]."""
+    nonzero = np.zeros(len(array), dtype=bool)
+    for block in row_slices(len(array)):
+        nonzero[block] = (array[block] != 0).any(axis=1)
+    return nonzero

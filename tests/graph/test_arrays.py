@@ -1,0 +1,72 @@
+"""Arrays that may be larger than memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tagsage.errors import TagsageError
+from tagsage.graph import arrays
+from tagsage.graph.arrays import (
+    create_array,
+    load_array,
+    nonzero_rows,
+    row_slices,
+    scratch_array,
+    take_rows,
+)
+
+
+@pytest.fixture(autouse=True)
+def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrays, "ROW_BLOCK", 3)
+
+
+def test_slices_cover_all_rows_once() -> None:
+    assert [list(range(7))[block] for block in row_slices(7)] == [[0, 1, 2], [3, 4, 5], [6]]
+    assert list(row_slices(0)) == []
+
+
+@pytest.mark.parametrize("limit", [0, 10**6])
+def test_taken_rows_are_those_asked_for_in_memory_or_in_a_file(
+    limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrays, "MEMORY_NUMBERS", limit)
+    array = np.arange(20, dtype=np.float16).reshape(10, 2)
+    rows = np.array([9, 0, 0, 4, 2])
+    taken = take_rows(array, rows)
+    assert taken.dtype == np.float32
+    assert isinstance(taken, np.memmap) == (limit == 0)
+    np.testing.assert_array_equal(taken, array[rows])
+
+
+def test_an_empty_scratch_array_needs_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrays, "MEMORY_NUMBERS", 0)
+    assert scratch_array(0, 5).shape == (0, 5)
+
+
+def test_rows_with_any_number_but_zero_are_told() -> None:
+    array = np.zeros((5, 2), dtype=np.float32)
+    array[1, 1] = -1e-30
+    array[4, 0] = 2
+    assert nonzero_rows(array).tolist() == [False, True, False, False, True]
+
+
+def test_a_created_array_is_zero_and_can_be_loaded(tmp_path: Path) -> None:
+    created = create_array(tmp_path / "a.npy", (4, 3))
+    created[2] = 7
+    created.flush()
+    loaded = load_array(tmp_path / "a.npy")
+    assert loaded.dtype == np.float32
+    assert loaded.tolist() == [[0, 0, 0], [0, 0, 0], [7, 7, 7], [0, 0, 0]]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no array"])
+def test_a_file_that_is_no_array_is_named(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "broken.npy"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(TagsageError, match=r"Cannot read the array .*broken\.npy .*run the stage"):
+        load_array(file)
