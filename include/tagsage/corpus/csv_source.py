@@ -317,36 +317,49 @@ def _read_lists(
     """
     list_at, article_at = (header.index(name) for name in LIST_COLUMNS)
     code_of_key = {key: code for code, key in enumerate(keys)}
-    code_of_text: dict[str, int] = {}  # an address is taken apart once, not once a list
-    code_of_list: dict[str, int] = {}
+    code_of_name: dict[str, int] = {}
+    # As written: each address and name is looked at once, not once a row. None: it is no good.
+    article_of: dict[str, int | None] = {}
+    list_of: dict[str, int | None] = {}
     stubs: list[tuple[str, str]] = []
     list_codes, article_codes = array("q"), array("q")
+
+    def code_list(text: str) -> int | None:
+        name = text.strip()
+        return code_of_name.setdefault(name, len(code_of_name)) if name else None
+
+    def code_article(text: str) -> int | None:
+        address = parse_address(text)
+        if address is None or not address.scheme:
+            return None
+        code = code_of_key.setdefault(address.key, len(keys))
+        if code == len(keys):
+            keys.append(address.key)
+            stubs.append((address.key, address.url))
+        return code
+
     for line, row in track(file.rows(len(header), quarantine), f"reading {file.name}"):
-        text = row[article_at]
-        article = code_of_text.get(text)
-        if article is None:
-            address = parse_address(text)
-            if address is None or not address.scheme:
-                reason = _NO_ADDRESS.format(column="article")
-                quarantine.add(file.name, line, REJECTED, reason, file.content())
-                continue
-        name = row[list_at].strip()
-        if not name:
+        name, article = row[list_at], row[article_at]
+        if name not in list_of:
+            list_of[name] = code_list(name)
+        list_code = list_of[name]
+        if list_code is None:
             quarantine.add(file.name, line, REJECTED, "the list has no name", file.content())
             continue
-        if article is None and address is not None:
-            article = code_of_key.setdefault(address.key, len(keys))
-            code_of_text[text] = article
-            if article == len(keys):
-                keys.append(address.key)
-                stubs.append((address.key, address.url))
-        list_codes.append(code_of_list.setdefault(name, len(code_of_list)))
-        article_codes.append(code_of_text[text])
+        if article not in article_of:
+            article_of[article] = code_article(article)
+        article_code = article_of[article]
+        if article_code is None:
+            reason = _NO_ADDRESS.format(column="article")
+            quarantine.add(file.name, line, REJECTED, reason, file.content())
+            continue
+        list_codes.append(list_code)
+        article_codes.append(article_code)
     which_list = np.frombuffer(list_codes, dtype=np.int64)
     which_article = np.frombuffer(article_codes, dtype=np.int64)
     _, first = np.unique(which_list * len(keys) + which_article, return_index=True)
     first.sort()
-    names = text_frame({"list": list(code_of_list)})["list"]
+    names = text_frame({"list": list(code_of_name)})["list"]
     articles = text_frame({"article": keys})["article"]
     frame = pd.DataFrame({
         "list": names.array.take(which_list[first]),

@@ -57,14 +57,14 @@ def parse_address(text: str) -> Address | None:
         None when the text is no address of the web.
     """
     text = text.strip()
-    if _BARE_POST_ID.fullmatch(text):
+    if len(text) <= 12 and _BARE_POST_ID.fullmatch(text):
         return Address(text, f"https://medium.com/p/{text}", "")
     match = _URL.fullmatch(text)
     if match is None:
         return None
     scheme, host, port, path = match.groups("")
     scheme, host = scheme.lower(), host.lower()
-    if not _LETTER_OR_DIGIT.search(host):
+    if not (host[0].isalnum() or _LETTER_OR_DIGIT.search(host)):
         return None
     # As the scheme is no part of the key, neither scheme's own port is.
     place = host if port in _DEFAULT_PORTS else f"{host}:{port}"
