@@ -1,0 +1,209 @@
+"""What every classifier does, and what is the same in all: constant tags, saving, checks."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from tagsage.learn.features import FeatureMatrix, FloatArray, IndexArray, row_blocks
+from tagsage.learn.targets import BoolArray
+
+MODEL_FILE = "classifier.json"
+ARRAY_SUFFIX = ".npy"
+PREDICT_ROWS = 2048
+
+
+class Validation(NamedTuple):
+    """Articles of the training part that a fit may look at to know when to stop.
+
+    Attributes
+    ----------
+    rows : integer array, shape [m]
+        Their article indices; none of the rows that are fitted.
+    Y : bool array, shape [m, L]
+        Their tags.
+    """
+
+    rows: IndexArray
+    Y: BoolArray
+
+
+class Classifier(ABC):
+    """Gives every article a probability for every tag.
+
+    A tag that all training articles have, or none, is not handed to the method: its probability is
+    1, or 0, for every article.
+
+    Parameters
+    ----------
+    seed : int
+        Same data, same seed: same model, in any process.
+    **settings
+        Hyper-parameters, over the class's `defaults`.
+    """
+
+    name: ClassVar[str]
+    defaults: ClassVar[Mapping[str, Any]]
+
+    def __init__(self, *, seed: int, **settings: Any) -> None:
+        unknown = sorted(set(settings) - set(self.defaults))
+        if unknown:
+            raise TypeError(f"{self.name} has no setting {unknown}; it has {sorted(self.defaults)}")
+        self.seed = seed
+        self.settings: dict[str, Any] = {**self.defaults, **settings}
+        self.fitted: dict[str, Any] = {}
+        self.arrays: dict[str, npt.NDArray[Any]] = {}
+
+    def fit(
+        self,
+        X: FeatureMatrix,
+        rows: IndexArray,
+        Y: BoolArray,
+        *,
+        validation: Validation | None = None,
+        start: Classifier | None = None,
+    ) -> Self:
+        """Fit on some articles.
+
+        Parameters
+        ----------
+        X : FeatureMatrix, shape [n, d]
+            Features of all articles; only `rows` (and those of `validation`) are read.
+        rows : integer array, shape [m]
+            The articles to fit.
+        Y : bool array, shape [m, L]
+            Their tags, aligned with `rows`.
+        validation : Validation, optional
+            What a method that stops early watches; others ignore it.
+        start : Classifier, optional
+            One of the same class, fitted on part of the same data, whose solution is a good place
+            to start from; only methods whose optimum does not depend on the start use it.
+
+        Returns
+        -------
+        Classifier
+            Itself, fitted; what the fit found out (such as epochs) is in `fitted`.
+        """
+        if Y.dtype != np.bool_ or Y.ndim != 2 or len(Y) != len(rows) or not Y.size:
+            raise ValueError(
+                f"Y must be a bool matrix with a row for each of {len(rows)} rows, at least one "
+                f"and one column, not {Y.dtype} {Y.shape}"
+            )
+        everywhere, somewhere = Y.all(axis=0), Y.any(axis=0)
+        varying = np.flatnonzero(somewhere & ~everywhere)
+        self.fitted, self.arrays = {}, {}
+        if len(varying):
+            watched: Validation | None = None
+            if validation is not None and len(validation.rows):
+                watched = Validation(validation.rows, validation.Y[:, varying])
+            before: Self | None = None
+            if isinstance(start, type(self)) and start.fits(X, varying):
+                before = start
+            self._fit(X, rows, Y[:, varying], watched, before)
+        self.arrays["constant"] = np.asarray(everywhere, dtype=np.float32)
+        self.arrays["varying"] = varying.astype(np.int64)
+        return self
+
+    def predict_proba(self, X: FeatureMatrix, rows: IndexArray) -> FloatArray:
+        """Return the probability of every tag.
+
+        Parameters
+        ----------
+        X : FeatureMatrix, shape [n, d]
+            Features, joined as at the fit.
+        rows : integer array, shape [m]
+            The articles wanted.
+
+        Returns
+        -------
+        float32 array, shape [m, L]
+            Probabilities, columns in the order of the fit's `Y`.
+        """
+        constant, varying = self.arrays["constant"], self.arrays["varying"]
+        P = np.tile(constant, (len(rows), 1))
+        if not len(varying):
+            return P
+        if X.shape[1] != self.fitted["features"]:
+            raise ValueError(
+                f"{self.name} was fitted on {self.fitted['features']} features, not {X.shape[1]}"
+            )
+        for part, block in row_blocks(rows, PREDICT_ROWS):
+            P[part, varying] = self._predict(X.rows(block)).clip(0, 1)
+        return P
+
+    def fits(self, X: FeatureMatrix, varying: IndexArray) -> bool:
+        """Return whether this is a fitted model of the same features and the same tags."""
+        return (
+            "varying" in self.arrays
+            and np.array_equal(self.arrays["varying"], varying)
+            and self.fitted.get("features") == X.shape[1]
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write arrays and JSON into a folder, which is made.
+
+        The JSON comes last: a folder with one is whole.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, array in self.arrays.items():
+            temporary = folder / f".{name}.{uuid.uuid4().hex}{ARRAY_SUFFIX}"
+            np.save(temporary, array, allow_pickle=False)
+            temporary.replace(folder / f"{name}{ARRAY_SUFFIX}")
+        model = {
+            "classifier": self.name,
+            "seed": self.seed,
+            "settings": self.settings,
+            "fitted": self.fitted,
+            "arrays": sorted(self.arrays),
+        }
+        write_json(folder / MODEL_FILE, model)
+
+    @classmethod
+    def restore(cls, folder: Path, model: Mapping[str, Any]) -> Self:
+        """Read what :meth:`save` wrote; `model` is the content of its JSON."""
+        classifier = cls(seed=model["seed"], **model["settings"])
+        classifier.fitted = dict(model["fitted"])
+        classifier.arrays = {
+            name: np.load(folder / f"{name}{ARRAY_SUFFIX}", allow_pickle=False)
+            for name in model["arrays"]
+        }
+        return classifier
+
+    @abstractmethod
+    def _fit(
+        self,
+        X: FeatureMatrix,
+        rows: IndexArray,
+        Y: BoolArray,
+        validation: Validation | None,
+        start: Self | None,
+    ) -> None:
+        """Fit on labels without constant columns; fills `arrays` and `fitted`, with `features`."""
+
+    @abstractmethod
+    def _predict(self, features: FloatArray) -> FloatArray:
+        """Return probabilities [m, varying tags] of one block of rows [m, d]."""
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON under a temporary name, then rename it."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    temporary.write_text(json.dumps(value, indent=1), encoding="utf-8")
+    temporary.replace(path)
+
+
+def sigmoid(z: FloatArray) -> FloatArray:
+    """Return the logistic function, in place, without overflow."""
+    # tanh is bounded: no exp that could overflow.
+    z *= 0.5
+    np.tanh(z, out=z)
+    z += 1
+    z *= 0.5
+    return z

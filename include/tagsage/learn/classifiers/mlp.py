@@ -1,0 +1,177 @@
+"""One network for all tags."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from tagsage.learn.classifiers.base import PREDICT_ROWS, Classifier, Validation, sigmoid
+from tagsage.learn.features import FeatureMatrix, FloatArray, IndexArray, row_blocks
+from tagsage.learn.targets import BoolArray
+from tagsage.progress import track
+
+Weights = dict[str, jax.Array]
+
+
+class Mlp(Classifier):
+    """A network with one hidden layer, trained on all tags at once by binary cross-entropy.
+
+    z = W2 dropout(relu(W1 s(x) + b1)) + b2, probability = sigmoid(z). The input is centred column
+    by column and divided by one number a block, its root mean square, so that blocks of different
+    length weigh alike while a block's small directions stay small. AdamW with weight decay on the
+    matrices; b2 starts at the tags' log odds; the weights used are a moving average over the steps
+    (Polyak averaging). The rows of a batch are read when they are needed.
+
+    With validation articles it stops when their loss has not fallen for `patience` epochs, takes
+    the best epoch's weights, and tells how many that took; without, it trains for `epochs`. The
+    last, incomplete batch of an epoch is left out; epochs are shuffled differently.
+
+    The defaults were chosen on validation parts of the training part of a corpus of 11,260
+    labelled articles and 174 tags.
+    """
+
+    name: ClassVar[str] = "mlp"
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "hidden": 1024,
+        "dropout": 0.7,
+        "learning_rate": 1e-3,
+        "weight_decay": 0.3,
+        "batch_size": 256,
+        "average": 0.99,
+        "epochs": 10,
+        "max_epochs": 60,
+        "patience": 4,
+    }
+
+    def _fit(
+        self,
+        X: FeatureMatrix,
+        rows: IndexArray,
+        Y: BoolArray,
+        validation: Validation | None,
+        start: Self | None,
+    ) -> None:
+        del start
+        settings = self.settings
+        rng = np.random.default_rng(self.seed)
+        mean, scale = _scaling(X, rows)
+        # A column that never varies says nothing: let none of its noise through.
+        factor = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
+        weights = _initial_weights(rng, X.shape[1], settings["hidden"], Y)
+        step, optimizer = _make_step(settings, self.seed, mean, factor)
+        state, averaged = optimizer.init(weights), weights
+        batch = min(settings["batch_size"], len(rows))
+        done, losses = 0, []
+        best_loss, best_epoch, best = np.inf, 0, averaged
+        epochs = settings["max_epochs"] if validation else settings["epochs"]
+        for epoch in track(range(1, epochs + 1), "training mlp: epochs"):
+            order = rng.permutation(len(rows))
+            for first in range(0, len(rows) - batch + 1, batch):
+                chosen = order[first : first + batch]
+                weights, state, averaged = step(
+                    weights, state, averaged, X.rows(rows[chosen]), Y[chosen], done
+                )
+                done += 1
+            if validation is None:
+                best_epoch, best = epoch, averaged
+                continue
+            self._keep(averaged, mean, factor)
+            losses.append(self._validation_loss(X, validation))
+            if losses[-1] < best_loss:
+                best_loss, best_epoch, best = losses[-1], epoch, averaged
+            elif epoch - best_epoch >= settings["patience"]:
+                break
+        self._keep(best, mean, factor)
+        self.fitted = {"features": X.shape[1], "epochs": best_epoch, "validation_losses": losses}
+
+    def _keep(self, weights: Weights, mean: FloatArray, factor: FloatArray) -> None:
+        """Keep the weights as arrays, with the scaling of the input folded into the first layer."""
+        plain = {name: np.asarray(value) for name, value in weights.items()}
+        first = factor[:, None] * plain["W1"]
+        self.arrays = {
+            "W1": first,
+            "b1": plain["b1"] - mean @ first,
+            "W2": plain["W2"],
+            "b2": plain["b2"],
+        }
+
+    def _predict(self, features: FloatArray) -> FloatArray:
+        hidden = features @ self.arrays["W1"]
+        hidden += self.arrays["b1"]
+        np.maximum(hidden, 0, out=hidden)
+        z: FloatArray = hidden @ self.arrays["W2"]
+        z += self.arrays["b2"]
+        return sigmoid(z)
+
+    def _validation_loss(self, X: FeatureMatrix, validation: Validation) -> float:
+        """Return the mean over articles of the summed cross-entropy over tags."""
+        total = 0.0
+        for part, block in row_blocks(validation.rows, PREDICT_ROWS):
+            P = np.clip(self._predict(X.rows(block)), 1e-7, 1 - 1e-7)
+            total -= float(np.log(np.where(validation.Y[part], P, 1 - P)).sum(dtype=np.float64))
+        return total / len(validation.rows)
+
+
+def _scaling(X: FeatureMatrix, rows: IndexArray) -> tuple[FloatArray, FloatArray]:
+    """Return each column's mean, and its block's root mean square about it, over some rows."""
+    total = np.zeros(X.shape[1])
+    squares = np.zeros(X.shape[1])
+    for _, block in row_blocks(rows, PREDICT_ROWS):
+        total += X.rows(block).sum(axis=0, dtype=np.float64)
+    mean = total / len(rows)
+    for _, block in row_blocks(rows, PREDICT_ROWS):
+        squares += np.square(X.rows(block) - mean).sum(axis=0)
+    variances = np.split(squares / len(rows), np.cumsum(X.block_widths)[:-1])
+    scale = np.concatenate([np.full(len(v), np.sqrt(v.mean()) if len(v) else 0) for v in variances])
+    return mean.astype(np.float32), scale.astype(np.float32)
+
+
+def _initial_weights(rng: np.random.Generator, features: int, hidden: int, Y: BoolArray) -> Weights:
+    share = np.clip(Y.mean(axis=0), 1e-4, 1 - 1e-4)
+    return {
+        "W1": jnp.asarray(rng.normal(0, np.sqrt(2 / features), (features, hidden)), jnp.float32),
+        "b1": jnp.zeros(hidden, jnp.float32),
+        "W2": jnp.asarray(rng.normal(0, np.sqrt(1 / hidden), (hidden, Y.shape[1])), jnp.float32),
+        "b2": jnp.asarray(np.log(share / (1 - share)), jnp.float32),
+    }
+
+
+def _make_step(
+    settings: Mapping[str, Any], seed: int, mean: FloatArray, factor: FloatArray
+) -> tuple[Callable[..., tuple[Weights, Any, Weights]], optax.GradientTransformation]:
+    """Return the compiled training step, and the optimizer whose state it carries."""
+    optimizer = optax.adamw(
+        settings["learning_rate"],
+        weight_decay=settings["weight_decay"],
+        mask={"W1": True, "b1": False, "W2": True, "b2": False},
+    )
+    # Random bytes instead of floats: a quarter of the numbers to draw for every mask.
+    dropped = round(256 * settings["dropout"])
+    kept = 256 / (256 - dropped)
+
+    def loss(weights: Weights, x: jax.Array, y: jax.Array, key: jax.Array) -> jax.Array:
+        hidden = jax.nn.relu(((x - mean) * factor) @ weights["W1"] + weights["b1"])
+        mask = jax.random.bits(key, hidden.shape, jnp.uint8) >= dropped
+        z = jnp.where(mask, hidden * kept, 0) @ weights["W2"] + weights["b2"]
+        cross_entropy = optax.sigmoid_binary_cross_entropy(z, y.astype(jnp.float32))
+        return jnp.asarray(cross_entropy.sum(axis=1).mean())
+
+    @jax.jit
+    def step(
+        weights: Weights, state: Any, averaged: Weights, x: jax.Array, y: jax.Array, done: int
+    ) -> tuple[Weights, Any, Weights]:
+        key = jax.random.fold_in(jax.random.key(seed), done)
+        gradient = jax.grad(loss)(weights, x, y, key)
+        updates, state = optimizer.update(gradient, state, weights)
+        weights = optax.apply_updates(weights, updates)
+        # A short memory at first: the average must not hold on to the initial weights.
+        memory = jnp.minimum(settings["average"], (1 + done) / (10 + done))
+        averaged = jax.tree.map(lambda a, w: memory * a + (1 - memory) * w, averaged, weights)
+        return weights, state, averaged
+
+    return step, optimizer

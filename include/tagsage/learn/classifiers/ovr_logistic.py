@@ -1,0 +1,62 @@
+"""One logistic regression a tag."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
+
+from tagsage.learn.classifiers.base import Classifier, Validation, sigmoid
+from tagsage.learn.features import FeatureMatrix, FloatArray, IndexArray
+from tagsage.learn.targets import BoolArray
+from tagsage.progress import track
+
+logger = logging.getLogger(__name__)
+
+
+class OvrLogistic(Classifier):
+    """One-vs-rest: for every tag a logistic regression of its own, L2-penalised.
+
+    scikit-learn's ``OneVsRestClassifier(LogisticRegression(C))``, saved as two arrays. The rows
+    that are fitted are held in memory.
+    """
+
+    name: ClassVar[str] = "ovr_logistic"
+    defaults: ClassVar[Mapping[str, Any]] = {"C": 1.0, "max_iter": 1000}
+
+    def _fit(
+        self,
+        X: FeatureMatrix,
+        rows: IndexArray,
+        Y: BoolArray,
+        validation: Validation | None,
+        start: Self | None,
+    ) -> None:
+        del validation, start
+        features = X.rows(rows)
+        coef = np.empty((X.shape[1], Y.shape[1]), dtype=np.float32)
+        intercept = np.empty(Y.shape[1], dtype=np.float32)
+        unfinished = 0
+        # On several cores the small products of one tag's fit wait for each other: 25 s instead of
+        # 6 s for 161 tags.
+        with threadpool_limits(limits=1, user_api="blas"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # counted and told below
+            for tag in track(range(Y.shape[1]), "training ovr_logistic"):
+                model = LogisticRegression(C=self.settings["C"], max_iter=self.settings["max_iter"])
+                model.fit(features, Y[:, tag])
+                coef[:, tag], intercept[tag] = model.coef_[0], model.intercept_[0]
+                unfinished += int(model.n_iter_[0] >= self.settings["max_iter"])
+        if unfinished:
+            logger.warning("ovr_logistic: %d of %d tags did not converge", unfinished, Y.shape[1])
+        self.arrays = {"coef": coef, "intercept": intercept}
+        self.fitted = {"features": X.shape[1], "unfinished_tags": unfinished}
+
+    def _predict(self, features: FloatArray) -> FloatArray:
+        z: FloatArray = features @ self.arrays["coef"] + self.arrays["intercept"]
+        return sigmoid(z)

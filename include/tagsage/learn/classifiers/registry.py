@@ -1,0 +1,65 @@
+"""Classifiers by name. Imports a classifier's libraries only when it is asked for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tagsage.errors import TagsageError
+from tagsage.learn.classifiers.base import MODEL_FILE, Classifier
+
+CLASSIFIERS = ("label_powerset", "ovr_logistic", "mlp")
+
+
+def classifier_class(name: str) -> type[Classifier]:
+    """Return the class of a classifier.
+
+    Raises
+    ------
+    TagsageError
+        When there is none of this name.
+    """
+    if name == "label_powerset":
+        from tagsage.learn.classifiers.label_powerset import LabelPowersetLogistic
+
+        return LabelPowersetLogistic
+    if name == "ovr_logistic":
+        from tagsage.learn.classifiers.ovr_logistic import OvrLogistic
+
+        return OvrLogistic
+    if name == "mlp":
+        from tagsage.learn.classifiers.mlp import Mlp
+
+        return Mlp
+    raise TagsageError(f"There is no classifier {name!r}; choose one of {', '.join(CLASSIFIERS)}.")
+
+
+def make_classifier(name: str, *, seed: int, **settings: Any) -> Classifier:
+    """Make a classifier that is not fitted yet.
+
+    Parameters
+    ----------
+    name : str
+        One of `CLASSIFIERS`.
+    seed : int
+        Seed of everything random in it.
+    **settings
+        Hyper-parameters, over its defaults.
+    """
+    return classifier_class(name)(seed=seed, **settings)
+
+
+def load_classifier(folder: Path) -> Classifier:
+    """Read a classifier that was saved.
+
+    Raises
+    ------
+    TagsageError
+        When the folder holds none.
+    """
+    file = folder / MODEL_FILE
+    if not file.exists():
+        raise TagsageError(f"The folder {folder} holds no saved classifier; fit one again.")
+    model = json.loads(file.read_text(encoding="utf-8"))
+    return classifier_class(model["classifier"]).restore(folder, model)

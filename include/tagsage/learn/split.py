@@ -1,0 +1,86 @@
+"""The one split of a run: iteratively stratified, seeded, the same for every candidate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
+
+from tagsage.learn.targets import BoolArray
+
+# Iterative stratification visits row after row in Python: 6 s for 11,260 rows × 174 tags. Beyond
+# this size a shuffled split is as even: of a tag on 1 in 1,000 rows, the test part of 200,000 rows
+# at 20% holds 40 ± 6.
+MAX_STRATIFIED_ROWS = 200_000
+
+
+@dataclass(frozen=True)
+class Split:
+    """Two parts of the rows 0 … n-1.
+
+    Attributes
+    ----------
+    train, test : int64 arrays
+        The rows of each part, sorted; together all rows, each once.
+    """
+
+    train: npt.NDArray[np.int64]
+    test: npt.NDArray[np.int64]
+
+
+def stratified_split(Y: BoolArray, *, test_share: float, seed: int) -> Split:
+    """Split rows so that every tag keeps its share in both parts.
+
+    Iterative stratification [1]_ as implemented by iterative-stratification
+    (``MultilabelStratifiedShuffleSplit``): the rarest tag is dealt out first. Where it cannot help,
+    the rows are shuffled and cut instead: no tag varies, or there are more than
+    `MAX_STRATIFIED_ROWS` rows.
+
+    Parameters
+    ----------
+    Y : bool array, shape [n, L]
+        Which row has which tag.
+    test_share : float
+        Share of the rows to hold out, between 0 and 1. The stratifier deals rows out by tag, so
+        the test part comes close to this share, not exactly to it.
+    seed : int
+        Same labels, same seed: same split.
+
+    Returns
+    -------
+    Split
+        Both parts hold at least one row when there are at least two rows; a single row is train.
+
+    Raises
+    ------
+    ValueError
+        When there is no row, or `test_share` is not between 0 and 1.
+
+    References
+    ----------
+    .. [1] K. Sechidis, G. Tsoumakas, I. Vlahavas: On the stratification of multi-label data.
+       ECML PKDD 2011.
+    """
+    n = len(Y)
+    if n == 0:
+        raise ValueError("there is no row to split")
+    if not 0 < test_share < 1:
+        raise ValueError(f"{test_share=} must be between 0 and 1")
+    if n == 1:
+        return Split(np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int64))
+    varying = Y.any(axis=0) & ~Y.all(axis=0)
+    n_test = min(max(round(n * test_share), 1), n - 1)
+    if varying.any() and n <= MAX_STRATIFIED_ROWS:
+        splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=n_test, random_state=seed)
+        _, test = next(splitter.split(np.zeros((n, 1)), Y[:, varying]))
+        if 0 < len(test) < n:
+            return _split(n, test)
+    return _split(n, np.random.default_rng(seed).permutation(n)[:n_test])
+
+
+def _split(n: int, test: npt.NDArray[np.int64]) -> Split:
+    in_test = np.zeros(n, dtype=np.bool_)
+    in_test[test] = True
+    return Split(np.flatnonzero(~in_test), np.flatnonzero(in_test))
