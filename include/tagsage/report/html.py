@@ -126,7 +126,9 @@ def _context(data: ReportData) -> dict[str, Any]:
         gain = best.get("micro_f1", math.nan) - baseline.get("micro_f1", math.nan)
     ranked = sorted(data.per_tag.to_dict("records"), key=lambda row: (-row["f1"], str(row["tag"])))
     stages = data.stages.to_dict("records")
-    corpus = {picture.name: _drawn(picture) for picture in corpus_pictures(data.profile)}
+    seed = int(data.split.get("seed", 0))
+    drawn = corpus_pictures(data.profile, seed=seed)
+    corpus = {picture.name: _drawn(picture) for picture in drawn}
     return {
         "data": data,
         "counts": data.profile.counts,

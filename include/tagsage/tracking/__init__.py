@@ -5,7 +5,7 @@ import os
 # MLflow reads these when it is imported, so they are set before any module of this room does so.
 # It would otherwise report its use to its makers, draw progress bars for every upload, and wait
 # many minutes for a server that is away.
-for _name, _value in {  # noqa: RUF067 - the earliest place there is
+for _name, _value in {  # ruff: ignore[non-empty-init-module] - the earliest place there is
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",

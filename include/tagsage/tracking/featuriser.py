@@ -1,0 +1,316 @@
+"""From a new article to the features its tagger was trained on, without the corpus.
+
+An article that was not there when the graph was built has a text and perhaps the names of lists.
+Its feature blocks are made of them alone:
+
+- ``text``: its embedding;
+- ``lists``: the weighted mean of its lists' means, hop by hop, as
+  :func:`tagsage.graph.lists.propagate_lists` would give an article that is in the lists but does
+  not itself count in their means. In no known list: zeros, as for isolated articles;
+- ``graphsage``: what the GraphSAGE model makes of its own vector, without neighbours.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tagsage.errors import TagsageError
+from tagsage.graph.csr import FloatArray, make_csr
+from tagsage.graph.graphsage.infer import infer_graphsage
+from tagsage.graph.graphsage.model import GraphSageModel
+from tagsage.vectors.base import Embedder
+from tagsage.vectors.lsa import LsaEmbedder
+from tagsage.vectors.text import article_texts
+
+if TYPE_CHECKING:
+    from tagsage.graph.csr import Csr
+
+FEATURISER = "featuriser.json"
+EMBEDDER = "embedder"
+GRAPHSAGE = "graphsage"
+LISTS = "lists"
+BLOCKS = ("text", "graphsage", "lists")
+# Columns of the vectors taken at a time when list means are computed: 256 MB of float32.
+BLOCK_NUMBERS = 1 << 26
+
+
+@dataclass(frozen=True)
+class ListMeans:
+    """What the lists of the corpus say: a mean vector and a weight each, hop by hop.
+
+    Attributes
+    ----------
+    index : dict of str to int
+        Row of each list's name.
+    means : list of float16 arrays, shape [n_lists, d]
+        One a hop: the mean of the members' vectors, of the hop before.
+    weights : list of float32 arrays, shape [n_lists]
+        One a hop: 1/size, and 0 for a list of whose members nothing is known.
+    """
+
+    index: dict[str, int]
+    means: list[npt.NDArray[np.float16]]
+    weights: list[FloatArray]
+
+    def features(self, lists: Sequence[Sequence[str]]) -> list[FloatArray]:
+        """Return the propagated vectors of new articles, one array [n, d] a hop.
+
+        Parameters
+        ----------
+        lists : sequence of sequences of str, length n
+            The names of each article's lists; names that are not known do not count.
+        """
+        known = [{self.index[name] for name in names if name in self.index} for names in lists]
+        columns = np.array([row for found in known for row in sorted(found)], dtype=np.int64)
+        used, position = np.unique(columns, return_inverse=True)
+        indptr = np.concatenate([[0], np.cumsum([len(found) for found in known], dtype=np.int64)])
+        result = []
+        for means, weights in zip(self.means, self.weights, strict=True):
+            shape = (len(lists), len(used))
+            pick = make_csr(weights[columns], position.astype(np.int32), indptr, shape)
+            total = pick @ np.ones(len(used), dtype=np.float32)
+            summed: FloatArray = pick @ np.asarray(means[used], dtype=np.float32)
+            result.append(summed / np.where(total > 0, total, 1).astype(np.float32)[:, None])
+        return result
+
+
+@dataclass(frozen=True)
+class Featuriser:
+    """Turns new articles into the feature blocks of a feature set.
+
+    Attributes
+    ----------
+    blocks : tuple of str
+        The blocks of the feature set in order, of ``text``, ``graphsage``, ``lists``.
+    dimensions : int
+        Numbers in a text vector.
+    embedder : Embedder or None
+        None: vectors were given with the corpus, and must come with new articles too.
+    graphsage : GraphSageModel or None
+        None where it is not needed or was not trained (no two articles shared a list): zeros.
+    graphsage_dimensions : int
+        Numbers in a GraphSAGE embedding.
+    lists : ListMeans or None
+        None where they are not needed.
+    """
+
+    blocks: tuple[str, ...]
+    dimensions: int
+    embedder: Embedder | None
+    graphsage: GraphSageModel | None
+    graphsage_dimensions: int
+    lists: ListMeans | None
+
+    def features(
+        self,
+        titles: Sequence[str],
+        subtitles: Sequence[str],
+        lists: Sequence[Sequence[str]],
+        vectors: FloatArray | None = None,
+    ) -> tuple[FloatArray, ...]:
+        """Return the feature blocks of new articles.
+
+        Parameters
+        ----------
+        titles, subtitles : sequence of str, length n
+            Their texts; may be empty.
+        lists : sequence of sequences of str, length n
+            The names of their lists.
+        vectors : float32 array, shape [n, dimensions], optional
+            Their vectors; needed when there is no embedder.
+
+        Returns
+        -------
+        tuple of float32 arrays, n rows each
+            As the candidate was trained on: ``lists`` gives one array a hop.
+
+        Raises
+        ------
+        TagsageError
+            When vectors are needed and not given, or have another length.
+        """
+        text = self._vectors(titles, subtitles, vectors)
+        result: list[FloatArray] = []
+        for block in self.blocks:
+            if block == "text":
+                result.append(text)
+            elif block == "graphsage":
+                result.append(self._graphsage(text))
+            elif self.lists is not None:
+                result += self.lists.features(lists)
+        return tuple(result)
+
+    def _vectors(
+        self, titles: Sequence[str], subtitles: Sequence[str], vectors: FloatArray | None
+    ) -> FloatArray:
+        if self.embedder is not None:
+            frame = pd.DataFrame({"title": titles, "subtitle": subtitles}, dtype=object)
+            return self.embedder.embed(article_texts(frame.assign(is_stub=False)))
+        if vectors is None or vectors.shape != (len(titles), self.dimensions):
+            got = "none" if vectors is None else f"an array of shape {vectors.shape}"
+            msg = (
+                "This tagger was trained on given vectors, so every article needs one of "
+                f"{self.dimensions} numbers in the column vector; there is {got}."
+            )
+            raise TagsageError(msg)
+        return np.asarray(vectors, dtype=np.float32)
+
+    def _graphsage(self, text: FloatArray) -> FloatArray:
+        if self.graphsage is None or not len(text):
+            return np.zeros((len(text), self.graphsage_dimensions), dtype=np.float32)
+        n = len(text)
+        no_neighbours = make_csr(
+            np.zeros(0, np.float32), np.zeros(0, np.int32), np.zeros(n + 1, np.int64), (n, n)
+        )
+        seed = self.graphsage.config.seed
+        return infer_graphsage(self.graphsage, no_neighbours, text, seed=seed)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what :func:`write_featuriser` wrote; list means are memory-mapped."""
+        about: dict[str, Any] = json.loads((folder / FEATURISER).read_text(encoding="utf-8"))
+        return cls(
+            blocks=tuple(about["blocks"]),
+            dimensions=about["dimensions"],
+            embedder=LsaEmbedder.load(folder / EMBEDDER) if about["embedder"] else None,
+            graphsage=GraphSageModel.load(folder / GRAPHSAGE) if about["graphsage"] else None,
+            graphsage_dimensions=about["graphsage_dimensions"],
+            lists=_load_lists(folder / LISTS, about["hops"]) if about["hops"] else None,
+        )
+
+
+def write_featuriser(
+    folder: Path,
+    *,
+    feature_set: str,
+    dimensions: int,
+    embedder: Path | None,
+    graphsage: Path | None = None,
+    graphsage_dimensions: int = 0,
+    list_names: npt.NDArray[Any] | None = None,
+    incidence: Csr | None = None,
+    hop_inputs: Sequence[npt.NDArray[np.floating]] = (),
+) -> None:
+    """Write everything that a feature set needs of the corpus to a folder.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        An existing empty folder.
+    feature_set : str
+        ``text``, ``text+lists``, …: block names joined by ``+``.
+    dimensions : int
+        Numbers in a text vector.
+    embedder : pathlib.Path or None
+        Folder of the saved LSA model; None when vectors were given.
+    graphsage : pathlib.Path, optional
+        Folder of the saved GraphSAGE model; None when it was not trained.
+    graphsage_dimensions : int
+        Numbers in a GraphSAGE embedding.
+    list_names : str array, shape [n_lists], optional
+        The lists' names; needed for the block ``lists``, as are the next two.
+    incidence : csr_array, shape [n_articles, n_lists], optional
+        Which article is in which list.
+    hop_inputs : sequence of float arrays, shape [n_articles, d]
+        What is averaged at each hop: the text vectors for the first, the vectors after one hop for
+        the second. They may be memory-mapped.
+
+    Raises
+    ------
+    ValueError
+        When a block is unknown, or ``lists`` lacks its inputs.
+    """
+    blocks = tuple(feature_set.split("+"))
+    if not blocks or set(blocks) - set(BLOCKS):
+        raise ValueError(f"feature set {feature_set!r} is not made of {', '.join(BLOCKS)}")
+    hops = len(hop_inputs) if "lists" in blocks else 0
+    if "lists" in blocks:
+        if list_names is None or incidence is None or not hops:
+            raise ValueError("the block lists needs list_names, incidence and hop_inputs")
+        _write_lists(folder / LISTS, list_names, incidence, hop_inputs)
+    if embedder is not None:
+        shutil.copytree(embedder, folder / EMBEDDER)
+    trained = "graphsage" in blocks and graphsage is not None
+    if trained and graphsage is not None:
+        shutil.copytree(graphsage, folder / GRAPHSAGE)
+    about = {
+        "blocks": blocks,
+        "dimensions": dimensions,
+        "embedder": "lsa" if embedder is not None else "",
+        "graphsage": trained,
+        "graphsage_dimensions": graphsage_dimensions,
+        "hops": hops,
+    }
+    (folder / FEATURISER).write_text(json.dumps(about, indent=1), encoding="utf-8")
+
+
+def list_means(incidence: Csr, vectors: npt.NDArray[np.floating]) -> tuple[FloatArray, FloatArray]:
+    """Average the known vectors of each list's articles.
+
+    Parameters
+    ----------
+    incidence : csr_array, shape [n_articles, n_lists]
+        Which article is in which list.
+    vectors : float array, shape [n_articles, d]
+        One vector an article; a zero row is not known and does not count.
+
+    Returns
+    -------
+    means : float32 array, shape [n_lists, d]
+        Zero rows for lists of whose articles nothing is known.
+    weights : float32 array, shape [n_lists]
+        1/size, where size counts all articles of the list; 0 for lists with a zero mean.
+    """
+    n, n_lists = incidence.shape
+    to_lists = incidence.T.tocsr().astype(np.float32)
+    sizes = np.diff(to_lists.indptr).astype(np.float32)
+    d = vectors.shape[1]
+    width = max(1, min(d, BLOCK_NUMBERS // max(n, n_lists, 1)))
+    means = np.zeros((n_lists, d), dtype=np.float32)
+    known = np.zeros(n, dtype=bool)
+    for left in range(0, d, width):
+        columns = slice(left, min(left + width, d))
+        block = np.ascontiguousarray(vectors[:, columns], dtype=np.float32)
+        known |= (block != 0).any(axis=1)
+        means[:, columns] = to_lists @ block
+    members = to_lists @ known.astype(np.float32)
+    means /= np.maximum(members, 1)[:, None]
+    weights = np.divide(1, sizes, out=np.zeros_like(sizes), where=(sizes > 0) & (members > 0))
+    return means, weights
+
+
+def _write_lists(
+    folder: Path,
+    names: npt.NDArray[Any],
+    incidence: Csr,
+    hop_inputs: Sequence[npt.NDArray[np.floating]],
+) -> None:
+    folder.mkdir()
+    (folder / "names.json").write_text(json.dumps([str(name) for name in names]), encoding="utf-8")
+    for hop, vectors in enumerate(hop_inputs, start=1):
+        means, weights = list_means(incidence, vectors)
+        # Half precision halves what every version keeps; it moves a feature by less than 0.1%.
+        np.save(folder / f"means{hop}.npy", means.astype(np.float16), allow_pickle=False)
+        np.save(folder / f"weights{hop}.npy", weights, allow_pickle=False)
+
+
+def _load_lists(folder: Path, hops: int) -> ListMeans:
+    names = json.loads((folder / "names.json").read_text(encoding="utf-8"))
+    numbers = range(1, hops + 1)
+    return ListMeans(
+        index={name: row for row, name in enumerate(names)},
+        means=[
+            np.load(folder / f"means{hop}.npy", mmap_mode="r", allow_pickle=False)
+            for hop in numbers
+        ],
+        weights=[np.load(folder / f"weights{hop}.npy", allow_pickle=False) for hop in numbers],
+    )

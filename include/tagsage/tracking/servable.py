@@ -1,0 +1,295 @@
+"""The model that is served: new titles in, tags with probabilities out.
+
+It is an MLflow pyfunc "model from code": a folder of arrays and JSON, the source of this package,
+and no pickle. It loads in a clean process where the project is not installed.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+from mlflow.types.schema import Array, Object, Property
+
+import tagsage
+from tagsage.errors import TagsageError
+from tagsage.learn.candidate import FittedCandidate
+from tagsage.learn.features import FeatureMatrix
+from tagsage.tracking.featuriser import Featuriser, write_featuriser
+from tagsage.tracking.mlflow_models import Model, ModelSignature, PythonModel, save_model
+
+SERVED = "served"
+CANDIDATE = "candidate"
+TOP_K = 20
+BLOCK_ROWS = 4096
+# What the modules that a loaded tagger imports need; held by a test.
+REQUIREMENTS = (
+    "mlflow",
+    "numpy",
+    "pandas",
+    "scipy",
+    "scikit-learn",
+    "scikit-multilearn-ng",
+    "iterative-stratification",
+    "jax",
+    "optax",
+    "rich",
+    "threadpoolctl",
+)
+
+
+@dataclass(frozen=True)
+class Tagger:
+    """A fitted candidate with what turns new articles into its features.
+
+    Attributes
+    ----------
+    featuriser : Featuriser
+        Makes the features.
+    candidate : FittedCandidate
+        Makes probabilities of them.
+    """
+
+    featuriser: Featuriser
+    candidate: FittedCandidate
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what :func:`write_served` wrote."""
+        return cls(Featuriser.load(folder), FittedCandidate.load(folder / CANDIDATE))
+
+    def tag(self, articles: pd.DataFrame, *, top_k: int = TOP_K) -> pd.DataFrame:
+        """Tag new articles.
+
+        Parameters
+        ----------
+        articles : pandas.DataFrame
+            Column ``title`` (str); optional ``subtitle`` (str), ``lists`` (list of str) and, for a
+            tagger trained on given vectors, ``vector`` (list of float). Nulls count as empty.
+        top_k : int
+            How many tags to rank, at least 1.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row an article, the index kept: ``tags``, the assigned tags, best first; ``top``, the
+            `top_k` best as ``{"tag": str, "score": float, "assigned": bool}``, best first, ties in
+            the order of the tags.
+
+        Raises
+        ------
+        TagsageError
+            When `top_k` is below 1, there is no title column, or vectors do not fit.
+        """
+        if top_k < 1:
+            raise TagsageError(f"top_k must be at least 1, not {top_k}.")
+        if "title" not in articles.columns:
+            found = ", ".join(map(str, articles.columns)) or "none"
+            raise TagsageError(f"The input needs a column title; its columns are: {found}.")
+        rows: list[dict[str, Any]] = []
+        for start in range(0, len(articles), BLOCK_ROWS):
+            rows += self._tag_block(articles.iloc[start : start + BLOCK_ROWS], top_k)
+        return pd.DataFrame(rows, columns=["tags", "top"], index=articles.index, dtype=object)
+
+    def _tag_block(self, articles: pd.DataFrame, top_k: int) -> list[dict[str, Any]]:
+        n = len(articles)
+        X = FeatureMatrix(
+            self.featuriser.features(
+                _texts(articles, "title"),
+                _texts(articles, "subtitle"),
+                _lists(articles),
+                _vectors(articles),
+            )
+        )
+        P = self.candidate.predict_proba(X, np.arange(n))
+        order = np.argsort(-P, axis=1, kind="stable")[:, :top_k]
+        scores = np.take_along_axis(P, order, axis=1)
+        tags = self.candidate.tags
+        threshold = self.candidate.threshold
+        result = []
+        for best, values in zip(order.tolist(), scores.tolist(), strict=True):
+            top = [
+                {"tag": tags[column], "score": value, "assigned": value >= threshold}
+                for column, value in zip(best, values, strict=True)
+            ]
+            result.append({"tags": [item["tag"] for item in top if item["assigned"]], "top": top})
+        return result
+
+
+class ServableModel(PythonModel):
+    """MLflow's view of a :class:`Tagger`."""
+
+    # The signature says what comes in. MLflow takes a type hint of model_input as the order to
+    # check by it instead, and asks for one, with a warning at every load, unless told this.
+    _skip_type_hint_validation = True
+
+    def __init__(self) -> None:
+        self.tagger: Tagger | None = None
+
+    def load_context(self, context: Any) -> None:
+        """Read the tagger from the model's artifacts."""
+        self.tagger = Tagger.load(Path(context.artifacts[SERVED]))
+
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+        """Tag articles; see :meth:`Tagger.tag`.
+
+        Parameters
+        ----------
+        context : object
+            MLflow's; not used.
+        model_input : pandas.DataFrame, pandas.Series, sequence of str, or of dict
+            Articles as a frame or records, or just titles. (MLflow's own check of the signature
+            comes first when the model is called through MLflow: it takes a frame, records, or a
+            series named ``title``.)
+        params : dict, optional
+            ``top_k``.
+        """
+        del context
+        if self.tagger is None:
+            raise ValueError("load_context comes before predict")
+        top_k = int((params or {}).get("top_k", TOP_K))
+        return self.tagger.tag(as_frame(model_input), top_k=top_k)
+
+
+def as_frame(articles: Any) -> pd.DataFrame:
+    """Return articles, given as a frame, titles, one title, records or one record, as a frame."""
+    if isinstance(articles, pd.DataFrame):
+        return articles
+    if isinstance(articles, str | Mapping):
+        articles = [articles]
+    items = list(articles)
+    if items and isinstance(items[0], Mapping):
+        return pd.DataFrame.from_records(items)
+    return pd.DataFrame({"title": items}, dtype=object)
+
+
+def write_served(
+    folder: Path, *, candidate: Path, feature_set: str, dimensions: int, **parts: Any
+) -> None:
+    """Gather what a tagger needs in one folder of arrays and JSON.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        An existing empty folder.
+    candidate : pathlib.Path
+        Folder of the saved :class:`~tagsage.learn.candidate.FittedCandidate`.
+    feature_set : str
+        Its feature set.
+    dimensions : int
+        Numbers in a text vector.
+    **parts
+        See :func:`tagsage.tracking.featuriser.write_featuriser`.
+    """
+    write_featuriser(folder, feature_set=feature_set, dimensions=dimensions, **parts)
+    shutil.copytree(candidate, folder / CANDIDATE)
+
+
+def save_servable(served: Path, folder: Path, mlflow_model: Model | None = None) -> None:
+    """Save a tagger as an MLflow model.
+
+    Parameters
+    ----------
+    served : pathlib.Path
+        What :func:`write_served` filled.
+    folder : pathlib.Path
+        Takes the model; does not exist yet.
+    mlflow_model : mlflow.models.Model, optional
+        The model's identity in a tracking store.
+    """
+    given_vectors = Featuriser.load(served).embedder is None
+    package = Path(tagsage.__file__).parent
+    save_model(
+        str(folder),
+        python_model=str(Path(__file__).with_name("served_model.py")),
+        artifacts={SERVED: str(served)},
+        code_paths=[str(package)],
+        signature=signature(given_vectors=given_vectors),
+        input_example=None if given_vectors else input_example(),
+        pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+        mlflow_model=mlflow_model,
+    )
+    for cache in sorted(folder.rglob("__pycache__")):
+        shutil.rmtree(cache)
+
+
+def signature(*, given_vectors: bool) -> ModelSignature:
+    """Return the columns that go in and come out.
+
+    Parameters
+    ----------
+    given_vectors : bool
+        Whether the tagger was trained on given vectors: ``vector`` is then needed.
+    """
+    inputs: list[ColSpec | TensorSpec] = [
+        ColSpec(DataType.string, "title"),
+        ColSpec(DataType.string, "subtitle", required=False),
+        ColSpec(Array(DataType.string), "lists", required=False),
+    ]
+    if given_vectors:
+        inputs.append(ColSpec(Array(DataType.double), "vector"))
+    ranked = Object([
+        Property("tag", DataType.string),
+        Property("score", DataType.double),
+        Property("assigned", DataType.boolean),
+    ])
+    outputs: list[ColSpec | TensorSpec] = [
+        ColSpec(Array(DataType.string), "tags"),
+        ColSpec(Array(ranked), "top"),
+    ]
+    return ModelSignature(
+        inputs=Schema(inputs),
+        outputs=Schema(outputs),
+        params=ParamSchema([ParamSpec("top_k", DataType.long, TOP_K)]),
+    )
+
+
+def input_example() -> pd.DataFrame:
+    """Return an article as the model takes it."""
+    example = pd.DataFrame({
+        "title": ["How graphs help to tag articles"],
+        "subtitle": ["Reading lists tell what an article is about"],
+        "lists": [["reading list"]],
+    })
+    # MLflow compares the column names with a range, which pandas' own strings deprecate.
+    return example.set_axis(example.columns.astype(object), axis=1)
+
+
+def _texts(articles: pd.DataFrame, column: str) -> list[str]:
+    if column not in articles.columns:
+        return [""] * len(articles)
+    return ["" if _is_null(value) else str(value) for value in articles[column]]
+
+
+def _lists(articles: pd.DataFrame) -> list[Sequence[str]]:
+    if "lists" not in articles.columns:
+        return [()] * len(articles)
+    return [() if _is_null(value) else _names(value) for value in articles["lists"]]
+
+
+def _names(value: Any) -> list[str]:
+    # A single name is taken as a list of one, not as its letters.
+    return [value] if isinstance(value, str) else [str(name) for name in value]
+
+
+def _vectors(articles: pd.DataFrame) -> npt.NDArray[np.float32] | None:
+    if "vector" not in articles.columns or not len(articles):
+        return None
+    lengths = {np.size(value) for value in articles["vector"]}
+    if len(lengths) != 1:
+        msg = f"The vectors in the column vector have different lengths: {sorted(lengths)}."
+        raise TagsageError(msg)
+    vectors = np.array([np.asarray(value) for value in articles["vector"]], dtype=np.float32)
+    return vectors.reshape(len(articles), -1)
+
+
+def _is_null(value: Any) -> bool:
+    return value is None or (pd.api.types.is_scalar(value) and bool(pd.isna(value)))

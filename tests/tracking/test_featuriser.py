@@ -1,0 +1,180 @@
+"""Features of new articles are those that the corpus's own articles were trained with."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+from tagsage.errors import TagsageError
+from tagsage.graph.graphsage.config import GraphSageConfig
+from tagsage.graph.graphsage.infer import infer_graphsage
+from tagsage.graph.graphsage.model import GraphSageModel, initial_weights
+from tagsage.graph.lists import propagate_lists
+from tagsage.tracking.featuriser import Featuriser, list_means, write_featuriser
+from tagsage.vectors.lsa import LsaEmbedder
+from tagsage.vectors.text import article_texts
+
+ARTICLES = pd.DataFrame({
+    "title": ["red apples", "green apples", "fast cars", "", "slow cars and apples"],
+    "subtitle": ["sweet", "sour", "", "", "odd"],
+    "is_stub": [False] * 5,
+})
+# Lists: fruit = 0, 1, 4; cars = 2, 3, 4; alone = 3 (an article of which nothing is known).
+INCIDENCE = sp.csr_array(
+    np.array([[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 1, 1], [1, 1, 0]], dtype=np.float32)
+)
+NAMES = np.array(["fruit", "cars", "alone"])
+LISTS = [["fruit"], ["fruit"], ["cars"], ["cars", "alone"], ["fruit", "cars"]]
+
+
+@pytest.fixture(scope="module")
+def embedder() -> LsaEmbedder:
+    return LsaEmbedder.fit(article_texts(ARTICLES), dimensions=3, max_terms=50, seed=0)
+
+
+@pytest.fixture
+def write(tmp_path, embedder):
+    def write(feature_set: str, **options) -> Featuriser:
+        embedder.save(tmp_path / "lsa")
+        vectors = embedder.embed(article_texts(ARTICLES))
+        hops = propagate_lists(INCIDENCE, vectors, hops=2)
+        parts = {
+            "embedder": tmp_path / "lsa",
+            "list_names": NAMES,
+            "incidence": INCIDENCE,
+            "hop_inputs": [vectors, hops[0]],
+            **options,
+        }
+        folder = tmp_path / "featuriser"
+        folder.mkdir()
+        write_featuriser(folder, feature_set=feature_set, dimensions=3, **parts)
+        return Featuriser.load(folder)
+
+    return write
+
+
+def test_text_block_is_the_embedding_of_title_and_subtitle(write, embedder):
+    (text,) = write("text").features(["red apples", ""], ["sweet", ""], [[], []])
+    assert np.array_equal(text, embedder.embed(["red apples sweet", ""]))
+    assert not text[1].any()
+
+
+def test_articles_of_the_corpus_get_the_features_they_were_trained_with(write, embedder):
+    vectors = embedder.embed(article_texts(ARTICLES))
+    hops = propagate_lists(INCIDENCE, vectors, hops=2)
+    made = write("text+lists").features(
+        ARTICLES["title"].tolist(), ARTICLES["subtitle"].tolist(), LISTS
+    )
+    assert len(made) == 3
+    assert np.array_equal(made[0], vectors)
+    for hop in (0, 1):
+        assert np.allclose(made[hop + 1], hops[hop], atol=1e-3)
+        assert made[hop + 1].dtype == np.float32
+
+
+def test_list_features_are_the_weighted_mean_worked_by_hand(tmp_path):
+    # Two lists of sizes 1 and 2 with means (2, 0) and (0, 4): weights 1 and 1/2.
+    incidence = sp.csr_array(np.array([[1, 0], [0, 1], [0, 1]], dtype=np.float32))
+    vectors = np.array([[2, 0], [0, 3], [0, 5]], dtype=np.float32)
+    write_featuriser(
+        tmp_path,
+        feature_set="lists",
+        dimensions=2,
+        embedder=None,
+        list_names=np.array(["a", "b"]),
+        incidence=incidence,
+        hop_inputs=[vectors],
+    )
+    featuriser = Featuriser.load(tmp_path)
+    lists = [["a", "b"], ["b"], ["a", "a", "unknown"], [], ["unknown"]]
+    (made,) = featuriser.features([""] * 5, [""] * 5, lists, np.zeros((5, 2), np.float32))
+    expected = [[2 / 1.5, 2 / 1.5], [0, 4], [2, 0], [0, 0], [0, 0]]
+    assert np.allclose(made, expected, atol=2e-3)
+
+
+def test_list_means_count_only_articles_of_which_something_is_known():
+    incidence = sp.csr_array(np.array([[1, 0], [1, 0], [1, 1]], dtype=np.float32))
+    vectors = np.array([[2, 2], [4, 0], [0, 0]], dtype=np.float32)
+    means, weights = list_means(incidence, vectors)
+    assert means.tolist() == [[3, 1], [0, 0]]
+    assert np.allclose(weights, [1 / 3, 0])
+
+
+def test_list_means_computed_by_blocks_are_the_same(monkeypatch):
+    random = np.random.default_rng(0)
+    incidence = sp.csr_array((random.random((30, 7)) < 0.3).astype(np.float32))
+    vectors = random.random((30, 5)).astype(np.float32) * (random.random((30, 1)) < 0.7)
+    whole = list_means(incidence, vectors)
+    monkeypatch.setattr("tagsage.tracking.featuriser.BLOCK_NUMBERS", 60)
+    blocks = list_means(incidence, vectors)
+    assert np.allclose(whole[0], blocks[0])
+    assert np.array_equal(whole[1], blocks[1])
+
+
+@pytest.fixture
+def graphsage() -> GraphSageModel:
+    config = GraphSageConfig(dimensions=4, sample_sizes=(2, 2), seed=1)
+    return GraphSageModel(config, initial_weights(config, 3))
+
+
+def test_graphsage_block_embeds_an_article_as_if_it_were_isolated(
+    write, embedder, graphsage, tmp_path
+):
+    graphsage.save(tmp_path / "sage")
+    featuriser = write("text+graphsage", graphsage=tmp_path / "sage", graphsage_dimensions=4)
+    text, made = featuriser.features(["red apples", ""], ["", ""], [["fruit"], []])
+    alone = sp.csr_array((2, 2), dtype=np.float32)
+    assert np.array_equal(made, infer_graphsage(graphsage, alone, text, seed=1))
+    assert np.isclose(np.linalg.norm(made[0]), 1, atol=1e-5)
+    assert not made[1].any()
+
+
+def test_graphsage_that_was_not_trained_gives_zeros_as_in_training(write):
+    featuriser = write("graphsage", graphsage=None, graphsage_dimensions=4)
+    (made,) = featuriser.features(["red apples"], [""], [[]])
+    assert made.tolist() == [[0, 0, 0, 0]]
+
+
+def test_no_article_gives_empty_blocks_of_the_right_width(write):
+    blocks = write("text+lists").features([], [], [])
+    assert [block.shape for block in blocks] == [(0, 3)] * 3
+
+
+def test_given_vectors_are_taken_when_there_is_no_embedder(write):
+    featuriser = write("text", embedder=None)
+    given = np.array([[1, 2, 3]], dtype=np.float32)
+    (text,) = featuriser.features(["x"], [""], [[]], given)
+    assert np.array_equal(text, given)
+    with pytest.raises(TagsageError, match="needs one of 3 numbers in the column vector; there"):
+        featuriser.features(["x"], [""], [[]])
+    with pytest.raises(TagsageError, match=r"an array of shape \(1, 2\)"):
+        featuriser.features(["x"], [""], [[]], given[:, :2])
+
+
+def test_parts_that_a_feature_set_does_not_need_are_not_kept(write, tmp_path):
+    write("text")
+    kept = sorted(file.name for file in (tmp_path / "featuriser").iterdir())
+    assert kept == ["embedder", "featuriser.json"]
+
+
+def test_files_are_arrays_and_json_without_pickles(write, tmp_path, graphsage):
+    graphsage.save(tmp_path / "sage")
+    write("text+graphsage+lists", graphsage=tmp_path / "sage", graphsage_dimensions=4)
+    for file in (tmp_path / "featuriser").rglob("*.*"):
+        if file.suffix == ".npy":
+            np.load(file, allow_pickle=False)
+        else:
+            json.loads(file.read_text())
+
+
+@pytest.mark.parametrize("feature_set", ["", "words", "text+words"])
+def test_unknown_block_is_refused(feature_set, tmp_path):
+    with pytest.raises(ValueError, match="is not made of text, graphsage, lists"):
+        write_featuriser(tmp_path, feature_set=feature_set, dimensions=3, embedder=None)
+
+
+def test_lists_without_their_inputs_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="needs list_names, incidence and hop_inputs"):
+        write_featuriser(tmp_path, feature_set="lists", dimensions=3, embedder=None)

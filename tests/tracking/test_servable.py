@@ -1,0 +1,220 @@
+"""The served model: any way of giving articles, and a clean process without the project."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import tagsage
+from tagsage.errors import TagsageError
+from tagsage.tracking.mlflow_models import load_model
+from tagsage.tracking.servable import REQUIREMENTS, ServableModel, Tagger, as_frame, save_servable
+
+CLEAN = """
+import json, sys
+from mlflow.pyfunc import load_model
+model = load_model(sys.argv[1])
+made = model.predict([
+    {"title": "pears and plums", "lists": None},
+    {"title": "wheels", "lists": ["garage"]},
+])
+import tagsage
+print(json.dumps({
+    "tags": made["tags"].tolist(),
+    "top": made["top"].tolist(),
+    "package": tagsage.__file__,
+    "modules": [
+        module.__file__ for name, module in sys.modules.items()
+        if name.partition(".")[0] == "tagsage" and getattr(module, "__file__", None)
+    ],
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def tagger(served) -> Tagger:
+    return Tagger.load(served)
+
+
+@pytest.fixture(scope="module")
+def saved(served, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("saved") / "model"
+    save_servable(served, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def in_clean_process(saved, tmp_path_factory) -> dict:
+    """Load and predict in a process of its own, elsewhere, where tagsage is not installed."""
+    command = [sys.executable, "-P", "-W", "error::ImportWarning", "-c", CLEAN, str(saved)]
+    done = subprocess.run(
+        command,
+        cwd=tmp_path_factory.mktemp("elsewhere"),
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path_factory.mktemp("home"))},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_new_titles_are_tagged_from_their_text_and_their_lists(tagger):
+    made = tagger.tag(
+        pd.DataFrame({
+            "title": ["ripe cherries", "new engines", "", ""],
+            "lists": [[], [], ["orchard"], ["garage", "never seen"]],
+        })
+    )
+    assert made["tags"].tolist() == [["fruit"], ["cars"], ["fruit"], ["cars"]]
+    for top in made["top"]:
+        assert [item["score"] for item in top] == sorted(
+            (item["score"] for item in top), reverse=True
+        )
+        assert all(0 <= item["score"] <= 1 for item in top)
+        assert {item["tag"] for item in top} == {"fruit", "cars"}
+
+
+def test_assigned_tags_are_those_whose_score_reaches_the_threshold(tagger):
+    (top,) = tagger.tag(as_frame("apples and wheels"))["top"]
+    threshold = tagger.candidate.threshold
+    assert [item["assigned"] for item in top] == [item["score"] >= threshold for item in top]
+
+
+def test_output_is_json_able_and_keeps_the_index(tagger):
+    frame = pd.DataFrame({"title": ["pears", "gears"]}, index=["a", "b"])
+    made = tagger.tag(frame)
+    assert made.index.tolist() == ["a", "b"]
+    assert json.loads(json.dumps(made["top"].tolist())) == made["top"].tolist()
+
+
+@pytest.mark.parametrize("title", ["", None, np.nan, "\x00", "🎉 مرحبا", "x" * 100_000, "<script>"])
+def test_any_title_is_tagged(tagger, title):
+    made = tagger.tag(pd.DataFrame({"title": [title], "subtitle": [None], "lists": [None]}))
+    assert len(made["top"].iloc[0]) == 2
+
+
+def test_tags_do_not_depend_on_the_articles_beside(tagger, monkeypatch):
+    frame = pd.DataFrame({"title": [f"pears {n}" for n in range(7)] + ["gears and wheels"]})
+    whole = tagger.tag(frame)
+    monkeypatch.setattr("tagsage.tracking.servable.BLOCK_ROWS", 3)
+    for row, made in enumerate(tagger.tag(frame)["top"]):
+        for item, same in zip(made, whole["top"].iloc[row], strict=True):
+            assert item["tag"] == same["tag"]
+            assert item["score"] == pytest.approx(same["score"], abs=1e-5)
+
+
+def test_no_article_gives_no_row(tagger):
+    made = tagger.tag(pd.DataFrame({"title": []}))
+    assert made.columns.tolist() == ["tags", "top"]
+    assert len(made) == 0
+
+
+def test_top_k_limits_the_ranking(tagger):
+    assert len(tagger.tag(as_frame("pears"), top_k=1)["top"].iloc[0]) == 1
+    with pytest.raises(TagsageError, match="top_k must be at least 1, not 0"):
+        tagger.tag(as_frame("pears"), top_k=0)
+
+
+def test_frame_without_titles_is_refused_naming_what_came(tagger):
+    with pytest.raises(TagsageError, match="needs a column title; its columns are: name, x"):
+        tagger.tag(pd.DataFrame({"name": ["a"], "x": [1]}))
+
+
+@pytest.mark.parametrize(
+    "articles",
+    [
+        "pears",
+        ["pears"],
+        pd.Series(["pears"]),
+        np.array(["pears"]),
+        {"title": "pears"},
+        [{"title": "pears", "lists": ["orchard"]}],
+        pd.DataFrame({"title": ["pears"]}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_articles_may_be_given_in_any_usual_way(served, articles):
+    model = ServableModel()
+    model.load_context(SimpleNamespace(artifacts={"served": str(served)}))
+    assert model.predict(None, articles)["tags"].tolist() == [["fruit"]]
+
+
+def test_a_single_list_name_is_one_list_and_not_its_letters(tagger):
+    made = tagger.tag(pd.DataFrame({"title": [""], "lists": ["garage"]}))
+    assert made["tags"].tolist() == [["cars"]]
+
+
+def test_tagger_of_given_vectors_wants_a_vector_with_every_title(tmp_path, make_served):
+    dimensions = 6
+    tagger = Tagger.load(make_served(tmp_path, "text", given=True))
+    zeros = [[0.0] * dimensions]
+    made = tagger.tag(pd.DataFrame({"title": ["a"], "vector": zeros}))
+    assert len(made["top"].iloc[0]) == 2
+    with pytest.raises(TagsageError, match=f"needs one of {dimensions} numbers"):
+        tagger.tag(pd.DataFrame({"title": ["a"]}))
+    with pytest.raises(TagsageError, match=r"different lengths: \[1, 6\]"):
+        tagger.tag(pd.DataFrame({"title": ["a", "b"], "vector": [*zeros, [1.0]]}))
+
+
+def test_mlflow_checks_the_signature_and_passes_top_k(saved):
+    model = load_model(str(saved))
+    frame = pd.DataFrame({"title": ["pears"], "subtitle": ["x"], "lists": [["orchard"]]})
+    made = model.predict(frame, params={"top_k": 1})
+    assert [item["tag"] for item in made["top"].iloc[0]] == ["fruit"]
+    assert model.predict(pd.Series(["gears"], name="title"))["tags"].tolist() == [["cars"]]
+    assert model.unwrap_python_model().predict(None, ["gears"])["tags"].tolist() == [["cars"]]
+    assert {column.name for column in model.metadata.signature.inputs.inputs} == {
+        "title", "subtitle", "lists",
+    }  # fmt: skip
+    assert model.input_example["title"].tolist() == ["How graphs help to tag articles"]
+
+
+def test_saved_model_holds_arrays_json_and_source_and_no_pickle(saved):
+    files = [file for file in saved.rglob("*") if file.is_file()]
+    assert not [file for file in files if file.suffix in {".pkl", ".pickle", ".pyc"}]
+    served = saved / "artifacts" / "served"
+    assert {file.suffix for file in served.rglob("*") if file.is_file()} == {".npy", ".json"}
+    assert (saved / "code" / "tagsage" / "tracking" / "served_model.py").is_file()
+    assert (saved / "requirements.txt").read_text().count("==") == len(REQUIREMENTS)
+
+
+def test_model_tags_in_a_clean_process_with_its_own_copy_of_the_package(in_clean_process, saved):
+    assert in_clean_process["tags"] == [["fruit"], ["cars"]]
+    assert Path(in_clean_process["package"]).is_relative_to(saved)
+
+
+def test_requirements_cover_what_the_loaded_modules_import(in_clean_process):
+    classifiers = Path(tagsage.__file__).parent / "learn" / "classifiers"
+    files = [*map(Path, in_clean_process["modules"]), *classifiers.glob("*.py")]
+    distributions = packages_distributions()
+    needed: set[str] = set()
+    for file in files:
+        for name in imported(file) - set(sys.stdlib_module_names) - {"tagsage"}:
+            needed |= set(distributions[name])
+    skinny = {"mlflow-skinny", "mlflow-tracing"}  # parts of mlflow
+    assert {normal(name) for name in needed} - skinny == {normal(name) for name in REQUIREMENTS}
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def imported(file: Path) -> set[str]:
+    """Return the top-level names that a module imports, at its top or in functions."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    return names
