@@ -14,7 +14,8 @@ from pathlib import Path
 
 from tagsage.errors import TagsageError
 from tagsage.settings import Settings
-from tagsage.tracking.store import tracking_uri
+from tagsage.tracking.store import initialise
+from tagsage.workspace import Workspace
 
 BIN = Path(sys.executable).parent
 READY_WITHIN_S = 180
@@ -68,7 +69,12 @@ def main() -> int:
     """Start both servers, wait until they answer, and watch them."""
     try:
         settings = Settings.resolve()
-        uri = tracking_uri(settings.mlflow_tracking_uri, settings.workspace)
+        # Once, before the server and the first task would both make the tables.
+        uri = initialise(
+            settings.mlflow_tracking_uri,
+            experiment=settings.mlflow_experiment,
+            folder=Workspace(settings.workspace).local_folder(),
+        ).uri
     except TagsageError as error:
         print(error, file=sys.stderr)
         return 1

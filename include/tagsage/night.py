@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -64,13 +63,10 @@ class Night:
         code: tuple[str, ...],
     ) -> Artifact:
         """Find or build an artifact and note that this run uses it (see `Workspace.artifact`)."""
-        started = time.perf_counter()
         artifact = self.workspace.artifact(stage, inputs, build, code=code)
-        waited = time.perf_counter() - started
-        self.note(
-            f"artifacts/{artifact.ref}",
-            {"ref": artifact.ref, "stage": stage, "seconds": round(waited, 3)},
-        )
+        name = f"artifacts/{artifact.ref}"
+        if self.noted(name) is None:
+            self.note(name, {"ref": artifact.ref, "stage": stage, "seconds": artifact.seconds})
         return artifact
 
     def note(self, name: str, value: object) -> None:
@@ -82,7 +78,7 @@ class Night:
         return self.workspace.read_json(f"runs/{self.folder_name}/{name}.json")
 
     def artifacts(self) -> list[dict[str, Any]]:
-        """Return what this run used: ref, stage and the seconds it took, in the order of use."""
+        """Return what this run used: ref, stage, seconds it took to make; in the order of use."""
         return artifacts_of_run(self.workspace, self.folder_name)
 
 
@@ -93,3 +89,25 @@ def artifacts_of_run(workspace: Workspace, folder_name: str) -> list[dict[str, A
         return []
     files = sorted(folder.iterdir(), key=lambda file: (file.stat().st_mtime, file.name))
     return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+
+
+def latest_runs(workspace: Workspace, keep: int) -> list[str]:
+    """Return the folder names of the latest runs; what was noted of older ones is removed.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        The workspace.
+    keep : int
+        How many runs to keep.
+    """
+    runs = workspace.root / "runs"
+    last_used = {}
+    for folder in runs.iterdir() if runs.exists() else ():
+        notes = [file.stat().st_mtime for file in folder.rglob("*.json")] if folder.is_dir() else []
+        if notes:
+            last_used[folder.name] = max(notes)
+    newest_first = sorted(last_used, key=lambda name: (last_used[name], name), reverse=True)
+    for name in newest_first[keep:]:
+        (runs / name).fs.rm((runs / name).path, recursive=True)
+    return newest_first[:keep]

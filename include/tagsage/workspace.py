@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
@@ -42,11 +43,14 @@ class Artifact:
         The local folder that holds its files.
     summary : dict
         What the stage said of it: counts, digests, names of files.
+    seconds : float
+        How long it took to build.
     """
 
     ref: str
     path: Path
     summary: dict[str, Any]
+    seconds: float
 
 
 class Workspace:
@@ -118,8 +122,10 @@ class Workspace:
         ref = f"{stage}-{digest}"
         if not self._exists(ref):
             with self.scratch() as folder:
+                started = time.perf_counter()
                 summary = build(folder) or {}
-                manifest = {**recipe, "summary": summary}
+                seconds = round(time.perf_counter() - started, 3)
+                manifest = {**recipe, "summary": summary, "seconds": seconds}
                 (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
                 self._store(ref, folder)
         return self.open(ref)
@@ -145,7 +151,7 @@ class Workspace:
                 _rename_folder(copy, folder)
         try:
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            return Artifact(ref=ref, path=folder, summary=manifest["summary"])
+            return Artifact(ref, folder, manifest["summary"], manifest["seconds"])
         except (ValueError, KeyError, TypeError) as error:
             msg = f"The artifact in {folder} is damaged ({error}); remove the folder and run again."
             raise TagsageError(msg) from error

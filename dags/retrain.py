@@ -1,0 +1,143 @@
+"""Retrain the tagger: the nightly run.
+
+Reads the corpus, turns texts and lists into features, compares the candidates on one frozen split,
+promotes the best in MLflow, and writes tags for every article that has none.
+
+**When.** Every night at 02:00, or by hand: *Trigger* opens a form with the settings most often
+changed. Every other setting comes from the environment (`TAGSAGE_…`; `tagsage settings` lists
+them). One run at a time.
+
+**If it fails.** The last line of the failed task's log says what happened and what to do. Clear the
+task, or trigger the DAG again: what is done is found in the workspace and not done twice.
+
+**What it leaves.** `predictions.csv`, `leaderboard.csv`, `metrics.json`, `report.html` and
+`quarantine/` in the workspace; a parent run with a child a candidate in MLflow; predicted tags in
+the store.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from airflow.sdk import Param, dag, get_current_context, task, task_group
+
+from tagsage import stages
+from tagsage.settings import Settings
+
+CPU_POOL = "tagsage_cpu"
+
+FORM = {
+    "What to read": ("corpus", "articles", "lists", "workspace"),
+    "How": ("store", "engine", "embedder", "vectors", "seed"),
+    "What to compare": ("candidates", "min_tag_articles", "test_share"),
+    "GraphSAGE": (
+        "sample_ratio",
+        "graphsage_dimensions",
+        "graphsage_sample_sizes",
+        "graphsage_search_depth",
+        "graphsage_epochs",
+        "graphsage_learning_rate",
+        "graphsage_activation",
+        "graphsage_aggregator",
+        "graphsage_batch_size",
+    ),
+    "What follows": ("promote", "promote_margin"),
+}
+
+
+def trigger_form() -> dict[str, Param]:
+    """Make the form's fields from the settings: type, choices, limits and help come from there."""
+    defaults = Settings.resolve()
+    return {
+        name: Param(getattr(defaults, name), section=section, **Settings.form_field(name))
+        for section, names in FORM.items()
+        for name in names
+    }
+
+
+def heavy(function, **options):
+    """Make a stage a task that takes a slot of the CPU pool."""
+    return task(function, pool=CPU_POOL, **options)
+
+
+@dag(
+    schedule="0 2 * * *",
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    max_active_runs=1,
+    params=trigger_form(),
+    default_args={
+        "retries": 2,
+        "retry_delay": timedelta(seconds=30),
+        "retry_exponential_backoff": True,
+        "max_retry_delay": timedelta(minutes=10),
+        "execution_timeout": timedelta(hours=2),
+    },
+    doc_md=__doc__,
+    tags=["tagsage"],
+)
+def retrain():
+    """Wire the stages; what a night does is told in the module's docstring."""
+
+    @task(multiple_outputs=False)
+    def start() -> dict:
+        context = get_current_context()
+        return stages.start(context["run_id"], dict(context["params"]))
+
+    night = start()
+
+    @task_group
+    def ingest():
+        return heavy(stages.load_corpus)(night)
+
+    @task_group
+    def embed(corpus):
+        plan = heavy(stages.plan_vectors)(night, corpus)
+        batches = task(stages.vector_batches)(night, plan)
+        embedded = (
+            heavy(stages.embed_batch)
+            .partial(token=night, corpus=corpus, plan=plan)
+            .expand(batch=batches)
+        )
+        # No new text means no batch: the mapped task is then skipped, which is no failure.
+        vectors = heavy(stages.collect_vectors, trigger_rule="none_failed")(night, corpus, plan)
+        embedded >> vectors
+        return vectors
+
+    @task_group
+    def graph(corpus, vectors):
+        projection = heavy(stages.project)(night, corpus)
+        similarity = heavy(stages.similarity)(night, projection)
+        components = heavy(stages.components)(night, similarity)
+        sample = heavy(stages.sample)(night, similarity, components)
+        return {
+            "similarity": similarity,
+            "components": components,
+            "sample": sample,
+            "graphsage": heavy(stages.graphsage)(night, similarity, sample, vectors),
+            "lists": heavy(stages.propagate_lists)(night, projection, vectors),
+        }
+
+    @task_group
+    def compare(corpus, vectors, graph_refs):
+        split = heavy(stages.split)(night, corpus)
+        features = task(stages.features)(night, vectors, graph_refs)
+        fitted = (
+            heavy(stages.fit_candidate)
+            .partial(token=night, split=split, features=features)
+            .expand(candidate=task(stages.candidate_names)(night))
+        )
+        return split, features, task(stages.leaderboard)(night, split, fitted)
+
+    corpus = ingest()
+    vectors = embed(corpus)
+    graph_refs = graph(corpus, vectors)
+    split, features, board = compare(corpus, vectors, graph_refs)
+    promoted = heavy(stages.promote)(night, corpus, split, features, board)
+    predicted = heavy(stages.predict)(night, corpus, features, promoted)
+    explored = heavy(stages.eda)(night, corpus, split, graph_refs)
+    reported = heavy(stages.report)(night, board, promoted, predicted, explored)
+    reported >> task(stages.teardown)(night).as_teardown(setups=night)
+
+
+retrain()

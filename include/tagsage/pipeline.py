@@ -1,0 +1,120 @@
+"""The whole night in one process: the stages wired as ``dags/retrain.py`` wires them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tagsage import stages
+from tagsage.night import Token
+from tagsage.settings import Settings
+from tagsage.workspace import Workspace
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+UNFINISHED = "runs/unfinished.json"
+
+
+def run_night(overrides: Mapping[str, Any]) -> Token:
+    """Run every stage; a run that was killed is continued when the settings are the same.
+
+    Parameters
+    ----------
+    overrides : mapping
+        Settings by name.
+
+    Returns
+    -------
+    dict
+        The night's token.
+
+    Raises
+    ------
+    TagsageError
+        When a stage fails; the next run takes up what is done.
+    """
+    settings = Settings.resolve(overrides)
+    workspace = Workspace(settings.workspace)
+    run_id = _run_id(workspace, settings)
+    night = _told("start", stages.start, run_id, overrides)
+    try:
+        _run_stages(night)
+    finally:
+        stages.teardown(night)
+    workspace.write_json(UNFINISHED, None)
+    return night
+
+
+def _run_stages(night: Token) -> None:
+    corpus = _told("load corpus", stages.load_corpus, night)
+
+    plan = _told("plan vectors", stages.plan_vectors, night, corpus)
+    for batch in stages.vector_batches(night, plan):
+        _told(f"embed batch {batch}", stages.embed_batch, night, corpus, plan, batch)
+    vectors = _told("collect vectors", stages.collect_vectors, night, corpus, plan)
+
+    projection = _told("project", stages.project, night, corpus)
+    similarity = _told("similarity", stages.similarity, night, projection)
+    components = _told("components", stages.components, night, similarity)
+    sample = _told("sample", stages.sample, night, similarity, components)
+    graphsage = _told("graphsage", stages.graphsage, night, similarity, sample, vectors)
+    lists = _told("propagate lists", stages.propagate_lists, night, projection, vectors)
+    graph = {
+        "similarity": similarity,
+        "components": components,
+        "sample": sample,
+        "graphsage": graphsage,
+        "lists": lists,
+    }
+
+    split = _told("split", stages.split, night, corpus)
+    features = stages.features(night, vectors, graph)
+    fitted = [
+        _told(f"fit {candidate}", stages.fit_candidate, night, split, features, candidate)
+        for candidate in stages.candidate_names(night)
+    ]
+    board = _told("leaderboard", stages.leaderboard, night, split, fitted)
+
+    promoted = _told("promote", stages.promote, night, corpus, split, features, board)
+    predicted = _told("predict", stages.predict, night, corpus, features, promoted)
+    explored = _told("eda", stages.eda, night, corpus, split, graph)
+    _told("report", stages.report, night, board, promoted, predicted, explored)
+
+
+def _told(what: str, stage: Callable[..., T], *arguments: Any) -> T:
+    """Run a stage and log how long it took."""
+    started = time.perf_counter()
+    result = stage(*arguments)
+    logger.info("✓ %s (%.1f s)", what, time.perf_counter() - started)
+    return result
+
+
+def _run_id(workspace: Workspace, settings: Settings) -> str:
+    """Return the id of the unfinished run with the same settings and files, or a new one."""
+    recipe = {"settings": settings.model_dump(mode="json"), "files": _file_states(settings)}
+    digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+    unfinished = workspace.read_json(UNFINISHED)
+    if unfinished and unfinished["recipe"] == digest:
+        logger.info("Continuing the unfinished run %s.", unfinished["run_id"])
+        return str(unfinished["run_id"])
+    now = datetime.now(UTC)
+    run_id = f"cli-{now:%Y%m%dT%H%M%S}-{os.getpid()}"
+    workspace.write_json(UNFINISHED, {"run_id": run_id, "recipe": digest})
+    return run_id
+
+
+def _file_states(settings: Settings) -> list[list[Any]]:
+    """Return size and time of the input files: other files are another run."""
+    files = [Path(name) for name in (settings.articles, settings.lists, settings.vectors) if name]
+    return [
+        [str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files if file.exists()
+    ]

@@ -1,0 +1,49 @@
+"""The pipeline as plain functions, one a DAG task.
+
+Every stage takes the night's token and the refs of earlier artifacts, and returns something small
+and JSON-able. Any of them may be killed and run again: artifacts that exist are found, MLflow runs
+are continued, the store's writes are idempotent. Libraries are imported inside the functions, so
+that Airflow reads this package quickly and forks safely.
+"""
+
+from tagsage.stages.common import tracking_of
+from tagsage.stages.compare import candidate_names, features, fit_candidate, leaderboard, split
+from tagsage.stages.embed import collect_vectors, embed_batch, plan_vectors, vector_batches
+from tagsage.stages.graph import (
+    components,
+    graphsage,
+    project,
+    propagate_lists,
+    sample,
+    similarity,
+)
+from tagsage.stages.ingest import load_corpus, start
+from tagsage.stages.predict import predict
+from tagsage.stages.promote import promote
+from tagsage.stages.tell import eda, report, teardown
+
+__all__ = [
+    "candidate_names",
+    "collect_vectors",
+    "components",
+    "eda",
+    "embed_batch",
+    "features",
+    "fit_candidate",
+    "graphsage",
+    "leaderboard",
+    "load_corpus",
+    "plan_vectors",
+    "predict",
+    "project",
+    "promote",
+    "propagate_lists",
+    "report",
+    "sample",
+    "similarity",
+    "split",
+    "start",
+    "teardown",
+    "tracking_of",
+    "vector_batches",
+]

@@ -1,0 +1,98 @@
+"""What several stages need: the store, the snapshot, MLflow and the features of a night."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tagsage.errors import TagsageError
+from tagsage.night import Night
+from tagsage.settings import Settings
+from tagsage.workspace import Workspace
+
+if TYPE_CHECKING:
+    from tagsage.learn.features import FeatureMatrix
+    from tagsage.store.base import ArticleStore
+    from tagsage.store.snapshot import Snapshot
+    from tagsage.tracking.store import Tracking
+
+Ref = str
+Blocks = dict[str, Ref]
+
+MODEL_FOLDER = "model"
+
+# The rooms whose code makes an artifact: a change in one of them makes it anew.
+CORPUS_CODE = ("corpus", "store")
+VECTORS_CODE = (*CORPUS_CODE, "vectors")
+GRAPH_CODE = (*CORPUS_CODE, "graph")
+LEARN_CODE = (*CORPUS_CODE, "learn")
+
+
+def open_store(night: Night) -> ArticleStore:
+    """Open the store that the settings name."""
+    from tagsage.store.open import open_store as open_kind
+
+    path = night.settings.sqlite_path or night.workspace.local_folder() / "tagsage.db"
+    return open_kind(night.settings.store, sqlite_path=Path(path))
+
+
+def vectors_folder(night: Night) -> Path:
+    """Return the folder of the embedding models and of the cache of vectors."""
+    return night.workspace.local_folder() / "vectors"
+
+
+def load_snapshot(night: Night, corpus: Ref) -> Snapshot:
+    """Load the frozen corpus of the night."""
+    from tagsage.store.snapshot import Snapshot
+
+    return Snapshot.load(night.workspace.open(corpus).path)
+
+
+def tracking_of(settings: Settings) -> Tracking:
+    """Return the MLflow store that the settings name, ready to log to."""
+    from tagsage.tracking.store import initialise
+
+    return initialise(
+        settings.mlflow_tracking_uri,
+        experiment=settings.mlflow_experiment,
+        folder=Workspace(settings.workspace).local_folder(),
+    )
+
+
+def wanted_blocks(settings: Settings) -> set[str]:
+    """Return the blocks that some candidate of the night uses."""
+    from tagsage.learn.features import FEATURE_SETS
+
+    return {
+        block
+        for feature_set, _ in settings.parsed_candidates()
+        for block in FEATURE_SETS[feature_set]
+    }
+
+
+def feature_matrix(night: Night, features: Blocks, feature_set: str) -> FeatureMatrix:
+    """Open the features of a feature set, memory-mapped, in the snapshot's order.
+
+    Raises
+    ------
+    TagsageError
+        When a block was not computed tonight.
+    """
+    import numpy as np
+
+    from tagsage.graph.base import EMBEDDINGS_FILE, hop_file
+    from tagsage.learn.features import FEATURE_SETS, FeatureMatrix
+
+    arrays = []
+    for block in FEATURE_SETS[feature_set]:
+        if not features.get(block):
+            msg = f"The block {block} was not computed tonight; name it in the setting candidates."
+            raise TagsageError(msg)
+        artifact = night.workspace.open(features[block])
+        files = {
+            "text": ["vectors.npy"],
+            "graphsage": [EMBEDDINGS_FILE],
+            "lists": [hop_file(hop + 1) for hop in range(artifact.summary.get("hops", 0))],
+        }[block]
+        arrays += [np.load(artifact.path / file, mmap_mode="r") for file in files]
+    return FeatureMatrix(arrays)

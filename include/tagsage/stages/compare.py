@@ -1,0 +1,160 @@
+"""One frozen split, the features joined, every candidate fitted, the leaderboard."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tagsage.night import Night, Token
+from tagsage.stages.common import (
+    LEARN_CODE,
+    MODEL_FOLDER,
+    Blocks,
+    Ref,
+    feature_matrix,
+    load_snapshot,
+    tracking_of,
+)
+
+if TYPE_CHECKING:
+    from tagsage.learn.labels import Labels
+
+logger = logging.getLogger(__name__)
+
+PER_TAG_FILE = "per_tag.csv"
+
+
+def split(token: Token, corpus: Ref) -> Ref:
+    """Choose the target tags and the one split that every candidate of the night shares."""
+    from tagsage.learn.labels import label_corpus
+
+    night = Night.of(token)
+    settings = night.settings
+    inputs = {
+        "corpus": corpus,
+        "min_tag_articles": settings.min_tag_articles,
+        "test_share": settings.test_share,
+        "seed": settings.seed,
+    }
+
+    def build(folder: Path) -> dict[str, Any]:
+        labels = label_corpus(
+            load_snapshot(night, corpus).articles["tags"].tolist(),
+            min_tag_articles=settings.min_tag_articles,
+            test_share=settings.test_share,
+            seed=settings.seed,
+        )
+        labels.save(folder)
+        return labels.summary()
+
+    artifact = night.artifact("split", inputs, build, code=LEARN_CODE)
+    logger.info("split: %s", artifact.summary)
+    return artifact.ref
+
+
+def load_labels(night: Night, split: Ref) -> Labels:
+    """Load target tags, label matrix and split."""
+    from tagsage.learn.labels import Labels
+
+    return Labels.load(night.workspace.open(split).path)
+
+
+def features(token: Token, vectors: Ref, graph: Mapping[str, Ref]) -> Blocks:
+    """Name the blocks that feature sets join; checks that all hold one row an article.
+
+    Returns
+    -------
+    dict of str to str
+        Block -> ref, for the blocks that were computed; `text` is always there.
+    """
+    night = Night.of(token)
+    blocks = {"text": vectors, "graphsage": graph["graphsage"], "lists": graph["lists"]}
+    blocks = {block: ref for block, ref in blocks.items() if ref}
+    for feature_set, _ in night.settings.parsed_candidates():
+        feature_matrix(night, blocks, feature_set)
+    return blocks
+
+
+def candidate_names(token: Token) -> list[str]:
+    """Return the candidates to fit, as ``feature_set:classifier``."""
+    return [":".join(pair) for pair in Night.of(token).settings.parsed_candidates()]
+
+
+def fit_candidate(token: Token, split: Ref, features: Blocks, candidate: str) -> Ref:
+    """Fit one candidate on the training part, score it on the test part, log its child run."""
+    import pandas as pd
+
+    from tagsage.learn.candidate import fit_candidate as fit
+    from tagsage.learn.features import FEATURE_SETS
+    from tagsage.tracking.runs import log_candidate
+
+    night = Night.of(token)
+    seed = night.settings.seed
+    feature_set, _, classifier = candidate.partition(":")
+    inputs = {
+        "split": split,
+        "features": {block: features[block] for block in FEATURE_SETS[feature_set]},
+        "feature_set": feature_set,
+        "classifier": classifier,
+        "seed": seed,
+    }
+
+    def build(folder: Path) -> dict[str, Any]:
+        labels = load_labels(night, split)
+        X = feature_matrix(night, features, feature_set)
+        fitted = fit(
+            X, labels.Y_train, labels.train_rows, tags=labels.tags, classifier=classifier, seed=seed
+        )
+        fitted.save(folder / MODEL_FOLDER)
+        scores = fitted.evaluate(X, labels.Y_test, labels.test_rows)
+        scores.per_tag.to_csv(folder / PER_TAG_FILE, index=False)
+        return {"candidate": candidate, "scores": scores.overall, "fit": fitted.summary}
+
+    artifact = night.artifact("candidate", inputs, build, code=LEARN_CODE)
+    log_candidate(
+        tracking_of(night.settings),
+        night.run_id,
+        candidate,
+        params=artifact.summary["fit"],
+        scores=artifact.summary["scores"],
+        per_tag=pd.read_csv(artifact.path / PER_TAG_FILE),
+    )
+    return artifact.ref
+
+
+def leaderboard(token: Token, split: Ref, fitted: Sequence[Ref]) -> Ref:
+    """Rank the candidates; publishes ``leaderboard.csv``."""
+    from tagsage.learn.leaderboard import rank_candidates
+
+    night = Night.of(token)
+    results = {ref: night.workspace.open(ref).summary for ref in fitted}
+
+    def build(folder: Path) -> dict[str, Any]:
+        board = rank_candidates([
+            {
+                "candidate": result["candidate"],
+                **result["scores"],
+                "fit_seconds": result["fit"]["fit_seconds"],
+            }
+            for result in results.values()
+        ])
+        board.to_csv(folder / "leaderboard.csv", index=False)
+        best = board["candidate"].iloc[0]
+        ref = next(ref for ref, result in results.items() if result["candidate"] == best)
+        facts = night.workspace.open(split).summary
+        return {
+            "best": {**results[ref], "ref": ref},
+            "candidates": {result["candidate"]: result["scores"] for result in results.values()},
+            "split": {
+                **facts,
+                "test_share": night.settings.test_share,
+                "seed": night.settings.seed,
+            },
+        }
+
+    inputs = {"split": split, "fitted": list(fitted)}
+    artifact = night.artifact("leaderboard", inputs, build, code=LEARN_CODE)
+    night.workspace.publish(artifact.path / "leaderboard.csv", "leaderboard.csv")
+    return artifact.ref

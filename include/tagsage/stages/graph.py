@@ -1,0 +1,164 @@
+"""The study's graph, stage by stage, and the propagation over lists beyond it.
+
+What no candidate of the night uses is not computed: its ref is then empty.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tagsage.night import Night, Token
+from tagsage.stages.common import GRAPH_CODE, Ref, load_snapshot, wanted_blocks
+
+if TYPE_CHECKING:
+    from tagsage.graph.base import GraphEngine
+
+logger = logging.getLogger(__name__)
+
+
+def engine_of(night: Night) -> GraphEngine:
+    """Return the engine that the settings name."""
+    from tagsage.graph.local import LocalEngine
+
+    engines = {LocalEngine.name: LocalEngine}
+    return engines[night.settings.engine]()
+
+
+def project(token: Token, corpus: Ref) -> Ref:
+    """Make the membership graph ready; returns the projection's ref."""
+    night = Night.of(token)
+
+    def build(folder: Path) -> dict[str, Any]:
+        incidence = load_snapshot(night, corpus).incidence()
+        return engine_of(night).project(folder, incidence, run_id=night.run_id)
+
+    return _artifact(night, "projection", {"corpus": corpus}, build)
+
+
+def similarity(token: Token, projection: Ref) -> Ref:
+    """Join articles by the Jaccard similarity of their lists."""
+    from tagsage.graph.similarity import SimilarityConfig
+
+    night = Night.of(token)
+    if not _graphsage_wanted(night):
+        return ""
+    settings = night.settings
+    config = SimilarityConfig(
+        top_k=settings.similarity_top_k,
+        cutoff=settings.similarity_cutoff,
+        degree_cutoff=settings.similarity_degree_cutoff,
+        max_list_size=settings.similarity_max_list_size,
+    )
+
+    def build(folder: Path) -> dict[str, Any]:
+        return engine_of(night).similarity(folder, _path(night, projection), config)
+
+    return _artifact(night, "similarity", {"projection": projection, **vars(config)}, build)
+
+
+def components(token: Token, similarity: Ref) -> Ref:
+    """Find the weakly connected components and the node where walks start."""
+    night = Night.of(token)
+    if not similarity:
+        return ""
+
+    def build(folder: Path) -> dict[str, Any]:
+        return engine_of(night).components(folder, _path(night, similarity))
+
+    return _artifact(night, "components", {"similarity": similarity}, build)
+
+
+def sample(token: Token, similarity: Ref, components: Ref) -> Ref:
+    """Sample articles for training by random walks with restarts."""
+    from tagsage.graph.base import SampleConfig
+
+    night = Night.of(token)
+    if not similarity:
+        return ""
+    settings = night.settings
+    config = SampleConfig(
+        ratio=settings.sample_ratio,
+        restart_probability=settings.sample_restart_probability,
+        seed=settings.seed,
+    )
+    start_node = night.workspace.open(components).summary["start_node"]
+
+    def build(folder: Path) -> dict[str, Any]:
+        return engine_of(night).sample(folder, _path(night, similarity), start_node, config)
+
+    inputs = {"similarity": similarity, "start_node": start_node, **vars(config)}
+    return _artifact(night, "sample", inputs, build)
+
+
+def graphsage(token: Token, similarity: Ref, sample: Ref, vectors: Ref) -> Ref:
+    """Train GraphSAGE on the sample and embed every article."""
+    from tagsage.graph.graphsage.config import GraphSageConfig
+
+    night = Night.of(token)
+    if not similarity:
+        return ""
+    settings = night.settings
+    config = GraphSageConfig(
+        dimensions=settings.graphsage_dimensions,
+        sample_sizes=settings.sample_sizes(),
+        search_depth=settings.graphsage_search_depth,
+        epochs=settings.graphsage_epochs,
+        max_iterations=settings.graphsage_max_iterations,
+        learning_rate=settings.graphsage_learning_rate,
+        batch_size=settings.graphsage_batch_size,
+        activation=settings.graphsage_activation,
+        aggregator=settings.graphsage_aggregator,
+        negative_weight=settings.graphsage_negative_weight,
+        tolerance=settings.graphsage_tolerance,
+        penalty_l2=settings.graphsage_penalty_l2,
+        seed=settings.seed,
+    )
+
+    def build(folder: Path) -> dict[str, Any]:
+        return engine_of(night).graphsage(
+            folder,
+            _path(night, similarity),
+            _path(night, sample),
+            _path(night, vectors) / "vectors.npy",
+            config,
+        )
+
+    inputs = {"similarity": similarity, "sample": sample, "vectors": vectors, **vars(config)}
+    return _artifact(night, "graphsage", inputs, build)
+
+
+def propagate_lists(token: Token, projection: Ref, vectors: Ref) -> Ref:
+    """Propagate the vectors over lists."""
+    night = Night.of(token)
+    if "lists" not in wanted_blocks(night.settings):
+        logger.info("No candidate uses lists: left out.")
+        return ""
+    hops = night.settings.lists_hops
+
+    def build(folder: Path) -> dict[str, Any]:
+        return engine_of(night).lists(
+            folder, _path(night, projection), _path(night, vectors) / "vectors.npy", hops
+        )
+
+    inputs = {"projection": projection, "vectors": vectors, "hops": hops}
+    return _artifact(night, "lists", inputs, build)
+
+
+def _graphsage_wanted(night: Night) -> bool:
+    wanted = "graphsage" in wanted_blocks(night.settings)
+    if not wanted:
+        logger.info("No candidate uses graphsage: left out.")
+    return wanted
+
+
+def _path(night: Night, ref: Ref) -> Path:
+    return night.workspace.open(ref).path
+
+
+def _artifact(night: Night, stage: str, inputs: dict[str, Any], build: Any) -> Ref:
+    inputs = {"engine": night.settings.engine, **inputs}
+    artifact = night.artifact(stage, inputs, build, code=GRAPH_CODE)
+    logger.info("%s: %s", stage, artifact.summary)
+    return artifact.ref

@@ -1,0 +1,125 @@
+"""The night begins: settings resolved, the corpus read, stored and frozen."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tagsage.night import Night, Token
+from tagsage.settings import Settings
+from tagsage.stages.common import CORPUS_CODE, Ref, open_store, tracking_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tagsage.corpus.model import Corpus
+
+logger = logging.getLogger(__name__)
+
+
+def start(run_id: str, overrides: Mapping[str, Any]) -> Token:
+    """Resolve the settings, once for the whole night, and open its run in MLflow.
+
+    Parameters
+    ----------
+    run_id : str
+        Names the run; the same id continues the same run.
+    overrides : mapping
+        Settings by name, from the form or the command line.
+
+    Returns
+    -------
+    dict
+        The token that every other stage takes.
+
+    Raises
+    ------
+    TagsageError
+        When a setting is unknown or impossible, or MLflow cannot be reached.
+    """
+    from tagsage.tracking.runs import log_night
+
+    night = Night(run_id, Settings.resolve(overrides))
+    settings = night.settings
+    log_night(
+        tracking_of(settings),
+        run_id,
+        params=settings.model_dump(mode="json"),
+        tags={"store": settings.store, "engine": settings.engine, "embedder": settings.embedder},
+    )
+    return night.token()
+
+
+def load_corpus(token: Token) -> Ref:
+    """Read the source, put it into the store, and freeze it as the night's snapshot.
+
+    Writes ``quarantine/`` in the workspace. A source that is refused changes nothing in the store.
+
+    Returns
+    -------
+    str
+        Ref of the snapshot.
+    """
+    from tagsage.corpus.quarantine import RejectedShareError
+    from tagsage.tracking.runs import DataSet, log_datasets
+
+    night = Night.of(token)
+    try:
+        corpus = _read_corpus(night)
+    except RejectedShareError as error:
+        _publish_quarantine(night, error.quarantine)
+        raise
+    _publish_quarantine(night, corpus.quarantine)
+    with open_store(night) as store:
+        report = store.load(corpus)
+        snapshot = store.snapshot()
+    logger.info("corpus: %s", report)
+
+    def build(folder: Path) -> dict[str, Any]:
+        snapshot.save(folder)
+        return {"digest": snapshot.digest}
+
+    artifact = night.artifact("corpus", {"digest": snapshot.digest}, build, code=CORPUS_CODE)
+    night.note("corpus", {"counts": corpus.counts, "load": asdict(report)})
+    log_datasets(
+        tracking_of(night.settings),
+        night.run_id,
+        [
+            DataSet("snapshot", snapshot.digest, night.settings.store, corpus.counts),
+            *(DataSet(name, digest, name, {}) for name, digest in corpus.digests.items()),
+        ],
+    )
+    return artifact.ref
+
+
+def _read_corpus(night: Night) -> Corpus:
+    from tagsage.corpus.bundled import bundled_files
+    from tagsage.corpus.csv_source import read_csv_corpus
+    from tagsage.corpus.medium import download_medium
+
+    settings = night.settings
+    if settings.corpus == "csv":
+        articles, lists = settings.articles, settings.lists
+    elif settings.corpus == "bundled":
+        articles, lists = bundled_files()
+    else:
+        files = download_medium(
+            night.workspace.local_folder() / "downloads",
+            base_url=settings.medium_base_url,
+            max_bytes=settings.download_max_mb * 1_000_000,
+            timeout_s=settings.download_timeout_s,
+        )
+        articles, lists = (str(file) for file in files)
+    return read_csv_corpus(articles, lists, max_rejected_share=settings.max_rejected_share)
+
+
+def _publish_quarantine(night: Night, quarantine: pd.DataFrame) -> None:
+    from tagsage.corpus.quarantine import write_quarantine
+
+    with night.workspace.scratch() as folder:
+        write_quarantine(quarantine, folder)
+        for file in folder.iterdir():
+            night.workspace.publish(file, f"quarantine/{file.name}")

@@ -1,0 +1,170 @@
+"""The tags of the articles that have none: written to the store and to ``predictions.csv``."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from tagsage.night import Night, Token
+from tagsage.progress import track
+from tagsage.stages.common import (
+    LEARN_CODE,
+    Blocks,
+    Ref,
+    feature_matrix,
+    load_snapshot,
+    open_store,
+    tracking_of,
+)
+from tagsage.stages.promote import Promoted
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
+
+    from tagsage.store.snapshot import Snapshot
+
+logger = logging.getLogger(__name__)
+
+ARTICLES_A_BLOCK = 8192
+EXAMPLES_FILE = "examples.json"
+EXAMPLES = 12
+
+
+def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> Ref:
+    """Write the best tags of every article that has none; publishes ``predictions.csv``.
+
+    The champion predicts: tonight's winner when it was promoted, or when there is no champion yet;
+    else the champion of an earlier night, from its own features.
+    """
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.csv as pa_csv
+
+    night = Night.of(token)
+    snapshot = load_snapshot(night, corpus)
+    has_none = snapshot.articles["tags"].map(len) == 0
+    rows = (has_none & ~snapshot.articles["is_stub"]).to_numpy().nonzero()[0]
+    version = promoted["champion_version"] or promoted["version"]
+    winner_predicts = version == promoted["version"]
+    inputs = {
+        "corpus": corpus,
+        "features": features,
+        "model": promoted["model"] if winner_predicts else f"champion-{version}",
+        "version": version,
+        "registry": [night.settings.mlflow_tracking_uri, night.settings.registered_model],
+        "top_tags": night.settings.top_tags,
+    }
+
+    def build(folder: Path) -> dict[str, Any]:
+        parts = (
+            _winner_predictions(night, features, promoted, rows)
+            if winner_predicts
+            else _champion_predictions(night, snapshot, rows)
+        )
+        empty = pd.DataFrame({"row": [], "tag": [], "score": [], "assigned": []})
+        frame = pd.concat([empty, *parts], ignore_index=True) if parts else empty
+        predictions = pd.DataFrame({
+            "story": snapshot.articles["url"].to_numpy()[frame["row"].to_numpy(dtype="int64")],
+            "tag": frame["tag"].astype("str"),
+            # Six digits: enough for any use, and the same file from the same night.
+            "score": frame["score"].astype("float64").round(6),
+            "assigned": frame["assigned"].astype("int8"),
+            "model_version": str(version),
+        })
+        predictions["model_version"] = predictions["model_version"].astype("str")
+        predictions.to_parquet(folder / "predictions.parquet", index=False)
+        pa_csv.write_csv(
+            pa.Table.from_pandas(predictions, preserve_index=False),
+            folder / "predictions.csv",
+            pa_csv.WriteOptions(quoting_style="needed"),
+        )
+        _write_examples(folder / EXAMPLES_FILE, snapshot, predictions, seed=night.settings.seed)
+        assigned = predictions[predictions["assigned"] == 1]
+        return {
+            "articles": len(rows),
+            "assigned": int(assigned["story"].nunique()),
+            "tags": len(assigned),
+            "version": str(version),
+        }
+
+    artifact = night.artifact("predictions", inputs, build, code=(*LEARN_CODE, "tracking"))
+    with open_store(night) as store:
+        store.write_predictions(
+            pd.read_parquet(artifact.path / "predictions.parquet"),
+            run_id=night.run_id,
+            model_version=str(version),
+        )
+    night.workspace.publish(artifact.path / "predictions.csv", "predictions.csv")
+    logger.info("predictions: %s", artifact.summary)
+    return artifact.ref
+
+
+def _winner_predictions(
+    night: Night, features: Blocks, promoted: Promoted, rows: npt.NDArray[np.int64]
+) -> list[pd.DataFrame]:
+    from tagsage.learn.candidate import FittedCandidate
+
+    fitted = FittedCandidate.load(night.workspace.open(promoted["model"]).path)
+    X = feature_matrix(night, features, promoted["winner"].partition(":")[0])
+    return list(fitted.top_tags(X, rows, k=night.settings.top_tags))
+
+
+def _champion_predictions(
+    night: Night, snapshot: Snapshot, rows: npt.NDArray[np.int64]
+) -> list[pd.DataFrame]:
+    import pandas as pd
+
+    from tagsage.tracking.registry import load_champion
+
+    champion = load_champion(tracking_of(night.settings), night.settings.registered_model)
+    incidence = snapshot.incidence()
+    parts = []
+    for start in track(range(0, len(rows), ARTICLES_A_BLOCK), "predicting: blocks of articles"):
+        block = rows[start : start + ARTICLES_A_BLOCK]
+        members = incidence[block]
+        lists = [
+            [str(name) for name in snapshot.lists[members.indices[first:stop]]]
+            for first, stop in zip(members.indptr[:-1], members.indptr[1:], strict=True)
+        ]
+        articles = snapshot.articles.iloc[block][["title", "subtitle"]].copy()
+        articles["lists"] = pd.Series(lists, index=articles.index, dtype=object)
+        tagged = champion.predict(articles, params={"top_k": night.settings.top_tags})
+        top = cast("pd.DataFrame", tagged)["top"]
+        parts.append(
+            pd.DataFrame([
+                {"row": row, **item}
+                for row, items in zip(block.tolist(), top, strict=True)
+                for item in items
+            ])
+        )
+    return parts
+
+
+def _write_examples(
+    file: Path, snapshot: Snapshot, predictions: pd.DataFrame, *, seed: int
+) -> None:
+    """Write a few predicted articles, drawn at random, for the report."""
+    import numpy as np
+
+    stories = predictions["story"].unique()
+    drawn = np.random.default_rng(seed).permutation(len(stories))[:EXAMPLES]
+    shown = {stories[position] for position in sorted(drawn)}
+    articles = snapshot.articles[snapshot.articles["url"].isin(shown)]
+    texts = {row.url: (row.title, row.subtitle) for row in articles.itertuples()}
+    examples = [
+        {
+            "title": texts[story][0],
+            "subtitle": texts[story][1],
+            "url": story,
+            "tags": [
+                {"tag": row.tag, "score": row.score, "assigned": bool(row.assigned)}
+                for row in part.itertuples()
+            ],
+        }
+        for story, part in predictions[predictions["story"].isin(shown)].groupby("story")
+    ]
+    file.write_text(json.dumps(examples), encoding="utf-8")

@@ -1,0 +1,146 @@
+"""The winner: refitted on every tagged article, registered, and promoted when it is better."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any, TypedDict
+
+from tagsage.night import Night, Token
+from tagsage.stages.common import (
+    LEARN_CODE,
+    MODEL_FOLDER,
+    Blocks,
+    Ref,
+    feature_matrix,
+    load_snapshot,
+    tracking_of,
+)
+from tagsage.stages.compare import load_labels
+
+logger = logging.getLogger(__name__)
+
+
+class Promoted(TypedDict):
+    """What the stages after promotion need: the model that predicts, and the decision."""
+
+    winner: str
+    model: Ref
+    version: str
+    champion_version: str
+    promoted: bool
+    reason: str
+
+
+def promote(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Ref) -> Promoted:
+    """Refit the winner on every tagged article, register it, and let it become champion.
+
+    The new version has the alias ``challenger``; ``champion`` when the promotion rule says so.
+    """
+    from tagsage.learn.candidate import FittedCandidate, refit_candidate
+    from tagsage.tracking.registry import decide_promotion, register_winner
+    from tagsage.tracking.runs import log_results
+
+    night = Night.of(token)
+    settings = night.settings
+    ranked = night.workspace.open(board).summary
+    best, counts = ranked["best"], ranked["split"]
+    winner: str = best["candidate"]
+    feature_set = winner.partition(":")[0]
+
+    def build(folder: Path) -> dict[str, Any]:
+        labels = load_labels(night, split)
+        compared = FittedCandidate.load(night.workspace.open(best["ref"]).path / "model")
+        X = feature_matrix(night, features, feature_set)
+        fitted = refit_candidate(X, labels.Y, labels.rows, like=compared)
+        fitted.save(folder)
+        return {"fit": fitted.summary}
+
+    # The candidate's ref stands for its split, features, classifier and seed.
+    inputs = {"candidate": best["ref"]}
+    model = night.artifact("winner", inputs, build, code=LEARN_CODE)
+
+    tracking = tracking_of(settings)
+    log_results(
+        tracking,
+        night.run_id,
+        metrics={f"winner_{name}": value for name, value in best["scores"].items()},
+        tags={
+            "tagsage.winner_fit": json.dumps(best["fit"]),
+            "tagsage.winner_refit": json.dumps(model.summary["fit"]),
+        },
+    )
+    version = register_winner(
+        tracking,
+        night.run_id,
+        winner,
+        name=settings.registered_model,
+        served=_served(night, corpus, features, feature_set, model.ref),
+        micro_f1=best["scores"]["micro_f1"],
+        data_digest=night.workspace.open(corpus).summary["digest"],
+        description=(
+            f"{winner}, the best of {len(ranked['candidates'])} candidates by micro-F1 "
+            f"({best['scores']['micro_f1']:.4f} on {counts['test_articles']:,} test articles), "
+            f"refitted on all {counts['labelled_articles']:,} tagged articles."
+        ),
+    )
+    decision = decide_promotion(
+        tracking,
+        night.run_id,
+        name=settings.registered_model,
+        version=version,
+        margin=settings.promote_margin,
+        promote=settings.promote,
+    )
+    logger.info("%s", decision.reason)
+    return Promoted(
+        winner=winner,
+        model=model.ref,
+        version=version,
+        champion_version=version if decision.promoted else decision.champion_version,
+        promoted=decision.promoted,
+        reason=decision.reason,
+    )
+
+
+def _served(night: Night, corpus: Ref, features: Blocks, feature_set: str, model: Ref) -> Path:
+    """Gather what the winner needs to tag new articles; returns the folder."""
+    import numpy as np
+
+    from tagsage.graph.base import hop_file
+    from tagsage.learn.features import FEATURE_SETS
+    from tagsage.tracking.servable import write_served
+
+    def build(folder: Path) -> None:
+        text = night.workspace.open(features["text"])
+        vectors = np.load(text.path / "vectors.npy", mmap_mode="r")
+        parts: dict[str, Any] = {}
+        if "graphsage" in FEATURE_SETS[feature_set]:
+            graphsage = night.workspace.open(features["graphsage"])
+            trained = graphsage.path / MODEL_FOLDER
+            parts["graphsage"] = trained if trained.is_dir() else None
+            parts["graphsage_dimensions"] = night.settings.graphsage_dimensions
+        if "lists" in FEATURE_SETS[feature_set]:
+            snapshot = load_snapshot(night, corpus)
+            lists = night.workspace.open(features["lists"])
+            hops = [
+                np.load(lists.path / hop_file(hop), mmap_mode="r")
+                for hop in range(1, lists.summary["hops"])
+            ]
+            parts["list_names"] = snapshot.lists
+            parts["incidence"] = snapshot.incidence()
+            parts["hop_inputs"] = [vectors, *hops]
+        embedder = text.path / MODEL_FOLDER
+        write_served(
+            folder,
+            candidate=night.workspace.open(model).path,
+            feature_set=feature_set,
+            dimensions=vectors.shape[1],
+            embedder=embedder if embedder.is_dir() else None,
+            **parts,
+        )
+
+    inputs = {"model": model, "features": features, "corpus": corpus}
+    code = (*LEARN_CODE, "vectors", "graph", "tracking")
+    return night.artifact("served", inputs, build, code=code).path

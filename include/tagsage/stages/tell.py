@@ -1,0 +1,201 @@
+"""What people see of a night: the exploration of the corpus, the report, and the end."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tagsage import __version__
+from tagsage.night import Night, Token, artifacts_of_run, latest_runs
+from tagsage.stages.common import GRAPH_CODE, Ref, load_snapshot, tracking_of, vectors_folder
+from tagsage.stages.compare import load_labels
+from tagsage.stages.graph import engine_of
+from tagsage.stages.predict import EXAMPLES_FILE
+from tagsage.stages.promote import Promoted
+
+if TYPE_CHECKING:
+    from tagsage.report.data import Example
+
+logger = logging.getLogger(__name__)
+
+NIGHTS_KEPT = 3
+REPORTED = "reported"
+
+
+def eda(token: Token, corpus: Ref, split: Ref, graph: Mapping[str, Ref]) -> Ref:
+    """Count what there is in the corpus and in the projection; draw the study's figures."""
+    import numpy as np
+
+    from tagsage.graph.csr import load_csr
+    from tagsage.report.eda import profile_corpus
+    from tagsage.report.figures import corpus_pictures
+    from tagsage.report.picture import save_pictures
+    from tagsage.tracking.runs import log_results
+
+    night = Night.of(token)
+
+    def build(folder: Path) -> dict[str, Any]:
+        snapshot = load_snapshot(night, corpus)
+        similarity = graph["similarity"]
+        neighbours = (
+            np.diff(load_csr(night.workspace.open(similarity).path).indptr) if similarity else None
+        )
+        profile = profile_corpus(
+            snapshot.articles,
+            snapshot.article_index,
+            snapshot.list_index,
+            n_lists=len(snapshot.lists),
+            target_tags=load_labels(night, split).tags,
+            neighbours=neighbours,
+        )
+        save_pictures(corpus_pictures(profile, seed=night.settings.seed), folder)
+        return {"profile": profile.to_json(), "graph": _graph_facts(night, graph)}
+
+    inputs = {"corpus": corpus, "split": split, "graph": dict(graph)}
+    artifact = night.artifact("eda", inputs, build, code=(*GRAPH_CODE, "report"))
+    log_results(
+        tracking_of(night.settings),
+        night.run_id,
+        metrics={f"corpus_{name}": n for name, n in artifact.summary["profile"]["counts"].items()},
+        series={"graphsage_loss": artifact.summary["graph"]["losses"]},
+        figures={file.name: file for file in sorted(artifact.path.glob("*.png"))},
+    )
+    return artifact.ref
+
+
+def _graph_facts(night: Night, graph: Mapping[str, Ref]) -> dict[str, Any]:
+    """Gather what the graph stages said of themselves, in words for the report."""
+    summaries = {
+        stage: night.workspace.open(ref).summary if ref else {} for stage, ref in graph.items()
+    }
+    facts = {
+        "Articles joined": summaries["similarity"].get("articles_joined"),
+        "Relationships (SIMILAR)": summaries["similarity"].get("relationships"),
+        "Components": summaries["components"].get("components"),
+        "Articles in the largest component": summaries["components"].get("largest_component"),
+        "Articles in the training sample": summaries["sample"].get("articles"),
+        "Relationships in the sample": summaries["sample"].get("relationships"),
+        "Articles reached by propagation over lists": summaries["lists"].get("articles_reached"),
+    }
+    return {
+        "facts": {name: value for name, value in facts.items() if value is not None},
+        "losses": summaries["graphsage"].get("epoch_losses", []),
+    }
+
+
+def report(token: Token, board: Ref, promoted: Promoted, predicted: Ref, explored: Ref) -> str:
+    """Write ``report.html`` and ``metrics.json``, log both, and call the night finished.
+
+    Returns
+    -------
+    str
+        Where the report is.
+    """
+    import pandas as pd
+
+    from tagsage.report.data import Predicted, ReportData
+    from tagsage.report.eda import CorpusProfile
+    from tagsage.report.html import render_report
+    from tagsage.tracking.runs import finish, log_results
+
+    night = Night.of(token)
+    ranked = night.workspace.open(board)
+    predictions = night.workspace.open(predicted)
+    exploration = night.workspace.open(explored).summary
+    best = ranked.summary["best"]
+    quarantine = night.workspace.read_json("quarantine/summary.json") or {"rows": 0, "counts": []}
+    stages = night.artifacts()
+    totals = {key: predictions.summary[key] for key in ("articles", "assigned", "tags")}
+    data = ReportData(
+        run_id=night.run_id,
+        started=f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC",
+        version=__version__,
+        corpus_name=night.settings.articles or night.settings.corpus,
+        profile=CorpusProfile.from_json(exploration["profile"]),
+        leaderboard=pd.read_csv(ranked.path / "leaderboard.csv"),
+        per_tag=pd.read_csv(night.workspace.open(best["ref"]).path / "per_tag.csv"),
+        split=ranked.summary["split"],
+        predicted=Predicted(**totals),
+        promoted=promoted["promoted"],
+        promotion_reason=promoted["reason"],
+        examples=_examples(predictions.path / EXAMPLES_FILE),
+        graph=exploration["graph"]["facts"],
+        graphsage_losses=exploration["graph"]["losses"],
+        quarantine=pd.DataFrame(quarantine["counts"], columns=["file", "kind", "reason", "rows"]),
+        stages=pd.DataFrame(stages, columns=["stage", "seconds"]),
+        settings=night.settings.model_dump(mode="json"),
+    )
+    metrics = {
+        "run_id": night.run_id,
+        "winner": promoted["winner"],
+        "model_version": promoted["version"],
+        "promoted": promoted["promoted"],
+        "promotion_reason": promoted["reason"],
+        "candidates": ranked.summary["candidates"],
+        "split": ranked.summary["split"],
+        "target_tags": ranked.summary["split"]["target_tags"],
+        "corpus": exploration["profile"]["counts"],
+        "graph": exploration["graph"],
+        "predictions": predictions.summary,
+        "quarantine": quarantine,
+        "seconds": {stage["ref"]: stage["seconds"] for stage in stages},
+    }
+    with night.workspace.scratch() as folder:
+        render_report(data, folder / "report.html")
+        (folder / "metrics.json").write_text(json.dumps(metrics, indent=1), encoding="utf-8")
+        where = night.workspace.publish(folder / "report.html", "report.html")
+        night.workspace.publish(folder / "metrics.json", "metrics.json")
+        log_results(
+            tracking_of(night.settings),
+            night.run_id,
+            metrics={f"predicted_{name}": value for name, value in totals.items()},
+            tables={"leaderboard.csv": data.leaderboard},
+            files={name: folder / name for name in ("report.html", "metrics.json")},
+        )
+    finish(tracking_of(night.settings), night.run_id, "FINISHED")
+    night.note(REPORTED, {"report": where})
+    return where
+
+
+def _examples(file: Path) -> list[Example]:
+    from tagsage.report.data import Example, PredictedTag
+
+    return [
+        Example(
+            title=item["title"],
+            subtitle=item["subtitle"],
+            url=item["url"],
+            tags=[PredictedTag(**tag) for tag in item["tags"]],
+        )
+        for item in json.loads(file.read_text(encoding="utf-8"))
+    ]
+
+
+def teardown(token: Token) -> None:
+    """End the night: drop what engines hold, call an unfinished run failed, remove old files.
+
+    Runs whatever happened before. The files of the last nights are kept, so that a failed night
+    can be continued; those of older ones are removed.
+    """
+    from tagsage.tracking.runs import finish
+    from tagsage.vectors.plan import prune
+
+    night = Night.of(token)
+    engine_of(night).teardown(night.run_id)
+    if not night.noted(REPORTED):
+        finish(tracking_of(night.settings), night.run_id, "FAILED")
+        return
+    kept = latest_runs(night.workspace, NIGHTS_KEPT)
+    artifacts = [artifact for run in kept for artifact in artifacts_of_run(night.workspace, run)]
+    removed = night.workspace.prune({artifact["ref"] for artifact in artifacts})
+    models = {
+        night.workspace.open(artifact["ref"]).summary["model_id"]
+        for artifact in artifacts
+        if artifact["stage"] == "plan"
+    }
+    removed += prune(vectors_folder(night), models)
+    logger.info("removed %d artifacts and models of older nights", removed)

@@ -1,0 +1,106 @@
+"""A small real corpus, and the project's own programs run as a user runs them."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+BUNDLED = ROOT / "data" / "debian-packages"
+
+ARTICLES_KEPT = 2400
+SETTINGS = {
+    "min_tag_articles": "40",
+    "lsa_dimensions": "32",
+    "graphsage_dimensions": "16",
+    "graphsage_epochs": "2",
+    "candidates": "text:mlp,text:ovr_logistic,text+graphsage:label_powerset,text+lists:mlp",
+}
+
+
+@dataclass(frozen=True)
+class SmallCorpus:
+    """Two CSV files cut from the bundled corpus."""
+
+    articles: Path
+    lists: Path
+
+
+@pytest.fixture(scope="session")
+def small_corpus(tmp_path_factory) -> SmallCorpus:
+    folder = tmp_path_factory.mktemp("small-corpus")
+    with gzip.open(BUNDLED / "articles.csv.gz", "rt", encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    # Every 26th article, so that all the alphabet is there; with tags and without.
+    header, rows = rows[0], rows[1 :: (len(rows) // ARTICLES_KEPT)]
+    kept = {row[0] for row in rows}
+    articles, lists = folder / "articles.csv", folder / "lists.csv"
+    with articles.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    with (
+        gzip.open(BUNDLED / "lists.csv.gz", "rt", encoding="utf-8", newline="") as source,
+        lists.open("w", encoding="utf-8", newline="") as file,
+    ):
+        reader = csv.reader(source)
+        writer = csv.writer(file)
+        writer.writerow(next(reader))
+        writer.writerows(row for row in reader if row[1] in kept)
+    return SmallCorpus(articles, lists)
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """Return this process's environment without settings of its own, plus `extra`."""
+    ours = ("TAGSAGE_", "AIRFLOW_", "MLFLOW_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return {**kept, **extra}
+
+
+def run_tagsage(
+    *arguments: str | Path, timeout: float = 300, **extra: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the console script in a clean process, away from the checkout."""
+    return subprocess.run(
+        [str(BIN / "tagsage"), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd="/",
+        env=environment(**extra),
+        timeout=timeout,
+        check=False,
+    )
+
+
+def run_arguments(corpus: SmallCorpus, workspace: Path, **settings: str) -> list[str]:
+    """Return the arguments of `tagsage run` on a corpus with the small settings."""
+    pairs = [f"{name}={value}" for name, value in {**SETTINGS, **settings}.items()]
+    return [
+        *("run", "--articles", str(corpus.articles), "--lists", str(corpus.lists)),
+        *("--workspace", str(workspace)),
+        *(part for pair in pairs for part in ("--set", pair)),
+    ]
+
+
+@pytest.fixture(scope="session")
+def finished_run(small_corpus, tmp_path_factory) -> Path:
+    """Return the workspace of an undisturbed run."""
+    workspace = tmp_path_factory.mktemp("finished")
+    done = run_tagsage(*run_arguments(small_corpus, workspace))
+    assert done.returncode == 0, done.stderr
+    return workspace
+
+
+def scores_of(leaderboard: Path) -> list[dict[str, str]]:
+    """Return the leaderboard's rows without the columns that hold times."""
+    with leaderboard.open(encoding="utf-8", newline="") as file:
+        return [
+            {name: value for name, value in row.items() if not name.endswith("_seconds")}
+            for row in csv.DictReader(file)
+        ]

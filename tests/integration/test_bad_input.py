@@ -1,0 +1,198 @@
+"""What `tagsage run` makes of bad input: a result, or one plain sentence and exit status 1."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+
+import pytest
+
+from tests.integration.conftest import SmallCorpus, run_tagsage
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+HEADER = ["story", "title", "subtitle", "date", "author", "tags"]
+SUBJECTS = {"cooking": "bread oven flour", "gardens": "soil roses spade", "ships": "sail harbour"}
+
+
+def article(number, **changes):
+    """Build one good row; the subject follows the number."""
+    tag, words = list(SUBJECTS.items())[number % 3]
+    row = {
+        "story": f"https://example.org/articles/{number}",
+        "title": f"On {words} number {number % 7}",
+        "subtitle": f"More of {words}",
+        "date": "2024-05-01",
+        "author": "Ann",
+        "tags": json.dumps([tag] if number % 4 else []),
+    }
+    return {**row, **changes}
+
+
+def write(folder, articles=None, memberships=None):
+    """Write a corpus of 120 articles in 6 lists, or the rows given."""
+    articles = [article(number) for number in range(120)] if articles is None else articles
+    if memberships is None:
+        memberships = [(f"list {n % 3}-{n % 2}", article(n)["story"]) for n in range(120)]
+    corpus = SmallCorpus(folder / "A.csv", folder / "L.csv")
+    with corpus.articles.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, HEADER)
+        writer.writeheader()
+        writer.writerows(articles)
+    with corpus.lists.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("list", "article"), *memberships])
+    return corpus
+
+
+def run(corpus, workspace, *arguments):
+    return run_tagsage(
+        *("run", "--articles", corpus.articles, "--lists", corpus.lists),
+        *("--workspace", workspace, "--set", "min_tag_articles=5", "--set", "lsa_dimensions=8"),
+        *("--set", "graphsage_dimensions=8", "--set", "graphsage_epochs=1"),
+        *arguments,
+    )
+
+
+def assert_one_sentence(done, *expected):
+    assert done.returncode == 1, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert "Traceback" not in done.stderr
+    for words in expected:
+        assert words in lines[-1]
+
+
+FAST = ("--set", "candidates=text:ovr_logistic,text+lists:ovr_logistic")
+
+
+@pytest.mark.parametrize(
+    ("articles", "memberships"),
+    [
+        pytest.param(None, [], id="no list at all"),
+        pytest.param(
+            [article(n, tags='["one"]' if n % 4 else "[]") for n in range(120)],
+            None,
+            id="a single target tag, on every article",
+        ),
+        pytest.param(
+            [article(n, tags='["ships", "all"]' if n % 3 else '["all"]') for n in range(120)],
+            None,
+            id="a tag on every article, none left to predict",
+        ),
+        pytest.param(
+            [article(n, title="", subtitle="") for n in range(120)], None, id="empty texts"
+        ),
+        pytest.param(
+            [article(n, title="sail " * 20_000 if n < 3 else "roses") for n in range(120)],
+            None,
+            id="100,000-character titles",
+        ),
+        pytest.param([article(n, title=f"roses\0{n}") for n in range(120)], None, id="NUL bytes"),
+        pytest.param(
+            [*[article(n) for n in range(120)], *[article(n, date="2025-01-01") for n in range(9)]],
+            None,
+            id="duplicate URLs",
+        ),
+        pytest.param(
+            [*[article(n) for n in range(120)], article(500, tags="[broken")],
+            None,
+            id="broken JSON in one row's tags",
+        ),
+    ],
+)
+def test_odd_but_possible_corpus_gives_a_result(articles, memberships, tmp_path):
+    done = run(write(tmp_path, articles, memberships), tmp_path / "w", *FAST)
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "w" / "leaderboard.csv").open(encoding="utf-8") as file:
+        assert len(list(csv.DictReader(file))) == 2
+    assert (tmp_path / "w" / "report.html").stat().st_size > 1000
+
+
+def test_every_default_candidate_copes_with_a_corpus_without_lists(tmp_path):
+    done = run(write(tmp_path, None, []), tmp_path / "w")
+    assert done.returncode == 0, done.stderr
+
+
+def test_missing_file_is_named_with_the_remedy(tmp_path):
+    corpus = SmallCorpus(tmp_path / "nowhere.csv", tmp_path / "L.csv")
+    assert_one_sentence(run(corpus, tmp_path / "w"), "nowhere.csv")
+
+
+def test_missing_column_is_named(tmp_path):
+    corpus = write(tmp_path)
+    text = corpus.articles.read_text(encoding="utf-8")
+    corpus.articles.write_text(text.replace("title", "headline", 1), encoding="utf-8")
+    assert_one_sentence(run(corpus, tmp_path / "w"), "A.csv", "title")
+
+
+def test_wrong_encoding_is_told_with_its_line(tmp_path):
+    corpus = write(tmp_path, [article(n, title="Köln") for n in range(120)])
+    text = corpus.articles.read_text(encoding="utf-8")
+    corpus.articles.write_text(text, encoding="latin-1")
+    assert_one_sentence(run(corpus, tmp_path / "w"), "A.csv", "UTF-8", "line 2")
+
+
+def test_empty_corpus_is_refused(tmp_path):
+    assert_one_sentence(run(write(tmp_path, [], []), tmp_path / "w"), "A.csv", "no article")
+
+
+def test_truncated_gz_is_told_and_keeps_what_is_stored(tmp_path):
+    corpus = write(tmp_path)
+    assert run(corpus, tmp_path / "w", *FAST).returncode == 0
+    before = (tmp_path / "w" / "predictions.csv").read_bytes()
+    whole = gzip.compress(corpus.articles.read_bytes())
+    cut = SmallCorpus(tmp_path / "A.csv.gz", corpus.lists)
+    cut.articles.write_bytes(whole[: len(whole) // 2])
+    assert_one_sentence(run(cut, tmp_path / "w", *FAST), "A.csv.gz")
+    assert (tmp_path / "w" / "predictions.csv").read_bytes() == before
+    # The store still holds the corpus of the good run.
+    assert run(corpus, tmp_path / "w", *FAST).returncode == 0
+
+
+def test_too_many_broken_rows_stop_the_run_and_lie_in_the_quarantine(tmp_path):
+    rows = [article(n, tags="[broken" if n % 2 else "[]") for n in range(120)]
+    done = run(write(tmp_path, rows), tmp_path / "w")
+    assert_one_sentence(done, "A.csv", "max_rejected_share")
+    with (tmp_path / "w" / "quarantine" / "quarantine.csv").open(encoding="utf-8") as file:
+        assert len(list(csv.DictReader(file))) == 60
+
+
+def test_too_few_tagged_articles_name_the_setting(tmp_path):
+    done = run(write(tmp_path), tmp_path / "w", "--set", "min_tag_articles=1000")
+    assert done.returncode == 2, "the setting is given twice: wrong usage"
+    corpus = write(tmp_path, [article(n, tags="[]") for n in range(120)])
+    assert_one_sentence(run(corpus, tmp_path / "w"), "min_tag_articles")
+
+
+@pytest.mark.parametrize(
+    ("pair", "words"),
+    [
+        ("sead=1", "did you mean seed"),
+        ("seed=minus one", "seed"),
+        ("candidates=text:magic", "label_powerset"),
+        ("test_share=2", "test_share"),
+    ],
+)
+def test_impossible_setting_is_refused_at_the_start(tmp_path, pair, words):
+    done = run(write(tmp_path), tmp_path / "w", "--set", pair)
+    assert_one_sentence(done, words)
+    assert not (tmp_path / "w" / "tagsage.db").exists()
+
+
+def test_malformed_set_option_is_wrong_usage(tmp_path):
+    assert run(write(tmp_path), tmp_path / "w", "--set", "seed").returncode == 2
+
+
+def test_show_before_any_run_says_how_to_start_one(tmp_path):
+    assert_one_sentence(run_tagsage("show", "--workspace", tmp_path), "tagsage run")
+
+
+def test_tag_before_any_champion_says_so(tmp_path):
+    done = run_tagsage("tag", "A title", "--workspace", tmp_path)
+    assert_one_sentence(done, "champion")
+
+
+def test_workspace_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    done = run(write(tmp_path), tmp_path / "file" / "w")
+    assert_one_sentence(done, "workspace")

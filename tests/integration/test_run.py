@@ -1,0 +1,125 @@
+"""`tagsage run` as a user runs it: results, failures in one sentence, kills."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import signal
+import subprocess
+
+import pytest
+
+from tests.integration.conftest import (
+    BIN,
+    environment,
+    run_arguments,
+    run_tagsage,
+    scores_of,
+)
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+HEADER = "story,title,subtitle,date,author,tags\n"
+
+
+def articles_without_tags(corpus):
+    with corpus.articles.open(encoding="utf-8", newline="") as file:
+        return {row["story"] for row in csv.DictReader(file) if json.loads(row["tags"]) == []}
+
+
+def test_run_leaves_the_results_of_the_contract(small_corpus, finished_run):
+    names = {file.name for file in finished_run.iterdir()}
+    assert {
+        "predictions.csv",
+        "leaderboard.csv",
+        "metrics.json",
+        "report.html",
+        "quarantine",
+    } <= names
+    with (finished_run / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        assert reader.fieldnames == ["story", "tag", "score", "assigned", "model_version"]
+        rows = list(reader)
+    stories = articles_without_tags(small_corpus)
+    assert {row["story"] for row in rows} == stories
+    metrics = json.loads((finished_run / "metrics.json").read_text(encoding="utf-8"))
+    tags_each = min(20, metrics["target_tags"])
+    assert len(rows) == len(stories) * tags_each
+    assert {row["assigned"] for row in rows} <= {"0", "1"}
+    assert all(0 <= float(row["score"]) <= 1 for row in rows)
+    board = scores_of(finished_run / "leaderboard.csv")
+    assert len(board) == 4
+    assert [float(row["micro_f1"]) for row in board] == sorted(
+        (float(row["micro_f1"]) for row in board), reverse=True
+    )
+
+
+def test_show_prints_the_leaderboard_and_where_the_files_are(finished_run):
+    shown = run_tagsage("show", "--workspace", finished_run, COLUMNS="200")
+    assert shown.returncode == 0, shown.stderr
+    assert "text+lists:mlp" in shown.stdout
+    assert str(finished_run / "report.html") in shown.stdout
+
+
+def test_champion_tags_a_new_title_in_a_clean_process(finished_run):
+    tagged = run_tagsage(
+        "tag", "Python library for parsing XML", "--workspace", finished_run, COLUMNS="120"
+    )
+    assert tagged.returncode == 0, tagged.stderr
+    assert "::" in tagged.stdout
+
+
+def test_second_run_of_the_same_corpus_gives_the_same_leaderboard(small_corpus, finished_run):
+    before = scores_of(finished_run / "leaderboard.csv")
+    again = run_tagsage(*run_arguments(small_corpus, finished_run))
+    assert again.returncode == 0, again.stderr
+    assert scores_of(finished_run / "leaderboard.csv") == before
+
+
+def test_run_killed_again_and_again_ends_like_an_undisturbed_one(
+    small_corpus, finished_run, tmp_path
+):
+    """Kills at seeded random moments, the first ones early, until a run gets through."""
+    moments = random.Random(7)
+    command = [str(BIN / "tagsage"), *run_arguments(small_corpus, tmp_path)]
+    kills = 0
+    for attempt in range(30):
+        process = subprocess.Popen(
+            command, cwd="/", env=environment(), stderr=subprocess.PIPE, text=True
+        )
+        try:
+            patience = 300 if attempt >= 8 else moments.uniform(2, 4 + 4 * attempt)
+            _, errors = process.communicate(timeout=patience)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            kills += 1
+            continue
+        assert process.returncode == 0, errors
+        break
+    assert kills >= 3
+    assert scores_of(tmp_path / "leaderboard.csv") == scores_of(finished_run / "leaderboard.csv")
+    predictions = (tmp_path / "predictions.csv").read_text(encoding="utf-8")
+    assert predictions == (finished_run / "predictions.csv").read_text(encoding="utf-8")
+    assert mlflow_runs(tmp_path) == {"parents": 1, "children": 4}
+
+
+def mlflow_runs(workspace):
+    """Count the runs in a workspace's MLflow, in a process of its own."""
+    code = (
+        "import sys, json, mlflow\n"
+        "client = mlflow.MlflowClient(tracking_uri=sys.argv[1])\n"
+        "ids = [e.experiment_id for e in client.search_experiments()]\n"
+        "runs = client.search_runs(ids)\n"
+        "children = [r for r in runs if 'mlflow.parentRunId' in r.data.tags]\n"
+        "print(json.dumps({'parents': len(runs) - len(children), 'children': len(children)}))\n"
+    )
+    done = subprocess.run(
+        [str(BIN / "python"), "-c", code, f"sqlite:///{workspace / 'mlflow.db'}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment(),
+    )
+    return json.loads(done.stdout)
