@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, ClassVar, Self
 
 import jax
@@ -63,7 +64,10 @@ class Mlp(Classifier):
         # A column that never varies says nothing: let none of its noise through.
         factor = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
         weights = _initial_weights(rng, X.shape[1], settings["hidden"], Y)
-        step, optimizer = _make_step(settings, self.seed, mean, factor)
+        step, optimizer = _make_step(
+            *(settings[key] for key in ("learning_rate", "weight_decay", "dropout", "average"))
+        )
+        key = jax.random.key(self.seed)
         state, averaged = optimizer.init(weights), weights
         batch = min(settings["batch_size"], len(rows))
         done, losses = 0, []
@@ -73,9 +77,10 @@ class Mlp(Classifier):
             order = rng.permutation(len(rows))
             for first in range(0, len(rows) - batch + 1, batch):
                 chosen = order[first : first + batch]
-                weights, state, averaged = step(
-                    weights, state, averaged, X.rows(rows[chosen]), Y[chosen], done
-                )
+                # Scaled here, not in the compiled step: that one knows nothing of the data, so
+                # the next fit of the same shape need not compile it again.
+                x = (X.rows(rows[chosen]) - mean) * factor
+                weights, state, averaged = step(weights, state, averaged, x, Y[chosen], key, done)
                 done += 1
             if validation is None:
                 best_epoch, best = epoch, averaged
@@ -141,21 +146,22 @@ def _initial_weights(rng: np.random.Generator, features: int, hidden: int, Y: Bo
     }
 
 
+@lru_cache(maxsize=8)
 def _make_step(
-    settings: Mapping[str, Any], seed: int, mean: FloatArray, factor: FloatArray
+    learning_rate: float, weight_decay: float, dropout: float, average: float
 ) -> tuple[Callable[..., tuple[Weights, Any, Weights]], optax.GradientTransformation]:
     """Return the compiled training step, and the optimizer whose state it carries."""
     optimizer = optax.adamw(
-        settings["learning_rate"],
-        weight_decay=settings["weight_decay"],
+        learning_rate,
+        weight_decay=weight_decay,
         mask={"W1": True, "b1": False, "W2": True, "b2": False},
     )
     # Random bytes instead of floats: a quarter of the numbers to draw for every mask.
-    dropped = round(256 * settings["dropout"])
+    dropped = round(256 * dropout)
     kept = 256 / (256 - dropped)
 
     def loss(weights: Weights, x: jax.Array, y: jax.Array, key: jax.Array) -> jax.Array:
-        hidden = jax.nn.relu(((x - mean) * factor) @ weights["W1"] + weights["b1"])
+        hidden = jax.nn.relu(x @ weights["W1"] + weights["b1"])
         mask = jax.random.bits(key, hidden.shape, jnp.uint8) >= dropped
         z = jnp.where(mask, hidden * kept, 0) @ weights["W2"] + weights["b2"]
         cross_entropy = optax.sigmoid_binary_cross_entropy(z, y.astype(jnp.float32))
@@ -163,14 +169,19 @@ def _make_step(
 
     @jax.jit
     def step(
-        weights: Weights, state: Any, averaged: Weights, x: jax.Array, y: jax.Array, done: int
+        weights: Weights,
+        state: Any,
+        averaged: Weights,
+        x: jax.Array,
+        y: jax.Array,
+        key: jax.Array,
+        done: int,
     ) -> tuple[Weights, Any, Weights]:
-        key = jax.random.fold_in(jax.random.key(seed), done)
-        gradient = jax.grad(loss)(weights, x, y, key)
+        gradient = jax.grad(loss)(weights, x, y, jax.random.fold_in(key, done))
         updates, state = optimizer.update(gradient, state, weights)
         weights = optax.apply_updates(weights, updates)
         # A short memory at first: the average must not hold on to the initial weights.
-        memory = jnp.minimum(settings["average"], (1 + done) / (10 + done))
+        memory = jnp.minimum(average, (1 + done) / (10 + done))
         averaged = jax.tree.map(lambda a, w: memory * a + (1 - memory) * w, averaged, weights)
         return weights, state, averaged
 

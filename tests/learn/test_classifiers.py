@@ -1,0 +1,209 @@
+"""What every classifier must do, whatever its method."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tagsage import settings
+from tagsage.errors import TagsageError
+from tagsage.learn.classifiers import (
+    CLASSIFIERS,
+    Classifier,
+    Validation,
+    load_classifier,
+    make_classifier,
+)
+from tagsage.learn.features import FeatureMatrix
+from tagsage.learn.metrics import evaluate
+
+SMALL = {
+    "mlp": {"hidden": 16, "dropout": 0.2, "batch_size": 32, "epochs": 20, "learning_rate": 1e-2},
+    "ovr_logistic": {},
+    "label_powerset": {},
+}
+
+
+def make(name: str, seed: int = 0, **changes) -> Classifier:
+    return make_classifier(name, seed=seed, **{**SMALL[name], **changes})
+
+
+@pytest.fixture(params=CLASSIFIERS)
+def name(request) -> str:
+    return request.param
+
+
+def test_classifiers_are_those_of_the_settings():
+    assert CLASSIFIERS == settings.CLASSIFIERS
+    assert set(SMALL) == set(CLASSIFIERS)
+
+
+def test_classifier_learns_and_keeps_the_order_of_the_tags(name, data):
+    train, test = np.arange(200), np.arange(200, 300)
+    fitted = make(name).fit(data.X, data.rows[train], data.Y[train])
+    P = fitted.predict_proba(data.X, data.rows[test])
+    assert P.dtype == np.float32
+    assert P.shape == (100, 5)
+    assert P.min() >= 0
+    assert P.max() <= 1
+    scores = evaluate(P, data.Y[test], 0.5, list("abcde"))
+    # Always guessing each tag's share gives average precisions of about that share, .35.
+    assert (scores.per_tag["average_precision"] > 0.6).all()
+    reordered = make(name).fit(data.X, data.rows[train], data.Y[train][:, ::-1])
+    # Not the same numbers (the networks start differently), but the same tags.
+    turned = reordered.predict_proba(data.X, data.rows[test])[:, ::-1]
+    assert np.abs(turned - P).mean() < 0.15
+
+
+def test_classifier_reads_only_the_rows_it_is_given(name, data):
+    train = np.arange(200)
+    features = data.X.rows(np.arange(len(data.X)))
+    features[np.setdiff1d(np.arange(len(data.X)), data.rows[train])] = np.nan
+    clean = make(name).fit(data.X, data.rows[train], data.Y[train])
+    other = make(name).fit(
+        FeatureMatrix(np.split(features, [6], axis=1)), data.rows[train], data.Y[train]
+    )
+    assert all(np.array_equal(clean.arrays[key], other.arrays[key]) for key in clean.arrays)
+
+
+def test_classifier_with_the_same_seed_is_the_same_model(name, data):
+    first, again = (make(name, seed=5).fit(data.X, data.rows, data.Y) for _ in range(2))
+    assert first.fitted == again.fitted
+    assert all(np.array_equal(first.arrays[key], again.arrays[key]) for key in first.arrays)
+
+
+def test_classifier_read_again_predicts_the_same(name, data, tmp_path):
+    fitted = make(name, seed=3).fit(data.X, data.rows, data.Y)
+    fitted.save(tmp_path / "model")
+    again = load_classifier(tmp_path / "model")
+    assert type(again) is type(fitted)
+    assert again.seed == 3
+    assert again.settings == fitted.settings
+    assert again.fitted == fitted.fitted
+    rows = np.arange(len(data.X))
+    assert np.array_equal(again.predict_proba(data.X, rows), fitted.predict_proba(data.X, rows))
+    suffixes = {file.suffix for file in (tmp_path / "model").iterdir()}
+    assert suffixes == {".npy", ".json"}
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+import numpy as np
+from tagsage.learn.classifiers import make_classifier
+from tagsage.learn.features import FeatureMatrix
+import json
+name, settings, folder = sys.argv[1], json.loads(sys.argv[2]), Path(sys.argv[3])
+X = FeatureMatrix([np.load(folder / "X.npy")])
+fitted = make_classifier(name, seed=5, **settings)
+fitted.fit(X, np.load(folder / "rows.npy"), np.load(folder / "Y.npy"))
+fitted.save(folder / "model")
+"""
+
+
+def test_classifier_fitted_in_another_process_is_the_same_model(name, data, tmp_path):
+    X = data.X.rows(np.arange(len(data.X)))
+    for file, array in (("X", X), ("rows", data.rows), ("Y", data.Y)):
+        np.save(tmp_path / f"{file}.npy", array)
+    here = make(name, seed=5).fit(FeatureMatrix([X]), data.rows, data.Y)
+    command = [sys.executable, "-c", PROGRAM, name, json.dumps(SMALL[name]), str(tmp_path)]
+    subprocess.run(command, check=True)
+    there = load_classifier(tmp_path / "model")
+    assert all(np.array_equal(here.arrays[key], there.arrays[key]) for key in here.arrays)
+
+
+def test_constant_tags_have_probability_one_and_zero(name, data):
+    Y = data.Y.copy()
+    Y[:, 1], Y[:, 3] = True, False
+    P = make(name).fit(data.X, data.rows, Y).predict_proba(data.X, data.rows)
+    assert (P[:, 1] == 1).all()
+    assert (P[:, 3] == 0).all()
+    others = [0, 2, 4]
+    alone = make(name).fit(data.X, data.rows, Y[:, others])
+    assert np.array_equal(P[:, others], alone.predict_proba(data.X, data.rows))
+
+
+def test_only_constant_tags_need_no_model(name, data, tmp_path):
+    Y = np.ones((300, 2), dtype=bool)
+    Y[:, 1] = False
+    make(name).fit(data.X, data.rows, Y).save(tmp_path)
+    P = load_classifier(tmp_path).predict_proba(data.X, np.array([0, 5]))
+    assert P.tolist() == [[1, 0], [1, 0]]
+
+
+def test_a_single_tag_is_learned(name, data):
+    P = make(name).fit(data.X, data.rows, data.Y[:, :1]).predict_proba(data.X, data.rows)
+    assert evaluate(P, data.Y[:, :1], 0.5, ["a"]).overall["micro_f1"] > 0.7
+
+
+def test_very_few_rows_and_columns_without_spread_are_enough(name):
+    X = FeatureMatrix([np.array([[0, 7], [1, 7], [2, 7]], dtype=np.float32)])
+    Y = np.array([[True, False], [False, True], [False, True]])
+    P = make(name).fit(X, np.arange(3), Y).predict_proba(X, np.arange(3))
+    assert np.isfinite(P).all()
+
+
+def test_features_that_are_all_the_same_give_the_shares(name, data):
+    X = FeatureMatrix([np.zeros((320, 4), dtype=np.float32)])
+    P = make(name, **({"epochs": 200} if name == "mlp" else {})).fit(X, data.rows, data.Y)
+    predicted = P.predict_proba(X, np.array([0, 1]))
+    assert np.array_equal(predicted[0], predicted[1])
+    assert predicted[0] == pytest.approx(data.Y.mean(axis=0), abs=0.06)
+
+
+def test_no_rows_give_no_probabilities(name, data):
+    fitted = make(name).fit(data.X, data.rows, data.Y)
+    assert fitted.predict_proba(data.X, np.zeros(0, dtype=np.int64)).shape == (0, 5)
+
+
+def test_fit_refuses_labels_that_are_not_bool_or_not_aligned(name, data):
+    with pytest.raises(ValueError, match=r"not int8 \(300, 5\)"):
+        make(name).fit(data.X, data.rows, data.Y.astype(np.int8))
+    with pytest.raises(ValueError, match=r"a row for each of 299 rows"):
+        make(name).fit(data.X, data.rows[1:], data.Y)
+
+
+def test_predict_refuses_other_features(name, data):
+    fitted = make(name).fit(data.X, data.rows, data.Y)
+    with pytest.raises(ValueError, match=f"{name} was fitted on 12 features, not 6"):
+        fitted.predict_proba(FeatureMatrix(data.X.blocks[:1]), data.rows)
+
+
+def test_unknown_names_are_refused(name, tmp_path):
+    with pytest.raises(TagsageError, match=r"^There is no classifier 'svm'; choose one of label_p"):
+        make_classifier("svm", seed=0)
+    with pytest.raises(TypeError, match=rf"{name} has no setting \['depth'\]"):
+        make_classifier(name, seed=0, depth=3)
+    with pytest.raises(TagsageError, match=r"holds no saved classifier; fit one again\.$"):
+        load_classifier(tmp_path)
+
+
+def test_mlp_stops_early_and_takes_the_best_epoch(data):
+    train, held_out = np.arange(220), np.arange(220, 300)
+    validation = Validation(data.rows[held_out], data.Y[held_out])
+    fitted = make("mlp", max_epochs=200, dropout=0.0, weight_decay=0.0)
+    fitted.fit(data.X, data.rows[train], data.Y[train], validation=validation)
+    losses = fitted.fitted["validation_losses"]
+    best = fitted.fitted["epochs"]
+    assert losses[best - 1] == min(losses)
+    assert len(losses) == best + fitted.settings["patience"] < 200
+    P = fitted.predict_proba(data.X, validation.rows).astype(float)
+    loss = -np.log(np.where(validation.Y, P, 1 - P)).sum() / len(held_out)
+    assert loss == pytest.approx(min(losses), rel=1e-4)
+
+
+def test_mlp_scales_each_block_by_one_number():
+    rng = np.random.default_rng(0)
+    left, right = rng.normal(size=(300, 3)), rng.normal(size=(300, 4))
+    left[:, 0] *= 10
+    Y = left[:, :2] > 0
+    one = FeatureMatrix([left.astype(np.float32), right.astype(np.float32)])
+    far = FeatureMatrix([(1000 * left + 7).astype(np.float32), right.astype(np.float32)])
+    P, Q = (
+        make("mlp").fit(X, np.arange(300), Y).predict_proba(X, np.arange(300)) for X in (one, far)
+    )
+    assert pytest.approx(P, abs=0.02) == Q

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tagsage.learn import split as split_module
+from tagsage.learn.split import stratified_split
+
+
+def labels(n: int, shares: list[float], seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).random((n, len(shares))) < np.array(shares)
+
+
+def assert_partition(split, n: int) -> None:
+    assert np.array_equal(np.sort(np.concatenate([split.train, split.test])), np.arange(n))
+    assert np.array_equal(split.train, np.sort(split.train))
+    assert np.array_equal(split.test, np.sort(split.test))
+
+
+def test_split_keeps_the_share_of_every_tag():
+    Y = labels(2000, [0.4, 0.1, 0.02])
+    split = stratified_split(Y, test_share=0.2, seed=1)
+    assert_partition(split, 2000)
+    assert abs(len(split.test) - 400) <= 4
+    assert np.all(np.abs(Y[split.test].sum(axis=0) - 0.2 * Y.sum(axis=0)) <= 1.5)
+
+
+def test_split_with_the_same_seed_is_the_same_and_with_another_differs():
+    Y = labels(300, [0.3, 0.2])
+    first, again, other = (stratified_split(Y, test_share=0.2, seed=s) for s in (1, 1, 2))
+    assert np.array_equal(first.test, again.test)
+    assert not np.array_equal(first.test, other.test)
+
+
+@pytest.mark.parametrize(
+    "Y",
+    [
+        np.ones((10, 1), dtype=bool),
+        np.ones((10, 3), dtype=bool),
+        np.zeros((10, 2), dtype=bool),
+        np.eye(5, dtype=bool),
+        np.ones((2, 1), dtype=bool),
+        np.array([[True, False], [False, True]]),
+        labels(3, [0.5] * 40),
+    ],
+    ids=["one tag", "all equal", "no tag", "own tag each", "two rows", "two tags", "few rows"],
+)
+@pytest.mark.parametrize("share", [0.01, 0.2, 0.99])
+def test_split_of_degenerate_labels_leaves_no_part_empty(Y, share):
+    split = stratified_split(Y, test_share=share, seed=0)
+    assert_partition(split, len(Y))
+    assert len(split.train)
+    assert len(split.test)
+
+
+def test_split_of_a_single_row_trains_on_it():
+    split = stratified_split(np.ones((1, 2), dtype=bool), test_share=0.2, seed=0)
+    assert split.train.tolist() == [0]
+    assert split.test.tolist() == []
+
+
+def test_split_of_very_many_rows_is_shuffled_and_cut(monkeypatch):
+    monkeypatch.setattr(split_module, "MAX_STRATIFIED_ROWS", 100)
+    split = stratified_split(labels(1000, [0.5]), test_share=0.2, seed=0)
+    assert_partition(split, 1000)
+    assert len(split.test) == 200
+
+
+def test_split_refuses_no_rows_and_impossible_shares():
+    with pytest.raises(ValueError, match="there is no row to split"):
+        stratified_split(np.zeros((0, 2), dtype=bool), test_share=0.2, seed=0)
+    with pytest.raises(ValueError, match=r"test_share=1 must be between 0 and 1"):
+        stratified_split(np.zeros((4, 2), dtype=bool), test_share=1, seed=0)

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tagsage.errors import TagsageError
+from tagsage.learn.labels import Labels, label_corpus
+from tagsage.learn.targets import label_matrix, target_tags
+
+TAGS = [["b", "a"], ["a"], [], ["a", "c"], ["b"]]
+
+
+def test_target_tags_are_on_more_articles_than_the_minimum_and_sorted():
+    assert target_tags(TAGS, 1) == ["a", "b"]
+    assert target_tags(TAGS, 2) == ["a"]
+    assert target_tags(TAGS, 0) == ["a", "b", "c"]
+
+
+def test_target_tags_without_any_names_the_setting_and_the_commonest_tag():
+    message = (
+        r"^No tag is on more than min_tag_articles=3 articles \(the commonest, 'a', is on 3\); "
+        r"lower the setting min_tag_articles\.$"
+    )
+    with pytest.raises(TagsageError, match=message):
+        target_tags(TAGS, 3)
+
+
+def test_target_tags_of_articles_without_tags_says_that_there_are_none():
+    with pytest.raises(TagsageError, match=r"^No article has a tag, so there is nothing to learn"):
+        target_tags([[], []], 0)
+
+
+def test_label_matrix_marks_target_tags_only():
+    Y = label_matrix(TAGS, ["a", "b"])
+    assert Y.dtype == np.bool_
+    assert Y.tolist() == [
+        [True, True],
+        [True, False],
+        [False, False],
+        [True, False],
+        [False, True],
+    ]
+
+
+def test_label_matrix_of_no_tags_at_all_is_empty():
+    assert label_matrix([[], []], ["a"]).tolist() == [[False], [False]]
+
+
+@given(st.lists(st.lists(st.sampled_from("abcdefg"), unique=True), max_size=30))
+def test_label_matrix_agrees_with_asking_tag_by_tag(tags):
+    targets = ["a", "c", "f"]
+    expected = [[target in own for target in targets] for own in tags]
+    assert label_matrix(tags, targets).tolist() == expected
+
+
+def test_label_matrix_keeps_more_than_255_columns_in_order():
+    targets = [f"{i:03}" for i in range(300)]
+    Y = label_matrix([[tag] for tag in targets], targets)
+    assert np.array_equal(Y, np.eye(300, dtype=bool))
+
+
+def corpus_tags() -> pd.Series:
+    rng = np.random.default_rng(3)
+    choice = [["x"], ["y"], ["x", "y"], ["rare"], []]
+    return pd.Series([choice[i] for i in rng.integers(0, 5, 200)])
+
+
+def test_label_corpus_labels_only_articles_with_a_target_tag():
+    tags = corpus_tags()
+    labels = label_corpus(tags, min_tag_articles=50, test_share=0.25, seed=1)
+    assert labels.tags == ["x", "y"]
+    expected = [i for i, own in enumerate(tags) if {"x", "y"} & set(own)]
+    assert labels.rows.tolist() == expected
+    assert np.array_equal(labels.Y, label_matrix([tags[i] for i in expected], ["x", "y"]))
+    both = np.sort(np.concatenate([labels.train_rows, labels.test_rows]))
+    assert both.tolist() == expected
+    assert np.array_equal(labels.Y_test, labels.Y[np.isin(labels.rows, labels.test_rows)])
+    assert labels.summary()["test_articles"] == len(labels.test) == len(labels.Y_test)
+
+
+def test_labels_read_again_equal_those_saved(tmp_path):
+    labels = label_corpus(corpus_tags(), min_tag_articles=50, test_share=0.25, seed=1)
+    labels.save(tmp_path)
+    again = Labels.load(tmp_path)
+    assert again.tags == labels.tags
+    for name in ("rows", "Y", "train", "test"):
+        assert np.array_equal(getattr(again, name), getattr(labels, name))
+        assert getattr(again, name).dtype == getattr(labels, name).dtype
+
+
+def test_label_corpus_with_one_labelled_article_says_so():
+    with pytest.raises(TagsageError, match=r"^Only one article has a target tag, too few"):
+        label_corpus([["a"], []], min_tag_articles=0, test_share=0.2, seed=0)
