@@ -9,10 +9,9 @@ import pandas as pd
 import pytest
 
 from tagsage.report.data import Example, Predicted, PredictedTag, ReportData
-from tagsage.report.html import METRICS, render_report
+from tagsage.report.html import METRICS, _share, render_report
 
-VOID = {"meta", "link", "br", "img", "hr", "input"}
-SELF_CLOSED_IN_SVG = {"path", "use", "rect", "circle", "line"}
+VOID = {"meta", "link", "br", "img", "hr", "input", "wbr"}
 
 
 class Page(HTMLParser):
@@ -287,3 +286,29 @@ def test_report_of_the_same_night_is_the_same_bytes(tmp_path, night):
     render_report(night, tmp_path / "1.html")
     render_report(night, tmp_path / "2.html")
     assert (tmp_path / "1.html").read_bytes() == (tmp_path / "2.html").read_bytes()
+
+
+def test_stages_of_one_name_are_added_up(render, night):
+    stages = pd.DataFrame({
+        "stage": ["split", "candidate", "candidate"],
+        "seconds": [1.0, 2.0, 4.0],
+    })
+    _, page = render(dataclasses.replace(night, stages=stages))
+    assert "candidate × 2" in page.words
+    assert "6.0 s" in page.words
+    assert "Stages, 7.0 s of work" in page.words
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "shown"),
+    [
+        (0, 5, "0%"),
+        (0.003, 1, "<1%"),
+        (1, 3, "33%"),
+        (0.999, 1, "99%"),
+        (4, 4, "100%"),
+        (1, 0, "–"),
+    ],
+)
+def test_shares_never_round_something_to_nothing_or_to_all(part, whole, shown):
+    assert _share(part, whole) == shown

@@ -109,7 +109,8 @@ class ReportData:
     quarantine : pandas.DataFrame
         Summary: columns ``file``, ``kind``, ``reason`` (str), ``rows`` (int).
     stages : pandas.DataFrame
-        Columns ``stage`` (str), ``seconds`` (float), in the order they ran.
+        Columns ``stage`` (str), ``seconds`` (float), in the order they ran; those of one name are
+        added up.
     settings : mapping of str to object
         The resolved settings.
     notes : sequence of str

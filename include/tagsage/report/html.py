@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from tagsage.report.data import ReportData
 from tagsage.report.figures import corpus_pictures, f1_by_frequency, loss_curve
@@ -108,6 +108,7 @@ def render_report(data: ReportData, path: Path) -> None:
         "cut": _cut,
         "clean": _clean,
         "link": _link,
+        "breakable": _breakable,
     }
     page = environment.get_template("report.html.j2").render(**_context(data))
     temporary = path.with_name(f".{path.name}.tmp")
@@ -125,7 +126,7 @@ def _context(data: ReportData) -> dict[str, Any]:
     if best and baseline and best is not baseline:
         gain = best.get("micro_f1", math.nan) - baseline.get("micro_f1", math.nan)
     ranked = sorted(data.per_tag.to_dict("records"), key=lambda row: (-row["f1"], str(row["tag"])))
-    stages = data.stages.to_dict("records")
+    stages = _grouped(data.stages)
     seed = int(data.split.get("seed", 0))
     drawn = corpus_pictures(data.profile, seed=seed)
     corpus = {picture.name: _drawn(picture) for picture in drawn}
@@ -158,6 +159,18 @@ def _context(data: ReportData) -> dict[str, Any]:
         "settings": _shown_settings(data.settings),
         "style": Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),  # ruff: ignore[unsafe-markup-use]
     }
+
+
+def _grouped(stages: pd.DataFrame) -> list[dict[str, Any]]:
+    """Add up stages of one name, such as the candidates: name, seconds, how many times."""
+    if stages.empty:
+        return []
+    seconds = stages.groupby("stage", sort=False)["seconds"]
+    totals, times = seconds.sum(), seconds.count()
+    return [
+        {"stage": stage, "seconds": float(totals[stage]), "times": int(times[stage])}
+        for stage in totals.index
+    ]
 
 
 def _feature_set(row: Mapping[Any, Any]) -> str:
@@ -236,3 +249,11 @@ def _link(url: object) -> str:
     """Return a web address as it is, and nothing for any other kind of address."""
     text = str(url).strip()
     return text if re.match(r"https?://[^\s\"'<>\x00-\x20]+$", text) and len(text) < 2000 else ""
+
+
+def _breakable(text: str) -> Markup:
+    """Let the name of a candidate break where its parts meet, on a narrow screen."""
+    name = escape(text)
+    for joint in (":", "+"):
+        name = name.replace(joint, Markup(f"{joint}<wbr>"))  # ruff: ignore[unsafe-markup-use]
+    return name
