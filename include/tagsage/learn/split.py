@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
 
 from tagsage.learn.targets import BoolArray
 
@@ -70,6 +69,9 @@ def stratified_split(Y: BoolArray, *, test_share: float, seed: int) -> Split:
         raise ValueError(f"{test_share=} must be between 0 and 1")
     if n == 1:
         return Split(np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int64))
+    # Here, not above: a served model imports this module and never splits.
+    from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
+
     varying = Y.any(axis=0) & ~Y.all(axis=0)
     n_test = min(max(round(n * test_share), 1), n - 1)
     if varying.any() and n <= MAX_STRATIFIED_ROWS:

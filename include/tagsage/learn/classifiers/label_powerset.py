@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
-from skmultilearn.problem_transform import LabelPowerset
 
 from tagsage.learn.classifiers.base import Classifier, Validation
 from tagsage.learn.classifiers.multinomial import MultinomialLogistic, softmax
@@ -45,6 +44,9 @@ class LabelPowersetLogistic(Classifier):
         validation: Validation | None,
         start: Self | None,
     ) -> None:
+        # Here, not above: a served model only predicts.
+        from skmultilearn.problem_transform import LabelPowerset
+
         del validation
         # Only its translation of label sets: its own fit would turn dense features into sparse.
         powerset = LabelPowerset()
