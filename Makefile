@@ -51,19 +51,21 @@ $(VENV)/.ready-test: $(VENV)/.ready requirements-dev.txt
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --requirement requirements-dev.txt
 	@touch $@
 
-.PHONY: airflow-ready
-airflow-ready: $(VENV)/.ready
+$(AIRFLOW_HOME)/.ready: $(VENV)/.ready
+	@echo "Preparing Airflow in $(AIRFLOW_HOME) ..."
 	@mkdir -p $(AIRFLOW_HOME)
-	@AIRFLOW__LOGGING__LOGGING_LEVEL=ERROR $(BIN)/airflow db migrate > $(AIRFLOW_HOME)/migrate.log 2>&1 || { cat $(AIRFLOW_HOME)/migrate.log >&2; exit 1; }
-	@AIRFLOW__LOGGING__LOGGING_LEVEL=ERROR $(BIN)/airflow pools set tagsage_cpu $$(nproc 2>/dev/null || echo 2) "Heavy tasks: as many slots as cores" > /dev/null
+	@{ $(BIN)/airflow db migrate && $(BIN)/airflow pools set tagsage_cpu \
+	  $$($(PYTHON) -c 'import os; print(os.cpu_count())') "Heavy tasks: as many slots as cores"; } \
+	  > $(AIRFLOW_HOME)/prepare.log 2>&1 || { cat $(AIRFLOW_HOME)/prepare.log >&2; exit 1; }
+	@touch $@
 
 .PHONY: run
-run: airflow-ready  ## run the nightly DAG end to end on the bundled corpus
+run: $(AIRFLOW_HOME)/.ready  ## run the nightly DAG end to end on the bundled corpus
 	@$(BIN)/airflow dags test retrain
 	@$(BIN)/tagsage show
 
 .PHONY: up
-up: airflow-ready  ## serve Airflow and MLflow on this machine; Ctrl-C stops both
+up: $(AIRFLOW_HOME)/.ready  ## serve Airflow and MLflow on this machine; Ctrl-C stops both
 	@$(BIN)/python scripts/up.py
 
 .PHONY: lint
@@ -75,7 +77,7 @@ lint: $(VENV)/.ready-test
 	@$(BIN)/python scripts/check_lock.py
 
 .PHONY: test
-test: lint airflow-ready  ## check style, types, imports and the lock, then run every test
+test: lint  ## check style, types, imports and the lock, then run every test
 	@$(BIN)/python scripts/run_tests.py
 
 .PHONY: bench

@@ -42,9 +42,20 @@ def password() -> tuple[str, str] | None:
 
 def start(command: list[str], log: Path) -> subprocess.Popen[bytes]:
     """Start a server in a process group of its own, with its output in a file."""
-    with log.open("ab") as output:
+    variables = {
+        **os.environ,
+        # `airflow standalone` starts its parts by name.
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        # MLflow's own job runners are for language models; they would be five idle processes.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    with log.open("wb") as output:
         return subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=variables,
         )
 
 
@@ -67,6 +78,9 @@ def stop(servers: dict[str, subprocess.Popen[bytes]]) -> None:
 
 def main() -> int:
     """Start both servers, wait until they answer, and watch them."""
+    # A shell that starts us in the background has us ignore SIGINT, and the servers with us.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         settings = Settings.resolve()
         # Once, before the server and the first task would both make the tables.
@@ -102,7 +116,6 @@ def main() -> int:
         )
     else:
         mlflow_url = uri
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         waited_until = time.monotonic() + READY_WITHIN_S
         waiting = {
