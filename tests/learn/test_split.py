@@ -71,3 +71,11 @@ def test_split_refuses_no_rows_and_impossible_shares():
         stratified_split(np.zeros((0, 2), dtype=bool), test_share=0.2, seed=0)
     with pytest.raises(ValueError, match=r"test_share=1 must be between 0 and 1"):
         stratified_split(np.zeros((4, 2), dtype=bool), test_share=1, seed=0)
+
+
+def test_split_keeps_the_share_of_a_tag_that_alone_varies():
+    Y = np.ones((120, 2), dtype=bool)
+    Y[:40, 1] = False
+    split = stratified_split(Y, test_share=0.25, seed=3)
+    assert len(split.test) == 30
+    assert Y[split.test, 1].sum() == 20

@@ -76,7 +76,11 @@ def stratified_split(Y: BoolArray, *, test_share: float, seed: int) -> Split:
     n_test = min(max(round(n * test_share), 1), n - 1)
     if varying.any() and n <= MAX_STRATIFIED_ROWS:
         splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=n_test, random_state=seed)
-        _, test = next(splitter.split(np.zeros((n, 1)), Y[:, varying]))
+        labels = Y[:, varying]
+        if labels.shape[1] == 1:
+            # The stratifier takes a single column for something else than tags.
+            labels = np.hstack([labels, ~labels])
+        _, test = next(splitter.split(np.zeros((n, 1)), labels))
         if 0 < len(test) < n:
             return _split(n, test)
     return _split(n, np.random.default_rng(seed).permutation(n)[:n_test])
