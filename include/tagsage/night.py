@@ -52,7 +52,7 @@ class Night:
     @property
     def folder_name(self) -> str:
         """The run id as a name that every file system takes."""
-        return re.sub(r"[^A-Za-z0-9._-]+", "_", self.run_id)
+        return file_name(self.run_id)
 
     def artifact(
         self,
@@ -61,12 +61,19 @@ class Night:
         build: Callable[[Path], dict[str, Any] | None],
         *,
         code: tuple[str, ...],
+        label: str = "",
     ) -> Artifact:
-        """Find or build an artifact and note that this run uses it (see `Workspace.artifact`)."""
+        """Find or build an artifact and note that this run uses it (see `Workspace.artifact`).
+
+        `label` tells apart the artifacts that one stage makes in a night; a later artifact of the
+        same stage and label takes the place of an earlier one.
+        """
         artifact = self.workspace.artifact(stage, inputs, build, code=code)
-        name = f"artifacts/{artifact.ref}"
-        if self.noted(name) is None:
-            self.note(name, {"ref": artifact.ref, "stage": stage, "seconds": artifact.seconds})
+        told = f"{stage} {label}".strip()
+        used = {"ref": artifact.ref, "stage": told, "seconds": artifact.seconds}
+        name = f"artifacts/{file_name(told)}"
+        if self.noted(name) != used:
+            self.note(name, used)
         return artifact
 
     def note(self, name: str, value: object) -> None:
@@ -80,6 +87,17 @@ class Night:
     def artifacts(self) -> list[dict[str, Any]]:
         """Return what this run used: ref, stage, seconds it took to make; in the order of use."""
         return artifacts_of_run(self.workspace, self.folder_name)
+
+
+def file_name(text: str) -> str:
+    """Return a text as a name that every file system takes.
+
+    Examples
+    --------
+    >>> file_name("candidate text+lists:mlp")
+    'candidate_text+lists_mlp'
+    """
+    return re.sub(r"[^A-Za-z0-9.+_-]+", "_", text)
 
 
 def artifacts_of_run(workspace: Workspace, folder_name: str) -> list[dict[str, Any]]:

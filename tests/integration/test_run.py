@@ -105,6 +105,29 @@ def test_run_killed_again_and_again_ends_like_an_undisturbed_one(
     assert mlflow_runs(tmp_path) == {"parents": 1, "children": 4}
 
 
+def scores_by_tag(predictions):
+    with predictions.open(encoding="utf-8", newline="") as file:
+        return {
+            (row["story"], row["tag"]): (float(row["score"]), row["model_version"])
+            for row in csv.DictReader(file)
+        }
+
+
+def test_night_without_promotion_leaves_the_tags_to_the_champion(small_corpus, tmp_path):
+    first = run_tagsage(*run_arguments(small_corpus, tmp_path))
+    assert first.returncode == 0, first.stderr
+    by_winner = scores_by_tag(tmp_path / "predictions.csv")
+    second = run_tagsage(*run_arguments(small_corpus, tmp_path, promote="false"))
+    assert second.returncode == 0, second.stderr
+    assert "Not promoted" in second.stderr
+    by_champion = scores_by_tag(tmp_path / "predictions.csv")
+    assert {version for _, version in by_champion.values()} == {"1"}
+    common = by_winner.keys() & by_champion.keys()
+    assert len(common) > 0.95 * len(by_winner)
+    # The served model keeps its lists' means in half precision.
+    assert max(abs(by_winner[key][0] - by_champion[key][0]) for key in common) < 0.01
+
+
 def mlflow_runs(workspace):
     """Count the runs in a workspace's MLflow, in a process of its own."""
     code = (

@@ -112,7 +112,7 @@ def fit_candidate(token: Token, split: Ref, features: Blocks, candidate: str) ->
         scores.per_tag.to_csv(folder / PER_TAG_FILE, index=False)
         return {"candidate": candidate, "scores": scores.overall, "fit": fitted.summary}
 
-    artifact = night.artifact("candidate", inputs, build, code=LEARN_CODE)
+    artifact = night.artifact("candidate", inputs, build, code=LEARN_CODE, label=candidate)
     log_candidate(
         tracking_of(night.settings),
         night.run_id,

@@ -131,18 +131,22 @@ def graphsage(token: Token, similarity: Ref, sample: Ref, vectors: Ref) -> Ref:
 
 def propagate_lists(token: Token, projection: Ref, vectors: Ref) -> Ref:
     """Propagate the vectors over lists."""
+    from tagsage.graph.lists import ListsConfig
+
     night = Night.of(token)
     if "lists" not in wanted_blocks(night.settings):
         logger.info("No candidate uses lists: left out.")
         return ""
-    hops = night.settings.lists_hops
+    config = ListsConfig(
+        hops=night.settings.lists_hops, size_discount=night.settings.lists_size_discount
+    )
 
     def build(folder: Path) -> dict[str, Any]:
         return engine_of(night).lists(
-            folder, _path(night, projection), _path(night, vectors) / "vectors.npy", hops
+            folder, _path(night, projection), _path(night, vectors) / "vectors.npy", config
         )
 
-    inputs = {"projection": projection, "vectors": vectors, "hops": hops}
+    inputs = {"projection": projection, "vectors": vectors, **vars(config)}
     return _artifact(night, "lists", inputs, build)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from tagsage.corpus.model import Corpus
 
 logger = logging.getLogger(__name__)
+
+STARTED = "started"
 
 
 def start(run_id: str, overrides: Mapping[str, Any]) -> Token:
@@ -50,6 +53,8 @@ def start(run_id: str, overrides: Mapping[str, Any]) -> Token:
         params=settings.model_dump(mode="json"),
         tags={"store": settings.store, "engine": settings.engine, "embedder": settings.embedder},
     )
+    if night.noted(STARTED) is None:
+        night.note(STARTED, f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC")
     return night.token()
 
 

@@ -63,7 +63,7 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
         parts = (
             _winner_predictions(night, features, promoted, rows)
             if winner_predicts
-            else _champion_predictions(night, snapshot, rows)
+            else _champion_predictions(night, snapshot, features, rows)
         )
         empty = pd.DataFrame({"row": [], "tag": [], "score": [], "assigned": []})
         frame = pd.concat([empty, *parts], ignore_index=True) if parts else empty
@@ -114,7 +114,7 @@ def _winner_predictions(
 
 
 def _champion_predictions(
-    night: Night, snapshot: Snapshot, rows: npt.NDArray[np.int64]
+    night: Night, snapshot: Snapshot, features: Blocks, rows: npt.NDArray[np.int64]
 ) -> list[pd.DataFrame]:
     import pandas as pd
 
@@ -132,6 +132,9 @@ def _champion_predictions(
         ]
         articles = snapshot.articles.iloc[block][["title", "subtitle"]].copy()
         articles["lists"] = pd.Series(lists, index=articles.index, dtype=object)
+        if night.settings.embedder == "none":
+            given = feature_matrix(night, features, "text").rows(block)
+            articles["vector"] = pd.Series(list(given), index=articles.index, dtype=object)
         tagged = champion.predict(articles, params={"top_k": night.settings.top_tags})
         top = cast("pd.DataFrame", tagged)["top"]
         parts.append(

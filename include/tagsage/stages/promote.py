@@ -131,6 +131,7 @@ def _served(night: Night, corpus: Ref, features: Blocks, feature_set: str, model
             parts["list_names"] = snapshot.lists
             parts["incidence"] = snapshot.incidence()
             parts["hop_inputs"] = [vectors, *hops]
+            parts["size_discount"] = lists.summary["size_discount"]
         embedder = text.path / MODEL_FOLDER
         write_served(
             folder,

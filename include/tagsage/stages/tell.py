@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from tagsage.night import Night, Token, artifacts_of_run, latest_runs
 from tagsage.stages.common import GRAPH_CODE, Ref, load_snapshot, tracking_of, vectors_folder
 from tagsage.stages.compare import load_labels
 from tagsage.stages.graph import engine_of
+from tagsage.stages.ingest import STARTED
 from tagsage.stages.predict import EXAMPLES_FILE
 from tagsage.stages.promote import Promoted
 
@@ -112,7 +112,7 @@ def report(token: Token, board: Ref, promoted: Promoted, predicted: Ref, explore
     totals = {key: predictions.summary[key] for key in ("articles", "assigned", "tags")}
     data = ReportData(
         run_id=night.run_id,
-        started=f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC",
+        started=str(night.noted(STARTED)),
         version=__version__,
         corpus_name=night.settings.articles or night.settings.corpus,
         profile=CorpusProfile.from_json(exploration["profile"]),
