@@ -45,13 +45,33 @@ def write(folder, articles=None, memberships=None):
     return corpus
 
 
-def run(corpus, workspace, *arguments):
-    return run_tagsage(
-        *("run", "--articles", corpus.articles, "--lists", corpus.lists),
-        *("--workspace", workspace, "--set", "min_tag_articles=5", "--set", "lsa_dimensions=8"),
-        *("--set", "graphsage_dimensions=8", "--set", "graphsage_epochs=1"),
-        *arguments,
-    )
+@pytest.fixture(scope="module")
+def mlflow_uri(tmp_path_factory):
+    """Name one MLflow for all these runs: making a database of its own costs each some seconds."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
+
+
+@pytest.fixture
+def run(mlflow_uri, tmp_path):
+    """Return a function that runs `tagsage run` on a corpus in the workspace `w`."""
+
+    def call(corpus, *arguments, workspace=tmp_path / "w", min_tag_articles=5):
+        settings = {
+            "min_tag_articles": min_tag_articles,
+            "lsa_dimensions": 8,
+            "graphsage_dimensions": 8,
+            "graphsage_epochs": 1,
+            "mlflow_tracking_uri": mlflow_uri,
+            "registered_model": tmp_path.name,
+        }
+        return run_tagsage(
+            *("run", "--articles", corpus.articles, "--lists", corpus.lists),
+            *("--workspace", workspace),
+            *(part for name, value in settings.items() for part in ("--set", f"{name}={value}")),
+            *arguments,
+        )
+
+    return call
 
 
 def assert_one_sentence(done, *expected):
@@ -100,68 +120,70 @@ FAST = ("--set", "candidates=text:ovr_logistic,text+lists:ovr_logistic")
         ),
     ],
 )
-def test_odd_but_possible_corpus_gives_a_result(articles, memberships, tmp_path):
-    done = run(write(tmp_path, articles, memberships), tmp_path / "w", *FAST)
+def test_odd_but_possible_corpus_gives_a_result(run, articles, memberships, tmp_path):
+    done = run(write(tmp_path, articles, memberships), *FAST)
     assert done.returncode == 0, done.stderr
     with (tmp_path / "w" / "leaderboard.csv").open(encoding="utf-8") as file:
         assert len(list(csv.DictReader(file))) == 2
     assert (tmp_path / "w" / "report.html").stat().st_size > 1000
 
 
-def test_every_default_candidate_copes_with_a_corpus_without_lists(tmp_path):
-    done = run(write(tmp_path, None, []), tmp_path / "w")
+def test_every_default_candidate_copes_with_a_corpus_without_lists(run, tmp_path):
+    done = run(write(tmp_path, None, []))
     assert done.returncode == 0, done.stderr
 
 
-def test_missing_file_is_named_with_the_remedy(tmp_path):
+def test_missing_file_is_named_with_the_remedy(run, tmp_path):
     corpus = SmallCorpus(tmp_path / "nowhere.csv", tmp_path / "L.csv")
-    assert_one_sentence(run(corpus, tmp_path / "w"), "nowhere.csv")
+    assert_one_sentence(run(corpus), "nowhere.csv")
 
 
-def test_missing_column_is_named(tmp_path):
+def test_missing_column_is_named(run, tmp_path):
     corpus = write(tmp_path)
     text = corpus.articles.read_text(encoding="utf-8")
     corpus.articles.write_text(text.replace("title", "headline", 1), encoding="utf-8")
-    assert_one_sentence(run(corpus, tmp_path / "w"), "A.csv", "title")
+    assert_one_sentence(run(corpus), "A.csv", "title")
 
 
-def test_wrong_encoding_is_told_with_its_line(tmp_path):
+def test_wrong_encoding_is_told_with_its_line(run, tmp_path):
     corpus = write(tmp_path, [article(n, title="Köln") for n in range(120)])
     text = corpus.articles.read_text(encoding="utf-8")
     corpus.articles.write_text(text, encoding="latin-1")
-    assert_one_sentence(run(corpus, tmp_path / "w"), "A.csv", "UTF-8", "line 2")
+    assert_one_sentence(run(corpus), "A.csv", "UTF-8", "line 2")
 
 
-def test_empty_corpus_is_refused(tmp_path):
-    assert_one_sentence(run(write(tmp_path, [], []), tmp_path / "w"), "A.csv", "no article")
+def test_empty_corpus_is_refused(run, tmp_path):
+    assert_one_sentence(run(write(tmp_path, [], [])), "A.csv", "no article")
 
 
-def test_truncated_gz_is_told_and_keeps_what_is_stored(tmp_path):
+def test_truncated_gz_is_told_and_keeps_what_is_stored(run, tmp_path):
     corpus = write(tmp_path)
-    assert run(corpus, tmp_path / "w", *FAST).returncode == 0
+    assert run(corpus, *FAST).returncode == 0
     before = (tmp_path / "w" / "predictions.csv").read_bytes()
     whole = gzip.compress(corpus.articles.read_bytes())
     cut = SmallCorpus(tmp_path / "A.csv.gz", corpus.lists)
     cut.articles.write_bytes(whole[: len(whole) // 2])
-    assert_one_sentence(run(cut, tmp_path / "w", *FAST), "A.csv.gz")
+    assert_one_sentence(run(cut, *FAST), "A.csv.gz")
     assert (tmp_path / "w" / "predictions.csv").read_bytes() == before
     # The store still holds the corpus of the good run.
-    assert run(corpus, tmp_path / "w", *FAST).returncode == 0
+    assert run(corpus, *FAST).returncode == 0
 
 
-def test_too_many_broken_rows_stop_the_run_and_lie_in_the_quarantine(tmp_path):
+def test_too_many_broken_rows_stop_the_run_and_lie_in_the_quarantine(run, tmp_path):
     rows = [article(n, tags="[broken" if n % 2 else "[]") for n in range(120)]
-    done = run(write(tmp_path, rows), tmp_path / "w")
+    done = run(write(tmp_path, rows))
     assert_one_sentence(done, "A.csv", "max_rejected_share")
     with (tmp_path / "w" / "quarantine" / "quarantine.csv").open(encoding="utf-8") as file:
         assert len(list(csv.DictReader(file))) == 60
 
 
-def test_too_few_tagged_articles_name_the_setting(tmp_path):
-    done = run(write(tmp_path), tmp_path / "w", "--set", "min_tag_articles=1000")
-    assert done.returncode == 2, "the setting is given twice: wrong usage"
+def test_tags_on_too_few_articles_name_the_setting(run, tmp_path):
+    assert_one_sentence(run(write(tmp_path), min_tag_articles=1000), "min_tag_articles")
+
+
+def test_corpus_without_tags_is_told(run, tmp_path):
     corpus = write(tmp_path, [article(n, tags="[]") for n in range(120)])
-    assert_one_sentence(run(corpus, tmp_path / "w"), "min_tag_articles")
+    assert_one_sentence(run(corpus), "No article has a tag")
 
 
 @pytest.mark.parametrize(
@@ -173,14 +195,15 @@ def test_too_few_tagged_articles_name_the_setting(tmp_path):
         ("test_share=2", "test_share"),
     ],
 )
-def test_impossible_setting_is_refused_at_the_start(tmp_path, pair, words):
-    done = run(write(tmp_path), tmp_path / "w", "--set", pair)
+def test_impossible_setting_is_refused_at_the_start(run, tmp_path, pair, words):
+    done = run(write(tmp_path), "--set", pair)
     assert_one_sentence(done, words)
     assert not (tmp_path / "w" / "tagsage.db").exists()
 
 
-def test_malformed_set_option_is_wrong_usage(tmp_path):
-    assert run(write(tmp_path), tmp_path / "w", "--set", "seed").returncode == 2
+@pytest.mark.parametrize("pair", ["seed", "=1", "lsa_dimensions=9"])
+def test_malformed_or_repeated_set_option_is_wrong_usage(run, tmp_path, pair):
+    assert run(write(tmp_path), "--set", pair).returncode == 2
 
 
 def test_show_before_any_run_says_how_to_start_one(tmp_path):
@@ -192,7 +215,7 @@ def test_tag_before_any_champion_says_so(tmp_path):
     assert_one_sentence(done, "champion")
 
 
-def test_workspace_that_cannot_be_made_is_told(tmp_path):
+def test_workspace_that_cannot_be_made_is_told(run, tmp_path):
     (tmp_path / "file").write_text("", encoding="utf-8")
-    done = run(write(tmp_path), tmp_path / "file" / "w")
+    done = run(write(tmp_path), workspace=tmp_path / "file" / "w")
     assert_one_sentence(done, "workspace")

@@ -88,6 +88,8 @@ def fit_candidate(token: Token, split: Ref, features: Blocks, candidate: str) ->
 
     from tagsage.learn.candidate import fit_candidate as fit
     from tagsage.learn.features import FEATURE_SETS
+    from tagsage.report.figures import f1_by_frequency
+    from tagsage.report.picture import save_pictures
     from tagsage.tracking.runs import log_candidate
 
     night = Night.of(token)
@@ -113,14 +115,17 @@ def fit_candidate(token: Token, split: Ref, features: Blocks, candidate: str) ->
         return {"candidate": candidate, "scores": scores.overall, "fit": fitted.summary}
 
     artifact = night.artifact("candidate", inputs, build, code=LEARN_CODE, label=candidate)
-    log_candidate(
-        tracking_of(night.settings),
-        night.run_id,
-        candidate,
-        params=artifact.summary["fit"],
-        scores=artifact.summary["scores"],
-        per_tag=pd.read_csv(artifact.path / PER_TAG_FILE),
-    )
+    per_tag = pd.read_csv(artifact.path / PER_TAG_FILE)
+    with night.workspace.scratch() as folder:
+        log_candidate(
+            tracking_of(night.settings),
+            night.run_id,
+            candidate,
+            params=artifact.summary["fit"],
+            scores=artifact.summary["scores"],
+            per_tag=per_tag,
+            figures=save_pictures([f1_by_frequency(per_tag)], folder),
+        )
     return artifact.ref
 
 

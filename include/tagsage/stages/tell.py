@@ -99,7 +99,9 @@ def report(token: Token, board: Ref, promoted: Promoted, predicted: Ref, explore
 
     from tagsage.report.data import Predicted, ReportData
     from tagsage.report.eda import CorpusProfile
+    from tagsage.report.figures import leaderboard_bars, loss_curve
     from tagsage.report.html import render_report
+    from tagsage.report.picture import save_pictures
     from tagsage.tracking.runs import finish, log_results
 
     night = Night.of(token)
@@ -154,6 +156,9 @@ def report(token: Token, board: Ref, promoted: Promoted, predicted: Ref, explore
             night.run_id,
             metrics={f"predicted_{name}": value for name, value in totals.items()},
             tables={"leaderboard.csv": data.leaderboard},
+            figures=save_pictures(
+                [leaderboard_bars(data.leaderboard), loss_curve(data.graphsage_losses)], folder
+            ),
             files={name: folder / name for name in ("report.html", "metrics.json")},
         )
     finish(tracking_of(night.settings), night.run_id, "FINISHED")
