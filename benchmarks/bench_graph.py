@@ -372,9 +372,8 @@ def propagate_by_pairs(ready: tuple[Any, Any]) -> float:
     current = vectors
     for _ in range(2):
         known = current.any(axis=1).astype(np.float32)
-        sizes = np.maximum(incidence.sum(axis=0), 1)
         members = incidence.T @ known
-        weight = np.where(members > 0, 1 / sizes, 0)
+        weight = (members > 0).astype(np.float32)
         factor = sp.diags_array((weight / np.maximum(members, 1)).astype(np.float32))
         pairs = incidence @ factor @ incidence.T
         total = incidence @ weight

@@ -82,6 +82,8 @@ def test_an_unknown_variable_is_refused_by_its_own_name(monkeypatch):
         ("max_rejected_share", "1.01"),
         ("lsa_dimensions", "0"),
         ("lists_hops", "5"),
+        ("lists_size_discount", "-0.5"),
+        ("lists_size_discount", "1.5"),
         ("graphsage_sample_sizes", "10,"),
         ("graphsage_sample_sizes", "0,10"),
         ("graphsage_sample_sizes", ""),

@@ -119,6 +119,9 @@ class Settings(BaseSettings):
     lists_hops: Annotated[int, Field(ge=1, le=4)] = Field(
         2, description="Hops of propagation over lists (article <- lists <- articles)."
     )
+    lists_size_discount: float = Field(
+        0.0, ge=0, le=1, description="A list of n articles weighs n^-discount; 0: all alike."
+    )
 
     # -- learn -----------------------------------------------------------------------------
     min_tag_articles: int = Field(100, ge=1, description="A target tag is on more than this many.")

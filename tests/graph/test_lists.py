@@ -15,7 +15,7 @@ from tagsage.graph import lists as room
 from tagsage.graph.lists import propagate_lists
 
 
-def oracle(dense: np.ndarray, vectors: np.ndarray, hops: int) -> list[np.ndarray]:
+def oracle(dense: np.ndarray, vectors: np.ndarray, hops: int, discount: float) -> list[np.ndarray]:
     """Propagate one article and one list at a time, in double precision."""
     current = vectors.astype(float)
     results = []
@@ -27,7 +27,7 @@ def oracle(dense: np.ndarray, vectors: np.ndarray, hops: int) -> list[np.ndarray
                 members = np.flatnonzero(dense[:, name])
                 known = [m for m in members if current[m].any()]
                 if known:
-                    weights.append(1 / len(members))
+                    weights.append(1 / len(members) ** discount)
                     means.append(current[known].mean(axis=0))
             if weights:
                 following[article] = np.average(means, axis=0, weights=weights)
@@ -43,12 +43,26 @@ def test_four_articles_have_the_vectors_worked_out_by_hand() -> None:
     )
     vectors = np.array([[6.0], [12.0], [0.0], [7.0]], dtype=np.float32)
     vectors[2] = 24
-    one, two = propagate_lists(incidence, vectors, hops=2)
-    # means: a 9, b 18, c 14; weights 1/2, 1/2, 1/3
+    # means: a 9, b 18, c 14
+    alike, _ = propagate_lists(incidence, vectors, hops=2, size_discount=0)
+    np.testing.assert_allclose(
+        alike[:, 0], [(9 + 14) / 2, (9 + 18 + 14) / 3, (18 + 14) / 2, 0], rtol=1e-6
+    )
+    # weights 1/2, 1/2, 1/3
+    one, two = propagate_lists(incidence, vectors, hops=2, size_discount=1)
     expected = [(9 / 2 + 14 / 3) / (5 / 6), (9 / 2 + 18 / 2 + 14 / 3) / (8 / 6)]
     expected += [(18 / 2 + 14 / 3) / (5 / 6), 0]
     np.testing.assert_allclose(one[:, 0], expected, rtol=1e-6)
-    np.testing.assert_allclose(two, propagate_lists(incidence, one, hops=1)[0], rtol=1e-6)
+    again = propagate_lists(incidence, one, hops=1, size_discount=1)[0]
+    np.testing.assert_allclose(two, again, rtol=1e-6)
+
+
+def test_half_a_discount_weighs_a_list_of_four_half_as_much_as_one_of_one() -> None:
+    incidence = sp.csr_array(np.array([[1, 1], [0, 1], [0, 1], [0, 1]], dtype=np.float32))
+    vectors = np.array([[6.0], [2.0], [2.0], [2.0]], dtype=np.float32)
+    (one,) = propagate_lists(incidence, vectors, hops=1, size_discount=0.5)
+    # means 6 and 3, weights 1 and 1/2
+    np.testing.assert_allclose(one[:, 0], [(6 + 3 / 2) / 1.5, 3, 3, 3], rtol=1e-6)
 
 
 def test_a_zero_vector_counts_in_no_mean_but_gets_one() -> None:
@@ -67,18 +81,19 @@ def test_a_zero_vector_counts_in_no_mean_but_gets_one() -> None:
     hops=st.integers(1, 3),
     seed=st.integers(0, 10_000),
     numbers=st.sampled_from([1, 24, 10**6]),
+    discount=st.sampled_from([0, 0.25, 1, 2]),
 )
 @settings(deadline=None)
 def test_any_corpus_gives_the_vectors_of_the_slow_propagation(
-    n: int, n_lists: int, hops: int, seed: int, numbers: int
+    n: int, n_lists: int, hops: int, seed: int, numbers: int, discount: float
 ) -> None:
     random = np.random.default_rng(seed)
     dense = (random.random((n, n_lists)) < 0.4).astype(np.float32)
     vectors = (random.normal(size=(n, 5)) * (random.random((n, 1)) < 0.7)).astype(np.float32)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(room, "BLOCK_NUMBERS", numbers)
-        got = propagate_lists(sp.csr_array(dense), vectors, hops=hops)
-    for result, expected in zip(got, oracle(dense, vectors, hops), strict=True):
+        got = propagate_lists(sp.csr_array(dense), vectors, hops=hops, size_discount=discount)
+    for result, expected in zip(got, oracle(dense, vectors, hops, discount), strict=True):
         assert result.dtype == np.float32
         np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5)
 
@@ -118,3 +133,10 @@ def test_no_hop_is_refused() -> None:
     incidence = sp.csr_array(np.ones((3, 1), dtype=np.float32))
     with pytest.raises(TagsageError, match="hops must be at least 1, not 0"):
         propagate_lists(incidence, np.ones((3, 4), dtype=np.float32), hops=0)
+
+
+@pytest.mark.parametrize("discount", [-0.5, float("nan")])
+def test_a_discount_below_zero_is_refused(discount: float) -> None:
+    incidence = sp.csr_array(np.ones((3, 1), dtype=np.float32))
+    with pytest.raises(TagsageError, match="size_discount must be at least 0, not"):
+        propagate_lists(incidence, np.ones((3, 4), dtype=np.float32), size_discount=discount)

@@ -17,10 +17,11 @@ from tagsage.graph.graphsage.config import GraphSageConfig
 from tagsage.graph.graphsage.infer import infer_graphsage
 from tagsage.graph.graphsage.model import GraphSageModel
 from tagsage.graph.graphsage.train import train_graphsage
-from tagsage.graph.lists import propagate_lists
+from tagsage.graph.lists import ListsConfig, propagate_lists
 from tagsage.graph.local import LocalEngine
 from tagsage.graph.similarity import SimilarityConfig, jaccard_similarity
 
+LISTS_CONFIG = ListsConfig(hops=2, size_discount=0.5)
 SAGE = GraphSageConfig(dimensions=8, sample_sizes=(3, 3), epochs=2, batch_size=5)
 
 
@@ -55,7 +56,9 @@ def run(
         base / "vectors.npy",
         SAGE,
     )
-    done["lists"] = engine.lists(folders["lists"], folders["project"], base / "vectors.npy", 2)
+    done["lists"] = engine.lists(
+        folders["lists"], folders["project"], base / "vectors.npy", LISTS_CONFIG
+    )
     engine.teardown("r1")
     json.dumps(done, allow_nan=False)
     return done
@@ -83,7 +86,7 @@ def test_the_folders_hold_what_the_functions_compute(tmp_path: Path) -> None:
     )
     again = GraphSageModel.load(tmp_path / "graphsage/model")
     assert again.epoch_losses == model.epoch_losses == done["graphsage"]["epoch_losses"]
-    hops = propagate_lists(incidence, vectors, hops=2)
+    hops = propagate_lists(incidence, vectors, hops=2, size_discount=0.5)
     for hop in (1, 2):
         np.testing.assert_array_equal(np.load(tmp_path / f"lists/hop{hop}.npy"), hops[hop - 1])
 
@@ -112,7 +115,12 @@ def test_the_summaries_count_what_was_made(tmp_path: Path) -> None:
     assert done["graphsage"]["trained"] is True
     assert done["graphsage"]["trained_on"] == 20
     assert done["graphsage"]["zero_embeddings"] == 0
-    assert done["lists"] == {"hops": 2, "dimensions": 6, "articles_reached": 40 - outside}
+    assert done["lists"] == {
+        "hops": 2,
+        "size_discount": 0.5,
+        "dimensions": 6,
+        "articles_reached": 40 - outside,
+    }
 
 
 def test_two_runs_leave_the_same_bytes(tmp_path: Path) -> None:
@@ -167,7 +175,7 @@ def test_a_folder_of_an_earlier_stage_that_is_missing_is_named(tmp_path: Path) -
         engine.similarity(tmp_path, tmp_path / "gone", SimilarityConfig())
     engine.project(tmp_path, sp.csr_array(np.ones((2, 1), dtype=np.float32)), run_id="r")
     with pytest.raises(TagsageError, match=r"array .*gone\.npy.*run the stage"):
-        engine.lists(tmp_path, tmp_path, tmp_path / "gone.npy", 1)
+        engine.lists(tmp_path, tmp_path, tmp_path / "gone.npy", LISTS_CONFIG)
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def _make_served(folder: Path, feature_set: str = "text+lists", *, given: bool =
     )
     embedder.save(folder / "lsa")
     vectors = embedder.embed(article_texts(articles))
-    (hop,) = propagate_lists(incidence, vectors, hops=1)
+    (hop,) = propagate_lists(incidence, vectors, hops=1, size_discount=0.5)
     blocks = {"text": vectors, "lists": hop}
     X = FeatureMatrix([blocks[block] for block in feature_set.split("+")])
     fitted = fit_candidate(
@@ -63,6 +63,7 @@ def _make_served(folder: Path, feature_set: str = "text+lists", *, given: bool =
         list_names=names,
         incidence=incidence,
         hop_inputs=[vectors],
+        size_discount=0.5,
     )
     return served
 

@@ -36,15 +36,16 @@ def embedder() -> LsaEmbedder:
 
 @pytest.fixture
 def write(tmp_path, embedder):
-    def write(feature_set: str, **options) -> Featuriser:
+    def write(feature_set: str, size_discount: float = 1, **options) -> Featuriser:
         embedder.save(tmp_path / "lsa")
         vectors = embedder.embed(article_texts(ARTICLES))
-        hops = propagate_lists(INCIDENCE, vectors, hops=2)
+        hops = propagate_lists(INCIDENCE, vectors, hops=2, size_discount=size_discount)
         parts = {
             "embedder": tmp_path / "lsa",
             "list_names": NAMES,
             "incidence": INCIDENCE,
             "hop_inputs": [vectors, hops[0]],
+            "size_discount": size_discount,
             **options,
         }
         folder = tmp_path / "featuriser"
@@ -61,10 +62,11 @@ def test_text_block_is_the_embedding_of_title_and_subtitle(write, embedder):
     assert not text[1].any()
 
 
-def test_articles_of_the_corpus_get_the_features_they_were_trained_with(write, embedder):
+@pytest.mark.parametrize("discount", [0, 0.5, 1])
+def test_articles_of_the_corpus_get_the_features_they_were_trained_with(write, embedder, discount):
     vectors = embedder.embed(article_texts(ARTICLES))
-    hops = propagate_lists(INCIDENCE, vectors, hops=2)
-    made = write("text+lists").features(
+    hops = propagate_lists(INCIDENCE, vectors, hops=2, size_discount=discount)
+    made = write("text+lists", size_discount=discount).features(
         ARTICLES["title"].tolist(), ARTICLES["subtitle"].tolist(), LISTS
     )
     assert len(made) == 3
@@ -86,6 +88,7 @@ def test_list_features_are_the_weighted_mean_worked_by_hand(tmp_path):
         list_names=np.array(["a", "b"]),
         incidence=incidence,
         hop_inputs=[vectors],
+        size_discount=1,
     )
     featuriser = Featuriser.load(tmp_path)
     lists = [["a", "b"], ["b"], ["a", "a", "unknown"], [], ["unknown"]]
@@ -97,7 +100,7 @@ def test_list_features_are_the_weighted_mean_worked_by_hand(tmp_path):
 def test_list_means_count_only_articles_of_which_something_is_known():
     incidence = sp.csr_array(np.array([[1, 0], [1, 0], [1, 1]], dtype=np.float32))
     vectors = np.array([[2, 2], [4, 0], [0, 0]], dtype=np.float32)
-    means, weights = list_means(incidence, vectors)
+    means, weights = list_means(incidence, vectors, 1)
     assert means.tolist() == [[3, 1], [0, 0]]
     assert np.allclose(weights, [1 / 3, 0])
 
@@ -106,9 +109,9 @@ def test_list_means_computed_by_blocks_are_the_same(monkeypatch):
     random = np.random.default_rng(0)
     incidence = sp.csr_array((random.random((30, 7)) < 0.3).astype(np.float32))
     vectors = random.random((30, 5)).astype(np.float32) * (random.random((30, 1)) < 0.7)
-    whole = list_means(incidence, vectors)
+    whole = list_means(incidence, vectors, 0.5)
     monkeypatch.setattr("tagsage.tracking.featuriser.BLOCK_NUMBERS", 60)
-    blocks = list_means(incidence, vectors)
+    blocks = list_means(incidence, vectors, 0.5)
     assert np.allclose(whole[0], blocks[0])
     assert np.array_equal(whole[1], blocks[1])
 
@@ -176,5 +179,5 @@ def test_unknown_block_is_refused(feature_set, tmp_path):
 
 
 def test_lists_without_their_inputs_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="needs list_names, incidence and hop_inputs"):
+    with pytest.raises(ValueError, match="needs list_names, incidence, hop_inputs and size_d"):
         write_featuriser(tmp_path, feature_set="lists", dimensions=3, embedder=None)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tagsage.errors import TagsageError
 from tagsage.graph.graphsage.config import GraphSageConfig
+from tagsage.graph.lists import ListsConfig
 from tagsage.graph.similarity import SimilarityConfig
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ class GraphEngine(ABC):
         """
 
     @abstractmethod
-    def lists(self, folder: Path, projection: Path, vectors: Path, hops: int) -> Summary:
+    def lists(self, folder: Path, projection: Path, vectors: Path, config: ListsConfig) -> Summary:
         """Propagate vectors over lists.
 
         Fills `folder` with ``hop1.npy``, ``hop2.npy``, …, float32 [n_articles, d] each.
@@ -174,7 +175,7 @@ class GraphEngine(ABC):
         Returns
         -------
         dict
-            ``hops``, ``dimensions``, ``articles_reached`` (by the last hop).
+            ``hops``, ``size_discount``, ``dimensions``, ``articles_reached`` (by the last hop).
         """
 
     @abstractmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,11 +21,28 @@ if TYPE_CHECKING:
 BLOCK_NUMBERS = 1 << 26
 
 
+@dataclass(frozen=True)
+class ListsConfig:
+    """What propagation over lists depends on.
+
+    Attributes
+    ----------
+    hops : int
+        How many times the vectors are propagated, at least 1.
+    size_discount : float
+        A list of n articles weighs n^-size_discount, at least 0.
+    """
+
+    hops: int = 2
+    size_discount: float = 0.0
+
+
 def propagate_lists(
     incidence: Csr,
     vectors: npt.NDArray[np.floating],
     *,
     hops: int = 2,
+    size_discount: float = 0.0,
     out: Callable[[int], FloatArray] | None = None,
 ) -> list[FloatArray]:
     """Propagate vectors over lists: article <- mean of its lists <- mean of their articles.
@@ -32,11 +50,18 @@ def propagate_lists(
     One hop, with X the vectors, a an article, l a list, |l| its number of articles::
 
         Z_l = mean of X_b over the articles b of l that have a vector
-        X'_a = (sum over its lists l of Z_l / |l|) / (sum over its lists l of 1 / |l|)
+        w_l = |l| ** -size_discount
+        X'_a = (sum over its lists l of w_l Z_l) / (sum over its lists l of w_l)
 
-    A list's weight is 1/|l|: a short list says more of its articles than a long one. No article
+    With a discount above 0 a short list says more of its articles than a long one. No article
     pairs are built; the cost is linear in memberships. An article's own vector is part of its
-    lists' means: it is a feature anyway, and leaks no tag.
+    lists' means: it is a feature anyway, and leaks no tag; the fewer and the shorter an article's
+    lists, and the higher the discount, the more the result only repeats it.
+
+    The default was chosen by the micro/macro-F1 of the `mlp` on text and lists (2 hops), on
+    validation parts of training parts, mean of two splits: discounts 0, 0.25, 0.5, 1 gave
+    .454/.441, .450/.439, .448/.436, .437/.420 on 12,986 scientific articles in 7,671 lists, and
+    .654/.429, .655/.429, .654/.433, .652/.432 on the bundled corpus.
 
     A zero vector means "nothing known" (a stub, an empty text): it does not count in a list's
     mean, though the article itself gets a propagated vector; a list of which nothing is known does
@@ -50,6 +75,9 @@ def propagate_lists(
         The vectors; they may be memory-mapped.
     hops : int
         How many times the vectors are propagated, at least 1.
+    size_discount : float
+        The exponent of a list's size in its weight, at least 0: 0 weighs all lists alike, 1 by
+        1/|l|.
     out : callable, optional
         Called with the hop (1, 2, …), returns the float32 array [n_articles, d] that takes the
         result, such as a memory-mapped file. By default arrays in memory.
@@ -62,7 +90,8 @@ def propagate_lists(
     Raises
     ------
     TagsageError
-        When `hops` is below 1, or vectors and memberships disagree on the number of articles.
+        When `hops` is below 1 or `size_discount` below 0, or vectors and memberships disagree on
+        the number of articles.
 
     References
     ----------
@@ -71,6 +100,8 @@ def propagate_lists(
     """
     if hops < 1:
         raise TagsageError(f"lists: hops must be at least 1, not {hops}.")
+    if not size_discount >= 0:
+        raise TagsageError(f"lists: size_discount must be at least 0, not {size_discount}.")
     n, n_lists = incidence.shape
     if len(vectors) != n:
         msg = (
@@ -82,13 +113,14 @@ def propagate_lists(
     to_articles: Csr = sp.csr_array(incidence).astype(np.float32)
     to_lists: Csr = to_articles.T.tocsr()
     sizes = np.diff(to_lists.indptr).astype(np.float32)
-    discount = np.divide(1, sizes, out=np.zeros_like(sizes), where=sizes > 0)
 
     results = [(out or _in_memory(n, d))(hop) for hop in range(1, hops + 1)]
     known = nonzero_rows(vectors)
     scales = []
     for _ in range(hops):
-        list_scale, article_scale, known = _scales(to_lists, to_articles, discount, known)
+        list_scale, article_scale, known = _scales(
+            to_lists, to_articles, sizes, size_discount, known
+        )
         scales.append((list_scale, article_scale))
     width = max(1, min(d, BLOCK_NUMBERS // max(n, n_lists, 1)))
     for left in track(range(0, d, width), "propagation over lists"):
@@ -103,12 +135,37 @@ def propagate_lists(
     return results
 
 
+def list_weights(sizes: FloatArray, known_members: FloatArray, size_discount: float) -> FloatArray:
+    """Return each list's weight in the means of its articles.
+
+    Parameters
+    ----------
+    sizes : float array, shape [n_lists]
+        Articles of each list.
+    known_members : float array, shape [n_lists]
+        Those of them that have a vector.
+    size_discount : float
+        See :func:`propagate_lists`.
+
+    Returns
+    -------
+    float32 array, shape [n_lists]
+        size ** -size_discount; 0 where no member has a vector.
+    """
+    weights = np.maximum(sizes, 1).astype(np.float64) ** -size_discount
+    return np.where(known_members > 0, weights, 0).astype(np.float32)
+
+
 def _scales(
-    to_lists: Csr, to_articles: Csr, discount: FloatArray, known: npt.NDArray[np.bool_]
+    to_lists: Csr,
+    to_articles: Csr,
+    sizes: FloatArray,
+    size_discount: float,
+    known: npt.NDArray[np.bool_],
 ) -> tuple[FloatArray, FloatArray, npt.NDArray[np.bool_]]:
     """Return the factors of one hop: a list's, an article's, and which articles then have rows."""
     known_members = to_lists @ known.astype(np.float32)
-    weight = np.where(known_members > 0, discount, 0).astype(np.float32)
+    weight = list_weights(sizes, known_members, size_discount)
     list_scale = (weight / np.maximum(known_members, 1)).astype(np.float32)
     article_weight = to_articles @ weight
     reached = article_weight > 0

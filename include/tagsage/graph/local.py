@@ -23,7 +23,7 @@ from tagsage.graph.csr import CsrWriter, induced_subgraph, load_csr, save_csr
 from tagsage.graph.graphsage.config import GraphSageConfig
 from tagsage.graph.graphsage.infer import infer_graphsage
 from tagsage.graph.graphsage.train import check_features, train_graphsage
-from tagsage.graph.lists import propagate_lists
+from tagsage.graph.lists import ListsConfig, propagate_lists
 from tagsage.graph.sampling import random_walk_sample
 from tagsage.graph.similarity import SimilarityConfig, similarity_blocks
 
@@ -136,7 +136,7 @@ class LocalEngine(GraphEngine):
             "zero_embeddings": int((~nonzero_rows(out)).sum()),
         }
 
-    def lists(self, folder: Path, projection: Path, vectors: Path, hops: int) -> Summary:
+    def lists(self, folder: Path, projection: Path, vectors: Path, config: ListsConfig) -> Summary:
         """Propagate into memory-mapped files; see :meth:`GraphEngine.lists`."""
         incidence = load_csr(projection)
         features = load_array(vectors)
@@ -144,14 +144,16 @@ class LocalEngine(GraphEngine):
         results = propagate_lists(
             incidence,
             features,
-            hops=hops,
+            hops=config.hops,
+            size_discount=config.size_discount,
             out=lambda hop: create_array(folder / hop_file(hop), shape),
         )
         for result in results:
             if isinstance(result, np.memmap):
                 result.flush()
         return {
-            "hops": hops,
+            "hops": config.hops,
+            "size_discount": config.size_discount,
             "dimensions": shape[1],
             "articles_reached": int(nonzero_rows(results[-1]).sum()),
         }

@@ -27,6 +27,7 @@ from tagsage.errors import TagsageError
 from tagsage.graph.csr import FloatArray, make_csr
 from tagsage.graph.graphsage.infer import infer_graphsage
 from tagsage.graph.graphsage.model import GraphSageModel
+from tagsage.graph.lists import list_weights
 from tagsage.vectors.base import Embedder
 from tagsage.vectors.lsa import LsaEmbedder
 from tagsage.vectors.text import article_texts
@@ -54,7 +55,7 @@ class ListMeans:
     means : list of float16 arrays, shape [n_lists, d]
         One a hop: the mean of the members' vectors, of the hop before.
     weights : list of float32 arrays, shape [n_lists]
-        One a hop: 1/size, and 0 for a list of whose members nothing is known.
+        One a hop: size ** -discount, and 0 for a list of whose members nothing is known.
     """
 
     index: dict[str, int]
@@ -199,6 +200,7 @@ def write_featuriser(
     list_names: npt.NDArray[Any] | None = None,
     incidence: Csr | None = None,
     hop_inputs: Sequence[npt.NDArray[np.floating]] = (),
+    size_discount: float | None = None,
 ) -> None:
     """Write everything that a feature set needs of the corpus to a folder.
 
@@ -217,12 +219,15 @@ def write_featuriser(
     graphsage_dimensions : int
         Numbers in a GraphSAGE embedding.
     list_names : str array, shape [n_lists], optional
-        The lists' names; needed for the block ``lists``, as are the next two.
+        The lists' names; needed for the block ``lists``, as are the next three.
     incidence : csr_array, shape [n_articles, n_lists], optional
         Which article is in which list.
     hop_inputs : sequence of float arrays, shape [n_articles, d]
         What is averaged at each hop: the text vectors for the first, the vectors after one hop for
         the second. They may be memory-mapped.
+    size_discount : float, optional
+        As in the propagation that made the training features: a list weighs
+        size ** -size_discount.
 
     Raises
     ------
@@ -234,9 +239,11 @@ def write_featuriser(
         raise ValueError(f"feature set {feature_set!r} is not made of {', '.join(BLOCKS)}")
     hops = len(hop_inputs) if "lists" in blocks else 0
     if "lists" in blocks:
-        if list_names is None or incidence is None or not hops:
-            raise ValueError("the block lists needs list_names, incidence and hop_inputs")
-        _write_lists(folder / LISTS, list_names, incidence, hop_inputs)
+        if list_names is None or incidence is None or not hops or size_discount is None:
+            raise ValueError(
+                "the block lists needs list_names, incidence, hop_inputs and size_discount"
+            )
+        _write_lists(folder / LISTS, list_names, incidence, hop_inputs, size_discount)
     if embedder is not None:
         shutil.copytree(embedder, folder / EMBEDDER)
     trained = "graphsage" in blocks and graphsage is not None
@@ -253,8 +260,10 @@ def write_featuriser(
     (folder / FEATURISER).write_text(json.dumps(about, indent=1), encoding="utf-8")
 
 
-def list_means(incidence: Csr, vectors: npt.NDArray[np.floating]) -> tuple[FloatArray, FloatArray]:
-    """Average the known vectors of each list's articles.
+def list_means(
+    incidence: Csr, vectors: npt.NDArray[np.floating], size_discount: float
+) -> tuple[FloatArray, FloatArray]:
+    """Average the known vectors of each list's articles, and weigh the lists.
 
     Parameters
     ----------
@@ -262,13 +271,16 @@ def list_means(incidence: Csr, vectors: npt.NDArray[np.floating]) -> tuple[Float
         Which article is in which list.
     vectors : float array, shape [n_articles, d]
         One vector an article; a zero row is not known and does not count.
+    size_discount : float
+        See :func:`tagsage.graph.lists.propagate_lists`.
 
     Returns
     -------
     means : float32 array, shape [n_lists, d]
         Zero rows for lists of whose articles nothing is known.
     weights : float32 array, shape [n_lists]
-        1/size, where size counts all articles of the list; 0 for lists with a zero mean.
+        size ** -size_discount, where size counts all articles of the list; 0 for lists of whose
+        articles nothing is known.
     """
     n, n_lists = incidence.shape
     to_lists = incidence.T.tocsr().astype(np.float32)
@@ -284,8 +296,7 @@ def list_means(incidence: Csr, vectors: npt.NDArray[np.floating]) -> tuple[Float
         means[:, columns] = to_lists @ block
     members = to_lists @ known.astype(np.float32)
     means /= np.maximum(members, 1)[:, None]
-    weights = np.divide(1, sizes, out=np.zeros_like(sizes), where=(sizes > 0) & (members > 0))
-    return means, weights
+    return means, list_weights(sizes, members, size_discount)
 
 
 def _write_lists(
@@ -293,11 +304,12 @@ def _write_lists(
     names: npt.NDArray[Any],
     incidence: Csr,
     hop_inputs: Sequence[npt.NDArray[np.floating]],
+    size_discount: float,
 ) -> None:
     folder.mkdir()
     (folder / "names.json").write_text(json.dumps([str(name) for name in names]), encoding="utf-8")
     for hop, vectors in enumerate(hop_inputs, start=1):
-        means, weights = list_means(incidence, vectors)
+        means, weights = list_means(incidence, vectors, size_discount)
         # Half precision halves what every version keeps; it moves a feature by less than 0.1%.
         np.save(folder / f"means{hop}.npy", means.astype(np.float16), allow_pickle=False)
         np.save(folder / f"weights{hop}.npy", weights, allow_pickle=False)
