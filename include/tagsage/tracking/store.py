@@ -101,6 +101,7 @@ def initialise(uri: str, *, experiment: str, folder: Path) -> Tracking:
     uri = uri or default_uri(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder), told(uri):
+        _make_database(uri)
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         found = client.get_experiment_by_name(experiment)
         if found is None:
@@ -110,6 +111,32 @@ def initialise(uri: str, *, experiment: str, folder: Path) -> Tracking:
             if found.lifecycle_stage == "deleted":
                 client.restore_experiment(experiment_id)
     return Tracking(uri=uri, experiment=experiment, experiment_id=experiment_id, folder=folder)
+
+
+def _make_database(uri: str) -> None:
+    """Make MLflow's SQLite file whole or not at all.
+
+    MLflow makes its tables in many steps and cannot go on from the middle of them (``table spans
+    already exists``): a kill then would leave a store that never works again.
+    """
+    file = _sqlite_file(uri)
+    if file is None or file.exists():
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in file.parent.glob(f".{file.name}.new*"):
+        leftover.unlink()
+    new = file.with_name(f".{file.name}.new")
+    client = MlflowClient(tracking_uri=f"sqlite:///{new}", registry_uri=f"sqlite:///{new}")
+    client.search_experiments(max_results=1)
+    client.search_registered_models(max_results=1)
+    new.replace(file)
+
+
+def _sqlite_file(uri: str) -> Path | None:
+    prefix = "sqlite:///"
+    if not uri.startswith(prefix):
+        return None
+    return Path(uri.removeprefix(prefix).partition("?")[0]).resolve()
 
 
 def _create_experiment(client: MlflowClient, name: str, artifact_location: str | None) -> str:
@@ -125,10 +152,8 @@ def _create_experiment(client: MlflowClient, name: str, artifact_location: str |
 
 def _artifact_location(uri: str) -> str | None:
     """Return the folder beside a SQLite file; a server and other stores know their own place."""
-    prefix = "sqlite:///"
-    if not uri.startswith(prefix):
-        return None
-    return (Path(uri.removeprefix(prefix).partition("?")[0]).resolve().parent / ARTIFACTS).as_uri()
+    file = _sqlite_file(uri)
+    return None if file is None else (file.parent / ARTIFACTS).as_uri()
 
 
 @contextmanager
