@@ -14,8 +14,7 @@ from pathlib import Path
 
 from tagsage.errors import TagsageError
 from tagsage.settings import Settings
-from tagsage.tracking.store import initialise
-from tagsage.workspace import Workspace
+from tagsage.stages import tracking_of
 
 BIN = Path(sys.executable).parent
 READY_WITHIN_S = 180
@@ -84,11 +83,7 @@ def main() -> int:
     try:
         settings = Settings.resolve()
         # Once, before the server and the first task would both make the tables.
-        uri = initialise(
-            settings.mlflow_tracking_uri,
-            experiment=settings.mlflow_experiment,
-            folder=Workspace(settings.workspace).local_folder(),
-        ).uri
+        tracking = tracking_of(settings)
     except TagsageError as error:
         print(error, file=sys.stderr)
         return 1
@@ -106,16 +101,16 @@ def main() -> int:
             return 1
     logs = {"Airflow": home / "airflow.log", "MLflow": home / "mlflow.log"}
     servers = {"Airflow": start([str(BIN / "airflow"), "standalone"], logs["Airflow"])}
-    if uri.startswith("sqlite:"):
+    if tracking.uri.startswith("sqlite:"):
         servers["MLflow"] = start(
             [
-                *(str(BIN / "mlflow"), "server", "--backend-store-uri", uri),
+                *(str(BIN / "mlflow"), "server", "--backend-store-uri", tracking.uri),
                 *("--host", "127.0.0.1", "--port", os.environ["MLFLOW_PORT"], "--workers", "1"),
             ],
             logs["MLflow"],
         )
     else:
-        mlflow_url = uri
+        mlflow_url = tracking.shown_uri
     try:
         waited_until = time.monotonic() + READY_WITHIN_S
         waiting = {

@@ -183,3 +183,9 @@ def test_any_strings_give_settings_or_one_sentence(overrides):
 
 def test_every_setting_has_a_description():
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def test_tracking_uri_with_a_password_is_refused_without_showing_it():
+    with pytest.raises(TagsageError, match="MLFLOW_TRACKING_URI") as caught:
+        Settings.resolve({"mlflow_tracking_uri": "postgresql://ann:sesame@db.example/mlflow"})
+    assert "sesame" not in str(caught.value)

@@ -3,6 +3,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -151,11 +152,14 @@ def test_json_that_was_damaged_is_told_by_name(tmp_path):
 
 def test_prune_keeps_the_named_artifacts_only(workspace):
     kept, dropped = make(workspace, Build()), make(workspace, Build(), {"seed": 2})
-    (workspace.local_folder() / "scratch" / "left").mkdir(parents=True)
+    scratch = workspace.local_folder() / "scratch"
+    for name, age_s in (("left", 25 * 3600), ("at-work", 60)):
+        (scratch / name).mkdir(parents=True)
+        os.utime(scratch / name, (time.time() - age_s,) * 2)
     assert workspace.prune([kept.ref]) >= 1
     assert workspace.open(kept.ref) == kept
     assert not dropped.path.exists()
-    assert not (workspace.local_folder() / "scratch").exists()
+    assert [folder.name for folder in scratch.iterdir()] == ["at-work"]
     with pytest.raises(TagsageError, match="holds no artifact"):
         workspace.open(dropped.ref)
 
@@ -246,3 +250,14 @@ def test_code_digest_changes_with_a_librarys_version(monkeypatch):
     monkeypatch.setattr(module, "version", lambda name: "0")
     assert code_digest.__wrapped__(("vectors",)) != before
     assert code_digest.__wrapped__(("corpus",)) != code_digest.__wrapped__(("vectors",))
+
+
+def test_second_run_in_a_workspace_is_refused_while_the_first_is_under_way(tmp_path):
+    with (
+        Workspace(str(tmp_path)).alone(),
+        pytest.raises(TagsageError, match=r"Another run is under way .*; wait for its end"),
+        Workspace(str(tmp_path)).alone(),
+    ):
+        pytest.fail("two runs at once")
+    with Workspace(str(tmp_path)).alone():
+        assert (tmp_path / ".lock").exists()

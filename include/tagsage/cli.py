@@ -108,6 +108,13 @@ def tag(
 
         settings = Settings.resolve(_overrides(set_, workspace=workspace))
         champion = load_champion(tracking_of(settings), settings.registered_model)
+        schema = champion.metadata.get_input_schema()
+        if schema is not None and "vector" in schema.required_input_names():
+            msg = (
+                "The champion was trained on given vectors, so a title alone is not enough; "
+                "call its predict with a column vector, or train with the embedder lsa."
+            )
+            raise TagsageError(msg)
         row = {"title": title, "subtitle": subtitle, "lists": in_list or []}
         table = Table("tag", "probability", "assigned")
         tagged = champion.predict(pd.DataFrame([row]), params={"top_k": top})

@@ -40,17 +40,17 @@ def run_night(overrides: Mapping[str, Any]) -> Token:
     Raises
     ------
     TagsageError
-        When a stage fails; the next run takes up what is done.
+        When a stage fails (the next run takes up what is done), or another run is under way.
     """
     settings = Settings.resolve(overrides)
     workspace = Workspace(settings.workspace)
-    run_id = _run_id(workspace, settings)
-    night = _told("start", stages.start, run_id, overrides)
-    try:
-        _run_stages(night)
-    finally:
-        stages.teardown(night)
-    workspace.write_json(UNFINISHED, None)
+    with workspace.alone():
+        night = _told("start", stages.start, _run_id(workspace, settings), overrides)
+        try:
+            _run_stages(night)
+        finally:
+            stages.teardown(night)
+        workspace.write_json(UNFINISHED, None)
     return night
 
 

@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -64,7 +65,9 @@ class Settings(BaseSettings):
         "lsa", description="What turns text into vectors; none: take `vectors`."
     )
     vectors: str = Field("", description="CSV of given vectors: URL, JSON list (embedder=none).")
-    mlflow_tracking_uri: str = Field("", description="Empty: SQLite in the workspace.")
+    mlflow_tracking_uri: str = Field(
+        "", description="Empty: the variable MLFLOW_TRACKING_URI, else SQLite in the workspace."
+    )
     mlflow_experiment: str = Field("tagsage", min_length=1, description="MLflow experiment.")
     registered_model: str = Field("tagsage", min_length=1, description="Name in the registry.")
 
@@ -185,6 +188,12 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         self.parsed_candidates()
+        if urlsplit(self.mlflow_tracking_uri).password is not None:
+            # Settings are shown in forms, logs, MLflow and the report.
+            raise ValueError(
+                "mlflow_tracking_uri holds a password, and settings are shown to people; put the "
+                "URI into the environment variable MLFLOW_TRACKING_URI instead"
+            )
         if self.corpus == "csv" and not (self.articles and self.lists):
             raise ValueError("corpus=csv needs both `articles` and `lists`")
         if self.corpus != "csv" and (self.articles or self.lists):

@@ -8,6 +8,7 @@ A workspace may lie in object storage (any fsspec URL); arrays are then read thr
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -28,6 +29,8 @@ from upath import UPath
 from tagsage.errors import TagsageError
 
 MANIFEST = "artifact.json"
+LOCK = ".lock"
+SCRATCH_KEPT_S = 24 * 3600
 NUMERIC_LIBRARIES = ("numpy", "scipy", "scikit-learn", "jax")
 
 
@@ -120,7 +123,7 @@ class Workspace:
         recipe = {"stage": stage, "inputs": dict(inputs), "code": code_digest(tuple(sorted(code)))}
         digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
         ref = f"{stage}-{digest}"
-        if not self._exists(ref):
+        if not self.exists(ref):
             with self.scratch() as folder:
                 started = time.perf_counter()
                 summary = build(folder) or {}
@@ -140,7 +143,7 @@ class Workspace:
         """
         folder = self.local_folder() / "artifacts" / ref
         if not (folder / MANIFEST).exists():
-            if self.is_local or not self._exists(ref):
+            if self.is_local or not self.exists(ref):
                 msg = (
                     f"The workspace {self.url} holds no artifact {ref}; "
                     "run the stage that makes it again."
@@ -194,9 +197,7 @@ class Workspace:
             raise TagsageError(msg) from error
 
     def prune(self, keep: Collection[str]) -> int:
-        """Remove the artifacts that are not in `keep`, and leftovers of killed tasks.
-
-        Call it only while no task of a run is under way.
+        """Remove the artifacts that are not in `keep`, and what killed tasks left a day ago.
 
         Returns
         -------
@@ -214,8 +215,32 @@ class Workspace:
                         (folder / MANIFEST).unlink(missing_ok=True)
                     folder.fs.rm(folder.path, recursive=True)
                     removed += 1
-        shutil.rmtree(self.local_folder() / "scratch", ignore_errors=True)
+        scratch = self.local_folder() / "scratch"
+        for left in scratch.iterdir() if scratch.exists() else ():
+            # Younger ones may belong to a task that is at work.
+            if time.time() - left.stat().st_mtime > SCRATCH_KEPT_S:
+                shutil.rmtree(left, ignore_errors=True)
         return removed
+
+    @contextmanager
+    def alone(self) -> Generator[None, None, None]:
+        """Keep a second run of the command line out of this workspace, on this machine.
+
+        Raises
+        ------
+        TagsageError
+            When one is under way.
+        """
+        with (self.local_folder() / LOCK).open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                msg = (
+                    f"Another run is under way in the workspace {self.url}; "
+                    "wait for its end, or choose another workspace."
+                )
+                raise TagsageError(msg) from None
+            yield
 
     @contextmanager
     def scratch(self) -> Generator[Path, None, None]:
@@ -232,7 +257,8 @@ class Workspace:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _exists(self, ref: str) -> bool:
+    def exists(self, ref: str) -> bool:
+        """Tell whether there is a finished artifact of this name."""
         return (self.root / "artifacts" / ref / MANIFEST).exists()
 
     def _store(self, ref: str, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,11 +50,11 @@ def load_snapshot(night: Night, corpus: Ref) -> Snapshot:
 
 
 def tracking_of(settings: Settings) -> Tracking:
-    """Return the MLflow store that the settings name, ready to log to."""
+    """Return the MLflow store that the settings or the environment name, ready to log to."""
     from tagsage.tracking.store import initialise
 
     return initialise(
-        settings.mlflow_tracking_uri,
+        settings.mlflow_tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", ""),
         experiment=settings.mlflow_experiment,
         folder=Workspace(settings.workspace).local_folder(),
     )

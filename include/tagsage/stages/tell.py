@@ -197,10 +197,11 @@ def teardown(token: Token) -> None:
     kept = latest_runs(night.workspace, NIGHTS_KEPT)
     artifacts = [artifact for run in kept for artifact in artifacts_of_run(night.workspace, run)]
     removed = night.workspace.prune({artifact["ref"] for artifact in artifacts})
+    plans = [artifact["ref"] for artifact in artifacts if artifact["stage"] == "plan"]
     models = {
-        night.workspace.open(artifact["ref"]).summary["model_id"]
-        for artifact in artifacts
-        if artifact["stage"] == "plan"
+        night.workspace.open(plan).summary["model_id"]
+        for plan in plans
+        if night.workspace.exists(plan)
     }
     removed += prune(vectors_folder(night), models)
     logger.info("removed %d artifacts and models of older nights", removed)
