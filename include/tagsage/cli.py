@@ -108,8 +108,8 @@ def tag(
 
         settings = Settings.resolve(_overrides(set_, workspace=workspace))
         champion = load_champion(tracking_of(settings), settings.registered_model)
-        schema = champion.metadata.get_input_schema()
-        if schema is not None and "vector" in schema.required_input_names():
+        signature = champion.metadata.signature
+        if signature is not None and "vector" in signature.inputs.required_input_names():
             msg = (
                 "The champion was trained on given vectors, so a title alone is not enough; "
                 "call its predict with a column vector, or train with the embedder lsa."
@@ -156,7 +156,9 @@ def _print_results(settings: Settings) -> None:
         frame = pd.read_csv(file)
     table = Table(title="Leaderboard (test articles)")
     for heading in columns.values():
-        table.add_column(heading, justify="left" if heading == "candidate" else "right")
+        table.add_column(
+            heading, justify="left" if heading == "candidate" else "right", overflow="fold"
+        )
     for row in frame.to_dict("records"):
         cells = [row[column] for column in columns]
         table.add_row(str(cells[0]), *(f"{cell:.3f}" for cell in cells[1:-1]), f"{cells[-1]:.1f}")
