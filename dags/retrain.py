@@ -19,9 +19,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from airflow.exceptions import AirflowFailException
 from airflow.sdk import Param, dag, get_current_context, task, task_group
 
 from tagsage import stages
+from tagsage.errors import TagsageError
 from tagsage.settings import Settings
 
 CPU_POOL = "tagsage_cpu"
@@ -78,10 +80,14 @@ def heavy(function, **options):
 def retrain():
     """Wire the stages; what a night does is told in the module's docstring."""
 
-    # A wrong setting stays wrong: no retry.
-    @task(multiple_outputs=False, retries=0)
+    @task(multiple_outputs=False)
     def start() -> dict:
         context = get_current_context()
+        try:
+            Settings.resolve(context["params"])
+        except TagsageError as error:
+            # A wrong setting stays wrong: no retry.
+            raise AirflowFailException(str(error)) from None
         return stages.start(context["run_id"], dict(context["params"]))
 
     night = start()
@@ -123,21 +129,23 @@ def retrain():
         split = heavy(stages.split)(night, corpus)
         features = task(stages.features)(night, vectors, graph_refs)
         fitted = (
-            heavy(stages.fit_candidate)
+            heavy(stages.fit_candidate, map_index_template="{{ task.op_kwargs['candidate'] }}")
             .partial(token=night, split=split, features=features)
             .expand(candidate=task(stages.candidate_names)(night))
         )
-        return split, features, task(stages.leaderboard)(night, split, fitted)
+        return split, features, fitted, task(stages.leaderboard)(night, split, fitted)
 
     corpus = ingest()
     vectors = embed(corpus)
     graph_refs = graph(corpus, vectors)
-    split, features, board = compare(corpus, vectors, graph_refs)
+    split, features, fitted, board = compare(corpus, vectors, graph_refs)
     promoted = heavy(stages.promote)(night, corpus, split, features, board)
     predicted = heavy(stages.predict)(night, corpus, features, promoted)
     explored = heavy(stages.eda)(night, corpus, split, graph_refs)
     reported = heavy(stages.report)(night, board, promoted, predicted, explored)
-    reported >> task(stages.teardown)(night).as_teardown()
+    # After everything: what it drops may be in use until then.
+    ended = task(stages.teardown)(night).as_teardown()
+    [*graph_refs.values(), fitted, explored, reported] >> ended
 
 
 retrain()

@@ -13,6 +13,7 @@ from typing import Annotated, Any, cast
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tagsage.errors import TagsageError
@@ -119,7 +120,9 @@ def tag(
         table = Table("tag", "probability", "assigned")
         tagged = champion.predict(pd.DataFrame([row]), params={"top_k": top})
         for item in cast("pd.DataFrame", tagged)["top"].iloc[0]:
-            table.add_row(item["tag"], f"{item['score']:.3f}", "yes" if item["assigned"] else "")
+            table.add_row(
+                escape(item["tag"]), f"{item['score']:.3f}", "yes" if item["assigned"] else ""
+            )
         Console().print(table)
 
 
@@ -161,11 +164,14 @@ def _print_results(settings: Settings) -> None:
         )
     for row in frame.to_dict("records"):
         cells = [row[column] for column in columns]
-        table.add_row(str(cells[0]), *(f"{cell:.3f}" for cell in cells[1:-1]), f"{cells[-1]:.1f}")
+        table.add_row(
+            escape(str(cells[0])), *(f"{cell:.3f}" for cell in cells[1:-1]), f"{cells[-1]:.1f}"
+        )
     console = Console()
     console.print(table)
     for name in ("report.html", "predictions.csv", "leaderboard.csv", "metrics.json"):
-        console.print(f"{name:16} {root / name}", soft_wrap=True, highlight=False)
+        where = escape(str(root / name))
+        console.print(f"{name:16} {where}", soft_wrap=True, highlight=False)
 
 
 @contextmanager

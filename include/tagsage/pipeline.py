@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tagsage import stages
+from tagsage.errors import TagsageError
 from tagsage.night import Token
 from tagsage.settings import Settings
 from tagsage.workspace import Workspace
@@ -48,10 +49,20 @@ def run_night(overrides: Mapping[str, Any]) -> Token:
         night = _told("start", stages.start, _run_id(workspace, settings), overrides)
         try:
             _run_stages(night)
-        finally:
-            stages.teardown(night)
+        except BaseException:
+            _teardown_after_failure(night)
+            raise
+        stages.teardown(night)
         workspace.write_json(UNFINISHED, None)
     return night
+
+
+def _teardown_after_failure(night: Token) -> None:
+    """Tear down without hiding what went wrong before."""
+    try:
+        stages.teardown(night)
+    except (TagsageError, OSError) as error:
+        logger.warning("teardown: %s", error)
 
 
 def _run_stages(night: Token) -> None:

@@ -31,7 +31,11 @@ from tagsage.errors import TagsageError
 MANIFEST = "artifact.json"
 LOCK = ".lock"
 SCRATCH_KEPT_S = 24 * 3600
-NUMERIC_LIBRARIES = ("numpy", "scipy", "scikit-learn", "jax")
+# What results depend on beside our own code.
+NUMERIC_LIBRARIES = (
+    *("numpy", "scipy", "pandas", "pyarrow", "scikit-learn", "scikit-multilearn-ng"),
+    *("iterative-stratification", "jax", "jaxlib", "optax"),
+)
 
 
 @dataclass(frozen=True)

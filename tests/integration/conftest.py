@@ -90,7 +90,7 @@ def run_arguments(corpus: SmallCorpus, workspace: Path, **settings: str) -> list
 
 @pytest.fixture(scope="session")
 def finished_run(small_corpus, tmp_path_factory) -> Path:
-    """Return the workspace of an undisturbed run."""
+    """Return the workspace of an undisturbed run; tests only read it."""
     workspace = tmp_path_factory.mktemp("finished")
     done = run_tagsage(*run_arguments(small_corpus, workspace))
     assert done.returncode == 0, done.stderr

@@ -12,6 +12,7 @@ import pytest
 
 from tests.integration.conftest import (
     BIN,
+    SmallCorpus,
     environment,
     run_arguments,
     run_tagsage,
@@ -70,13 +71,6 @@ def test_champion_tags_a_new_title_in_a_clean_process(finished_run):
     assert "::" in tagged.stdout
 
 
-def test_second_run_of_the_same_corpus_gives_the_same_leaderboard(small_corpus, finished_run):
-    before = scores_of(finished_run / "leaderboard.csv")
-    again = run_tagsage(*run_arguments(small_corpus, finished_run))
-    assert again.returncode == 0, again.stderr
-    assert scores_of(finished_run / "leaderboard.csv") == before
-
-
 def test_run_killed_again_and_again_ends_like_an_undisturbed_one(
     small_corpus, finished_run, tmp_path
 ):
@@ -113,19 +107,46 @@ def scores_by_tag(predictions):
         }
 
 
-def test_night_without_promotion_leaves_the_tags_to_the_champion(small_corpus, tmp_path):
+def test_nights_after_the_first(small_corpus, finished_run, tmp_path):
+    """The same corpus again, then without promotion, then another corpus, in one workspace."""
     first = run_tagsage(*run_arguments(small_corpus, tmp_path))
     assert first.returncode == 0, first.stderr
+    assert scores_of(tmp_path / "leaderboard.csv") == scores_of(finished_run / "leaderboard.csv")
     by_winner = scores_by_tag(tmp_path / "predictions.csv")
+
     second = run_tagsage(*run_arguments(small_corpus, tmp_path, promote="false"))
     assert second.returncode == 0, second.stderr
     assert "Not promoted" in second.stderr
+    assert scores_of(tmp_path / "leaderboard.csv") == scores_of(finished_run / "leaderboard.csv")
     by_champion = scores_by_tag(tmp_path / "predictions.csv")
     assert {version for _, version in by_champion.values()} == {"1"}
     common = by_winner.keys() & by_champion.keys()
     assert len(common) > 0.95 * len(by_winner)
     # The served model keeps its lists' means in half precision.
     assert max(abs(by_winner[key][0] - by_champion[key][0]) for key in common) < 0.01
+    metrics = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
+    assert (metrics["predicted_by"], metrics["promoted"]) == ("champion", False)
+
+    other = SmallCorpus(tmp_path / "other.csv", small_corpus.lists)
+    text = small_corpus.articles.read_text(encoding="utf-8")
+    other.articles.write_text(text.replace("::", " of "), encoding="utf-8")
+    third = run_tagsage(*run_arguments(other, tmp_path))
+    assert third.returncode == 0, third.stderr
+    assert "other target tags" in third.stderr
+    assert not any("::" in tag for _, tag in scores_by_tag(tmp_path / "predictions.csv"))
+
+
+def test_champion_that_cannot_make_its_features_leaves_the_night_to_the_winner(
+    small_corpus, tmp_path
+):
+    settings = {"candidates": "text+graphsage:ovr_logistic"}
+    first = run_tagsage(*run_arguments(small_corpus, tmp_path, **settings))
+    assert first.returncode == 0, first.stderr
+    second = run_tagsage(*run_arguments(small_corpus, tmp_path, **settings, promote="false"))
+    assert second.returncode == 0, second.stderr
+    assert "cannot predict tonight" in second.stderr
+    versions = {version for _, version in scores_by_tag(tmp_path / "predictions.csv").values()}
+    assert versions == {"2"}
 
 
 def mlflow_runs(workspace):

@@ -11,6 +11,7 @@ from tagsage.errors import TagsageError
 from tagsage.tracking.registry import (
     DATA_DIGEST,
     MICRO_F1,
+    TARGET_TAGS,
     decide_promotion,
     load_champion,
     promotion_rule,
@@ -36,7 +37,14 @@ def name() -> str:
 
 @pytest.fixture
 def register(tracking, served, name):
-    def register(run_id: str, micro_f1: float, digest: str = "sha256:a") -> str:
+    def register(
+        run_id: str,
+        micro_f1: float,
+        digest: str = "sha256:a",
+        *,
+        served_ref: str = "served-1",
+        tags_digest: str = "t",
+    ) -> str:
         log_night(tracking, run_id, params={})
         log_candidate(tracking, run_id, CANDIDATE, params={}, scores={"micro_f1": micro_f1})
         return register_winner(
@@ -45,8 +53,10 @@ def register(tracking, served, name):
             CANDIDATE,
             name=name,
             served=served,
+            served_ref=served_ref,
             micro_f1=micro_f1,
             data_digest=digest,
+            tags_digest=tags_digest,
             description="The best of one candidate.",
         )
 
@@ -221,3 +231,22 @@ def test_champion_loads_from_the_registry_in_a_new_process_and_tags(
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[['fruit']]"
+
+
+def test_rule_promotes_when_the_target_tags_have_changed():
+    decision = promotion_rule(
+        challenger_version="2",
+        challenger_tags={**tags(0.4), TARGET_TAGS: "new"},
+        champion_version="1",
+        champion_tags={**tags(0.9), TARGET_TAGS: "old"},
+        margin=0.1,
+        promote=True,
+    )
+    assert decision.promoted
+    assert "other target tags" in decision.reason
+
+
+def test_night_run_again_after_its_input_changed_gets_a_version_of_its_own(register):
+    first = register("n1", 0.5)
+    assert register("n1", 0.5) == first
+    assert register("n1", 0.6, served_ref="served-2") != first

@@ -77,8 +77,8 @@ def test_night_logged_twice_to_a_server_is_one_night_with_one_champion(
         )
         log_results(tracking, "n1", series={"loss": [2.0, 1.0]})
         version = register_winner(
-            tracking, "n1", CANDIDATE, name="tagger", served=served, micro_f1=0.6,
-            data_digest="ab", description="The best.",
+            tracking, "n1", CANDIDATE, name="tagger", served=served, served_ref="s",
+            micro_f1=0.6, data_digest="ab", tags_digest="t", description="The best.",
         )  # fmt: skip
         decision = decide_promotion(
             tracking, "n1", name="tagger", version=version, margin=0.0, promote=True

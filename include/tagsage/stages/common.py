@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tagsage.errors import TagsageError
 from tagsage.night import Night
 from tagsage.settings import Settings
-from tagsage.workspace import Workspace
+from tagsage.workspace import Workspace, code_digest
 
 if TYPE_CHECKING:
     from tagsage.learn.features import FeatureMatrix
@@ -23,7 +23,7 @@ Blocks = dict[str, Ref]
 MODEL_FOLDER = "model"
 
 # The rooms whose code makes an artifact: a change in one of them makes it anew.
-CORPUS_CODE = ("corpus", "store")
+CORPUS_CODE = ("corpus", "store", "stages")
 VECTORS_CODE = (*CORPUS_CODE, "vectors")
 GRAPH_CODE = (*CORPUS_CODE, "graph")
 LEARN_CODE = (*CORPUS_CODE, "learn")
@@ -38,8 +38,9 @@ def open_store(night: Night) -> ArticleStore:
 
 
 def vectors_folder(night: Night) -> Path:
-    """Return the folder of the embedding models and of the cache of vectors."""
-    return night.workspace.local_folder() / "vectors"
+    """Return the folder of the LSA models and of their vectors, made by today's code."""
+    folder = night.workspace.local_folder() / "vectors"
+    return folder / f"lsa-{code_digest(('vectors',))}"
 
 
 def load_snapshot(night: Night, corpus: Ref) -> Snapshot:

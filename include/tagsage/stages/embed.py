@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,9 @@ from tagsage.stages.common import MODEL_FOLDER, VECTORS_CODE, Ref, load_snapshot
 
 if TYPE_CHECKING:
     from tagsage.store.snapshot import Snapshot
+    from tagsage.vectors.given import GivenVectors
+
+logger = logging.getLogger(__name__)
 
 
 def plan_vectors(token: Token, corpus: Ref) -> Ref:
@@ -74,6 +78,7 @@ def _import_vectors(night: Night, corpus: Ref, snapshot: Snapshot) -> Ref:
         given = import_vectors(
             night.settings.vectors, snapshot.articles, out=folder / "vectors.npy"
         )
+        _check_share(night, given)
         given.quarantine.to_csv(folder / "vectors.csv", index=False)
         return {
             "model_id": f"given-{digest[:12]}",
@@ -86,6 +91,27 @@ def _import_vectors(night: Night, corpus: Ref, snapshot: Snapshot) -> Ref:
     artifact = night.artifact("given", {"corpus": corpus, "file": digest}, build, code=VECTORS_CODE)
     night.workspace.publish(artifact.path / "vectors.csv", "quarantine/vectors.csv")
     return artifact.ref
+
+
+def _check_share(night: Night, given: GivenVectors) -> None:
+    """Refuse a file of which too many rows are no good; rows of other articles do no harm."""
+    from tagsage.corpus.quarantine import REJECTED
+    from tagsage.vectors.given import UNKNOWN_URL
+
+    rejected = given.quarantine[
+        (given.quarantine["kind"] == REJECTED) & (given.quarantine["reason"] != UNKNOWN_URL)
+    ]
+    if len(rejected) > night.settings.max_rejected_share * given.rows:
+        first = rejected.iloc[0]
+        msg = (
+            f"{night.settings.vectors}: {len(rejected):,} of {given.rows:,} rows were rejected, "
+            f"more than max_rejected_share={night.settings.max_rejected_share:g} allows; the first "
+            f"is line {first['line']}: {first['reason']}."
+        )
+        raise TagsageError(msg)
+    without = int((~given.found).sum())
+    if without:
+        logger.warning("%d articles have no given vector: theirs is zero.", without)
 
 
 def vector_batches(token: Token, plan: Ref) -> list[int]:

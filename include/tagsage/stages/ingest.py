@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tagsage.errors import TagsageError
 from tagsage.night import Night, Token
 from tagsage.settings import Settings
 from tagsage.stages.common import CORPUS_CODE, Ref, open_store, tracking_of
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STARTED = "started"
+REPORTED = "reported"
+QUARANTINE = "quarantine"
 
 
 def start(run_id: str, overrides: Mapping[str, Any]) -> Token:
@@ -55,6 +58,7 @@ def start(run_id: str, overrides: Mapping[str, Any]) -> Token:
     )
     if night.noted(STARTED) is None:
         night.note(STARTED, f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC")
+    night.note(REPORTED, None)
     return night.token()
 
 
@@ -81,6 +85,12 @@ def load_corpus(token: Token) -> Ref:
     with open_store(night) as store:
         report = store.load(corpus)
         snapshot = store.snapshot()
+    if set(snapshot.articles["key"]) != set(corpus.articles["key"]):
+        msg = (
+            "The store was loaded with another corpus while this one was read; "
+            "run again, one run at a time."
+        )
+        raise TagsageError(msg)
     logger.info("corpus: %s", report)
 
     def build(folder: Path) -> dict[str, Any]:
@@ -88,7 +98,6 @@ def load_corpus(token: Token) -> Ref:
         return {"digest": snapshot.digest}
 
     artifact = night.artifact("corpus", {"digest": snapshot.digest}, build, code=CORPUS_CODE)
-    night.note("corpus", {"counts": corpus.counts, "load": asdict(report)})
     log_datasets(
         tracking_of(night.settings),
         night.run_id,
@@ -128,3 +137,6 @@ def _publish_quarantine(night: Night, quarantine: pd.DataFrame) -> None:
         write_quarantine(quarantine, folder)
         for file in folder.iterdir():
             night.workspace.publish(file, f"quarantine/{file.name}")
+        night.note(QUARANTINE, json.loads((folder / "summary.json").read_text(encoding="utf-8")))
+    # Of another night, with other vectors.
+    (night.workspace.root / "quarantine" / "vectors.csv").unlink(missing_ok=True)

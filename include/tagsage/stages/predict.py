@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from tagsage.night import Night, Token
 from tagsage.progress import track
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tagsage.store.snapshot import Snapshot
+    from tagsage.tracking.servable import Tagger
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +40,8 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
     """Write the best tags of every article that has none; publishes ``predictions.csv``.
 
     The champion predicts: tonight's winner when it was promoted, or when there is no champion yet;
-    else the champion of an earlier night, from its own features.
+    else the champion of an earlier night, which makes its own features. When it cannot make them
+    tonight (see :func:`_cannot_predict`), the winner stands in, and the summary says why.
     """
     import pandas as pd
     import pyarrow as pa
@@ -48,22 +51,21 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
     snapshot = load_snapshot(night, corpus)
     has_none = snapshot.articles["tags"].map(len) == 0
     rows = (has_none & ~snapshot.articles["is_stub"]).to_numpy().nonzero()[0]
-    version = promoted["champion_version"] or promoted["version"]
-    winner_predicts = version == promoted["version"]
+    champion = _load_champion(night, features, promoted)
+    version = promoted["champion_version"] if champion else promoted["version"]
     inputs = {
         "corpus": corpus,
         "features": features,
-        "model": promoted["model"] if winner_predicts else f"champion-{version}",
+        "model": champion.model_id if champion else promoted["model"],
         "version": version,
-        "registry": [night.settings.mlflow_tracking_uri, night.settings.registered_model],
         "top_tags": night.settings.top_tags,
     }
 
     def build(folder: Path) -> dict[str, Any]:
         parts = (
-            _winner_predictions(night, features, promoted, rows)
-            if winner_predicts
-            else _champion_predictions(night, snapshot, features, rows)
+            _champion_predictions(night, champion.tagger, snapshot, features, rows)
+            if champion
+            else _winner_predictions(night, features, promoted, rows)
         )
         empty = pd.DataFrame({"row": [], "tag": [], "score": [], "assigned": []})
         frame = pd.concat([empty, *parts], ignore_index=True) if parts else empty
@@ -89,6 +91,7 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
             "assigned": int(assigned["story"].nunique()),
             "tags": len(assigned),
             "version": str(version),
+            "by": "champion" if champion or promoted["promoted"] else "winner",
         }
 
     artifact = night.artifact("predictions", inputs, build, code=(*LEARN_CODE, "tracking"))
@@ -113,14 +116,61 @@ def _winner_predictions(
     return list(fitted.top_tags(X, rows, k=night.settings.top_tags))
 
 
-def _champion_predictions(
-    night: Night, snapshot: Snapshot, features: Blocks, rows: npt.NDArray[np.int64]
-) -> list[pd.DataFrame]:
-    import pandas as pd
+@dataclass(frozen=True)
+class _Champion:
+    """The champion of an earlier night, ready to predict."""
 
+    tagger: Tagger
+    model_id: str
+
+
+def _load_champion(night: Night, features: Blocks, promoted: Promoted) -> _Champion | None:
+    """Load the champion of an earlier night; None when tonight's winner is to predict."""
     from tagsage.tracking.registry import load_champion
 
-    champion = load_champion(tracking_of(night.settings), night.settings.registered_model)
+    version = promoted["champion_version"]
+    if version in {"", promoted["version"]}:
+        return None
+    loaded = load_champion(
+        tracking_of(night.settings), night.settings.registered_model, version=version
+    )
+    tagger = loaded.unwrap_python_model().tagger  # type: ignore[no-untyped-call]
+    why_not = _cannot_predict(night, tagger, features)
+    if why_not:
+        logger.warning(
+            "The champion (version %s) cannot predict tonight, since %s: tonight's winner does.",
+            version,
+            why_not,
+        )
+        return None
+    return _Champion(tagger, str(loaded.metadata.model_uuid))
+
+
+def _cannot_predict(night: Night, tagger: Tagger, features: Blocks) -> str:
+    """Say why a champion cannot make its features of tonight's articles; empty when it can."""
+    featuriser = tagger.featuriser
+    if "graphsage" in featuriser.blocks:
+        # Without neighbours its embeddings are others than those it was trained on.
+        return "its GraphSAGE would need tonight's graph"
+    if featuriser.embedder is None:
+        width = feature_matrix(night, features, "text").shape[1]
+        if night.settings.embedder != "none" or width != featuriser.dimensions:
+            return f"it was trained on given vectors of {featuriser.dimensions} numbers"
+    return ""
+
+
+def _champion_predictions(
+    night: Night,
+    tagger: Tagger,
+    snapshot: Snapshot,
+    features: Blocks,
+    rows: npt.NDArray[np.int64],
+) -> list[pd.DataFrame]:
+    import numpy as np
+    import pandas as pd
+
+    from tagsage.learn.predictions import top_tags
+
     incidence = snapshot.incidence()
     parts = []
     for start in track(range(0, len(rows), ARTICLES_A_BLOCK), "predicting: blocks of articles"):
@@ -132,17 +182,19 @@ def _champion_predictions(
         ]
         articles = snapshot.articles.iloc[block][["title", "subtitle"]].copy()
         articles["lists"] = pd.Series(lists, index=articles.index, dtype=object)
-        if night.settings.embedder == "none":
+        if tagger.featuriser.embedder is None:
             given = feature_matrix(night, features, "text").rows(block)
             articles["vector"] = pd.Series(list(given), index=articles.index, dtype=object)
-        tagged = champion.predict(articles, params={"top_k": night.settings.top_tags})
-        top = cast("pd.DataFrame", tagged)["top"]
+        fitted = tagger.candidate
+        P = fitted.predict_proba(tagger.features(articles), np.arange(len(block)))
         parts.append(
-            pd.DataFrame([
-                {"row": row, **item}
-                for row, items in zip(block.tolist(), top, strict=True)
-                for item in items
-            ])
+            top_tags(
+                P,
+                threshold=fitted.threshold,
+                tags=fitted.tags,
+                k=night.settings.top_tags,
+                rows=block,
+            )
         )
     return parts
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from pathlib import Path
@@ -18,6 +19,7 @@ from tagsage.stages.common import (
     tracking_of,
 )
 from tagsage.stages.compare import load_labels
+from tagsage.workspace import Artifact
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +53,7 @@ def promote(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Ref)
 
     def build(folder: Path) -> dict[str, Any]:
         labels = load_labels(night, split)
-        compared = FittedCandidate.load(night.workspace.open(best["ref"]).path / "model")
+        compared = FittedCandidate.load(night.workspace.open(best["ref"]).path / MODEL_FOLDER)
         X = feature_matrix(night, features, feature_set)
         fitted = refit_candidate(X, labels.Y, labels.rows, like=compared)
         fitted.save(folder)
@@ -71,14 +73,18 @@ def promote(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Ref)
             "tagsage.winner_refit": json.dumps(model.summary["fit"]),
         },
     )
+    served = _served(night, corpus, features, feature_set, model.ref)
+    tags = json.dumps(load_labels(night, split).tags)
     version = register_winner(
         tracking,
         night.run_id,
         winner,
         name=settings.registered_model,
-        served=_served(night, corpus, features, feature_set, model.ref),
+        served=served.path,
+        served_ref=served.ref,
         micro_f1=best["scores"]["micro_f1"],
         data_digest=night.workspace.open(corpus).summary["digest"],
+        tags_digest=hashlib.sha256(tags.encode()).hexdigest()[:16],
         description=(
             f"{winner}, the best of {len(ranked['candidates'])} candidates by micro-F1 "
             f"({best['scores']['micro_f1']:.4f} on {counts['test_articles']:,} test articles), "
@@ -104,8 +110,8 @@ def promote(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Ref)
     )
 
 
-def _served(night: Night, corpus: Ref, features: Blocks, feature_set: str, model: Ref) -> Path:
-    """Gather what the winner needs to tag new articles; returns the folder."""
+def _served(night: Night, corpus: Ref, features: Blocks, feature_set: str, model: Ref) -> Artifact:
+    """Gather what the winner needs to tag new articles."""
     import numpy as np
 
     from tagsage.graph.base import hop_file
@@ -144,4 +150,4 @@ def _served(night: Night, corpus: Ref, features: Blocks, feature_set: str, model
 
     inputs = {"model": model, "features": features, "corpus": corpus}
     code = (*LEARN_CODE, "vectors", "graph", "tracking")
-    return night.artifact("served", inputs, build, code=code).path
+    return night.artifact("served", inputs, build, code=code)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from tagsage import __version__
 from tagsage.night import Night, Token, artifacts_of_run, latest_runs
 from tagsage.stages.common import GRAPH_CODE, Ref, load_snapshot, tracking_of, vectors_folder
-from tagsage.stages.compare import load_labels
+from tagsage.stages.compare import PER_TAG_FILE, load_labels
 from tagsage.stages.graph import engine_of
-from tagsage.stages.ingest import STARTED
+from tagsage.stages.ingest import QUARANTINE, REPORTED, STARTED
 from tagsage.stages.predict import EXAMPLES_FILE
 from tagsage.stages.promote import Promoted
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NIGHTS_KEPT = 3
-REPORTED = "reported"
 
 
 def eda(token: Token, corpus: Ref, split: Ref, graph: Mapping[str, Ref]) -> Ref:
@@ -109,7 +109,7 @@ def report(token: Token, board: Ref, promoted: Promoted, predicted: Ref, explore
     predictions = night.workspace.open(predicted)
     exploration = night.workspace.open(explored).summary
     best = ranked.summary["best"]
-    quarantine = night.workspace.read_json("quarantine/summary.json") or {"rows": 0, "counts": []}
+    quarantine = night.noted(QUARANTINE) or {"rows": 0, "counts": []}
     stages = night.artifacts()
     totals = {key: predictions.summary[key] for key in ("articles", "assigned", "tags")}
     data = ReportData(
@@ -119,7 +119,7 @@ def report(token: Token, board: Ref, promoted: Promoted, predicted: Ref, explore
         corpus_name=night.settings.articles or night.settings.corpus,
         profile=CorpusProfile.from_json(exploration["profile"]),
         leaderboard=pd.read_csv(ranked.path / "leaderboard.csv"),
-        per_tag=pd.read_csv(night.workspace.open(best["ref"]).path / "per_tag.csv"),
+        per_tag=pd.read_csv(night.workspace.open(best["ref"]).path / PER_TAG_FILE),
         split=ranked.summary["split"],
         predicted=Predicted(**totals),
         promoted=promoted["promoted"],
@@ -142,6 +142,7 @@ def report(token: Token, board: Ref, promoted: Promoted, predicted: Ref, explore
         "target_tags": ranked.summary["split"]["target_tags"],
         "corpus": exploration["profile"]["counts"],
         "graph": exploration["graph"],
+        "predicted_by": predictions.summary["by"],
         "predictions": predictions.summary,
         "quarantine": quarantine,
         "seconds": {stage["ref"]: stage["seconds"] for stage in stages},
@@ -180,15 +181,17 @@ def _examples(file: Path) -> list[Example]:
     ]
 
 
-def teardown(token: Token) -> None:
+def teardown(token: Token | None) -> None:
     """End the night: drop what engines hold, call an unfinished run failed, remove old files.
 
-    Runs whatever happened before. The files of the last nights are kept, so that a failed night
-    can be continued; those of older ones are removed.
+    Runs whatever happened before; there is no token when not even the start succeeded. The files
+    of the last nights are kept, so that a failed one can be continued; older ones are removed.
     """
     from tagsage.tracking.runs import finish
     from tagsage.vectors.plan import prune
 
+    if token is None:
+        return
     night = Night.of(token)
     engine_of(night).teardown(night.run_id)
     if not night.noted(REPORTED):
@@ -203,5 +206,10 @@ def teardown(token: Token) -> None:
         for plan in plans
         if night.workspace.exists(plan)
     }
-    removed += prune(vectors_folder(night), models)
+    folder = vectors_folder(night)
+    removed += prune(folder, models)
+    for other in folder.parent.glob("lsa-*"):
+        if other != folder:
+            shutil.rmtree(other, ignore_errors=True)
+            removed += 1
     logger.info("removed %d artifacts and models of older nights", removed)

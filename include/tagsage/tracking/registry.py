@@ -35,6 +35,8 @@ CHALLENGER = "challenger"
 CHAMPION = "champion"
 MICRO_F1 = "tagsage.test_micro_f1"
 DATA_DIGEST = "tagsage.data_digest"
+TARGET_TAGS = "tagsage.target_tags_digest"
+SERVED_REF = "tagsage.served"
 WINNER = "tagsage.candidate"
 DECISION = "tagsage.decision"
 MODEL_NAME = "tagger"
@@ -75,14 +77,15 @@ def register_winner(
     *,
     name: str,
     served: Path,
+    served_ref: str,
     micro_f1: float,
     data_digest: str,
+    tags_digest: str,
     description: str,
-    tags: Mapping[str, str] | None = None,
 ) -> str:
     """Register the night's winner as a new version with the alias ``challenger``.
 
-    Called again for the same night it returns the version it made before.
+    Called again for the same night and the same model it returns the version it made before.
 
     Parameters
     ----------
@@ -96,14 +99,16 @@ def register_winner(
         Name of the registered model; created when there is none.
     served : pathlib.Path
         Folder that :func:`tagsage.tracking.servable.write_served` filled.
+    served_ref : str
+        Tells this model from another of the same night, made after its input changed.
     micro_f1 : float
         The winner's micro-F1 on the test part.
     data_digest : str
         Digest of the corpus it was measured on.
+    tags_digest : str
+        Digest of the target tags.
     description : str
         Plain words for people who look at the registry.
-    tags : mapping, optional
-        Further tags of the version.
 
     Returns
     -------
@@ -113,9 +118,9 @@ def register_winner(
     child = candidate_run(tracking, run_id, candidate)
     with tracking.alone():
         _create_name(tracking, name)
-        version = _version_of(tracking, name, run_id)
+        version = _version_of(tracking, name, run_id, served_ref)
         if version is None:
-            model = _logged_model(tracking, child, run_id, served)
+            model = _logged_model(tracking, child, run_id, served, served_ref)
             version = tracking.client.create_model_version(
                 name,
                 source=model.artifact_location,
@@ -123,9 +128,10 @@ def register_winner(
                 model_id=model.model_id,
                 description=description,
                 tags={
-                    **(tags or {}),
                     RUN_ID: run_id,
+                    SERVED_REF: served_ref,
                     WINNER: candidate,
+                    TARGET_TAGS: tags_digest,
                     MICRO_F1: repr(float(micro_f1)),
                     DATA_DIGEST: data_digest,
                 },
@@ -201,9 +207,10 @@ def promotion_rule(
 ) -> Decision:
     """Decide whether a challenger becomes champion.
 
-    It does when there is no champion yet, or when its micro-F1 on its test part is at least the
-    champion's plus `margin`. Scores from different corpora are compared all the same, and the
-    reason says so: a corpus that grows every night would otherwise never see a new champion.
+    It does when there is no champion yet, when the target tags have changed (the champion then
+    knows other tags than the corpus has now, and the scores cannot be compared), or when its
+    micro-F1 on its test part is at least the champion's plus `margin`. Scores over the same target
+    tags from a corpus that has grown are compared, and the reason says so.
 
     Parameters
     ----------
@@ -228,6 +235,12 @@ def promotion_rule(
         promoted, reason = False, "Not promoted: the setting promote is off."
     elif not champion_version:
         promoted, reason = True, "Promoted: there was no champion yet."
+    elif challenger_tags.get(TARGET_TAGS) != champion_tags.get(TARGET_TAGS):
+        promoted = True
+        reason = (
+            f"Promoted: the champion (version {champion_version}) was trained on other target "
+            "tags, so it cannot be compared and would miss some."
+        )
     elif new is None or old is None:
         which = "challenger" if new is None else f"champion (version {champion_version})"
         promoted, reason = False, f"Not promoted: the {which} carries no test micro-F1."
@@ -252,7 +265,7 @@ def promotion_rule(
     )
 
 
-def load_champion(tracking: Tracking, name: str) -> PyFuncModel:
+def load_champion(tracking: Tracking, name: str, *, version: str | None = None) -> PyFuncModel:
     """Load the champion from the registry.
 
     Parameters
@@ -261,11 +274,13 @@ def load_champion(tracking: Tracking, name: str) -> PyFuncModel:
         The store.
     name : str
         Name of the registered model.
+    version : str, optional
+        A version to load instead: the one that a decision named.
 
     Returns
     -------
     mlflow.pyfunc.PyFuncModel
-        Its ``predict`` takes titles, or a frame with ``title``, ``subtitle`` and ``lists``.
+        Its ``predict`` takes a frame, or records, with ``title``, ``subtitle`` and ``lists``.
 
     Raises
     ------
@@ -273,7 +288,11 @@ def load_champion(tracking: Tracking, name: str) -> PyFuncModel:
         When there is no champion.
     """
     with tracking.alone():
-        champion = _by_alias(tracking, name, CHAMPION)
+        champion = (
+            _by_alias(tracking, name, CHAMPION)
+            if version is None
+            else tracking.client.get_model_version(name, version)
+        )
         if champion is None:
             msg = (
                 f"The registry at {without_secrets(tracking.uri)} has no champion of the model "
@@ -300,27 +319,33 @@ def _create_name(tracking: Tracking, name: str) -> None:
             raise
 
 
-def _version_of(tracking: Tracking, name: str, run_id: str) -> ModelVersion | None:
-    """Return the version that a night registered before, or None."""
+def _version_of(tracking: Tracking, name: str, run_id: str, served_ref: str) -> ModelVersion | None:
+    """Return the version that a night registered for this model before, or None."""
     found = [
         version
         for version in tracking.client.search_model_versions(f"name = '{name}'")
-        if version.tags.get(RUN_ID) == run_id
+        if version.tags.get(RUN_ID) == run_id and version.tags.get(SERVED_REF) == served_ref
     ]
     return found[0] if found else None
 
 
-def _logged_model(tracking: Tracking, child: str, run_id: str, served: Path) -> LoggedModel:
+def _logged_model(
+    tracking: Tracking, child: str, run_id: str, served: Path, served_ref: str
+) -> LoggedModel:
     """Return the child run's logged model; one that a killed task left unfinished is replaced."""
     client = tracking.client
     for model in client.search_logged_models(
         [tracking.experiment_id], filter_string=f"source_run_id = '{child}'"
     ):
-        if str(model.status) == "READY":
+        if str(model.status) != "READY":
+            client.delete_logged_model(model.model_id)
+        elif model.tags.get(SERVED_REF) == served_ref:
             return model
-        client.delete_logged_model(model.model_id)
     model = client.create_logged_model(
-        tracking.experiment_id, name=MODEL_NAME, source_run_id=child, tags={RUN_ID: run_id}
+        tracking.experiment_id,
+        name=MODEL_NAME,
+        source_run_id=child,
+        tags={RUN_ID: run_id, SERVED_REF: served_ref},
     )
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "model"

@@ -99,9 +99,9 @@ class Tagger:
             rows += self._tag_block(articles.iloc[start : start + BLOCK_ROWS], top_k)
         return pd.DataFrame(rows, columns=["tags", "top"], index=articles.index, dtype=object)
 
-    def _tag_block(self, articles: pd.DataFrame, top_k: int) -> list[dict[str, Any]]:
-        n = len(articles)
-        X = FeatureMatrix(
+    def features(self, articles: pd.DataFrame) -> FeatureMatrix:
+        """Make the candidate's features of new articles; columns as for :meth:`tag`."""
+        return FeatureMatrix(
             self.featuriser.features(
                 _texts(articles, "title"),
                 _texts(articles, "subtitle"),
@@ -109,7 +109,9 @@ class Tagger:
                 _vectors(articles),
             )
         )
-        P = self.candidate.predict_proba(X, np.arange(n))
+
+    def _tag_block(self, articles: pd.DataFrame, top_k: int) -> list[dict[str, Any]]:
+        P = self.candidate.predict_proba(self.features(articles), np.arange(len(articles)))
         order = np.argsort(-P, axis=1, kind="stable")[:, :top_k]
         scores = np.take_along_axis(P, order, axis=1)
         tags = self.candidate.tags
