@@ -173,7 +173,7 @@ def _initial_weights(rng: np.random.Generator, features: int, hidden: int, Y: Bo
 def _kept_units(rng: np.random.Generator, parts: int, hidden: int, dropout: float) -> IndexArray:
     """Draw dropout masks: for each part of a batch the units that are kept, sorted."""
     kept = max(1, round(hidden * (1 - dropout)))
-    order = np.argpartition(rng.random((parts, hidden), dtype=np.float32), kept - 1, axis=1)
+    order = np.argsort(rng.random((parts, hidden), dtype=np.float32), axis=1, kind="stable")
     return np.sort(order[:, :kept], axis=1).astype(np.int32)
 
 
