@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -19,7 +18,6 @@ from tagsage.learn.classifiers import (
     load_classifier,
     make_classifier,
 )
-from tagsage.learn.classifiers.mlp import _kept_units, _make_step
 from tagsage.learn.features import FeatureMatrix
 from tagsage.learn.metrics import evaluate
 
@@ -209,59 +207,3 @@ def test_mlp_scales_each_block_by_one_number():
         make("mlp").fit(X, np.arange(300), Y).predict_proba(X, np.arange(300)) for X in (one, far)
     )
     assert pytest.approx(P, abs=0.02) == Q
-
-
-def test_dropout_masks_keep_the_same_number_of_units_and_differ():
-    masks = _kept_units(np.random.default_rng(0), 40, hidden=10, dropout=0.7)
-    assert masks.shape == (40, 3)
-    assert (np.diff(masks, axis=1) > 0).all()
-    # Each of 10 units is kept in 12 of 40 masks, give or take 3.
-    counts = np.bincount(masks.ravel(), minlength=10)
-    assert len(counts) == 10
-    assert counts.min() > 0
-    assert _kept_units(np.random.default_rng(0), 1, hidden=4, dropout=0).tolist() == [[0, 1, 2, 3]]
-    assert _kept_units(np.random.default_rng(0), 2, hidden=4, dropout=0.99).shape == (2, 1)
-
-
-def test_mlp_step_of_two_masks_is_that_of_a_slow_network_with_its_units_switched_off():
-    rng = np.random.default_rng(0)
-    shapes = {"W1": (6, 3), "b1": (6,), "W2": (6, 2), "b2": (2,)}
-    start = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
-    x, y = rng.normal(size=(2, 4, 3)).astype(np.float32), rng.random((2, 4, 2)) < 0.5
-    kept = np.array([[0, 2, 5], [1, 2, 3]], dtype=np.int32)
-
-    def loss(weights: dict[str, np.ndarray]) -> float:
-        total = 0.0
-        for part in range(2):
-            on = np.isin(np.arange(6), kept[part]) * 2.0
-            hidden = np.maximum(x[part] @ weights["W1"].T + weights["b1"], 0) * on
-            z = hidden @ weights["W2"] + weights["b2"]
-            total += (np.logaddexp(0, z) - y[part] * z).sum()
-        return total / 8
-
-    gradient = {name: np.zeros(shape) for name, shape in shapes.items()}
-    for name, values in start.items():
-        for position in np.ndindex(values.shape):
-            ends = []
-            for move in (-1e-5, 1e-5):
-                moved = {key: value.astype(float) for key, value in start.items()}
-                moved[name][position] += move
-                ends.append(loss(moved))
-            gradient[name][position] = (ends[1] - ends[0]) / 2e-5
-    step, optimizer = _make_step(0.1, 0.5, 0.99)
-    weights = {name: jnp.array(value) for name, value in start.items()}
-    averaged = {name: jnp.array(value) for name, value in start.items()}
-    after, _, mean = step(weights, optimizer.init(weights), averaged, x, y, kept, 0)
-    for name, value in start.items():
-        # Adam's first step is the gradient's sign; the decay is on the matrices alone.
-        decay = 0.5 * value if name.startswith("W") else 0
-        expected = value - 0.1 * (np.sign(np.round(gradient[name], 7)) + decay)
-        assert np.asarray(after[name]) == pytest.approx(expected, abs=1e-4)
-        # The average's memory starts at 1/10.
-        assert np.asarray(mean[name]) == pytest.approx(0.1 * value + 0.9 * expected, abs=1e-4)
-
-
-@pytest.mark.parametrize("articles", [1, 3, 33])
-def test_mlp_fits_numbers_of_articles_that_masks_do_not_divide(data, articles):
-    fitted = make("mlp", batch_size=7).fit(data.X, data.rows[:articles], data.Y[:articles])
-    assert np.isfinite(fitted.predict_proba(data.X, data.rows)).all()
