@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, ClassVar, Self
 
 import jax
@@ -68,10 +68,10 @@ class Mlp(Classifier):
             *(settings[key] for key in ("learning_rate", "weight_decay", "dropout", "average"))
         )
         key = jax.random.key(self.seed)
-        state, averaged = optimizer.init(weights), weights
+        state, averaged = optimizer.init(weights), jax.tree.map(jnp.copy, weights)
         batch = min(settings["batch_size"], len(rows))
         done, losses = 0, []
-        best_loss, best_epoch, best = np.inf, 0, averaged
+        best_loss, best_epoch, best = np.inf, 0, _copied(averaged)
         epochs = settings["max_epochs"] if validation else settings["epochs"]
         for epoch in track(range(1, epochs + 1), "training mlp: epochs"):
             order = rng.permutation(len(rows))
@@ -83,18 +83,18 @@ class Mlp(Classifier):
                 weights, state, averaged = step(weights, state, averaged, x, Y[chosen], key, done)
                 done += 1
             if validation is None:
-                best_epoch, best = epoch, averaged
+                best_epoch, best = epoch, _copied(averaged)
                 continue
             self._keep(averaged, mean, factor)
             losses.append(self._validation_loss(X, validation))
             if losses[-1] < best_loss:
-                best_loss, best_epoch, best = losses[-1], epoch, averaged
+                best_loss, best_epoch, best = losses[-1], epoch, _copied(averaged)
             elif epoch - best_epoch >= settings["patience"]:
                 break
         self._keep(best, mean, factor)
         self.fitted = {"features": X.shape[1], "epochs": best_epoch, "validation_losses": losses}
 
-    def _keep(self, weights: Weights, mean: FloatArray, factor: FloatArray) -> None:
+    def _keep(self, weights: Mapping[str, Any], mean: FloatArray, factor: FloatArray) -> None:
         """Keep the weights as arrays, with the scaling of the input folded into the first layer."""
         plain = {name: np.asarray(value) for name, value in weights.items()}
         first = factor[:, None] * plain["W1"]
@@ -120,6 +120,11 @@ class Mlp(Classifier):
             P = np.clip(self._predict(X.rows(block)), 1e-7, 1 - 1e-7)
             total -= float(np.log(np.where(validation.Y[part], P, 1 - P)).sum(dtype=np.float64))
         return total / len(validation.rows)
+
+
+def _copied(weights: Weights) -> dict[str, FloatArray]:
+    """Return the weights as arrays of their own: the next step overwrites its input."""
+    return {name: np.array(value) for name, value in weights.items()}
 
 
 def _scaling(X: FeatureMatrix, rows: IndexArray) -> tuple[FloatArray, FloatArray]:
@@ -167,7 +172,8 @@ def _make_step(
         cross_entropy = optax.sigmoid_binary_cross_entropy(z, y.astype(jnp.float32))
         return jnp.asarray(cross_entropy.sum(axis=1).mean())
 
-    @jax.jit
+    # Donated, since the old weights are not needed again: a step then writes in place.
+    @partial(jax.jit, donate_argnums=(0, 1, 2))
     def step(
         weights: Weights,
         state: Any,
