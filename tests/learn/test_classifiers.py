@@ -207,3 +207,17 @@ def test_mlp_scales_each_block_by_one_number():
         make("mlp").fit(X, np.arange(300), Y).predict_proba(X, np.arange(300)) for X in (one, far)
     )
     assert pytest.approx(P, abs=0.02) == Q
+
+
+def test_mlp_reads_the_direction_of_each_blocks_rows_and_not_their_length():
+    rng = np.random.default_rng(0)
+    one, two = rng.normal(size=(2, 60, 5)).astype(np.float32)
+    two[3] = 0
+    Y = one[:, :2] > 0
+    rows = np.arange(60)
+    longer = two * rng.uniform(0.5, 9, size=(60, 1)).astype(np.float32)
+    first = make_classifier("mlp", seed=1, epochs=2).fit(FeatureMatrix([one, two]), rows, Y)
+    P = first.predict_proba(FeatureMatrix([one, two]), rows)
+    again = first.predict_proba(FeatureMatrix([one, longer]), rows)
+    np.testing.assert_allclose(again, P, atol=1e-5)
+    assert np.isfinite(P).all()

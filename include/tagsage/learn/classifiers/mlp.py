@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, ClassVar, Self
 
@@ -22,9 +22,12 @@ Weights = dict[str, jax.Array]
 class Mlp(Classifier):
     """A network with one hidden layer, trained on all tags at once by binary cross-entropy.
 
-    z = W2 dropout(relu(W1 s(x) + b1)) + b2, probability = sigmoid(z). The input is centred column
-    by column and divided by one number a block, its root mean square, so that blocks of different
-    length weigh alike while a block's small directions stay small. AdamW with weight decay on the
+    z = W2 dropout(relu(W1 s(x) + b1)) + b2, probability = sigmoid(z). Each row of a block is
+    scaled to unit length first: the mean over an article's lists is the shorter the more they
+    disagree, and its direction is what counts (validation micro/macro-F1 on text and lists, two
+    seeds: .447/.437 without, .463/.450 with). The input is then centred column by column and
+    divided by one number a block, its root mean square, so that blocks of different length weigh
+    alike while a block's small directions stay small. AdamW with weight decay on the
     matrices; b2 starts at the tags' log odds; the weights used are a moving average over the steps
     (Polyak averaging). The rows of a batch are read when they are needed.
 
@@ -79,22 +82,24 @@ class Mlp(Classifier):
                 chosen = order[first : first + batch]
                 # Scaled here, not in the compiled step: that one knows nothing of the data, so
                 # the next fit of the same shape need not compile it again.
-                x = (X.rows(rows[chosen]) - mean) * factor
+                x = (_unit_rows(X.rows(rows[chosen]), X.block_widths) - mean) * factor
                 weights, state, averaged = step(weights, state, averaged, x, Y[chosen], key, done)
                 done += 1
             if validation is None:
                 best_epoch, best = epoch, _copied(averaged)
                 continue
-            self._keep(averaged, mean, factor)
+            self._keep(averaged, mean, factor, X)
             losses.append(self._validation_loss(X, validation))
             if losses[-1] < best_loss:
                 best_loss, best_epoch, best = losses[-1], epoch, _copied(averaged)
             elif epoch - best_epoch >= settings["patience"]:
                 break
-        self._keep(best, mean, factor)
+        self._keep(best, mean, factor, X)
         self.fitted = {"features": X.shape[1], "epochs": best_epoch, "validation_losses": losses}
 
-    def _keep(self, weights: Mapping[str, Any], mean: FloatArray, factor: FloatArray) -> None:
+    def _keep(
+        self, weights: Mapping[str, Any], mean: FloatArray, factor: FloatArray, X: FeatureMatrix
+    ) -> None:
         """Keep the weights as arrays, with the scaling of the input folded into the first layer."""
         plain = {name: np.asarray(value) for name, value in weights.items()}
         first = factor[:, None] * plain["W1"]
@@ -103,9 +108,11 @@ class Mlp(Classifier):
             "b1": plain["b1"] - mean @ first,
             "W2": plain["W2"],
             "b2": plain["b2"],
+            "block_widths": np.array(X.block_widths, dtype=np.int64),
         }
 
     def _predict(self, features: FloatArray) -> FloatArray:
+        features = _unit_rows(features, self.arrays["block_widths"].tolist())
         hidden = features @ self.arrays["W1"]
         hidden += self.arrays["b1"]
         np.maximum(hidden, 0, out=hidden)
@@ -122,6 +129,21 @@ class Mlp(Classifier):
         return total / len(validation.rows)
 
 
+def _unit_rows(features: FloatArray, widths: Sequence[int]) -> FloatArray:
+    """Scale each row of each block to unit length, in place; zero rows stay zero.
+
+    A block of a single column is left as it is: its length is all it has.
+    """
+    start = 0
+    for width in widths:
+        block = features[:, start : start + width]
+        start += width
+        if width > 1:
+            norms = np.sqrt(np.einsum("ij,ij->i", block, block))
+            block /= np.where(norms > 0, norms, 1)[:, None]
+    return features
+
+
 def _copied(weights: Weights) -> dict[str, FloatArray]:
     """Return the weights as arrays of their own: the next step overwrites its input."""
     return {name: np.array(value) for name, value in weights.items()}
@@ -132,10 +154,12 @@ def _scaling(X: FeatureMatrix, rows: IndexArray) -> tuple[FloatArray, FloatArray
     total = np.zeros(X.shape[1])
     squares = np.zeros(X.shape[1])
     for _, block in row_blocks(rows, PREDICT_ROWS):
-        total += X.rows(block).sum(axis=0, dtype=np.float64)
+        unit = _unit_rows(X.rows(block), X.block_widths)
+        total += unit.sum(axis=0, dtype=np.float64)
     mean = total / len(rows)
     for _, block in row_blocks(rows, PREDICT_ROWS):
-        squares += np.square(X.rows(block) - mean).sum(axis=0)
+        unit = _unit_rows(X.rows(block), X.block_widths)
+        squares += np.square(unit - mean).sum(axis=0)
     variances = np.split(squares / len(rows), np.cumsum(X.block_widths)[:-1])
     scale = np.concatenate([np.full(len(v), np.sqrt(v.mean()) if len(v) else 0) for v in variances])
     return mean.astype(np.float32), scale.astype(np.float32)
