@@ -97,7 +97,7 @@ print(json.dumps({
     "params": sorted(dag.params),
     "catchup": dag.catchup,
     "max_active_runs": dag.max_active_runs,
-    "schedule": str(dag.timetable.summary),
+    "schedule": dag.schedule,
     "doc": dag.doc_md,
     "heavy": heavy,
 }))
