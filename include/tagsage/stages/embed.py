@@ -15,6 +15,8 @@ from tagsage.night import Night, Token
 from tagsage.stages.common import MODEL_FOLDER, VECTORS_CODE, Ref, load_snapshot, vectors_folder
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from tagsage.store.snapshot import Snapshot
     from tagsage.vectors.given import GivenVectors
 
@@ -122,16 +124,15 @@ def vector_batches(token: Token, plan: Ref) -> list[int]:
 def embed_batch(token: Token, corpus: Ref, plan: Ref, batch: int) -> dict[str, int]:
     """Embed one batch of the plan into the cache."""
     from tagsage.vectors import plan as planning
-    from tagsage.vectors.text import article_texts, text_hashes
 
     night = Night.of(token)
-    texts = article_texts(load_snapshot(night, corpus).articles)
+    texts, hashes = _texts(night, corpus)
     todo = planning.Plan.load(night.workspace.open(plan).path)
     return planning.embed_batch(
         todo,
         batch,
         texts,
-        text_hashes(texts),
+        hashes,
         embedder=todo.embedder(),
         folder=vectors_folder(night),
     )
@@ -140,23 +141,22 @@ def embed_batch(token: Token, corpus: Ref, plan: Ref, batch: int) -> dict[str, i
 def collect_vectors(token: Token, corpus: Ref, plan: Ref) -> Ref:
     """Gather the vectors of all articles in the snapshot's order; returns the ref."""
     from tagsage.vectors import plan as planning
-    from tagsage.vectors.text import article_texts, text_hashes
 
     night = Night.of(token)
     planned = night.workspace.open(plan)
     if plan.startswith("given-"):
         return plan
-    texts = article_texts(load_snapshot(night, corpus).articles)
     todo = planning.Plan.load(planned.path)
 
     def build(folder: Path) -> dict[str, Any]:
+        texts, hashes = _texts(night, corpus)
         if todo.model_folder is not None:
             # The served model embeds new titles with it.
             shutil.copytree(todo.model_folder, folder / MODEL_FOLDER)
         return planning.collect(
             todo,
             texts,
-            text_hashes(texts),
+            hashes,
             embedder=todo.embedder(),
             folder=vectors_folder(night),
             out=folder,
@@ -164,3 +164,11 @@ def collect_vectors(token: Token, corpus: Ref, plan: Ref) -> Ref:
 
     inputs = {"corpus": corpus, "model_id": todo.model_id}
     return night.artifact("vectors", inputs, build, code=VECTORS_CODE).ref
+
+
+def _texts(night: Night, corpus: Ref) -> tuple[list[str], npt.NDArray[Any]]:
+    """Return the text of every article of the snapshot, and the texts' hashes."""
+    from tagsage.vectors.text import article_texts, text_hashes
+
+    texts = article_texts(load_snapshot(night, corpus).articles)
+    return texts, text_hashes(texts)
