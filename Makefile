@@ -7,9 +7,10 @@ UV_VERSION := 0.13.9
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 
-# Where Airflow and MLflow listen (`make up`).
+# Where Airflow and MLflow (`make up`) and Neo4j (`make neo4j`) listen.
 export AIRFLOW_PORT ?= 8080
 export MLFLOW_PORT ?= 5000
+export NEO4J_PORT ?= 7687
 
 # Everything of Airflow's stays in this folder; its settings are these and no others.
 export AIRFLOW_HOME ?= $(CURDIR)/.airflow
@@ -67,6 +68,10 @@ run: $(AIRFLOW_HOME)/.ready  ## run the nightly DAG end to end on the bundled co
 .PHONY: up
 up: $(AIRFLOW_HOME)/.ready  ## serve Airflow and MLflow on this machine; Ctrl-C stops both
 	@$(BIN)/python scripts/up.py
+
+.PHONY: neo4j
+neo4j:  ## start a real Neo4j with GDS on this machine; Ctrl-C stops it
+	@$(PYTHON) scripts/neo4j_server.py
 
 .PHONY: lint
 lint: $(VENV)/.ready-test

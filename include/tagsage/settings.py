@@ -58,9 +58,11 @@ class Settings(BaseSettings):
     )
     articles: str = Field("", description="CSV of articles (corpus=csv); .gz accepted.")
     lists: str = Field("", description="CSV of memberships (corpus=csv); .gz accepted.")
-    store: Literal["sqlite"] = Field("sqlite", description="Where articles are kept.")
+    store: Literal["sqlite", "neo4j"] = Field("sqlite", description="Where articles are kept.")
     sqlite_path: str = Field("", description="SQLite file; empty: tagsage.db in the workspace.")
-    engine: Literal["local"] = Field("local", description="What computes the graph.")
+    engine: Literal["local", "gds"] = Field(
+        "local", description="What computes the graph; gds needs store=neo4j."
+    )
     embedder: Literal["lsa", "none"] = Field(
         "lsa", description="What turns text into vectors; none: take `vectors`."
     )
@@ -194,6 +196,8 @@ class Settings(BaseSettings):
                 "mlflow_tracking_uri holds a password, and settings are shown to people; put the "
                 "URI into the environment variable MLFLOW_TRACKING_URI instead"
             )
+        if self.engine == "gds" and self.store != "neo4j":
+            raise ValueError("engine=gds computes in the Neo4j server, so it needs store=neo4j")
         if self.corpus == "csv" and not (self.articles and self.lists):
             raise ValueError("corpus=csv needs both `articles` and `lists`")
         if self.corpus != "csv" and (self.articles or self.lists):

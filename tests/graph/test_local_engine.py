@@ -38,7 +38,12 @@ def run(
         folder.mkdir(parents=True)
     np.save(base / "vectors.npy", vectors)
     done: dict[str, dict[str, Any]] = {}
-    done["project"] = engine.project(folders["project"], incidence, run_id="r1")
+    done["project"] = engine.project(
+        folders["project"],
+        incidence,
+        keys=[f"k{i}" for i in range(len(vectors))],
+        vector_property="",
+    )
     done["similarity"] = engine.similarity(
         folders["similarity"], folders["project"], SimilarityConfig()
     )
@@ -59,7 +64,7 @@ def run(
     done["lists"] = engine.lists(
         folders["lists"], folders["project"], base / "vectors.npy", LISTS_CONFIG
     )
-    engine.teardown("r1")
+    engine.teardown()
     json.dumps(done, allow_nan=False)
     return done
 
@@ -77,6 +82,9 @@ def test_the_folders_hold_what_the_functions_compute(tmp_path: Path) -> None:
     similarity = jaccard_similarity(incidence, top_k=2000)
     stored = load_csr(tmp_path / "similarity")
     np.testing.assert_array_equal(stored.toarray(), similarity.toarray())
+    degrees = np.load(tmp_path / "similarity/degrees.npy")
+    assert degrees.dtype == np.int64
+    assert degrees.tolist() == np.diff(similarity.indptr).tolist()
     sample = np.load(tmp_path / "sample/sample.npy")
     model = train_graphsage(induced_subgraph(similarity, sample), vectors[sample], SAGE)
     embeddings = np.load(tmp_path / "graphsage/embeddings.npy")
@@ -173,7 +181,12 @@ def test_a_folder_of_an_earlier_stage_that_is_missing_is_named(tmp_path: Path) -
     engine = LocalEngine()
     with pytest.raises(TagsageError, match=r"sparse matrix in .*gone.*run the stage"):
         engine.similarity(tmp_path, tmp_path / "gone", SimilarityConfig())
-    engine.project(tmp_path, sp.csr_array(np.ones((2, 1), dtype=np.float32)), run_id="r")
+    engine.project(
+        tmp_path,
+        sp.csr_array(np.ones((2, 1), dtype=np.float32)),
+        keys=["a", "b"],
+        vector_property="",
+    )
     with pytest.raises(TagsageError, match=r"array .*gone\.npy.*run the stage"):
         engine.lists(tmp_path, tmp_path, tmp_path / "gone.npy", LISTS_CONFIG)
 

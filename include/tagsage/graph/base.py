@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 Summary = dict[str, Any]
 
 # Files of results, the same for every engine.
+DEGREES_FILE = "degrees.npy"
 LABELS_FILE = "labels.npy"
 SAMPLE_FILE = "sample.npy"
 EMBEDDINGS_FILE = "embeddings.npy"
@@ -64,18 +66,20 @@ class GraphEngine(ABC):
 
     Each method may run in a process of its own. It gets explicit paths: the folders that earlier
     methods filled, and `folder`, empty, to fill; it returns a summary for people and for later
-    tasks (JSON-serialisable: counts, never data). It leaves nothing outside `folder`, except an
-    engine on a server, which keeps the names of its graphs there in the folder (so that a later
-    method finds them) and drops them in :meth:`teardown`.
+    tasks (JSON-serialisable: counts, never data). An engine on a server also keeps graphs there,
+    which it drops in :meth:`teardown`; it writes into each folder what it takes to make them
+    again, since a server may forget them between two methods, and since a folder may have been
+    filled on an earlier night.
 
-    Articles are known by their index in the snapshot. An embedding that is deterministic, such as
-    FastRP, would be one more method beside :meth:`graphsage`, with the same kind of result.
+    Articles are known by their index in the snapshot.
     """
 
     name: str
 
     @abstractmethod
-    def project(self, folder: Path, incidence: Csr, *, run_id: str) -> Summary:
+    def project(
+        self, folder: Path, incidence: Csr, *, keys: Sequence[str], vector_property: str
+    ) -> Summary:
         """Make the membership graph ready for the other methods.
 
         Parameters
@@ -84,8 +88,11 @@ class GraphEngine(ABC):
             Takes what this engine's :meth:`similarity` and :meth:`lists` need.
         incidence : csr_array, shape [n_articles, n_lists]
             Which article is in which list.
-        run_id : str
-            The run, by which a server's graphs are named.
+        keys : sequence of str, length n_articles
+            The articles' keys in the store, in the order of the snapshot.
+        vector_property : str
+            The property of the articles in the store that holds their vectors; empty when the
+            store holds none.
 
         Returns
         -------
@@ -97,8 +104,8 @@ class GraphEngine(ABC):
     def similarity(self, folder: Path, projection: Path, config: SimilarityConfig) -> Summary:
         """Join articles by the Jaccard similarity of their lists.
 
-        Fills `folder` with the sparse matrix [n_articles, n_articles] of
-        :func:`tagsage.graph.csr.save_csr`: row i holds article i's own `top_k`.
+        Fills `folder` with ``degrees.npy``, int64 [n_articles]: how many neighbours each article
+        keeps, at most its own `top_k`. The neighbours stay where the engine computes.
 
         Returns
         -------
@@ -179,5 +186,5 @@ class GraphEngine(ABC):
         """
 
     @abstractmethod
-    def teardown(self, run_id: str) -> None:
-        """Drop what the run still holds outside its folders; nothing is left to drop twice."""
+    def teardown(self) -> None:
+        """Drop what the run still holds outside its folders; may be called again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from tagsage.graph.arrays import create_array, load_array, nonzero_rows, take_rows
 from tagsage.graph.base import (
+    DEGREES_FILE,
     EMBEDDINGS_FILE,
     LABELS_FILE,
     MODEL_FOLDER,
@@ -36,9 +38,11 @@ class LocalEngine(GraphEngine):
 
     name = "local"
 
-    def project(self, folder: Path, incidence: Csr, *, run_id: str) -> Summary:
+    def project(
+        self, folder: Path, incidence: Csr, *, keys: Sequence[str], vector_property: str
+    ) -> Summary:
         """Keep the incidence matrix; see :meth:`GraphEngine.project`."""
-        del run_id
+        del keys, vector_property
         save_csr(folder, incidence)
         degrees = np.diff(incidence.indptr)
         return {
@@ -54,7 +58,8 @@ class LocalEngine(GraphEngine):
         with CsrWriter(folder, columns=incidence.shape[0]) as writer:
             for block in similarity_blocks(incidence, config):
                 writer.append(block)
-        degrees = np.diff(load_csr(folder).indptr)
+        degrees = np.diff(load_csr(folder).indptr).astype(np.int64)
+        np.save(folder / DEGREES_FILE, degrees)
         return {
             "relationships": int(degrees.sum(dtype=np.int64)),
             "articles_joined": int((degrees > 0).sum()),
@@ -158,5 +163,5 @@ class LocalEngine(GraphEngine):
             "articles_reached": int(nonzero_rows(results[-1]).sum()),
         }
 
-    def teardown(self, run_id: str) -> None:
+    def teardown(self) -> None:
         """Do nothing: there is no server."""

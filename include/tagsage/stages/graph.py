@@ -31,8 +31,13 @@ def project(token: Token, corpus: Ref) -> Ref:
     night = Night.of(token)
 
     def build(folder: Path) -> dict[str, Any]:
-        incidence = load_snapshot(night, corpus).incidence()
-        return engine_of(night).project(folder, incidence, run_id=night.run_id)
+        snapshot = load_snapshot(night, corpus)
+        return engine_of(night).project(
+            folder,
+            snapshot.incidence(),
+            keys=snapshot.articles["key"].tolist(),
+            vector_property="",
+        )
 
     return _artifact(night, "projection", {"corpus": corpus}, build)
 

@@ -30,7 +30,7 @@ def eda(token: Token, corpus: Ref, split: Ref, graph: Mapping[str, Ref]) -> Ref:
     """Count what there is in the corpus and in the projection; draw the study's figures."""
     import numpy as np
 
-    from tagsage.graph.csr import load_csr
+    from tagsage.graph.base import DEGREES_FILE
     from tagsage.report.eda import profile_corpus
     from tagsage.report.figures import corpus_pictures
     from tagsage.report.picture import save_pictures
@@ -42,7 +42,7 @@ def eda(token: Token, corpus: Ref, split: Ref, graph: Mapping[str, Ref]) -> Ref:
         snapshot = load_snapshot(night, corpus)
         similarity = graph["similarity"]
         neighbours = (
-            np.diff(load_csr(night.workspace.open(similarity).path).indptr) if similarity else None
+            np.load(night.workspace.open(similarity).path / DEGREES_FILE) if similarity else None
         )
         profile = profile_corpus(
             snapshot.articles,
@@ -193,7 +193,7 @@ def teardown(token: Token | None) -> None:
     if token is None:
         return
     night = Night.of(token)
-    engine_of(night).teardown(night.run_id)
+    engine_of(night).teardown()
     if not night.noted(REPORTED):
         finish(tracking_of(night.settings), night.run_id, "FAILED")
         return

@@ -1,0 +1,137 @@
+"""The connection to Neo4j: where it comes from, and what its failures say."""
+
+import socket
+import threading
+
+import pytest
+
+from scripts.neo4j_server import Neo4jServer, free_port
+from tagsage import neo4j_connection
+from tagsage.errors import TagsageError
+from tagsage.neo4j_connection import (
+    Neo4jConnection,
+    open_driver,
+    provide_connection,
+    resolve_connection,
+)
+from tests.conftest import connection_to
+
+SECRET = "s3cret-of-this-test"
+
+
+@pytest.fixture(autouse=True)
+def no_connection_from_outside(monkeypatch):
+    monkeypatch.setattr(neo4j_connection, "_providers", [])
+    for name in ("URI", "USERNAME", "PASSWORD", "DATABASE"):
+        monkeypatch.delenv(f"NEO4J_{name}", raising=False)
+
+
+def test_connection_comes_from_the_environment(monkeypatch):
+    monkeypatch.setenv("NEO4J_URI", "neo4j+s://db.example:7688")
+    monkeypatch.setenv("NEO4J_USERNAME", "me")
+    monkeypatch.setenv("NEO4J_PASSWORD", SECRET)
+    found = resolve_connection()
+    assert found == Neo4jConnection("neo4j+s://db.example:7688", "me", SECRET, "neo4j")
+    assert found.auth == ("me", SECRET)
+
+
+def test_provider_comes_before_the_environment_unless_it_knows_none(monkeypatch):
+    monkeypatch.setenv("NEO4J_URI", "bolt://from-environment:1")
+    provide_connection(lambda: None)
+    assert resolve_connection().uri == "bolt://from-environment:1"
+    provide_connection(lambda: Neo4jConnection("bolt://provided:1"))
+    assert resolve_connection().uri == "bolt://provided:1"
+    assert resolve_connection().auth is None
+
+
+def test_no_connection_says_how_to_get_one():
+    with pytest.raises(TagsageError, match=r"No Neo4j server is named; set NEO4J_URI.*make neo4j"):
+        resolve_connection()
+
+
+@pytest.mark.parametrize("uri", ["http://h:7474", "localhost:7687", "bolt://", f"x://a:{SECRET}@h"])
+def test_uri_that_no_driver_takes_is_refused_without_being_shown(uri):
+    with pytest.raises(TagsageError, match="must be one of bolt") as told:
+        Neo4jConnection(uri)
+    assert SECRET not in str(told.value)
+
+
+def test_credentials_in_the_uri_are_refused_without_being_shown():
+    with pytest.raises(TagsageError, match="holds credentials") as told:
+        Neo4jConnection(f"bolt://me:{SECRET}@h:7687")
+    assert SECRET not in str(told.value)
+
+
+def test_password_is_in_no_text_form():
+    connection = Neo4jConnection("bolt://h:7687", "me", SECRET)
+    assert SECRET not in f"{connection} {connection!r}"
+
+
+def test_server_that_is_away_is_one_sentence():
+    connection = Neo4jConnection(f"bolt://127.0.0.1:{free_port()}", "neo4j", SECRET)
+    with (
+        pytest.raises(
+            TagsageError, match=r"does not answer \(ServiceUnavailable\); start it"
+        ) as it,
+        open_driver(connection),
+    ):
+        pass
+    assert SECRET not in str(it.value)
+
+
+def test_server_that_speaks_no_bolt_is_one_sentence():
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        listening.settimeout(30)
+        connection = Neo4jConnection(f"bolt://127.0.0.1:{listening.getsockname()[1]}")
+
+        def slam():
+            accepted, _ = listening.accept()
+            accepted.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            accepted.close()
+
+        answering = threading.Thread(target=slam)
+        answering.start()
+        with pytest.raises(TagsageError, match="does not answer"), open_driver(connection):
+            pass
+        answering.join()
+
+
+@pytest.mark.neo4j
+def test_wrong_password_is_one_sentence(neo4j_server):
+    connection = Neo4jConnection(neo4j_server.uri, "neo4j", SECRET)
+    with (
+        pytest.raises(TagsageError, match="refused the user 'neo4j' or the password") as it,
+        open_driver(connection),
+    ):
+        pass
+    assert SECRET not in str(it.value)
+
+
+@pytest.mark.neo4j
+def test_database_that_is_not_there_is_named(neo4j_server):
+    connection = Neo4jConnection(neo4j_server.uri, "neo4j", neo4j_server.password, "nowhere")
+    with pytest.raises(TagsageError, match="has no database 'nowhere'"), open_driver(connection):
+        pass
+
+
+@pytest.mark.neo4j
+def test_driver_is_closed_when_the_block_ends(neo4j_server):
+    with open_driver(connection_to(neo4j_server)) as driver:
+        assert driver.execute_query("RETURN 1 AS one").records[0]["one"] == 1
+    with pytest.raises(Exception, match="closed"):
+        driver.execute_query("RETURN 1")
+
+
+@pytest.mark.neo4j
+@pytest.mark.slow
+def test_server_keeps_its_data_over_a_restart_and_a_crash(tmp_path):
+    with Neo4jServer(tmp_path, port=free_port(), heap_mb=512) as server:
+        for number, again in enumerate((server.restart, lambda: (server.kill(), server.start()))):
+            with open_driver(connection_to(server)) as driver:
+                assert driver.execute_query("CREATE (n) WITH n MATCH (m) RETURN count(m) AS c")
+            again()
+            with open_driver(connection_to(server)) as driver:
+                found = driver.execute_query("MATCH (n) RETURN count(n) AS c").records[0]["c"]
+            assert found == number + 1
