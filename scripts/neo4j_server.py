@@ -191,14 +191,14 @@ class Neo4jServer:
         ServerError
             When it cannot be assembled, ends at once, or is not ready in time.
         """
-        assembled = assemble()
-        self._configure(assembled)
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                 raise ServerError(
                     f"Something already listens on port {self.port}; stop it, or choose another "
                     "port with `make neo4j NEO4J_PORT=...`."
                 )
+        assembled = assemble()
+        self._configure(assembled)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
@@ -217,7 +217,7 @@ class Neo4jServer:
         while READY not in (said := self.log.read_text(encoding="utf-8", errors="replace")):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
-                lines = [line for line in said.splitlines() if "ERROR" in line] or ["no message"]
+                lines = re.findall(".*(?:ERROR|Exception).*", said) or ["no message"]
                 raise ServerError(f"Neo4j did not start: {lines[0]}; all it said is in {self.log}.")
             time.sleep(0.1)
 
@@ -259,6 +259,8 @@ class Neo4jServer:
             "server.directories.plugins": str(
                 assembled / "plugins" if self.with_gds else self.home / "plugins"
             ),
+            # At a stop it would wait 5 s for threads that have nothing to do.
+            "internal.server.bolt.thread_pool_shutdown_wait_time": "1s",
             "server.memory.pagecache.size": "512m",
             "dbms.security.procedures.unrestricted": "gds.*",
             "dbms.security.auth_enabled": "true" if self.password else "false",
