@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage.errors import TagsageError
+from tagsage.graph.fastrp import FastRpConfig
 from tagsage.graph.graphsage.config import GraphSageConfig
 from tagsage.graph.lists import ListsConfig
 from tagsage.graph.similarity import SimilarityConfig
@@ -171,6 +172,35 @@ class GraphEngine(ABC):
         dict
             ``trained`` (bool), ``trained_on`` (articles), ``epoch_losses``, ``epochs``,
             ``converged``, ``zero_embeddings`` (articles).
+        """
+
+    @abstractmethod
+    def fastrp(
+        self, folder: Path, similarity: Path, vectors: Path, config: FastRpConfig
+    ) -> Summary:
+        """Embed every article by fast random projection of its neighbours' vectors.
+
+        An article gathers from its SIMILAR neighbours, each weighted by its Jaccard similarity;
+        see :func:`tagsage.graph.fastrp.fastrp`. With a `property_ratio` below 1 a part of each
+        embedding is random by the article's id, which differs between engines.
+
+        Fills `folder` with ``embeddings.npy``, float32 [n_articles, dimensions].
+
+        Parameters
+        ----------
+        folder : pathlib.Path
+            Takes the result.
+        similarity : pathlib.Path
+            The folder of :meth:`similarity`.
+        vectors : pathlib.Path
+            A .npy file, float [n_articles, d], in the order of the snapshot.
+        config : FastRpConfig
+            The settings.
+
+        Returns
+        -------
+        dict
+            ``dimensions``, ``zero_embeddings`` (articles).
         """
 
     @abstractmethod

@@ -22,6 +22,7 @@ from tagsage.graph.base import (
 )
 from tagsage.graph.components import connected_components, start_node
 from tagsage.graph.csr import CsrWriter, induced_subgraph, load_csr, save_csr
+from tagsage.graph.fastrp import FastRpConfig, fastrp
 from tagsage.graph.graphsage.config import GraphSageConfig
 from tagsage.graph.graphsage.infer import infer_graphsage
 from tagsage.graph.graphsage.train import check_features, train_graphsage
@@ -138,6 +139,21 @@ class LocalEngine(GraphEngine):
             "epoch_losses": model.epoch_losses,
             "epochs": len(model.epoch_losses),
             "converged": model.converged,
+            "zero_embeddings": int((~nonzero_rows(out)).sum()),
+        }
+
+    def fastrp(
+        self, folder: Path, similarity: Path, vectors: Path, config: FastRpConfig
+    ) -> Summary:
+        """Embed into a memory-mapped file; see :meth:`GraphEngine.fastrp`."""
+        graph = load_csr(similarity)
+        features = load_array(vectors)
+        check_features(graph, features)
+        out = create_array(folder / EMBEDDINGS_FILE, (graph.shape[0], config.dimensions))
+        fastrp(graph, features, config, out=out)
+        out.flush()
+        return {
+            "dimensions": config.dimensions,
             "zero_embeddings": int((~nonzero_rows(out)).sum()),
         }
 
