@@ -217,7 +217,7 @@ class Neo4jServer:
         while READY not in (said := self.log.read_text(encoding="utf-8", errors="replace")):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
-                lines = re.findall(".*(?:ERROR|Exception).*", said) or ["no message"]
+                lines = re.findall(r".*(?:ERROR|Exception).*", said) or ["no message"]
                 raise ServerError(f"Neo4j did not start: {lines[0]}; all it said is in {self.log}.")
             time.sleep(0.1)
 
