@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import gzip
+import logging
 import os
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,6 +77,28 @@ def run_tagsage(
         env=environment(**extra),
         timeout=timeout,
         check=False,
+    )
+
+
+def run_in_process(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the command line in this process: what it imports is imported once for all tests."""
+    from typer.testing import CliRunner
+
+    from tagsage.cli import app
+
+    root = logging.getLogger()
+    handlers, root.handlers = root.handlers, []
+    variables = dict.fromkeys(os.environ.keys() - environment().keys())
+    try:
+        with warnings.catch_warnings():
+            # In a process of its own a warning of some library ends nothing.
+            warnings.simplefilter("ignore")
+            result = CliRunner().invoke(app, [str(part) for part in arguments], env=variables)
+    finally:
+        root.handlers = handlers
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return subprocess.CompletedProcess(
+        list(map(str, arguments)), result.exit_code, result.stdout, result.stderr
     )
 
 

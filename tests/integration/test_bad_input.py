@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from tests.integration.conftest import SmallCorpus, run_tagsage
+from tests.integration.conftest import SmallCorpus, run_in_process
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -64,7 +64,7 @@ def run(mlflow_uri, tmp_path):
             "mlflow_tracking_uri": mlflow_uri,
             "registered_model": tmp_path.name,
         }
-        return run_tagsage(
+        return run_in_process(
             *("run", "--articles", corpus.articles, "--lists", corpus.lists),
             *("--workspace", workspace),
             *(part for name, value in settings.items() for part in ("--set", f"{name}={value}")),
@@ -207,11 +207,11 @@ def test_malformed_or_repeated_set_option_is_wrong_usage(run, tmp_path, pair):
 
 
 def test_show_before_any_run_says_how_to_start_one(tmp_path):
-    assert_one_sentence(run_tagsage("show", "--workspace", tmp_path), "tagsage run")
+    assert_one_sentence(run_in_process("show", "--workspace", tmp_path), "tagsage run")
 
 
 def test_tag_before_any_champion_says_so(tmp_path):
-    done = run_tagsage("tag", "A title", "--workspace", tmp_path)
+    done = run_in_process("tag", "A title", "--workspace", tmp_path)
     assert_one_sentence(done, "champion")
 
 
