@@ -259,7 +259,8 @@ def _signs(numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.int8]:
 
 
 def _own_part(block: FloatArray, norms: FloatArray, config: FastRpConfig) -> FloatArray:
-    lengths = np.where(norms < NORM_EPSILON, np.float32(1), norms)
+    """Return what nodes that have these initial vectors keep of them."""
+    lengths = np.where(norms < NORM_EPSILON, 1, norms).astype(np.float32, copy=False)
     own: FloatArray = (np.float32(config.self_influence) / lengths)[:, None] * block
     return own
 
