@@ -12,7 +12,14 @@ from upath import UPath
 
 from tagsage.errors import TagsageError
 from tagsage.night import Night, Token
-from tagsage.stages.common import MODEL_FOLDER, VECTORS_CODE, Ref, load_snapshot, vectors_folder
+from tagsage.stages.common import (
+    MODEL_FOLDER,
+    VECTORS_CODE,
+    Ref,
+    load_snapshot,
+    open_store,
+    vectors_folder,
+)
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -21,6 +28,9 @@ if TYPE_CHECKING:
     from tagsage.vectors.given import GivenVectors
 
 logger = logging.getLogger(__name__)
+
+# The property of an article in a store that keeps vectors, by the embedder that made them.
+VECTOR_PROPERTIES = {"lsa": "lsaEmbedding", "none": "givenEmbedding"}
 
 
 def plan_vectors(token: Token, corpus: Ref) -> Ref:
@@ -164,6 +174,28 @@ def collect_vectors(token: Token, corpus: Ref, plan: Ref) -> Ref:
 
     inputs = {"corpus": corpus, "model_id": todo.model_id}
     return night.artifact("vectors", inputs, build, code=VECTORS_CODE).ref
+
+
+def store_vectors(token: Token, corpus: Ref, vectors: Ref) -> str:
+    """Write the vectors into the store, where it has a place for them.
+
+    Returns
+    -------
+    str
+        The property that holds them, named after the embedder; empty when the store keeps none.
+    """
+    import numpy as np
+
+    night = Night.of(token)
+    name = VECTOR_PROPERTIES[night.settings.embedder]
+    with open_store(night) as store:
+        if not store.keeps_vectors:
+            return ""
+        keys = load_snapshot(night, corpus).articles["key"].tolist()
+        matrix = np.load(night.workspace.open(vectors).path / "vectors.npy", mmap_mode="r")
+        written = store.write_vectors(name, keys, matrix, digest=vectors)
+    logger.info("vectors: %s of the store %s", name, "written" if written else "are these already")
+    return name
 
 
 def _texts(night: Night, corpus: Ref) -> tuple[list[str], npt.NDArray[Any]]:

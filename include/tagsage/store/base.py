@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from tagsage.corpus.model import Corpus
@@ -46,6 +48,9 @@ class ArticleStore(ABC):
     and predictions are read either as they were or as they will be. A process that is killed leaves
     nothing that running the same call again does not mend.
     """
+
+    keeps_vectors: ClassVar[bool] = False
+    """Whether articles can have vectors here; the two methods for them fail where not."""
 
     @abstractmethod
     def load(self, corpus: Corpus) -> LoadReport:
@@ -116,6 +121,53 @@ class ArticleStore(ABC):
             ``story``, ``tag`` (str), ``score`` (float64), ``assigned`` (int64), ``model_version``,
             ``run_id`` (str); empty when there are none.
         """
+
+    def write_vectors(
+        self, name: str, keys: Sequence[str], vectors: npt.NDArray[np.floating], *, digest: str
+    ) -> bool:
+        """Keep one vector an article, under a name.
+
+        Parameters
+        ----------
+        name : str
+            Names the property: letters, digits and underscores.
+        keys : sequence of str, length n
+            The articles' keys; articles of the store that are not among them lose the property.
+        vectors : float array, shape [n, d]
+            Finite; kept as float32. May be memory-mapped.
+        digest : str
+            Says what the vectors are: the same digest, the same vectors.
+
+        Returns
+        -------
+        bool
+            False when the store holds these vectors already, and nothing was written.
+
+        Raises
+        ------
+        TagsageError
+            When the store cannot be written.
+        ValueError
+            When the arguments are not as said.
+        """
+        raise NotImplementedError(f"{type(self).__name__} keeps no vectors")
+
+    def read_vectors(
+        self, name: str, keys: Sequence[str], *, out: npt.NDArray[np.float32] | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Read the vectors that :meth:`write_vectors` kept, in the order of `keys`.
+
+        Returns
+        -------
+        float32 array, shape [n, d]
+            `out`, when it was given.
+
+        Raises
+        ------
+        TagsageError
+            When an article has no vector, or one that is not finite or of another length.
+        """
+        raise NotImplementedError(f"{type(self).__name__} keeps no vectors")
 
     @abstractmethod
     def counts(self) -> dict[str, int]:

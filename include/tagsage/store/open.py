@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from tagsage.errors import TagsageError
+from tagsage.neo4j_connection import Neo4jConnection
 from tagsage.store.base import ArticleStore
 from tagsage.store.sqlite import SqliteStore
 
 KINDS = ("sqlite",)
 
 
-def open_store(kind: str, *, sqlite_path: Path) -> ArticleStore:
+def open_store(
+    kind: str, *, sqlite_path: Path, neo4j: Neo4jConnection | None = None
+) -> ArticleStore:
     """Open a store.
 
     Parameters
@@ -20,6 +23,8 @@ def open_store(kind: str, *, sqlite_path: Path) -> ArticleStore:
         One of ``KINDS``.
     sqlite_path : pathlib.Path
         The file of the store ``sqlite``; made when it does not exist.
+    neo4j : Neo4jConnection, optional
+        The server of the store ``neo4j``.
 
     Returns
     -------
@@ -31,6 +36,7 @@ def open_store(kind: str, *, sqlite_path: Path) -> ArticleStore:
     TagsageError
         When there is no such kind, or the store cannot be opened.
     """
+    del neo4j
     if kind == "sqlite":
         return SqliteStore(sqlite_path)
     raise TagsageError(f"There is no store {kind!r}; allowed are: {', '.join(KINDS)}.")
