@@ -128,3 +128,19 @@ def scores_of(leaderboard: Path) -> list[dict[str, str]]:
             {name: value for name, value in row.items() if not name.endswith("_seconds")}
             for row in csv.DictReader(file)
         ]
+
+
+@pytest.fixture(scope="session")
+def airflow_home(tmp_path_factory):
+    """Prepare an Airflow of the tests' own, as the Makefile does."""
+    home = tmp_path_factory.mktemp("airflow")
+    done = subprocess.run(
+        ["make", f"{home}/.ready"],
+        cwd=ROOT,
+        env=environment(AIRFLOW_HOME=str(home)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return home
