@@ -216,5 +216,20 @@ class GraphEngine(ABC):
         """
 
     @abstractmethod
+    def neighbours(self, similarity: Path) -> Csr:
+        """Return the neighbours that :meth:`similarity` found, to look at: they may be many.
+
+        Parameters
+        ----------
+        similarity : pathlib.Path
+            The folder of :meth:`similarity`.
+
+        Returns
+        -------
+        csr_array, shape [n_articles, n_articles], float32
+            Row i holds article i's neighbours, sorted by index; the values are Jaccard indices.
+        """
+
+    @abstractmethod
     def teardown(self) -> None:
         """Drop what the run still holds outside its folders; may be called again."""

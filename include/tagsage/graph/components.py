@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse as sp
 from scipy.sparse import csgraph
 
@@ -50,6 +51,22 @@ def connected_components(similarity: Csr) -> IntArray:
         graph = sp.csr_array((ones, (sources[joins], targets[joins])), shape=(count, count))
         count, merged = csgraph.connected_components(graph, directed=False)
         labels = merged[labels]
+    return number_by_lowest(labels)
+
+
+def number_by_lowest(labels: npt.NDArray[np.integer]) -> IntArray:
+    """Give components numbers in the order of their lowest nodes.
+
+    Parameters
+    ----------
+    labels : int array, shape [n]
+        Any number for each node, the same for the nodes of a component.
+
+    Returns
+    -------
+    int32 array, shape [n]
+        0 for the component of node 0, 1 for that of the lowest node outside it, and so on.
+    """
     _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
     rank = np.empty(len(first), dtype=np.int32)
     rank[np.argsort(first)] = np.arange(len(first), dtype=np.int32)
@@ -57,7 +74,7 @@ def connected_components(similarity: Csr) -> IntArray:
     return result
 
 
-def start_node(labels: IntArray, similarity: Csr) -> int:
+def start_node(labels: IntArray, degrees: npt.NDArray[np.integer]) -> int:
     """Choose the node where random walks start: in the largest component, the lowest index.
 
     The study takes any node of the largest component; this one is the same every night. A node
@@ -67,8 +84,8 @@ def start_node(labels: IntArray, similarity: Csr) -> int:
     ----------
     labels : int32 array, shape [n], n >= 1
         The component of each node. Of equally large components the one with the lowest label wins.
-    similarity : csr_array, shape [n, n]
-        The graph.
+    degrees : int array, shape [n]
+        How many relationships leave each node.
 
     Returns
     -------
@@ -77,5 +94,5 @@ def start_node(labels: IntArray, similarity: Csr) -> int:
     """
     largest = int(np.bincount(labels).argmax())
     nodes = np.flatnonzero(labels == largest)
-    leavable = np.diff(similarity.indptr)[nodes] > 0
+    leavable = degrees[nodes] > 0
     return int(nodes[leavable.argmax()])

@@ -77,7 +77,7 @@ class LocalEngine(GraphEngine):
         return {
             "components": int(labels.max()) + 1,
             "largest_component": int(np.bincount(labels).max()),
-            "start_node": start_node(labels, graph),
+            "start_node": start_node(labels, np.diff(graph.indptr)),
         }
 
     def sample(
@@ -178,6 +178,10 @@ class LocalEngine(GraphEngine):
             "dimensions": shape[1],
             "articles_reached": int(nonzero_rows(results[-1]).sum()),
         }
+
+    def neighbours(self, similarity: Path) -> Csr:
+        """Open the similarity graph; see :meth:`GraphEngine.neighbours`."""
+        return load_csr(similarity)
 
     def teardown(self) -> None:
         """Do nothing: there is no server."""

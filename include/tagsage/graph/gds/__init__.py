@@ -1,0 +1,1 @@
+"""The engine `gds`: the study's graph path inside a Neo4j server with Graph Data Science."""
