@@ -121,6 +121,7 @@ def retrain():
             "components": components,
             "sample": sample,
             "graphsage": heavy(stages.graphsage)(night, similarity, sample, vectors),
+            "fastrp": heavy(stages.fastrp)(night, similarity, vectors),
             "lists": heavy(stages.propagate_lists)(night, projection, vectors),
         }
 

@@ -49,6 +49,11 @@ def test_strings_are_converted_to_the_settings_type():
     assert (settings.promote, settings.test_share, settings.seed) == (False, 0.3, 1)
 
 
+def test_weights_of_iterations_are_numbers_in_their_order():
+    settings = Settings.resolve({"fastrp_iteration_weights": "0,1.5,-0.25"})
+    assert settings.iteration_weights() == (0.0, 1.5, -0.25)
+
+
 def test_settings_cannot_be_changed():
     with pytest.raises(ValidationError, match="frozen"):
         Settings.resolve().seed = 1
@@ -84,6 +89,12 @@ def test_an_unknown_variable_is_refused_by_its_own_name(monkeypatch):
         ("lists_hops", "5"),
         ("lists_size_discount", "-0.5"),
         ("lists_size_discount", "1.5"),
+        ("fastrp_iteration_weights", ""),
+        ("fastrp_iteration_weights", "1,x"),
+        ("fastrp_iteration_weights", "9" * 400),
+        ("fastrp_property_ratio", "1.5"),
+        ("fastrp_self_influence", "-1"),
+        ("fastrp_normalization_strength", "nan"),
         ("graphsage_sample_sizes", "10,"),
         ("graphsage_sample_sizes", "0,10"),
         ("graphsage_sample_sizes", ""),
@@ -179,6 +190,7 @@ def test_any_strings_give_settings_or_one_sentence(overrides):
     # What was accepted can be used.
     assert settings.parsed_candidates()
     assert min(settings.sample_sizes()) >= 1
+    assert settings.iteration_weights()
 
 
 def test_every_setting_has_a_description():

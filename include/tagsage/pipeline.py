@@ -78,12 +78,14 @@ def _run_stages(night: Token) -> None:
     components = _told("components", stages.components, night, similarity)
     sample = _told("sample", stages.sample, night, similarity, components)
     graphsage = _told("graphsage", stages.graphsage, night, similarity, sample, vectors)
+    fastrp = _told("fastrp", stages.fastrp, night, similarity, vectors)
     lists = _told("propagate lists", stages.propagate_lists, night, projection, vectors)
     graph = {
         "similarity": similarity,
         "components": components,
         "sample": sample,
         "graphsage": graphsage,
+        "fastrp": fastrp,
         "lists": lists,
     }
 

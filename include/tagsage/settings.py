@@ -20,7 +20,9 @@ from tagsage.errors import TagsageError
 
 ENV_PREFIX = "TAGSAGE_"
 
-FEATURE_SETS = ("text", "graphsage", "text+graphsage", "lists", "text+lists")
+FEATURE_SETS = (
+    *("text", "graphsage", "text+graphsage", "fastrp", "text+fastrp", "lists", "text+lists"),
+)
 CLASSIFIERS = ("label_powerset", "ovr_logistic", "mlp")
 
 DEFAULT_CANDIDATES = ",".join((
@@ -126,6 +128,24 @@ class Settings(BaseSettings):
     )
     lists_size_discount: float = Field(
         0.0, ge=0, le=1, description="A list of n articles weighs n^-discount; 0: all alike."
+    )
+    fastrp_dimensions: PositiveInt = Field(256, description="Numbers in a FastRP embedding.")
+    fastrp_iteration_weights: str = Field(
+        "1,1",
+        pattern=r"^-?[0-9]{1,6}(\.[0-9]{1,6})?(,-?[0-9]{1,6}(\.[0-9]{1,6})?)*$",
+        description="Weights of the 1st, 2nd, … average over neighbours.",
+    )
+    fastrp_self_influence: float = Field(
+        1.0, ge=0, allow_inf_nan=False, description="Weight of an article's own vector."
+    )
+    fastrp_property_ratio: Share = Field(
+        1.0, description="Share of the dimensions made of vectors; the rest is random by article."
+    )
+    fastrp_normalization_strength: float = Field(
+        0.0,
+        ge=-1,
+        le=1,
+        description="Power of the degree that scales the random part; below 0: hubs count less.",
     )
 
     # -- learn -----------------------------------------------------------------------------
@@ -245,6 +265,10 @@ class Settings(BaseSettings):
     def sample_sizes(self) -> tuple[int, ...]:
         """Return GraphSAGE's sample sizes, one a layer; the last is for direct neighbours."""
         return tuple(int(size) for size in self.graphsage_sample_sizes.split(","))
+
+    def iteration_weights(self) -> tuple[float, ...]:
+        """Return FastRP's weights of the 1st, 2nd, … average over neighbours."""
+        return tuple(float(weight) for weight in self.fastrp_iteration_weights.split(","))
 
 
 def _sentence(cls: type[Settings], error: ValidationError) -> str:

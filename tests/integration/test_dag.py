@@ -36,6 +36,7 @@ GROUPS = {
     "graph.components",
     "graph.sample",
     "graph.graphsage",
+    "graph.fastrp",
     "graph.propagate_lists",
     "compare.split",
     "compare.features",

@@ -15,6 +15,7 @@ from tests.integration.conftest import (
     SmallCorpus,
     environment,
     run_arguments,
+    run_in_process,
     run_tagsage,
     scores_of,
 )
@@ -145,6 +146,27 @@ def test_champion_that_cannot_make_its_features_leaves_the_night_to_the_winner(
     second = run_tagsage(*run_arguments(small_corpus, tmp_path, **settings, promote="false"))
     assert second.returncode == 0, second.stderr
     assert "cannot predict tonight" in second.stderr
+    versions = {version for _, version in scores_by_tag(tmp_path / "predictions.csv").values()}
+    assert versions == {"2"}
+
+
+def test_run_with_fastrp_tags_a_new_title_and_leaves_later_nights_to_their_winners(
+    small_corpus, tmp_path
+):
+    settings = {"candidates": "fastrp:mlp,text+fastrp:mlp", "fastrp_dimensions": "32"}
+    first = run_in_process(*run_arguments(small_corpus, tmp_path, **settings))
+    assert first.returncode == 0, first.stderr
+    assert "No candidate uses graphsage: left out" in first.stderr
+    board = scores_of(tmp_path / "leaderboard.csv")
+    assert sorted(row["candidate"] for row in board) == ["fastrp:mlp", "text+fastrp:mlp"]
+    assert all(float(row["micro_f1"]) > 0.2 for row in board)
+    tagged = run_in_process("tag", "Python library for parsing XML", "--workspace", tmp_path)
+    assert tagged.returncode == 0, tagged.stderr
+    assert "::" in tagged.stdout
+
+    second = run_in_process(*run_arguments(small_corpus, tmp_path, **settings, promote="false"))
+    assert second.returncode == 0, second.stderr
+    assert "its FastRP would need tonight's graph" in second.stderr
     versions = {version for _, version in scores_by_tag(tmp_path / "predictions.csv").values()}
     assert versions == {"2"}
 

@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
+from tagsage.graph.fastrp import FastRpConfig, fastrp
 from tagsage.graph.lists import propagate_lists
+from tagsage.graph.similarity import jaccard_similarity
 from tagsage.learn.candidate import fit_candidate
 from tagsage.learn.features import FeatureMatrix
 from tagsage.tracking.servable import write_served
@@ -21,6 +23,7 @@ from tagsage.vectors.text import article_texts
 FRUIT = ("apples", "pears", "plums", "cherries")
 CARS = ("engines", "wheels", "brakes", "gears")
 DIMENSIONS = 6
+FASTRP = FastRpConfig(dimensions=8, seed=0)
 
 
 def corpus() -> tuple[pd.DataFrame, np.ndarray, sp.csr_array, np.ndarray]:
@@ -46,7 +49,8 @@ def _make_served(folder: Path, feature_set: str = "text+lists", *, given: bool =
     embedder.save(folder / "lsa")
     vectors = embedder.embed(article_texts(articles))
     (hop,) = propagate_lists(incidence, vectors, hops=1, size_discount=0.5)
-    blocks = {"text": vectors, "lists": hop}
+    projected = fastrp(jaccard_similarity(incidence, top_k=10), vectors, FASTRP)
+    blocks = {"text": vectors, "fastrp": projected, "lists": hop}
     X = FeatureMatrix([blocks[block] for block in feature_set.split("+")])
     fitted = fit_candidate(
         X, Y, np.arange(len(Y)), tags=["fruit", "cars"], classifier="ovr_logistic", seed=0
@@ -60,6 +64,7 @@ def _make_served(folder: Path, feature_set: str = "text+lists", *, given: bool =
         feature_set=feature_set,
         dimensions=DIMENSIONS,
         embedder=None if given else folder / "lsa",
+        fastrp=FASTRP,
         list_names=names,
         incidence=incidence,
         hop_inputs=[vectors],

@@ -8,6 +8,7 @@ import pytest
 import scipy.sparse as sp
 
 from tagsage.errors import TagsageError
+from tagsage.graph.fastrp import FastRpConfig, fastrp
 from tagsage.graph.graphsage.config import GraphSageConfig
 from tagsage.graph.graphsage.infer import infer_graphsage
 from tagsage.graph.graphsage.model import GraphSageModel, initial_weights
@@ -140,9 +141,29 @@ def test_graphsage_that_was_not_trained_gives_zeros_as_in_training(write):
     assert made.tolist() == [[0, 0, 0, 0]]
 
 
+def test_fastrp_block_embeds_an_article_as_if_it_were_isolated(write, embedder):
+    config = FastRpConfig(dimensions=8, iteration_weights=(1.0, 0.5), self_influence=0.75, seed=3)
+    featuriser = write("text+fastrp", fastrp=config)
+    text, made = featuriser.features(["red apples", ""], ["", ""], [["fruit"], []])
+    assert featuriser.fastrp.config == config
+    alone = sp.csr_array((2, 2), dtype=np.float32)
+    assert np.array_equal(made, fastrp(alone, text, config))
+    assert np.isclose(np.linalg.norm(made[0]), 0.75)
+    assert not made[1].any()
+
+
+def test_champion_of_a_night_before_there_was_fastrp_still_loads(write, tmp_path):
+    write("text")
+    file = tmp_path / "featuriser" / "featuriser.json"
+    about = json.loads(file.read_text())
+    del about["fastrp"]
+    file.write_text(json.dumps(about))
+    assert Featuriser.load(tmp_path / "featuriser").fastrp is None
+
+
 def test_no_article_gives_empty_blocks_of_the_right_width(write):
-    blocks = write("text+lists").features([], [], [])
-    assert [block.shape for block in blocks] == [(0, 3)] * 3
+    blocks = write("text+fastrp+lists", fastrp=FastRpConfig(dimensions=8)).features([], [], [])
+    assert [block.shape for block in blocks] == [(0, 3), (0, 8), (0, 3), (0, 3)]
 
 
 def test_given_vectors_are_taken_when_there_is_no_embedder(write):
@@ -164,7 +185,12 @@ def test_parts_that_a_feature_set_does_not_need_are_not_kept(write, tmp_path):
 
 def test_files_are_arrays_and_json_without_pickles(write, tmp_path, graphsage):
     graphsage.save(tmp_path / "sage")
-    write("text+graphsage+lists", graphsage=tmp_path / "sage", graphsage_dimensions=4)
+    write(
+        "text+graphsage+fastrp+lists",
+        graphsage=tmp_path / "sage",
+        graphsage_dimensions=4,
+        fastrp=FastRpConfig(dimensions=8),
+    )
     for file in (tmp_path / "featuriser").rglob("*.*"):
         if file.suffix == ".npy":
             np.load(file, allow_pickle=False)
@@ -174,8 +200,13 @@ def test_files_are_arrays_and_json_without_pickles(write, tmp_path, graphsage):
 
 @pytest.mark.parametrize("feature_set", ["", "words", "text+words"])
 def test_unknown_block_is_refused(feature_set, tmp_path):
-    with pytest.raises(ValueError, match="is not made of text, graphsage, lists"):
+    with pytest.raises(ValueError, match="is not made of text, graphsage, fastrp, lists"):
         write_featuriser(tmp_path, feature_set=feature_set, dimensions=3, embedder=None)
+
+
+def test_fastrp_without_its_settings_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="the block fastrp needs its settings"):
+        write_featuriser(tmp_path, feature_set="fastrp", dimensions=3, embedder=None)
 
 
 def test_lists_without_their_inputs_are_refused(tmp_path):

@@ -166,6 +166,15 @@ def test_tagger_of_given_vectors_wants_a_vector_with_every_title(tmp_path, make_
         tagger.tag(pd.DataFrame({"title": ["a", "b"], "vector": [*zeros, [1.0]]}))
 
 
+@pytest.mark.parametrize("feature_set", ["fastrp", "text+fastrp"])
+def test_tagger_with_fastrp_tags_new_titles_without_the_graph(tmp_path, make_served, feature_set):
+    tagger = Tagger.load(make_served(tmp_path, feature_set))
+    made = tagger.tag(pd.DataFrame({"title": ["ripe cherries", "new engines", ""]}))
+    assert made["tags"].tolist()[:2] == [["fruit"], ["cars"]]
+    again = Tagger.load(tmp_path / "served").tag(pd.DataFrame({"title": ["new engines"]}))
+    assert again["top"].tolist()[0] == made["top"].tolist()[1]
+
+
 def test_mlflow_checks_the_signature_and_passes_top_k(saved):
     model = load_model(str(saved))
     frame = pd.DataFrame({"title": ["pears"], "subtitle": ["x"], "lists": [["orchard"]]})

@@ -16,6 +16,8 @@ FEATURE_SETS: Mapping[str, tuple[str, ...]] = MappingProxyType({
     "text": ("text",),
     "graphsage": ("graphsage",),
     "text+graphsage": ("text", "graphsage"),
+    "fastrp": ("fastrp",),
+    "text+fastrp": ("text", "fastrp"),
     "lists": ("lists",),
     "text+lists": ("text", "lists"),
 })

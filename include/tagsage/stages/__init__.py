@@ -11,6 +11,7 @@ from tagsage.stages.compare import candidate_names, features, fit_candidate, lea
 from tagsage.stages.embed import collect_vectors, embed_batch, plan_vectors, vector_batches
 from tagsage.stages.graph import (
     components,
+    fastrp,
     graphsage,
     project,
     propagate_lists,
@@ -28,6 +29,7 @@ __all__ = [
     "components",
     "eda",
     "embed_batch",
+    "fastrp",
     "features",
     "fit_candidate",
     "graphsage",

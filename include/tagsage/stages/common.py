@@ -12,6 +12,7 @@ from tagsage.settings import Settings
 from tagsage.workspace import Workspace, code_digest
 
 if TYPE_CHECKING:
+    from tagsage.graph.fastrp import FastRpConfig
     from tagsage.learn.features import FeatureMatrix
     from tagsage.store.base import ArticleStore
     from tagsage.store.snapshot import Snapshot
@@ -72,6 +73,20 @@ def wanted_blocks(settings: Settings) -> set[str]:
     }
 
 
+def fastrp_config(settings: Settings) -> FastRpConfig:
+    """Return FastRP's settings of the night: those of the training features and of the model."""
+    from tagsage.graph.fastrp import FastRpConfig
+
+    return FastRpConfig(
+        dimensions=settings.fastrp_dimensions,
+        iteration_weights=settings.iteration_weights(),
+        self_influence=settings.fastrp_self_influence,
+        normalization_strength=settings.fastrp_normalization_strength,
+        property_ratio=settings.fastrp_property_ratio,
+        seed=settings.seed,
+    )
+
+
 def feature_matrix(night: Night, features: Blocks, feature_set: str) -> FeatureMatrix:
     """Open the features of a feature set, memory-mapped, in the snapshot's order.
 
@@ -94,6 +109,7 @@ def feature_matrix(night: Night, features: Blocks, feature_set: str) -> FeatureM
         files = {
             "text": ["vectors.npy"],
             "graphsage": [EMBEDDINGS_FILE],
+            "fastrp": [EMBEDDINGS_FILE],
             "lists": [hop_file(hop + 1) for hop in range(artifact.summary.get("hops", 0))],
         }[block]
         arrays += [np.load(artifact.path / file, mmap_mode="r") for file in files]

@@ -70,8 +70,8 @@ def features(token: Token, vectors: Ref, graph: Mapping[str, Ref]) -> Blocks:
         Block -> ref, for the blocks that were computed; `text` is always there.
     """
     night = Night.of(token)
-    blocks = {"text": vectors, "graphsage": graph["graphsage"], "lists": graph["lists"]}
-    blocks = {block: ref for block, ref in blocks.items() if ref}
+    computed = {block: graph[block] for block in ("graphsage", "fastrp", "lists")}
+    blocks = {block: ref for block, ref in {"text": vectors, **computed}.items() if ref}
     for feature_set, _ in night.settings.parsed_candidates():
         feature_matrix(night, blocks, feature_set)
     return blocks

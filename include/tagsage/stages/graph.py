@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage.night import Night, Token
-from tagsage.stages.common import GRAPH_CODE, Ref, load_snapshot, wanted_blocks
+from tagsage.stages.common import (
+    GRAPH_CODE,
+    Ref,
+    fastrp_config,
+    load_snapshot,
+    wanted_blocks,
+)
 
 if TYPE_CHECKING:
     from tagsage.graph.base import GraphEngine
@@ -47,7 +53,8 @@ def similarity(token: Token, projection: Ref) -> Ref:
     from tagsage.graph.similarity import SimilarityConfig
 
     night = Night.of(token)
-    if not _graphsage_wanted(night):
+    if not wanted_blocks(night.settings) & {"graphsage", "fastrp"}:
+        logger.info("No candidate uses graphsage or fastrp: similarity is left out.")
         return ""
     settings = night.settings
     config = SimilarityConfig(
@@ -80,7 +87,7 @@ def sample(token: Token, similarity: Ref, components: Ref) -> Ref:
     from tagsage.graph.base import SampleConfig
 
     night = Night.of(token)
-    if not similarity:
+    if not _wanted(night, "graphsage"):
         return ""
     settings = night.settings
     config = SampleConfig(
@@ -102,7 +109,7 @@ def graphsage(token: Token, similarity: Ref, sample: Ref, vectors: Ref) -> Ref:
     from tagsage.graph.graphsage.config import GraphSageConfig
 
     night = Night.of(token)
-    if not similarity:
+    if not _wanted(night, "graphsage"):
         return ""
     settings = night.settings
     config = GraphSageConfig(
@@ -134,13 +141,28 @@ def graphsage(token: Token, similarity: Ref, sample: Ref, vectors: Ref) -> Ref:
     return _artifact(night, "graphsage", inputs, build)
 
 
+def fastrp(token: Token, similarity: Ref, vectors: Ref) -> Ref:
+    """Embed every article by fast random projection of its neighbours' vectors."""
+    night = Night.of(token)
+    if not _wanted(night, "fastrp"):
+        return ""
+    config = fastrp_config(night.settings)
+
+    def build(folder: Path) -> dict[str, Any]:
+        return engine_of(night).fastrp(
+            folder, _path(night, similarity), _path(night, vectors) / "vectors.npy", config
+        )
+
+    inputs = {"similarity": similarity, "vectors": vectors, **vars(config)}
+    return _artifact(night, "fastrp", inputs, build)
+
+
 def propagate_lists(token: Token, projection: Ref, vectors: Ref) -> Ref:
     """Propagate the vectors over lists."""
     from tagsage.graph.lists import ListsConfig
 
     night = Night.of(token)
-    if "lists" not in wanted_blocks(night.settings):
-        logger.info("No candidate uses lists: left out.")
+    if not _wanted(night, "lists"):
         return ""
     config = ListsConfig(
         hops=night.settings.lists_hops, size_discount=night.settings.lists_size_discount
@@ -155,10 +177,10 @@ def propagate_lists(token: Token, projection: Ref, vectors: Ref) -> Ref:
     return _artifact(night, "lists", inputs, build)
 
 
-def _graphsage_wanted(night: Night) -> bool:
-    wanted = "graphsage" in wanted_blocks(night.settings)
+def _wanted(night: Night, block: str) -> bool:
+    wanted = block in wanted_blocks(night.settings)
     if not wanted:
-        logger.info("No candidate uses graphsage: left out.")
+        logger.info("No candidate uses %s: left out.", block)
     return wanted
 
 

@@ -149,9 +149,10 @@ def _load_champion(night: Night, features: Blocks, promoted: Promoted) -> _Champ
 def _cannot_predict(night: Night, tagger: Tagger, features: Blocks) -> str:
     """Say why a champion cannot make its features of tonight's articles; empty when it can."""
     featuriser = tagger.featuriser
-    if "graphsage" in featuriser.blocks:
-        # Without neighbours its embeddings are others than those it was trained on.
-        return "its GraphSAGE would need tonight's graph"
+    for block, name in (("graphsage", "GraphSAGE"), ("fastrp", "FastRP")):
+        if block in featuriser.blocks:
+            # Without neighbours its embeddings are others than those it was trained on.
+            return f"its {name} would need tonight's graph"
     if featuriser.embedder is None:
         width = feature_matrix(night, features, "text").shape[1]
         if night.settings.embedder != "none" or width != featuriser.dimensions:

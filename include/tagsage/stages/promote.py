@@ -14,6 +14,7 @@ from tagsage.stages.common import (
     MODEL_FOLDER,
     Blocks,
     Ref,
+    fastrp_config,
     feature_matrix,
     load_snapshot,
     tracking_of,
@@ -127,6 +128,8 @@ def _served(night: Night, corpus: Ref, features: Blocks, feature_set: str, model
             trained = graphsage.path / MODEL_FOLDER
             parts["graphsage"] = trained if trained.is_dir() else None
             parts["graphsage_dimensions"] = night.settings.graphsage_dimensions
+        if "fastrp" in FEATURE_SETS[feature_set]:
+            parts["fastrp"] = fastrp_config(night.settings)
         if "lists" in FEATURE_SETS[feature_set]:
             snapshot = load_snapshot(night, corpus)
             lists = night.workspace.open(features["lists"])

@@ -7,7 +7,8 @@ Its feature blocks are made of them alone:
 - ``lists``: the weighted mean of its lists' means, hop by hop, as
   :func:`tagsage.graph.lists.propagate_lists` would give an article that is in the lists but does
   not itself count in their means. In no known list: zeros, as for isolated articles;
-- ``graphsage``: what the GraphSAGE model makes of its own vector, without neighbours.
+- ``graphsage``: what the GraphSAGE model makes of its own vector, without neighbours;
+- ``fastrp``: its own vector, projected as in training, without neighbours.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,6 +26,7 @@ import pandas as pd
 
 from tagsage.errors import TagsageError
 from tagsage.graph.csr import FloatArray, make_csr
+from tagsage.graph.fastrp import FastRpConfig, embed_alone, projection_matrix
 from tagsage.graph.graphsage.infer import infer_graphsage
 from tagsage.graph.graphsage.model import GraphSageModel
 from tagsage.graph.lists import list_weights
@@ -38,8 +40,9 @@ if TYPE_CHECKING:
 FEATURISER = "featuriser.json"
 EMBEDDER = "embedder"
 GRAPHSAGE = "graphsage"
+FASTRP = "fastrp"
 LISTS = "lists"
-BLOCKS = ("text", "graphsage", "lists")
+BLOCKS = ("text", "graphsage", "fastrp", "lists")
 # Columns of the vectors taken at a time when list means are computed: 256 MB of float32.
 BLOCK_NUMBERS = 1 << 26
 
@@ -85,13 +88,42 @@ class ListMeans:
 
 
 @dataclass(frozen=True)
+class FastRpProjection:
+    """How FastRP embeds an article that is not in the graph.
+
+    Attributes
+    ----------
+    config : FastRpConfig
+        The settings of the training features.
+    matrix : float32 array, shape [dimensions, property dimensions]
+        What vectors are multiplied by.
+    """
+
+    config: FastRpConfig
+    matrix: FloatArray
+
+    def save(self, folder: Path) -> None:
+        """Write it to a folder, which is made."""
+        folder.mkdir()
+        (folder / "config.json").write_text(json.dumps(asdict(self.config)), encoding="utf-8")
+        np.save(folder / "matrix.npy", self.matrix, allow_pickle=False)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what :meth:`save` wrote."""
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config["iteration_weights"] = tuple(config["iteration_weights"])
+        return cls(FastRpConfig(**config), np.load(folder / "matrix.npy", allow_pickle=False))
+
+
+@dataclass(frozen=True)
 class Featuriser:
     """Turns new articles into the feature blocks of a feature set.
 
     Attributes
     ----------
     blocks : tuple of str
-        The blocks of the feature set in order, of ``text``, ``graphsage``, ``lists``.
+        The blocks of the feature set in order, of ``text``, ``graphsage``, ``fastrp``, ``lists``.
     dimensions : int
         Numbers in a text vector.
     embedder : Embedder or None
@@ -100,6 +132,8 @@ class Featuriser:
         None where it is not needed or was not trained (no two articles shared a list): zeros.
     graphsage_dimensions : int
         Numbers in a GraphSAGE embedding.
+    fastrp : FastRpProjection or None
+        None where it is not needed.
     lists : ListMeans or None
         None where they are not needed.
     """
@@ -109,6 +143,7 @@ class Featuriser:
     embedder: Embedder | None
     graphsage: GraphSageModel | None
     graphsage_dimensions: int
+    fastrp: FastRpProjection | None
     lists: ListMeans | None
 
     def features(
@@ -146,7 +181,9 @@ class Featuriser:
                 result.append(text)
             elif block == "graphsage":
                 result.append(self._graphsage(text))
-            elif self.lists is not None:
+            elif block == "fastrp" and self.fastrp is not None:
+                result.append(embed_alone(text, self.fastrp.matrix, self.fastrp.config))
+            elif block == "lists" and self.lists is not None:
                 result += self.lists.features(lists)
         return tuple(result)
 
@@ -185,6 +222,8 @@ class Featuriser:
             embedder=LsaEmbedder.load(folder / EMBEDDER) if about["embedder"] else None,
             graphsage=GraphSageModel.load(folder / GRAPHSAGE) if about["graphsage"] else None,
             graphsage_dimensions=about["graphsage_dimensions"],
+            # Champions of nights before there was FastRP say nothing of it.
+            fastrp=FastRpProjection.load(folder / FASTRP) if about.get("fastrp") else None,
             lists=_load_lists(folder / LISTS, about["hops"]) if about["hops"] else None,
         )
 
@@ -197,6 +236,7 @@ def write_featuriser(
     embedder: Path | None,
     graphsage: Path | None = None,
     graphsage_dimensions: int = 0,
+    fastrp: FastRpConfig | None = None,
     list_names: npt.NDArray[Any] | None = None,
     incidence: Csr | None = None,
     hop_inputs: Sequence[npt.NDArray[np.floating]] = (),
@@ -218,6 +258,8 @@ def write_featuriser(
         Folder of the saved GraphSAGE model; None when it was not trained.
     graphsage_dimensions : int
         Numbers in a GraphSAGE embedding.
+    fastrp : FastRpConfig, optional
+        The settings that made the training features; needed for the block ``fastrp``.
     list_names : str array, shape [n_lists], optional
         The lists' names; needed for the block ``lists``, as are the next three.
     incidence : csr_array, shape [n_articles, n_lists], optional
@@ -232,7 +274,7 @@ def write_featuriser(
     Raises
     ------
     ValueError
-        When a block is unknown, or ``lists`` lacks its inputs.
+        When a block is unknown, or ``lists`` or ``fastrp`` lacks its inputs.
     """
     blocks = tuple(feature_set.split("+"))
     if not blocks or set(blocks) - set(BLOCKS):
@@ -249,12 +291,18 @@ def write_featuriser(
     trained = "graphsage" in blocks and graphsage is not None
     if trained and graphsage is not None:
         shutil.copytree(graphsage, folder / GRAPHSAGE)
+    if "fastrp" in blocks:
+        if fastrp is None:
+            raise ValueError("the block fastrp needs its settings")
+        matrix = projection_matrix(dimensions, fastrp)
+        FastRpProjection(fastrp, matrix).save(folder / FASTRP)
     about = {
         "blocks": blocks,
         "dimensions": dimensions,
         "embedder": "lsa" if embedder is not None else "",
         "graphsage": trained,
         "graphsage_dimensions": graphsage_dimensions,
+        "fastrp": "fastrp" in blocks,
         "hops": hops,
     }
     (folder / FEATURISER).write_text(json.dumps(about, indent=1), encoding="utf-8")
