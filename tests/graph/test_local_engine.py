@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from tagsage.errors import TagsageError
 from tagsage.graph.base import GraphEngine, SampleConfig
 from tagsage.graph.csr import induced_subgraph, load_csr
+from tagsage.graph.fastrp import FastRpConfig, fastrp
 from tagsage.graph.graphsage.config import GraphSageConfig
 from tagsage.graph.graphsage.infer import infer_graphsage
 from tagsage.graph.graphsage.model import GraphSageModel
@@ -25,6 +26,9 @@ LISTS_CONFIG = ListsConfig(hops=2, size_discount=0.5)
 SAGE = GraphSageConfig(dimensions=8, sample_sizes=(3, 3), epochs=2, batch_size=5)
 
 
+FASTRP = FastRpConfig(dimensions=8, property_ratio=0.5)
+
+
 def run(
     base: Path, incidence: sp.csr_array, vectors: np.ndarray, ratio: float = 0.5
 ) -> dict[str, dict[str, Any]]:
@@ -32,7 +36,9 @@ def run(
     engine: GraphEngine = LocalEngine()
     folders = {
         name: base / name
-        for name in ("project", "similarity", "components", "sample", "graphsage", "lists")
+        for name in (
+            *("project", "similarity", "components", "sample", "graphsage", "fastrp", "lists"),
+        )
     }
     for folder in folders.values():
         folder.mkdir(parents=True)
@@ -60,6 +66,9 @@ def run(
         folders["sample"],
         base / "vectors.npy",
         SAGE,
+    )
+    done["fastrp"] = engine.fastrp(
+        folders["fastrp"], folders["similarity"], base / "vectors.npy", FASTRP
     )
     done["lists"] = engine.lists(
         folders["lists"], folders["project"], base / "vectors.npy", LISTS_CONFIG
@@ -94,6 +103,9 @@ def test_the_folders_hold_what_the_functions_compute(tmp_path: Path) -> None:
     )
     again = GraphSageModel.load(tmp_path / "graphsage/model")
     assert again.epoch_losses == model.epoch_losses == done["graphsage"]["epoch_losses"]
+    projected = np.load(tmp_path / "fastrp/embeddings.npy")
+    assert projected.dtype == np.float32
+    np.testing.assert_array_equal(projected, fastrp(similarity, vectors, FASTRP))
     hops = propagate_lists(incidence, vectors, hops=2, size_discount=0.5)
     for hop in (1, 2):
         np.testing.assert_array_equal(np.load(tmp_path / f"lists/hop{hop}.npy"), hops[hop - 1])
@@ -123,6 +135,7 @@ def test_the_summaries_count_what_was_made(tmp_path: Path) -> None:
     assert done["graphsage"]["trained"] is True
     assert done["graphsage"]["trained_on"] == 20
     assert done["graphsage"]["zero_embeddings"] == 0
+    assert done["fastrp"] == {"dimensions": 8, "zero_embeddings": 0}
     assert done["lists"] == {
         "hops": 2,
         "size_discount": 0.5,
@@ -160,6 +173,9 @@ def test_without_memberships_there_are_zero_embeddings_and_the_summary_says_so(
     embeddings = np.load(tmp_path / "graphsage/embeddings.npy")
     assert embeddings.shape == (6, 8)
     assert not embeddings.any()
+    # FastRP keeps what an article is by itself.
+    projected = np.load(tmp_path / "fastrp/embeddings.npy")
+    np.testing.assert_allclose(np.linalg.norm(projected, axis=1), 1, rtol=1e-5)
     assert done["lists"]["articles_reached"] == 0
 
 
@@ -175,6 +191,34 @@ def test_a_single_article_goes_through(tmp_path: Path) -> None:
     done = run(tmp_path, sp.csr_array(np.ones((1, 1), dtype=np.float32)), np.ones((1, 3)))
     assert done["components"]["start_node"] == 0
     assert done["lists"]["articles_reached"] == 1
+
+
+def test_fastrp_counts_articles_without_neighbours_as_zero_when_they_have_no_influence(
+    tmp_path: Path,
+) -> None:
+    incidence, vectors = corpus()
+    run(tmp_path, incidence, vectors)
+    (tmp_path / "alone").mkdir()
+    done = LocalEngine().fastrp(
+        tmp_path / "alone",
+        tmp_path / "similarity",
+        tmp_path / "vectors.npy",
+        FastRpConfig(dimensions=8, self_influence=0.0),
+    )
+    degrees = np.load(tmp_path / "similarity/degrees.npy")
+    assert done == {"dimensions": 8, "zero_embeddings": (degrees == 0).sum()}
+    assert done["zero_embeddings"] >= 1
+
+
+def test_fastrp_refuses_a_vector_that_is_not_a_number(tmp_path: Path) -> None:
+    incidence, vectors = corpus()
+    run(tmp_path, incidence, vectors)
+    vectors[7, 2] = np.nan
+    np.save(tmp_path / "vectors.npy", vectors)
+    with pytest.raises(TagsageError, match="vector of article 7 holds a value that is not a fin"):
+        LocalEngine().fastrp(
+            tmp_path, tmp_path / "similarity", tmp_path / "vectors.npy", FastRpConfig()
+        )
 
 
 def test_a_folder_of_an_earlier_stage_that_is_missing_is_named(tmp_path: Path) -> None:
