@@ -1,23 +1,63 @@
 """What every store does. A new store joins by an entry in STORES."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from tagsage.corpus.model import Corpus
 from tagsage.errors import TagsageError
-from tagsage.store.base import LoadReport
+from tagsage.store.base import ArticleStore, LoadReport
 from tagsage.store.open import open_store
 
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of store: how it is opened, where its batches are made, and a small size of them."""
+
+    open: Callable[[Path, pytest.FixtureRequest], ArticleStore]
+    batches: tuple[str, ...]
+    predictions: str
+    small: int
+
+
 STORES = {
-    "sqlite": lambda folder: open_store("sqlite", sqlite_path=folder / "store" / "tagsage.db")
+    "sqlite": Kind(
+        lambda folder, _: open_store("sqlite", sqlite_path=folder / "store" / "tagsage.db"),
+        ("tagsage.store.sqlite.BATCH",),
+        "tagsage.store.sqlite",
+        7,
+    ),
+    "neo4j": Kind(
+        lambda folder, request: open_store(
+            "neo4j", sqlite_path=folder, neo4j=request.getfixturevalue("neo4j_connection")
+        ),
+        ("tagsage.store.neo4j_corpus.BATCH", "tagsage.store.neo4j_corpus.NODES"),
+        "tagsage.store.neo4j_predictions",
+        25,
+    ),
 }
 
 
-@pytest.fixture(params=STORES)
-def open_it(request, tmp_path):
+@pytest.fixture(params=["sqlite", pytest.param("neo4j", marks=pytest.mark.neo4j)])
+def kind(request):
+    return STORES[request.param]
+
+
+@pytest.fixture
+def small_batches(kind, monkeypatch):
+    for name in kind.batches:
+        monkeypatch.setattr(name, kind.small)
+    monkeypatch.setattr(f"{kind.predictions}.BATCH", 2)
+
+
+@pytest.fixture
+def open_it(kind, request, tmp_path):
     """Open the store; again and again it is the same one."""
-    return lambda: STORES[request.param](tmp_path)
+    return lambda: kind.open(tmp_path, request)
 
 
 @pytest.fixture
@@ -100,9 +140,8 @@ def test_loading_another_corpus_adds_updates_and_removes_exactly_the_difference(
 
 @pytest.mark.parametrize("seed", range(3))
 def test_any_sequence_of_loads_ends_like_a_clean_load_of_the_last(
-    store, make_corpus, some_articles, seed, monkeypatch
+    store, make_corpus, some_articles, seed, small_batches
 ):
-    monkeypatch.setattr("tagsage.store.sqlite.BATCH", 7)
     for step in (3 * seed, 3 * seed + 1, 3 * seed + 2):
         corpus = make_corpus(*some_articles(60, step), f"corpus{step}")
         store.load(corpus)
@@ -164,10 +203,20 @@ def predictions(n=5, offset=0.0):
     })
 
 
-def test_predictions_come_back_as_they_were_written(store):
+PREDICTED = {str(i): (f"Title {i}", ["z"] * (i % 2)) for i in range(5)}
+
+
+@pytest.fixture
+def stocked(store, make_corpus):
+    """Return the store, with the articles that :func:`predictions` names."""
+    store.load(make_corpus(PREDICTED, [("l", "0")], "predicted"))
+    return store
+
+
+def test_predictions_come_back_as_they_were_written(stocked):
     written = predictions()
-    store.write_predictions(written, run_id="run-1", model_version="7")
-    read = store.read_predictions()
+    stocked.write_predictions(written, run_id="run-1", model_version="7")
+    read = stocked.read_predictions()
     assert read.columns.tolist() == [*written.columns, "model_version", "run_id"]
     assert read.drop(columns=["model_version", "run_id"]).to_dict("records") == written.to_dict(
         "records"
@@ -176,26 +225,58 @@ def test_predictions_come_back_as_they_were_written(store):
     assert read[["model_version", "run_id"]].drop_duplicates().to_numpy().tolist() == [
         ["7", "run-1"]
     ]
-    assert store.counts()["predictions"] == 5
+    assert stocked.counts()["predictions"] == 5
 
 
-def test_new_predictions_replace_all_earlier_ones(store, monkeypatch):
-    monkeypatch.setattr("tagsage.store.sqlite.BATCH", 2)
-    store.write_predictions(predictions(9), run_id="run-1", model_version="1")
+def test_predictions_keep_their_order_when_an_articles_rows_are_not_together(
+    stocked, small_batches
+):
+    written = predictions(9).sample(frac=1, random_state=3).reset_index(drop=True)
+    stocked.write_predictions(written, run_id="run-1", model_version="7")
+    read = stocked.read_predictions()[written.columns]
+    assert read.to_dict("records") == written.to_dict("records")
+
+
+def test_new_predictions_replace_all_earlier_ones(stocked, small_batches):
+    stocked.write_predictions(predictions(9), run_id="run-1", model_version="1")
     for _ in range(2):
-        store.write_predictions(predictions(5, 0.05), run_id="run-2", model_version="2")
-        read = store.read_predictions()
+        stocked.write_predictions(predictions(5, 0.05), run_id="run-2", model_version="2")
+        read = stocked.read_predictions()
         assert read["score"].tolist() == predictions(5, 0.05)["score"].tolist()
         assert set(read["run_id"]) == {"run-2"}
-    store.write_predictions(predictions(0), run_id="run-3", model_version="3")
-    assert store.read_predictions().empty
-    assert store.counts()["predictions"] == 0
+    stocked.write_predictions(predictions(0), run_id="run-3", model_version="3")
+    assert stocked.read_predictions().empty
+    assert stocked.counts()["predictions"] == 0
 
 
-def test_predictions_outlive_the_next_load(store, make_corpus):
-    store.write_predictions(predictions(), run_id="run-1", model_version="1")
-    store.load(make_corpus(ARTICLES, MEMBERS))
-    assert len(store.read_predictions()) == 5
+def test_predictions_outlive_the_next_load_and_follow_an_articles_new_address(stocked, make_corpus):
+    stocked.write_predictions(predictions(), run_id="run-1", model_version="1")
+    corpus = make_corpus(PREDICTED | {"9": ("New", [])}, [("l2", "9")], "next")
+    corpus.articles.loc[0, "url"] = "https://elsewhere.example/0"
+    report = stocked.load(corpus)
+    assert (report.added, report.updated, report.removed) == (1, 1, 0)
+    written = predictions().replace("https://a.example/0", "https://elsewhere.example/0")
+    assert stocked.read_predictions()["story"].tolist() == written["story"].tolist()
+
+
+def test_predictions_of_articles_that_leave_the_corpus_leave_with_them(stocked, make_corpus):
+    stocked.write_predictions(predictions(9), run_id="run-1", model_version="1")
+    fewer = {key: PREDICTED[key] for key in ("1", "3")}
+    stocked.load(make_corpus(fewer, [], "fewer"))
+    left = predictions(9).iloc[[2, 3, 6, 7]]
+    read = stocked.read_predictions()[left.columns]
+    assert read.to_dict("records") == left.to_dict("records")
+    assert stocked.counts()["predictions"] == 4
+    stocked.load(make_corpus(PREDICTED, [], "again"))
+    assert stocked.counts()["predictions"] == 4
+
+
+def test_predictions_of_unknown_articles_are_refused_and_the_earlier_ones_stay(stocked):
+    stocked.write_predictions(predictions(), run_id="run-1", model_version="1")
+    strangers = predictions(15)
+    with pytest.raises(ValueError, match=r"name 'https://a\.example/5' and 2 more, not in the st"):
+        stocked.write_predictions(strangers, run_id="run-2", model_version="2")
+    assert set(stocked.read_predictions()["run_id"]) == {"run-1"}
 
 
 @pytest.mark.parametrize(
@@ -208,15 +289,16 @@ def test_predictions_outlive_the_next_load(store, make_corpus):
         (lambda frame: frame.assign(tag=None), "a story or tag of the predictions is missing"),
     ],
 )
-def test_impossible_predictions_are_refused_and_the_earlier_ones_stay(store, change, message):
-    store.write_predictions(predictions(), run_id="run-1", model_version="1")
+def test_impossible_predictions_are_refused_and_the_earlier_ones_stay(stocked, change, message):
+    stocked.write_predictions(predictions(), run_id="run-1", model_version="1")
     with pytest.raises(ValueError, match=message):
-        store.write_predictions(change(predictions(9)), run_id="run-2", model_version="2")
-    assert len(store.read_predictions()) == 5
+        stocked.write_predictions(change(predictions(9)), run_id="run-2", model_version="2")
+    assert len(stocked.read_predictions()) == 5
 
 
-def test_a_reader_sees_the_old_predictions_until_the_new_ones_are_whole(open_it, monkeypatch):
-    monkeypatch.setattr("tagsage.store.sqlite.BATCH", 2)
+def test_a_reader_sees_the_old_predictions_until_the_new_ones_are_whole(
+    kind, open_it, stocked, small_batches, monkeypatch
+):
     seen = []
     with open_it() as reader, open_it() as writer:
         reader.write_predictions(predictions(9), run_id="old", model_version="1")
@@ -226,27 +308,27 @@ def test_a_reader_sees_the_old_predictions_until_the_new_ones_are_whole(open_it,
                 yield item
                 seen.append((len(reader.read_predictions()), reader.counts()["predictions"]))
 
-        monkeypatch.setattr("tagsage.store.sqlite.track", watch)
+        monkeypatch.setattr(f"{kind.predictions}.track", watch)
         writer.write_predictions(predictions(5), run_id="new", model_version="2")
-        assert len(seen) > 4
+        assert len(seen) >= 3
         assert set(seen) == {(9, 9)}
         assert len(reader.read_predictions()) == 5
 
 
 def test_of_two_runs_that_write_predictions_at_once_the_one_that_began_later_stays(
-    open_it, monkeypatch
+    kind, open_it, stocked, monkeypatch
 ):
     from tagsage.progress import track
 
     with open_it() as first, open_it() as second:
 
         def overtake(items, *_):
-            monkeypatch.setattr("tagsage.store.sqlite.track", track)
+            monkeypatch.setattr(f"{kind.predictions}.track", track)
             yield next(iter(items))
             second.write_predictions(predictions(5), run_id="later", model_version="2")
             yield from items
 
-        monkeypatch.setattr("tagsage.store.sqlite.track", overtake)
+        monkeypatch.setattr(f"{kind.predictions}.track", overtake)
         with pytest.raises(TagsageError, match="A run that began later has written its pred"):
             first.write_predictions(predictions(9), run_id="earlier", model_version="1")
         assert set(first.read_predictions()["run_id"]) == {"later"}
@@ -254,5 +336,5 @@ def test_of_two_runs_that_write_predictions_at_once_the_one_that_began_later_sta
 
 
 def test_there_is_no_other_kind_of_store(tmp_path):
-    with pytest.raises(TagsageError, match=r"no store 'mysql'; allowed are: sqlite"):
+    with pytest.raises(TagsageError, match=r"no store 'mysql'; allowed are: sqlite, neo4j"):
         open_store("mysql", sqlite_path=tmp_path / "x.db")

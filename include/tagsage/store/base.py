@@ -47,17 +47,21 @@ class ArticleStore(ABC):
     Several processes may use a store at once: one load goes on at a time, a snapshot waits for it,
     and predictions are read either as they were or as they will be. A process that is killed leaves
     nothing that running the same call again does not mend.
+
+    Attributes
+    ----------
+    keeps_vectors : bool
+        Whether articles can have vectors here; the two methods for them fail where not.
     """
 
     keeps_vectors: ClassVar[bool] = False
-    """Whether articles can have vectors here; the two methods for them fail where not."""
 
     @abstractmethod
     def load(self, corpus: Corpus) -> LoadReport:
         """Make the store hold this corpus and nothing else.
 
         Only what differs is written, in batches, each in a transaction; what the corpus no longer
-        has is removed in the last one. Predictions stay.
+        has is removed last. Predictions stay, except those of articles that go.
 
         Parameters
         ----------
@@ -96,8 +100,8 @@ class ArticleStore(ABC):
         Parameters
         ----------
         predictions : pandas.DataFrame
-            ``story`` (URL), ``tag`` (str), ``score`` (float, finite), ``assigned`` (0 or 1); one
-            row an article and tag.
+            ``story`` (URL of an article in the store), ``tag`` (str), ``score`` (float, finite),
+            ``assigned`` (0 or 1); one row an article and tag.
         run_id : str
             The run that made them.
         model_version : str
@@ -108,7 +112,8 @@ class ArticleStore(ABC):
         TagsageError
             When the store cannot be written, or a run that began later wrote its own meanwhile.
         ValueError
-            When the frame is not as said.
+            When the frame is not as said, or a story is not in the store; the earlier predictions
+            stay then.
         """
 
     @abstractmethod
@@ -132,7 +137,8 @@ class ArticleStore(ABC):
         name : str
             Names the property: letters, digits and underscores.
         keys : sequence of str, length n
-            The articles' keys; articles of the store that are not among them lose the property.
+            The articles' keys, unique; articles of the store that are not among them lose the
+            property.
         vectors : float array, shape [n, d]
             Finite; kept as float32. May be memory-mapped.
         digest : str
@@ -146,16 +152,26 @@ class ArticleStore(ABC):
         Raises
         ------
         TagsageError
-            When the store cannot be written.
+            When the store cannot be written or does not hold an article, or another process writes
+            vectors of this name or loads a corpus meanwhile.
         ValueError
-            When the arguments are not as said.
+            When the arguments are not as said; nothing is written then.
         """
         raise NotImplementedError(f"{type(self).__name__} keeps no vectors")
 
     def read_vectors(
         self, name: str, keys: Sequence[str], *, out: npt.NDArray[np.float32] | None = None
     ) -> npt.NDArray[np.float32]:
-        """Read the vectors that :meth:`write_vectors` kept, in the order of `keys`.
+        """Read the vectors that :meth:`write_vectors` or GDS kept, in the order of `keys`.
+
+        Parameters
+        ----------
+        name : str
+            Names the property.
+        keys : sequence of str, length n
+            The articles' keys.
+        out : float32 array, shape [n, d], optional
+            Filled and returned; may be memory-mapped. Its content is undefined after an error.
 
         Returns
         -------
@@ -165,7 +181,8 @@ class ArticleStore(ABC):
         Raises
         ------
         TagsageError
-            When an article has no vector, or one that is not finite or of another length.
+            When the vectors are not whole, or an article has none, or one that is not finite or of
+            another length.
         """
         raise NotImplementedError(f"{type(self).__name__} keeps no vectors")
 
@@ -206,3 +223,16 @@ def check_predictions(predictions: pd.DataFrame) -> None:
         raise ValueError("a value of assigned is neither 0 nor 1")
     if predictions[["story", "tag"]].isna().any(axis=None):
         raise ValueError("a story or tag of the predictions is missing")
+
+
+def unknown_stories(stories: Sequence[str]) -> None:
+    """Refuse predictions of articles that are not in the store.
+
+    Raises
+    ------
+    ValueError
+        When there are any; names one.
+    """
+    if stories:
+        more = f" and {len(stories) - 1} more" if len(stories) > 1 else ""
+        raise ValueError(f"the predictions name {stories[0]!r}{more}, not in the store")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from tagsage.errors import TagsageError
-from tagsage.neo4j_connection import Neo4jConnection
+from tagsage.neo4j_connection import Neo4jConnection, resolve_connection
 from tagsage.store.base import ArticleStore
+from tagsage.store.neo4j import Neo4jStore
 from tagsage.store.sqlite import SqliteStore
 
-KINDS = ("sqlite",)
+KINDS = ("sqlite", "neo4j")
 
 
 def open_store(
@@ -24,7 +25,8 @@ def open_store(
     sqlite_path : pathlib.Path
         The file of the store ``sqlite``; made when it does not exist.
     neo4j : Neo4jConnection, optional
-        The server of the store ``neo4j``.
+        The server of the store ``neo4j``; by default the one that Airflow or the environment
+        names.
 
     Returns
     -------
@@ -36,7 +38,8 @@ def open_store(
     TagsageError
         When there is no such kind, or the store cannot be opened.
     """
-    del neo4j
     if kind == "sqlite":
         return SqliteStore(sqlite_path)
+    if kind == "neo4j":
+        return Neo4jStore(neo4j or resolve_connection())
     raise TagsageError(f"There is no store {kind!r}; allowed are: {', '.join(KINDS)}.")

@@ -68,6 +68,29 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) WITHOUT ROWID
         """,
     ),
+    (
+        # Predictions belong to articles, and go with them.
+        "CREATE INDEX articles_by_url ON articles (url)",
+        """
+        CREATE TABLE prediction_articles (
+            set_id INTEGER NOT NULL, number INTEGER NOT NULL, article_id INTEGER NOT NULL,
+            PRIMARY KEY (set_id, number)
+        ) WITHOUT ROWID
+        """,
+        """
+        INSERT INTO prediction_articles
+        SELECT s.set_id, s.number, min(a.id)
+        FROM prediction_stories s JOIN articles a ON a.url = s.story
+        GROUP BY s.set_id, s.number
+        """,
+        """
+        DELETE FROM predictions WHERE NOT EXISTS (
+            SELECT 1 FROM prediction_articles a
+            WHERE a.set_id = predictions.set_id AND a.number = predictions.story
+        )
+        """,
+        "DROP TABLE prediction_stories",
+    ),
 )
 
 

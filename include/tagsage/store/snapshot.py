@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import scipy.sparse as sp
 
@@ -125,6 +127,60 @@ class Snapshot:
         # Reading it all again only to digest it would take longer than the rest.
         snapshot.__dict__["digest"] = summary["digest"]
         return snapshot
+
+
+def assemble(
+    articles: pa.Table,
+    article_ids: npt.NDArray[np.int64],
+    lists: Sequence[str],
+    list_ids: npt.NDArray[np.int64],
+    memberships: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
+) -> Snapshot:
+    """Make a snapshot of what a store holds under ids of its own, in whatever order.
+
+    Parameters
+    ----------
+    articles : pyarrow.Table
+        The articles, of :data:`tagsage.corpus.model.ARTICLE_SCHEMA`.
+    article_ids : numpy.ndarray of int64, shape [n_articles]
+        Their ids.
+    lists : sequence of str, length n_lists
+        The lists' names.
+    list_ids : numpy.ndarray of int64, shape [n_lists]
+        Their ids.
+    memberships : pair of numpy.ndarray of int64, each of shape [n_memberships]
+        The id of the list and of the article of each.
+
+    Returns
+    -------
+    Snapshot
+        Sorted as it says.
+    """
+    by_key = pc.sort_indices(articles.column("key"))
+    by_name = np.array(sorted(range(len(lists)), key=lists.__getitem__), dtype=np.int64)
+    list_index = _places(list_ids[by_name], memberships[0])
+    article_index = _places(article_ids[by_key.to_numpy()], memberships[1])
+    order = np.lexsort((article_index, list_index))
+    names = np.empty(len(lists), dtype=object)
+    names[:] = [lists[place] for place in by_name.tolist()]
+    return Snapshot(
+        articles=articles_to_frame(articles.take(by_key)),
+        lists=names,
+        article_index=article_index[order],
+        list_index=list_index[order],
+    )
+
+
+def _places(ids: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+    """Return where each wanted id stands in `ids`."""
+    highest = int(ids.max(initial=0))
+    if highest <= 8 * len(ids) + 1024:
+        places = np.full(highest + 1, -1, dtype=np.int32)
+        places[ids] = np.arange(len(ids), dtype=np.int32)
+        return places[wanted]
+    # A table as long as the highest id would be mostly empty.
+    order = np.argsort(ids)
+    return order[np.searchsorted(ids[order], wanted)].astype(np.int32)
 
 
 def _update(digest: Any, array: Any) -> None:

@@ -13,14 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from tagsage.corpus.model import ARTICLE_SCHEMA, Corpus, articles_to_frame
+from tagsage.corpus.model import ARTICLE_SCHEMA, Corpus
 from tagsage.errors import TagsageError
 from tagsage.progress import track
-from tagsage.store.base import ArticleStore, LoadReport, check_predictions
+from tagsage.store.base import ArticleStore, LoadReport, check_predictions, unknown_stories
 from tagsage.store.database import BATCH, Database, Int64s
-from tagsage.store.snapshot import Snapshot
+from tagsage.store.snapshot import Snapshot, assemble
 
 _SELECT_ARTICLES = """
     SELECT id, key, url, title, subtitle, author, date, tags, is_stub FROM articles
@@ -50,6 +49,25 @@ _NOTE_SEEN = """
     INSERT INTO temp.seen SELECT b.number, a.id FROM temp.batch b JOIN articles a ON a.key = b.key
 """
 _DELETE_UNSEEN = "DELETE FROM articles WHERE id NOT IN (SELECT id FROM temp.seen)"
+# Of all sets, also of one that is being written.
+_DELETE_ORPHANED_STORIES = """
+    DELETE FROM prediction_articles WHERE article_id NOT IN (SELECT id FROM articles)
+"""
+_DELETE_ORPHANED_PREDICTIONS = """
+    DELETE FROM predictions WHERE NOT EXISTS (
+        SELECT 1 FROM prediction_articles a
+        WHERE a.set_id = predictions.set_id AND a.number = predictions.story
+    )
+"""
+# What a load has removed since it was looked for is left out, as the load would have done.
+_INSERT_STORIES = """
+    INSERT INTO prediction_articles
+    SELECT ?1, ?2, min(id) FROM articles WHERE url = ?3 HAVING min(id) IS NOT NULL
+"""
+_INSERT_PREDICTIONS = """
+    INSERT INTO predictions SELECT ?1, ?2, ?3, ?4, ?5, ?6
+    WHERE EXISTS (SELECT 1 FROM prediction_articles WHERE set_id = ?1 AND number = ?3)
+"""
 _DELETE_EMPTY_LISTS = """
     DELETE FROM lists
     WHERE NOT EXISTS (SELECT 1 FROM memberships m WHERE m.list_id = lists.id)
@@ -127,6 +145,9 @@ class SqliteStore(ArticleStore):
                     "DELETE FROM memberships WHERE list_id = ? AND article_id = ?", _unpaired(gone)
                 )
                 removed = database.execute(_DELETE_UNSEEN).rowcount
+                if removed:
+                    database.execute(_DELETE_ORPHANED_STORIES)
+                    database.execute(_DELETE_ORPHANED_PREDICTIONS)
                 database.execute(_DELETE_EMPTY_LISTS)
                 database.execute("UPDATE state SET loading = 0")
         return LoadReport(len(articles), len(wanted), added, updated, removed, len(new), len(gone))
@@ -179,18 +200,12 @@ class SqliteStore(ArticleStore):
             ids, table = self._read_articles()
             names = list(self._database.execute("SELECT id, name FROM lists"))
             lists, articles = self._database.columns(_SELECT_PAIRS, _TWO_INTEGERS)
-        by_key = pc.sort_indices(table.column("key"))
-        names.sort(key=lambda row: row[1])
-        list_index = _ranks([row[0] for row in names])[lists]
-        article_index = _ranks(ids[by_key.to_numpy()])[articles]
-        order = np.lexsort((article_index, list_index))
-        ordered_names = np.empty(len(names), dtype=object)
-        ordered_names[:] = [row[1] for row in names]
-        return Snapshot(
-            articles=articles_to_frame(table.take(by_key)),
-            lists=ordered_names,
-            article_index=article_index[order],
-            list_index=list_index[order],
+        return assemble(
+            table,
+            ids,
+            [row[1] for row in names],
+            np.array([row[0] for row in names], dtype=np.int64),
+            (lists, articles),
         )
 
     def _read_articles(self) -> tuple[Int64s, pa.Table]:
@@ -224,15 +239,14 @@ class SqliteStore(ArticleStore):
         tag_of, tags = pd.factorize(predictions["tag"])
         database = self._database
         with database.told():
+            self._check_stories(stories.tolist())
             with database.transaction():
                 number = database.execute(
                     "INSERT INTO prediction_sets (run_id, model_version, complete) "
                     "VALUES (?, ?, 0)",
                     (run_id, model_version),
                 ).lastrowid
-            self._insert_batches(
-                "INSERT INTO prediction_stories VALUES (?, ?, ?)", number, [np.array(stories)]
-            )
+            self._insert_batches(_INSERT_STORIES, number, [np.array(stories)])
             self._insert_batches(
                 "INSERT INTO prediction_tags VALUES (?, ?, ?)", number, [np.array(tags)]
             )
@@ -242,18 +256,23 @@ class SqliteStore(ArticleStore):
                 predictions["score"].to_numpy(dtype=np.float64),
                 predictions["assigned"].to_numpy(dtype=np.int64),
             ]
-            self._insert_batches(
-                "INSERT INTO predictions VALUES (?, ?, ?, ?, ?, ?)", number, columns
-            )
+            self._insert_batches(_INSERT_PREDICTIONS, number, columns)
             with database.transaction():
                 self._check_set(number)
                 database.execute("UPDATE prediction_sets SET complete = 1 WHERE id = ?", (number,))
             # From here on readers see the new ones. What is older goes, complete or not.
             with database.transaction():
                 database.execute("DELETE FROM predictions WHERE set_id < ?", (number,))
-                database.execute("DELETE FROM prediction_stories WHERE set_id < ?", (number,))
+                database.execute("DELETE FROM prediction_articles WHERE set_id < ?", (number,))
                 database.execute("DELETE FROM prediction_tags WHERE set_id < ?", (number,))
                 database.execute("DELETE FROM prediction_sets WHERE id < ?", (number,))
+
+    def _check_stories(self, stories: Sequence[str]) -> None:
+        known = "SELECT 1 FROM articles WHERE url = ?"
+        with self._database.transaction("DEFERRED"):
+            unknown_stories([
+                story for story in stories if not self._database.execute(known, (story,)).fetchone()
+            ])
 
     def _insert_batches(
         self, insert: str, number: int | None, columns: Sequence[npt.NDArray[Any]]
@@ -287,9 +306,10 @@ class SqliteStore(ArticleStore):
             ).fetchone()
             number, run_id, model_version = newest or (0, "", "")
             of_set = (number,)
-            (stories,) = database.columns(
-                "SELECT story FROM prediction_stories WHERE set_id = ? ORDER BY number",
-                [object],
+            numbers, stories = database.columns(
+                "SELECT s.number, a.url FROM prediction_articles s JOIN articles a "
+                "ON a.id = s.article_id WHERE s.set_id = ? ORDER BY s.number",
+                [np.int64, object],
                 of_set,
             )
             (tags,) = database.columns(
@@ -304,7 +324,7 @@ class SqliteStore(ArticleStore):
         text = pd.array([model_version, run_id], dtype="str")
         once = np.zeros(len(score), dtype=np.int64)
         return pd.DataFrame({
-            "story": pd.array(stories, dtype="str").take(story_of),
+            "story": pd.array(stories, dtype="str").take(np.searchsorted(numbers, story_of)),
             "tag": pd.array(tags, dtype="str").take(tag_of),
             "score": score,
             "assigned": assigned,
@@ -335,11 +355,3 @@ def _article_rows(articles: pd.DataFrame, start: int) -> Iterator[tuple[object, 
 
 def _unpaired(pairs: Int64s) -> Iterator[tuple[int, int]]:
     return zip((pairs // _PAIR).tolist(), (pairs % _PAIR).tolist(), strict=True)
-
-
-def _ranks(ids: Sequence[int] | Int64s) -> npt.NDArray[np.int32]:
-    """Return, by id, the place of the id in `ids`."""
-    ordered = np.asarray(ids, dtype=np.int64)
-    ranks = np.full(int(ordered.max(initial=0)) + 1, -1, dtype=np.int32)
-    ranks[ordered] = np.arange(len(ordered), dtype=np.int32)
-    return ranks

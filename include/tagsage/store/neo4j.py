@@ -1,0 +1,78 @@
+"""The store on a Neo4j server; :mod:`tagsage.store.neo4j_schema` draws what it keeps there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tagsage.corpus.model import Corpus
+from tagsage.neo4j_connection import Neo4jConnection
+from tagsage.store import neo4j_corpus, neo4j_predictions, neo4j_vectors
+from tagsage.store.base import ArticleStore, LoadReport
+from tagsage.store.neo4j_database import Neo4jDatabase
+from tagsage.store.snapshot import Snapshot
+
+
+class Neo4jStore(ArticleStore):
+    """Articles, lists, predictions and vectors in one Neo4j database (5.26 or newer).
+
+    What ends by a lost connection, a restart of the server or a deadlock is tried again by itself.
+
+    Parameters
+    ----------
+    connection : Neo4jConnection
+        Where the server is; the database is made ready when it is empty.
+
+    Raises
+    ------
+    TagsageError
+        When the server is away or refuses us, or the database is not ours or a newer version's.
+    """
+
+    keeps_vectors = True
+
+    def __init__(self, connection: Neo4jConnection) -> None:
+        self._database = Neo4jDatabase(connection)
+
+    def close(self) -> None:
+        """Close the driver; may be called twice."""
+        self._database.close()
+
+    def load(self, corpus: Corpus) -> LoadReport:
+        """Make the store hold this corpus and nothing else; see the base class."""
+        return neo4j_corpus.load_corpus(self._database, corpus)
+
+    def snapshot(self) -> Snapshot:
+        """Read the whole corpus; see the base class."""
+        return neo4j_corpus.read_snapshot(self._database)
+
+    def write_predictions(
+        self, predictions: pd.DataFrame, *, run_id: str, model_version: str
+    ) -> None:
+        """Replace all predictions; see the base class."""
+        neo4j_predictions.write_predictions(
+            self._database, predictions, run_id=run_id, model_version=model_version
+        )
+
+    def read_predictions(self) -> pd.DataFrame:
+        """Read the predictions; see the base class."""
+        return neo4j_predictions.read_predictions(self._database)
+
+    def counts(self) -> dict[str, int]:
+        """Return how much there is of everything; see the base class."""
+        return neo4j_predictions.read_counts(self._database)
+
+    def write_vectors(
+        self, name: str, keys: Sequence[str], vectors: npt.NDArray[np.floating], *, digest: str
+    ) -> bool:
+        """Write one vector an article; see the base class."""
+        return neo4j_vectors.write_vectors(self._database, name, keys, vectors, digest=digest)
+
+    def read_vectors(
+        self, name: str, keys: Sequence[str], *, out: npt.NDArray[np.float32] | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Read one vector an article; see the base class."""
+        return neo4j_vectors.read_vectors(self._database, name, keys, out)
