@@ -30,7 +30,7 @@ export TAGSAGE_WORKSPACE ?= $(CURDIR)/workspace
 
 .PHONY: help
 help:  ## list the commands
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 .PHONY: setup
 setup: $(VENV)/.ready  ## build .venv from the lock
@@ -72,6 +72,14 @@ up: $(AIRFLOW_HOME)/.ready  ## serve Airflow and MLflow on this machine; Ctrl-C 
 .PHONY: neo4j
 neo4j:  ## start a real Neo4j with GDS on this machine; Ctrl-C stops it
 	@$(PYTHON) scripts/neo4j_server.py
+
+.PHONY: env
+env:  ## write .env for docker compose, with new secrets
+	@$(PYTHON) compose/make_env.py
+
+.PHONY: compose-check
+compose-check: $(VENV)/.ready  ## check docker-compose.yaml without Docker
+	@$(BIN)/python scripts/compose_check.py
 
 .PHONY: lint
 lint: $(VENV)/.ready-test

@@ -47,11 +47,11 @@ def test_no_figure_is_left_to_be_measured(page):
 
 @every_page
 def test_make_targets_named_exist(page):
-    targets = set(re.findall(r"^([a-z]+):", text_of(ROOT / "Makefile"), flags=re.MULTILINE))
+    targets = set(re.findall(r"^([a-z0-9-]+):", text_of(ROOT / "Makefile"), flags=re.MULTILINE))
     named = {
         found[1]
         for code in code_in(text_of(page))
-        if (found := re.match(r"(?:\S+=\S+ )*make ([a-z]+)", code))
+        if (found := re.match(r"(?:\S+=\S+ )*make ([a-z0-9-]+)", code))
     }
     assert named <= targets
 
