@@ -104,4 +104,4 @@ lock: $(VENV)/.uv  ## compile requirements*.in to requirements*.txt
 
 .PHONY: clean
 clean:  ## remove everything that was made, the workspace excepted
-	rm -rf $(VENV) .airflow .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .airflow .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis

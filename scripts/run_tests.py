@@ -1,28 +1,90 @@
-"""Run every test; without Chromium on the machine, say in one line what is left out."""
+"""Run every test; what this machine has no program for is left out, and said in a line at the end.
+
+In CI nothing is left out: a test without its program fails there.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
+import compose_check
+import neo4j_server
 import pytest
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
+@dataclass(frozen=True)
+class Need:
+    """What the tests with a marker need besides Python's packages."""
+
+    marker: str
+    tests: str
+    is_there: Callable[[], bool]
+    remedy: str
+
+
+def has_browser() -> bool:
+    """Tell whether a Chromium is on this machine."""
+    return any(shutil.which(name) for name in BROWSERS)
+
+
+def has_neo4j() -> bool:
+    """Tell whether a Neo4j can be assembled and started on this machine."""
+    return not neo4j_server.missing_tools()
+
+
+def has_services() -> bool:
+    """Tell whether Postgres and Redis are on this machine; Debian's Postgres is on no path."""
+    postgres = shutil.which("initdb") or any(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    return bool(postgres and shutil.which("psql") and shutil.which("redis-server"))
+
+
+def has_compose() -> bool:
+    """Tell whether Compose's loader is there or can be built."""
+    try:
+        compose_check.loader()
+    except compose_check.ComposeError:
+        return False
+    return True
+
+
+NEEDS = (
+    Need("browser", "look at pages in a browser", has_browser, "apt-get install chromium"),
+    Need(
+        "neo4j",
+        "use a Neo4j with GDS",
+        has_neo4j,
+        "apt-get install openjdk-17-jre-headless maven",
+    ),
+    Need(
+        "services",
+        "run the services of docker-compose.yaml",
+        has_services,
+        "apt-get install postgresql redis-server",
+    ),
+    Need(
+        "compose",
+        "read docker-compose.yaml with Compose's own loader",
+        has_compose,
+        "connect to the network once, or apt-get install golang",
+    ),
+)
+
+
 def main() -> int:
-    """Run pytest with the arguments given; browser tests need a browser, except in CI."""
-    arguments = sys.argv[1:]
-    browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    if browser is None and os.environ.get("CI") != "true":
-        arguments = ["-m", "not browser", *arguments]
-    status = int(pytest.main(arguments))
-    if "not browser" in arguments:
-        print(
-            "Left out: the tests that look at pages in a browser; "
-            "install chromium (apt-get install chromium) to run them.",
-        )
+    """Run pytest with the arguments given; return its exit status."""
+    in_ci = os.environ.get("CI") == "true"
+    missing = [] if in_ci else [need for need in NEEDS if not need.is_there()]
+    left_out = " and ".join(f"not {need.marker}" for need in missing)
+    status = int(pytest.main([*(["-m", left_out] if left_out else []), *sys.argv[1:]]))
+    for need in missing:
+        print(f"Left out: the tests that {need.tests}; to run them: {need.remedy}.")
     return status
 
 
