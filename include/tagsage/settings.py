@@ -129,7 +129,7 @@ class Settings(BaseSettings):
     lists_size_discount: float = Field(
         0.0, ge=0, le=1, description="A list of n articles weighs n^-discount; 0: all alike."
     )
-    fastrp_dimensions: PositiveInt = Field(256, description="Numbers in a FastRP embedding.")
+    fastrp_dimensions: PositiveInt = Field(512, description="Numbers in a FastRP embedding.")
     fastrp_iteration_weights: str = Field(
         "1,1",
         pattern=r"^-?[0-9]{1,6}(\.[0-9]{1,6})?(,-?[0-9]{1,6}(\.[0-9]{1,6})?)*$",

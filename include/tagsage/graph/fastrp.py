@@ -51,7 +51,7 @@ class FastRpConfig:
         Seed of the projection.
     """
 
-    dimensions: int = 256
+    dimensions: int = 512
     iteration_weights: tuple[float, ...] = (1.0, 1.0)
     self_influence: float = 1.0
     normalization_strength: float = 0.0
@@ -109,6 +109,14 @@ def fastrp(
     ``relationshipWeightProperty``, to the rounding of float32 (sums run in another order). GDS
     draws the random part by a node's id in the database and the projection by the seed alone: with
     a `property_ratio` of 1 the result does not depend on ids.
+
+    The defaults were chosen by the micro/macro-F1 of the `mlp` on text and FastRP, on validation
+    parts of training parts. Mean of two splits, on 12,986 scientific articles in 7,671 lists and on
+    the bundled corpus: text alone .393/.372 and .635/.391; with 256 dimensions .445/.426 and
+    .657/.436; with 512 .454/.436 and .659/.426; with 512 and one average instead of two .451/.433
+    and .659/.429. One split of the former, 256 dimensions: .437/.419; half of them random by
+    article .440/.424, but on FastRP alone .414/.391 instead of .439/.425; neighbours unweighted
+    .426/.413. Without `self_influence` FastRP alone falls to .373/.333.
 
     Parameters
     ----------
