@@ -78,7 +78,7 @@ env:  ## write .env for docker compose, with new secrets
 	@$(PYTHON) compose/make_env.py
 
 .PHONY: compose-check
-compose-check: $(VENV)/.ready  ## check docker-compose.yaml without Docker
+compose-check: $(VENV)/.uv  ## check docker-compose.yaml without Docker
 	@$(BIN)/python scripts/compose_check.py
 
 .PHONY: lint
