@@ -1,4 +1,4 @@
-"""The command line: ``tagsage run``, ``show``, ``tag``, ``settings``.
+"""The command line: ``tagsage run``, ``show``, ``tag``, ``settings``, ``store``.
 
 Exit status: 0 done, 1 a failure told in one sentence, 2 wrong usage.
 """
@@ -9,7 +9,8 @@ import logging
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Annotated, Any, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -18,6 +19,9 @@ from rich.table import Table
 
 from tagsage.errors import TagsageError
 from tagsage.settings import ENV_PREFIX, Settings
+
+if TYPE_CHECKING:
+    from tagsage.store.base import ArticleStore
 
 app = typer.Typer(
     name="tagsage",
@@ -134,6 +138,85 @@ def settings() -> None:
         table.add_row(name, str(field.default), field.description)
     Console().print(table)
     typer.echo(f"Set one with --set name=value or in the environment as {ENV_PREFIX}NAME.")
+
+
+store_app = typer.Typer(help="Look into the store of articles, or move it.", no_args_is_help=True)
+app.add_typer(store_app, name="store")
+
+StoreName = "sqlite, sqlite:PATH or neo4j"
+
+
+@store_app.command("counts")
+def store_counts(
+    store: Annotated[str | None, typer.Option(help=StoreName)] = None,
+    workspace: WorkspaceOption = None,
+    set_: SetOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Print how many articles, lists, memberships and predictions a store holds."""
+    with failures_told(debug=debug):
+        settings = Settings.resolve(_overrides(set_, workspace=workspace))
+        with _open_named_store(store or settings.store, settings, must_exist=True) as opened:
+            table = Table("", "")
+            table.columns[1].justify = "right"
+            for name, count in opened.counts().items():
+                table.add_row(name, f"{count:,}")
+            Console().print(table)
+
+
+@store_app.command("copy")
+def store_copy(
+    source: Annotated[str, typer.Option("--from", help=StoreName)],
+    target: Annotated[str, typer.Option("--to", help=StoreName)],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="The target may hold another corpus; it is lost.")
+    ] = False,
+    workspace: WorkspaceOption = None,
+    set_: SetOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Copy articles, lists and predictions from one store to another."""
+    with failures_told(debug=debug):
+        from tagsage.store.copy import copy_store
+
+        settings = Settings.resolve(_overrides(set_, workspace=workspace))
+        if _store_place(source, settings) == _store_place(target, settings):
+            raise typer.BadParameter("is the store to copy from", param_hint="--to")
+        with (
+            _open_named_store(source, settings, must_exist=True) as one,
+            _open_named_store(target, settings) as other,
+        ):
+            report = copy_store(one, other, replace=replace)
+            predictions = other.counts()["predictions"]
+        typer.echo(
+            f"{report.articles:,} articles, {report.memberships:,} memberships and "
+            f"{predictions:,} predictions are in {target} now ({report.added:,} articles added, "
+            f"{report.updated:,} updated, {report.removed:,} removed)."
+        )
+
+
+def _store_place(name: str, settings: Settings) -> tuple[str, Path]:
+    """Return kind and file of a store named on the command line."""
+    from tagsage.store.open import KINDS
+    from tagsage.workspace import Workspace
+
+    kind, colon, path = name.partition(":")
+    if kind not in KINDS or (colon and (kind != "sqlite" or not path)):
+        raise typer.BadParameter(f"{name!r} is not {StoreName}", param_hint="store")
+    if kind != "sqlite":
+        return kind, Path()
+    given = path or settings.sqlite_path
+    file = Path(given) if given else Workspace(settings.workspace).local_folder() / "tagsage.db"
+    return kind, file.absolute()
+
+
+def _open_named_store(name: str, settings: Settings, *, must_exist: bool = False) -> ArticleStore:
+    from tagsage.store.open import open_store
+
+    kind, file = _store_place(name, settings)
+    if must_exist and kind == "sqlite" and not file.is_file():
+        raise TagsageError(f"There is no SQLite store {file}; name it as sqlite:PATH.")
+    return open_store(kind, sqlite_path=file)
 
 
 def _print_results(settings: Settings) -> None:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tagsage.corpus.model import Corpus
+from tagsage.errors import TagsageError
 from tagsage.store.snapshot import Snapshot
 
 PREDICTION_COLUMNS = ("story", "tag", "score", "assigned")
@@ -39,6 +40,13 @@ class LoadReport:
     removed: int
     memberships_added: int
     memberships_removed: int
+
+
+class InterruptedLoadError(TagsageError):
+    """The last load into the store did not end, so that it holds no whole corpus."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(f"The last load into {where} was interrupted; load the corpus again.")
 
 
 class ArticleStore(ABC):
@@ -87,8 +95,10 @@ class ArticleStore(ABC):
 
         Raises
         ------
+        InterruptedLoadError
+            When the last load was interrupted and not run again.
         TagsageError
-            When the last load was interrupted and not run again, or the store cannot be read.
+            When the store cannot be read.
         """
 
     @abstractmethod

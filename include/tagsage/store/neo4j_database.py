@@ -17,6 +17,7 @@ from neo4j.exceptions import DriverError, Neo4jError
 
 from tagsage.errors import TagsageError
 from tagsage.neo4j_connection import Neo4jConnection, complaint, create_driver, told
+from tagsage.store.base import InterruptedLoadError
 from tagsage.store.neo4j_schema import prepare
 
 LOAD_S = 600.0  # for another process's load, many transactions
@@ -33,7 +34,9 @@ Work = Callable[[ManagedTransaction], T]
 Int64s = npt.NDArray[np.int64]
 
 _ALIVE = """
-    SHOW TRANSACTIONS YIELD metaData WHERE metaData.tagsage_load = $token RETURN count(*) > 0
+    SHOW TRANSACTIONS YIELD metaData, status
+    WHERE metaData.tagsage_load = $token AND NOT status STARTS WITH 'Terminated'
+    RETURN count(*) > 0
 """
 # Setting a property first takes the node's write lock: what is read next stays so until the commit,
 # and the batches of all processes come one after the other.
@@ -161,8 +164,10 @@ class Neo4jDatabase:
 
         Raises
         ------
+        InterruptedLoadError
+            When one was interrupted.
         TagsageError
-            When one goes on beyond the deadline, or was interrupted.
+            When one goes on beyond the deadline.
         """
         while True:
             loads, token = self.state()
@@ -171,8 +176,7 @@ class Neo4jDatabase:
             if self.transact(partial(is_alive, token=token)):
                 self.pause(deadline)
             elif self.state() == (loads, token):
-                msg = f"The last load into {self.name} was interrupted; load the corpus again."
-                raise TagsageError(msg)
+                raise InterruptedLoadError(self.name)
 
     def pause(self, deadline: float) -> None:
         """Wait a moment for another process's load.

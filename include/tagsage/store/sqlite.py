@@ -17,7 +17,13 @@ import pyarrow as pa
 from tagsage.corpus.model import ARTICLE_SCHEMA, Corpus
 from tagsage.errors import TagsageError
 from tagsage.progress import track
-from tagsage.store.base import ArticleStore, LoadReport, check_predictions, unknown_stories
+from tagsage.store.base import (
+    ArticleStore,
+    InterruptedLoadError,
+    LoadReport,
+    check_predictions,
+    unknown_stories,
+)
 from tagsage.store.database import BATCH, Database, Int64s
 from tagsage.store.snapshot import Snapshot, assemble
 
@@ -194,9 +200,7 @@ class SqliteStore(ArticleStore):
             self._database.transaction("DEFERRED"),
         ):
             if self._database.execute("SELECT loading FROM state").fetchone()[0]:
-                path = self._database.path
-                msg = f"The last load into {path} was interrupted; load the corpus again."
-                raise TagsageError(msg)
+                raise InterruptedLoadError(str(self._database.path))
             ids, table = self._read_articles()
             names = list(self._database.execute("SELECT id, name FROM lists"))
             lists, articles = self._database.columns(_SELECT_PAIRS, _TWO_INTEGERS)
