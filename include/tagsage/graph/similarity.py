@@ -68,7 +68,9 @@ def jaccard_similarity(
 
     The semantics are those of ``nodeSimilarity`` in Neo4j GDS 2.13 [1]_ over distinct lists: each
     article keeps its own `top_k`, so a pair appears in both directions unless one side cut it off;
-    where several are equally similar at the limit, the lower indices stay.
+    where several are equally similar at the limit, the lower indices stay. (GDS keeps as many
+    and equally similar ones, but not always the lowest: where a better pair displaces one of
+    several that are equal, its queue drops any of them.)
 
     Parameters
     ----------

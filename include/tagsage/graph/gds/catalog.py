@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 ARTICLE, LIST, IN_LIST = "Article", "List", "IN_LIST"
 SIMILAR, SCORE = "SIMILAR", "score"
 LIST_SIZE = "listSize"
+LEAST_CUTOFF = 1e-42
 
 # Tasks of one run that find the graph missing at the same time make it again side by side; who is
 # second finds that it is there, and looks again.
@@ -98,7 +99,10 @@ def join_anew(
     (Graph, int)
         The graph, and how many relationships SIMILAR has.
     """
-    # A graph that an earlier attempt has joined is not as it should be, and made anew.
+    state = server.state(names.graph)
+    if state is not None and SIMILAR in state.relationship_types:
+        # Of an earlier attempt, perhaps with other settings.
+        server.gds.graph.relationships.drop(server.gds.graph.get(names.graph), SIMILAR)
     ensure_graph(server, names, recipe, list_sizes)
     joined = _join(server, names, recipe, config, list_sizes)
     return server.gds.graph.get(names.graph), joined
@@ -141,9 +145,11 @@ def node_degrees(
     (int32 [m], int64 [m])
         Snapshot indices, sorted, and degrees.
     """
+    # A sample where nothing joins two articles has no such type.
+    types = graph.relationship_types()
     frame = server.gds.degree.stream(
         graph,
-        relationship_types=[SIMILAR],
+        relationship_types=[SIMILAR] if SIMILAR in types else ["*"],
         node_labels=[ARTICLE],
         concurrency=server.concurrency,
         log_progress=False,
@@ -227,7 +233,8 @@ def _join(
         SIMILAR,
         SCORE,
         top_k=config.top_k,
-        similarity_cutoff=config.cutoff,
+        # At 0 pairs that share no list would be joined.
+        similarity_cutoff=max(config.cutoff, LEAST_CUTOFF),
         degree_cutoff=config.degree_cutoff,
         relationship_types=[IN_LIST],
         node_labels=[ARTICLE, LIST],

@@ -1,7 +1,8 @@
 """How much of the server's memory the graph needs; refuse what cannot fit.
 
 GDS guards itself too, but counts an array property as one number: its estimates are far too low for
-vectors. Bytes are those of Java's heap; arrays of the projection hold doubles.
+vectors. Bytes are those of Java's heap. The store keeps vectors in single precision, and so does
+the projection; GraphSAGE computes in doubles.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from tagsage.graph.graphsage.config import GraphSageConfig
 from tagsage.graph.similarity import SimilarityConfig
 
 NUMBER = 8
+SINGLE = 4
 # An array object's header, and the reference to it.
 ARRAY = 24
 # A membership or a relationship in an adjacency list, compressed; a score beside it is a double.
@@ -46,7 +48,7 @@ def projection_bytes(articles: int, lists: int, memberships: int, dimensions: in
     return (
         NODE * (articles + lists)
         + RELATIONSHIP * memberships
-        + _vectors(articles if dimensions else 0, dimensions)
+        + (_vectors(articles, dimensions, SINGLE) if dimensions else 0)
     )
 
 
@@ -91,7 +93,7 @@ def graphsage_bytes(
 
 def fastrp_bytes(articles: int, features: int, dimensions: int) -> int:
     """Return what FastRP needs: three arrays of floats an article, and the random projection."""
-    return 3 * (articles * (4 * dimensions + ARRAY)) + 4 * features * dimensions
+    return 3 * _vectors(articles, dimensions, SINGLE) + SINGLE * features * dimensions
 
 
 def refuse_if_short(what: str, needed: int, heap: Heap) -> None:
@@ -122,8 +124,8 @@ def refuse_if_short(what: str, needed: int, heap: Heap) -> None:
     raise TagsageError(msg)
 
 
-def _vectors(count: int, dimensions: int) -> int:
-    return count * (NUMBER * dimensions + ARRAY)
+def _vectors(count: int, dimensions: int, number: int = NUMBER) -> int:
+    return count * (number * dimensions + ARRAY)
 
 
 def _batch(nodes: int, dimensions: int, embedding: int) -> int:
