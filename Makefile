@@ -44,7 +44,9 @@ $(VENV)/.uv:
 
 $(VENV)/.ready: $(VENV)/.uv requirements.txt pyproject.toml
 	@echo "Installing requirements.txt into $(VENV) ..."
-	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip sync --quiet requirements.txt
+	@# An environment that has the tests' packages keeps them.
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip sync --quiet requirements.txt \
+	  $$(test ! -e $(VENV)/.ready-test || echo requirements-dev.txt)
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --no-deps --editable .
 	@touch $@
 

@@ -19,12 +19,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.exceptions import AirflowFailException
 from airflow.sdk import Param, dag, get_current_context, task, task_group
+from airflow.sdk.exceptions import AirflowFailException
 
 from tagsage import stages
 from tagsage.errors import TagsageError
 from tagsage.settings import Settings
+from tagsage_connections import with_connections
 
 CPU_POOL = "tagsage_cpu"
 
@@ -57,9 +58,14 @@ def trigger_form() -> dict[str, Param]:
     }
 
 
+def light(function, **options):
+    """Make a stage a task; Airflow's connections come before those of the environment."""
+    return task(with_connections(function), **options)
+
+
 def heavy(function, **options):
     """Make a stage a task that takes a slot of the CPU pool."""
-    return task(function, pool=CPU_POOL, **options)
+    return light(function, pool=CPU_POOL, **options)
 
 
 @dag(
@@ -99,7 +105,7 @@ def retrain():
     @task_group
     def embed(corpus):
         plan = heavy(stages.plan_vectors)(night, corpus)
-        batches = task(stages.vector_batches)(night, plan)
+        batches = light(stages.vector_batches)(night, plan)
         embedded = (
             heavy(stages.embed_batch)
             .partial(token=night, corpus=corpus, plan=plan)
@@ -108,11 +114,11 @@ def retrain():
         # No new text means no batch: the mapped task is then skipped, which is no failure.
         vectors = heavy(stages.collect_vectors, trigger_rule="none_failed")(night, corpus, plan)
         embedded >> vectors
-        return vectors
+        return vectors, heavy(stages.store_vectors)(night, corpus, vectors)
 
     @task_group
-    def graph(corpus, vectors):
-        projection = heavy(stages.project)(night, corpus)
+    def graph(corpus, vectors, stored):
+        projection = heavy(stages.project)(night, corpus, stored)
         similarity = heavy(stages.similarity)(night, projection)
         components = heavy(stages.components)(night, similarity)
         sample = heavy(stages.sample)(night, similarity, components)
@@ -120,7 +126,7 @@ def retrain():
             "similarity": similarity,
             "components": components,
             "sample": sample,
-            "graphsage": heavy(stages.graphsage)(night, similarity, sample, vectors),
+            "graphsage": heavy(stages.graphsage)(night, corpus, similarity, sample, vectors),
             "fastrp": heavy(stages.fastrp)(night, similarity, vectors),
             "lists": heavy(stages.propagate_lists)(night, projection, vectors),
         }
@@ -128,24 +134,24 @@ def retrain():
     @task_group
     def compare(corpus, vectors, graph_refs):
         split = heavy(stages.split)(night, corpus)
-        features = task(stages.features)(night, vectors, graph_refs)
+        features = light(stages.features)(night, vectors, graph_refs)
         fitted = (
             heavy(stages.fit_candidate, map_index_template="{{ task.op_kwargs['candidate'] }}")
             .partial(token=night, split=split, features=features)
-            .expand(candidate=task(stages.candidate_names)(night))
+            .expand(candidate=light(stages.candidate_names)(night))
         )
-        return split, features, fitted, task(stages.leaderboard)(night, split, fitted)
+        return split, features, fitted, light(stages.leaderboard)(night, split, fitted)
 
     corpus = ingest()
-    vectors = embed(corpus)
-    graph_refs = graph(corpus, vectors)
+    vectors, stored = embed(corpus)
+    graph_refs = graph(corpus, vectors, stored)
     split, features, fitted, board = compare(corpus, vectors, graph_refs)
     promoted = heavy(stages.promote)(night, corpus, split, features, board)
     predicted = heavy(stages.predict)(night, corpus, features, promoted)
     explored = heavy(stages.eda)(night, corpus, split, graph_refs)
     reported = heavy(stages.report)(night, board, promoted, predicted, explored)
     # After everything: what it drops may be in use until then.
-    ended = task(stages.teardown)(night).as_teardown()
+    ended = light(stages.teardown)(night).as_teardown()
     [*graph_refs.values(), fitted, explored, reported] >> ended
 
 

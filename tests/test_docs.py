@@ -64,8 +64,12 @@ def test_tagsage_commands_and_options_named_exist(page):
         if found is None:
             continue
         assert found[1] in commands, code
-        known = {name for option in commands[found[1]].params for name in option.opts}
-        assert set(re.findall(r"(?<!\S)--[a-z]+", found[2])) <= known, code
+        command, rest = commands[found[1]], found[2]
+        if subcommand := re.match(r" ([a-z]+)", rest) if hasattr(command, "commands") else None:
+            assert subcommand[1] in command.commands, code
+            command, rest = command.commands[subcommand[1]], rest[subcommand.end() :]
+        known = {name for option in command.params for name in option.opts}
+        assert set(re.findall(r"(?<!\S)--[a-z]+", rest)) <= known, code
 
 
 @every_page
@@ -75,9 +79,7 @@ def test_settings_given_in_examples_are_possible(page):
         pairs += [
             (name.lower(), value) for name, value in re.findall(r"TAGSAGE_([A-Z_]+)=(\S+)", code)
         ]
-        for name, value in pairs:
-            if value != "value":
-                Settings.resolve({name: value})
+        Settings.resolve({name: value for name, value in pairs if value != "value"})
 
 
 def test_newcomers_read_of_the_two_commands_first():

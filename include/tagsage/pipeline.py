@@ -73,11 +73,12 @@ def _run_stages(night: Token) -> None:
         _told(f"embed batch {batch}", stages.embed_batch, night, corpus, plan, batch)
     vectors = _told("collect vectors", stages.collect_vectors, night, corpus, plan)
 
-    projection = _told("project", stages.project, night, corpus)
+    stored = _told("store vectors", stages.store_vectors, night, corpus, vectors)
+    projection = _told("project", stages.project, night, corpus, stored)
     similarity = _told("similarity", stages.similarity, night, projection)
     components = _told("components", stages.components, night, similarity)
     sample = _told("sample", stages.sample, night, similarity, components)
-    graphsage = _told("graphsage", stages.graphsage, night, similarity, sample, vectors)
+    graphsage = _told("graphsage", stages.graphsage, night, corpus, similarity, sample, vectors)
     fastrp = _told("fastrp", stages.fastrp, night, similarity, vectors)
     lists = _told("propagate lists", stages.propagate_lists, night, projection, vectors)
     graph = {

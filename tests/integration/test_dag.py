@@ -31,6 +31,7 @@ GROUPS = {
     "embed.vector_batches",
     "embed.embed_batch",
     "embed.collect_vectors",
+    "embed.store_vectors",
     "graph.project",
     "graph.similarity",
     "graph.components",
@@ -66,22 +67,6 @@ def make_variables(**extra):
     return {
         name: value for name, _, value in pairs if name.startswith(("AIRFLOW", "MLFLOW", "TAGSAGE"))
     }
-
-
-@pytest.fixture(scope="session")
-def airflow_home(tmp_path_factory):
-    """Prepare an Airflow of the tests' own, as the Makefile does."""
-    home = tmp_path_factory.mktemp("airflow")
-    done = subprocess.run(
-        ["make", f"{home}/.ready"],
-        cwd=ROOT,
-        env=environment(AIRFLOW_HOME=str(home)),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return home
 
 
 def test_dag_parses_with_its_tasks_pool_and_limits_and_without_heavy_imports(airflow_home):

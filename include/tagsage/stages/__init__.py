@@ -8,7 +8,13 @@ that Airflow reads this package quickly and forks safely.
 
 from tagsage.stages.common import tracking_of
 from tagsage.stages.compare import candidate_names, features, fit_candidate, leaderboard, split
-from tagsage.stages.embed import collect_vectors, embed_batch, plan_vectors, vector_batches
+from tagsage.stages.embed import (
+    collect_vectors,
+    embed_batch,
+    plan_vectors,
+    store_vectors,
+    vector_batches,
+)
 from tagsage.stages.graph import (
     components,
     fastrp,
@@ -45,6 +51,7 @@ __all__ = [
     "similarity",
     "split",
     "start",
+    "store_vectors",
     "teardown",
     "tracking_of",
     "vector_batches",

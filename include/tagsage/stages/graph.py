@@ -5,6 +5,7 @@ What no candidate of the night uses is not computed: its ref is then empty.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from tagsage.stages.common import (
     Ref,
     fastrp_config,
     load_snapshot,
+    open_store,
     wanted_blocks,
 )
 
@@ -23,17 +25,35 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+GRAPHSAGE_PROPERTY = "graphSAGE"
+
 
 def engine_of(night: Night) -> GraphEngine:
     """Return the engine that the settings name."""
     from tagsage.graph.local import LocalEngine
 
-    engines = {LocalEngine.name: LocalEngine}
-    return engines[night.settings.engine]()
+    if night.settings.engine == LocalEngine.name:
+        return LocalEngine()
+    from tagsage.graph.gds.engine import GdsEngine
+    from tagsage.neo4j_connection import resolve_connection
+
+    # Runs of one workspace follow one another: what an earlier one left on the server is dead.
+    owner = hashlib.sha256(str(night.workspace.root).encode()).hexdigest()[:8]
+    return GdsEngine(resolve_connection(), run_id=night.run_id, owner=owner)
 
 
-def project(token: Token, corpus: Ref) -> Ref:
-    """Make the membership graph ready; returns the projection's ref."""
+def project(token: Token, corpus: Ref, vector_property: str) -> Ref:
+    """Make the membership graph ready; returns the projection's ref.
+
+    Parameters
+    ----------
+    token : dict
+        The night.
+    corpus : str
+        Ref of the snapshot.
+    vector_property : str
+        What `store_vectors` returned.
+    """
     night = Night.of(token)
 
     def build(folder: Path) -> dict[str, Any]:
@@ -42,10 +62,11 @@ def project(token: Token, corpus: Ref) -> Ref:
             folder,
             snapshot.incidence(),
             keys=snapshot.articles["key"].tolist(),
-            vector_property="",
+            vector_property=vector_property,
         )
 
-    return _artifact(night, "projection", {"corpus": corpus}, build)
+    inputs = {"corpus": corpus, "vector_property": vector_property}
+    return _artifact(night, "projection", inputs, build)
 
 
 def similarity(token: Token, projection: Ref) -> Ref:
@@ -104,8 +125,14 @@ def sample(token: Token, similarity: Ref, components: Ref) -> Ref:
     return _artifact(night, "sample", inputs, build)
 
 
-def graphsage(token: Token, similarity: Ref, sample: Ref, vectors: Ref) -> Ref:
-    """Train GraphSAGE on the sample and embed every article."""
+def graphsage(token: Token, corpus: Ref, similarity: Ref, sample: Ref, vectors: Ref) -> Ref:
+    """Train GraphSAGE on the sample and embed every article.
+
+    A store that keeps vectors gets the embeddings too, as the property ``graphSAGE``.
+    """
+    import numpy as np
+
+    from tagsage.graph.base import EMBEDDINGS_FILE
     from tagsage.graph.graphsage.config import GraphSageConfig
 
     night = Night.of(token)
@@ -138,7 +165,13 @@ def graphsage(token: Token, similarity: Ref, sample: Ref, vectors: Ref) -> Ref:
         )
 
     inputs = {"similarity": similarity, "sample": sample, "vectors": vectors, **vars(config)}
-    return _artifact(night, "graphsage", inputs, build)
+    ref = _artifact(night, "graphsage", inputs, build)
+    with open_store(night) as store:
+        if store.keeps_vectors:
+            keys = load_snapshot(night, corpus).articles["key"].tolist()
+            embeddings = np.load(_path(night, ref) / EMBEDDINGS_FILE, mmap_mode="r")
+            store.write_vectors(GRAPHSAGE_PROPERTY, keys, embeddings, digest=ref)
+    return ref
 
 
 def fastrp(token: Token, similarity: Ref, vectors: Ref) -> Ref:

@@ -1,0 +1,140 @@
+"""`tagsage run` with the store neo4j and the engine gds, on a real server."""
+
+from __future__ import annotations
+
+import csv
+import json
+import warnings
+
+import pytest
+
+from tagsage import stages
+from tagsage.neo4j_connection import open_driver
+from tests.integration.conftest import SETTINGS, run_arguments, run_in_process, scores_of
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.neo4j]
+
+CANDIDATES = "text:ovr_logistic,text+graphsage:ovr_logistic,text+fastrp:mlp,text+lists:mlp"
+ON_NEO4J = {"store": "neo4j", "engine": "gds", "candidates": CANDIDATES}
+
+
+@pytest.fixture
+def neo4j_named(neo4j_server, neo4j_connection, monkeypatch):
+    """Name the server in the environment, as a user does; yield the connection to it."""
+    for name, value in neo4j_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return neo4j_connection
+
+
+def ask(connection, query, **parameters):
+    with open_driver(connection) as driver:
+        records = driver.execute_query(query, parameters).records
+    return [dict(record) for record in records]
+
+
+def assert_nothing_is_left_in_the_catalog(connection):
+    assert ask(connection, "CALL gds.graph.list() YIELD graphName RETURN graphName") == []
+    assert ask(connection, "CALL gds.model.list() YIELD modelName RETURN modelName") == []
+
+
+def predictions_of(workspace):
+    with (workspace / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        return {(row["story"], row["tag"]): row for row in csv.DictReader(file)}
+
+
+def test_runs_with_gds_and_with_the_local_engine_stand_side_by_side(
+    small_corpus, neo4j_named, neo4j_server, tmp_path
+):
+    done = run_in_process(*run_arguments(small_corpus, tmp_path, **ON_NEO4J))
+    assert done.returncode == 0, done.stderr
+    assert_nothing_is_left_in_the_catalog(neo4j_named)
+    by_gds = {row["candidate"]: row for row in scores_of(tmp_path / "leaderboard.csv")}
+
+    (counts,) = ask(
+        neo4j_named,
+        "MATCH (a:Article) WITH count(a) AS articles, count(a.lsaEmbedding) AS vectors, "
+        "count(a.graphSAGE) AS embeddings, collect(DISTINCT size(a.graphSAGE)) AS sizes "
+        "RETURN articles, vectors, embeddings, sizes",
+    )
+    assert counts["articles"] == counts["vectors"] == counts["embeddings"] > 2000
+    assert counts["sizes"] == [int(SETTINGS["graphsage_dimensions"])]
+    written = ask(
+        neo4j_named,
+        "MATCH (a:Article)-[p:PREDICTED_TAG]->(t:Tag) "
+        "RETURN a.url AS story, t.name AS tag, p.score AS score, p.model_version AS version",
+    )
+    published = predictions_of(tmp_path)
+    assert {(row["story"], row["tag"]) for row in written} == published.keys()
+    assert len(written) == len(published)
+    assert all(
+        row["version"] == published[row["story"], row["tag"]]["model_version"] for row in written
+    )
+
+    local = {**ON_NEO4J, "engine": "local"}
+    done = run_in_process(*run_arguments(small_corpus, tmp_path, **local))
+    assert done.returncode == 0, done.stderr
+    by_local = {row["candidate"]: row for row in scores_of(tmp_path / "leaderboard.csv")}
+    assert by_local.keys() == by_gds.keys()
+    for candidate, row in by_local.items():
+        if "graphsage" in candidate:
+            # Other random samples: near, and not the same.
+            assert float(row["micro_f1"]) == pytest.approx(
+                float(by_gds[candidate]["micro_f1"]), abs=0.05
+            )
+        elif "fastrp" in candidate:
+            # The same numbers but for the order in which they are added up.
+            assert float(row["micro_f1"]) == pytest.approx(
+                float(by_gds[candidate]["micro_f1"]), abs=0.02
+            )
+        else:
+            assert row == by_gds[candidate]
+    assert engines_in_mlflow(tmp_path) == ["gds", "local"]
+    secrets = (neo4j_server.password,)
+    for file in tmp_path.rglob("*"):
+        if file.is_file():
+            content = file.read_bytes()
+            assert not any(secret.encode() in content for secret in secrets), file
+
+
+def engines_in_mlflow(workspace):
+    """Return the engine of every night in a workspace's MLflow."""
+    from mlflow import MlflowClient
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        client = MlflowClient(tracking_uri=f"sqlite:///{workspace / 'mlflow.db'}")
+        experiments = [found.experiment_id for found in client.search_experiments()]
+        runs = client.search_runs(experiments)
+    tags = [run.data.tags for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    return sorted(tag["engine"] for tag in tags)
+
+
+def test_server_that_restarts_between_tasks_heals_by_itself(
+    small_corpus, neo4j_named, neo4j_server, tmp_path
+):
+    settings = {
+        **SETTINGS,
+        **ON_NEO4J,
+        "candidates": "text+graphsage:ovr_logistic",
+        "articles": str(small_corpus.articles),
+        "lists": str(small_corpus.lists),
+        "workspace": str(tmp_path),
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        night = json.loads(json.dumps(stages.start("manual__2026-01-01T00:00:00+00:00", settings)))
+        corpus = stages.load_corpus(night)
+        plan = stages.plan_vectors(night, corpus)
+        for batch in stages.vector_batches(night, plan):
+            stages.embed_batch(night, corpus, plan, batch)
+        vectors = stages.collect_vectors(night, corpus, plan)
+        stored = stages.store_vectors(night, corpus, vectors)
+        projection = stages.project(night, corpus, stored)
+        similarity = stages.similarity(night, projection)
+        components = stages.components(night, similarity)
+        sample = stages.sample(night, similarity, components)
+        neo4j_server.restart()
+        embedded = stages.graphsage(night, corpus, similarity, sample, vectors)
+        assert embedded.startswith("graphsage-")
+        stages.teardown(night)
+    assert_nothing_is_left_in_the_catalog(neo4j_named)
