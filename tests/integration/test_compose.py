@@ -1,0 +1,598 @@
+"""docker-compose.yaml: read by Compose's own loader, and run service by service without Docker.
+
+A container is a command with an environment, some folders and names of other machines. Here each
+service of Airflow and MLflow is run with exactly the command, the environment and the health check
+of the resolved file; only ports, folders and host names are replaced. Postgres and Redis are
+Debian's, Neo4j is the one of the other tests.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from compose import make_env
+from scripts import compose_check
+from tagsage.neo4j_connection import open_driver
+from tests.conftest import connection_to, empty
+from tests.integration.conftest import BIN, ROOT, SETTINGS
+from tests.integration.test_dag import free_ports
+
+pytestmark = [pytest.mark.compose, pytest.mark.integration]
+
+# What the run keeps articles in, and what computes its graph.
+STORE, ENGINE = "neo4j", "gds"
+CANDIDATES = "text:ovr_logistic,text+graphsage:ovr_logistic"
+
+TEXT = compose_check.COMPOSE.read_text(encoding="utf-8")
+EXAMPLE = compose_check.EXAMPLE.read_text(encoding="utf-8")
+
+
+# -- the file ----------------------------------------------------------------------------------
+
+
+def checked(tmp_path, old="", new=""):
+    """Return what the rules say of the compose file with `old` replaced by `new`."""
+    assert old in TEXT
+    file = tmp_path / "docker-compose.yaml"
+    file.write_text(TEXT.replace(old, new) if old else TEXT, encoding="utf-8")
+    model = compose_check.resolve(compose_check.dummies(EXAMPLE), file)
+    return compose_check.complaints(model, file.read_text(encoding="utf-8"), EXAMPLE)
+
+
+def test_compose_file_is_valid_and_keeps_our_rules(tmp_path):
+    assert checked(tmp_path) == []
+
+
+def test_compose_file_without_env_names_every_missing_secret():
+    with pytest.raises(compose_check.ComposeError) as told:
+        compose_check.resolve({})
+    secrets = compose_check.required(TEXT)
+    assert len(secrets) == 9
+    assert str(told.value) == (
+        f"refused to start without {', '.join(sorted(secrets))}; set them in .env."
+    )
+
+
+@pytest.mark.parametrize("name", sorted(compose_check.required(TEXT)))
+def test_compose_file_refuses_an_empty_secret(name):
+    variables = {**compose_check.dummies(EXAMPLE), name: ""}
+    with pytest.raises(compose_check.ComposeError, match=f"without {name};"):
+        compose_check.resolve(variables)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("    user: redis", "    usr: redis", "usr"),
+        ("- redis:/data", "- rediss:/data", "rediss"),
+        ("      airflow-init:\n", "      nowhere:\n", "nowhere"),
+        ("${NEO4J_HEAP:-4g}", "${NEO4J_HEAP}", "NEO4J_HEAP"),
+    ],
+    ids=["unknown key", "unknown volume", "unknown service", "variable without default"],
+)
+def test_loader_refuses_what_compose_would(tmp_path, old, new, words):
+    with pytest.raises(compose_check.ComposeError, match=words):
+        checked(tmp_path, old, new)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        (
+            "postgres:15.18-bookworm",
+            "postgres:latest",
+            "postgres: the image 'postgres:latest' is not pinned by an exact tag.",
+        ),
+        (
+            "127.0.0.1:${MLFLOW_PORT:-5000}:5000",
+            "${MLFLOW_PORT:-5000}:5000",
+            "mlflow: port 5000 is published beyond 127.0.0.1.",
+        ),
+        (
+            "NEO4J_AUTH: neo4j/${NEO4J_PASSWORD:?set it in .env}",
+            "NEO4J_AUTH: neo4j/letmein",
+            "neo4j: the secret NEO4J_AUTH is written in the file.",
+        ),
+        (
+            "requirepass $$REDIS_PASSWORD",
+            "requirepass ${REDIS_PASSWORD:?}",
+            "redis: a secret stands on the command line.",
+        ),
+        (
+            "  restart: unless-stopped\n",
+            '  restart: "no"\n',
+            "redis: has no restart policy that fits.",
+        ),
+        (
+            '      test: ["CMD", "python", "compose/healthy.py", "http://127.0.0.1:8974/health"]\n',
+            "",
+            "airflow-scheduler: has no health check.",
+        ),
+        ("${NEO4J_HEAP:-4g}", "${NEO4J_JAVA_HEAP:-4g}", ".env.example lacks NEO4J_JAVA_HEAP."),
+        (
+            "REDIS_PASSWORD: ${REDIS_PASSWORD:?set it in .env}",
+            "REDIS_PASSWORD: ${REDIS_TOKEN:-dummy-none}",
+            "The secret REDIS_TOKEN may be left out; write ${REDIS_TOKEN:?…}.",
+        ),
+    ],
+    ids=lambda value: value[:40],
+)
+def test_rules_complain_of_what_they_forbid(tmp_path, old, new, complaint):
+    assert complaint in checked(tmp_path, old, new)
+
+
+def test_make_env_draws_a_new_secret_for_every_empty_name_and_keeps_an_existing_file(tmp_path):
+    (tmp_path / ".env.example").write_text(EXAMPLE, encoding="utf-8")
+    assert make_env.main(tmp_path) == 0
+    file = tmp_path / ".env"
+    assert file.stat().st_mode & 0o777 == 0o600
+    drawn = dict(re.findall(r"^(\w+)=(.+)$", file.read_text(encoding="utf-8"), flags=re.MULTILINE))
+    assert set(drawn) == compose_check.required(TEXT)
+    assert len(set(drawn.values())) == len(drawn)
+    # They become part of URLs.
+    assert all(re.fullmatch(r"[\w=-]{32,}", secret) for secret in drawn.values())
+    before = file.read_bytes()
+    assert make_env.main(tmp_path) == 1
+    assert file.read_bytes() == before
+
+
+# -- the images --------------------------------------------------------------------------------
+
+DOCKERFILES = (ROOT / "Dockerfile", ROOT / "compose" / "neo4j" / "Dockerfile")
+
+
+@pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.parent.name)
+def test_image_copies_only_what_is_there_and_reaches_the_builder(file):
+    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    let_in = [Path(line[1:]) for line in ignored if line.startswith("!")]
+    lines = re.findall(r"^COPY (?!--from)(.+)$", file.read_text("utf-8"), flags=re.MULTILINE)
+    sources = [Path(source) for line in lines for source in line.split()[:-1]]
+    assert sources
+    for source in sources:
+        assert (ROOT / source).exists()
+        assert any(source.is_relative_to(allowed) for allowed in let_in), source
+    assert not any(Path(".env").is_relative_to(allowed) for allowed in let_in)
+
+
+@pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.parent.name)
+def test_image_starts_from_exact_versions(file):
+    bases = re.findall(r"^FROM (\S+)", file.read_text("utf-8"), flags=re.MULTILINE)
+    assert bases
+    for base in bases:
+        assert compose_check.EXACT_TAG.fullmatch(base.partition(":")[2]), base
+
+
+def test_script_of_postgres_is_executable():
+    # Its image would read it into its own shell otherwise, options of the shell included.
+    assert os.access(ROOT / "compose" / "postgres" / "databases.sh", os.X_OK)
+
+
+def test_images_have_the_versions_that_the_tests_run_on():
+    pom = (ROOT / "scripts" / "neo4j" / "pom.xml").read_text("utf-8")
+    neo4j = re.search(r"<neo4j.version>(.+)</neo4j.version>", pom)[1]
+    gds = re.search(r"<gds.version>(.+)</gds.version>", pom)[1]
+    assert f"FROM neo4j:{neo4j}-community" in DOCKERFILES[1].read_text("utf-8")
+    assert f"image: tagsage-neo4j:{neo4j}-gds{gds}\n" in TEXT
+    uv = re.search(r"^UV_VERSION := (\S+)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    assert f"uv=={uv[1]} " in DOCKERFILES[0].read_text("utf-8")
+
+
+# -- the services ------------------------------------------------------------------------------
+
+# The ports that the file names inside the containers; here each becomes a free one.
+PORTS = (5432, 6379, 7687, 5000, 8080, 8974, 8793, 8794)
+NAMES = {
+    "postgres": 5432,
+    "redis": 6379,
+    "neo4j": 7687,
+    "mlflow": 5000,
+    "airflow-apiserver": 8080,
+}
+START = ("airflow-apiserver", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer")
+READY_WITHIN_S = 150
+
+
+class Services:
+    """The services of the resolved compose file as processes of this machine."""
+
+    def __init__(self, model, ports, folder):
+        self.services = model["services"]
+        self.ports = ports
+        self.folder = folder
+        self.logs = folder / "logs"
+        self.logs.mkdir()
+        self.processes = {}
+        self.volumes_elsewhere = []
+        # The image has the tree's folders at /opt/tagsage, and nothing may be written there.
+        self.tree = folder / "opt-tagsage"
+        self.tree.mkdir()
+        for name in ("dags", "plugins", "data", "compose", "include"):
+            (self.tree / name).symlink_to(ROOT / name)
+
+    def volume(self, source):
+        """Return the folder that stands for a volume, the same for all services."""
+        if source.startswith(("/", ".")):
+            return Path(source)
+        path = self.folder / "volumes" / source
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def here(self, service, text):
+        """Replace host names, ports and folders of the container by those of this machine."""
+        for mount in self.services[service].get("volumes", []):
+            text = text.replace(mount["target"], str(self.volume(mount["source"])))
+        text = text.replace("/opt/tagsage", str(self.tree))
+        for name, port in NAMES.items():
+            text = text.replace(f"{name}:{port}", f"127.0.0.1:{port}")
+        # Nobody but this machine is to reach the tests' servers.
+        text = text.replace("0.0.0.0", "127.0.0.1")
+        known = "|".join(map(str, PORTS))
+        return re.sub(
+            rf"(?<![\w.-])({known})(?![\w.-])", lambda p: str(self.ports[int(p[1])]), text
+        )
+
+    def environment(self, service):
+        """Return the variables of the service, with what its image would add."""
+        given = self.services[service].get("environment") or {}
+        return {
+            "PATH": os.pathsep.join((str(BIN), str(postgres_programs()), os.environ["PATH"])),
+            "HOME": str(self.folder),
+            "AIRFLOW_HOME": str(self.folder / "airflow"),
+            **{name: self.here(service, value) for name, value in given.items()},
+        }
+
+    def command(self, service):
+        return [self.here(service, part) for part in self.services[service]["command"]]
+
+    def start(self, service, command=None, environment=None):
+        with (self.logs / f"{service}.log").open("wb") as output:
+            self.processes[service] = subprocess.Popen(
+                command or self.command(service),
+                cwd=self.tree,
+                env=environment or self.environment(service),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    def log(self, service):
+        return (self.logs / f"{service}.log").read_text(encoding="utf-8", errors="replace")
+
+    def run_to_its_end(self, service):
+        self.start(service)
+        status = self.processes.pop(service).wait(timeout=READY_WITHIN_S)
+        assert status == 0, self.log(service)[-3000:]
+
+    def wait_until_healthy(self, service):
+        """Run the service's own health check until it passes."""
+        kind, *rest = self.services[service]["healthcheck"]["test"]
+        rest = [self.here(service, part) for part in rest]
+        command = ["sh", "-c", rest[0]] if kind == "CMD-SHELL" else rest
+        deadline = time.monotonic() + READY_WITHIN_S
+        while True:
+            done = subprocess.run(
+                command,
+                cwd=self.tree,
+                env=self.environment(service),
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if done.returncode == 0:
+                return
+            said = f"{service}: {done.stderr[-300:]}\n{self.log(service)[-3000:]}"
+            assert self.processes[service].poll() is None, said
+            assert time.monotonic() < deadline, said
+            time.sleep(1)
+
+    def stop(self):
+        """Stop all as `docker compose stop` does, those last that others need."""
+        for process in self.processes.values():
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in reversed(self.processes.values()):
+            # What does not end in time, or leaves orphans, is killed.
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=60)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        for folder in self.volumes_elsewhere:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def postgres_programs():
+    """Return the folder of Postgres' programs: on the path, or where Debian has them."""
+    found = shutil.which("initdb")
+    return Path(found).parent if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]
+
+
+def start_postgres(services):
+    """Do what the image of Postgres does on an empty volume: make the cluster, run the script."""
+    port, programs = services.ports[5432], postgres_programs()
+    environment = services.environment("postgres")
+    # Postgres refuses to be root, and pytest's folders are closed to others.
+    folder = Path(tempfile.mkdtemp(prefix="tagsage-postgres-"))
+    services.volumes_elsewhere.append(folder)
+    (folder / "password").write_text(environment["POSTGRES_PASSWORD"], encoding="utf-8")
+    as_nobody = []
+    if os.getuid() == 0:
+        as_nobody = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+        for path in (folder, folder / "password"):
+            shutil.chown(path, "nobody", "nogroup")
+    made = subprocess.run(
+        [
+            *(*as_nobody, programs / "initdb", "--pgdata", folder / "data", "--no-sync"),
+            *("--username=postgres", "--auth=scram-sha-256", "--pwfile", folder / "password"),
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    services.start(
+        "postgres",
+        [
+            *(*as_nobody, programs / "postgres", "-D", folder / "data", "-p", str(port)),
+            *("-k", str(folder), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"),
+        ],
+    )
+    services.wait_until_healthy("postgres")
+    subprocess.run(
+        ["sh", services.tree / "compose" / "postgres" / "databases.sh"],
+        env={
+            **environment,
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(port),
+            "PGPASSWORD": environment["POSTGRES_PASSWORD"],
+        },
+        check=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def services(small_corpus, neo4j_server, tmp_path_factory):
+    """Start every service in the order of the file's conditions, each healthy before the next."""
+    folder = tmp_path_factory.mktemp("compose")
+    for name in ("docker-compose.yaml", ".env.example"):
+        shutil.copy(ROOT / name, folder)
+    assert make_env.main(folder) == 0
+    variables = dict(
+        re.findall(r"^(\w+)=(.+)$", (folder / ".env").read_text("utf-8"), flags=re.MULTILINE)
+    )
+    # Neo4j is the one of all tests, with its password.
+    variables |= {
+        "NEO4J_PASSWORD": neo4j_server.password,
+        "CORPUS_FOLDER": str(small_corpus.articles.parent),
+        "MLFLOW_WORKERS": "1",
+        "TAGSAGE_STORE": STORE,
+        "TAGSAGE_ENGINE": ENGINE,
+    }
+    lines = [f"TAGSAGE_LSA_DIMENSIONS={SETTINGS['lsa_dimensions']}"]
+    (folder / "tagsage.env").write_text("\n".join(lines), encoding="utf-8")
+    model = compose_check.resolve(variables, folder / "docker-compose.yaml")
+    ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+    ports[7687] = neo4j_server.port
+    services = Services(model, ports, folder)
+    services.secrets = {
+        value for name, value in variables.items() if name in compose_check.required(TEXT)
+    }
+    services.login = ("admin", variables["AIRFLOW_ADMIN_PASSWORD"])
+    with open_driver(connection_to(neo4j_server)) as driver:
+        empty(driver)
+    try:
+        start_postgres(services)
+        services.start("redis")
+        services.wait_until_healthy("redis")
+        services.start("mlflow")
+        services.run_to_its_end("airflow-init")
+        for name in START:
+            services.start(name)
+        for name in ("mlflow", *START):
+            services.wait_until_healthy(name)
+        services.start("airflow-worker")
+        services.wait_until_healthy("airflow-worker")
+        yield services
+    finally:
+        services.stop()
+
+
+def call(services, path, body=None, token=""):
+    """Call Airflow's REST API; return what it answers."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{services.ports[8080]}{path}",
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Content-Type": "application/json", "Authorization": f"Bearer {token}"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+def log_in(services, password):
+    user, _ = services.login
+    return call(services, "/auth/token", {"username": user, "password": password})["access_token"]
+
+
+def wait_for(condition, services, within_s, what):
+    """Call `condition` until it returns something; return that."""
+    deadline = time.monotonic() + within_s
+    while not (found := condition()):
+        for name, process in services.processes.items():
+            assert process.poll() is None, f"{name} died\n{services.log(name)[-3000:]}"
+        assert time.monotonic() < deadline, what
+        time.sleep(1)
+    return found
+
+
+def command_lines(services):
+    """Return the command lines of all processes of the services."""
+    groups = {process.pid for process in services.processes.values()}
+    lines = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.getpgid(int(entry.name)) in groups:
+                lines.append((entry / "cmdline").read_text(encoding="utf-8", errors="replace"))
+        except (ProcessLookupError, FileNotFoundError):
+            continue
+    return lines
+
+
+def served(test):
+    """Mark a test that needs all the services."""
+    marks = (pytest.mark.slow, pytest.mark.neo4j, pytest.mark.services, pytest.mark.timeout(1200))
+    for mark in marks:
+        test = mark(test)
+    return test
+
+
+@pytest.fixture(scope="module")
+def finished(services, small_corpus):
+    """Log in, trigger the DAG by the REST API, wait for its end; return the token and the run."""
+    token = log_in(services, services.login[1])
+
+    def dag():
+        found = call(services, "/api/v2/dags", token=token)["dags"]
+        return [each for each in found if each["dag_id"] == "retrain" and not each["is_paused"]]
+
+    wait_for(dag, services, 120, "the DAG was not parsed")
+    services.command_lines = command_lines(services)
+    conf = {
+        **{name: value for name, value in SETTINGS.items() if name != "lsa_dimensions"},
+        "min_tag_articles": int(SETTINGS["min_tag_articles"]),
+        "graphsage_dimensions": int(SETTINGS["graphsage_dimensions"]),
+        "graphsage_epochs": int(SETTINGS["graphsage_epochs"]),
+        "candidates": CANDIDATES,
+        "corpus": "csv",
+        "articles": services.here("airflow-worker", f"/corpus/{small_corpus.articles.name}"),
+        "lists": services.here("airflow-worker", f"/corpus/{small_corpus.lists.name}"),
+    }
+    body = {"logical_date": datetime.now(UTC).isoformat(), "conf": conf}
+    run = call(services, "/api/v2/dags/retrain/dagRuns", body, token)
+    path = f"/api/v2/dags/retrain/dagRuns/{urllib.request.pathname2url(run['dag_run_id'])}"
+
+    def ended():
+        found = call(services, path, token=token)
+        return found if found["state"] in {"success", "failed"} else None
+
+    run = wait_for(ended, services, 600, "the run did not end")
+    instances = call(services, f"{path}/taskInstances?limit=100", token=token)["task_instances"]
+    return run, instances
+
+
+@served
+def test_run_triggered_over_rest_ends_well_on_the_worker(finished, services):
+    run, instances = finished
+    failed = [each["task_id"] for each in instances if each["state"] not in {"success", "skipped"}]
+    assert (run["state"], failed) == ("success", [])
+    # A retry would hide a fault.
+    assert {each["try_number"] for each in instances} <= {0, 1}
+    assert {each["executor"] for each in instances} <= {None, "CeleryExecutor"}
+    assert {each["pool"] for each in instances} == {"default_pool", "tagsage_cpu"}
+
+
+@served
+def test_run_leaves_its_results_in_the_shared_workspace_and_the_store(
+    finished, services, neo4j_server
+):
+    from tagsage.store.open import open_store
+
+    workspace = services.volume("workspace")
+    board = (workspace / "leaderboard.csv").read_text(encoding="utf-8").splitlines()
+    assert len(board) == 1 + len(CANDIDATES.split(","))
+    assert (workspace / "report.html").stat().st_size > 1000
+    with (workspace / "predictions.csv").open(encoding="utf-8") as file:
+        written = sum(1 for _ in file) - 1
+    assert written > 0
+    connection = connection_to(neo4j_server)
+    with open_store(STORE, sqlite_path=workspace / "tagsage.db", neo4j=connection) as store:
+        assert len(store.read_predictions()) == written
+
+
+@served
+def test_run_leaves_no_graph_and_no_model_in_the_memory_of_neo4j(finished, neo4j_server):
+    with open_driver(connection_to(neo4j_server)) as driver, driver.session() as session:
+        graphs = session.run("CALL gds.graph.list() YIELD graphName").value()
+        models = session.run("CALL gds.model.list() YIELD modelName").value()
+    assert (graphs, models) == ([], [])
+
+
+@served
+def test_run_is_in_mlflow_with_its_candidates_and_served_artifacts(finished, services):
+    from mlflow import MlflowClient
+
+    uri = f"http://127.0.0.1:{services.ports[5000]}"
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    experiment = client.get_experiment_by_name("tagsage")
+    assert experiment.artifact_location.startswith("mlflow-artifacts:/")
+    runs = client.search_runs([experiment.experiment_id])
+    named = {each.data.tags.get("tagsage.candidate") for each in runs}
+    assert named == {None, *CANDIDATES.split(",")}
+    (night,) = (each for each in runs if "tagsage.candidate" not in each.data.tags)
+    assert (night.data.params["store"], night.data.params["engine"]) == (STORE, ENGINE)
+    assert client.get_model_version_by_alias("tagsage", "champion").version == "1"
+    assert any(services.volume("mlflow-artifacts").rglob("*.json"))
+
+
+@served
+def test_services_show_no_secret_in_logs_and_command_lines(finished, services):
+    files = [*services.logs.iterdir(), *services.volume("airflow-logs").rglob("*")]
+    texts = {str(path): path.read_bytes() for path in files if path.is_file()}
+    assert any("fit_candidate" in name for name in texts)
+    texts["command lines"] = "\n".join(services.command_lines).encode()
+    assert b"celery" in texts["command lines"]
+    told = {
+        name: secret
+        for name, text in texts.items()
+        for secret in services.secrets
+        if secret.encode() in text
+    }
+    assert told == {}
+
+
+@served
+def test_services_write_nothing_beside_their_volumes(finished, services):
+    names = {"dags", "plugins", "data", "compose", "include"}
+    assert {path.name for path in services.tree.iterdir()} == names
+
+
+@served
+def test_wrong_password_and_no_password_are_refused(services):
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        log_in(services, "wrong")
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        call(services, "/api/v2/dags")
+
+
+@served
+def test_init_run_again_changes_nothing(finished, services):
+    services.run_to_its_end("airflow-init")
+    assert log_in(services, services.login[1])
+
+
+@served
+def test_databases_of_airflow_and_mlflow_are_closed_to_each_other(services):
+    uri = services.environment("mlflow")["MLFLOW_BACKEND_STORE_URI"]
+    other = uri.replace("+psycopg2", "").removesuffix("mlflow") + "airflow"
+    done = subprocess.run(
+        ["psql", other, "-c", "SELECT 1"],
+        env=services.environment("postgres"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "permission denied for database" in done.stderr
