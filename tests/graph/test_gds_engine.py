@@ -28,7 +28,7 @@ from tagsage.graph.gds.memory import (
     similarity_bytes,
 )
 from tagsage.graph.gds.names import RunNames
-from tagsage.graph.gds.server import refuse_old
+from tagsage.graph.gds.server import open_gds, refuse_old
 from tagsage.graph.graphsage.config import GraphSageConfig
 from tagsage.graph.similarity import SimilarityConfig
 from tagsage.neo4j_connection import Neo4jConnection, open_driver
@@ -152,6 +152,16 @@ def test_too_little_memory_is_told_before_the_server_is_asked(
     monkeypatch.setattr(engine_module.memory, "refuse_if_short", refuse)
     with pytest.raises(TagsageError, match=f"{stage} 40 articles needs about .* start Neo4j anew"):
         run()
+
+
+@pytest.mark.neo4j
+def test_what_no_server_has_is_refused_with_the_memory_of_this_one(study: Study) -> None:
+    connection = study.engine._connection
+    study.project()
+    with open_gds(connection, 4) as server:
+        server.refuse_if_short("It", 1_000_000)
+        with pytest.raises(TagsageError, match=r"It needs about 1000\.0 GB .* of 3\.2 GB are free"):
+            server.refuse_if_short("It", 10**12)
 
 
 # -- versions ------------------------------------------------------------------------------------

@@ -152,7 +152,8 @@ class GraphEngine(ABC):
     ) -> Summary:
         """Train GraphSAGE on the sample and embed every article.
 
-        Fills `folder` with ``embeddings.npy``, float32 [n_articles, dimensions], and ``model/``.
+        Fills `folder` with ``embeddings.npy``, float32 [n_articles, dimensions], and, where the
+        weights are at hand, ``model/``.
         When no two articles share a list there is nothing to learn from (GDS refuses to train):
         the embeddings are zeros, and ``trained`` is false.
 

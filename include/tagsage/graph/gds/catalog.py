@@ -176,10 +176,9 @@ def _project(server: GdsServer, names: RunNames, recipe: Recipe, list_sizes: Lon
     """Project the database, without the lists that are too long."""
     vectors = recipe.vector_property
     dimensions = vector_dimensions(server, vectors) if vectors else 0
-    memory.refuse_if_short(
+    server.refuse_if_short(
         f"Projecting {recipe.articles:,} articles",
         memory.projection_bytes(recipe.articles, len(list_sizes), recipe.memberships, dimensions),
-        server.heap(),
     )
     logger.info("GDS: projecting %s articles", f"{recipe.articles:,}")
     cut = recipe.max_list_size > 0
@@ -222,10 +221,9 @@ def _join(
     list_sizes: LongArray,
 ) -> int:
     """Run nodeSimilarity in the projection; return how many relationships it made."""
-    memory.refuse_if_short(
+    server.refuse_if_short(
         f"The similarity of {recipe.articles:,} articles",
         memory.similarity_bytes(list_sizes, recipe.articles, config),
-        server.heap(),
     )
     logger.info("GDS: similarity of %s articles", f"{recipe.articles:,}")
     result = server.gds.node_similarity.mutate(

@@ -237,12 +237,11 @@ class GdsEngine(GraphEngine):
             nodes, graph = self._ensure(server, similarity, recipe)
             dimensions = self._check_vectors(server, nodes, recipe, features)
             training, sampled, redrawn = self._ensure_sample(server, graph, sample, nodes)
-            memory.refuse_if_short(
+            server.refuse_if_short(
                 f"GraphSAGE on {recipe.articles:,} articles",
                 memory.graphsage_bytes(
                     recipe.articles, sampled, dimensions, config, server.concurrency
                 ),
-                server.heap(),
             )
             model, metrics = self._train(server, training, sampled, recipe.vector_property, config)
             logger.info("GDS: embedding %s articles", f"{recipe.articles:,}")
@@ -282,10 +281,9 @@ class GdsEngine(GraphEngine):
         with self._open() as server:
             nodes, graph = self._ensure(server, similarity, recipe)
             dimensions = self._check_vectors(server, nodes, recipe, features)
-            memory.refuse_if_short(
+            server.refuse_if_short(
                 f"FastRP on {recipe.articles:,} articles",
                 memory.fastrp_bytes(recipe.articles, dimensions, config.dimensions),
-                server.heap(),
             )
             out = create_array(folder / EMBEDDINGS_FILE, (recipe.articles, config.dimensions))
             settings = {

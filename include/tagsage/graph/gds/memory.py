@@ -36,7 +36,7 @@ class Heap:
     Attributes
     ----------
     free, max : int
-        Bytes: free after the last collection of garbage, and in all.
+        Bytes: what may be used, and in all.
     """
 
     free: int
@@ -67,7 +67,8 @@ def similarity_bytes(
     queues = articles * (2 * NUMBER * places + 2 * ARRAY)
     relationships = min(articles * places, int((sizes * (sizes - 1)).sum()))
     neighbours = NUMBER * int(sizes.sum()) + ARRAY * articles
-    return queues + neighbours + relationships * (RELATIONSHIP + NUMBER)
+    # Twice: as they are gathered, and as they are kept.
+    return queues + neighbours + 2 * relationships * (RELATIONSHIP + NUMBER)
 
 
 def graphsage_bytes(
@@ -94,6 +95,11 @@ def graphsage_bytes(
 def fastrp_bytes(articles: int, features: int, dimensions: int) -> int:
     """Return what FastRP needs: three arrays of floats an article, and the random projection."""
     return 3 * _vectors(articles, dimensions, SINGLE) + SINGLE * features * dimensions
+
+
+def server_bytes(most: int) -> int:
+    """Return what Neo4j takes for itself of a heap of this size."""
+    return max(1 << 28, most // 10)
 
 
 def refuse_if_short(what: str, needed: int, heap: Heap) -> None:

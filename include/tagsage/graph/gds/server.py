@@ -12,10 +12,12 @@ from datetime import datetime
 from typing import Any
 
 from graphdatascience import GraphDataScience
+from graphdatascience.error.unable_to_connect import UnableToConnectError
 from neo4j import Driver, Record, RoutingControl
 from neo4j.exceptions import ClientError, DatabaseError, Neo4jError
 
 from tagsage.errors import TagsageError
+from tagsage.graph.gds import memory
 from tagsage.graph.gds.memory import Heap
 from tagsage.neo4j_connection import Neo4jConnection, open_driver, told
 
@@ -151,14 +153,30 @@ class GdsServer:
             )
         )
 
-    def heap(self) -> Heap:
-        """Return the server's memory."""
+    def refuse_if_short(self, what: str, needed: int) -> None:
+        """Raise a TagsageError when the server has not this many bytes free.
+
+        Parameters
+        ----------
+        what : str
+            What is to be done, as the beginning of a sentence.
+        needed : int
+            Bytes.
+        """
+        memory.refuse_if_short(what, needed, self._heap(needed))
+
+    def _heap(self, needed: int) -> Heap:
         rows = self.rows(
             "CALL gds.debug.sysInfo() YIELD key, value "
             "WHERE key IN ['availableHeapInBytes', 'heapMaxInBytes'] RETURN key, value"
         )
         values = {row["key"]: int(row["value"]) for row in rows}
-        return Heap(values["availableHeapInBytes"], values["heapMaxInBytes"])
+        # Free after the last collection of garbage; much garbage may be older than that looks at.
+        free, most = values["availableHeapInBytes"], values["heapMaxInBytes"]
+        if free < needed:
+            graphs = self.rows("CALL gds.graph.list() YIELD sizeInBytes RETURN sum(sizeInBytes)")
+            free = max(free, most - graphs[0][0] - memory.server_bytes(most))
+        return Heap(free, most)
 
     def wait_for_killed(self, family: str) -> None:
         """Wait until what killed tasks of ours left running on the server has ended.
@@ -263,6 +281,15 @@ def _gds_told(connection: Neo4jConnection) -> Generator[None]:
         if sentence is None:
             raise
         raise TagsageError(sentence) from error
+    except UnableToConnectError as error:
+        # The client waits ten minutes for a server that went away between two calls.
+        msg = f"Neo4j at {connection.uri} went away and did not come back; start it and run again."
+        raise TagsageError(msg) from error
+    except ValueError as error:
+        if "does not exist in the catalog" not in str(error):
+            raise
+        msg = f"Neo4j at {connection.uri} lost the graph in the middle of the work; run again."
+        raise TagsageError(msg) from error
 
 
 def gds_complaint(connection: Neo4jConnection, error: Neo4jError) -> str | None:
