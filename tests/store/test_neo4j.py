@@ -174,6 +174,13 @@ def test_a_server_that_is_away_is_told_at_once():
         Neo4jStore(Neo4jConnection(f"bolt://127.0.0.1:{free_port()}"))
 
 
+def test_a_database_that_is_emptied_while_in_use_is_told(store, cypher, make_corpus):
+    cypher("MATCH (n) DETACH DELETE n")
+    for use in (store.snapshot, lambda: store.load(make_corpus({"a": ("A", [])}))):
+        with pytest.raises(TagsageError, match="was emptied while it was in use; run again"):
+            use()
+
+
 # -- one load at a time --------------------------------------------------------------------
 
 

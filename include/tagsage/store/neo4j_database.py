@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from neo4j import Driver, ManagedTransaction, Session, Transaction
+from neo4j import Driver, ManagedTransaction, Record, Session, Transaction
 from neo4j.exceptions import DriverError, Neo4jError
 
 from tagsage.errors import TagsageError
@@ -304,15 +304,21 @@ class LoadLock:
 
 def lock_state(tx: ManagedTransaction, token: str) -> str | None:
     """Take the write lock of the store until the transaction ends; return the load under way."""
-    record = tx.run(_LOCK_STATE, token=token).single(strict=True)
-    holder: str | None = record[0]
+    holder: str | None = _of_state(tx.run(_LOCK_STATE, token=token).single())[0]
     return holder
 
 
 def read_state(tx: ManagedTransaction) -> tuple[int, str | None]:
     """Return how many loads have begun, and the token of the one that has not ended."""
-    loads, token = tx.run(_STATE).single(strict=True)
+    loads, token = _of_state(tx.run(_STATE).single())
     return loads, token
+
+
+def _of_state(record: Record | None) -> Record:
+    if record is None:
+        msg = "The Neo4j database was emptied while it was in use; run again."
+        raise TagsageError(msg)
+    return record
 
 
 def is_alive(tx: ManagedTransaction, token: str) -> bool:
