@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -75,11 +76,10 @@ class Study:
         self.incidence = incidence
         self.vectors = base / "vectors.npy"
         np.save(self.vectors, vectors)
-        self._count = 0
+        self._numbers = itertools.count()
 
     def folder(self) -> Path:
-        self._count += 1
-        folder = self.base / f"{self._count}"
+        folder = self.base / f"{next(self._numbers)}"
         folder.mkdir()
         return folder
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -439,6 +440,23 @@ def test_a_server_that_forgot_everything_between_two_methods_gives_the_same_resu
             assert one == other
         else:
             np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+@pytest.mark.neo4j
+def test_two_tasks_that_find_the_graph_gone_make_it_again_side_by_side(study: Study) -> None:
+    similarity, _, _ = study.similarity(study.project()[0])
+    sample, _, _ = study.sample(similarity, 0, SampleConfig(ratio=0.5))
+    study.engine.teardown()
+    with ThreadPoolExecutor(3) as pool:
+        tasks = [
+            pool.submit(study.graphsage, similarity, sample, SAGE),
+            pool.submit(study.fastrp, similarity, FastRpConfig(dimensions=8)),
+            pool.submit(study.components, similarity),
+        ]
+        summaries = [task.result()[0] for task in tasks]
+    assert summaries[0]["trained"] is True
+    assert summaries[1]["zero_embeddings"] == 0
+    assert summaries[2]["start_node"] == 0
 
 
 @pytest.mark.neo4j
