@@ -10,6 +10,7 @@ from tagsage.neo4j_connection import Neo4jConnection, open_driver
 
 
 @pytest.mark.neo4j
+@pytest.mark.slow
 def test_a_small_run_prints_three_tables_and_leaves_the_database_empty(
     neo4j_server, tmp_path, monkeypatch
 ):
