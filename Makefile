@@ -99,6 +99,10 @@ test: lint  ## check style, types, imports and the lock, then run every test
 bench: $(VENV)/.ready  ## measure every stage against the obvious implementation
 	@$(BIN)/python -m benchmarks $(BENCH)
 
+.PHONY: bench-gds
+bench-gds: $(VENV)/.ready  ## measure Neo4j GDS against the local engine
+	@$(BIN)/python -m benchmarks gds $(BENCH)
+
 .PHONY: lock
 lock: $(VENV)/.uv  ## compile requirements*.in to requirements*.txt
 	@$(BIN)/uv pip compile --quiet --python-version 3.11 --no-emit-index-url requirements.in --output-file requirements.txt

@@ -16,6 +16,7 @@ import compose_check
 import neo4j_server
 import pytest
 
+MOST_WORKERS = 4
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -82,7 +83,10 @@ def main() -> int:
     in_ci = os.environ.get("CI") == "true"
     missing = [] if in_ci else [need for need in NEEDS if not need.is_there()]
     left_out = " and ".join(f"not {need.marker}" for need in missing)
-    status = int(pytest.main([*(["-m", left_out] if left_out else []), *sys.argv[1:]]))
+    # Beside each other, for many tests wait: for servers, and for programs that import libraries.
+    shared_out = ["-n", str(min(os.cpu_count() or 1, MOST_WORKERS)), "--dist", "loadgroup"]
+    chosen = ["-m", left_out] if left_out else []
+    status = int(pytest.main([*shared_out, *chosen, *sys.argv[1:]]))
     for need in missing:
         print(f"Left out: the tests that {need.tests}; to run them: {need.remedy}.")
     return status

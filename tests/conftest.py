@@ -16,6 +16,24 @@ if TYPE_CHECKING:
 PASSWORD = "password-of-the-tests"
 
 
+# Tests that share what takes long to make run one after another in one process.
+GROUPS = {"test_run": "runs", "test_dag": "runs", "test_connections": "runs"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests belong together when several processes share them out."""
+    for item in items:
+        module = item.path.stem
+        in_integration = item.path.parent.name == "integration"
+        if in_integration and module != "test_neo4j_run":
+            group = GROUPS.get(module, module)
+        elif item.get_closest_marker("neo4j"):
+            group = "neo4j"
+        else:
+            continue
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def neo4j_server(tmp_path_factory) -> Iterator[Neo4jServer]:
     """One server for the whole session; tests that break it start their own."""
@@ -39,15 +57,11 @@ def neo4j_connection(neo4j_server) -> Neo4jConnection:
 
 
 def empty(driver: Driver) -> None:
-    """Remove all nodes, constraints, projected graphs and models."""
+    """Remove all nodes, projected graphs and models; constraints take long to make anew."""
     with driver.session() as session:
         session.run(
             "MATCH (n) CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 10000 ROWS"
         ).consume()
-        for name in session.run("SHOW CONSTRAINTS YIELD name").value():
-            session.run(f"DROP CONSTRAINT `{name}`").consume()
-        for name in session.run("SHOW INDEXES YIELD name, type WHERE type <> 'LOOKUP'").value():
-            session.run(f"DROP INDEX `{name}`").consume()
         session.run("CALL gds.graph.list() YIELD graphName CALL gds.graph.drop(graphName) "
                     "YIELD graphName AS dropped RETURN dropped").consume()  # fmt: skip
         session.run("CALL gds.model.list() YIELD modelName CALL gds.model.drop(modelName) "

@@ -60,8 +60,10 @@ def run(
     articles: Annotated[str | None, typer.Option(help="CSV of articles; .gz accepted.")] = None,
     lists: Annotated[str | None, typer.Option(help="CSV of memberships; .gz accepted.")] = None,
     workspace: WorkspaceOption = None,
-    store: Annotated[str | None, typer.Option(help="Where articles are kept: sqlite.")] = None,
-    engine: Annotated[str | None, typer.Option(help="What computes the graph: local.")] = None,
+    store: Annotated[
+        str | None, typer.Option(help="Where articles are kept: sqlite, neo4j.")
+    ] = None,
+    engine: Annotated[str | None, typer.Option(help="What computes the graph: local, gds.")] = None,
     embedder: Annotated[str | None, typer.Option(help="lsa, or none with --vectors.")] = None,
     vectors: Annotated[str | None, typer.Option(help="CSV of URL, JSON list.")] = None,
     set_: SetOption = None,

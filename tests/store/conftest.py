@@ -7,19 +7,6 @@ import random
 import pytest
 
 from tagsage.corpus.csv_source import read_csv_corpus
-from tagsage.neo4j_connection import Neo4jConnection, open_driver
-
-
-@pytest.fixture
-def neo4j_connection(neo4j_server):
-    """Return the connection to the server, its database emptied but for constraints and indexes.
-
-    To make those anew for every test would take longer than the tests.
-    """
-    connection = Neo4jConnection(neo4j_server.uri, "neo4j", neo4j_server.password)
-    with open_driver(connection) as driver, driver.session() as session:
-        session.run("MATCH (n) DETACH DELETE n").consume()
-    return connection
 
 
 @pytest.fixture

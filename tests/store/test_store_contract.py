@@ -274,7 +274,7 @@ def test_predictions_of_articles_that_leave_the_corpus_leave_with_them(stocked, 
 def test_predictions_of_unknown_articles_are_refused_and_the_earlier_ones_stay(stocked):
     stocked.write_predictions(predictions(), run_id="run-1", model_version="1")
     strangers = predictions(15)
-    with pytest.raises(ValueError, match=r"name 'https://a\.example/5' and 2 more, not in the st"):
+    with pytest.raises(TagsageError, match=r"name 'https://a\.example/5' and 2 more, which the st"):
         stocked.write_predictions(strangers, run_id="run-2", model_version="2")
     assert set(stocked.read_predictions()["run_id"]) == {"run-1"}
 

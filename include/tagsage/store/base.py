@@ -120,10 +120,10 @@ class ArticleStore(ABC):
         Raises
         ------
         TagsageError
-            When the store cannot be written, or a run that began later wrote its own meanwhile.
+            When the store cannot be written, a run that began later wrote its own meanwhile, or a
+            story is not in the store; the earlier predictions stay then.
         ValueError
-            When the frame is not as said, or a story is not in the store; the earlier predictions
-            stay then.
+            When the frame is not as said.
         """
 
     @abstractmethod
@@ -240,9 +240,13 @@ def unknown_stories(stories: Sequence[str]) -> None:
 
     Raises
     ------
-    ValueError
+    TagsageError
         When there are any; names one.
     """
     if stories:
-        more = f" and {len(stories) - 1} more" if len(stories) > 1 else ""
-        raise ValueError(f"the predictions name {stories[0]!r}{more}, not in the store")
+        more = f" and {len(stories) - 1:,} more" if len(stories) > 1 else ""
+        msg = (
+            f"The predictions name {stories[0]!r}{more}, which the store does not hold: another "
+            "corpus was loaded meanwhile; run again, one run at a time."
+        )
+        raise TagsageError(msg)

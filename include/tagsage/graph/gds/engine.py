@@ -8,10 +8,9 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from tagsage.errors import TagsageError
 from tagsage.graph.arrays import create_array, load_array, nonzero_rows
@@ -27,14 +26,8 @@ from tagsage.graph.base import (
 from tagsage.graph.components import number_by_lowest, start_node
 from tagsage.graph.csr import make_csr, save_csr
 from tagsage.graph.fastrp import FastRpConfig
-from tagsage.graph.gds import catalog, memory
-from tagsage.graph.gds.articles import (
-    ArticleNodes,
-    fill_rows,
-    find_articles,
-    refuse_other_vectors,
-    vector_dimensions,
-)
+from tagsage.graph.gds import catalog, embeddings, memory
+from tagsage.graph.gds.articles import ArticleNodes, find_articles
 from tagsage.graph.gds.catalog import ARTICLE, SCORE, SIMILAR
 from tagsage.graph.gds.names import PREFIX, RunNames
 from tagsage.graph.gds.recipe import (
@@ -46,7 +39,7 @@ from tagsage.graph.gds.recipe import (
     save_corpus,
 )
 from tagsage.graph.gds.server import GdsServer, open_gds
-from tagsage.graph.graphsage.config import GDS_CONCURRENCY, GraphSageConfig
+from tagsage.graph.graphsage.config import GraphSageConfig
 from tagsage.graph.lists import ListsConfig
 from tagsage.graph.local import LocalEngine
 from tagsage.graph.similarity import SimilarityConfig
@@ -54,19 +47,11 @@ from tagsage.neo4j_connection import Neo4jConnection
 
 if TYPE_CHECKING:
     from graphdatascience.graph.graph_api import Graph
-    from graphdatascience.procedure_surface.api.node_embedding.graphsage_model import (
-        GraphSageModel,
-    )
 
     from tagsage.graph.csr import Csr
 
 logger = logging.getLogger(__name__)
 
-# The articles' property that takes the embeddings.
-GRAPHSAGE_PROPERTY = "graphSAGE"
-MODEL_TYPE = "graphSage"
-# GDS's open build keeps no more models of a type for a user.
-MOST_MODELS = 3
 ABANDONED_AFTER = timedelta(hours=24)
 
 
@@ -217,8 +202,7 @@ class GdsEngine(GraphEngine):
         """Train on the sample, embed all articles; see :meth:`GraphEngine.graphsage`.
 
         The weights stay on the server and are dropped once the embeddings are here: there is no
-        ``model/``. The articles get the property ``graphSAGE``. When no two sampled articles are
-        joined, the whole graph is trained on.
+        ``model/``. When no two sampled articles are joined, the whole graph is trained on.
         """
         recipe = Recipe.load(similarity)
         if not float(config.negative_weight).is_integer():
@@ -228,14 +212,11 @@ class GdsEngine(GraphEngine):
             )
             raise TagsageError(msg)
         if not recipe.relationships:
-            with self._open() as server:
-                self._find(server, similarity, recipe)
-                _forget_embeddings(server)
             return self._local.graphsage(folder, similarity, sample, vectors, config)
         features = load_array(vectors)
         with self._open() as server:
             nodes, graph = self._ensure(server, similarity, recipe)
-            dimensions = self._check_vectors(server, nodes, recipe, features)
+            dimensions = embeddings.check_vectors(server, nodes, recipe, features)
             training, sampled, redrawn = self._ensure_sample(server, graph, sample, nodes)
             server.refuse_if_short(
                 f"GraphSAGE on {recipe.articles:,} articles",
@@ -243,21 +224,11 @@ class GdsEngine(GraphEngine):
                     recipe.articles, sampled, dimensions, config, server.concurrency
                 ),
             )
-            model, metrics = self._train(server, training, sampled, recipe.vector_property, config)
-            logger.info("GDS: embedding %s articles", f"{recipe.articles:,}")
-            model.predict_write(
-                graph,
-                GRAPHSAGE_PROPERTY,
-                relationship_types=[SIMILAR],
-                node_labels=[ARTICLE],
-                concurrency=server.concurrency,
-                log_progress=False,
+            metrics = embeddings.train_graphsage(
+                server, self._names.model, training, sampled, recipe.vector_property, config
             )
             out = create_array(folder / EMBEDDINGS_FILE, (recipe.articles, config.dimensions))
-            with server.stream(
-                "MATCH (a:Article) RETURN id(a) AS id, a[$name] AS vector", name=GRAPHSAGE_PROPERTY
-            ) as rows:
-                fill_rows(out, nodes, rows, "GraphSAGE's embeddings")
+            embeddings.embed_by_graphsage(server, self._names.model, graph, nodes, out)
             server.drop_model(self._names.model)
         out.flush()
         return {
@@ -280,34 +251,13 @@ class GdsEngine(GraphEngine):
         features = load_array(vectors)
         with self._open() as server:
             nodes, graph = self._ensure(server, similarity, recipe)
-            dimensions = self._check_vectors(server, nodes, recipe, features)
+            dimensions = embeddings.check_vectors(server, nodes, recipe, features)
             server.refuse_if_short(
                 f"FastRP on {recipe.articles:,} articles",
                 memory.fastrp_bytes(recipe.articles, dimensions, config.dimensions),
             )
             out = create_array(folder / EMBEDDINGS_FILE, (recipe.articles, config.dimensions))
-            settings = {
-                "embeddingDimension": config.dimensions,
-                "iterationWeights": list(config.iteration_weights),
-                "nodeSelfInfluence": config.self_influence,
-                "normalizationStrength": config.normalization_strength,
-                "propertyRatio": config.property_ratio,
-                "featureProperties": [recipe.vector_property],
-                "relationshipWeightProperty": SCORE,
-                "relationshipTypes": [SIMILAR],
-                "nodeLabels": [ARTICLE],
-                "randomSeed": config.seed,
-                "concurrency": server.concurrency,
-                "logProgress": False,
-            }
-            # The client would put all rows into one frame of lists.
-            with server.stream(
-                "CALL gds.fastRP.stream($graph_name, $settings) YIELD nodeId, embedding "
-                "RETURN nodeId AS id, embedding AS vector",
-                graph_name=graph.name(),
-                settings=settings,
-            ) as rows:
-                fill_rows(out, nodes, rows, "FastRP's embeddings")
+            embeddings.embed_by_fastrp(server, graph, recipe.vector_property, config, nodes, out)
         out.flush()
         return {
             "dimensions": config.dimensions,
@@ -389,82 +339,6 @@ class GdsEngine(GraphEngine):
             return graph, len(nodes.ids), redrawn
         return sample, len(sampled), redrawn
 
-    def _check_vectors(
-        self,
-        server: GdsServer,
-        nodes: ArticleNodes,
-        recipe: Recipe,
-        vectors: npt.NDArray[np.floating],
-    ) -> int:
-        """Refuse vectors that are not those at hand; return how many numbers they have."""
-        if not recipe.vector_property:
-            msg = (
-                "The graph in Neo4j was projected without vectors; run again from the stage "
-                "that projects it."
-            )
-            raise TagsageError(msg)
-        if vectors.ndim != 2 or len(vectors) != recipe.articles:
-            msg = (
-                f"There are {len(vectors)} vectors for {recipe.articles} articles of the graph; "
-                "run the stages from the embeddings on again."
-            )
-            raise TagsageError(msg)
-        dimensions = vector_dimensions(server, recipe.vector_property, vectors.shape[1])
-        refuse_other_vectors(server, nodes, recipe.vector_property, vectors)
-        return dimensions
-
-    def _train(
-        self,
-        server: GdsServer,
-        graph: Graph,
-        articles: int,
-        vector_property: str,
-        config: GraphSageConfig,
-    ) -> tuple[GraphSageModel, dict[str, Any]]:
-        """Train the model; return it and its losses."""
-        server.drop_model(self._names.model)
-        others = [name for name, (kind, _) in server.models().items() if kind == MODEL_TYPE]
-        if len(others) >= MOST_MODELS and not server.licensed:
-            msg = (
-                f"Neo4j at {server.where} keeps at most {MOST_MODELS} GraphSAGE models a user, and "
-                f"has {', '.join(sorted(others))}; drop one with gds.model.drop and run again."
-            )
-            raise TagsageError(msg)
-        ratio = config.batch_sampling_ratio
-        if ratio is None:
-            # GDS's own default depends on the workers at hand.
-            ratio = min(1.0, config.batch_size * GDS_CONCURRENCY / articles)
-        logger.info("GDS: training GraphSAGE on %s articles", f"{articles:,}")
-        model, result = server.gds.graph_sage.train(
-            graph,
-            self._names.model,
-            [vector_property],
-            activation_function=config.activation.upper(),
-            aggregator=config.aggregator.upper(),
-            embedding_dimension=config.dimensions,
-            sample_sizes=list(config.sample_sizes),
-            search_depth=config.search_depth,
-            epochs=config.epochs,
-            max_iterations=config.max_iterations,
-            learning_rate=config.learning_rate,
-            batch_size=config.batch_size,
-            batch_sampling_ratio=ratio,
-            negative_sample_weight=int(config.negative_weight),
-            tolerance=config.tolerance,
-            penalty_l2=config.penalty_l2,
-            random_seed=config.seed,
-            relationship_types=[SIMILAR],
-            node_labels=[ARTICLE],
-            concurrency=server.concurrency,
-            log_progress=False,
-        )
-        metrics: dict[str, Any] = result.model_info["metrics"]
-        for epoch, loss in enumerate(metrics["epochLosses"], start=1):
-            if not np.isfinite(loss):
-                msg = f"GraphSAGE's loss became {loss} in epoch {epoch}; lower its learning rate."
-                raise TagsageError(msg)
-        return model, metrics
-
     def _drop_leftovers(self, server: GdsServer) -> None:
         """Drop what earlier runs of this workspace left, and what anyone's left a day ago."""
         server.wait_for_killed(self._names.family)
@@ -496,12 +370,3 @@ def _no_neighbours(articles: int) -> Csr:
     nothing = np.zeros(0, dtype=np.float32)
     indptr = np.zeros(articles + 1, dtype=np.int64)
     return make_csr(nothing, nothing.astype(np.int32), indptr, (articles, articles))
-
-
-def _forget_embeddings(server: GdsServer) -> None:
-    """Remove the embeddings of an earlier night: nothing is known of these articles now."""
-    with server.stream(
-        f"MATCH (a:Article) WHERE a.{GRAPHSAGE_PROPERTY} IS NOT NULL "
-        f"CALL (a) {{ REMOVE a.{GRAPHSAGE_PROPERTY} }} IN TRANSACTIONS OF 1000 ROWS"
-    ) as rows:
-        list(rows)
