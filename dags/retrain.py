@@ -118,7 +118,7 @@ def retrain():
 
     @task_group
     def graph(corpus, vectors, stored):
-        projection = heavy(stages.project)(night, corpus, stored)
+        projection = heavy(stages.project)(night, corpus, vectors, stored)
         similarity = heavy(stages.similarity)(night, projection)
         components = heavy(stages.components)(night, similarity)
         sample = heavy(stages.sample)(night, similarity, components)

@@ -292,18 +292,22 @@ class Neo4jServer:
             check=False,
         )
         if done.returncode != 0:
-            raise ServerError(f"Neo4j's password could not be set: {done.stdout.strip()}")
+            said = done.stdout.replace(self.password, "***").strip()
+            raise ServerError(f"Neo4j's password could not be set: {said}")
 
 
 def kept_password(home: Path) -> str:
-    """Return the password of a home: from NEO4J_PASSWORD, from its file, or a new one."""
+    """Return the password of a home: from its file, else NEO4J_PASSWORD or a new one; keep it."""
     file = home / "password"
     if file.exists():
         return file.read_text(encoding="utf-8").strip()
-    password = os.environ.get("NEO4J_PASSWORD") or secrets.token_urlsafe(16)
+    password = os.environ.get("NEO4J_PASSWORD") or secrets.token_hex(16)
     home.mkdir(parents=True, exist_ok=True)
-    file.touch(mode=0o600)
-    file.write_text(password + "\n", encoding="utf-8")
+    temporary = home / ".password"
+    temporary.unlink(missing_ok=True)
+    temporary.touch(mode=0o600)
+    temporary.write_text(password + "\n", encoding="utf-8")
+    temporary.replace(file)
     return password
 
 
@@ -312,7 +316,7 @@ def main() -> int:
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    home = Path(os.environ.get("NEO4J_HOME") or CACHE / "home").absolute()
+    home = Path(os.environ.get("NEO4J_FOLDER") or CACHE / "home").absolute()
     try:
         server = Neo4jServer(
             home,

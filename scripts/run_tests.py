@@ -73,7 +73,7 @@ NEEDS = (
         "compose",
         "read docker-compose.yaml with Compose's own loader",
         has_compose,
-        "connect to the network once, or apt-get install golang",
+        "connect to the network once",
     ),
 )
 

@@ -20,6 +20,7 @@ PASSWORD = "password-of-the-tests"
 GROUPS = {"test_run": "runs", "test_dag": "runs", "test_connections": "runs"}
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say which tests belong together when several processes share them out."""
     for item in items:

@@ -171,7 +171,7 @@ def store_copy(
     source: Annotated[str, typer.Option("--from", help=StoreName)],
     target: Annotated[str, typer.Option("--to", help=StoreName)],
     replace: Annotated[
-        bool, typer.Option("--replace", help="The target may hold another corpus; it is lost.")
+        bool, typer.Option("--replace", help="The target may hold something else, which is lost.")
     ] = False,
     workspace: WorkspaceOption = None,
     set_: SetOption = None,

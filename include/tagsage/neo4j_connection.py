@@ -14,9 +14,12 @@ from neo4j.exceptions import (
     AuthError,
     ClientError,
     ConfigurationError,
+    ConnectionPoolError,
+    DatabaseError,
     DriverError,
     Neo4jError,
     ServiceUnavailable,
+    SessionExpired,
     TransientError,
 )
 
@@ -189,8 +192,8 @@ def complaint(connection: Neo4jConnection, error: Exception) -> str | None:
         )
     if kind == "DatabaseNotFound":
         return (
-            f"Neo4j at {where} has no database {connection.database!r}; create it, or name "
-            "another in NEO4J_DATABASE or as the schema of the Airflow connection."
+            f"Neo4j at {where} has no database {connection.database!r}; name another in "
+            "NEO4J_DATABASE or as the schema of the Airflow connection, or create it."
         )
     if kind in {"ForbiddenOnReadOnlyDatabase", "WriteOnReadOnlyAccessDatabase", "AccessMode"}:
         return (
@@ -211,8 +214,10 @@ def complaint(connection: Neo4jConnection, error: Exception) -> str | None:
         return f"The connection to Neo4j at {where} is set up wrongly: {_first(error)}."
     if isinstance(error, TransientError):
         return f"Neo4j at {where} could not do this now: {_first(error)}; run again."
-    if isinstance(error, ServiceUnavailable | DriverError):
+    if isinstance(error, ServiceUnavailable | SessionExpired | ConnectionPoolError):
         return f"Neo4j at {where} does not answer ({type(error).__name__}); start it, or {_HOW}."
+    if isinstance(error, DatabaseError) and kind != "ProcedureCallFailed":
+        return f"Neo4j at {where} failed: {_first(error)}; look into its log, and run again."
     if isinstance(error, ClientError) and kind in {"TransactionTimedOut", "LockClientStopped"}:
         return f"Neo4j at {where} ended a transaction that took too long; run again."
     return None

@@ -74,7 +74,7 @@ def _run_stages(night: Token) -> None:
     vectors = _told("collect vectors", stages.collect_vectors, night, corpus, plan)
 
     stored = _told("store vectors", stages.store_vectors, night, corpus, vectors)
-    projection = _told("project", stages.project, night, corpus, stored)
+    projection = _told("project", stages.project, night, corpus, vectors, stored)
     similarity = _told("similarity", stages.similarity, night, projection)
     components = _told("components", stages.components, night, similarity)
     sample = _told("sample", stages.sample, night, similarity, components)

@@ -319,6 +319,10 @@ def test_leftovers_of_other_runs_are_dropped_and_named_and_strangers_stay(
     assert graphs(connection) == {"tagsage-0a1b-r1", "tagsage-ffff-r0", "someone's", "tagsage"}
     assert models(connection) == {"someone's"}
     assert "tagsage-0a1b-r0, tagsage-0a1b-r0-sample, tagsage-0a1b-r0-graphsage" in caplog.text
+    # A night that projects nothing finds them at its end.
+    project_by_hand(connection, "tagsage-0a1b-r0")
+    study.engine.teardown()
+    assert graphs(connection) == {"tagsage-ffff-r0", "someone's", "tagsage"}
 
 
 @pytest.mark.neo4j

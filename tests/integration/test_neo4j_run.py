@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import warnings
 
 import pytest
 
 from tagsage import stages
 from tagsage.neo4j_connection import open_driver
-from tests.integration.conftest import SETTINGS, run_arguments, run_in_process, scores_of
+from tests.integration.conftest import ROOT, SETTINGS, run_arguments, run_in_process, scores_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.neo4j]
 
@@ -61,14 +62,22 @@ def test_runs_with_gds_and_with_the_local_engine_stand_side_by_side(
     written = ask(
         neo4j_named,
         "MATCH (a:Article)-[p:PREDICTED_TAG]->(t:Tag) "
-        "RETURN a.url AS story, t.name AS tag, p.score AS score, p.model_version AS version",
+        "RETURN a.url AS story, t.name AS tag, p.assigned AS assigned, p.model_version AS version",
     )
     published = predictions_of(tmp_path)
     assert {(row["story"], row["tag"]) for row in written} == published.keys()
     assert len(written) == len(published)
-    assert all(
-        row["version"] == published[row["story"], row["tag"]]["model_version"] for row in written
+    for row in written:
+        expected = published[row["story"], row["tag"]]
+        assert row["version"] == expected["model_version"]
+        assert row["assigned"] is (expected["assigned"] == "1")
+    (example,) = re.findall(r"```cypher\n(.*?)```", (ROOT / "docs/neo4j.md").read_text(), re.DOTALL)
+    likeliest = max(
+        (row for row in published.values() if row["assigned"] == "1"),
+        key=lambda row: float(row["score"]),
     )
+    asked = ask(neo4j_named, example.replace("'search'", "$tag"), tag=likeliest["tag"])
+    assert asked[0]["p.score"] == pytest.approx(float(likeliest["score"]))
 
     local = {**ON_NEO4J, "engine": "local"}
     done = run_in_process(*run_arguments(small_corpus, tmp_path, **local))
@@ -129,7 +138,7 @@ def test_server_that_restarts_between_tasks_heals_by_itself(
             stages.embed_batch(night, corpus, plan, batch)
         vectors = stages.collect_vectors(night, corpus, plan)
         stored = stages.store_vectors(night, corpus, vectors)
-        projection = stages.project(night, corpus, stored)
+        projection = stages.project(night, corpus, vectors, stored)
         similarity = stages.similarity(night, projection)
         components = stages.components(night, similarity)
         sample = stages.sample(night, similarity, components)

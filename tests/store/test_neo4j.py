@@ -162,7 +162,7 @@ def test_an_unknown_user_or_password_or_database_is_told(neo4j_connection):
     with pytest.raises(TagsageError, match=r"refused the user 'neo4j' or the password") as told:
         Neo4jStore(replace(neo4j_connection, password="wrong-secret"))
     assert "wrong-secret" not in str(told.value)
-    with pytest.raises(TagsageError, match="has no database 'nowhere'; create it, or name"):
+    with pytest.raises(TagsageError, match="has no database 'nowhere'; name another"):
         Neo4jStore(replace(neo4j_connection, database="nowhere"))
 
 

@@ -49,9 +49,10 @@ def test_vectors_come_back_in_the_order_asked_for(store, kind, tmp_path):
 
 def test_the_same_vectors_are_not_written_twice_and_others_replace_them(store, cypher):
     assert store.write_vectors(NAME, KEYS, vectors(), digest="d1")
-    cypher("MATCH (a:Article {key: $key}) SET a.lsaEmbedding = [9.0]", key=KEYS[0])
+    mark = [9.0, 9.0, 9.0]
+    cypher("MATCH (a:Article {key: $key}) SET a.lsaEmbedding = $mark", key=KEYS[0], mark=mark)
     assert not store.write_vectors(NAME, KEYS, vectors(), digest="d1")
-    assert cypher("MATCH (a:Article {key: $key}) RETURN a.lsaEmbedding", key=KEYS[0]) == [[[9.0]]]
+    assert cypher("MATCH (a:Article {key: $key}) RETURN a.lsaEmbedding", key=KEYS[0]) == [[mark]]
     assert store.write_vectors(NAME, KEYS[:3], vectors(3, 1), digest="d2")
     np.testing.assert_array_equal(store.read_vectors(NAME, KEYS[:3]), vectors(3, 1))
     assert cypher("MATCH (a:Article) WHERE a.lsaEmbedding IS NOT NULL RETURN count(a)") == [[3]]
@@ -60,6 +61,14 @@ def test_the_same_vectors_are_not_written_twice_and_others_replace_them(store, c
     ]
     assert store.write_vectors("givenEmbedding", KEYS, vectors(5, 2), digest="d2")
     np.testing.assert_array_equal(store.read_vectors(NAME, KEYS[:3]), vectors(3, 1))
+
+
+@pytest.mark.parametrize("harm", ["REMOVE a.lsaEmbedding", "SET a.lsaEmbedding = [1.0]"])
+def test_vectors_that_someone_removed_or_cut_are_written_again(store, cypher, harm):
+    store.write_vectors(NAME, KEYS, vectors(), digest="d1")
+    cypher(f"MATCH (a:Article {{key: $key}}) {harm}", key=KEYS[1])
+    assert store.write_vectors(NAME, KEYS, vectors(), digest="d1")
+    np.testing.assert_array_equal(store.read_vectors(NAME, KEYS), vectors())
 
 
 def test_a_load_that_adds_or_removes_articles_makes_the_vectors_incomplete(store, make_corpus):

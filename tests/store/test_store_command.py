@@ -4,6 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tagsage.cli import app
+from tagsage.errors import TagsageError
 from tagsage.store.copy import copy_store
 from tagsage.store.neo4j import Neo4jStore
 from tagsage.store.sqlite import SqliteStore
@@ -76,8 +77,8 @@ def test_a_copy_does_not_write_over_another_corpus_unless_it_may(
     copying = ("copy", "--from", f"sqlite:{filled}", "--to", f"sqlite:{other}")
     assert tagsage(*copying) == (
         1,
-        "The store to copy to holds another corpus; name an empty one, or let it be replaced with "
-        "--replace.",
+        "The store to copy to holds another corpus or other predictions; name an empty one, or let "
+        "it be replaced with --replace.",
     )
     assert content(SqliteStore(other))[0] == before
     assert tagsage(*copying, "--replace")[0] == 0
@@ -96,14 +97,25 @@ def test_a_copy_over_an_interrupted_load_needs_replace(tagsage, filled, tmp_path
     assert content(SqliteStore(other)) == content(SqliteStore(filled))
 
 
-def test_predictions_of_the_target_go_when_the_source_has_none(tmp_path, make_corpus):
+def test_predictions_of_the_target_go_only_with_replace(tmp_path, make_corpus):
     corpus = make_corpus(KEPT, MEMBERS)
     with SqliteStore(tmp_path / "a.db") as bare, SqliteStore(tmp_path / "b.db") as target:
         bare.load(corpus)
         target.load(corpus)
         target.write_predictions(predictions(), run_id="r", model_version="1")
-        copy_store(bare, target, replace=False)
+        with pytest.raises(TagsageError, match="or other predictions; name an empty one"):
+            copy_store(bare, target, replace=False)
+        assert target.counts()["predictions"] > 0
+        copy_store(bare, target, replace=True)
         assert target.counts()["predictions"] == 0
+
+
+def test_an_empty_source_takes_nothing_from_the_target(tmp_path, make_corpus):
+    with SqliteStore(tmp_path / "a.db") as nothing, SqliteStore(tmp_path / "b.db") as target:
+        target.load(make_corpus(KEPT, MEMBERS))
+        with pytest.raises(TagsageError, match="The store to copy from is empty; name the one"):
+            copy_store(nothing, target, replace=True)
+        assert target.counts()["articles"] > 0
 
 
 @pytest.mark.parametrize(

@@ -32,12 +32,10 @@ LEARN_CODE = (*CORPUS_CODE, "learn")
 
 def open_store(night: Night) -> ArticleStore:
     """Open the store that the settings name."""
-    from tagsage.neo4j_connection import resolve_connection
     from tagsage.store.open import open_store as open_kind
 
     path = night.settings.sqlite_path or night.workspace.local_folder() / "tagsage.db"
-    neo4j = resolve_connection() if night.settings.store == "neo4j" else None
-    return open_kind(night.settings.store, sqlite_path=Path(path), neo4j=neo4j)
+    return open_kind(night.settings.store, sqlite_path=Path(path))
 
 
 def vectors_folder(night: Night) -> Path:

@@ -42,7 +42,7 @@ def engine_of(night: Night) -> GraphEngine:
     return GdsEngine(resolve_connection(), run_id=night.run_id, owner=owner)
 
 
-def project(token: Token, corpus: Ref, vector_property: str) -> Ref:
+def project(token: Token, corpus: Ref, vectors: Ref, vector_property: str) -> Ref:
     """Make the membership graph ready; returns the projection's ref.
 
     Parameters
@@ -51,6 +51,8 @@ def project(token: Token, corpus: Ref, vector_property: str) -> Ref:
         The night.
     corpus : str
         Ref of the snapshot.
+    vectors : str
+        Ref of the vectors; they matter only where the store holds them.
     vector_property : str
         What `store_vectors` returned.
     """
@@ -65,7 +67,11 @@ def project(token: Token, corpus: Ref, vector_property: str) -> Ref:
             vector_property=vector_property,
         )
 
-    inputs = {"corpus": corpus, "vector_property": vector_property}
+    inputs = {
+        "corpus": corpus,
+        "vector_property": vector_property,
+        "vectors": vectors if vector_property else "",
+    }
     return _artifact(night, "projection", inputs, build)
 
 

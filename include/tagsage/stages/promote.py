@@ -129,8 +129,8 @@ def _served(night: Night, corpus: Ref, features: Blocks, feature_set: str, model
             parts["graphsage"] = trained if trained.is_dir() else None
             if graphsage.summary["trained"] and not trained.is_dir():
                 logger.warning(
-                    "GraphSAGE's weights stay on the Neo4j server, so new titles are tagged "
-                    "without its part; with engine=local it is part of the model."
+                    "GDS does not give GraphSAGE's weights away, so new titles are tagged without "
+                    "its part; with engine=local they are part of the model."
                 )
             parts["graphsage_dimensions"] = night.settings.graphsage_dimensions
         if "fastrp" in FEATURE_SETS[feature_set]:

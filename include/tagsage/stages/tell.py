@@ -187,13 +187,19 @@ def teardown(token: Token | None) -> None:
     Runs whatever happened before; there is no token when not even the start succeeded. The files
     of the last nights are kept, so that a failed one can be continued; older ones are removed.
     """
-    from tagsage.tracking.runs import finish
-    from tagsage.vectors.plan import prune
-
     if token is None:
         return
     night = Night.of(token)
-    engine_of(night).teardown()
+    try:
+        engine_of(night).teardown()
+    finally:
+        _end(night)
+
+
+def _end(night: Night) -> None:
+    from tagsage.tracking.runs import finish
+    from tagsage.vectors.plan import prune
+
     if not night.noted(REPORTED):
         finish(tracking_of(night.settings), night.run_id, "FAILED")
         return

@@ -20,7 +20,7 @@ def copy_store(source: ArticleStore, target: ArticleStore, *, replace: bool) -> 
     source, target : ArticleStore
         Two different stores.
     replace : bool
-        Whether the target may hold another corpus, which is lost then.
+        Whether the target may hold another corpus or other predictions, which are lost then.
 
     Returns
     -------
@@ -30,14 +30,17 @@ def copy_store(source: ArticleStore, target: ArticleStore, *, replace: bool) -> 
     Raises
     ------
     TagsageError
-        When the target holds another corpus and `replace` is false, or was changed meanwhile.
+        When the source is empty, when the target holds something else and `replace` is false, or
+        when it was changed meanwhile.
     """
     snapshot = source.snapshot()
     predictions = source.read_predictions()
-    if not replace and not _may_load(target, snapshot):
+    if not len(snapshot.articles):
+        raise TagsageError("The store to copy from is empty; name the one that holds the corpus.")
+    if not replace and not _may_load(target, snapshot, predictions):
         msg = (
-            "The store to copy to holds another corpus; name an empty one, or let it be replaced "
-            "with --replace."
+            "The store to copy to holds another corpus or other predictions; name an empty one, or "
+            "let it be replaced with --replace."
         )
         raise TagsageError(msg)
     report = target.load(corpus_of(snapshot))
@@ -62,11 +65,13 @@ def corpus_of(snapshot: Snapshot) -> Corpus:
     return Corpus(snapshot.articles, memberships, quarantine=pd.DataFrame(), digests={})
 
 
-def _may_load(target: ArticleStore, snapshot: Snapshot) -> bool:
-    """Tell whether loading a snapshot loses nothing of the target's."""
+def _may_load(target: ArticleStore, snapshot: Snapshot, predictions: pd.DataFrame) -> bool:
+    """Tell whether a snapshot and predictions can take the place of the target's without a loss."""
     if target.counts()["articles"] == 0:
         return True
     try:
-        return target.snapshot().digest == snapshot.digest
+        same = target.snapshot().digest == snapshot.digest
     except InterruptedLoadError:
         return False
+    held = target.read_predictions()
+    return same and (held.empty or held.equals(predictions))

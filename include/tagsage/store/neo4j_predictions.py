@@ -14,7 +14,15 @@ from tagsage.errors import TagsageError
 from tagsage.progress import track
 from tagsage.store.base import check_predictions, unknown_stories
 from tagsage.store.neo4j_corpus import remove_orphans, write_full_names
-from tagsage.store.neo4j_database import Neo4jDatabase, Rows, columns, indexable, lock_state, query
+from tagsage.store.neo4j_database import (
+    Neo4jDatabase,
+    Rows,
+    columns,
+    indexable,
+    lock_state,
+    query,
+    read_state,
+)
 
 BATCH = 20_000  # predictions a transaction
 ARTICLES = 1_000  # articles whose older predictions go in one transaction
@@ -144,11 +152,12 @@ def _write_rows(tx: ManagedTransaction, rows: Sequence[Any], told: dict[str, Any
 def _remove_older(database: Neo4jDatabase, number: int) -> None:
     """Remove what is older than a complete set, complete or not."""
     transact = _locked(database)
+    # First of all, lest a slower writer go on filling an older one.
+    transact(query(_REMOVE_SETS, number=number))
     keys = [row[0] for row in transact(query(_WITH_OLDER, number=number))]
     for start in range(0, len(keys), ARTICLES):
         part = Rows(keys[start : start + ARTICLES])
         transact(query(_REMOVE_OLDER, keys=part, number=number))
-    transact(query(_REMOVE_SETS, number=number))
     remove_orphans(transact, "Tag")
 
 
@@ -169,13 +178,13 @@ def _locked(database: Neo4jDatabase) -> Callable[[Callable[[ManagedTransaction],
 def read_predictions(database: Neo4jDatabase) -> pd.DataFrame:
     """Read the predictions; see :class:`ArticleStore`."""
     while (frame := database.transact(_read)) is None:
-        # New ones became whole meanwhile, and the older ones go.
+        # New ones became whole meanwhile, and the older ones go; or a load removed articles.
         continue
     return frame
 
 
 def _read(tx: ManagedTransaction) -> pd.DataFrame | None:
-    newest = _newest(tx)
+    newest, state = _newest(tx), read_state(tx)
     number, run_id, model_version = newest
     stories: list[str] = []
     of_story: list[int] = []
@@ -192,7 +201,7 @@ def _read(tx: ManagedTransaction) -> pd.DataFrame | None:
     names: dict[int, str] = {}
     for ids, texts in columns(tx, _READ_TAGS):
         names.update(zip(ids, texts, strict=True))
-    if _newest(tx) != newest:
+    if _newest(tx) != newest or read_state(tx) != state or not names.keys() >= set(tags):
         return None
     order = np.argsort(np.array(positions, dtype=np.int64), kind="stable")
     story = pd.array(stories, dtype="str").take(np.array(of_story, dtype=np.int64)[order])

@@ -86,7 +86,8 @@ def prepare(session: Session, name: str) -> None:
         if schema is None:
             msg = (
                 f"Nodes of others with the labels Article, Author, List or Tag are in {name}; "
-                "name a database of its own for tagsage in NEO4J_DATABASE."
+                "name a database of its own for tagsage in NEO4J_DATABASE, or another server in "
+                "NEO4J_URI."
             )
             raise TagsageError(msg)
     if schema is None:

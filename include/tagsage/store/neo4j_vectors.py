@@ -29,6 +29,8 @@ _TAKEN = frozenset({
 _BEGIN = """
     MERGE (v:VectorSet {name: $name}) SET v.locked_by = $token
     WITH v WHERE NOT coalesce(v.complete AND v.digest = $digest, false)
+        // or someone else has removed or changed some
+        OR COUNT { MATCH (a:Article) WHERE size(a[$name]) = $dimensions } <> $articles
     SET v.complete = false, v.digest = $digest, v.dimensions = $dimensions, v.writer = $token
     RETURN v.name
 """
@@ -73,7 +75,8 @@ def write_vectors(
     _check_name(name)
     _check_vectors(keys, vectors)
     token = uuid.uuid4().hex
-    begun = {"name": name, "token": token, "digest": digest, "dimensions": vectors.shape[1]}
+    begun = {"name": name, "token": token, "digest": digest}
+    begun |= {"articles": len(keys), "dimensions": vectors.shape[1]}
 
     def begin(tx: ManagedTransaction) -> bool:
         lock_state(tx, token)  # two processes must not make the node twice

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -43,13 +44,18 @@ class ArticleNodes:
         TagsageError
             When a node is no article of ours.
         """
-        order = np.argsort(self.ids)
+        order, ordered = self._ordered
         ids = np.asarray(ids, dtype=np.int64)
-        place = np.minimum(np.searchsorted(self.ids[order], ids), len(order) - 1)
-        if len(ids) and (not len(order) or (self.ids[order][place] != ids).any()):
+        place = np.minimum(np.searchsorted(ordered, ids), len(order) - 1)
+        if len(ids) and (not len(order) or (ordered[place] != ids).any()):
             raise TagsageError(CHANGED)
         found: IntArray = order[place].astype(np.int32)
         return found
+
+    @cached_property
+    def _ordered(self) -> tuple[LongArray, LongArray]:
+        order = np.argsort(self.ids)
+        return order, self.ids[order]
 
 
 CHANGED = "The graph in Neo4j is not tonight's corpus any more; run again."
@@ -196,7 +202,9 @@ def fill_rows(out: FloatArray, nodes: ArticleNodes, rows: Iterable[Record], what
         index = nodes.index_of(np.array(ids, dtype=np.int64))
         block = np.frombuffer(b"".join(vectors)).reshape(len(ids), -1).astype(np.float32)
         if not np.isfinite(block).all():
-            raise TagsageError(f"{what} came out as no numbers; lower the learning rate.")
+            raise TagsageError(
+                f"{what} came out as no numbers; look at the vectors they are made of."
+            )
         out[index] = block
         filled[index] = True
         ids.clear()
@@ -213,8 +221,5 @@ def fill_rows(out: FloatArray, nodes: ArticleNodes, rows: Iterable[Record], what
     if ids:
         put()
     if not filled.all():
-        msg = (
-            f"{what} of {int((~filled).sum()):,} articles could not be read back from Neo4j: "
-            "something else changes the database; run again."
-        )
+        msg = f"{what} did not come from Neo4j for {int((~filled).sum()):,} articles; run again."
         raise TagsageError(msg)

@@ -13,7 +13,7 @@ from tagsage.graph.gds import memory
 from tagsage.graph.gds.articles import CHANGED, ArticleNodes, vector_dimensions
 from tagsage.graph.gds.names import RunNames
 from tagsage.graph.gds.recipe import Recipe, SampleRecipe
-from tagsage.graph.gds.server import GdsServer, GraphState, already_there
+from tagsage.graph.gds.server import GdsServer, GraphState, met_another
 from tagsage.graph.similarity import SimilarityConfig
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def ensure_graph(
                 logger.info("Neo4j: the graph %s is not as it should be: dropped", names.graph)
                 server.drop_graph(names.graph)
         except ClientError as error:
-            if not already_there(error):
+            if not met_another(error):
                 raise
     msg = (
         f"The graph {names.graph} in Neo4j keeps changing: something else works under this name; "

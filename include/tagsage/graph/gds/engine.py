@@ -292,6 +292,8 @@ class GdsEngine(GraphEngine):
         with self._open() as server:
             server.wait_for_killed(self._names.graph)
             dropped = self._drop_where(server, lambda name, _made: self._names.owns(name))
+            # A night that found everything in the workspace projected nothing, and looked for none.
+            self._drop_leftovers(server)
         logger.info("Neo4j: dropped %s", ", ".join(dropped) or "nothing: there was nothing left")
 
     def _open(self) -> AbstractContextManager[GdsServer]:

@@ -313,9 +313,9 @@ def gds_complaint(connection: Neo4jConnection, error: Neo4jError) -> str | None:
     return None
 
 
-def already_there(error: Neo4jError) -> bool:
-    """Tell whether another task of the run was first to make a graph or a relationship type."""
-    return "already exists" in _cause(error)
+def met_another(error: Neo4jError) -> bool:
+    """Tell whether another task of the run was first to make, or to drop, what was asked for."""
+    return bool(re.search(r"already exists|does not exist", _cause(error)))
 
 
 def _cause(error: Neo4jError) -> str:
