@@ -75,8 +75,13 @@ def write_vectors(
     _check_name(name)
     _check_vectors(keys, vectors)
     token = uuid.uuid4().hex
-    begun = {"name": name, "token": token, "digest": digest}
-    begun |= {"articles": len(keys), "dimensions": vectors.shape[1]}
+    begun = {
+        "name": name,
+        "token": token,
+        "digest": digest,
+        "articles": len(keys),
+        "dimensions": vectors.shape[1],
+    }
 
     def begin(tx: ManagedTransaction) -> bool:
         lock_state(tx, token)  # two processes must not make the node twice
