@@ -233,6 +233,8 @@ class Ready:
     engine: Any
     server: Any
     nodes: Any
+    opening: Any
+    """Kept, since the connection is closed with it."""
 
 
 def opened(folder: Path, uri: str, run_id: str = "benchmark") -> Ready:
@@ -241,8 +243,10 @@ def opened(folder: Path, uri: str, run_id: str = "benchmark") -> Ready:
     from tagsage.graph.gds.server import open_gds
 
     keys, incidence, _ = inputs(folder)
-    server = open_gds(Neo4jConnection(uri), GDS_CONCURRENCY).__enter__()
-    return Ready(_engine(uri, run_id), server, find_articles(server, keys, int(incidence.nnz)))
+    opening = open_gds(Neo4jConnection(uri), GDS_CONCURRENCY)
+    server = opening.__enter__()
+    nodes = find_articles(server, keys, int(incidence.nnz))
+    return Ready(_engine(uri, run_id), server, nodes, opening)
 
 
 def projected_anew(folder: Path, uri: str) -> Ready:

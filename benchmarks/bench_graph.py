@@ -93,7 +93,7 @@ def prepare(corpus: str, folder: Path) -> str:
     embedder = LsaEmbedder.fit(texts, dimensions=DIMENSIONS, max_terms=50_000, seed=SEED)
     vectors = embedder.embed(texts)
     similarity = jaccard_similarity(incidence, top_k=TOP_K)
-    start = start_node(connected_components(similarity), similarity)
+    start = start_node(connected_components(similarity), np.diff(similarity.indptr))
     sample = random_walk_sample(similarity, [start], seed=SEED)
     save_csr(folder / "incidence", incidence)
     save_csr(folder / "similarity", similarity)
