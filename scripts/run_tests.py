@@ -84,7 +84,9 @@ def main() -> int:
     missing = [] if in_ci else [need for need in NEEDS if not need.is_there()]
     left_out = " and ".join(f"not {need.marker}" for need in missing)
     # Beside each other, for many tests wait: for servers, and for programs that import libraries.
-    shared_out = ["-n", str(min(os.cpu_count() or 1, MOST_WORKERS)), "--dist", "loadgroup"]
+    # File by file, so that what a file's tests share is made once; in the order of the names.
+    workers = str(min(os.cpu_count() or 1, MOST_WORKERS))
+    shared_out = ["-n", workers, "--dist", "loadfile", "--no-loadscope-reorder"]
     chosen = ["-m", left_out] if left_out else []
     status = int(pytest.main([*shared_out, *chosen, *sys.argv[1:]]))
     for need in missing:

@@ -16,25 +16,6 @@ if TYPE_CHECKING:
 PASSWORD = "password-of-the-tests"
 
 
-# Tests that share what takes long to make run one after another in one process.
-GROUPS = {"test_run": "runs", "test_dag": "runs", "test_connections": "runs"}
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests belong together when several processes share them out."""
-    for item in items:
-        module = item.path.stem
-        in_integration = item.path.parent.name == "integration"
-        if in_integration and module != "test_neo4j_run":
-            group = GROUPS.get(module, module)
-        elif item.get_closest_marker("neo4j"):
-            group = "neo4j"
-        else:
-            continue
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture(scope="session")
 def neo4j_server(tmp_path_factory) -> Iterator[Neo4jServer]:
     """One server for the whole session; tests that break it start their own."""
