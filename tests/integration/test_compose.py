@@ -206,7 +206,7 @@ NAMES = {
     "airflow-apiserver": 8080,
 }
 START = ("airflow-apiserver", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer")
-READY_WITHIN_S = 150
+READY_WITHIN_S = 300
 
 
 class Services:
@@ -494,7 +494,7 @@ def finished(services):
         found = call(services, "/api/v2/dags", token=token)["dags"]
         return [each for each in found if each["dag_id"] == "retrain" and not each["is_paused"]]
 
-    wait_for(dag, services, 120, "the DAG was not parsed")
+    wait_for(dag, services, 240, "the DAG was not parsed")
     services.command_lines = command_lines(services)
     conf = {
         **{name: value for name, value in SETTINGS.items() if name != "lsa_dimensions"},
@@ -514,7 +514,7 @@ def finished(services):
         found = call(services, path, token=token)
         return found if found["state"] in {"success", "failed"} else None
 
-    run = wait_for(ended, services, 600, "the run did not end")
+    run = wait_for(ended, services, 900, "the run did not end")
     instances = call(services, f"{path}/taskInstances?limit=100", token=token)["task_instances"]
     return run, instances
 
