@@ -3,7 +3,7 @@
 Reads the corpus, turns texts and lists into features, compares the candidates on one frozen split,
 promotes the best in MLflow, and writes tags for every article that has none.
 
-**When.** Every night at 02:00, or by hand: *Trigger* opens a form with the settings most often
+**When.** Every night at 02:00 (`TAGSAGE_SCHEDULE`), or by hand: *Trigger* opens a form with the settings most often
 changed. Every other setting comes from the environment (`TAGSAGE_…`; `tagsage settings` lists
 them). One run at a time.
 
@@ -69,7 +69,7 @@ def heavy(function, **options):
 
 
 @dag(
-    schedule="0 2 * * *",
+    schedule=Settings.resolve().schedule or None,
     catchup=False,
     max_active_runs=1,
     params=trigger_form(),

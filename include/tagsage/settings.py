@@ -75,6 +75,12 @@ class Settings(BaseSettings):
     mlflow_experiment: str = Field("tagsage", min_length=1, description="MLflow experiment.")
     registered_model: str = Field("tagsage", min_length=1, description="Name in the registry.")
 
+    schedule: str = Field(
+        "0 2 * * *",
+        pattern=r"^(\S+( \S+){4}|@[a-z]+)?$",
+        description="When Airflow starts the nightly run: cron, UTC; empty: only by hand.",
+    )
+
     # -- corpus ----------------------------------------------------------------------------
     max_rejected_share: Share = Field(0.05, description="More rejected rows than this: stop.")
     medium_base_url: str = Field(

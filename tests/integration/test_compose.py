@@ -408,7 +408,8 @@ def services(corpus, neo4j_server, tmp_path_factory):
         "TAGSAGE_STORE": STORE,
         "TAGSAGE_ENGINE": ENGINE,
     }
-    lines = [f"TAGSAGE_LSA_DIMENSIONS={SETTINGS['lsa_dimensions']}"]
+    # A first start shortly after the hour of the schedule would begin a run of its own.
+    lines = [f"TAGSAGE_LSA_DIMENSIONS={SETTINGS['lsa_dimensions']}", "TAGSAGE_SCHEDULE="]
     (folder / "tagsage.env").write_text("\n".join(lines), encoding="utf-8")
     model = compose_check.resolve(variables, folder / "docker-compose.yaml")
     ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))

@@ -116,6 +116,8 @@ def settings_of(small_corpus):
         **SETTINGS,
         "articles": str(small_corpus.articles),
         "lists": str(small_corpus.lists),
+        # A first start shortly after the hour of the schedule would begin a run of its own.
+        "schedule": "",
     }
     return {f"TAGSAGE_{name.upper()}": value for name, value in values.items()}
 
