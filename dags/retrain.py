@@ -3,9 +3,9 @@
 Reads the corpus, turns texts and lists into features, compares the candidates on one frozen split,
 promotes the best in MLflow, and writes tags for every article that has none.
 
-**When.** Every night at 02:00 (`TAGSAGE_SCHEDULE`), or by hand: *Trigger* opens a form with the settings most often
-changed. Every other setting comes from the environment (`TAGSAGE_…`; `tagsage settings` lists
-them). One run at a time.
+**When.** Every night at 02:00 (`TAGSAGE_SCHEDULE`), or by hand: *Trigger* opens a form with the
+settings most often changed. Every other setting comes from the environment (`TAGSAGE_…`;
+`tagsage settings` lists them). One run at a time.
 
 **If it fails.** The last line of the failed task's log says what happened and what to do. Clear the
 task, or trigger the DAG again: what is done is found in the workspace and not done twice.
