@@ -69,7 +69,7 @@ def heavy(function, **options):
 
 
 @dag(
-    schedule=Settings.resolve().schedule or None,
+    schedule=None if Settings.resolve().schedule == "never" else Settings.resolve().schedule,
     catchup=False,
     max_active_runs=1,
     params=trigger_form(),

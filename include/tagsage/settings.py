@@ -77,8 +77,8 @@ class Settings(BaseSettings):
 
     schedule: str = Field(
         "0 2 * * *",
-        pattern=r"^(\S+( \S+){4}|@[a-z]+)?$",
-        description="When Airflow starts the nightly run: cron, UTC; empty: only by hand.",
+        pattern=r"^(\S+( \S+){4}|@[a-z]+|never)$",
+        description="When Airflow starts the nightly run: cron, UTC; never: only by hand.",
     )
 
     # -- corpus ----------------------------------------------------------------------------

@@ -409,7 +409,7 @@ def services(corpus, neo4j_server, tmp_path_factory):
         "TAGSAGE_ENGINE": ENGINE,
     }
     # A first start shortly after the hour of the schedule would begin a run of its own.
-    lines = [f"TAGSAGE_LSA_DIMENSIONS={SETTINGS['lsa_dimensions']}", "TAGSAGE_SCHEDULE="]
+    lines = [f"TAGSAGE_LSA_DIMENSIONS={SETTINGS['lsa_dimensions']}", "TAGSAGE_SCHEDULE=never"]
     (folder / "tagsage.env").write_text("\n".join(lines), encoding="utf-8")
     model = compose_check.resolve(variables, folder / "docker-compose.yaml")
     ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))

@@ -117,7 +117,7 @@ def settings_of(small_corpus):
         "articles": str(small_corpus.articles),
         "lists": str(small_corpus.lists),
         # A first start shortly after the hour of the schedule would begin a run of its own.
-        "schedule": "",
+        "schedule": "never",
     }
     return {f"TAGSAGE_{name.upper()}": value for name, value in values.items()}
 
