@@ -127,7 +127,9 @@ def resolve(variables: Mapping[str, str], file: Path = COMPOSE) -> Model:
     """
     kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
     done = subprocess.run(
-        [str(loader()), str(file)],
+        [str(loader()), str(file.absolute())],
+        # Where the file's own relative paths begin, such as that of its env_file.
+        cwd=file.absolute().parent,
         env={**kept, **variables},
         capture_output=True,
         text=True,
