@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from neo4j.exceptions import Neo4jError
 
 from scripts.neo4j_server import Neo4jServer, free_port
 from tagsage.errors import TagsageError
@@ -29,7 +30,7 @@ from tagsage.graph.gds.memory import (
     similarity_bytes,
 )
 from tagsage.graph.gds.names import RunNames
-from tagsage.graph.gds.server import open_gds, refuse_old
+from tagsage.graph.gds.server import met_another, open_gds, refuse_old
 from tagsage.graph.graphsage.config import GraphSageConfig
 from tagsage.graph.similarity import SimilarityConfig
 from tagsage.neo4j_connection import Neo4jConnection, open_driver
@@ -433,6 +434,28 @@ def test_a_server_that_forgot_everything_between_two_methods_gives_the_same_resu
             assert one == other
         else:
             np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        # Found taken at the beginning; found taken at the end; joined meanwhile; dropped meanwhile.
+        ("A graph with name 'tagsage-0a1b-r1' already exists.", True),
+        ("Graph name tagsage-0a1b-r1 already loaded", True),
+        ("Relationship type `SIMILAR` already exists in the in-memory graph.", True),
+        ("Graph with name `tagsage-0a1b-r1` does not exist on database `neo4j`.", True),
+        ("The feature property 'lsaEmbedding' is not present for all requested labels", False),
+    ],
+)
+def test_a_graph_that_another_task_made_or_dropped_meanwhile_is_recognised(
+    said: str, expected: bool
+) -> None:
+    error = Neo4jError._hydrate_neo4j(
+        code="Neo.ClientError.Procedure.ProcedureCallFailed",
+        message=f"Failed to invoke procedure `gds.it`: Caused by: java.lang.Exception: {said}",
+    )
+    assert met_another(error) is expected
+    assert met_another(ValueError(said)) is expected
 
 
 @pytest.mark.neo4j

@@ -73,3 +73,19 @@ def nonzero_rows(array: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
     for block in row_slices(len(array)):
         nonzero[block] = (array[block] != 0).any(axis=1)
     return nonzero
+
+
+def check_row_count(features: npt.NDArray[np.floating], articles: int) -> None:
+    """Refuse vectors that are not one an article.
+
+    Raises
+    ------
+    TagsageError
+        With their shape and the number of articles.
+    """
+    if features.ndim != 2 or len(features) != articles:
+        msg = (
+            f"There are vectors of shape {features.shape} for {articles} articles of the graph; "
+            "run the stages from the embeddings on again."
+        )
+        raise TagsageError(msg)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from tagsage.errors import TagsageError
-from tagsage.graph.arrays import row_slices, scratch_array
+from tagsage.graph.arrays import check_row_count, row_slices, scratch_array
 from tagsage.graph.csr import make_csr, row_blocks
 from tagsage.graph.fastrp_random import first_number, node_streams, single_stream
 from tagsage.progress import track
@@ -150,12 +150,7 @@ def fastrp(
        https://neo4j.com/docs/graph-data-science/2.13/machine-learning/node-embeddings/fastrp/
     """
     n = graph.shape[0]
-    if features.ndim != 2 or len(features) != n:
-        msg = (
-            f"There are vectors of shape {features.shape} for {n} articles of the graph; "
-            "run the stages from the embeddings on again."
-        )
-        raise TagsageError(msg)
+    check_row_count(features, n)
     shape = (n, config.dimensions)
     result = np.empty(shape, dtype=np.float32) if out is None else out
     degrees = np.diff(graph.indptr)

@@ -30,7 +30,7 @@ LEAST_CUTOFF = 1e-42
 
 # Tasks of one run that find the graph missing at the same time make it again side by side; who is
 # second finds that it is there, and looks again.
-ATTEMPTS = 4
+ATTEMPTS = 8
 
 
 def ensure_graph(
@@ -75,7 +75,7 @@ def ensure_graph(
             else:
                 logger.info("Neo4j: the graph %s is not as it should be: dropped", names.graph)
                 server.drop_graph(names.graph)
-        except ClientError as error:
+        except (ClientError, ValueError) as error:
             if not met_another(error):
                 raise
     msg = (

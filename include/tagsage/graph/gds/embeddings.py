@@ -28,6 +28,18 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# How each embedding is asked for, and what it is called in messages.
+_GRAPHSAGE = (
+    "CALL gds.beta.graphSage.stream($graph_name, $settings) YIELD nodeId, embedding "
+    "RETURN nodeId AS id, embedding AS vector",
+    "GraphSAGE's embeddings",
+)
+_FASTRP = (
+    "CALL gds.fastRP.stream($graph_name, $settings) YIELD nodeId, embedding "
+    "RETURN nodeId AS id, embedding AS vector",
+    "FastRP's embeddings",
+)
+
 MODEL_TYPE = "graphSage"
 # GDS's open build keeps no more models of a type for a user.
 MOST_MODELS = 3
@@ -173,21 +185,7 @@ def embed_by_graphsage(
         When an embedding is missing or no numbers.
     """
     logger.info("GDS: embedding %s articles", f"{len(out):,}")
-    settings = {
-        "modelName": model,
-        "relationshipTypes": [SIMILAR],
-        "nodeLabels": [ARTICLE],
-        "concurrency": server.concurrency,
-        "logProgress": False,
-    }
-    # The client would put all rows into one frame of lists.
-    with server.stream(
-        "CALL gds.beta.graphSage.stream($graph_name, $settings) YIELD nodeId, embedding "
-        "RETURN nodeId AS id, embedding AS vector",
-        graph_name=graph.name(),
-        settings=settings,
-    ) as rows:
-        fill_rows(out, nodes, rows, "GraphSAGE's embeddings")
+    _stream_embeddings(server, _GRAPHSAGE, graph, {"modelName": model}, nodes, out)
 
 
 def embed_by_fastrp(
@@ -228,16 +226,27 @@ def embed_by_fastrp(
         "propertyRatio": config.property_ratio,
         "featureProperties": [vector_property],
         "relationshipWeightProperty": SCORE,
+        "randomSeed": config.seed,
+    }
+    _stream_embeddings(server, _FASTRP, graph, settings, nodes, out)
+
+
+def _stream_embeddings(
+    server: GdsServer,
+    algorithm: tuple[str, str],
+    graph: Graph,
+    settings: dict[str, Any],
+    nodes: ArticleNodes,
+    out: FloatArray,
+) -> None:
+    """Run a procedure over the articles and SIMILAR; the client would make one frame of lists."""
+    query, what = algorithm
+    settings = {
+        **settings,
         "relationshipTypes": [SIMILAR],
         "nodeLabels": [ARTICLE],
-        "randomSeed": config.seed,
         "concurrency": server.concurrency,
         "logProgress": False,
     }
-    with server.stream(
-        "CALL gds.fastRP.stream($graph_name, $settings) YIELD nodeId, embedding "
-        "RETURN nodeId AS id, embedding AS vector",
-        graph_name=graph.name(),
-        settings=settings,
-    ) as rows:
-        fill_rows(out, nodes, rows, "FastRP's embeddings")
+    with server.stream(query, graph_name=graph.name(), settings=settings) as rows:
+        fill_rows(out, nodes, rows, what)

@@ -19,7 +19,7 @@ from neo4j.exceptions import ClientError, DatabaseError, Neo4jError
 from tagsage.errors import TagsageError
 from tagsage.graph.gds import memory
 from tagsage.graph.gds.memory import Heap
-from tagsage.neo4j_connection import Neo4jConnection, open_driver, told
+from tagsage.neo4j_connection import Neo4jConnection, error_kind, open_driver, told
 
 logger = logging.getLogger(__name__)
 
@@ -305,7 +305,7 @@ def gds_complaint(connection: Neo4jConnection, error: Neo4jError) -> str | None:
             f"Neo4j at {connection.uri} keeps no more models: {text}; drop one with "
             "gds.model.drop and run again."
         )
-    if (error.code or "").endswith("ProcedureCallFailed"):
+    if error_kind(error) == "ProcedureCallFailed":
         return (
             f"Graph Data Science at {connection.uri} could not do this: {text}; run again, and if "
             "it stays so, look into the server's debug.log."
@@ -313,9 +313,11 @@ def gds_complaint(connection: Neo4jConnection, error: Neo4jError) -> str | None:
     return None
 
 
-def met_another(error: Neo4jError) -> bool:
+def met_another(error: Neo4jError | ValueError) -> bool:
     """Tell whether another task of the run was first to make, or to drop, what was asked for."""
-    return bool(re.search(r"already exists|does not exist", _cause(error)))
+    # "already loaded": both found the name free when they began; a ValueError is the client's.
+    text = _cause(error) if isinstance(error, Neo4jError) else str(error)
+    return bool(re.search(r"already (exists|loaded)|does not exist", text))
 
 
 def _cause(error: Neo4jError) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tagsage.errors import TagsageError
-from tagsage.graph.arrays import row_slices
+from tagsage.graph.arrays import check_row_count, row_slices
 from tagsage.graph.graphsage.batches import Batches, draw_batches
 from tagsage.graph.graphsage.config import GraphSageConfig
 from tagsage.graph.graphsage.infer import sampled_means
@@ -129,12 +129,7 @@ def check_features(graph: Csr, features: npt.NDArray[np.floating]) -> None:
         With the counts, or the first bad row.
     """
     n = graph.shape[0]
-    if features.ndim != 2 or len(features) != n:
-        msg = (
-            f"There are vectors of shape {features.shape} for {n} articles of the graph; "
-            "run the stages from the embeddings on again."
-        )
-        raise TagsageError(msg)
+    check_row_count(features, n)
     for rows in row_slices(n):
         bad = ~np.isfinite(features[rows]).all(axis=1)
         if bad.any():
