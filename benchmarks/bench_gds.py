@@ -9,11 +9,9 @@ once, which the rows from end to end show.
 from __future__ import annotations
 
 import json
-import re
 import statistics
 import tempfile
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import bench_graph
-from benchmarks.runner import MB, Measure, Row, measure, prepared, table
+from benchmarks.runner import Measure, Row, measure, memory, prepared, reset_peak, table
 from scripts.neo4j_server import Neo4jServer, free_port, missing_tools
 from tagsage.graph.base import SampleConfig
 from tagsage.graph.csr import load_csr
@@ -97,13 +95,17 @@ def main(corpus: str) -> str:
 
 def both(stage: Stage, server: Neo4jServer) -> list[Row]:
     """Measure one stage in turn on both sides, and take medians."""
+    assert server.process is not None
+    pid = server.process.pid
     runs: dict[str, list[tuple[Measure[Any], float, float]]] = {LOCAL: [], GDS: []}
     for _ in range(stage.repeats):
         local = measure(stage.local)
         runs[LOCAL].append((local, local.peak_mb, local.extra_mb))
-        with peak_of(server) as memory:
-            remote = measure(stage.gds)
-        runs[GDS].append((remote, memory["peak"], memory["peak"] - memory["before"]))
+        reset_peak(pid)
+        before = memory("VmRSS", pid)
+        remote = measure(stage.gds)
+        peak = memory("VmHWM", pid)
+        runs[GDS].append((remote, peak, peak - before))
     return [
         Row(
             name,
@@ -119,24 +121,6 @@ def both(stage: Stage, server: Neo4jServer) -> list[Row]:
         )
         for name, measured in runs.items()
     ]
-
-
-@contextmanager
-def peak_of(server: Neo4jServer) -> Generator[dict[str, float]]:
-    """Measure the server's memory while a block runs: ``before`` and ``peak``, in MiB."""
-    assert server.process is not None
-    folder = Path(f"/proc/{server.process.pid}")
-
-    def read(name: str) -> float:
-        text = (folder / "status").read_text(encoding="ascii")
-        found = re.search(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE)
-        assert found is not None
-        return int(found[1]) * 1024 / MB
-
-    (folder / "clear_refs").write_text("5", encoding="ascii")
-    memory = {"before": read("VmRSS")}
-    yield memory  # ruff: ignore[fallible-context-manager] - after a failure nothing is read
-    memory["peak"] = read("VmHWM")
 
 
 def fill(corpus: str, folder: Path, uri: str) -> None:

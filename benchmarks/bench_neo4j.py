@@ -9,7 +9,6 @@ study's size) by default; vectors have 1,536 numbers.
 from __future__ import annotations
 
 import os
-import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.runner import Row, measure, prepared, table
+from benchmarks.runner import Row, measure, memory, number, prepared, reset_peak, table
 from scripts.neo4j_server import Neo4jServer, ServerError, free_port, missing_tools
 
 ARTICLES = int(os.environ.get("BENCH_NEO4J_ARTICLES") or 55_000)
@@ -128,9 +127,15 @@ def _row(
     path: Path,
     rust: bool = True,
 ) -> Row:
-    _reset_peak(pid)
+    reset_peak(pid)
     done = measure(prepared(partial(prepare, uri, path, rust), call))
-    return Row(name, done.seconds, done.peak_mb, done.extra_mb, {"server peak MiB": _peak_mb(pid)})
+    return Row(
+        name,
+        done.seconds,
+        done.peak_mb,
+        done.extra_mb,
+        {"server peak MiB": number(memory("VmHWM", pid), 0)},
+    )
 
 
 def prepare(uri: str, path: Path, rust: bool) -> tuple[str, Any, list[str]]:
@@ -249,17 +254,3 @@ def empty(uri: str) -> None:
 
 def _has_rust() -> bool:
     return find_spec("neo4j._rust") is not None
-
-
-def _reset_peak(pid: int) -> None:
-    try:
-        Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")
-    except OSError:
-        return  # elsewhere the peak since its start is reported
-
-
-def _peak_mb(pid: int) -> str:
-    status = Path(f"/proc/{pid}/status")
-    text = status.read_text(encoding="ascii") if status.exists() else ""
-    found = re.search(r"^VmHWM:\s+(\d+) kB", text, re.MULTILINE)
-    return f"{int(found[1]) / 1024:,.0f}" if found else "–"

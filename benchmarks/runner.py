@@ -137,13 +137,13 @@ def _child(request: str, answer: str) -> None:
     if isinstance(call, _Prepared):
         call = call.finish()
     gc.collect()
-    _reset_peak()
-    baseline = _memory("VmRSS")
+    reset_peak()
+    baseline = memory("VmRSS")
     started = time.perf_counter()
     result = call()
     seconds = time.perf_counter() - started
-    peak = max(_memory("VmHWM"), baseline)
-    measured = Measure(result, seconds, peak / MB, baseline / MB)
+    peak = max(memory("VmHWM"), baseline)
+    measured = Measure(result, seconds, peak, baseline)
     Path(answer).write_bytes(cloudpickle.dumps(measured))
 
 
@@ -178,26 +178,34 @@ def prepared(prepare: Callable[[], Any], call: Callable[[Any], T]) -> Callable[[
     return _Prepared(prepare, call)
 
 
-def _reset_peak() -> None:
-    """Let the peak start from now (Linux), so that preparation does not count."""
+def reset_peak(pid: int | None = None) -> None:
+    """Let the peak of a process, by default this one, start from now (Linux)."""
     try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        Path(f"/proc/{pid or 'self'}/clear_refs").write_text("5", encoding="ascii")
     except OSError:
         return  # elsewhere the peak of the whole process is reported
 
 
-def _memory(name: str) -> int:
-    """Return a memory figure of this process in bytes.
+def memory(name: str, pid: int | None = None) -> float:
+    """Return a memory figure of a process, by default this one, in MiB.
 
-    Not ru_maxrss where it can be helped: on Linux that starts at the parent's memory at the fork.
+    Parameters
+    ----------
+    name : str
+        ``VmRSS``, what is resident now, or ``VmHWM``, the peak.
+    pid : int, optional
+        Another process; NaN where the system does not tell.
     """
-    status = Path("/proc/self/status")
+    # Not ru_maxrss where it can be helped: on Linux that starts at the parent's memory at the fork.
+    status = Path(f"/proc/{pid or 'self'}/status")
     if status.exists():
         found = re.search(rf"^{name}:\s+(\d+) kB", status.read_text(encoding="ascii"), re.MULTILINE)
         if found:
-            return int(found[1]) * 1024
+            return int(found[1]) * 1024 / MB
+    if pid is not None:
+        return math.nan
     unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MB
 
 
 def side_by_side(
@@ -260,14 +268,14 @@ def table(rows: Sequence[Row]) -> str:
     lines = [headings, ["---", *["---:"] * (len(headings) - 1)]]
     for row in rows:
         ratio = row.seconds / rows[0].seconds if rows[0].seconds else float("nan")
-        cells = [row.name, _number(row.seconds, 3), _number(ratio, 2)]
-        cells += [_number(row.peak_mb, 0), _number(row.extra_mb, 0)]
+        cells = [row.name, number(row.seconds, 3), number(ratio, 2)]
+        cells += [number(row.peak_mb, 0), number(row.extra_mb, 0)]
         cells += [str(row.columns[heading]) for heading in extra]
         lines.append([cell.replace("|", r"\|") for cell in cells])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _number(value: float, digits: int) -> str:
+def number(value: float, digits: int) -> str:
     return "–" if math.isnan(value) else f"{value:,.{digits}f}"
 
 

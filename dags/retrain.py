@@ -29,6 +29,9 @@ from tagsage_connections import with_connections
 
 CPU_POOL = "tagsage_cpu"
 
+# The form's defaults and the schedule: those of the environment in which the DAG is parsed.
+DEFAULTS = Settings.resolve()
+
 FORM = {
     "What to read": ("corpus", "articles", "lists", "workspace"),
     "How": ("store", "engine", "embedder", "vectors", "seed"),
@@ -50,9 +53,8 @@ FORM = {
 
 def trigger_form() -> dict[str, Param]:
     """Make the form's fields from the settings: type, choices, limits and help come from there."""
-    defaults = Settings.resolve()
     return {
-        name: Param(getattr(defaults, name), section=section, **Settings.form_field(name))
+        name: Param(getattr(DEFAULTS, name), section=section, **Settings.form_field(name))
         for section, names in FORM.items()
         for name in names
     }
@@ -69,7 +71,7 @@ def heavy(function, **options):
 
 
 @dag(
-    schedule=None if Settings.resolve().schedule == "never" else Settings.resolve().schedule,
+    schedule=None if DEFAULTS.schedule == "never" else DEFAULTS.schedule,
     catchup=False,
     max_active_runs=1,
     params=trigger_form(),

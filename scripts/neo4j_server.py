@@ -121,11 +121,20 @@ def assemble() -> Path:
     return assembled
 
 
+def free_ports(count: int) -> list[int]:
+    """Return ports of this machine that nothing listens on, each another one."""
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [int(each.getsockname()[1]) for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
 def free_port() -> int:
     """Return a port of this machine that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_ports(1)[0]
 
 
 class Neo4jServer:

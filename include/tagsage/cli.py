@@ -199,16 +199,15 @@ def store_copy(
 
 def _store_place(name: str, settings: Settings) -> tuple[str, Path]:
     """Return kind and file of a store named on the command line."""
+    from tagsage.stages.common import sqlite_file
     from tagsage.store.open import KINDS
-    from tagsage.workspace import Workspace
 
     kind, colon, path = name.partition(":")
     if kind not in KINDS or (colon and (kind != "sqlite" or not path)):
         raise typer.BadParameter(f"{name!r} is not {StoreName}", param_hint="store")
     if kind != "sqlite":
         return kind, Path()
-    given = path or settings.sqlite_path
-    file = Path(given) if given else Workspace(settings.workspace).local_folder() / "tagsage.db"
+    file = Path(path) if path else sqlite_file(settings)
     return kind, file.absolute()
 
 

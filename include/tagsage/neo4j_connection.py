@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from neo4j import Driver, GraphDatabase
+from neo4j import Driver, GraphDatabase, Session
 from neo4j.exceptions import (
     AuthError,
     ClientError,
@@ -28,6 +28,8 @@ from tagsage.errors import TagsageError
 CONNECT_WITHIN_S = 10.0
 # A server that restarts is back within this time; a transaction is tried again until then.
 RETRY_FOR_S = 90.0
+
+MEMORY_ERRORS = ("MemoryPoolOutOfMemoryError", "TransactionOutOfMemoryError", "OutOfMemoryError")
 
 SCHEMES = ("bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc")
 
@@ -133,8 +135,7 @@ def open_driver(connection: Neo4jConnection) -> Generator[Driver]:
         driver = create_driver(connection)
         try:
             with driver.session(database=connection.database) as session:
-                # Outside a managed transaction: a server that is away is not waited for.
-                session.run("RETURN 1").consume()
+                check_answers(session)
             yield driver
         finally:
             driver.close()
@@ -155,6 +156,11 @@ def create_driver(connection: Neo4jConnection) -> Driver:
         notifications_min_severity="OFF",
         **options,
     )
+
+
+def check_answers(session: Session) -> None:
+    """Ask something, outside a managed transaction: a server that is away is not waited for."""
+    session.run("RETURN 1").consume()
 
 
 @contextmanager
@@ -178,8 +184,7 @@ def told(connection: Neo4jConnection) -> Generator[None]:
 def complaint(connection: Neo4jConnection, error: Exception) -> str | None:
     """Word an error of the driver for a user; None when it is a mistake of this program."""
     where = connection.uri
-    code = (error.code or "") if isinstance(error, Neo4jError) else ""
-    kind = code.rpartition(".")[2]
+    kind = error_kind(error)
     if isinstance(error, AuthError) or kind in {"Unauthorized", "AuthenticationRateLimit"}:
         return (
             f"Neo4j at {where} refused the user {connection.username!r} or the password ({kind}); "
@@ -205,7 +210,7 @@ def complaint(connection: Neo4jConnection, error: Exception) -> str | None:
             f"The user {connection.username!r} at {where} may not do this: {_first(error)}; grant "
             "the right, or name another user."
         )
-    if kind in {"MemoryPoolOutOfMemoryError", "TransactionOutOfMemoryError", "OutOfMemoryError"}:
+    if kind in MEMORY_ERRORS:
         return (
             f"Neo4j at {where} ran out of memory: {_first(error)}; give it more "
             "(server.memory.heap.max_size) and run again."
@@ -221,6 +226,12 @@ def complaint(connection: Neo4jConnection, error: Exception) -> str | None:
     if isinstance(error, ClientError) and kind in {"TransactionTimedOut", "LockClientStopped"}:
         return f"Neo4j at {where} ended a transaction that took too long; run again."
     return None
+
+
+def error_kind(error: Exception) -> str:
+    """Return the last part of the server's code of an error; empty when it is not the server's."""
+    code = (error.code or "") if isinstance(error, Neo4jError) else ""
+    return code.rpartition(".")[2]
 
 
 def _first(error: Exception) -> str:

@@ -27,10 +27,10 @@ import pytest
 
 from compose import make_env
 from scripts import compose_check
+from scripts.neo4j_server import free_ports
 from tagsage.neo4j_connection import open_driver
 from tests.conftest import connection_to, empty
 from tests.integration.conftest import BIN, ROOT, SETTINGS
-from tests.integration.test_dag import free_ports
 
 pytestmark = [pytest.mark.compose, pytest.mark.integration]
 

@@ -14,6 +14,7 @@ import urllib.request
 
 import pytest
 
+from scripts.neo4j_server import free_ports
 from tests.integration.conftest import (
     BIN,
     ROOT,
@@ -140,17 +141,6 @@ def test_dags_test_gives_the_leaderboard_of_the_command_line(
     assert scores_of(tmp_path / "leaderboard.csv") == scores_of(finished_run / "leaderboard.csv")
     predictions = (tmp_path / "predictions.csv").read_bytes()
     assert predictions == (finished_run / "predictions.csv").read_bytes()
-
-
-def free_ports(count):
-    """Return ports that nothing listens on."""
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 @pytest.fixture

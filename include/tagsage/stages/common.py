@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from tagsage.store.base import ArticleStore
     from tagsage.store.snapshot import Snapshot
     from tagsage.tracking.store import Tracking
+
+logger = logging.getLogger(__name__)
 
 Ref = str
 Blocks = dict[str, Ref]
@@ -34,8 +37,34 @@ def open_store(night: Night) -> ArticleStore:
     """Open the store that the settings name."""
     from tagsage.store.open import open_store as open_kind
 
-    path = night.settings.sqlite_path or night.workspace.local_folder() / "tagsage.db"
-    return open_kind(night.settings.store, sqlite_path=Path(path))
+    return open_kind(night.settings.store, sqlite_path=sqlite_file(night.settings))
+
+
+def sqlite_file(settings: Settings) -> Path:
+    """Return the file of the store sqlite."""
+    if settings.sqlite_path:
+        return Path(settings.sqlite_path)
+    return Workspace(settings.workspace).local_folder() / "tagsage.db"
+
+
+def keep_vectors(night: Night, corpus: Ref, name: str, vectors: Ref, file: str) -> bool:
+    """Write the vectors in a file of an artifact into the store, unless they are there already.
+
+    Returns
+    -------
+    bool
+        False when the store keeps no vectors.
+    """
+    import numpy as np
+
+    with open_store(night) as store:
+        if not store.keeps_vectors:
+            return False
+        keys = load_snapshot(night, corpus).articles["key"].tolist()
+        matrix = np.load(night.workspace.open(vectors).path / file, mmap_mode="r")
+        written = store.write_vectors(name, keys, matrix, digest=vectors)
+    logger.info("vectors: %s of the store %s", name, "written" if written else "are these already")
+    return True
 
 
 def vectors_folder(night: Night) -> Path:

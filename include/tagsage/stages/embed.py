@@ -16,8 +16,8 @@ from tagsage.stages.common import (
     MODEL_FOLDER,
     VECTORS_CODE,
     Ref,
+    keep_vectors,
     load_snapshot,
-    open_store,
     vectors_folder,
 )
 
@@ -184,18 +184,9 @@ def store_vectors(token: Token, corpus: Ref, vectors: Ref) -> str:
     str
         The property that holds them, named after the embedder; empty when the store keeps none.
     """
-    import numpy as np
-
     night = Night.of(token)
     name = VECTOR_PROPERTIES[night.settings.embedder]
-    with open_store(night) as store:
-        if not store.keeps_vectors:
-            return ""
-        keys = load_snapshot(night, corpus).articles["key"].tolist()
-        matrix = np.load(night.workspace.open(vectors).path / "vectors.npy", mmap_mode="r")
-        written = store.write_vectors(name, keys, matrix, digest=vectors)
-    logger.info("vectors: %s of the store %s", name, "written" if written else "are these already")
-    return name
+    return name if keep_vectors(night, corpus, name, vectors, "vectors.npy") else ""
 
 
 def _texts(night: Night, corpus: Ref) -> tuple[list[str], npt.NDArray[Any]]:

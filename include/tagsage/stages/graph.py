@@ -15,8 +15,8 @@ from tagsage.stages.common import (
     GRAPH_CODE,
     Ref,
     fastrp_config,
+    keep_vectors,
     load_snapshot,
-    open_store,
     wanted_blocks,
 )
 
@@ -136,8 +136,6 @@ def graphsage(token: Token, corpus: Ref, similarity: Ref, sample: Ref, vectors: 
 
     A store that keeps vectors gets the embeddings too, as the property ``graphSAGE``.
     """
-    import numpy as np
-
     from tagsage.graph.base import EMBEDDINGS_FILE
     from tagsage.graph.graphsage.config import GraphSageConfig
 
@@ -172,11 +170,7 @@ def graphsage(token: Token, corpus: Ref, similarity: Ref, sample: Ref, vectors: 
 
     inputs = {"similarity": similarity, "sample": sample, "vectors": vectors, **vars(config)}
     ref = _artifact(night, "graphsage", inputs, build)
-    with open_store(night) as store:
-        if store.keeps_vectors:
-            keys = load_snapshot(night, corpus).articles["key"].tolist()
-            embeddings = np.load(_path(night, ref) / EMBEDDINGS_FILE, mmap_mode="r")
-            store.write_vectors(GRAPHSAGE_PROPERTY, keys, embeddings, digest=ref)
+    keep_vectors(night, corpus, GRAPHSAGE_PROPERTY, ref, EMBEDDINGS_FILE)
     return ref
 
 

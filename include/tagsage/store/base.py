@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -216,6 +216,39 @@ class ArticleStore(ABC):
         self.close()
 
 
+def numbered_memberships(
+    corpus: Corpus,
+) -> tuple[npt.NDArray[np.int64], list[str], npt.NDArray[np.int64]]:
+    """Return list and article of each membership as numbers; refuse a corpus at odds with itself.
+
+    Parameters
+    ----------
+    corpus : Corpus
+        What is to be loaded.
+
+    Returns
+    -------
+    (int64 [n_memberships], list of str, int64 [n_memberships])
+        Each membership's list, the lists' names, and each membership's row among the articles.
+
+    Raises
+    ------
+    ValueError
+        When a key or a membership is not unique, or a membership's article is missing.
+    """
+    articles = pd.Index(corpus.articles["key"])
+    if not articles.is_unique:
+        raise ValueError("an article's key is not unique in the corpus")
+    article_of = articles.get_indexer(pd.Index(corpus.memberships["article"])).astype(np.int64)
+    if (article_of < 0).any():
+        raise ValueError("a membership's article is not in the corpus")
+    list_of, names = pd.factorize(corpus.memberships["list"])
+    list_of = list_of.astype(np.int64)
+    if len(np.unique(list_of * len(articles) + article_of)) < len(list_of):
+        raise ValueError("a membership is not unique in the corpus")
+    return list_of, names.tolist(), article_of
+
+
 def check_predictions(predictions: pd.DataFrame) -> None:
     """Refuse predictions that no store could give back as they are.
 
@@ -250,3 +283,29 @@ def unknown_stories(stories: Sequence[str]) -> None:
             "corpus was loaded meanwhile; run again, one run at a time."
         )
         raise TagsageError(msg)
+
+
+def predictions_frame(
+    story: Any, tag: Any, score: Any, assigned: Any, *, run_id: str, model_version: str
+) -> pd.DataFrame:
+    """Make the frame of :meth:`ArticleStore.read_predictions`.
+
+    Parameters
+    ----------
+    story, tag : pandas array of str, length n
+        What was predicted for whom.
+    score, assigned : array, shape [n]
+        Probabilities, and whether they reach the threshold.
+    run_id, model_version : str
+        Who predicted.
+    """
+    text = pd.array([model_version, run_id], dtype="str")
+    once = np.zeros(len(score), dtype=np.int64)
+    return pd.DataFrame({
+        "story": story,
+        "tag": tag,
+        "score": score,
+        "assigned": assigned,
+        "model_version": text.take(once),
+        "run_id": text.take(once + 1),
+    })

@@ -16,7 +16,7 @@ from neo4j import ManagedTransaction
 from tagsage.corpus.model import ARTICLE_SCHEMA, Corpus
 from tagsage.progress import track
 from tagsage.store import neo4j_database
-from tagsage.store.base import LoadReport
+from tagsage.store.base import LoadReport, numbered_memberships
 from tagsage.store.neo4j_database import (
     Int64s,
     LoadLock,
@@ -102,23 +102,13 @@ Row = list[Any]
 
 def load_corpus(database: Neo4jDatabase, corpus: Corpus) -> LoadReport:
     """Make the database hold this corpus and nothing else; see :class:`ArticleStore`."""
-    articles = pd.Index(corpus.articles["key"])
-    if not articles.is_unique:
-        raise ValueError("an article's key is not unique in the corpus")
-    article_of = articles.get_indexer(pd.Index(corpus.memberships["article"]))
-    if (article_of < 0).any():
-        raise ValueError("a membership's article is not in the corpus")
-    list_of, names = pd.factorize(corpus.memberships["list"])
-    wanted = np.column_stack((list_of, article_of)).astype(np.int64)
-    if len(np.unique(wanted, axis=0)) < len(wanted):
-        raise ValueError("a membership is not unique in the corpus")
+    list_of, names, article_of = numbered_memberships(corpus)
     with database.loading() as lock:
         added, updated = _write_articles(lock, corpus.articles)
-        keys = [indexable(key) for key in articles]
+        keys = [indexable(key) for key in corpus.articles["key"]]
         article_ids = _ids(lock, _ARTICLE_IDS, "keys", keys)
-        list_ids = _write_lists(lock, list(names))
-        wanted[:, 0] = list_ids[wanted[:, 0]]
-        wanted[:, 1] = article_ids[wanted[:, 1]]
+        list_ids = _write_lists(lock, names)
+        wanted = np.column_stack((list_ids[list_of], article_ids[article_of]))
         stored = lock.batch(_read_pairs)
         new, gone = _differences(wanted, stored)
         _write_pairs(lock, _WRITE_PAIRS, new, "storing memberships")
@@ -127,7 +117,7 @@ def load_corpus(database: Neo4jDatabase, corpus: Corpus) -> LoadReport:
         for label in _REMOVE_ORPHANS:
             remove_orphans(lock.batch, label)
         lock.end()
-    return LoadReport(len(articles), len(wanted), added, updated, removed, len(new), len(gone))
+    return LoadReport(len(keys), len(wanted), added, updated, removed, len(new), len(gone))
 
 
 def _write_articles(lock: LoadLock, articles: pd.DataFrame) -> tuple[int, int]:

@@ -16,7 +16,15 @@ from neo4j import Driver, ManagedTransaction, Record, Session, Transaction
 from neo4j.exceptions import DriverError, Neo4jError
 
 from tagsage.errors import TagsageError
-from tagsage.neo4j_connection import Neo4jConnection, complaint, create_driver, told
+from tagsage.neo4j_connection import (
+    MEMORY_ERRORS,
+    Neo4jConnection,
+    check_answers,
+    complaint,
+    create_driver,
+    error_kind,
+    told,
+)
 from tagsage.store.base import InterruptedLoadError
 from tagsage.store.neo4j_schema import prepare
 
@@ -25,7 +33,6 @@ POLL_S = 0.1
 # A transaction that is too large for the server's memory stays so; one of many that together are
 # too large does not.
 MEMORY_ATTEMPTS = 3
-MEMORY_ERRORS = ("MemoryPoolOutOfMemoryError", "TransactionOutOfMemoryError", "OutOfMemoryError")
 # A range index takes up to 8,167 bytes a value.
 INDEXABLE_BYTES = 8000
 
@@ -88,8 +95,7 @@ class Neo4jDatabase:
             driver = create_driver(connection)
             try:
                 with driver.session(database=connection.database) as session:
-                    # Outside a managed transaction: a server that is away is not waited for.
-                    session.run("RETURN 1").consume()
+                    check_answers(session)
                     prepare(session, self.name)
             except BaseException:
                 driver.close()
@@ -127,8 +133,7 @@ class Neo4jDatabase:
             try:
                 return work(tx)
             except Neo4jError as error:
-                kind = (error.code or "").rpartition(".")[2]
-                if kind in MEMORY_ERRORS and attempts >= MEMORY_ATTEMPTS:
+                if error_kind(error) in MEMORY_ERRORS and attempts >= MEMORY_ATTEMPTS:
                     raise TagsageError(str(complaint(self.connection, error))) from error
                 raise
 

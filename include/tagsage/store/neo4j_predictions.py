@@ -12,7 +12,7 @@ from neo4j import ManagedTransaction
 
 from tagsage.errors import TagsageError
 from tagsage.progress import track
-from tagsage.store.base import check_predictions, unknown_stories
+from tagsage.store.base import check_predictions, predictions_frame, unknown_stories
 from tagsage.store.neo4j_corpus import remove_orphans, write_full_names
 from tagsage.store.neo4j_database import (
     Neo4jDatabase,
@@ -207,16 +207,14 @@ def _read(tx: ManagedTransaction) -> pd.DataFrame | None:
     story = pd.array(stories, dtype="str").take(np.array(of_story, dtype=np.int64)[order])
     tag_ids, tag_of = np.unique(np.array(tags, dtype=np.int64)[order], return_inverse=True)
     tag = pd.array([names[int(one)] for one in tag_ids], dtype="str").take(tag_of)
-    text = pd.array([model_version, run_id], dtype="str")
-    once = np.zeros(len(order), dtype=np.int64)
-    return pd.DataFrame({
-        "story": story,
-        "tag": tag,
-        "score": np.array(scores, dtype=np.float64)[order],
-        "assigned": np.array(assigned, dtype=np.int64)[order],
-        "model_version": text.take(once),
-        "run_id": text.take(once + 1),
-    })
+    return predictions_frame(
+        story,
+        tag,
+        np.array(scores, dtype=np.float64)[order],
+        np.array(assigned, dtype=np.int64)[order],
+        run_id=run_id,
+        model_version=model_version,
+    )
 
 
 def _newest(tx: ManagedTransaction) -> tuple[int, str, str]:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 from neo4j.exceptions import Neo4jError, TransientError
 
 from tagsage.errors import TagsageError
+from tagsage.neo4j_connection import error_kind
 
 if TYPE_CHECKING:
     from neo4j import ManagedTransaction, Session
@@ -122,10 +123,10 @@ def _define(session: Session, statement: str) -> None:
                 raise
             time.sleep(0.1)
         except Neo4jError as error:
-            if (error.code or "").endswith((
+            if error_kind(error) in {
                 "EquivalentSchemaRuleAlreadyExists",
                 "ConstraintAlreadyExists",
-            )):
+            }:
                 return
             raise
         else:

@@ -22,6 +22,8 @@ from tagsage.store.base import (
     InterruptedLoadError,
     LoadReport,
     check_predictions,
+    numbered_memberships,
+    predictions_frame,
     unknown_stories,
 )
 from tagsage.store.database import BATCH, Database, Int64s
@@ -118,15 +120,7 @@ class SqliteStore(ArticleStore):
 
     def load(self, corpus: Corpus) -> LoadReport:
         """Make the store hold this corpus and nothing else; see the base class."""
-        articles = pd.Index(corpus.articles["key"])
-        if not articles.is_unique:
-            raise ValueError("an article's key is not unique in the corpus")
-        article_of = articles.get_indexer(pd.Index(corpus.memberships["article"]))
-        if (article_of < 0).any():
-            raise ValueError("a membership's article is not in the corpus")
-        list_of, names = pd.factorize(corpus.memberships["list"])
-        if len(np.unique(list_of * _PAIR + article_of)) < len(list_of):
-            raise ValueError("a membership is not unique in the corpus")
+        list_of, names, article_of = numbered_memberships(corpus)
         database = self._database
         with database.told(), database.locked(fcntl.LOCK_EX):
             with database.transaction():
@@ -139,7 +133,7 @@ class SqliteStore(ArticleStore):
             (article_ids,) = database.columns(
                 "SELECT id FROM temp.seen ORDER BY number", [np.int64]
             )
-            list_ids = self._insert_lists(names.tolist())
+            list_ids = self._insert_lists(names)
             wanted = list_ids[list_of] * _PAIR + article_ids[article_of]
             stored_lists, stored_articles = database.columns(_SELECT_PAIRS, _TWO_INTEGERS)
             stored = stored_lists * _PAIR + stored_articles
@@ -156,7 +150,8 @@ class SqliteStore(ArticleStore):
                     database.execute(_DELETE_ORPHANED_PREDICTIONS)
                 database.execute(_DELETE_EMPTY_LISTS)
                 database.execute("UPDATE state SET loading = 0")
-        return LoadReport(len(articles), len(wanted), added, updated, removed, len(new), len(gone))
+        total = len(corpus.articles)
+        return LoadReport(total, len(wanted), added, updated, removed, len(new), len(gone))
 
     def _upsert_articles(self, articles: pd.DataFrame) -> tuple[int, int]:
         added = updated = 0
@@ -325,16 +320,14 @@ class SqliteStore(ArticleStore):
                 [np.int64, np.int64, np.float64, np.int64],
                 of_set,
             )
-        text = pd.array([model_version, run_id], dtype="str")
-        once = np.zeros(len(score), dtype=np.int64)
-        return pd.DataFrame({
-            "story": pd.array(stories, dtype="str").take(np.searchsorted(numbers, story_of)),
-            "tag": pd.array(tags, dtype="str").take(tag_of),
-            "score": score,
-            "assigned": assigned,
-            "model_version": text.take(once),
-            "run_id": text.take(once + 1),
-        })
+        return predictions_frame(
+            pd.array(stories, dtype="str").take(np.searchsorted(numbers, story_of)),
+            pd.array(tags, dtype="str").take(tag_of),
+            score,
+            assigned,
+            run_id=run_id,
+            model_version=model_version,
+        )
 
     def counts(self) -> dict[str, int]:
         """Return how much there is of everything; see the base class."""
