@@ -1,0 +1,201 @@
+"""Which server of OpenAI's API to talk to, clients of it, and its complaints in plain sentences."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from tagsage.errors import TagsageError
+
+if TYPE_CHECKING:
+    import openai
+
+OFFICIAL = "https://api.openai.com/v1"
+CONNECT_WITHIN_S = 10.0
+
+_HOW = "set OPENAI_API_KEY, or the Airflow connection openai_default"
+
+Provider = Callable[[], "OpenAiConnection | None"]
+_providers: list[Provider] = []
+
+
+@dataclass(frozen=True)
+class OpenAiConnection:
+    """Where a server is and who we are there; secrets are in no text form of it.
+
+    Attributes
+    ----------
+    api_key : str
+        Empty where the server asks for none.
+    base_url : str
+        Address up to and including the version, such as ``http://127.0.0.1:11434/v1``; holds no
+        credentials.
+    options : mapping
+        Further arguments of the SDK's client, such as ``organization``.
+    """
+
+    api_key: str = field(default="", repr=False)
+    base_url: str = OFFICIAL
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.base_url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            # Not the text itself: it may hold a secret.
+            msg = (
+                "The base URL of the OpenAI server must be http:// or https:// followed by a host, "
+                "as http://127.0.0.1:11434/v1; correct OPENAI_BASE_URL or openai_default."
+            )
+            raise TagsageError(msg)
+        if parts.username is not None or parts.password is not None or parts.query:
+            msg = (
+                "The base URL of the OpenAI server holds credentials or a query, and URLs are "
+                "shown to people; put the key into OPENAI_API_KEY instead."
+            )
+            raise TagsageError(msg)
+        object.__setattr__(self, "base_url", self.base_url.rstrip("/"))
+
+    @property
+    def official(self) -> bool:
+        """Whether it is OpenAI itself, where every token costs money."""
+        return urlsplit(self.base_url).hostname == urlsplit(OFFICIAL).hostname
+
+    def client(self, *, timeout_s: float) -> openai.OpenAI:
+        """Return a client, to be closed by the caller; it never tries again by itself.
+
+        Raises
+        ------
+        TagsageError
+            When OpenAI itself is to be asked without a key.
+        """
+        import openai
+
+        return openai.OpenAI(**self._arguments(timeout_s))
+
+    def async_client(self, *, timeout_s: float) -> openai.AsyncOpenAI:
+        """Return a client for coroutines; see :meth:`client`."""
+        import openai
+
+        return openai.AsyncOpenAI(**self._arguments(timeout_s))
+
+    def _arguments(self, timeout_s: float) -> dict[str, Any]:
+        import openai
+
+        options = dict(self.options)
+        if "workload_identity" not in options:
+            if not self.api_key and self.official:
+                raise TagsageError(f"OpenAI wants a key; {_HOW}.")
+            # The SDK wants one, and a server that asks for none takes any.
+            options["api_key"] = self.api_key or "none"
+        options["base_url"] = self.base_url
+        options["max_retries"] = 0
+        options["timeout"] = openai.Timeout(timeout_s, connect=min(CONNECT_WITHIN_S, timeout_s))
+        return options
+
+
+def provide_openai_connection(provider: Provider) -> None:
+    """Ask `provider` before the environment; in Airflow it reads ``openai_default``.
+
+    Parameters
+    ----------
+    provider : callable
+        Returns the connection, or None when it knows none. The latest given is asked first.
+    """
+    if provider not in _providers:
+        _providers.insert(0, provider)
+
+
+def resolve_openai_connection() -> OpenAiConnection:
+    """Return the connection from a provider, else from the environment.
+
+    ``OPENAI_API_KEY`` and ``OPENAI_BASE_URL`` are read, and by the SDK ``OPENAI_ORG_ID`` and
+    ``OPENAI_PROJECT_ID``.
+
+    Raises
+    ------
+    TagsageError
+        When the address cannot be right.
+    """
+    for provider in _providers:
+        if (connection := provider()) is not None:
+            return connection
+    return OpenAiConnection(
+        os.environ.get("OPENAI_API_KEY", "").strip(),
+        os.environ.get("OPENAI_BASE_URL", "").strip() or OFFICIAL,
+    )
+
+
+@contextmanager
+def openai_told(connection: OpenAiConnection) -> Generator[None]:
+    """Turn what the server or the SDK complains of into one sentence, without secrets.
+
+    Raises
+    ------
+    TagsageError
+        For everything a user can act on.
+    """
+    import openai
+
+    try:
+        yield
+    except openai.OpenAIError as error:
+        # Not as the cause: the SDK's error holds the request with its key.
+        raise TagsageError(openai_complaint(connection, error)) from None
+
+
+def is_quota(error: Exception) -> bool:
+    """Tell whether the account is used up, which no waiting mends."""
+    code = getattr(error, "code", None) or getattr(error, "type", None)
+    return code in {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
+
+
+def openai_complaint(connection: OpenAiConnection, error: Exception) -> str:
+    """Word an error of the SDK for a user."""
+    import openai
+
+    where = "OpenAI" if connection.official else f"The server at {connection.base_url}"
+    said = server_said(connection, error)
+    if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
+        return f"{where} refused the key ({error.status_code}: {said}); {_HOW} to one that may."
+    if is_quota(error):
+        return (
+            f"{where} says that the quota of the account is used up ({said}); raise it there and "
+            "run again: what was paid for is kept."
+        )
+    if isinstance(error, openai.NotFoundError):
+        return (
+            f"{where} does not know what was asked for ({said}); correct openai_model or "
+            "OPENAI_BASE_URL, which ends in /v1 with most servers."
+        )
+    if isinstance(error, openai.APITimeoutError):
+        return f"{where} did not answer in time; run again, or raise openai_timeout_s."
+    if isinstance(error, openai.APIConnectionError):
+        return (
+            f"{where} cannot be reached ({said}); see that it runs and that OPENAI_BASE_URL is "
+            "right, then run again."
+        )
+    if isinstance(error, openai.APIStatusError):
+        return f"{where} answered {error.status_code} ({said}); run again later."
+    return f"{where} gave no usable answer ({said}); run again later."
+
+
+def server_said(connection: OpenAiConnection, error: Exception) -> str:
+    """Return the first line of what an error says, without keys: servers repeat them."""
+    import openai
+
+    text = str(error)
+    if isinstance(error, openai.APIStatusError):
+        body = error.body if isinstance(error.body, dict) else {}
+        text = str(body.get("message") or error.message)
+    elif isinstance(error, openai.APIConnectionError) and error.__cause__ is not None:
+        text = str(error.__cause__) or type(error.__cause__).__name__
+    if connection.api_key:
+        text = text.replace(connection.api_key, "***")
+    # OpenAI repeats the beginning and the end of a key, with stars between.
+    text = re.sub(r"\b(sk|sess|key)-[\w*.-]+", "***", text)
+    return (text.strip().splitlines() or [type(error).__name__])[0].rstrip(". ")[:300]
