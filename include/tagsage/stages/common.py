@@ -73,6 +73,16 @@ def vectors_folder(night: Night) -> Path:
     return folder / f"lsa-{code_digest(('vectors',))}"
 
 
+def openai_folder(settings: Settings) -> Path:
+    """Return the folder of what the embedder openai keeps: vectors, ledger, jobs.
+
+    It is named after no code: what lies in it was paid for.
+    """
+    if settings.openai_cache:
+        return Path(settings.openai_cache).expanduser()
+    return Workspace(settings.workspace).local_folder() / "vectors" / "openai"
+
+
 def load_snapshot(night: Night, corpus: Ref) -> Snapshot:
     """Load the frozen corpus of the night."""
     from tagsage.store.snapshot import Snapshot
