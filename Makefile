@@ -27,6 +27,10 @@ export AIRFLOW__API__PORT ?= $(AIRFLOW_PORT)
 export AIRFLOW__API__BASE_URL ?= http://127.0.0.1:$(AIRFLOW_PORT)
 export AIRFLOW__LOGGING__LOGGING_LEVEL ?= INFO
 export TAGSAGE_WORKSPACE ?= $(CURDIR)/workspace
+# `make run EMBEDDER=openai`: any setting can be given so, this one by a short name.
+ifdef EMBEDDER
+export TAGSAGE_EMBEDDER := $(EMBEDDER)
+endif
 
 .PHONY: help
 help:  ## list the commands
@@ -63,7 +67,7 @@ $(AIRFLOW_HOME)/.ready: $(VENV)/.ready
 	@touch $@
 
 .PHONY: run
-run: $(AIRFLOW_HOME)/.ready  ## run the nightly DAG end to end on the bundled corpus
+run: $(AIRFLOW_HOME)/.ready  ## run the nightly DAG end to end on the bundled corpus; EMBEDDER=openai for OpenAI's vectors
 	@$(BIN)/airflow dags test retrain
 	@$(BIN)/tagsage show
 

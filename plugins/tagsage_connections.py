@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from functools import wraps
 from urllib.parse import urlsplit
 
 from airflow.exceptions import AirflowNotFoundException
 
 NEO4J_CONNECTION = "neo4j_default"
+OPENAI_CONNECTION = "openai_default"
 
 
 def with_connections(stage):
@@ -16,8 +18,11 @@ def with_connections(stage):
     @wraps(stage)
     def run(*arguments, **named):
         from tagsage.neo4j_connection import provide_connection
+        from tagsage.openai_connection import provide_openai_connection
 
+        # Each is asked only when a stage needs the server.
         provide_connection(neo4j_of_airflow)
+        provide_openai_connection(openai_of_airflow)
         return stage(*arguments, **named)
 
     return run
@@ -47,3 +52,38 @@ def neo4j_of_airflow():
         encrypted=urlsplit(uri).scheme in {"bolt", "neo4j"}
         and bool(found.extra_dejson.get("encrypted", False)),
     )
+
+
+def openai_of_airflow():
+    """Return the connection ``openai_default`` as the OpenAI hook reads it; None without one.
+
+    Only the hook's reading is used: its clients try again by themselves, without a look at what
+    that costs. What a connection leaves out comes from the environment, as with the hook's clients;
+    but the key of the environment never goes to a server that the connection names.
+
+    Raises
+    ------
+    TagsageError
+        When the connection is of a kind that the hook does not know.
+    """
+    from airflow.providers.openai.hooks.openai import OpenAIHook
+
+    from tagsage.errors import TagsageError
+    from tagsage.openai_connection import OFFICIAL, OpenAiConnection
+
+    hook = OpenAIHook(OPENAI_CONNECTION)
+    try:
+        found = hook.get_connection(OPENAI_CONNECTION)
+    except AirflowNotFoundException:
+        return None
+    try:
+        options = hook._client_kwargs(found, found.extra_dejson)
+    except (ValueError, ImportError) as error:
+        msg = f"The Airflow connection {OPENAI_CONNECTION} is set up wrongly: {error}"
+        raise TagsageError(msg) from None
+    base_url = options.pop("base_url", None)
+    api_key = options.pop("api_key", None)
+    if not (api_key or base_url or "workload_identity" in options):
+        api_key = os.environ.get("OPENAI_API_KEY")
+    base_url = base_url or os.environ.get("OPENAI_BASE_URL") or OFFICIAL
+    return OpenAiConnection((api_key or "").strip(), base_url.strip(), options)

@@ -1,4 +1,4 @@
-"""Airflow's Neo4j connection as the stages see it."""
+"""Airflow's connections as the stages see them."""
 
 from __future__ import annotations
 
@@ -61,3 +61,91 @@ def test_connection_of_airflow_comes_before_the_environment(airflow_home):
 def test_without_a_connection_in_airflow_the_environment_is_asked(airflow_home):
     seen = seen_by_a_stage(airflow_home)
     assert seen == ["bolt://of-the-environment:7687", "", "", "neo4j", False, "done"]
+
+
+OPENAI_CODE = """
+import json, os, sys
+sys.path.insert(0, sys.argv[1])
+from tagsage.errors import TagsageError
+from tagsage_connections import with_connections
+
+def stage():
+    from tagsage.openai_connection import resolve_openai_connection
+    found = resolve_openai_connection()
+    with found.client(timeout_s=5) as client:
+        workload = type(client.workload_identity).__name__
+        return [found.api_key, str(client.base_url), client.organization, client.max_retries,
+                workload, repr(found)]
+
+seen = []
+for connection in json.loads(sys.argv[2]):
+    os.environ.pop("AIRFLOW_CONN_OPENAI_DEFAULT", None)
+    if connection is not None:
+        os.environ["AIRFLOW_CONN_OPENAI_DEFAULT"] = json.dumps(connection)
+    try:
+        seen.append(with_connections(stage)())
+    except TagsageError as error:
+        seen.append(str(error))
+print(json.dumps(seen))
+"""
+
+
+def openai_seen_by_a_stage(airflow_home, *connections):
+    done = subprocess.run(
+        [str(BIN / "python"), "-c", OPENAI_CODE, str(ROOT / "plugins"), json.dumps(connections)],
+        env={
+            **environment(),
+            "AIRFLOW_HOME": str(airflow_home),
+            "OPENAI_API_KEY": "key-of-the-environment",
+            "OPENAI_BASE_URL": "http://of-the-environment:1/v1",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_openai_connection_of_airflow_is_read_as_the_hook_reads_it(airflow_home):
+    def connection(password=None, host=None, **extra):
+        return {"conn_type": "openai", "password": password, "host": host, "extra": extra}
+
+    identity = {
+        "auth_type": "workload_identity",
+        "workload_identity_provider": "kubernetes",
+        "identity_provider_id": "provider",
+        "service_account_id": "account",
+    }
+    seen = openai_seen_by_a_stage(
+        airflow_home,
+        None,
+        connection("key-of-airflow"),
+        connection("key-of-airflow", "http://of-airflow:2/v1"),
+        connection(
+            "not-this",
+            "http://nor-this:3/v1",
+            openai_client_kwargs={
+                **{"api_key": "key-in-extra", "base_url": "http://in-extra:4/v1/"},
+                **{"organization": "org-1", "max_retries": 9},
+            },
+        ),
+        connection(host="http://of-ollama:5/v1"),
+        connection("not-this", **identity),
+        connection("secret-of-airflow", auth_type="magic"),
+    )
+    environments = "http://of-the-environment:1/v1/"
+    assert [found[:5] for found in seen[:-1]] == [
+        ["key-of-the-environment", environments, None, 0, "NoneType"],
+        ["key-of-airflow", environments, None, 0, "NoneType"],
+        ["key-of-airflow", "http://of-airflow:2/v1/", None, 0, "NoneType"],
+        ["key-in-extra", "http://in-extra:4/v1/", "org-1", 0, "NoneType"],
+        # The environment's key is not for the server that the connection names.
+        ["", "http://of-ollama:5/v1/", None, 0, "NoneType"],
+        ["", environments, None, 0, "dict"],
+    ]
+    assert not any("key-" in found[5] for found in seen[:-1])
+    assert seen[-1] == (
+        "The Airflow connection openai_default is set up wrongly: Unsupported auth_type 'magic' "
+        "for OpenAI connection 'openai_default'; expected 'api_key' or 'workload_identity'."
+    )
