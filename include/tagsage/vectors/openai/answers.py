@@ -102,7 +102,7 @@ def read_parsed(parsed: Any, *, expected: int, dimensions: int | None) -> Answer
     vectors = np.empty((len(good), dimensions or 0), dtype=np.float32)
     for row, position in enumerate(good.tolist()):
         vectors[row] = found[position]
-    finite = np.isfinite(vectors).all(axis=1)
+    finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(vectors).all(axis=1))
     sound: npt.NDArray[np.bool_] = np.logical_and(finite, vectors.any(axis=1))
     for row in np.flatnonzero(~sound).tolist():
         bad[int(good[row])] = ZERO if finite[row] else NOT_FINITE

@@ -237,11 +237,16 @@ class Ledger:
             return {each: owner for each, owner in found if owner is not None}
 
     @contextmanager
-    def dead_owners(self) -> Generator[list[str]]:
+    def dead_owners(self, also: Iterable[str] = ()) -> Generator[list[str]]:
         """Find owners whose process is gone, and keep others from doing the same meanwhile.
 
         What they had in hand is free when the block ends well, so what they left is to be put in
         order within.
+
+        Parameters
+        ----------
+        also : iterable of str
+            Owners to look at who may have nothing in the books any more.
 
         Yields
         ------
@@ -250,7 +255,7 @@ class Ledger:
         """
         locks: dict[str, IO[str]] = {}
         try:
-            for owner in self._others():
+            for owner in self._others() | (set(also) - {self.owner}):
                 path = self.folder / OWNERS / f"{owner}.lock"
                 with self._told():
                     lock: IO[str] = path.open("a", encoding="utf-8")
@@ -260,8 +265,7 @@ class Ledger:
                     lock.close()
                 else:
                     locks[owner] = lock
-            # Another process may have cleared up after some of them just before.
-            dead = sorted(self._others() & set(locks))
+            dead = sorted(locks)
             yield dead
             with self.transaction() as books:
                 for owner in dead:
