@@ -33,6 +33,8 @@ KEPT_VARIABLES = ("PATH", "HOME")
 # A tag that names a release: it begins with a number that has at least two parts.
 EXACT_TAG = re.compile(r"v?\d+\.\d+[\w.-]*")
 SECRET_NAME = re.compile(r"PASSWORD|SECRET|KEY|TOKEN|AUTH$")
+# Secrets that a team may do without, and the only service that gets each.
+OPTIONAL_SECRETS = {"OPENAI_API_KEY": "airflow-worker"}
 
 Model = dict[str, Any]
 
@@ -190,10 +192,11 @@ def complaints(model: Model, text: str, example: str) -> list[str]:
     found += [
         f"{name} of .env.example is used nowhere." for name in sorted(set(listed) - variables)
     ]
-    for name in sorted(required(text)):
+    secrets = required(text) | OPTIONAL_SECRETS.keys()
+    for name in sorted(secrets):
         if listed.get(name):
             found.append(f".env.example gives the secret {name} a value; leave it empty.")
-    for name in sorted(variables - required(text)):
+    for name in sorted(variables - secrets):
         if SECRET_NAME.search(name):
             found.append(f"The secret {name} may be left out; write ${{{name}:?…}}.")
     return found
@@ -224,6 +227,8 @@ def _of_service(name: str, service: Model, model: Model) -> Iterator[str]:
     for variable, value in (service.get("environment") or {}).items():
         if SECRET_NAME.search(variable) and "dummy-" not in str(value):
             yield f"{name}: the secret {variable} is written in the file."
+        if OPTIONAL_SECRETS.get(variable, name) != name:
+            yield f"{name}: the secret {variable} is for {OPTIONAL_SECRETS[variable]} only."
     if any("dummy-" in part for part in service.get("command") or []):
         yield f"{name}: a secret stands on the command line."
 

@@ -131,6 +131,11 @@ def test_loader_refuses_what_compose_would(tmp_path, old, new, words):
             "REDIS_PASSWORD: ${REDIS_TOKEN:-dummy-none}",
             "The secret REDIS_TOKEN may be left out; write ${REDIS_TOKEN:?…}.",
         ),
+        (
+            "  TAGSAGE_EMBEDDER: ${TAGSAGE_EMBEDDER:-lsa}\n",
+            "  OPENAI_API_KEY: ${OPENAI_API_KEY:-}\n",
+            "airflow-apiserver: the secret OPENAI_API_KEY is for airflow-worker only.",
+        ),
     ],
     ids=lambda value: value[:40],
 )
