@@ -1,17 +1,19 @@
 """Vectors kept by text hash and model, so that only new texts are embedded.
 
-A cache is a folder of immutable segments. A segment holds sorted keys, their vectors and a small
-JSON with checksums; it is written under a temporary name and renamed. So any number of processes
-may put and read at the same time, and a killed one leaves nothing half-written.
+A cache is a folder of immutable segments. A segment is written under a temporary name, brought to
+the disk and then renamed. So any number of processes may put and read at the same time, a killed
+one leaves nothing half-written, and what was put survives a power failure. Small segments are
+joined as they come; who does that holds a lock, and readers are kept out only for the moment in
+which the joined ones leave.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import zlib
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+import shutil
+from collections import defaultdict
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,42 +23,29 @@ from numpy.typing import NDArray
 from tagsage.progress import track
 from tagsage.vectors.files import (
     finished_folders,
+    hide_folder,
+    locked,
     new_folder,
-    remove_folder,
-    remove_stale,
     safe_name,
     set_aside,
 )
+from tagsage.vectors.segments import BLOCK_ROWS, JoinedRows, Rows, Segment, write_segment
 from tagsage.vectors.text import EMPTY_HASH, HASH_DTYPE, unique_texts
 
-KEYS_FILE = "keys.npy"
-VECTORS_FILE = "vectors.npy"
-CHECK_FILE = "segment.json"
+# Readers hold it shared; who takes segments away holds it alone.
+LOCK = ".lock"
+# Held by who joins segments.
+JOINING = ".joining"
 
-BLOCK_ROWS = 16_384
-# Below this many segments a look-up is quick enough; above, the small ones are joined.
-MAX_SEGMENTS = 32
+# Of segments of about the same size, this many are left as they are. A row is then copied at most
+# once for every time that the cache grows sixteenfold.
+MAX_ALIKE = 16
+# Larger ones are never joined.
 SMALL_SEGMENT_ROWS = 262_144
-
-
-@dataclass(frozen=True)
-class _Segment:
-    """One segment: sorted unique keys [n] S32 and their vectors [n, d] float32, memory-mapped."""
-
-    folder: Path
-    keys: NDArray[np.bytes_]
-    vectors: NDArray[np.float32]
-    checksum: int
-
-    def find(self, hashes: NDArray[Any]) -> NDArray[np.int64]:
-        """Return each hash's row in this segment, -1 for those it does not hold."""
-        row = np.searchsorted(self.keys, hashes)
-        row[row == len(self.keys)] = 0
-        return np.where(self.keys[row] == hashes, row, -1)
-
-    def is_sound(self) -> bool:
-        """Tell whether the vectors are still those that were written."""
-        return _checksum(self.vectors) == self.checksum
+# About the same size: the number of rows has as many binary digits, to four.
+GROWTH_BITS = 4
+# At once, because each may hold a file open.
+MAX_JOINED = 128
 
 
 class VectorCache:
@@ -65,11 +54,12 @@ class VectorCache:
     Parameters
     ----------
     folder : pathlib.Path
-        Folder of all caches; the model's segments lie in a folder below it.
+        Folder of all caches; the segments of this one lie in a folder below it that is named after
+        model and dimensions.
     model_id : str
         Any string; vectors of different models never meet.
     dimensions : int
-        Numbers in a vector.
+        Numbers in a vector; vectors of different length never meet either.
 
     Raises
     ------
@@ -80,9 +70,10 @@ class VectorCache:
     def __init__(self, folder: Path, model_id: str, dimensions: int) -> None:
         if dimensions < 1:
             raise ValueError(f"{dimensions=} must be at least 1")
-        self.folder = folder / safe_name(model_id)
+        self.folder = folder / safe_name(model_id) / str(dimensions)
         self.model_id = model_id
         self.dimensions = dimensions
+        self._opened: dict[str, Segment] = {}
         self._sound: set[str] = set()
 
     def missing(self, hashes: NDArray[Any]) -> NDArray[np.int64]:
@@ -100,12 +91,24 @@ class VectorCache:
             Empty texts are never missing: their vector is zero.
         """
         rows = unique_texts(hashes)
-        for segment in self._segments():
-            rows = rows[segment.find(hashes[rows]) < 0]
-        return rows
+        segments = self._segments()
+        if not len(rows) or not segments:
+            return rows
+        order = np.argsort(hashes[rows])
+        wanted = hashes[rows][order]
+        found = np.zeros(len(rows), bool)
+        for segment in segments:
+            found[order[segment.match(wanted)[0]]] = True
+        return rows[~found]
+
+    def hashes(self) -> NDArray[np.bytes_]:
+        """Return the hashes of all texts that have a vector, sorted: S32, shape (n,)."""
+        return np.unique(np.concatenate([np.zeros(0, HASH_DTYPE), *_keys(self._segments())]))
 
     def put(self, hashes: NDArray[Any], vectors: NDArray[np.float32]) -> None:
         """Keep vectors; idempotent, and safe while other processes put and read.
+
+        When it returns, they are on the disk.
 
         Parameters
         ----------
@@ -126,7 +129,8 @@ class VectorCache:
             raise ValueError("vectors hold a number that is not finite")
         keys, first = np.unique(np.asarray(hashes, HASH_DTYPE), return_index=True)
         if len(keys):
-            self._write(keys, vectors[first].astype(np.float32, copy=False))
+            self._write(keys, vectors[first])
+            self.compact()
 
     def gather(self, hashes: NDArray[Any], out: NDArray[np.float32]) -> int:
         """Copy the vectors of texts, in their order, block by block.
@@ -151,150 +155,190 @@ class VectorCache:
         if out.shape != (len(hashes), self.dimensions):
             shape = (len(hashes), self.dimensions)
             raise ValueError(f"out has shape {out.shape}, not {shape}")
-        segments = self._segments(check_vectors=True)
-        unique, position = np.unique(hashes, return_inverse=True)
-        source = np.full(len(unique), -1, np.int32)
-        row = np.zeros(len(unique), np.int64)
-        for number, segment in enumerate(segments):
-            todo = np.flatnonzero(source < 0)
-            found = segment.find(unique[todo])
-            source[todo[found >= 0]] = number
-            row[todo[found >= 0]] = found[found >= 0]
-        source[unique == EMPTY_HASH] = -1
-
+        unique, position = np.unique(np.asarray(hashes, HASH_DTYPE), return_inverse=True)
+        source, row, arrays = self._sources(unique)
         for start in track(range(0, len(hashes), BLOCK_ROWS), "gathering vectors"):
             block = position[start : start + BLOCK_ROWS]
             part = np.zeros((len(block), self.dimensions), np.float32)
             for number in np.unique(source[block]):
                 if number >= 0:
                     here = source[block] == number
-                    part[here] = segments[number].vectors[row[block[here]]]
+                    part[here] = arrays[number][row[block[here]]]
             out[start : start + BLOCK_ROWS] = part
         return int(np.sum((source < 0) & (unique != EMPTY_HASH)))
 
-    def compact(self) -> int:
-        """Join small segments into one, when there are many; vectors do not change.
+    def _sources(
+        self, unique: NDArray[np.bytes_]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64], list[NDArray[np.float32]]]:
+        """Find each hash's segment (-1: none) and row; open the vectors, which are sound."""
+        while True:
+            source = np.full(len(unique), -1, np.int32)
+            row = np.zeros(len(unique), np.int64)
+            used: list[Segment] = []
+            for segment in self._segments():
+                todo = np.flatnonzero((source < 0) & (unique != EMPTY_HASH))
+                place, found = segment.match(unique[todo])
+                if len(place):
+                    source[todo[place]], row[todo[place]] = len(used), found
+                    used.append(segment)
+            # One that was joined with others meanwhile is looked for again.
+            if (arrays := self._sound_vectors(used)) is not None:
+                return source, row, arrays
 
-        Other processes may put and read meanwhile: a reader that loses a segment reads again.
+    def compact(self) -> int:
+        """Join small segments where there are many of about the same size; no vector changes.
+
+        Other processes may put and read meanwhile. While another one joins, nothing is done.
 
         Returns
         -------
         int
             How many segments were joined.
         """
-        segments = self._segments(check_vectors=True)
-        small = [segment for segment in segments if len(segment.keys) <= SMALL_SEGMENT_ROWS]
-        if len(segments) <= MAX_SEGMENTS or len(small) < 2:
+        if len(self._segments()) <= MAX_ALIKE:
             return 0
-        keys, first = np.unique(np.concatenate([s.keys for s in small]), return_index=True)
-        starts = np.cumsum([0] + [len(segment.keys) for segment in small])
-        number = np.searchsorted(starts, first, side="right") - 1
-        joined = self._write(
-            keys, _Joined([s.vectors for s in small], number, first - starts[number])
-        )
-        for segment in small:
-            # One that held the keys of all others has their name and was kept.
-            if segment.folder.name != joined:
-                remove_folder(segment.folder)
-        return len(small)
+        joined = 0
+        with locked(self.folder / JOINING, wait=False) as held:
+            while held and (alike := self._alike()):
+                if (vectors := self._sound_vectors(alike)) is not None:
+                    self._replace(alike, vectors)
+                    joined += len(alike)
+        return joined
 
-    def _write(self, keys: NDArray[np.bytes_], vectors: NDArray[np.float32] | _Joined) -> str:
+    def remove(self, hashes: NDArray[Any]) -> int:
+        """Remove the vectors of texts.
+
+        Parameters
+        ----------
+        hashes : numpy.ndarray of S32, shape (n,)
+            The texts' hashes; those that the cache does not hold are no matter.
+
+        Returns
+        -------
+        int
+            How many texts lost their vector.
+        """
+        if not self.folder.exists():
+            return 0
+        unwanted = np.unique(np.asarray(hashes, HASH_DTYPE))
+        gone = np.zeros(len(unwanted), bool)
+        with locked(self.folder / JOINING):
+            while holder := next(
+                (one for one in self._segments() if len(one.match(unwanted)[0])), None
+            ):
+                # Of a damaged one the sound rows are now in another, which comes next.
+                if (vectors := self._sound_vectors([holder])) is not None:
+                    gone[holder.match(unwanted)[0]] = True
+                    self._replace([holder], vectors, unwanted)
+        return int(gone.sum())
+
+    def _write(self, keys: NDArray[np.bytes_], vectors: Rows) -> str:
         # Named after its keys: what is put twice, after a kill say, is one segment.
         name = hashlib.sha256(keys.tobytes()).hexdigest()[:32]
         with new_folder(self.folder / name) as folder:
-            np.save(folder / KEYS_FILE, keys, allow_pickle=False)
-            shape = (len(keys), self.dimensions)
-            file = np.lib.format.open_memmap(
-                folder / VECTORS_FILE, mode="w+", dtype=np.float32, shape=shape
-            )
-            for start in range(0, len(keys), BLOCK_ROWS):
-                file[start : start + BLOCK_ROWS] = vectors[start : start + BLOCK_ROWS]
-            file.flush()
-            check = {"keys": _checksum(keys), "vectors": _checksum(file)}
-            (folder / CHECK_FILE).write_text(json.dumps(check), encoding="utf-8")
+            write_segment(folder, keys, vectors, model_id=self.model_id, dimensions=self.dimensions)
         return name
 
-    def _segments(self, *, check_vectors: bool = False) -> list[_Segment]:
-        """Open the sound segments, by name; damaged ones are set aside."""
-        while True:
-            opened: list[_Segment] = []
-            for folder in finished_folders(self.folder):
-                try:
-                    segment = self._open(folder)
-                except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-                    if not folder.exists():
-                        break  # another process has just joined it with others: look again
-                    set_aside(folder, str(error))
-                    continue
-                if check_vectors and folder.name not in self._sound:
-                    if not segment.is_sound():
-                        set_aside(folder, "its vectors do not match their checksum")
-                        continue
-                    self._sound.add(folder.name)
-                opened.append(segment)
-            else:
-                return opened
-
-    def _open(self, folder: Path) -> _Segment:
-        check = json.loads((folder / CHECK_FILE).read_text(encoding="utf-8"))
-        keys = np.load(folder / KEYS_FILE, allow_pickle=False)
-        vectors = np.load(folder / VECTORS_FILE, mmap_mode="r", allow_pickle=False)
-        if keys.dtype != HASH_DTYPE or keys.ndim != 1 or _checksum(keys) != check["keys"]:
-            raise ValueError("its keys do not match their checksum")
-        if vectors.shape != (len(keys), self.dimensions) or vectors.dtype != np.float32:
-            raise ValueError(
-                f"its vectors are {vectors.dtype} {vectors.shape}, "
-                f"not float32 {(len(keys), self.dimensions)}"
-            )
-        return _Segment(folder, keys, vectors, check["vectors"])
-
-
-class _Joined:
-    """Rows of several arrays as if they were one; only slices are ever in memory."""
-
-    def __init__(
+    def _replace(
         self,
-        arrays: Sequence[NDArray[np.float32]],
-        number: NDArray[np.int64],
-        row: NDArray[np.int64],
+        segments: list[Segment],
+        vectors: list[NDArray[np.float32]],
+        unwanted: NDArray[np.bytes_] | None = None,
     ) -> None:
-        self.arrays, self.number, self.row = arrays, number, row
+        """Write one segment instead of several, without the unwanted; the caller holds JOINING."""
+        keys, first = np.unique(np.concatenate(_keys(segments)), return_index=True)
+        if unwanted is not None:
+            kept = ~np.isin(keys, unwanted)
+            keys, first = keys[kept], first[kept]
+        starts = np.cumsum([0] + [len(segment.keys) for segment in segments])
+        number = np.searchsorted(starts, first, side="right") - 1
+        rows = JoinedRows(vectors, number, first - starts[number])
+        written = self._write(keys, rows) if len(keys) else ""
+        # Who lists the segments now sees the old ones or, after them, the new one for certain.
+        with locked(self.folder / LOCK):
+            hidden = [
+                hide_folder(segment.folder)
+                for segment in segments
+                # One that held the keys of all others has their name and was kept.
+                if segment.folder.name != written
+            ]
+        for folder in hidden:
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
 
-    def __getitem__(self, rows: slice) -> NDArray[np.float32]:
-        number, row = self.number[rows], self.row[rows]
-        part = np.empty((len(row), self.arrays[0].shape[1]), np.float32)
-        for source in np.unique(number):
-            part[number == source] = self.arrays[source][row[number == source]]
-        return part
+    def _alike(self) -> list[Segment]:
+        """Return small segments of about the same size, when there are too many."""
+        alike: dict[int, list[Segment]] = defaultdict(list)
+        for segment in self._segments():
+            if segment.rows <= SMALL_SEGMENT_ROWS:
+                alike[segment.rows.bit_length() // GROWTH_BITS].append(segment)
+        crowded = [segments for segments in alike.values() if len(segments) > MAX_ALIKE]
+        return crowded[0][:MAX_JOINED] if crowded else []
+
+    def _sound_vectors(self, segments: list[Segment]) -> list[NDArray[np.float32]] | None:
+        """Open the vectors of segments; None when one is gone or was damaged: look again."""
+        try:
+            with self._shared():
+                arrays = [segment.vectors() for segment in segments]
+        except FileNotFoundError:
+            return None
+        whole = True
+        for segment, vectors in zip(segments, arrays, strict=True):
+            if segment.folder.name in self._sound:
+                continue
+            if segment.is_sound(vectors):
+                self._sound.add(segment.folder.name)
+            else:
+                self._save_from(segment, vectors)
+                whole = False
+        return arrays if whole else None
+
+    def _save_from(self, segment: Segment, vectors: NDArray[np.float32]) -> None:
+        """Put the sound rows of a damaged segment into a new one, and the segment aside."""
+        rows = segment.sound_rows(vectors)
+        if len(rows):
+            self._write(segment.keys[rows], JoinedRows([vectors], np.zeros_like(rows), rows))
+        set_aside(
+            segment.folder,
+            f"{segment.rows - len(rows)} of its {segment.rows} vectors are not as they were "
+            "written; the others are kept",
+        )
+
+    def _segments(self) -> list[Segment]:
+        """Open the segments, by name; of damaged ones the sound rows."""
+        while True:
+            with self._shared():
+                names = [folder.name for folder in finished_folders(self.folder)]
+                opened = {name: self._opened.get(name) or self._open(name) for name in names}
+            self._opened = {name: one for name, one in opened.items() if one is not None}
+            if len(self._opened) == len(opened):
+                return list(self._opened.values())
+
+    def _open(self, name: str) -> Segment | None:
+        """Open a segment; None when it was damaged or another process put it aside."""
+        folder = self.folder / name
+        try:
+            segment = Segment.open(folder)
+            if (segment.model_id, segment.dimensions) != (self.model_id, self.dimensions):
+                raise ValueError(f"it is one of {segment.model_id}, {segment.dimensions} numbers")
+        # Not any OSError: too many open files are no damage.
+        except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+            set_aside(folder, str(error))
+            return None
+        if not segment.keys_are_sound():
+            self._save_from(segment, segment.vectors())
+            return None
+        return segment
+
+    @contextmanager
+    def _shared(self) -> Generator[None, None, None]:
+        """Keep segments from being taken away."""
+        if not self.folder.exists():
+            yield
+            return
+        with locked(self.folder / LOCK, shared=True):
+            yield
 
 
-def _checksum(array: NDArray[Any]) -> int:
-    checksum = 0
-    for start in range(0, len(array), BLOCK_ROWS):
-        block = np.ascontiguousarray(array[start : start + BLOCK_ROWS])
-        checksum = zlib.crc32(block.tobytes(), checksum)
-    return checksum
-
-
-def prune_caches(folder: Path, keep: Collection[str]) -> set[str]:
-    """Remove the caches of other models, and leftovers of killed processes.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Folder of all caches.
-    keep : collection of str
-        Ids of the models whose vectors stay.
-
-    Returns
-    -------
-    set of str
-        Names of the folders that were removed.
-    """
-    kept = {safe_name(model_id) for model_id in keep}
-    removed = {cache.name for cache in finished_folders(folder) if cache.name not in kept}
-    for name in removed:
-        remove_folder(folder / name)
-    for cache in finished_folders(folder):
-        remove_stale(cache)
-    return removed
+def _keys(segments: Sequence[Segment]) -> list[NDArray[np.bytes_]]:
+    return [segment.keys for segment in segments]

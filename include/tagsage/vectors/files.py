@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import logging
+import os
 import re
 import shutil
 import time
 import uuid
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,17 +38,42 @@ def safe_name(name: str) -> str:
 def new_folder(target: Path) -> Generator[Path, None, None]:
     """Give an empty folder that becomes `target` when the block ends well.
 
-    When another process made `target` meanwhile, that one is kept: callers name folders after
-    their content.
+    Once it is there it stays, also when the power fails. When another process made `target`
+    meanwhile, that one is kept: callers name folders after their content.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     folder = target.parent / f"{TEMPORARY}{uuid.uuid4().hex}"
     folder.mkdir()
     try:
         yield folder
+        for path in folder.rglob("*"):
+            sync(path)
+        sync(folder)
         _rename_unless_there(folder, target)
+        sync(target.parent)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, so that a power failure does not take them away again."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's content, or a folder's list of names, is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        # Some network file systems know no such call for folders.
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP} or not path.is_dir():
+            raise
+    finally:
+        os.close(handle)
 
 
 def _rename_unless_there(folder: Path, target: Path) -> None:
@@ -75,13 +102,21 @@ def set_aside(folder: Path, reason: str) -> None:
 
 def finished_folders(parent: Path) -> list[Path]:
     """Return the finished folders below `parent`, by name; none when it does not exist."""
-    if not parent.is_dir():
+    return _folders(parent, lambda name: not name.startswith((TEMPORARY, SET_ASIDE)))
+
+
+def damaged_folders(parent: Path) -> list[Path]:
+    """Return the folders below `parent` that were set aside, by name."""
+    return _folders(parent, lambda name: name.startswith(SET_ASIDE))
+
+
+def _folders(parent: Path, wanted: Callable[[str], bool]) -> list[Path]:
+    try:
+        with os.scandir(parent) as entries:
+            names = [entry.name for entry in entries if wanted(entry.name) and entry.is_dir()]
+    except FileNotFoundError:
         return []
-    return sorted(
-        folder
-        for folder in parent.iterdir()
-        if folder.is_dir() and not folder.name.startswith((TEMPORARY, SET_ASIDE))
-    )
+    return [parent / name for name in sorted(names)]
 
 
 def remove_stale(parent: Path) -> None:
@@ -101,9 +136,53 @@ def remove_stale(parent: Path) -> None:
 
 def remove_folder(folder: Path) -> None:
     """Remove a folder in one step as others see it; one that is gone already is well."""
-    temporary = folder.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
+    hidden = hide_folder(folder)
+    if hidden is not None:
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def hide_folder(folder: Path) -> Path | None:
+    """Rename a folder so that it no longer counts, and is removed as stale at the latest.
+
+    Returns
+    -------
+    pathlib.Path or None
+        Its new name; None when it was gone already.
+    """
+    hidden = folder.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
     try:
-        folder.rename(temporary)
+        folder.rename(hidden)
     except FileNotFoundError:
-        return
-    shutil.rmtree(temporary, ignore_errors=True)
+        return None
+    return hidden
+
+
+@contextmanager
+def locked(file: Path, *, shared: bool = False, wait: bool = True) -> Generator[bool, None, None]:
+    """Hold a lock between processes; it ends with the block, or with the process.
+
+    Parameters
+    ----------
+    file : pathlib.Path
+        Made when it does not exist; its folder must.
+    shared : bool
+        Others may hold it shared too.
+    wait : bool
+        Wait for it; otherwise go on without.
+
+    Yields
+    ------
+    bool
+        Whether it is held.
+    """
+    mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(handle, mode if wait else mode | fcntl.LOCK_NB)
+            held = True
+        except BlockingIOError:
+            held = False
+        yield held
+    finally:
+        os.close(handle)

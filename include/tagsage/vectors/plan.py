@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from tagsage.errors import TagsageError
 from tagsage.vectors.base import Embedder
-from tagsage.vectors.cache import VectorCache, prune_caches
+from tagsage.vectors.cache import VectorCache
+from tagsage.vectors.caches import prune_caches
 from tagsage.vectors.files import finished_folders, remove_folder, remove_stale, set_aside
 from tagsage.vectors.lsa import LsaEmbedder, LsaParameters
 from tagsage.vectors.lsa_models import SEEN_FILE, earlier_models, save_model
