@@ -77,6 +77,7 @@ def night(profile: CorpusProfile) -> ReportData:
         ],
         graph={"SIMILAR pairs": 12345, "engine": "local"},
         graphsage_losses=[22.5, 18.0, 14.5],
+        cost={"Model": "text-embedding-ada-002", "Tokens": 1_234_567, "Dollars": "$0.1235"},
         quarantine=pd.DataFrame({
             "file": ["articles.csv"],
             "kind": ["rejected"],

@@ -138,6 +138,23 @@ def test_page_shows_no_password(render, night):
     assert "//***@mlflow:5000" in html
 
 
+def test_cost_is_told_when_there_was_any(render, night):
+    html, page = render(night)
+    for words in ("text-embedding-ada-002", "1,234,567", "$0.1235"):
+        assert words in page.words
+    assert 'href="#cost"' in html
+    html, _ = render(dataclasses.replace(night, cost={}))
+    assert "#cost" not in html
+    assert 'id="cost"' not in html
+
+
+def test_counts_of_tokens_are_no_secrets(render, night):
+    settings = {"openai_max_tokens": 50_000_123, "access_token": "hush"}
+    html, page = render(dataclasses.replace(night, settings=settings))
+    assert "50000123" in page.words
+    assert "hush" not in html
+
+
 HOSTILE = [
     "<script>alert(1)</script>",
     '"><img src=x onerror=alert(1)>',
@@ -180,6 +197,7 @@ def test_any_text_is_shown_inert_and_cut(render, night):
             "predicted": 3,
         }),
         graph=dict(zip(HOSTILE, HOSTILE, strict=True)),
+        cost=dict(zip(HOSTILE, HOSTILE, strict=True)),
         settings=dict(zip(HOSTILE, HOSTILE, strict=True)),
         notes=HOSTILE,
         leaderboard=pd.DataFrame({"candidate": texts, "micro_f1": 0.5}),

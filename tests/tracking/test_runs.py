@@ -75,6 +75,15 @@ def test_night_logged_again_after_a_kill_doubles_nothing(tracking, run_id, pictu
     assert [file.path for file in client.list_artifacts(child, "figures")] == ["figures/loss.png"]
 
 
+def test_parameter_decided_on_the_way_is_logged_once_and_a_change_is_told(tracking, run_id):
+    parent = log_night(tracking, run_id, params={"embedder": "openai"})
+    for model in ("text-embedding-ada-002", "text-embedding-ada-002", "text-embedding-3-small"):
+        log_results(tracking, run_id, params={"vectors_model": model})
+    run = tracking.client.get_run(parent)
+    assert run.data.params == {"embedder": "openai", "vectors_model": "text-embedding-ada-002"}
+    assert run.data.tags["tagsage.changed_params"] == '{"vectors_model": "text-embedding-3-small"}'
+
+
 def test_killed_night_is_continued_by_the_next_process(tracking, run_id):
     parent = log_night(tracking, run_id, params={})
     finish(tracking, run_id, "FAILED")

@@ -106,6 +106,9 @@ class ReportData:
         What is known of the projection, in the order to show: label -> number or words.
     graphsage_losses : sequence of float
         Mean loss of each epoch.
+    cost : mapping of str to object
+        What was paid for the vectors, in the order to show: label -> number or words; empty when
+        they cost nothing to make.
     quarantine : pandas.DataFrame
         Summary: columns ``file``, ``kind``, ``reason`` (str), ``rows`` (int).
     stages : pandas.DataFrame
@@ -131,6 +134,7 @@ class ReportData:
     examples: Sequence[Example] = ()
     graph: Mapping[str, Any] = field(default_factory=dict)
     graphsage_losses: Sequence[float] = ()
+    cost: Mapping[str, Any] = field(default_factory=dict)
     quarantine: pd.DataFrame = field(default_factory=pd.DataFrame)
     stages: pd.DataFrame = field(default_factory=pd.DataFrame)
     settings: Mapping[str, Any] = field(default_factory=dict)

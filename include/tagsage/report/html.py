@@ -23,7 +23,8 @@ TEXT_LIMIT = 220
 SHOWN_TAGS = 6
 PER_TAG_ENDS = 10  # tags shown at each end before the full table
 CORPUS_FIGURES = ("tags_per_article", "isolated", "list_sizes", "lists_per_article")
-SECRET = re.compile(r"password|secret|token|api_key", re.IGNORECASE)
+# Not `tokens`, of which a setting may be a count.
+SECRET = re.compile(r"password|secret|token(?!s)|api_key", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

@@ -162,6 +162,7 @@ def log_results(
     tracking: Tracking,
     run_id: str,
     *,
+    params: Mapping[str, Any] | None = None,
     metrics: Mapping[str, float] | None = None,
     series: Mapping[str, Sequence[float]] | None = None,
     tags: Mapping[str, str] | None = None,
@@ -177,6 +178,8 @@ def log_results(
         The store.
     run_id : str
         tagsage's name of the run.
+    params : mapping, optional
+        What was decided on the way and is no setting, such as which model made the vectors.
     metrics : mapping of str to float, optional
         Single numbers, such as the winner's scores or how many articles got tags.
     series : mapping of str to sequence of float, optional
@@ -194,7 +197,14 @@ def log_results(
         MLflow's id of the parent run.
     """
     run = _find_or_create(tracking, run_id, None)
-    _log(tracking, run, params={}, tags=tags or {}, metrics=metrics or {}, series=series or {})
+    _log(
+        tracking,
+        run,
+        params=params or {},
+        tags=tags or {},
+        metrics=metrics or {},
+        series=series or {},
+    )
     for name, table in (tables or {}).items():
         _log_table(tracking, run, table, name)
     _log_files(tracking, run, figures or {}, "figures")
