@@ -1,0 +1,9 @@
+"""The command line: ``tagsage run``, ``show``, ``tag``, ``settings``, ``store``, ``vectors``.
+
+One module a group of commands. Exit status: 0 done, 1 a failure told in one sentence, 2 wrong
+usage.
+"""
+
+from tagsage.cli.application import app, main
+
+__all__ = ["app", "main"]

@@ -1,0 +1,7 @@
+"""``python -m tagsage.cli``."""
+
+from __future__ import annotations
+
+from tagsage.cli import main
+
+main()

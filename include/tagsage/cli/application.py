@@ -1,0 +1,22 @@
+"""The command line put together."""
+
+from __future__ import annotations
+
+import typer
+
+from tagsage.cli import runs, store
+
+app = typer.Typer(
+    name="tagsage",
+    help="Retrain a model that tags articles from their text and their reading lists.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.add_typer(runs.app)
+app.add_typer(store.app, name="store")
+
+
+def main() -> None:
+    """Run the command line; the console script `tagsage`."""
+    app()

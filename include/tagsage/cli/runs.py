@@ -1,0 +1,147 @@
+"""Commands of the night: ``run``, ``show``, ``tag``, ``settings``."""
+
+from __future__ import annotations
+
+from typing import Annotated, cast
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tagsage.cli.common import (
+    DebugOption,
+    SetOption,
+    WorkspaceOption,
+    failures_told,
+    overrides_of,
+)
+from tagsage.errors import TagsageError
+from tagsage.settings import ENV_PREFIX, Settings
+
+app = typer.Typer()
+
+
+@app.command()
+def run(
+    articles: Annotated[str | None, typer.Option(help="CSV of articles; .gz accepted.")] = None,
+    lists: Annotated[str | None, typer.Option(help="CSV of memberships; .gz accepted.")] = None,
+    workspace: WorkspaceOption = None,
+    store: Annotated[
+        str | None, typer.Option(help="Where articles are kept: sqlite, neo4j.")
+    ] = None,
+    engine: Annotated[str | None, typer.Option(help="What computes the graph: local, gds.")] = None,
+    embedder: Annotated[str | None, typer.Option(help="lsa, or none with --vectors.")] = None,
+    vectors: Annotated[str | None, typer.Option(help="CSV of URL, JSON list.")] = None,
+    set_: SetOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Run the whole night in one process: the same stages as the DAG."""
+    overrides = overrides_of(
+        set_,
+        articles=articles,
+        lists=lists,
+        workspace=workspace,
+        store=store,
+        engine=engine,
+        embedder=embedder,
+        vectors=vectors,
+    )
+    with failures_told(debug=debug):
+        from tagsage.pipeline import run_night
+
+        token = run_night(overrides)
+        _print_results(Settings.model_validate(token["settings"]))
+
+
+@app.command()
+def show(workspace: WorkspaceOption = None, debug: DebugOption = False) -> None:
+    """Print the leaderboard of the last run, and where its files are."""
+    with failures_told(debug=debug):
+        _print_results(Settings.resolve(overrides_of(None, workspace=workspace)))
+
+
+@app.command()
+def tag(
+    title: Annotated[str, typer.Argument(help="The title of an article.")],
+    subtitle: Annotated[str, typer.Option(help="Its subtitle.")] = "",
+    in_list: Annotated[
+        list[str] | None, typer.Option("--list", help="A list that holds it; may be repeated.")
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many tags to print.")] = 5,
+    workspace: WorkspaceOption = None,
+    set_: SetOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Tag one title with the champion."""
+    with failures_told(debug=debug):
+        import pandas as pd
+
+        from tagsage.stages import tracking_of
+        from tagsage.tracking.registry import load_champion
+
+        settings = Settings.resolve(overrides_of(set_, workspace=workspace))
+        champion = load_champion(tracking_of(settings), settings.registered_model)
+        signature = champion.metadata.signature
+        if signature is not None and "vector" in signature.inputs.required_input_names():
+            msg = (
+                "The champion was trained on given vectors, so a title alone is not enough; "
+                "call its predict with a column vector, or train with the embedder lsa."
+            )
+            raise TagsageError(msg)
+        row = {"title": title, "subtitle": subtitle, "lists": in_list or []}
+        table = Table("tag", "probability", "assigned")
+        tagged = champion.predict(pd.DataFrame([row]), params={"top_k": top})
+        for item in cast("pd.DataFrame", tagged)["top"].iloc[0]:
+            table.add_row(
+                escape(item["tag"]), f"{item['score']:.3f}", "yes" if item["assigned"] else ""
+            )
+        Console().print(table)
+
+
+@app.command()
+def settings() -> None:
+    """List every setting: name, default, what it is."""
+    table = Table("setting", "default", "meaning")
+    for name, field in Settings.model_fields.items():
+        table.add_row(name, str(field.default), field.description)
+    Console().print(table)
+    typer.echo(f"Set one with --set name=value or in the environment as {ENV_PREFIX}NAME.")
+
+
+def _print_results(settings: Settings) -> None:
+    """Print the published leaderboard and the paths of the results."""
+    import pandas as pd
+
+    from tagsage.workspace import Workspace
+
+    root = Workspace(settings.workspace).root
+    board = root / "leaderboard.csv"
+    if not board.exists():
+        raise TagsageError(f"There is no run in {root} yet; start one with `tagsage run`.")
+    columns = {
+        "candidate": "candidate",
+        "micro_f1": "micro-F1",
+        "macro_f1": "macro-F1",
+        "p_at_5": "P@5",
+        "lrap": "LRAP",
+        "accuracy": "accuracy",
+        "fit_seconds": "fit s",
+    }
+    with board.open("r", encoding="utf-8") as file:
+        frame = pd.read_csv(file)
+    table = Table(title="Leaderboard (test articles)")
+    for heading in columns.values():
+        table.add_column(
+            heading, justify="left" if heading == "candidate" else "right", overflow="fold"
+        )
+    for row in frame.to_dict("records"):
+        cells = [row[column] for column in columns]
+        table.add_row(
+            escape(str(cells[0])), *(f"{cell:.3f}" for cell in cells[1:-1]), f"{cells[-1]:.1f}"
+        )
+    console = Console()
+    console.print(table)
+    for name in ("report.html", "predictions.csv", "leaderboard.csv", "metrics.json"):
+        where = escape(str(root / name))
+        console.print(f"{name:16} {where}", soft_wrap=True, highlight=False)
