@@ -277,20 +277,20 @@ class VectorCache:
 
     def _sound_vectors(self, segments: list[Segment]) -> list[NDArray[np.float32]] | None:
         """Open the vectors of segments; None when one is gone or was damaged: look again."""
+        whole = True
         try:
             with self._shared():
                 arrays = [segment.vectors() for segment in segments]
+            for segment, vectors in zip(segments, arrays, strict=True):
+                if segment.folder.name in self._sound:
+                    continue
+                if segment.is_sound():
+                    self._sound.add(segment.folder.name)
+                else:
+                    self._save_from(segment, vectors)
+                    whole = False
         except FileNotFoundError:
             return None
-        whole = True
-        for segment, vectors in zip(segments, arrays, strict=True):
-            if segment.folder.name in self._sound:
-                continue
-            if segment.is_sound(vectors):
-                self._sound.add(segment.folder.name)
-            else:
-                self._save_from(segment, vectors)
-                whole = False
         return arrays if whole else None
 
     def _save_from(self, segment: Segment, vectors: NDArray[np.float32]) -> None:

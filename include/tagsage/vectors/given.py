@@ -119,31 +119,98 @@ def import_vectors(
     return replace(given, vectors=np.load(out, mmap_mode="r", allow_pickle=False))
 
 
-def _read(path: str, keys: pd.Index[Any], file: Path | None) -> GivenVectors:
-    quarantine = Quarantine()
-    line_of = np.zeros(len(keys), np.int64)
-    vectors: NDArray[np.float32] | None = None
-    rows = 0
+@dataclass(frozen=True)
+class GivenBatch:
+    """Good rows of a batch.
+
+    Attributes
+    ----------
+    rows : int
+        How many rows the batch had in the file.
+    lines : numpy.ndarray of int64, shape (m,)
+        Where each good row begins, from 1.
+    urls : list of str, length m
+        Their addresses as they are in the file.
+    articles : numpy.ndarray of int64, shape (m,)
+        Whose vectors they are, as positions in the keys.
+    vectors : numpy.ndarray of float32, shape (m, d)
+        The vectors.
+    """
+
+    rows: int
+    lines: NDArray[np.int64]
+    urls: list[str]
+    articles: NDArray[np.int64]
+    vectors: NDArray[np.float32]
+
+
+def read_given(path: str, keys: pd.Index[Any], quarantine: Quarantine) -> Iterator[GivenBatch]:
+    """Read a CSV of vectors batch by batch; see :func:`import_vectors`.
+
+    Parameters
+    ----------
+    path : str
+        File or fsspec URL.
+    keys : pandas.Index of str
+        Keys of the articles, unique.
+    quarantine : Quarantine
+        Takes the rejected rows.
+
+    Yields
+    ------
+    GivenBatch
+        Of which there may be several for one article, also in one batch.
+
+    Raises
+    ------
+    TagsageError
+        When the file cannot be read to its end, or holds no vector of any article.
+    """
+    rows = dimensions = 0
     # Parsing is the work; the batches are told, as nobody knows the number of rows beforehand.
     for batch in track(_batches(path, quarantine), f"importing {Path(path).name} by the thousand"):
         rows += len(batch)
         parsed = list(_parse(path, batch, keys, quarantine))
-        if vectors is None and parsed:
+        if not dimensions and parsed:
             dimensions = Counter(len(vector) for _, _, vector in parsed).most_common(1)[0][0]
-            vectors = _zeros((len(keys), dimensions), file)
-        for row, index, vector in parsed:
-            if vectors is None or len(vector) != vectors.shape[1]:
+        good = [each for each in parsed if len(each[2]) == dimensions]
+        for row, _, vector in parsed:
+            if len(vector) != dimensions:
                 quarantine.add(path, row.line, REJECTED, WRONG_LENGTH, row.url)
-                continue
-            if line_of[index]:
-                quarantine.add(path, int(line_of[index]), SUPERSEDED, LATER_ROW, row.url)
-            vectors[index] = vector
-            line_of[index] = row.line
+        yield GivenBatch(
+            len(batch),
+            np.array([row.line for row, _, _ in good], np.int64),
+            [row.url for row, _, _ in good],
+            np.array([index for _, index, _ in good], np.int64),
+            np.array([vector for _, _, vector in good], np.float32).reshape(len(good), dimensions),
+        )
+    if not dimensions:
+        recorded = quarantine.frame()
+        raise TagsageError(_nothing_matched(path, rows + rows_not_read(recorded), recorded))
+
+
+def rows_not_read(quarantine: pd.DataFrame) -> int:
+    """Return how many rejected rows are counted in no batch."""
+    return int(quarantine["reason"].isin([NOT_CSV, NOT_TWO_FIELDS]).sum())
+
+
+def _read(path: str, keys: pd.Index[Any], file: Path | None) -> GivenVectors:
+    quarantine = Quarantine()
+    line_of = np.zeros(len(keys), np.int64)
+    vectors = np.zeros((0, 0), np.float32)
+    rows = 0
+    for batch in read_given(path, keys, quarantine):
+        rows += batch.rows
+        if not vectors.size and batch.vectors.size:
+            vectors = _zeros((len(keys), batch.vectors.shape[1]), file)
+        found = zip(batch.lines.tolist(), batch.urls, batch.articles, batch.vectors, strict=True)
+        for line, url, article, vector in found:
+            if line_of[article]:
+                quarantine.add(path, int(line_of[article]), SUPERSEDED, LATER_ROW, url)
+            vectors[article] = vector
+            line_of[article] = line
     recorded = quarantine.frame()
-    rows += int(recorded["reason"].isin([NOT_CSV, NOT_TWO_FIELDS]).sum())
-    if vectors is None:
-        raise TagsageError(_nothing_matched(path, rows, recorded))
-    return GivenVectors(vectors, line_of > 0, recorded, rows)
+    return GivenVectors(vectors, line_of > 0, recorded, rows + rows_not_read(recorded))
 
 
 def _zeros(shape: tuple[int, int], file: Path | None) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,9 +160,32 @@ class Segment:
         """Tell whether all keys are still those that were written."""
         return len(self.keys) == self.rows and checksums(self.keys) == self.key_checks
 
-    def is_sound(self, vectors: NDArray[np.float32]) -> bool:
-        """Tell whether the vectors are still those that were written."""
-        return len(vectors) == self.rows and checksums(vectors) == self.vector_checks
+    def is_sound(self) -> bool:
+        """Tell whether all vectors are still those that were written.
+
+        They are read, not mapped: a look through a large file must not fill the memory.
+
+        Raises
+        ------
+        FileNotFoundError
+            When the segment is gone.
+        """
+        try:
+            with (self.folder / VECTORS_FILE).open("rb") as file:
+                shape, dtype = _header(file)
+                if (shape, dtype) != ((self.rows, self.dimensions), VECTOR_DTYPE):
+                    return False
+                block_bytes = CHECK_ROWS * self.dimensions * VECTOR_DTYPE.itemsize
+                for check in self.vector_checks:
+                    if zlib.crc32(file.read(block_bytes)) != check:
+                        return False
+        except FileNotFoundError:
+            if not self.folder.exists():
+                raise
+            return False
+        except ValueError:
+            return False
+        return True
 
     def sound_rows(self, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
         """Return the rows of a damaged segment whose keys and vectors are as they were written."""
@@ -233,12 +256,9 @@ def _checksum(block: NDArray[Any]) -> int:
 def _rows_of(file: Path, dtype: np.dtype[Any], row: tuple[int, ...]) -> NDArray[Any]:
     """Return the whole rows that an .npy file has, also when its end is missing."""
     with file.open("rb") as opened:
-        version = np.lib.format.read_magic(opened)
-        if version != (1, 0):
-            raise ValueError(f"{file.name} has the unknown version {version}")
-        shape, fortran_order, found = np.lib.format.read_array_header_1_0(opened)
+        shape, found = _header(opened)
         begin = opened.tell()
-    if fortran_order or found != dtype or len(shape) != 1 + len(row) or shape[1:] != row:
+    if found != dtype or len(shape) != 1 + len(row) or shape[1:] != row:
         raise ValueError(f"{file.name} holds {found} {shape}, not {dtype} {('rows', *row)}")
     row_bytes = dtype.itemsize * int(np.prod(row, dtype=np.int64))
     n = min(shape[0], (file.stat().st_size - begin) // row_bytes)
@@ -246,3 +266,14 @@ def _rows_of(file: Path, dtype: np.dtype[Any], row: tuple[int, ...]) -> NDArray[
     if n * row_bytes < MAPPED_BYTES:
         return np.fromfile(file, dtype, count, offset=begin).reshape(n, *row)
     return np.asarray(np.memmap(file, dtype, "r", begin, (n, *row)))
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Read the header of an .npy file; its numbers come next."""
+    version = np.lib.format.read_magic(file)
+    if version != (1, 0):
+        raise ValueError(f"the unknown version {version} of .npy")
+    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
+    if fortran_order:
+        raise ValueError("the numbers are column by column")
+    return shape, dtype
