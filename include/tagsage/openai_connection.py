@@ -172,7 +172,7 @@ def openai_complaint(connection: OpenAiConnection, error: Exception) -> str:
             f"{where} does not know what was asked for ({said}); correct openai_model or "
             "OPENAI_BASE_URL, which ends in /v1 with most servers."
         )
-    if isinstance(error, openai.APITimeoutError):
+    if isinstance(error, openai.APITimeoutError | TimeoutError):
         return f"{where} did not answer in time; run again, or raise openai_timeout_s."
     if isinstance(error, openai.APIConnectionError):
         return (

@@ -118,11 +118,17 @@ def _by_position(data: list[Any], expected: int) -> list[tuple[int, Any]]:
             raise BrokenAnswerError(msg)
         return list(enumerate(data))
     numbered = [(item.get("index"), item) for item in data if isinstance(item, dict)]
-    return [
+    placed = [
         (index, item)
         for index, item in numbered
         if isinstance(index, int) and not isinstance(index, bool) and 0 <= index < expected
     ]
+    places = {index for index, _ in placed}
+    if len(places) < expected and places == set(range(len(places))):
+        # Without a gap, nobody knows whether the last is missing or all after another moved up.
+        msg = f"the answer holds {len(places)} vectors for {expected} texts, and no gap"
+        raise BrokenAnswerError(msg)
+    return placed
 
 
 def _vector(item: Any) -> npt.NDArray[np.float32] | None:

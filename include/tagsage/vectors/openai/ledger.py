@@ -12,10 +12,10 @@ import re
 import socket
 import sqlite3
 import uuid
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Literal, Self
@@ -26,6 +26,8 @@ from tagsage.vectors.openai.config import Ceiling
 FILE = "ledger.db"
 OWNERS = "owners"
 BUSY_S = 60.0
+# A text that the server failed at is left alone for the rest of the night.
+FAILED_FOR = timedelta(hours=12)
 # Owners of texts that no process has in hand, but a batch that OpenAI works on.
 JOB = "job:"
 
@@ -45,7 +47,8 @@ _SCHEMA = (
     "CREATE INDEX IF NOT EXISTS requests_of_run ON requests (run_id)",
     "CREATE INDEX IF NOT EXISTS requests_under_way ON requests (owner) WHERE state = 'sent'",
     "CREATE TABLE IF NOT EXISTS rejected (model_id TEXT NOT NULL, hash TEXT NOT NULL, "
-    "reason TEXT NOT NULL, rejected_at TEXT NOT NULL, PRIMARY KEY (model_id, hash)) WITHOUT ROWID",
+    "kind TEXT NOT NULL, reason TEXT NOT NULL, rejected_at TEXT NOT NULL, "
+    "PRIMARY KEY (model_id, hash)) WITHOUT ROWID",
 )
 
 # What the requests of a run can have cost at most.
@@ -385,19 +388,35 @@ class Ledger:
         return [run_id for (run_id,) in rows]
 
     # -- what no server takes ------------------------------------------------------------------
-    def reject(self, model_id: str, reasons: dict[bytes, str]) -> None:
-        """Remember texts that the server refuses or has no vector for, so as not to ask again."""
+    def reject(
+        self, model_id: str, reasons: Mapping[bytes, str], kind: Literal["refused", "failed"]
+    ) -> None:
+        """Remember texts without a vector, so as not to ask again.
+
+        Parameters
+        ----------
+        model_id : str
+            The vectors' name.
+        reasons : mapping of bytes to str
+            The texts' hashes, and why.
+        kind : str
+            ``refused``: the server does not take them, ever; ``failed``: it never managed, and
+            may some other night.
+        """
         with self.transaction() as books:
             books.executemany(
-                "INSERT OR REPLACE INTO rejected VALUES (?, ?, ?, ?)",
-                ((model_id, each.decode(), why, _now()) for each, why in reasons.items()),
+                "INSERT OR REPLACE INTO rejected VALUES (?, ?, ?, ?, ?)",
+                ((model_id, each.decode(), kind, why, _now()) for each, why in reasons.items()),
             )
 
     def rejected(self, model_id: str) -> dict[bytes, str]:
-        """Return the rejected texts, by hash, and why."""
+        """Return the texts not to be asked for now, by hash, and why."""
+        lately = (datetime.now(tz=UTC) - FAILED_FOR).isoformat(timespec="milliseconds")
         with self._told():
             rows = self.connection.execute(
-                "SELECT hash, reason FROM rejected WHERE model_id = ?", (model_id,)
+                "SELECT hash, reason FROM rejected "
+                "WHERE model_id = ? AND (kind = 'refused' OR rejected_at > ?)",
+                (model_id, lately),
             ).fetchall()
         return {each.encode(): why for each, why in rows}
 

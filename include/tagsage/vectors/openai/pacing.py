@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 60.0
+LONGEST_PAUSE_ALIVE_S = 4.0
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -54,13 +55,30 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return max((date - datetime.now(tz=UTC)).total_seconds(), 0.0)
 
 
-def growing_pause(failures: int) -> float:
+def growing_pause(failures: int, longest_s: float = LONGEST_PAUSE_S) -> float:
     """Return how long to wait after the n-th failure in a row: doubled each time, by chance less.
 
     Chance keeps requests that failed together from coming back together.
     """
-    longest = min(FIRST_PAUSE_S * 2.0 ** min(failures - 1, 20), LONGEST_PAUSE_S)
+    longest = min(FIRST_PAUSE_S * 2.0 ** min(failures - 1, 20), longest_s)
     return longest * random.uniform(0.5, 1.0)  # ruff: ignore[suspicious-non-cryptographic-random-usage]
+
+
+def again_at(failures: int, wait_s: float | None, *, alive: bool) -> float:
+    """Return when a failed request may be sent again, by the monotonic clock.
+
+    Parameters
+    ----------
+    failures : int
+        How often it failed in a row.
+    wait_s : float or None
+        How long the server asks to wait.
+    alive : bool
+        Whether the server answers others: then waiting long does not help.
+    """
+    if wait_s is None:
+        wait_s = growing_pause(failures, LONGEST_PAUSE_ALIVE_S if alive else LONGEST_PAUSE_S)
+    return time.monotonic() + wait_s
 
 
 def _number(text: str) -> float | None:

@@ -70,6 +70,10 @@ class Asked:
             return None
         return cls(**(about | {"hashes": tuple(about["hashes"])}))
 
+    def body(self, folder: Path) -> Path:
+        """Return where the body of the answer is."""
+        return folder / SPOOL / self.request_id / BODY_FILE
+
     def forget(self, folder: Path) -> None:
         """Remove the request's folder."""
         shutil.rmtree(folder / SPOOL / self.request_id, ignore_errors=True)

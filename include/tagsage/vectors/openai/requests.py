@@ -1,0 +1,281 @@
+"""One request for embeddings: reserved, sent, received into the spool, read, kept, settled."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import httpx2
+import openai
+
+from tagsage.errors import TagsageError
+from tagsage.openai_connection import OpenAiConnection, is_quota, openai_complaint, server_said
+from tagsage.vectors.openai.answers import Answer, BrokenAnswerError, read_answer
+from tagsage.vectors.openai.config import Ceiling, OpenAiConfig
+from tagsage.vectors.openai.ledger import Ledger, new_request_id
+from tagsage.vectors.openai.pacing import Pacer, growing_pause, retry_after
+from tagsage.vectors.openai.spool import Asked, as_text, keep, open_body
+from tagsage.vectors.openai.tokens import estimate_tokens, token_bound
+
+# A server that never answered us is more likely misnamed than busy.
+CONNECT_ATTEMPTS = 3
+# Generous for a number in JSON, and for the longest vectors there are.
+BYTES_A_NUMBER = 40
+LONGEST_VECTOR = 20_000
+# What a connection that was never made raises: nothing was sent.
+_NOT_CONNECTED = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+_FATAL = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
+_FOR_LATER = {408, 409, 425}
+_LONG = re.compile(
+    r"maximum context length|too long|too many tokens|max.{0,20}tokens", re.IGNORECASE
+)
+
+
+class Kind(Enum):
+    """Whose fault a failed request is."""
+
+    NOT_NOW = "the server has no room yet, or cannot be reached"
+    REFUSED = "the server does not take what was sent"
+    FAILED = "the server or the network failed, perhaps at these texts"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a request failed.
+
+    Attributes
+    ----------
+    kind : Kind
+        Whose fault it is.
+    said : str
+        What the server said, without secrets.
+    sentence : str
+        The same as a whole sentence for the user, with what to do.
+    wait_s : float or None
+        How long the server asks to wait.
+    too_long : bool
+        Whether it found a text too long.
+    """
+
+    kind: Kind
+    said: str
+    sentence: str
+    wait_s: float | None = None
+    too_long: bool = False
+
+
+class Sender:
+    """Sends requests of one run; an asynchronous context manager.
+
+    Parameters
+    ----------
+    connection : OpenAiConnection
+        The server.
+    config : OpenAiConfig
+        Model and manners.
+    ledger : Ledger
+        The open books.
+    folder : pathlib.Path
+        Folder of cache, ledger and spool.
+    dimensions : int or None
+        Numbers in a vector; None when nobody knows yet.
+    run_id : str
+        Who pays.
+    price : float
+        US dollars a million tokens.
+    ceiling : Ceiling
+        What the run may spend.
+    """
+
+    def __init__(
+        self,
+        connection: OpenAiConnection,
+        config: OpenAiConfig,
+        ledger: Ledger,
+        *,
+        folder: Path,
+        dimensions: int | None,
+        run_id: str,
+        price: float,
+        ceiling: Ceiling,
+    ) -> None:
+        self.connection, self.config, self.ledger = connection, config, ledger
+        self.folder, self.dimensions = folder, dimensions
+        self._run_id, self._price, self._ceiling = run_id, price, ceiling
+        self._encoding = config.encoding_at(official=connection.official)
+        self._pacer = Pacer()
+        self._reading = asyncio.Lock()
+        self._answered = False
+        self._not_now = 0
+        self._last_success = time.monotonic()
+
+    async def __aenter__(self) -> Self:
+        self._client = self.connection.async_client(timeout_s=self.config.timeout_s)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._client.close()
+
+    async def send(self, texts: Sequence[str], hashes: Sequence[bytes] | None) -> Answer | Failure:
+        """Send texts, and keep what comes back.
+
+        Parameters
+        ----------
+        texts : sequence of str, length n
+            As they go to the server.
+        hashes : sequence of bytes, length n, or None
+            Under which the vectors are kept; None throws them away.
+
+        Returns
+        -------
+        Answer or Failure
+            What is sound of an answer is in the cache already.
+
+        Raises
+        ------
+        CeilingReachedError
+            When it could cost too much; nothing was sent.
+        TagsageError
+            When it makes no sense to go on: no right, no quota, no such model, no server.
+        """
+        estimate = sum(map(estimate_tokens, texts))
+        await self._pacer.wait(estimate)
+        request_id = new_request_id(self.ledger.owner)
+        self.ledger.reserve(
+            request_id,
+            run_id=self._run_id,
+            model_id=self.config.model_id,
+            texts=len(texts),
+            bound=sum(map(token_bound, texts)),
+            estimate=estimate,
+            price=self._price,
+            ceiling=self._ceiling,
+        )
+        asked = Asked(
+            request_id,
+            self.ledger.owner,
+            self.config.model_id,
+            self.dimensions,
+            as_text(hashes or ()),
+        )
+        try:
+            with open_body(asked, self.folder) as body:
+                async with asyncio.timeout(self.config.timeout_s):
+                    await self._receive(texts, body)
+            # One at a time: a parsed answer takes several times its size.
+            async with self._reading:
+                answer = await asyncio.to_thread(self._read, asked, len(texts))
+        except (openai.OpenAIError, httpx2.HTTPError, TimeoutError, BrokenAnswerError) as error:
+            self.ledger.settle(request_id, "refused" if _was_free(error) else "lost")
+            asked.forget(self.folder)
+            return self._failure(error)
+        self.ledger.settle(request_id, "done", answer.tokens)
+        asked.forget(self.folder)
+        if len(answer.good):
+            self._not_now, self._last_success = 0, time.monotonic()
+        return answer
+
+    async def _receive(self, texts: Sequence[str], body: IO[bytes]) -> None:
+        """Send a request, and write the body of the answer as it comes."""
+        encoding = self._encoding
+        arguments: dict[str, Any] = {"encoding_format": encoding}
+        if self.config.dimensions:
+            arguments["dimensions"] = self.config.dimensions
+        limit = 1_000_000 + len(texts) * BYTES_A_NUMBER * (self.dimensions or LONGEST_VECTOR)
+        create = self._client.embeddings.with_streaming_response.create
+        async with create(model=self.config.model, input=list(texts), **arguments) as response:
+            self._answered = True
+            self._pacer.note(response.headers)
+            received = 0
+            async for chunk in response.iter_bytes():
+                received += len(chunk)
+                if received > limit:
+                    raise BrokenAnswerError(f"the answer is larger than {limit:,} bytes")
+                body.write(chunk)
+
+    def _read(self, asked: Asked, expected: int) -> Answer:
+        content = asked.body(self.folder).read_bytes()
+        answer = read_answer(content, expected=expected, dimensions=self.dimensions)
+        if asked.hashes:
+            keep(asked, answer, self.folder)
+        return answer
+
+    def _failure(self, error: Exception) -> Failure:
+        """Sort a failure; raise what makes it senseless to go on."""
+        sentence = openai_complaint(self.connection, error)
+        said = server_said(self.connection, error)
+        if isinstance(error, openai.APIStatusError):
+            self._answered = True
+            self._pacer.note(error.response.headers)
+            return self._status_failure(error, said, sentence)
+        if _was_free(error):
+            self._not_now += 1
+            if not self._answered and self._not_now >= CONNECT_ATTEMPTS:
+                raise TagsageError(sentence)
+            failure = Failure(Kind.NOT_NOW, said, sentence)
+            self._pause(failure)
+            return failure
+        return Failure(Kind.FAILED, said, sentence)
+
+    def _status_failure(self, error: openai.APIStatusError, said: str, sentence: str) -> Failure:
+        wait_s = retry_after(error.response.headers)
+        if isinstance(error, _FATAL) or is_quota(error):
+            raise TagsageError(sentence)
+        if error.status_code == 429:
+            self._not_now += 1
+            failure = Failure(Kind.NOT_NOW, said, sentence, wait_s)
+            self._pause(failure)
+            return failure
+        if error.status_code >= 500 or error.status_code in _FOR_LATER:
+            return Failure(Kind.FAILED, said, sentence, wait_s)
+        if self._is_about(error, "dimensions") and self.config.dimensions:
+            msg = (
+                f"{self.config.model} does not take openai_dimensions={self.config.dimensions} "
+                f"({said}); set it to 0, or choose a model that does."
+            )
+            raise TagsageError(msg)
+        if self._is_about(error, "encoding_format") and self.config.encoding == "auto":
+            # Known to both encodings' readers; the texts are not to blame.
+            if self._encoding == "base64":
+                self._encoding = "float"
+                return Failure(Kind.NOT_NOW, said, sentence)
+            raise TagsageError(sentence)
+        too_long = bool(_LONG.search(said)) or error.status_code == 413
+        return Failure(Kind.REFUSED, said, sentence, too_long=too_long)
+
+    @staticmethod
+    def _is_about(error: openai.APIStatusError, parameter: str) -> bool:
+        return error.param == parameter or parameter in str(error.message)
+
+    def _pause(self, failure: Failure) -> None:
+        """Let all requests wait; raise when that would take too long."""
+        self.give_up_after_patience(failure)
+        wait_s = growing_pause(self._not_now) if failure.wait_s is None else failure.wait_s
+        if wait_s > self.config.patience_s:
+            msg = f"{failure.sentence} (It asks to wait for {wait_s:.0f} s.)"
+            raise TagsageError(msg)
+        self._pacer.pause(wait_s)
+
+    def give_up_after_patience(self, failure: Failure) -> None:
+        """Raise when nothing has succeeded for so long that nothing will."""
+        if time.monotonic() - self._last_success > self.config.patience_s:
+            raise TagsageError(failure.sentence)
+
+
+def _was_free(error: Exception) -> bool:
+    """Tell whether the server cannot have done the work: it said no, or was never reached."""
+    if isinstance(error, openai.APIStatusError):
+        return True
+    return isinstance(error, _NOT_CONNECTED) or isinstance(error.__cause__, _NOT_CONNECTED)
