@@ -26,7 +26,7 @@ from tagsage.vectors.caches import prune_caches
 from tagsage.vectors.files import finished_folders, remove_folder, remove_stale, set_aside
 from tagsage.vectors.lsa import LsaEmbedder, LsaParameters
 from tagsage.vectors.lsa_models import SEEN_FILE, earlier_models, save_model
-from tagsage.vectors.text import EMPTY_HASH, unique_texts
+from tagsage.vectors.text import EMPTY_HASH, HASH_DTYPE, unique_texts
 
 logger = logging.getLogger(__name__)
 
@@ -130,6 +130,7 @@ def plan_missing(
     batch_size: int,
     summary: dict[str, Any] | None = None,
     model_folder: Path | None = None,
+    left_out: Collection[bytes] = (),
 ) -> Plan:
     """Plan what any embedder has to do: the texts that the cache lacks, in batches.
 
@@ -149,6 +150,8 @@ def plan_missing(
         What else to tell about the plan.
     model_folder : pathlib.Path, optional
         Where the fitted model lies.
+    left_out : collection of bytes, optional
+        Hashes of texts that are not embedded although they have no vector.
 
     Returns
     -------
@@ -156,6 +159,8 @@ def plan_missing(
         The plan.
     """
     missing = VectorCache(folder / CACHE, model_id, dimensions).missing(hashes)
+    if left_out:
+        missing = missing[~np.isin(hashes[missing], np.array(list(left_out), dtype=HASH_DTYPE))]
     size = max(batch_size, math.ceil(len(missing) / MAX_BATCHES))
     batches = tuple(
         (start, min(start + size, len(missing))) for start in range(0, len(missing), size)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,7 +143,7 @@ def embed_online(
         )
         wanted = [bytes(each) for each in hashes[todo]]
         run = _Run(sender, cache, wanted, prepared.texts, prepared.estimates)
-        asyncio.run(run.embed())
+        _finish(run.embed())
     return OnlineReport(
         len(todo) + len(rejected),
         run.embedded,
@@ -150,6 +151,17 @@ def embed_online(
         int(prepared.cut.sum()),
         run.in_jobs,
     )
+
+
+def _finish(work: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine to its end; within an event loop, a notebook's say, in a thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        asyncio.run(work)
+        return
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, work).result()
 
 
 class _Run:
