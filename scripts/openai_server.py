@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any, Self
@@ -29,16 +30,19 @@ if __package__ in {None, ""}:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scripts.openai_api.api import Api
+from scripts.openai_api.batches import BatchRules
 from scripts.openai_api.books import Books, Charge, Charged, charged_twice
 from scripts.openai_api.connection import ApiHttpServer
 from scripts.openai_api.embeddings import Dialect
 from scripts.openai_api.faults import ENDPOINTS, Faults
+from scripts.openai_api.files import Files
 from scripts.openai_api.limits import Buckets, RateLimit
 from scripts.openai_api.vectors import MODELS, count_tokens, expected_vector, expected_vectors
 
 __all__ = [
     "ENDPOINTS",
     "MODELS",
+    "BatchRules",
     "Books",
     "Charge",
     "Charged",
@@ -50,6 +54,8 @@ __all__ = [
     "expected_vector",
     "expected_vectors",
 ]
+
+TICK_S = 0.05
 
 
 class OpenAiServer:
@@ -67,6 +73,9 @@ class OpenAiServer:
         Tokens that the account may use at all; may be changed later on ``server.api``.
     latency_s : float
         How long an embedding request takes beside the computing.
+    batches : BatchRules, optional
+        Limits and paces of batches; None: OpenAI's limits, and a batch is done as soon as it is
+        looked at. With ``BatchRules(seconds=None)`` a test moves them by :meth:`advance`.
     log : pathlib.Path, optional
         File to which the books are appended.
     **dialect
@@ -91,29 +100,62 @@ class OpenAiServer:
         limit: RateLimit | None = None,
         quota_tokens: int | None = None,
         latency_s: float = 0.0,
+        batches: BatchRules | None = None,
         log: Path | None = None,
         **dialect: Any,
     ) -> None:
         self.faults = faults or Faults()
         self.books = Books(log)
-        buckets = Buckets(limit) if limit else None
+        self._folder = tempfile.TemporaryDirectory(prefix="openai-server-")
+        rules = batches or BatchRules()
         self.api = Api(
-            Dialect(**dialect), self.faults, buckets, quota_tokens, latency_s, self.books
+            Dialect(**dialect),
+            self.faults,
+            Buckets(limit) if limit else None,
+            quota_tokens,
+            latency_s,
+            self.books,
+            Files(Path(self._folder.name), rules.max_file_bytes),
+            rules,
         )
         self._http = ApiHttpServer(port, self.api)
         self.base_url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
-        self._thread = threading.Thread(
-            target=self._http.serve_forever, kwargs={"poll_interval": 0.02}
-        )
+        self._threads = [
+            threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}),
+            threading.Thread(target=self._tick),
+        ]
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._http.stop()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
+        self.api.batches.close()
         self.books.close()
+        self._folder.cleanup()
+
+    def advance(self, batch_id: str, *, lines: int | None = None) -> str:
+        """Bring a batch to its next state, or compute so many more of its lines.
+
+        Returns
+        -------
+        str
+            Its state then.
+        """
+        return self.api.batches.advance(batch_id, lines=lines)
+
+    def expire(self, batch_id: str) -> None:
+        """Let the completion window of a batch be over."""
+        self.api.batches.expire(batch_id)
+
+    def _tick(self) -> None:
+        # Batches go on, and are charged, when nobody looks.
+        while not self.api.stopping.wait(TICK_S):
+            self.api.batches.tick()
 
 
 def main() -> None:
@@ -135,6 +177,15 @@ def main() -> None:
         quota_tokens=arguments.quota_tokens,
         latency_s=arguments.latency_s,
         log=arguments.log,
+        batches=BatchRules(
+            seconds={
+                "validating": arguments.batch_s / 10,
+                "in_progress": arguments.batch_s,
+                "finalizing": arguments.batch_s / 10,
+                "cancelling": arguments.batch_s / 10,
+            },
+            expires_after_s=arguments.batch_expires_s,
+        ),
         api_key=arguments.api_key,
         models={name: int(length) for name, length in models.items()} or MODELS,
         vectors=arguments.vectors,
@@ -168,6 +219,8 @@ def _arguments() -> argparse.Namespace:
     add("--window-s", type=float, default=60.0)
     add("--quota-tokens", type=int, help="tokens the account may use at all")
     add("--latency-s", type=float, default=0.0, help="of an embedding request")
+    add("--batch-s", type=float, default=0.0, help="how long a batch is in progress")
+    add("--batch-expires-s", type=float, default=24 * 3600.0, help="when a batch ends anyway")
     return parser.parse_args()
 
 

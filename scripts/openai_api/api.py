@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from pathlib import Path
 
+from scripts.openai_api.batches import Batches, BatchRules
 from scripts.openai_api.books import Books
 from scripts.openai_api.embeddings import ApiError, Dialect, Wanted, build_answer, check_request
 from scripts.openai_api.faults import ITEMS, PACE, REFUSALS, TRANSPORT, Faults
+from scripts.openai_api.files import Files
 from scripts.openai_api.limits import Buckets
 from scripts.openai_api.vectors import JsonObject
 
@@ -82,6 +84,10 @@ class Api:
         How long an embedding takes beside the computing.
     books : Books
         Where charges are entered.
+    files : Files
+        Of the account.
+    rules : BatchRules
+        Limits and paces of batches.
     """
 
     def __init__(
@@ -92,6 +98,8 @@ class Api:
         quota_tokens: int | None,
         latency_s: float,
         books: Books,
+        files: Files,
+        rules: BatchRules,
     ) -> None:
         self.dialect = dialect
         self.faults = faults
@@ -102,6 +110,8 @@ class Api:
         self.stopping = threading.Event()
         self._quota_lock = threading.Lock()
         self._used_tokens = books.tokens
+        self.files = files
+        self.batches = Batches(rules, dialect, faults, files, self.charge, books.bad)
 
     def answer(self, request: Request) -> Reply:
         """Answer a request.
@@ -166,7 +176,50 @@ class Api:
                         for name in self.dialect.models
                     ],
                 })
-        raise ApiError(404, f"Invalid URL ({request.method} {request.path})")
+            case (_, ["v1", "files", *rest]):
+                return self._files(request, rest)
+            case (_, ["v1", "batches", *rest]):
+                return self._batches(request, rest)
+        raise _no_such_path(request)
+
+    def _files(self, request: Request, rest: list[str]) -> Reply:
+        endpoint = "upload" if request.method == "POST" else "files"
+        fault = self.draw("content" if rest[1:] == ["content"] else endpoint)
+        match (request.method, rest):
+            case ("POST", []):
+                kind = request.headers.get("content-type", "")
+                reply = json_reply(self.files.upload(request.body, kind))
+            case ("GET", []):
+                reply = json_reply(self.files.list(request.query))
+            case ("GET", [identifier]):
+                reply = json_reply(self.files.get(identifier).shown)
+            case ("DELETE", [identifier]):
+                reply = json_reply(self.files.delete(identifier))
+            case ("GET", [identifier, "content"]):
+                path = self.files.get(identifier).path
+                reply = Reply(200, path, content_type="application/octet-stream")
+            case _:
+                raise _no_such_path(request)
+        reply.fault = fault
+        return reply
+
+    def _batches(self, request: Request, rest: list[str]) -> Reply:
+        creates = request.method == "POST" and not rest
+        fault = self.draw("batch_create" if creates else "batches")
+        match (request.method, rest):
+            case ("POST", []):
+                body = parse_json(request.body)
+                reply = json_reply(self.batches.create(body, fails=fault == "failed"))
+            case ("GET", []):
+                reply = json_reply(self.batches.list(request.query))
+            case ("GET", [identifier]):
+                reply = json_reply(self.batches.get(identifier))
+            case ("POST", [identifier, "cancel"]):
+                reply = json_reply(self.batches.cancel(identifier))
+            case _:
+                raise _no_such_path(request)
+        reply.fault = None if fault == "failed" else fault
+        return reply
 
     # -- faults ----------------------------------------------------------------------------
 
@@ -276,6 +329,10 @@ class Api:
                 **retry_headers(wait, "ms"),
             },
         )
+
+
+def _no_such_path(request: Request) -> ApiError:
+    return ApiError(404, f"Invalid URL ({request.method} {request.path})")
 
 
 def quota_used_up() -> ApiError:
