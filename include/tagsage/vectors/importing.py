@@ -33,7 +33,6 @@ COMPARED_ROWS = 256
 ZERO = "every number is zero"
 NO_TEXT = "its article has no text"
 NOT_A_HASH = "not a hash of 32 hexadecimal digits"
-NO_VECTOR = "no vector"
 
 
 @dataclass(frozen=True)
@@ -227,18 +226,14 @@ def _from_arrow(
     batch: Any, dimensions: int
 ) -> tuple[NDArray[np.bytes_], NDArray[np.float32], NDArray[Any]]:
     """Return hashes, vectors and why a row cannot be taken."""
-    column = batch.column("vector")
-    there = column.is_valid().to_numpy(zero_copy_only=False)
-    vectors = np.zeros((len(batch), dimensions), np.float32)
-    vectors[there] = (
-        column.drop_null().flatten().to_numpy(zero_copy_only=False).reshape(-1, dimensions)
-    )
+    # Parquet of Arrow's holds no null among lists of one length; a null number becomes NaN.
+    numbers = batch.column("vector").flatten().to_numpy(zero_copy_only=False)
+    vectors = numbers.reshape(len(batch), dimensions)
     texts = [value or b"" for value in batch.column("hash").to_pylist()]
     hashes = np.array(texts, HASH_DTYPE)
     letters = hashes.view(np.uint8).reshape(len(hashes), HASH_DTYPE.itemsize)
     is_hash = np.isin(letters, np.frombuffer(b"0123456789abcdef", np.uint8)).all(axis=1)
     reasons = _reasons(hashes, vectors)
-    reasons[~there] = NO_VECTOR
     reasons[~is_hash] = NOT_A_HASH
     return hashes, vectors, reasons
 
