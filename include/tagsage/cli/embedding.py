@@ -1,0 +1,334 @@
+"""Commands that spend money: ``vectors plan``, ``embed``, ``spent``, ``jobs``, ``cancel``."""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tagsage.cli.common import (
+    DebugOption,
+    SetOption,
+    WorkspaceOption,
+    failures_told,
+    overrides_of,
+)
+from tagsage.cli.vectors import StoreOption, articles_of
+from tagsage.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from tagsage.vectors.openai.ledger import Spending
+    from tagsage.vectors.openai.online import OnlineReport
+    from tagsage.vectors.plan import Plan
+
+logger = logging.getLogger(__name__)
+
+app = typer.Typer()
+
+NOT_ASKED = "Nothing was sent, and no server was asked."
+
+
+@app.command("plan")
+def plan(
+    store: StoreOption = None,
+    workspace: WorkspaceOption = None,
+    set_: SetOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Tell how many texts are new, and what they will cost; nothing is sent."""
+    with failures_told(debug=debug):
+        settings = Settings.resolve(overrides_of(set_, workspace=workspace))
+        _tell_plan(_planned(settings, *_texts(settings, store)), settings)
+        typer.echo(NOT_ASKED)
+
+
+@app.command("embed")
+def embed(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only plan; send nothing.")] = False,
+    run_id: Annotated[
+        str | None,
+        typer.Option("--run-id", help="Whose ceiling counts; default: one of today's date."),
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Wait for batches (openai_mode=batch).")
+    ] = True,
+    store: StoreOption = None,
+    workspace: WorkspaceOption = None,
+    set_: SetOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Get the vectors that the store's articles lack, outside of a night."""
+    with failures_told(debug=debug):
+        settings = Settings.resolve(overrides_of(set_, workspace=workspace))
+        texts, hashes = _texts(settings, store)
+        payer = run_id or f"embed-{datetime.now(UTC):%Y-%m-%d}"
+
+        def probe(rows: npt.NDArray[np.int64]) -> object:
+            return _send(settings, texts, hashes, rows, None, payer)
+
+        todo = _planned(settings, texts, hashes, None if dry_run else probe)
+        _tell_plan(todo, settings)
+        if dry_run or not len(todo.missing):
+            typer.echo(NOT_ASKED if dry_run else "There is nothing to send.")
+            return
+        waiting = _submit(settings, texts, hashes, todo, payer)
+        if waiting and not wait:
+            typer.echo(
+                f"Batches under way: {', '.join(waiting)}; run the command again for the results."
+            )
+        elif waiting:
+            _take(settings, waiting)
+        # In batch mode, what the batches brought no vector for.
+        if wait or settings.openai_mode == "online":
+            _tell_report(_send(settings, texts, hashes, todo.missing, todo.dimensions, payer))
+        _tell_spending(settings, payer)
+
+
+@app.command("spent")
+def spent(
+    run_id: Annotated[str | None, typer.Option("--run-id", help="Of one run.")] = None,
+    workspace: WorkspaceOption = None,
+    set_: SetOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Print what every run has spent, the latest first, and all of them."""
+    with failures_told(debug=debug):
+        from tagsage.stages.common import openai_folder
+        from tagsage.vectors.openai.ledger import FILE, Ledger
+
+        settings = Settings.resolve(overrides_of(set_, workspace=workspace))
+        folder = openai_folder(settings)
+        if not (folder / FILE).exists():
+            typer.echo(f"Nothing was ever sent with the cache in {folder}.")
+            return
+        table = Table("run")
+        for heading in ("requests", "texts", "tokens", "dollars", "without an answer"):
+            table.add_column(heading, justify="right")
+        with Ledger(folder) as ledger:
+            for each in [run_id] if run_id else ledger.runs():
+                table.add_row(escape(each), *_cells(ledger.spent(each)))
+            if run_id is None:
+                table.add_section()
+                table.add_row("all", *_cells(ledger.spent()))
+        Console().print(table)
+
+
+def _cells(spending: Spending) -> list[str]:
+    return [
+        f"{spending.requests:,}",
+        f"{spending.texts:,}",
+        f"{spending.tokens:,}",
+        f"{spending.dollars:.4f}",
+        f"{spending.lost_requests:,}",
+    ]
+
+
+@app.command("jobs")
+def jobs(
+    workspace: WorkspaceOption = None, set_: SetOption = None, debug: DebugOption = False
+) -> None:
+    """List the batches of the Batch API that were made, and how far they are known to be."""
+    with failures_told(debug=debug):
+        from tagsage.stages.common import openai_folder
+        from tagsage.vectors.openai.batch_jobs import list_jobs
+        from tagsage.vectors.openai.ledger import FILE
+
+        folder = openai_folder(Settings.resolve(overrides_of(set_, workspace=workspace)))
+        if not (folder / FILE).exists():
+            typer.echo(f"Nothing was ever sent with the cache in {folder}.")
+            return
+        table = Table("job", "state", "at the server", "texts", "run", "since", "")
+        table.columns[3].justify = "right"
+        for job in list_jobs(folder):
+            table.add_row(
+                job.key,
+                job.state,
+                job.status,
+                f"{job.texts:,}",
+                escape(job.run_id),
+                f"{datetime.fromtimestamp(job.created_at, UTC):%Y-%m-%d %H:%M} UTC",
+                escape(job.note),
+            )
+        Console().print(table)
+
+
+@app.command("cancel")
+def cancel(
+    key: Annotated[str, typer.Argument(help="A job, as `vectors jobs` names it.")],
+    give_up: Annotated[
+        bool,
+        typer.Option("--give-up", help="Without asking the server; its price counts as spent."),
+    ] = False,
+    workspace: WorkspaceOption = None,
+    set_: SetOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Cancel a batch; what it brings until then is kept."""
+    with failures_told(debug=debug):
+        from tagsage.openai_connection import resolve_openai_connection
+        from tagsage.stages.common import openai_folder
+        from tagsage.stages.embed_openai import config_of
+        from tagsage.vectors.openai.batch_jobs import cancel_job
+
+        settings = Settings.resolve(overrides_of(set_, workspace=workspace))
+        connection = None if give_up else resolve_openai_connection()
+        job = cancel_job(connection, config_of(settings), key, folder=openai_folder(settings))
+        typer.echo(f"{job.key} is {job.status or job.state} {job.note}".rstrip() + ".")
+
+
+def _texts(settings: Settings, store: str | None) -> tuple[list[str], npt.NDArray[np.bytes_]]:
+    from tagsage.vectors.text import article_texts, text_hashes
+
+    texts = article_texts(articles_of(settings, store))
+    return texts, text_hashes(texts)
+
+
+def _planned(
+    settings: Settings,
+    texts: list[str],
+    hashes: npt.NDArray[np.bytes_],
+    probe: Callable[[npt.NDArray[np.int64]], object] | None = None,
+) -> Plan:
+    from tagsage.openai_connection import resolve_openai_connection
+    from tagsage.stages.common import openai_folder
+    from tagsage.stages.embed_openai import BATCH_TEXTS, config_of
+    from tagsage.vectors.openai.planning import plan_openai
+
+    return plan_openai(
+        texts,
+        hashes,
+        folder=openai_folder(settings),
+        config=config_of(settings),
+        connect=resolve_openai_connection,
+        prices=settings.openai_prices,
+        batch=settings.openai_mode == "batch",
+        batch_size=BATCH_TEXTS,
+        probe=probe,
+    )
+
+
+def _arguments(settings: Settings, run_id: str, *, batch: bool) -> dict[str, Any]:
+    """Return what sending on line and in batches both want."""
+    from tagsage.openai_connection import resolve_openai_connection
+    from tagsage.stages.common import openai_folder
+    from tagsage.stages.embed_openai import ceiling_of, config_of
+    from tagsage.vectors.openai.prices import price_of
+
+    connection, config = resolve_openai_connection(), config_of(settings)
+    price = price_of(
+        config.model, official=connection.official, table=settings.openai_prices, batch=batch
+    )
+    return {
+        "connection": connection,
+        "config": config,
+        "folder": openai_folder(settings),
+        "run_id": run_id,
+        "price": price,
+        "ceiling": ceiling_of(settings),
+    }
+
+
+def _submit(
+    settings: Settings, texts: list[str], hashes: npt.NDArray[np.bytes_], todo: Plan, run_id: str
+) -> list[str]:
+    """Submit batches where the settings say so; return the jobs that hold texts of ours."""
+    from tagsage.stages.common import openai_folder
+    from tagsage.vectors.openai.batch_jobs import pending_jobs
+    from tagsage.vectors.openai.batch_submit import submit_missing
+
+    if settings.openai_mode == "online":
+        return pending_jobs(openai_folder(settings), todo.model_id, hashes[todo.missing])
+    return submit_missing(
+        texts=texts,
+        hashes=hashes,
+        rows=todo.missing,
+        dimensions=todo.dimensions,
+        **_arguments(settings, run_id, batch=True),
+    )
+
+
+def _take(settings: Settings, waiting: list[str]) -> None:
+    """Take the results of each job when it has ended."""
+    from tagsage.openai_connection import resolve_openai_connection
+    from tagsage.stages.common import openai_folder
+    from tagsage.stages.embed_openai import config_of
+    from tagsage.vectors.openai.batch_jobs import poll_job
+    from tagsage.vectors.openai.batch_results import take_job
+
+    connection, config = resolve_openai_connection(), config_of(settings)
+    folder = openai_folder(settings)
+    while waiting:
+        for key in list(waiting):
+            job = poll_job(connection, config, key, folder=folder)
+            logger.info("The job %s is %s %s", key, job.status or job.state, job.note)
+            if job.finished:
+                taken = take_job(connection, config, key, folder=folder)
+                typer.echo(f"{key}: {taken.embedded:,} of {taken.texts:,} texts have a vector.")
+                waiting.remove(key)
+        if waiting:
+            time.sleep(settings.openai_poll_s)
+
+
+def _send(
+    settings: Settings,
+    texts: list[str],
+    hashes: npt.NDArray[np.bytes_],
+    rows: npt.NDArray[np.int64],
+    dimensions: int | None,
+    run_id: str,
+) -> OnlineReport:
+    from tagsage.vectors.openai.online import embed_online
+
+    return embed_online(
+        texts=texts,
+        hashes=hashes,
+        rows=rows,
+        dimensions=dimensions,
+        **_arguments(settings, run_id, batch=False),
+    )
+
+
+def _tell_report(report: OnlineReport) -> None:
+    typer.echo(
+        f"{report.embedded:,} texts were embedded on line, {report.cut:,} of them cut; "
+        f"{len(report.rejected):,} have no vector."
+    )
+    for reason in sorted(set(report.rejected.values()))[:5]:
+        typer.echo(f"  {reason}")
+
+
+def _tell_plan(todo: Plan, settings: Settings) -> None:
+    said = todo.summary
+    typer.echo(
+        f"{said['new_texts']:,} of {said['unique_texts']:,} texts have no vector of "
+        f"{todo.model_id} yet: about {said['estimated_tokens']:,} tokens, "
+        f"${said['estimated_dollars']:,.4f} at ${said['price']:g} a million; the ceiling is "
+        f"${settings.openai_max_dollars:,.2f} and {settings.openai_max_tokens:,} tokens."
+    )
+    if said.get("cut_texts"):
+        typer.echo(f"{said['cut_texts']:,} texts are too long and will be cut.")
+    if said.get("rejected_texts"):
+        typer.echo(f"{said['rejected_texts']:,} texts were refused before and are not sent.")
+
+
+def _tell_spending(settings: Settings, run_id: str) -> None:
+    from tagsage.stages.common import openai_folder
+    from tagsage.vectors.openai.ledger import Ledger
+
+    with Ledger(openai_folder(settings)) as ledger:
+        spent = ledger.spent(run_id)
+    typer.echo(
+        f"The run {run_id} has sent {spent.texts:,} texts in {spent.requests:,} requests so far: "
+        f"{spent.tokens:,} tokens, ${spent.dollars:.4f}."
+    )
