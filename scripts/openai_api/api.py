@@ -190,7 +190,7 @@ class Api:
                 kind = request.headers.get("content-type", "")
                 reply = json_reply(self.files.upload(request.body, kind))
             case ("GET", []):
-                reply = json_reply(self.files.list(request.query))
+                reply = json_reply(self.files.listed(request.query))
             case ("GET", [identifier]):
                 reply = json_reply(self.files.get(identifier).shown)
             case ("DELETE", [identifier]):
@@ -211,7 +211,7 @@ class Api:
                 body = parse_json(request.body)
                 reply = json_reply(self.batches.create(body, fails=fault == "failed"))
             case ("GET", []):
-                reply = json_reply(self.batches.list(request.query))
+                reply = json_reply(self.batches.listed(request.query))
             case ("GET", [identifier]):
                 reply = json_reply(self.batches.get(identifier))
             case ("POST", [identifier, "cancel"]):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
+from scripts.openai_api.batch_lines import check_metadata, error_of, read_lines, written_line
 from scripts.openai_api.embeddings import ApiError, Dialect, Wanted, build_answer, check_request
 from scripts.openai_api.faults import ITEMS, Faults
 from scripts.openai_api.files import Files, page
@@ -122,7 +123,7 @@ class Batches:
                 400, "Invalid value: only '24h' is supported.", param="completion_window"
             )
         metadata = given.get("metadata")
-        _check_metadata(metadata)
+        check_metadata(metadata)
         self._files.get(given["input_file_id"])
         now = time.time()
         shown: JsonObject = {
@@ -154,7 +155,7 @@ class Batches:
             self._keep_pace(batch)
             return dict(batch.shown)
 
-    def list(self, query: Mapping[str, str]) -> JsonObject:
+    def listed(self, query: Mapping[str, str]) -> JsonObject:
         """Return one page, the newest first: parameters ``after``, ``limit``."""
         with self._lock:
             self.tick()
@@ -250,7 +251,7 @@ class Batches:
                 "message": "This request could not be executed before the completion window "
                 "expired.",
             }
-            batch.errors.append(_line(line["custom_id"], None, error))
+            batch.errors.append(written_line(line["custom_id"], None, error))
             batch.shown["request_counts"]["failed"] += 1
         self._leave_files(batch)
         self._enter(batch, "expired")
@@ -262,11 +263,11 @@ class Batches:
             content = self._files.get(batch.shown["input_file_id"]).path.read_bytes()
         except (ApiError, FileNotFoundError):
             content = b""
-        errors = self._read_lines(batch, content)
+        batch.lines, batch.model, errors = read_lines(content, batch.shown["endpoint"])
         if not errors:
             errors = self._check_size(batch)
         if batch.fails:
-            errors = [_error("internal_error", "The batch failed on purpose.")]
+            errors = [error_of("internal_error", "The batch failed on purpose.")]
         if errors:
             batch.shown["errors"] = {"object": "list", "data": errors}
             self._enter(batch, "failed")
@@ -276,40 +277,20 @@ class Batches:
         batch.shown["model"] = batch.model
         self._enter(batch, "in_progress")
 
-    def _read_lines(self, batch: Batch, content: bytes) -> list[JsonObject]:
-        errors: list[JsonObject] = []
-        seen: set[str] = set()
-        for number, text in enumerate(content.splitlines(), 1):
-            try:
-                line = json.loads(text)
-            except ValueError:
-                errors.append(
-                    _error("invalid_json_line", "This line is not parseable as JSON.", number)
-                )
-                continue
-            wrong = _wrong_line(line, seen, batch)
-            if wrong:
-                errors.append(_error(*wrong, number))
-                continue
-            seen.add(line["custom_id"])
-            batch.model = line["body"]["model"]
-            batch.lines.append(line)
-        return errors
-
     def _check_size(self, batch: Batch) -> list[JsonObject]:
         rules = self.rules
         if not batch.lines:
-            return [_error("empty_file", "The input file is empty or cannot be read.")]
+            return [error_of("empty_file", "The input file is empty or cannot be read.")]
         if len(batch.lines) > rules.max_lines:
             message = f"The batch exceeds the limit of {rules.max_lines} requests."
-            return [_error("too_many_tasks", message)]
+            return [error_of("too_many_tasks", message)]
         inputs = [line["body"].get("input") for line in batch.lines]
         texts = [
             text for given in inputs for text in (given if isinstance(given, list) else [given])
         ]
         if len(texts) > rules.max_inputs:
             message = f"The batch exceeds the limit of {rules.max_inputs} embedding inputs."
-            return [_error("too_many_inputs", message)]
+            return [error_of("too_many_inputs", message)]
         batch.tokens = sum(
             self._dialect.count_tokens(text) for text in texts if isinstance(text, str)
         )
@@ -326,7 +307,7 @@ class Batches:
                 f"Limit: {rules.enqueued_tokens} enqueued tokens. Please try again once some "
                 "in_progress batches have been completed."
             )
-            return [_error("token_limit_exceeded", message)]
+            return [error_of("token_limit_exceeded", message)]
         return []
 
     # -- computing -------------------------------------------------------------------------
@@ -346,7 +327,7 @@ class Batches:
                     "request_id": secrets.token_hex(16),
                     "body": {"error": refusal.error},
                 }
-                batch.errors.append(_line(line["custom_id"], response, None))
+                batch.errors.append(written_line(line["custom_id"], response, None))
                 counts["failed"] += 1
 
     def _compute_line(self, batch: Batch, line: JsonObject) -> None:
@@ -396,51 +377,6 @@ class Batches:
         batch.spool.close()
 
 
-def _check_metadata(metadata: object) -> None:
-    if metadata is None:
-        return
-    right = isinstance(metadata, dict) and len(metadata) <= 16
-    if not right or not all(
-        isinstance(value, str) and len(value) <= 512 and len(name) <= 64
-        for name, value in metadata.items()  # type: ignore[attr-defined]
-    ):
-        message = "Invalid 'metadata': at most 16 names of 64 characters, values of 512."
-        raise ApiError(400, message, param="metadata")
-
-
-def _wrong_line(line: object, seen: set[str], batch: Batch) -> tuple[str, str] | None:
-    """Return the code and message of what is wrong with a line of an input file, if anything."""
-    if not isinstance(line, dict) or not isinstance(line.get("custom_id"), str):
-        return "missing_required_parameter", "Missing required parameter: 'custom_id'."
-    if line["custom_id"] in seen:
-        message = f"The custom_id '{line['custom_id']}' for this request is a duplicate."
-        return "duplicate_custom_id", message
-    if line.get("method") != "POST":
-        return "invalid_method", "The method must be POST."
-    if line.get("url") != batch.shown["endpoint"]:
-        return "mismatched_endpoint", "The URL must match the endpoint of the batch."
-    body = line.get("body")
-    if not isinstance(body, dict) or not isinstance(body.get("model"), str):
-        return "missing_required_parameter", "Missing required parameter: 'body.model'."
-    if batch.model and body["model"] != batch.model:
-        return "mismatched_model", "All requests of a batch must be for the same model."
-    return None
-
-
 def _piece(spool: BinaryIO, start: int, length: int) -> bytes:
     spool.seek(start)
     return spool.read(length)
-
-
-def _error(code: str, message: str, line: int | None = None) -> JsonObject:
-    return {"code": code, "message": message, "param": None, "line": line}
-
-
-def _line(custom_id: str, response: JsonObject | None, error: JsonObject | None) -> bytes:
-    written = {
-        "id": f"batch_req_{secrets.token_hex(12)}",
-        "custom_id": custom_id,
-        "response": response,
-        "error": error,
-    }
-    return json.dumps(written).encode() + b"\n"

@@ -83,9 +83,10 @@ class ApiHandler(BaseHTTPRequestHandler):
             self._lose("the client was gone before it had read the answer")
             self.close_connection = True
             return
-        if self._pending >= 0:
+        # An end that the stopping server made says nothing of what the client has read.
+        if self._pending >= 0 and (self.raw_requestline or not self.server.api.stopping.is_set()):
             self.server.api.books.delivered(self._pending)
-            self._pending = -1
+        self._pending = -1
         if not self.raw_requestline or not self.parse_request():
             self.close_connection = True
             return
@@ -173,12 +174,14 @@ class ApiHandler(BaseHTTPRequestHandler):
         content = body if isinstance(body, bytes) else body.read_bytes()
         step = max(1, -(-length // DRIPS))
         for start in range(0, length, step):
-            self.connection.sendall(content[start : start + step])
             self.server.api.stopping.wait(slow_s / DRIPS)
             self._see_client()
+            self.connection.sendall(content[start : start + step])
 
     def _see_client(self) -> None:
         """Raise when the client has closed its end: no client of HTTP waits for answers then."""
+        if self.server.api.stopping.is_set():
+            raise GoneError
         readable, _, _ = select.select([self.connection], [], [], 0)
         if readable and not self.connection.recv(1, socket.MSG_PEEK):
             raise GoneError

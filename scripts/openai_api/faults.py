@@ -33,7 +33,7 @@ import json
 import random
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -153,7 +153,7 @@ class Faults:
         return order if order != sorted(order) else order[::-1]
 
     @staticmethod
-    def _check(endpoint: str, faults: Sequence[str] | Mapping[str, float]) -> None:
+    def _check(endpoint: str, faults: Iterable[str]) -> None:
         if endpoint not in ENDPOINTS:
             raise ValueError(f"no endpoint {endpoint!r}; there are {', '.join(ENDPOINTS)}")
         for fault in faults:

@@ -105,7 +105,7 @@ class Files:
         stored.path.unlink(missing_ok=True)
         return {"id": identifier, "object": "file", "deleted": True}
 
-    def list(self, query: Mapping[str, str]) -> JsonObject:
+    def listed(self, query: Mapping[str, str]) -> JsonObject:
         """Return one page: parameters ``purpose``, ``order`` (desc, asc), ``after``, ``limit``."""
         with self._lock:
             shown = [stored.shown for stored in self._files.values()]

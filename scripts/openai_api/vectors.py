@@ -90,7 +90,8 @@ def _raw(texts: Sequence[str], model: str, d: int) -> NDArray[np.float64]:
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     bits ^= bits >> np.uint64(31)
-    return bits.view("<i2")[:, :d].astype(np.float64)
+    raw: NDArray[np.float64] = bits.view("<i2")[:, :d].astype(np.float64)
+    return raw
 
 
 def _raw_of_words(texts: Sequence[str], model: str, d: int) -> NDArray[np.float64]:
