@@ -7,6 +7,11 @@ promotes the best in MLflow, and writes tags for every article that has none.
 settings most often changed. Every other setting comes from the environment (`TAGSAGE_…`;
 `tagsage settings` lists them). One run at a time.
 
+**What it costs.** Nothing, unless the embedder is `openai`: then each new text is paid for once, up
+to `openai_max_dollars` a run. The log of `plan_vectors` says beforehand what is to come, that of
+`collect_vectors` what was spent. With `openai_mode=batch`, half the price, `await_job` looks after
+the batches without a worker, for a day at most.
+
 **If it fails.** The last line of the failed task's log says what happened and what to do. Clear the
 task, or trigger the DAG again: what is done is found in the workspace and not done twice.
 
@@ -28,6 +33,10 @@ from tagsage.settings import Settings
 from tagsage_connections import with_connections
 
 CPU_POOL = "tagsage_cpu"
+# Tasks that have several requests under way each; the server's limits count for all together.
+TASKS_ON_LINE = 2
+# A batch may take 24 hours, and wait as long before it is let in.
+BATCH_TIMEOUT = timedelta(hours=50)
 
 # The form's defaults and the schedule: those of the environment in which the DAG is parsed.
 DEFAULTS = Settings.resolve()
@@ -35,6 +44,7 @@ DEFAULTS = Settings.resolve()
 FORM = {
     "What to read": ("corpus", "articles", "lists", "workspace"),
     "How": ("store", "engine", "embedder", "vectors", "seed"),
+    "OpenAI": ("openai_model", "openai_dimensions", "openai_mode", "openai_max_dollars"),
     "What to compare": ("candidates", "min_tag_articles", "test_share"),
     "GraphSAGE": (
         "sample_ratio",
@@ -113,9 +123,30 @@ def retrain():
             .partial(token=night, corpus=corpus, plan=plan)
             .expand(batch=batches)
         )
-        # No new text means no batch: the mapped task is then skipped, which is no failure.
+        # These wait for a server: they take no slot of the CPU pool.
+        sent = (
+            light(stages.embed_online, max_active_tis_per_dagrun=TASKS_ON_LINE)
+            .partial(token=night, corpus=corpus, plan=plan)
+            .expand(batch=light(stages.online_batches)(night, plan))
+        )
+
+        @task_group
+        def job(key):
+            # Between two looks at a batch it holds no worker.
+            done = task.sensor(
+                with_connections(stages.job_done),
+                task_id="await_job",
+                mode="reschedule",
+                poke_interval=DEFAULTS.openai_poll_s,
+                timeout=BATCH_TIMEOUT.total_seconds(),
+            )(night, key)
+            taken = light(stages.take_job)(night, corpus, plan, key)
+            done >> taken
+
+        jobs = job.expand(key=light(stages.submit_jobs)(night, corpus, plan))
+        # No new text means no batch: the mapped tasks are then skipped, which is no failure.
         vectors = heavy(stages.collect_vectors, trigger_rule="none_failed")(night, corpus, plan)
-        embedded >> vectors
+        [embedded, sent, jobs] >> vectors
         return vectors, heavy(stages.store_vectors)(night, corpus, vectors)
 
     @task_group

@@ -31,6 +31,11 @@ GROUPS = {
     "embed.plan_vectors",
     "embed.vector_batches",
     "embed.embed_batch",
+    "embed.online_batches",
+    "embed.embed_online",
+    "embed.submit_jobs",
+    "embed.job.await_job",
+    "embed.job.take_job",
     "embed.collect_vectors",
     "embed.store_vectors",
     "graph.project",
@@ -105,6 +110,9 @@ print(json.dumps({
     assert seen["schedule"] == "0 2 * * *"
     assert all(timeout for _, _, timeout in seen["tasks"].values())
     assert seen["tasks"]["compare.fit_candidate"][:2] == ["tagsage_cpu", 2]
+    # What waits for a server leaves the CPU to others.
+    for task in ("embed_online", "submit_jobs", "job.await_job", "job.take_job"):
+        assert seen["tasks"][f"embed.{task}"][0] == "default_pool"
     assert {"corpus", "store", "engine", "embedder", "candidates", "seed", "promote"} <= set(
         seen["params"]
     )
@@ -211,7 +219,9 @@ def test_run_triggered_in_the_ui_gives_the_leaderboard_of_the_command_line(
         page.goto(f"{served['airflow']}/dags/retrain")
         page.get_by_role("button", name="Trigger").first.click()
         dialog = page.get_by_role("dialog")
-        for section in ("What to read", "How", "What to compare", "GraphSAGE", "What follows"):
+        for section in (
+            *("What to read", "How", "OpenAI", "What to compare", "GraphSAGE", "What follows"),
+        ):
             expect(dialog.get_by_text(section, exact=True)).to_be_visible()
         dialog.get_by_role("button", name="Trigger").click()
         expect(dialog).to_be_hidden(timeout=60_000)

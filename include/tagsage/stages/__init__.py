@@ -15,6 +15,8 @@ from tagsage.stages.embed import (
     store_vectors,
     vector_batches,
 )
+from tagsage.stages.embed_jobs import job_done, submit_jobs, take_job
+from tagsage.stages.embed_openai import embed_online, online_batches
 from tagsage.stages.graph import (
     components,
     fastrp,
@@ -35,12 +37,15 @@ __all__ = [
     "components",
     "eda",
     "embed_batch",
+    "embed_online",
     "fastrp",
     "features",
     "fit_candidate",
     "graphsage",
+    "job_done",
     "leaderboard",
     "load_corpus",
+    "online_batches",
     "plan_vectors",
     "predict",
     "project",
@@ -52,6 +57,8 @@ __all__ = [
     "split",
     "start",
     "store_vectors",
+    "submit_jobs",
+    "take_job",
     "teardown",
     "tracking_of",
     "vector_batches",

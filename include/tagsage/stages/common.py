@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tagsage.errors import TagsageError
 from tagsage.night import Night
@@ -13,6 +13,9 @@ from tagsage.settings import Settings
 from tagsage.workspace import Workspace, code_digest
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from tagsage.graph.fastrp import FastRpConfig
     from tagsage.learn.features import FeatureMatrix
     from tagsage.store.base import ArticleStore
@@ -88,6 +91,20 @@ def load_snapshot(night: Night, corpus: Ref) -> Snapshot:
     from tagsage.store.snapshot import Snapshot
 
     return Snapshot.load(night.workspace.open(corpus).path)
+
+
+def load_texts(night: Night, corpus: Ref) -> tuple[list[str], npt.NDArray[np.bytes_]]:
+    """Return the text of every article of the snapshot, and the texts' hashes."""
+    from tagsage.vectors.text import article_texts, text_hashes
+
+    texts = article_texts(load_snapshot(night, corpus).articles)
+    return texts, text_hashes(texts)
+
+
+def vectors_of_night(night: Night, vectors: Ref) -> dict[str, Any]:
+    """Return which model made the vectors of an artifact, as parameters for MLflow."""
+    summary = night.workspace.open(vectors).summary
+    return {"vectors_model": summary["model_id"], "vectors_dimensions": summary["dimensions"]}
 
 
 def tracking_of(settings: Settings) -> Tracking:

@@ -16,6 +16,7 @@ from tagsage.stages.common import (
     feature_matrix,
     load_snapshot,
     tracking_of,
+    vectors_of_night,
 )
 
 if TYPE_CHECKING:
@@ -115,13 +116,15 @@ def fit_candidate(token: Token, split: Ref, features: Blocks, candidate: str) ->
         return {"candidate": candidate, "scores": scores.overall, "fit": fitted.summary}
 
     artifact = night.artifact("candidate", inputs, build, code=LEARN_CODE, label=candidate)
+    # The same candidate on other vectors, in another run, is told apart by these.
+    about = {"embedder": night.settings.embedder, **vectors_of_night(night, features["text"])}
     per_tag = pd.read_csv(artifact.path / PER_TAG_FILE)
     with night.workspace.scratch() as folder:
         log_candidate(
             tracking_of(night.settings),
             night.run_id,
             candidate,
-            params=artifact.summary["fit"],
+            params=about | artifact.summary["fit"],
             scores=artifact.summary["scores"],
             per_tag=per_tag,
             figures=save_pictures([f1_by_frequency(per_tag)], folder),

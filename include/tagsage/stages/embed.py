@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from upath import UPath
-
-from tagsage.errors import TagsageError
 from tagsage.night import Night, Token
 from tagsage.stages.common import (
     MODEL_FOLDER,
@@ -18,19 +14,26 @@ from tagsage.stages.common import (
     Ref,
     keep_vectors,
     load_snapshot,
+    load_texts,
+    tracking_of,
     vectors_folder,
+    vectors_of_night,
 )
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from tagsage.store.snapshot import Snapshot
-    from tagsage.vectors.given import GivenVectors
+from tagsage.stages.embed_given import import_given
+from tagsage.stages.embed_openai import collect_openai, plan_openai
 
 logger = logging.getLogger(__name__)
 
 # The property of an article in a store that keeps vectors, by the embedder that made them.
-VECTOR_PROPERTIES = {"lsa": "lsaEmbedding", "none": "givenEmbedding"}
+VECTOR_PROPERTIES = {
+    "lsa": "lsaEmbedding",
+    "openai": "openaiEmbedding",
+    "none": "givenEmbedding",
+}
+# The ref of its vectors, as a run notes it.
+VECTORS = "vectors"
+# What is counted of them in MLflow.
+COUNTED = ("articles_without_text", "rejected_texts", "cut_articles")
 
 
 def plan_vectors(token: Token, corpus: Ref) -> Ref:
@@ -43,16 +46,16 @@ def plan_vectors(token: Token, corpus: Ref) -> Ref:
     """
     night = Night.of(token)
     settings = night.settings
-    snapshot = load_snapshot(night, corpus)
     if settings.embedder == "none":
-        return _import_vectors(night, corpus, snapshot)
+        return import_given(night, corpus, load_snapshot(night, corpus))
+    if settings.embedder == "openai":
+        return plan_openai(night, corpus)
     from tagsage.vectors.plan import plan_lsa
-    from tagsage.vectors.text import article_texts, text_hashes
 
-    texts = article_texts(snapshot.articles)
+    texts, hashes = load_texts(night, corpus)
     plan = plan_lsa(
         texts,
-        text_hashes(texts),
+        hashes,
         folder=vectors_folder(night),
         dimensions=settings.lsa_dimensions,
         max_terms=settings.lsa_max_terms,
@@ -73,62 +76,12 @@ def plan_vectors(token: Token, corpus: Ref) -> Ref:
     return night.artifact("plan", inputs, build, code=VECTORS_CODE).ref
 
 
-def _import_vectors(night: Night, corpus: Ref, snapshot: Snapshot) -> Ref:
-    from tagsage.vectors.given import import_vectors
-
-    source = UPath(night.settings.vectors)
-    if not source.is_file():
-        msg = f"There is no file {night.settings.vectors}; name a CSV of vectors with --vectors."
-        raise TagsageError(msg)
-    sha256 = hashlib.sha256()
-    with source.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            sha256.update(chunk)
-    digest = sha256.hexdigest()
-
-    def build(folder: Path) -> dict[str, Any]:
-        given = import_vectors(
-            night.settings.vectors, snapshot.articles, out=folder / "vectors.npy"
-        )
-        _check_share(night, given)
-        given.quarantine.to_csv(folder / "vectors.csv", index=False)
-        return {
-            "model_id": f"given-{digest[:12]}",
-            "batches": 0,
-            "rows": given.rows,
-            "without_vector": int((~given.found).sum()),
-            "quarantined": len(given.quarantine),
-        }
-
-    artifact = night.artifact("given", {"corpus": corpus, "file": digest}, build, code=VECTORS_CODE)
-    night.workspace.publish(artifact.path / "vectors.csv", "quarantine/vectors.csv")
-    return artifact.ref
-
-
-def _check_share(night: Night, given: GivenVectors) -> None:
-    """Refuse a file of which too many rows are no good; rows of other articles do no harm."""
-    from tagsage.corpus.quarantine import REJECTED
-    from tagsage.vectors.given import UNKNOWN_URL
-
-    rejected = given.quarantine[
-        (given.quarantine["kind"] == REJECTED) & (given.quarantine["reason"] != UNKNOWN_URL)
-    ]
-    if len(rejected) > night.settings.max_rejected_share * given.rows:
-        first = rejected.iloc[0]
-        msg = (
-            f"{night.settings.vectors}: {len(rejected):,} of {given.rows:,} rows were rejected, "
-            f"more than max_rejected_share={night.settings.max_rejected_share:g} allows; the first "
-            f"is line {first['line']}: {first['reason']}."
-        )
-        raise TagsageError(msg)
-    without = int((~given.found).sum())
-    if without:
-        logger.warning("%d articles have no given vector: theirs is zero.", without)
-
-
 def vector_batches(token: Token, plan: Ref) -> list[int]:
-    """Return the numbers of the plan's batches, to map over; empty on a night without new texts."""
-    return list(range(Night.of(token).workspace.open(plan).summary["batches"]))
+    """Return the numbers of the batches to compute here; empty on a night without new texts."""
+    night = Night.of(token)
+    if night.settings.embedder == "openai":
+        return []
+    return list(range(night.workspace.open(plan).summary["batches"]))
 
 
 def embed_batch(token: Token, corpus: Ref, plan: Ref, batch: int) -> dict[str, int]:
@@ -136,7 +89,7 @@ def embed_batch(token: Token, corpus: Ref, plan: Ref, batch: int) -> dict[str, i
     from tagsage.vectors import plan as planning
 
     night = Night.of(token)
-    texts, hashes = _texts(night, corpus)
+    texts, hashes = load_texts(night, corpus)
     todo = planning.Plan.load(night.workspace.open(plan).path)
     return planning.embed_batch(
         todo,
@@ -150,16 +103,34 @@ def embed_batch(token: Token, corpus: Ref, plan: Ref, batch: int) -> dict[str, i
 
 def collect_vectors(token: Token, corpus: Ref, plan: Ref) -> Ref:
     """Gather the vectors of all articles in the snapshot's order; returns the ref."""
-    from tagsage.vectors import plan as planning
+    from tagsage.tracking.runs import log_results
 
     night = Night.of(token)
-    planned = night.workspace.open(plan)
-    if plan.startswith("given-"):
-        return plan
-    todo = planning.Plan.load(planned.path)
+    if night.settings.embedder == "openai":
+        vectors = collect_openai(night, corpus, plan)
+    elif night.settings.embedder == "none":
+        vectors = plan
+    else:
+        vectors = _collect_lsa(night, corpus, plan)
+    summary = night.workspace.open(vectors).summary
+    night.note(VECTORS, vectors)
+    log_results(
+        tracking_of(night.settings),
+        night.run_id,
+        # What tells runs with different embedders apart, side by side.
+        params=vectors_of_night(night, vectors),
+        metrics={name: summary[name] for name in COUNTED if name in summary},
+    )
+    return vectors
+
+
+def _collect_lsa(night: Night, corpus: Ref, plan: Ref) -> Ref:
+    from tagsage.vectors import plan as planning
+
+    todo = planning.Plan.load(night.workspace.open(plan).path)
 
     def build(folder: Path) -> dict[str, Any]:
-        texts, hashes = _texts(night, corpus)
+        texts, hashes = load_texts(night, corpus)
         if todo.model_folder is not None:
             # The served model embeds new titles with it.
             shutil.copytree(todo.model_folder, folder / MODEL_FOLDER)
@@ -187,11 +158,3 @@ def store_vectors(token: Token, corpus: Ref, vectors: Ref) -> str:
     night = Night.of(token)
     name = VECTOR_PROPERTIES[night.settings.embedder]
     return name if keep_vectors(night, corpus, name, vectors, "vectors.npy") else ""
-
-
-def _texts(night: Night, corpus: Ref) -> tuple[list[str], npt.NDArray[Any]]:
-    """Return the text of every article of the snapshot, and the texts' hashes."""
-    from tagsage.vectors.text import article_texts, text_hashes
-
-    texts = article_texts(load_snapshot(night, corpus).articles)
-    return texts, text_hashes(texts)

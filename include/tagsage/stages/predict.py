@@ -19,6 +19,7 @@ from tagsage.stages.common import (
     open_store,
     tracking_of,
 )
+from tagsage.stages.embed_openai import embed_as
 from tagsage.stages.promote import Promoted
 
 if TYPE_CHECKING:
@@ -183,11 +184,9 @@ def _champion_predictions(
         ]
         articles = snapshot.articles.iloc[block][["title", "subtitle"]].copy()
         articles["lists"] = pd.Series(lists, index=articles.index, dtype=object)
-        if tagger.featuriser.embedder is None:
-            given = feature_matrix(night, features, "text").rows(block)
-            articles["vector"] = pd.Series(list(given), index=articles.index, dtype=object)
+        vectors = _champion_vectors(night, tagger, features, articles, block)
         fitted = tagger.candidate
-        P = fitted.predict_proba(tagger.features(articles), np.arange(len(block)))
+        P = fitted.predict_proba(tagger.features(articles, vectors), np.arange(len(block)))
         parts.append(
             top_tags(
                 P,
@@ -198,6 +197,32 @@ def _champion_predictions(
             )
         )
     return parts
+
+
+def _champion_vectors(
+    night: Night,
+    tagger: Tagger,
+    features: Blocks,
+    articles: pd.DataFrame,
+    rows: npt.NDArray[np.int64],
+) -> npt.NDArray[np.float32] | None:
+    """Return the vectors that a champion is to use; None when it makes them itself.
+
+    Those of tonight, when they are of the same model; another model's of OpenAI through the cache:
+    what was paid for is not paid for again.
+    """
+    from tagsage.tracking.featuriser import texts_of
+    from tagsage.vectors.openai.embedder import OpenAiEmbedder
+
+    embedder = tagger.featuriser.embedder
+    tonight = night.workspace.open(features["text"]).summary["model_id"]
+    if embedder is None or embedder.model_id == tonight:
+        return feature_matrix(night, features, "text").rows(rows)
+    if isinstance(embedder, OpenAiEmbedder):
+        return embed_as(
+            night, embedder, texts_of(*(articles[name].tolist() for name in ("title", "subtitle")))
+        )
+    return None
 
 
 def _write_examples(

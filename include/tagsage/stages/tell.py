@@ -13,10 +13,12 @@ from tagsage import __version__
 from tagsage.night import Night, Token, artifacts_of_run, latest_runs
 from tagsage.stages.common import GRAPH_CODE, Ref, load_snapshot, tracking_of, vectors_folder
 from tagsage.stages.compare import PER_TAG_FILE, load_labels
+from tagsage.stages.embed import VECTORS
 from tagsage.stages.graph import engine_of
 from tagsage.stages.ingest import QUARANTINE, REPORTED, STARTED
 from tagsage.stages.predict import EXAMPLES_FILE
 from tagsage.stages.promote import Promoted
+from tagsage.stages.spending import cost_of, log_spending
 
 if TYPE_CHECKING:
     from tagsage.report.data import Example
@@ -109,7 +111,7 @@ def report(token: Token, board: Ref, promoted: Promoted, predicted: Ref, explore
     predictions = night.workspace.open(predicted)
     exploration = night.workspace.open(explored).summary
     best = ranked.summary["best"]
-    quarantine = night.noted(QUARANTINE) or {"rows": 0, "counts": []}
+    quarantine = _quarantine(night)
     stages = night.artifacts()
     totals = {key: predictions.summary[key] for key in ("articles", "assigned", "tags")}
     data = ReportData(
@@ -127,6 +129,7 @@ def report(token: Token, board: Ref, promoted: Promoted, predicted: Ref, explore
         examples=_examples(predictions.path / EXAMPLES_FILE),
         graph=exploration["graph"]["facts"],
         graphsage_losses=exploration["graph"]["losses"],
+        cost=cost_of(night),
         quarantine=pd.DataFrame(quarantine["counts"], columns=["file", "kind", "reason", "rows"]),
         stages=pd.DataFrame(stages, columns=["stage", "seconds"]),
         settings=night.settings.model_dump(mode="json"),
@@ -145,6 +148,7 @@ def report(token: Token, board: Ref, promoted: Promoted, predicted: Ref, explore
         "predicted_by": predictions.summary["by"],
         "predictions": predictions.summary,
         "quarantine": quarantine,
+        "cost": data.cost,
         "seconds": {stage["ref"]: stage["seconds"] for stage in stages},
     }
     with night.workspace.scratch() as folder:
@@ -162,9 +166,21 @@ def report(token: Token, board: Ref, promoted: Promoted, predicted: Ref, explore
             ),
             files={name: folder / name for name in ("report.html", "metrics.json")},
         )
+    log_spending(night)
     finish(tracking_of(night.settings), night.run_id, "FINISHED")
     night.note(REPORTED, {"report": where})
     return where
+
+
+def _quarantine(night: Night) -> dict[str, Any]:
+    """Return the counts of what was not taken as it came: rows of files, and texts."""
+    noted = night.noted(QUARANTINE) or {"rows": 0, "counts": []}
+    vectors = night.noted(VECTORS)
+    counts = night.workspace.open(vectors).summary.get("quarantine", []) if vectors else []
+    return {
+        "rows": noted["rows"] + sum(count["rows"] for count in counts),
+        "counts": [*noted["counts"], *counts],
+    }
 
 
 def _examples(file: Path) -> list[Example]:
@@ -202,6 +218,8 @@ def _end(night: Night) -> None:
 
     if not night.noted(REPORTED):
         finish(tracking_of(night.settings), night.run_id, "FAILED")
+        # A night that failed has spent, too.
+        log_spending(night)
         return
     kept = latest_runs(night.workspace, NIGHTS_KEPT)
     artifacts = [artifact for run in kept for artifact in artifacts_of_run(night.workspace, run)]

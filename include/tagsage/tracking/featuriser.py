@@ -31,7 +31,7 @@ from tagsage.graph.graphsage.infer import infer_graphsage
 from tagsage.graph.graphsage.model import GraphSageModel
 from tagsage.graph.lists import list_weights
 from tagsage.vectors.base import Embedder
-from tagsage.vectors.lsa import LsaEmbedder
+from tagsage.vectors.lsa import MODEL_FILE, LsaEmbedder
 from tagsage.vectors.text import article_texts
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class Featuriser:
         lists : sequence of sequences of str, length n
             The names of their lists.
         vectors : float32 array, shape [n, dimensions], optional
-            Their vectors; needed when there is no embedder.
+            Their vectors, where they are known already; needed when there is no embedder.
 
         Returns
         -------
@@ -190,9 +190,8 @@ class Featuriser:
     def _vectors(
         self, titles: Sequence[str], subtitles: Sequence[str], vectors: FloatArray | None
     ) -> FloatArray:
-        if self.embedder is not None:
-            frame = pd.DataFrame({"title": titles, "subtitle": subtitles}, dtype=object)
-            return self.embedder.embed(article_texts(frame.assign(is_stub=False)))
+        if self.embedder is not None and vectors is None:
+            return self.embedder.embed(texts_of(titles, subtitles))
         if vectors is None or vectors.shape != (len(titles), self.dimensions):
             got = "none" if vectors is None else f"an array of shape {vectors.shape}"
             msg = (
@@ -219,7 +218,7 @@ class Featuriser:
         return cls(
             blocks=tuple(about["blocks"]),
             dimensions=about["dimensions"],
-            embedder=LsaEmbedder.load(folder / EMBEDDER) if about["embedder"] else None,
+            embedder=_load_embedder(folder / EMBEDDER, about["embedder"]),
             graphsage=GraphSageModel.load(folder / GRAPHSAGE) if about["graphsage"] else None,
             graphsage_dimensions=about["graphsage_dimensions"],
             # Champions of nights before there was FastRP say nothing of it.
@@ -253,7 +252,7 @@ def write_featuriser(
     dimensions : int
         Numbers in a text vector.
     embedder : pathlib.Path or None
-        Folder of the saved LSA model; None when vectors were given.
+        Folder of the saved embedder; None when vectors were given.
     graphsage : pathlib.Path, optional
         Folder of the saved GraphSAGE model; None when it was not trained.
     graphsage_dimensions : int
@@ -299,13 +298,46 @@ def write_featuriser(
     about = {
         "blocks": blocks,
         "dimensions": dimensions,
-        "embedder": "lsa" if embedder is not None else "",
+        "embedder": _kind_of(embedder),
         "graphsage": trained,
         "graphsage_dimensions": graphsage_dimensions,
         "fastrp": "fastrp" in blocks,
         "hops": hops,
     }
     (folder / FEATURISER).write_text(json.dumps(about, indent=1), encoding="utf-8")
+
+
+def texts_of(titles: Sequence[str], subtitles: Sequence[str]) -> list[str]:
+    """Return what is embedded of new articles, as for those of the corpus."""
+    frame = pd.DataFrame({"title": titles, "subtitle": subtitles}, dtype=object)
+    return article_texts(frame.assign(is_stub=False))
+
+
+def embedder_kind(folder: Path) -> str:
+    """Return what embeds new articles of a folder that :func:`write_featuriser` wrote.
+
+    Returns
+    -------
+    str
+        ``lsa``, ``openai``, or nothing when vectors come with the articles.
+    """
+    about = json.loads((folder / FEATURISER).read_text(encoding="utf-8"))
+    return str(about["embedder"])
+
+
+def _kind_of(embedder: Path | None) -> str:
+    if embedder is None:
+        return ""
+    return "lsa" if (embedder / MODEL_FILE).is_file() else "openai"
+
+
+def _load_embedder(folder: Path, kind: str) -> Embedder | None:
+    """Read a saved embedder; the packages that only one kind needs are imported only for it."""
+    if kind == "openai":
+        from tagsage.vectors.openai.embedder import OpenAiEmbedder
+
+        return OpenAiEmbedder.load(folder)
+    return LsaEmbedder.load(folder) if kind else None
 
 
 def list_means(

@@ -23,7 +23,7 @@ import tagsage
 from tagsage.errors import TagsageError
 from tagsage.learn.candidate import FittedCandidate
 from tagsage.learn.features import FeatureMatrix
-from tagsage.tracking.featuriser import Featuriser, write_featuriser
+from tagsage.tracking.featuriser import Featuriser, embedder_kind, write_featuriser
 from tagsage.tracking.mlflow_models import Model, ModelSignature, PythonModel, save_model
 
 SERVED = "served"
@@ -44,6 +44,8 @@ REQUIREMENTS = (
     "rich",
     "threadpoolctl",
 )
+# And what only a tagger needs that asks a server for its vectors.
+OPENAI_REQUIREMENTS = ("openai",)
 
 
 @dataclass(frozen=True)
@@ -99,14 +101,26 @@ class Tagger:
             rows += self._tag_block(articles.iloc[start : start + BLOCK_ROWS], top_k)
         return pd.DataFrame(rows, columns=["tags", "top"], index=articles.index, dtype=object)
 
-    def features(self, articles: pd.DataFrame) -> FeatureMatrix:
-        """Make the candidate's features of new articles; columns as for :meth:`tag`."""
+    def features(
+        self, articles: pd.DataFrame, vectors: npt.NDArray[np.float32] | None = None
+    ) -> FeatureMatrix:
+        """Make the candidate's features of new articles; columns as for :meth:`tag`.
+
+        Parameters
+        ----------
+        articles : pandas.DataFrame
+            The articles.
+        vectors : float32 array, shape [n, dimensions], optional
+            Their vectors, where they are known already: nothing is embedded then.
+        """
+        if vectors is None and self.featuriser.embedder is None:
+            vectors = _vectors(articles)
         return FeatureMatrix(
             self.featuriser.features(
                 _texts(articles, "title"),
                 _texts(articles, "subtitle"),
                 _lists(articles),
-                _vectors(articles),
+                vectors,
             )
         )
 
@@ -207,7 +221,9 @@ def save_servable(served: Path, folder: Path, mlflow_model: Model | None = None)
     mlflow_model : mlflow.models.Model, optional
         The model's identity in a tracking store.
     """
-    given_vectors = Featuriser.load(served).embedder is None
+    embedder = embedder_kind(served)
+    given_vectors = not embedder
+    needed = REQUIREMENTS + (OPENAI_REQUIREMENTS if embedder == "openai" else ())
     package = Path(tagsage.__file__).parent
     save_model(
         str(folder),
@@ -216,7 +232,7 @@ def save_servable(served: Path, folder: Path, mlflow_model: Model | None = None)
         code_paths=[str(package)],
         signature=signature(given_vectors=given_vectors),
         input_example=None if given_vectors else input_example(),
-        pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+        pip_requirements=[f"{name}=={version(name)}" for name in needed],
         mlflow_model=mlflow_model,
     )
     for cache in sorted(folder.rglob("__pycache__")):

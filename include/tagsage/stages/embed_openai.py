@@ -1,0 +1,335 @@
+"""The embedder ``openai``: what is new is sent, what was paid for is found again."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tagsage.errors import TagsageError
+from tagsage.night import Night, Token
+from tagsage.settings import Settings
+from tagsage.stages.common import (
+    MODEL_FOLDER,
+    VECTORS_CODE,
+    Ref,
+    load_snapshot,
+    load_texts,
+    openai_folder,
+)
+from tagsage.stages.spending import log_spending
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
+
+    from tagsage.vectors.openai.config import Ceiling, OpenAiConfig
+    from tagsage.vectors.openai.embedder import OpenAiEmbedder
+    from tagsage.vectors.openai.online import OnlineReport
+
+logger = logging.getLogger(__name__)
+
+# Texts of one task on line: it has several requests in flight, and few such tasks run at a time.
+BATCH_TEXTS = 20_000
+VECTORS_FILE = "vectors.npy"
+QUARANTINE_FILE = "vectors.csv"
+CUT = "the text is longer than the model takes and was cut"
+
+
+def config_of(settings: Settings) -> OpenAiConfig:
+    """Return what is asked of the API, and how."""
+    from tagsage.vectors.openai.config import OpenAiConfig
+
+    return OpenAiConfig(
+        model=settings.openai_model,
+        dimensions=settings.openai_dimensions,
+        encoding=settings.openai_encoding,
+        in_flight=settings.openai_in_flight,
+        request_texts=settings.openai_request_texts,
+        timeout_s=settings.openai_timeout_s,
+        attempts=settings.openai_attempts,
+        patience_s=settings.openai_patience_s,
+    )
+
+
+def ceiling_of(settings: Settings) -> Ceiling:
+    """Return what the run may spend."""
+    from tagsage.vectors.openai.config import Ceiling
+
+    return Ceiling(dollars=settings.openai_max_dollars, tokens=settings.openai_max_tokens)
+
+
+def plan_openai(night: Night, corpus: Ref) -> Ref:
+    """Find the texts that were never paid for, and say what they will cost.
+
+    Nothing is sent, unless nobody knows yet how long the model's vectors are: then one text is.
+
+    Returns
+    -------
+    str
+        Ref of the plan.
+
+    Raises
+    ------
+    TagsageError
+        When it is clear already that the ceiling is too low, or there is no price to compare with.
+    """
+    from tagsage.openai_connection import resolve_openai_connection
+    from tagsage.vectors.openai import planning
+
+    settings = night.settings
+    config = config_of(settings)
+    texts, hashes = load_texts(night, corpus)
+
+    def probe(rows: npt.NDArray[np.int64]) -> None:
+        send_online(night, config, texts, hashes, rows, dimensions=None)
+
+    planned = planning.plan_openai(
+        texts,
+        hashes,
+        folder=openai_folder(settings),
+        config=config,
+        # Asked only when there is something to send: a night without news needs no key.
+        connect=resolve_openai_connection,
+        prices=settings.openai_prices,
+        batch=settings.openai_mode == "batch",
+        batch_size=BATCH_TEXTS,
+        probe=probe,
+    )
+    _tell_cost(settings, planned.summary)
+
+    def build(folder: Path) -> dict[str, Any]:
+        planned.save(folder)
+        return {**planned.summary, "model_id": planned.model_id, "batches": len(planned.batches)}
+
+    inputs = {
+        "corpus": corpus,
+        "summary": planned.summary,
+        "missing": [len(planned.missing), int(planned.missing.sum())],
+    }
+    return night.artifact("plan", inputs, build, code=VECTORS_CODE).ref
+
+
+def _tell_cost(settings: Settings, plan: Mapping[str, Any]) -> None:
+    """Say before anything is sent what is to come, and stop when it cannot be afforded."""
+    texts, tokens, dollars = plan["new_texts"], plan["estimated_tokens"], plan["estimated_dollars"]
+    if not texts:
+        logger.info("openai: no text is new; nothing is sent")
+        return
+    model = settings.openai_model
+    ceiling = f"${settings.openai_max_dollars:,.2f} and {settings.openai_max_tokens:,} tokens"
+    logger.info(
+        "openai: %s texts are new to %s: about %s tokens, $%.4f at $%.4f a million; the ceiling is "
+        "%s",
+        *(f"{texts:,}", model, f"{tokens:,}", dollars, plan["price"], ceiling),
+    )
+    if plan["cut_texts"]:
+        logger.warning("openai: %s texts are too long and are cut", f"{plan['cut_texts']:,}")
+    if tokens > settings.openai_max_tokens or dollars > settings.openai_max_dollars:
+        msg = (
+            f"{texts:,} new texts of about {tokens:,} tokens would cost about ${dollars:,.4f}, and "
+            f"the ceiling of a run is {ceiling}; raise openai_max_dollars or openai_max_tokens."
+        )
+        raise TagsageError(msg)
+
+
+def online_batches(token: Token, plan: Ref) -> list[int]:
+    """Return the numbers of the batches to send on line; empty on a night without new texts."""
+    night = Night.of(token)
+    if night.settings.embedder != "openai" or night.settings.openai_mode != "online":
+        return []
+    return list(range(night.workspace.open(plan).summary["batches"]))
+
+
+def embed_online(token: Token, corpus: Ref, plan: Ref, batch: int) -> dict[str, int]:
+    """Send one batch of the plan; what is answered is kept, whatever happens next."""
+    from tagsage.vectors.plan import Plan
+
+    night = Night.of(token)
+    todo = Plan.load(night.workspace.open(plan).path)
+    start, stop = todo.batches[batch]
+    report = send_online(
+        night,
+        config_of(night.settings),
+        *load_texts(night, corpus),
+        todo.missing[start:stop],
+        dimensions=todo.dimensions,
+    )
+    return {
+        "texts": report.texts,
+        "embedded": report.embedded,
+        "rejected": len(report.rejected),
+        "cut": report.cut,
+    }
+
+
+def send_online(
+    night: Night,
+    config: OpenAiConfig,
+    texts: Sequence[str],
+    hashes: npt.NDArray[np.bytes_],
+    rows: npt.NDArray[np.int64],
+    *,
+    dimensions: int | None,
+) -> OnlineReport:
+    """Send what of some rows is not in the cache; `dimensions` is None for a single first one."""
+    from tagsage.openai_connection import resolve_openai_connection
+    from tagsage.vectors.openai.online import embed_online
+    from tagsage.vectors.openai.prices import price_of
+
+    settings = night.settings
+    connection = resolve_openai_connection()
+    return embed_online(
+        connection,
+        config,
+        texts,
+        hashes,
+        rows,
+        folder=openai_folder(settings),
+        dimensions=dimensions,
+        run_id=night.run_id,
+        price=price_of(config.model, official=connection.official, table=settings.openai_prices),
+        ceiling=ceiling_of(settings),
+    )
+
+
+def collect_openai(night: Night, corpus: Ref, plan: Ref) -> Ref:
+    """Gather the vectors of all articles; what is missing after all is sent on line here.
+
+    Articles whose text the server does not take have a zero vector, and are listed in
+    ``quarantine/vectors.csv``; so are those whose text was cut.
+    """
+    import numpy as np
+
+    from tagsage.vectors.openai.embedder import OpenAiEmbedder
+    from tagsage.vectors.plan import Plan
+
+    settings = night.settings
+    config = config_of(settings)
+    # Without any text nobody knows; every vector is zero then.
+    dimensions = Plan.load(night.workspace.open(plan).path).dimensions or 1
+    texts, hashes = load_texts(night, corpus)
+    rejected = _complete(night, config, texts, hashes, dimensions=dimensions)
+
+    def build(folder: Path) -> dict[str, Any]:
+        OpenAiEmbedder(config, dimensions).save(folder / MODEL_FOLDER)
+        vectors = np.lib.format.open_memmap(
+            folder / VECTORS_FILE, mode="w+", dtype=np.float32, shape=(len(texts), dimensions)
+        )
+        _gather(night, config, hashes, vectors, rejected)
+        vectors.flush()
+        articles = load_snapshot(night, corpus).articles
+        listed = _quarantine(config.model_id, articles["url"].tolist(), texts, hashes, rejected)
+        listed.to_csv(folder / QUARANTINE_FILE, index=False)
+        counts = listed.groupby(["file", "kind", "reason"]).size().reset_index(name="rows")
+        return {
+            "embedder": "openai",
+            "model_id": config.model_id,
+            "dimensions": dimensions,
+            "articles": len(texts),
+            "rejected_texts": len(rejected),
+            "cut_articles": int((listed["reason"] == CUT).sum()),
+            "quarantine": counts.to_dict("records"),
+        }
+
+    inputs = {
+        "corpus": corpus,
+        "model_id": config.model_id,
+        # What the server does not take today it may take tomorrow.
+        "rejected": hashlib.sha256(b"".join(sorted(rejected))).hexdigest(),
+    }
+    artifact = night.artifact("vectors", inputs, build, code=VECTORS_CODE)
+    night.workspace.publish(artifact.path / QUARANTINE_FILE, f"quarantine/{QUARANTINE_FILE}")
+    log_spending(night)
+    return artifact.ref
+
+
+def _complete(
+    night: Night,
+    config: OpenAiConfig,
+    texts: Sequence[str],
+    hashes: npt.NDArray[np.bytes_],
+    *,
+    dimensions: int,
+) -> dict[bytes, str]:
+    """See that the cache holds every text; return those that have no vector, and why."""
+    from tagsage.vectors.cache import VectorCache
+    from tagsage.vectors.openai.ledger import Ledger
+    from tagsage.vectors.openai.spool import CACHE
+
+    folder = openai_folder(night.settings)
+    missing = VectorCache(folder / CACHE, config.model_id, dimensions).missing(hashes)
+    if not len(missing):
+        return {}
+    with Ledger(folder) as ledger:
+        known = ledger.rejected(config.model_id)
+    if all(bytes(each) in known for each in hashes[missing]):
+        return {bytes(each): known[bytes(each)] for each in hashes[missing]}
+    return send_online(night, config, texts, hashes, missing, dimensions=dimensions).rejected
+
+
+def _gather(
+    night: Night,
+    config: OpenAiConfig,
+    hashes: npt.NDArray[np.bytes_],
+    out: npt.NDArray[np.float32],
+    rejected: dict[bytes, str],
+) -> None:
+    from tagsage.vectors.cache import VectorCache
+    from tagsage.vectors.openai.spool import CACHE
+
+    cache = VectorCache(openai_folder(night.settings) / CACHE, config.model_id, out.shape[1])
+    left = cache.gather(hashes, out) - len(rejected)
+    if left:
+        msg = (
+            f"{left:,} texts have no vector of {config.model_id} in {cache.folder} yet: another "
+            "run or a batch has them in hand, or the disk lost them; run again."
+        )
+        raise TagsageError(msg)
+
+
+def _quarantine(
+    model_id: str,
+    urls: Sequence[str],
+    texts: Sequence[str],
+    hashes: npt.NDArray[np.bytes_],
+    rejected: dict[bytes, str],
+) -> pd.DataFrame:
+    """List the articles whose text was refused or cut, as the quarantine of a file does."""
+    from tagsage.corpus.quarantine import REJECTED, REPAIRED, Quarantine
+    from tagsage.vectors.openai.tokens import sendable
+
+    quarantine = Quarantine()
+    for row, (url, text) in enumerate(zip(urls, texts, strict=True)):
+        why = rejected.get(bytes(hashes[row]))
+        # The line is the article's place in the corpus: there is no file of vectors.
+        if why is not None:
+            quarantine.add(model_id, row + 1, REJECTED, why, url)
+        elif sendable(text)[1]:
+            quarantine.add(model_id, row + 1, REPAIRED, CUT, url)
+    return quarantine.frame()
+
+
+def embed_as(
+    night: Night, embedder: OpenAiEmbedder, texts: Sequence[str]
+) -> npt.NDArray[np.float32]:
+    """Embed texts with a model of an earlier night, through the cache and on tonight's account.
+
+    Returns
+    -------
+    float32 array, shape [n, dimensions]
+        A zero row for an empty text, and for one that the server does not take.
+    """
+    import numpy as np
+
+    from tagsage.vectors.text import text_hashes
+
+    hashes = text_hashes(texts)
+    rejected = _complete(night, embedder.config, texts, hashes, dimensions=embedder.dimensions)
+    vectors = np.zeros((len(texts), embedder.dimensions), dtype=np.float32)
+    _gather(night, embedder.config, hashes, vectors, rejected)
+    return vectors
