@@ -13,7 +13,7 @@ import socket
 import sqlite3
 import uuid
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -68,19 +68,19 @@ class LedgerFile:
         self.folder = folder
         self.owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
         owners = folder / OWNERS
-        with self._told():
+        with self._told(), ExitStack() as opened:
             owners.mkdir(parents=True, exist_ok=True)
-            self._lock = (owners / f"{self.owner}.lock").open("w", encoding="utf-8")
+            path = owners / f"{self.owner}.lock"
+            self._lock = opened.enter_context(path.open("w", encoding="utf-8"))
+            opened.callback(path.unlink, missing_ok=True)
             fcntl.flock(self._lock, fcntl.LOCK_EX)
             # Any thread may use it, one at a time.
             self.connection = sqlite3.connect(
                 folder / FILE, timeout=BUSY_S, isolation_level=None, check_same_thread=False
             )
-            try:
-                self._prepare()
-            except BaseException:
-                self.connection.close()
-                raise
+            opened.callback(self.connection.close)
+            self._prepare()
+            self._opened = opened.pop_all()
 
     def _prepare(self) -> None:
         # Two processes that both turn on WAL would not wait for each other.
@@ -92,11 +92,8 @@ class LedgerFile:
 
     def close(self) -> None:
         """Give back what is in hand, and close the books."""
-        with self._told():
+        with self._opened, self._told():
             self.connection.execute("DELETE FROM claims WHERE owner = ?", (self.owner,))
-            self.connection.close()
-        (self.folder / OWNERS / f"{self.owner}.lock").unlink(missing_ok=True)
-        self._lock.close()
 
     def __enter__(self) -> Self:
         return self
