@@ -1,0 +1,118 @@
+"""The DAG with vectors from a server, on line and by the Batch API, run by `airflow dags test`."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scripts.openai_api.batches import BatchRules
+from scripts.openai_server import Faults, OpenAiServer, charged_twice, expected_vectors
+from tests.integration.conftest import BIN, environment
+from tests.integration.test_dag import make_variables, settings_of
+from tests.integration.test_openai_run import MODEL, latest, leaked, texts_of
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+KEY = "sk-proj-Bv3airflowT8rLk6YwHs1"
+POLL_S = 2
+
+
+@pytest.fixture(scope="module")
+def server():
+    # A batch takes its time, and brings some of its lines as errors.
+    rules = BatchRules(seconds={"validating": 1, "in_progress": 3, "finalizing": 1})
+    faults = Faults(probabilities={"batch_line": {"500": 0.3, "missing_line": 0.1}}, seed=1)
+    with OpenAiServer(api_key=KEY, faults=faults, batches=rules, vectors="words") as running:
+        yield running
+
+
+def run_dag(small_corpus, home: Path, server, workspace: Path, **settings):
+    """Run the DAG with Airflow's connection to the server; return what it printed."""
+    connection = {"conn_type": "openai", "password": KEY, "host": server.base_url}
+    ours = {
+        **{"embedder": "openai", "openai_model": MODEL, "candidates": "text:ovr_logistic"},
+        **{"openai_poll_s": str(POLL_S), "openai_prices": f"{MODEL}=0.02"},
+        **settings,
+    }
+    done = subprocess.run(
+        [str(BIN / "airflow"), "dags", "test", "retrain"],
+        env={
+            **environment(),
+            **make_variables(AIRFLOW_HOME=str(home), TAGSAGE_WORKSPACE=str(workspace)),
+            **settings_of(small_corpus),
+            **{f"TAGSAGE_{name.upper()}": value for name, value in ours.items()},
+            "AIRFLOW_CONN_OPENAI_DEFAULT": json.dumps(connection),
+            "OPENAI_API_KEY": "sk-of-the-environment",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def states(home: Path) -> dict[str, list[str]]:
+    """Return the states of the tasks of the latest run, by task."""
+    with sqlite3.connect(home / "airflow.db") as books:
+        rows = books.execute(
+            "SELECT task_id, state FROM task_instance WHERE run_id = "
+            "(SELECT run_id FROM dag_run ORDER BY id DESC LIMIT 1) ORDER BY map_index"
+        ).fetchall()
+    found: dict[str, list[str]] = {}
+    for task, state in rows:
+        found.setdefault(task, []).append(state)
+    return found
+
+
+def check_vectors(workspace: Path, dimensions: int) -> None:
+    texts = texts_of(workspace)
+    vectors = np.load(latest(workspace, "vectors") / "vectors.npy")
+    expected = expected_vectors(texts, MODEL, dimensions, mode="words")
+    expected[[not text for text in texts]] = 0
+    np.testing.assert_allclose(vectors, expected, atol=1e-6)
+
+
+def test_dag_sends_on_line_by_the_connection_of_airflow(
+    small_corpus, airflow_home, server, tmp_path
+):
+    code, said = run_dag(small_corpus, airflow_home, server, tmp_path, openai_dimensions="32")
+    assert code == 0, said[-3000:]
+    check_vectors(tmp_path, 32)
+    seen = states(airflow_home)
+    assert seen["embed.embed_online"] == ["success"]
+    assert seen["embed.embed_batch"] == ["skipped"]
+    assert seen["embed.job.await_job"] == ["skipped"]
+    assert "the ceiling is $5.00 and 50,000,000 tokens" in said
+    assert KEY[8:-4] not in said
+    assert not leaked(KEY, tmp_path, airflow_home)
+
+
+def test_dag_awaits_batches_without_a_worker_and_sends_on_line_what_they_do_not_bring(
+    small_corpus, airflow_home, server, tmp_path
+):
+    code, said = run_dag(
+        small_corpus, airflow_home, server, tmp_path,
+        openai_dimensions="24", openai_mode="batch",
+    )  # fmt: skip
+    assert code == 0, said[-3000:]
+    check_vectors(tmp_path, 24)
+    seen = states(airflow_home)
+    assert seen["embed.embed_online"] == ["skipped"]
+    assert seen["embed.job.await_job"] == ["success"]
+    assert seen["embed.job.take_job"] == ["success"]
+    with sqlite3.connect(airflow_home / "airflow.db") as books:
+        (looks,) = books.execute(
+            "SELECT count(*) FROM task_reschedule JOIN task_instance ON ti_id = task_instance.id "
+            "WHERE task_id = 'embed.job.await_job'"
+        ).fetchone()
+    assert looks >= 1
+    kinds = {charge.kind for charge in server.books.charges if charge.items[0].dimensions == 24}
+    assert kinds == {"batch", "online"}
+    assert not charged_twice(server.books)
+    assert KEY[8:-4] not in said
+    assert not leaked(KEY, tmp_path, airflow_home)
