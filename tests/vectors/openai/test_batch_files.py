@@ -230,7 +230,7 @@ def test_results_in_any_order_and_either_encoding_find_their_texts(tmp_path, job
         answered("000002", [[1, 2, 3]], tokens=1),
         answered("000000", [packed, [0, 1, 0]], tokens=2),
     )
-    found = list(read_results(path, job, dimensions=3))
+    found = list(read_results([path], job, dimensions=3))
     assert [result.line for result in found] == [2, 0]
     assert found[0].hashes.tolist() == job.hashes[4:].tolist()
     assert found[0].vectors.tolist() == [[1, 2, 3]]
@@ -255,7 +255,7 @@ def test_what_is_no_line_of_the_job_or_comes_again_is_passed_over(tmp_path, job)
         answered("000002", [[4, 5, 6]]),
         b'{"custom_id": "000000", "resp',
     )
-    [result] = read_results(path, job, dimensions=3)
+    [result] = read_results([path], job, dimensions=3)
     assert result.vectors.tolist() == [[1, 2, 3]]
 
 
@@ -265,7 +265,7 @@ def test_unsound_vectors_of_a_line_are_counted_and_the_others_kept(tmp_path, job
         answered("000000", [[0, 0, 0], [1, 0, 0]]),
         answered("000001", [[1, 2], [3, 4, 5]]),
     )
-    zero, short = read_results(path, job, dimensions=3)
+    zero, short = read_results([path], job, dimensions=3)
     assert zero.hashes.tolist() == job.hashes[1:2].tolist()
     assert zero.problems == {"its vector is zero": 1}
     assert short.hashes.tolist() == job.hashes[3:4].tolist()
@@ -281,7 +281,7 @@ def test_an_error_line_costs_nothing_and_says_why(tmp_path, job):
         {"custom_id": "000001", "response": None, "error": {"code": "batch_expired"}},
         {"custom_id": "000002", "response": {"status_code": 500, "body": "?"}},
     )
-    found = list(read_results(path, job, dimensions=3))
+    found = list(read_results([path], job, dimensions=3))
     assert [result.tokens for result in found] == [0, 0, 0]
     assert [result.problems for result in found] == [
         {"invalid_request_error": 2},
@@ -296,6 +296,6 @@ def test_a_line_without_usage_or_with_a_broken_body_costs_what_was_estimated(tmp
     del silent["response"]["body"]["usage"]
     broken = answered("000001", [])
     broken["response"]["body"] = "<html>"
-    first, second = read_results(results_file(tmp_path, silent, broken), job, dimensions=3)
+    first, second = read_results([results_file(tmp_path, silent, broken)], job, dimensions=3)
     assert first.tokens == second.tokens == 2  # two texts of a letter
     assert sum(second.problems.values()) == 2

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +33,7 @@ INPUT_FILE = "input.jsonl"
 # The meaning of a key: another layout of lines must not meet the results of this one.
 LAYOUT = "1"
 
-ENDPOINT = "/v1/embeddings"
+ENDPOINT: Final = "/v1/embeddings"
 
 
 @dataclass(frozen=True)
@@ -232,10 +231,6 @@ def write_job(
             "cut": job.cut,
         }
         (new / JOB_FILE).write_text(json.dumps(about, indent=1), encoding="utf-8")
-        # Without it nobody could tell whose vectors the results are, and they are paid for.
-        for path in new.iterdir():
-            with path.open("rb") as written:
-                os.fsync(written.fileno())
 
 
 @dataclass(frozen=True)
@@ -263,13 +258,13 @@ class LineResult:
     problems: dict[str, int]
 
 
-def read_results(path: Path, job: Job, *, dimensions: int) -> Iterator[LineResult]:
-    """Read an output or an error file, line by line, in whatever order the lines are.
+def read_results(paths: Sequence[Path], job: Job, *, dimensions: int) -> Iterator[LineResult]:
+    """Read output and error files, line by line, in whatever order the lines are.
 
     Parameters
     ----------
-    path : pathlib.Path
-        The file.
+    paths : sequence of pathlib.Path
+        The files.
     job : Job
         The job that it answers.
     dimensions : int
@@ -281,17 +276,18 @@ def read_results(path: Path, job: Job, *, dimensions: int) -> Iterator[LineResul
         One a line of the job; what is no line of it, or comes again, is passed over.
     """
     seen: set[int] = set()
-    with path.open("rb") as file:
-        for raw in file:
-            try:
-                parsed = from_json(raw)
-            except ValueError:
-                continue
-            line = _line_number(parsed, job)
-            if line is None or line in seen:
-                continue
-            seen.add(line)
-            yield _read_line(parsed, line, job, dimensions)
+    for path in paths:
+        with path.open("rb") as file:
+            for raw in file:
+                try:
+                    parsed = from_json(raw)
+                except ValueError:
+                    continue
+                line = _line_number(parsed, job)
+                if line is None or line in seen:
+                    continue
+                seen.add(line)
+                yield _read_line(parsed, line, job, dimensions)
 
 
 def _read_line(parsed: dict[str, Any], line: int, job: Job, dimensions: int) -> LineResult:
@@ -324,14 +320,15 @@ def _line_number(parsed: Any, job: Job) -> int | None:
 
 
 def _problem(error: Any, response: dict[str, Any]) -> str:
-    """Return what an error line complains of, briefly."""
+    """Return what an error line complains of: a code."""
     body = response.get("body")
     inner = body.get("error") if isinstance(body, dict) else None
     for complaint in (error, inner):
         if isinstance(complaint, dict):
-            said = complaint.get("code") or complaint.get("type") or complaint.get("message")
+            # Not the message: it may repeat the text, or a key.
+            said = complaint.get("code") or complaint.get("type")
             if said:
-                return str(said).strip()[:80]
+                return str(said)[:80]
     return f"status {response.get('status_code')}"
 
 

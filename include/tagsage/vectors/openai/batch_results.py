@@ -1,0 +1,236 @@
+"""Results of a batch, taken into the cache."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tagsage.errors import TagsageError
+from tagsage.openai_connection import OpenAiConnection
+from tagsage.progress import track
+from tagsage.vectors.cache import VectorCache
+from tagsage.vectors.files import remove_folder
+from tagsage.vectors.openai.batch_books import (
+    ENDED,
+    TAKEN,
+    Entry,
+    change_entry,
+    get_entry,
+    job_folder,
+    job_lock,
+)
+from tagsage.vectors.openai.batch_calls import TROUBLES, Calls, is_unknown
+from tagsage.vectors.openai.batch_files import Job, LineResult, read_results
+from tagsage.vectors.openai.batch_jobs import check_server, let_go, poll_job
+from tagsage.vectors.openai.config import OpenAiConfig
+from tagsage.vectors.openai.ledger import Ledger
+from tagsage.vectors.openai.prices import dollars
+from tagsage.vectors.openai.spool import CACHE
+
+logger = logging.getLogger(__name__)
+
+# Vectors in memory before they are put into the cache: a segment of it.
+PART_BYTES = 32 << 20
+
+
+@dataclass(frozen=True)
+class TakeReport:
+    """What a job brought.
+
+    Attributes
+    ----------
+    key : str
+        The job.
+    texts : int
+        Texts in it.
+    embedded : int
+        Those that have a vector now.
+    missing : int
+        The others; they are free to be embedded on line.
+    problems : dict of str to int
+        Why they have none, and how many.
+    cut : int
+        Texts that were too long and were cut.
+    tokens : int
+        What was charged.
+    dollars : float
+        Its price.
+    """
+
+    key: str
+    texts: int
+    embedded: int
+    missing: int
+    problems: dict[str, int]
+    cut: int
+    tokens: int
+    dollars: float
+
+
+def take_job(
+    connection: OpenAiConnection, config: OpenAiConfig, key: str, *, folder: Path
+) -> TakeReport:
+    """Take the results of a job that has ended into the cache.
+
+    They are downloaded to disk first, each file whole or not at all, and read line by line. The
+    books are closed on the job when all vectors are in the cache; then its input is removed from
+    the server, while its results stay there until they expire.
+
+    Parameters
+    ----------
+    connection, config
+        As in :func:`tagsage.vectors.openai.batch_jobs.submit_missing`.
+    key : str
+        The job.
+    folder : pathlib.Path
+        Folder of cache, ledger and jobs.
+
+    Returns
+    -------
+    TakeReport
+        What it brought; of a job that was taken before, what it brought then. Texts without a
+        vector, because their line failed, expired or was cancelled, are free for
+        :func:`tagsage.vectors.openai.online.embed_online`.
+
+    Raises
+    ------
+    TagsageError
+        When the job is still under way, or the server refuses us or is away.
+    """
+    with Ledger(folder) as ledger, job_lock(ledger, key):
+        entry = get_entry(ledger, key)
+        place = job_folder(folder, key)
+        if entry.state != TAKEN:
+            if entry.state != ENDED:
+                state = poll_job(connection, config, key, folder=folder)
+                entry = get_entry(ledger, key)
+                if entry.state != ENDED:
+                    msg = (
+                        f"The batch job {key} is still under way ({state.status or state.state}); "
+                        "wait for it, or cancel it."
+                    )
+                    raise TagsageError(msg)
+            entry = _take(connection, config, ledger, entry, place)
+        if place.is_dir():
+            _tidy(connection, config, entry, place)
+        return _report(entry)
+
+
+def _take(
+    connection: OpenAiConnection, config: OpenAiConfig, ledger: Ledger, entry: Entry, place: Path
+) -> Entry:
+    """Download and read the results; returns the entry, taken."""
+    job = Job.load(place)
+    paths = _download(connection, config, entry, place)
+    cache = VectorCache(ledger.folder / CACHE, entry.model_id, entry.dimensions)
+    embedded, tokens, problems = _read(cache, job, paths or [])
+    absent = job.texts - embedded - problems.total()
+    if absent:
+        status = entry.status if entry.status != "completed" else "no answer for them"
+        problems["the results are gone" if paths is None else status] += absent
+    report = TakeReport(
+        entry.key,
+        job.texts,
+        embedded,
+        job.texts - embedded,
+        dict(problems.most_common()),
+        job.cut,
+        tokens,
+        dollars(tokens, entry.price),
+    )
+    with ledger.transaction():
+        if paths is None:
+            ledger.settle(entry.request_id, "lost")
+        else:
+            ledger.settle(entry.request_id, "done" if tokens else "refused", tokens)
+        let_go(ledger, entry)
+        entry = change_entry(ledger, entry, state=TAKEN, report=json.dumps(asdict(report)))
+    if report.missing:
+        logger.warning(
+            "openai: the batch %s (job %s) brought no vector for %s of %s texts: %s %s",
+            entry.batch_id, entry.key, f"{report.missing:,}", f"{report.texts:,}",
+            report.problems, entry.note,
+        )  # fmt: skip
+    return entry
+
+
+def _download(
+    connection: OpenAiConnection, config: OpenAiConfig, entry: Entry, place: Path
+) -> list[Path] | None:
+    """Return the files of results that there are; None when the server has them no more."""
+    files = [(entry.output_file, "output.jsonl"), (entry.error_file, "errors.jsonl")]
+    wanted = [(file_id, place / name) for file_id, name in files if file_id]
+    lacking = [(file_id, path) for file_id, path in wanted if not path.exists()]
+    if not lacking:
+        return [path for _, path in wanted]
+    check_server(entry, connection)
+    with Calls(connection, config) as calls:
+        for file_id, path in lacking:
+            try:
+                calls.download(file_id, path)
+            except TROUBLES as error:
+                if not is_unknown(error):
+                    raise TagsageError(calls.complaint(error)) from None
+                logger.warning("openai: the results %s of the job %s are gone", file_id, entry.key)
+                return None
+    return [path for _, path in wanted]
+
+
+def _read(cache: VectorCache, job: Job, paths: list[Path]) -> tuple[int, int, Counter[str]]:
+    """Put the vectors of files of results into the cache.
+
+    Returns
+    -------
+    tuple of int, int, collections.Counter
+        How many vectors there were; tokens charged; problems, and with how many texts.
+    """
+    embedded = tokens = 0
+    problems: Counter[str] = Counter()
+    results = read_results(paths, job, dimensions=cache.dimensions)
+    lines = track(results, "taking results", len(job.lines) - 1)
+    for part in _parts(lines):
+        cache.put(
+            np.concatenate([line.hashes for line in part]),
+            np.concatenate([line.vectors for line in part]),
+        )
+        for line in part:
+            embedded += len(line.hashes)
+            tokens += line.tokens
+            problems.update(line.problems)
+    return embedded, tokens, problems
+
+
+def _parts(lines: Iterator[LineResult]) -> Iterator[list[LineResult]]:
+    """Gather lines into parts of a good size for the cache."""
+    part: list[LineResult] = []
+    size = 0
+    for line in lines:
+        part.append(line)
+        size += line.vectors.nbytes
+        if size >= PART_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
+
+
+def _tidy(connection: OpenAiConnection, config: OpenAiConfig, entry: Entry, place: Path) -> None:
+    """Remove the job's input from the server, then its files here."""
+    if entry.input_file and connection.base_url == entry.server:
+        with Calls(connection, config) as calls:
+            calls.delete_file(entry.input_file)
+    remove_folder(place)
+
+
+def _report(entry: Entry) -> TakeReport:
+    if entry.report:
+        return TakeReport(**json.loads(entry.report))
+    # Refused by the server, or given up.
+    problems = {entry.note: entry.texts}
+    return TakeReport(entry.key, entry.texts, 0, entry.texts, problems, 0, 0, 0.0)
