@@ -22,7 +22,7 @@ from tagsage.vectors.cache import VectorCache
 from tagsage.vectors.openai.answers import Answer
 from tagsage.vectors.openai.config import Ceiling, OpenAiConfig
 from tagsage.vectors.openai.ledger import JOB, CeilingReachedError, Ledger
-from tagsage.vectors.openai.pacing import again_at
+from tagsage.vectors.openai.pacing import again_at, growing_pause
 from tagsage.vectors.openai.packing import Work, pack
 from tagsage.vectors.openai.requests import Failure, Kind, Sender
 from tagsage.vectors.openai.spool import CACHE, recover
@@ -188,6 +188,7 @@ class _Run:
         self.tried = False
         self.fatal: TagsageError | None = None
         self.changed = asyncio.Condition()
+        self.trying = asyncio.Lock()
         self.progress = track(range(len(texts)), "embedding texts")
 
     async def embed(self) -> None:
@@ -342,10 +343,20 @@ class _Run:
 
     async def _takes_anything(self) -> bool:
         """Tell whether the server takes a harmless text: asked once, before texts are blamed."""
-        if not self.tried:
-            self.tried = True
-            result = await self.sender.send([CONTROL_TEXT], None)
-            self.successes += isinstance(result, Answer) and len(result.good) == 1
+        # Several requests may be refused at the same time: all wait for the one answer.
+        async with self.trying:
+            failures = 0
+            while not self.tried and not self.successes:
+                result = await self.sender.send([CONTROL_TEXT], None)
+                if isinstance(result, Answer):
+                    self.tried = True
+                    self.successes += len(result.good) == 1
+                elif result.kind is Kind.FAILED and failures + 1 < self.config.attempts:
+                    failures += 1
+                    self.sender.give_up_after_patience(result)
+                    await asyncio.sleep(result.wait_s or growing_pause(failures))
+                else:
+                    self.tried = result.kind is not Kind.NOT_NOW
         return self.successes > 0
 
     async def _with_less(self, work: Work) -> None:
