@@ -196,7 +196,7 @@ def test_a_damaged_job_is_told(tmp_path, damage):
     [(job, rows)] = planned(["a", "b"])
     written(tmp_path, ["a", "b"], job, rows)
     damage(tmp_path / job.key)
-    with pytest.raises(TagsageError, match=r"Cannot read the batch job in .*; cancel the job"):
+    with pytest.raises(TagsageError, match=r"Cannot read the batch job in .*; give it up"):
         Job.load(tmp_path / job.key)
 
 

@@ -1,6 +1,7 @@
 import json
 import logging
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -130,6 +131,33 @@ def test_texts_of_a_job_under_way_are_left_to_it_on_line(world, server):
     done(world, server, keys)
     more.assert_right()
     assert not charged_twice(server.books)
+
+
+def test_runs_at_the_same_time_submit_and_take_each_job_once(world, server):
+    with ThreadPoolExecutor(3) as runs:
+        submitted = list(runs.map(lambda _: world.submit(), range(3)))
+        keys = sorted({key for each in submitted for key in each})
+        finish(server)
+        for key in keys:
+            world.poll(key)
+        taken = list(runs.map(world.take, keys * 2))
+    assert posts(server, "files") == posts(server, "batches") == 3
+    assert taken[:3] == taken[3:]
+    world.assert_right()
+    assert world.spent().requests == 3
+    assert not charged_twice(server.books)
+
+
+def test_a_job_whose_files_are_gone_here_can_be_given_up(world, server):
+    keys = world.submit()
+    shutil.rmtree(world.folder / "jobs" / keys[0])
+    with pytest.raises(
+        TagsageError, match=rf"give it up \(tagsage vectors cancel {keys[0]} --give"
+    ):
+        world.submit()
+    cancel_job(None, world.config, keys[0], folder=world.folder)
+    assert world.submit() == [*keys[1:], keys[0]]
+    assert posts(server, "batches") == 4
 
 
 def test_a_job_taken_twice_is_taken_once(world, server):

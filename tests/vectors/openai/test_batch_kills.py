@@ -104,8 +104,7 @@ def test_a_run_that_ends_at_any_step_is_finished_by_the_next(tmp_path, owner, na
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])
-def test_a_run_killed_five_times_at_random_moments_pays_for_no_text_twice(tmp_path, seed):
+def test_a_run_killed_five_times_at_random_moments_pays_for_no_text_twice(tmp_path):
     faults = Faults(
         {
             "upload": {"500": 0.05, "reset_after": 0.1, "truncated_body": 0.05},
@@ -115,10 +114,10 @@ def test_a_run_killed_five_times_at_random_moments_pays_for_no_text_twice(tmp_pa
             "content": {"reset_midway": 0.1, "truncated_body": 0.1},
             "batch_line": {"500": 0.03, "missing_item": 0.03, "wrong_order": 0.3, "nan": 0.03},
         },
-        seed=seed,
+        seed=1,
         retry_after_s=0.05,
     )
-    moments = random.Random(seed)
+    moments = random.Random(1)
     rules = BatchRules(seconds={"in_progress": 0.05})
     with OpenAiServer(api_key=KEY, faults=faults, batches=rules) as server:
         world = World(tmp_path, server.base_url, some_texts(TEXTS))
@@ -131,15 +130,16 @@ def test_a_run_killed_five_times_at_random_moments_pays_for_no_text_twice(tmp_pa
             with subprocess.Popen(arguments, stdout=subprocess.PIPE) as process:
                 process.stdout.readline()
                 if kills < 5:
-                    time.sleep(moments.uniform(0, 1.0))
+                    time.sleep(moments.uniform(0, 0.3))
                     process.send_signal(signal.SIGKILL)
                 status = process.wait()
             kills += status == -signal.SIGKILL
             if status == 0:
                 break
             assert status == -signal.SIGKILL
-        assert kills >= 1
+        assert kills == 5
         world.assert_right()
         assert world.claims() == 0
+        # Not strictly: an answer that lacks its last vector is not trusted at all.
         assert not charged_twice(server.books)
         assert len(server.books.texts()) == TEXTS

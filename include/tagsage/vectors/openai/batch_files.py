@@ -124,8 +124,8 @@ class Job:
                 raise ValueError("it is not what it is named after")
         except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
             msg = (
-                f"Cannot read the batch job in {folder} ({error}); cancel the job, remove that "
-                "folder and run again."
+                f"Cannot read the batch job in {folder} ({error}); give it up "
+                f"(tagsage vectors cancel {folder.name} --give-up) and run again."
             )
             raise TagsageError(msg) from error
         return cls(folder.name, hashes, lines, tokens, bound, cut)

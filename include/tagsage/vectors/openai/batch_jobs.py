@@ -350,7 +350,8 @@ def check_server(entry: Entry, connection: OpenAiConnection) -> None:
     if entry.server != connection.base_url:
         msg = (
             f"The batch job {entry.key} is at {entry.server}, not at {connection.base_url}; set "
-            "OPENAI_BASE_URL back until it is done, or give the job up."
+            "OPENAI_BASE_URL back until it is done, or give it up (tagsage vectors cancel "
+            f"{entry.key} --give-up)."
         )
         raise TagsageError(msg)
 

@@ -85,7 +85,7 @@ def take_job(
     Parameters
     ----------
     connection, config
-        As in :func:`tagsage.vectors.openai.batch_jobs.submit_missing`.
+        As in :func:`tagsage.vectors.openai.batch_submit.submit_missing`.
     key : str
         The job.
     folder : pathlib.Path
