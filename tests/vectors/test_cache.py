@@ -68,6 +68,36 @@ def test_gather_writes_into_a_memory_map(tmp_path):
     assert np.load(tmp_path / "v.npy").tolist() == [[1, 1], [1, 1]]
 
 
+def test_a_large_cache_gathered_into_a_large_file_stays_out_of_memory(tmp_path):
+    code = """
+import re, sys
+from pathlib import Path
+import numpy as np
+from tagsage.vectors.cache import VectorCache
+from tagsage.vectors.text import text_hashes
+folder, n = Path(sys.argv[1]), 20_000
+cache = VectorCache(folder, "m", 1000)
+hashes = text_hashes([str(i) for i in range(n)])
+for start in range(0, n, 2000):
+    rows = np.arange(start, start + 2000, dtype=np.float32)
+    cache.put(hashes[start : start + 2000], np.repeat(rows[:, None], 1000, axis=1))
+out = np.lib.format.open_memmap(folder / "v.npy", mode="w+", dtype=np.float32, shape=(n, 1000))
+def memory(name):
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(rf"{name}:\\s+(\\d+) kB", status)[1]) // 1024
+Path("/proc/self/clear_refs").write_text("5")
+before = memory("VmRSS")
+assert cache.gather(hashes, out) == 0
+print(memory("VmHWM") - before)
+assert (np.load(folder / "v.npy", mmap_mode="r")[:, 0] == np.arange(n)).all()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    # 76 MiB of vectors, read from the cache and written.
+    assert int(done.stdout) < 76
+
+
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_any_puts_then_gather_agree_with_a_dictionary(data, tmp_path_factory):
@@ -75,7 +105,7 @@ def test_any_puts_then_gather_agree_with_a_dictionary(data, tmp_path_factory):
     cache = VectorCache(tmp_path_factory.mktemp("cache"), "m", 2)
     known: dict[str, float] = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cache_module, "BLOCK_ROWS", 3)
+        patch.setattr(cache_module, "GATHERED_ROWS", 3)
         patch.setattr(cache_module, "MAX_ALIKE", 2)
         for texts in data.draw(st.lists(some, max_size=5)):
             cache.put(text_hashes(texts), rows_for(texts, 2))

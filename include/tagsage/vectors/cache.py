@@ -29,11 +29,14 @@ from tagsage.vectors.files import (
     safe_name,
     set_aside,
 )
-from tagsage.vectors.segments import BLOCK_ROWS, JoinedRows, Rows, Segment, write_segment
+from tagsage.vectors.segments import JoinedRows, Rows, Segment, let_go, write_segment
 from tagsage.vectors.text import EMPTY_HASH, HASH_DTYPE, unique_texts
 
 # Readers hold it shared; who takes segments away holds it alone.
 LOCK = ".lock"
+# Rows gathered at once. A mapped row brings some pages around it with it.
+GATHERED_ROWS = 1024
+
 # Held by who joins segments.
 JOINING = ".joining"
 
@@ -157,14 +160,17 @@ class VectorCache:
             raise ValueError(f"out has shape {out.shape}, not {shape}")
         unique, position = np.unique(np.asarray(hashes, HASH_DTYPE), return_inverse=True)
         source, row, arrays = self._sources(unique)
-        for start in track(range(0, len(hashes), BLOCK_ROWS), "gathering vectors"):
-            block = position[start : start + BLOCK_ROWS]
+        for start in track(range(0, len(hashes), GATHERED_ROWS), "gathering vectors"):
+            block = position[start : start + GATHERED_ROWS]
             part = np.zeros((len(block), self.dimensions), np.float32)
             for number in np.unique(source[block]):
                 if number >= 0:
                     here = source[block] == number
                     part[here] = arrays[number][row[block[here]]]
-            out[start : start + BLOCK_ROWS] = part
+            out[start : start + GATHERED_ROWS] = part
+            # Else the whole cache and the whole result would be in memory at the end.
+            for mapped in (*arrays, out):
+                let_go(mapped)
         return int(np.sum((source < 0) & (unique != EMPTY_HASH)))
 
     def _sources(

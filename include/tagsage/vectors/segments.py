@@ -6,6 +6,7 @@ Sorted keys, their vectors, and a JSON that holds a checksum for every 1,024 row
 from __future__ import annotations
 
 import json
+import mmap
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -251,6 +252,16 @@ def checksums(array: NDArray[Any]) -> tuple[int, ...]:
 
 def _checksum(block: NDArray[Any]) -> int:
     return zlib.crc32(np.ascontiguousarray(block).data)
+
+
+def let_go(array: NDArray[Any]) -> None:
+    """Give back the memory of a mapped file's pages; they are read again when they are needed.
+
+    What was written into a shared mapping stays. Nothing happens to other arrays.
+    """
+    mapped = array if isinstance(array, np.memmap) else array.base
+    if isinstance(mapped, np.memmap) and mapped.mode != "c":
+        mapped._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
 def _rows_of(file: Path, dtype: np.dtype[Any], row: tuple[int, ...]) -> NDArray[Any]:
