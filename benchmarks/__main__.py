@@ -17,7 +17,7 @@ from tagsage.corpus.bundled import bundled_files
 from tagsage.errors import TagsageError
 
 FOLDER = Path(__file__).parent
-# The others start a Neo4j server, which takes minutes and Java.
+# The others start servers and take minutes; Neo4j's needs Java.
 BY_DEFAULT = ("graph", "learn")
 
 
