@@ -119,6 +119,11 @@ print(json.dumps({
     assert "If it fails" in seen["doc"]
 
 
+def test_embedder_of_make_run_becomes_the_setting():
+    assert make_variables(EMBEDDER="openai")["TAGSAGE_EMBEDDER"] == "openai"
+    assert "TAGSAGE_EMBEDDER" not in make_variables()
+
+
 def settings_of(small_corpus):
     """Return the small settings as the environment that becomes the form's defaults."""
     values = {

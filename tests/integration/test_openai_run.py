@@ -208,6 +208,20 @@ def test_wrong_key_is_told_without_it_although_the_server_repeats_it(
     assert not leaked(wrong, tmp_path)
 
 
+def test_run_that_would_cost_too_much_stops_before_anything_is_sent(
+    small_corpus, server, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+    before = len(server.books.requests)
+    done = run_in_process(*arguments(small_corpus, tmp_path, openai_max_dollars="0.0001"))
+    assert done.returncode == 1
+    told = done.stderr.splitlines()[-1]
+    assert told.startswith("2,440 new texts of about 40,913 tokens would cost about $0.0008, and")
+    assert "raise openai_max_dollars or openai_max_tokens" in told
+    assert len(server.books.requests) == before
+
+
 @pytest.fixture
 def away(monkeypatch):
     """Leave no server and no key to be found."""
