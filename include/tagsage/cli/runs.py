@@ -31,7 +31,9 @@ def run(
         str | None, typer.Option(help="Where articles are kept: sqlite, neo4j.")
     ] = None,
     engine: Annotated[str | None, typer.Option(help="What computes the graph: local, gds.")] = None,
-    embedder: Annotated[str | None, typer.Option(help="lsa, or none with --vectors.")] = None,
+    embedder: Annotated[
+        str | None, typer.Option(help="lsa, openai, or none with --vectors.")
+    ] = None,
     vectors: Annotated[str | None, typer.Option(help="CSV of URL, JSON list.")] = None,
     set_: SetOption = None,
     debug: DebugOption = False,
