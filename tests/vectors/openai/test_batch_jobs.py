@@ -365,6 +365,8 @@ def test_what_a_line_did_not_bring_goes_on_line(world, server, fault, problem):
     assert list(report.problems) == [problem]
     assert one.right_share() == pytest.approx(report.embedded / 30)
     assert one.claims() == 0
+    # What the server charged for lines that it lost counts as spent, too.
+    assert one.spent().tokens >= server.books.tokens
     rest = one.online()
     assert rest.embedded == report.missing
     one.assert_right()

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from tagsage.errors import TagsageError
 from tagsage.openai_connection import OpenAiConnection
@@ -129,11 +130,17 @@ def _take(
     job = Job.load(place)
     paths = _download(connection, config, entry, place)
     cache = VectorCache(ledger.folder / CACHE, entry.model_id, entry.dimensions)
-    embedded, tokens, problems = _read(cache, job, paths or [])
-    absent = job.texts - embedded - problems.total()
-    if absent:
-        status = entry.status if entry.status != "completed" else "no answer for them"
-        problems["the results are gone" if paths is None else status] += absent
+    embedded, tokens, problems, silent = _read(cache, job, paths or [])
+    if silent.any():
+        absent = int(np.diff(job.lines)[silent].sum())
+        if paths is None:
+            problems["the results are gone"] = absent
+        elif entry.status == "completed":
+            problems["no answer for them"] = absent
+            # Nobody knows, but a batch that was completed is likely to be charged for them.
+            tokens += int(job.tokens[silent].sum())
+        else:
+            problems[entry.status] = absent
     report = TakeReport(
         entry.key,
         job.texts,
@@ -182,14 +189,18 @@ def _download(
     return [path for _, path in wanted]
 
 
-def _read(cache: VectorCache, job: Job, paths: list[Path]) -> tuple[int, int, Counter[str]]:
+def _read(
+    cache: VectorCache, job: Job, paths: list[Path]
+) -> tuple[int, int, Counter[str], npt.NDArray[np.bool_]]:
     """Put the vectors of files of results into the cache.
 
     Returns
     -------
-    tuple of int, int, collections.Counter
-        How many vectors there were; tokens charged; problems, and with how many texts.
+    tuple of int, int, collections.Counter, bool array of shape [m]
+        How many vectors there were; tokens charged; problems, and with how many texts; which lines
+        of the job were not there.
     """
+    silent = np.ones(len(job.lines) - 1, dtype=bool)
     embedded = tokens = 0
     problems: Counter[str] = Counter()
     results = read_results(paths, job, dimensions=cache.dimensions)
@@ -203,7 +214,8 @@ def _read(cache: VectorCache, job: Job, paths: list[Path]) -> tuple[int, int, Co
             embedded += len(line.hashes)
             tokens += line.tokens
             problems.update(line.problems)
-    return embedded, tokens, problems
+            silent[line.line] = False
+    return embedded, tokens, problems, silent
 
 
 def _parts(lines: Iterator[LineResult]) -> Iterator[list[LineResult]]:
