@@ -265,6 +265,24 @@ def test_embedders_stand_side_by_side_and_the_champion_pays_for_nothing_again(
     }
 
 
+def test_what_a_champion_of_another_model_has_to_ask_for_is_told_as_spent(
+    killed_and_finished, server, small_corpus, tmp_path, monkeypatch
+):
+    workspace, _ = killed_and_finished
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+    elsewhere = {"openai_cache": str(tmp_path), "top_tags": "3"}
+    done = run_in_process(
+        *arguments(small_corpus, workspace, embedder="lsa", promote_margin="1", **elsewhere)
+    )
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((workspace / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["predicted_by"] == "champion"
+    assert metrics["cost"]["Texts sent"] >= metrics["predictions"]["articles"] - 2
+    parents = [run for run in nights(workspace) if "tagsage.candidate" not in run.data.tags]
+    assert parents[-1].data.metrics["openai_texts"] == metrics["cost"]["Texts sent"]
+
+
 def test_run_by_the_batch_api_polls_takes_and_sends_the_rest_on_line(
     server, small_corpus, tmp_path, monkeypatch
 ):
