@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tagsage.vectors.openai.packing import pack
 from tagsage.vectors.openai.tokens import (
     MAX_INPUT_TOKENS,
-    cut_to_bound,
+    cut_further,
     estimate_tokens,
     prepare,
     sendable,
@@ -72,10 +72,14 @@ def test_a_text_is_cut_between_characters() -> None:
     assert estimate_tokens(sent) <= MAX_INPUT_TOKENS < estimate_tokens(sent + "🚀")
 
 
-def test_a_text_cut_to_its_bytes_cannot_be_too_long() -> None:
-    sent = cut_to_bound("é" * 10_000)
-    assert sent == "é" * (MAX_INPUT_TOKENS // 2)
-    assert token_bound(sent) <= MAX_INPUT_TOKENS
+def test_a_text_found_too_long_is_halved_until_it_cannot_be() -> None:
+    lengths = [len(text := "é" * 20_000)]
+    while (shorter := cut_further(text)) != text:
+        text = shorter
+        lengths.append(len(text))
+    assert lengths == [20_000, 10_000, 5_000, MAX_INPUT_TOKENS // 2]
+    assert token_bound(text) <= MAX_INPUT_TOKENS
+    assert set(text) == {"é"}
 
 
 def test_texts_are_prepared_one_by_one() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ from tagsage.vectors.openai.pacing import again_at, growing_pause
 from tagsage.vectors.openai.packing import Work, pack
 from tagsage.vectors.openai.requests import Failure, Kind, Sender
 from tagsage.vectors.openai.spool import CACHE, recover
-from tagsage.vectors.openai.tokens import REQUEST_TOKENS, cut_to_bound, prepare
+from tagsage.vectors.openai.tokens import REQUEST_TOKENS, cut_further, prepare
 
 logger = logging.getLogger(__name__)
 
-# How often to look whether another process has a text ready.
-POLL_S = 0.5
+# How often to look what others, or other requests, have done.
+POLL_S = 0.2
 # A text is refused for good when the server has said so as often as this.
 REFUSALS = 2
 # What is asked to see whether a server takes anything at all; a few tokens.
@@ -182,10 +182,9 @@ class _Run:
         self.attempts_of_one = 2 * self.config.attempts
         self.queue = self._packed(list(range(len(texts))))
         self.elsewhere: list[int] = []
-        self.shortened: set[int] = set()
         self.embedded = self.in_jobs = self.successes = self.busy = 0
         self.rejected: dict[bytes, str] = {}
-        self.tried = False
+        self.tried = self.narrow = False
         self.fatal: TagsageError | None = None
         self.changed = asyncio.Condition()
         self.trying = asyncio.Lock()
@@ -220,24 +219,23 @@ class _Run:
         """Take the first work that may be sent by now; None when there is no more to come."""
         async with self.changed:
             while self.fatal is None and (self.queue or self.busy):
-                for work in self.queue:
+                waiting: Iterable[Work] = () if self.narrow and self.busy else self.queue
+                for work in waiting:
                     if work.delay() <= 0:
                         self.queue.remove(work)
                         self.busy += 1
                         return work
                 # A request under way may fail and come back, in parts.
-                soonest = min((work.delay() for work in self.queue), default=None)
+                soonest = min((work.delay() for work in waiting), default=None)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self.changed.wait(), soonest)
             return None
 
     async def _send(self, work: Work) -> None:
         """Send what of the work nobody else has in hand, and see what comes of it."""
-        wanted = [self.hashes[position] for position in work.positions]
-        ours = self.ledger.claim(self.config.model_id, wanted)
-        mine = [position for position in work.positions if self.hashes[position] in ours]
-        self.elsewhere += [place for place in work.positions if self.hashes[place] not in ours]
-        mine = self._still_missing(mine)
+        mine, others = await self.sender.aside(self._claim, work.positions)
+        self.elsewhere += others
+        mine = await self._still_missing(mine)
         if not mine:
             return
         work.positions = mine
@@ -249,31 +247,38 @@ class _Run:
         except CeilingReachedError:
             if self.busy == 1 and len(mine) == 1:
                 raise
-            await self._with_less(work)
+            self._with_less(work)
             return
         if isinstance(result, Answer):
-            self._take(work, result)
+            await self._take(work, result)
         else:
             await self._again(work, result)
 
-    def _still_missing(self, positions: list[int]) -> list[int]:
+    def _claim(self, positions: list[int]) -> tuple[list[int], list[int]]:
+        """Take texts in hand; return those we got, and those that others have in hand."""
+        ours = self.ledger.claim(self.config.model_id, [self.hashes[place] for place in positions])
+        mine = [place for place in positions if self.hashes[place] in ours]
+        return mine, [place for place in positions if self.hashes[place] not in ours]
+
+    async def _still_missing(self, positions: list[int]) -> list[int]:
         """Leave out what another process has put into the cache since we looked."""
         if self.cache is None or not positions:
             return positions
         hashes = np.array([self.hashes[position] for position in positions], dtype="S32")
-        missing = {int(row) for row in self.cache.missing(hashes)}
+        missing = set((await self.sender.aside(self.cache.missing, hashes)).tolist())
         there = [place for row, place in enumerate(positions) if row not in missing]
-        self.ledger.release(self.config.model_id, [self.hashes[place] for place in there])
-        self._advance(len(there))
+        if there:
+            await self._release([self.hashes[place] for place in there])
+            self._advance(len(there))
         return [place for row, place in enumerate(positions) if row in missing]
 
-    def _take(self, work: Work, answer: Answer) -> None:
+    async def _take(self, work: Work, answer: Answer) -> None:
         """Count what is in the cache now, and ask again for what was no good."""
         done = [work.positions[place] for place in answer.good.tolist()]
         if done:
             self.successes += 1
             self.embedded += len(done)
-            self.ledger.release(self.config.model_id, [self.hashes[place] for place in done])
+            await self._release([self.hashes[place] for place in done])
             self._advance(len(done))
         bad = {work.positions[place]: why for place, why in answer.bad.items()}
         if not bad:
@@ -288,7 +293,7 @@ class _Run:
             # One of them may spoil the answers for the others.
             self.queue.extend(work.halves(self.attempts_of_one))
         elif self.successes:
-            self._reject(bad, "failed")
+            await self._reject(bad, "failed")
         else:
             (why,) = bad.values()
             raise TagsageError(f"The model {self.config.model} gives no usable vector: {why}.")
@@ -311,9 +316,8 @@ class _Run:
             self.queue.extendleft(reversed(work.halves(self.attempts_of_one)))
             return
         (position,) = work.positions
-        shorter = cut_to_bound(self.texts[position])
-        if failure.too_long and position not in self.shortened and shorter != self.texts[position]:
-            self.shortened.add(position)
+        shorter = cut_further(self.texts[position])
+        if failure.too_long and shorter != self.texts[position]:
             self.texts[position] = shorter
             self.queue.appendleft(work)
             return
@@ -321,7 +325,7 @@ class _Run:
         if work.refusals < REFUSALS:
             self.queue.appendleft(work)
         else:
-            self._reject({position: failure.said}, "refused")
+            await self._reject({position: failure.said}, "refused")
 
     async def _failed(self, work: Work, failure: Failure) -> None:
         """Send later again, or in parts, what the server or the network failed at."""
@@ -337,7 +341,7 @@ class _Run:
         elif len(work.positions) > 1:
             self.queue.extend(work.halves(self.attempts_of_one))
         elif alive or await self._takes_anything():
-            self._reject({work.positions[0]: failure.said}, "failed")
+            await self._reject({work.positions[0]: failure.said}, "failed")
         else:
             raise TagsageError(failure.sentence)
 
@@ -359,22 +363,23 @@ class _Run:
                     self.tried = result.kind is not Kind.NOT_NOW
         return self.successes > 0
 
-    async def _with_less(self, work: Work) -> None:
-        """Near the ceiling: wait for what is under way to be settled, then send fewer texts."""
+    def _with_less(self, work: Work) -> None:
+        """Near the ceiling: one request at a time, when all others are settled, and smaller."""
+        self.narrow = True
         if self.busy > 1:
-            async with self.changed:
-                before = self.busy
-                self.queue.appendleft(work)
-                await self.changed.wait_for(lambda: self.busy < before or bool(self.fatal))
-            return
-        self.queue.extendleft(reversed(work.halves(self.attempts_of_one)))
+            self.queue.appendleft(work)
+        else:
+            self.queue.extendleft(reversed(work.halves(self.attempts_of_one)))
 
-    def _reject(self, reasons: dict[int, str], kind: Literal["refused", "failed"]) -> None:
+    async def _release(self, hashes: Iterable[bytes]) -> None:
+        await self.sender.aside(self.ledger.release, self.config.model_id, hashes)
+
+    async def _reject(self, reasons: dict[int, str], kind: Literal["refused", "failed"]) -> None:
         why = {self.hashes[position]: reason for position, reason in reasons.items()}
         for position, reason in reasons.items():
             logger.warning("openai: no vector for %.80r: %s", self.texts[position], reason)
-        self.ledger.reject(self.config.model_id, why, kind)
-        self.ledger.release(self.config.model_id, why)
+        await self.sender.aside(self.ledger.reject, self.config.model_id, why, kind)
+        await self._release(why)
         self.rejected |= why
         self._advance(len(why))
 
@@ -384,7 +389,7 @@ class _Run:
         told = False
         while positions and not self.queue:
             recover(self.ledger, self.sender.folder)
-            positions = self._still_missing(positions)
+            positions = await self._still_missing(positions)
             owners = self.ledger.owners_of(
                 self.config.model_id, [self.hashes[place] for place in positions]
             )

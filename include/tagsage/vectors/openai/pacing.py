@@ -55,11 +55,12 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return max((date - datetime.now(tz=UTC)).total_seconds(), 0.0)
 
 
-def growing_pause(failures: int, longest_s: float = LONGEST_PAUSE_S) -> float:
+def growing_pause(failures: int, longest_s: float | None = None) -> float:
     """Return how long to wait after the n-th failure in a row: doubled each time, by chance less.
 
     Chance keeps requests that failed together from coming back together.
     """
+    longest_s = LONGEST_PAUSE_S if longest_s is None else longest_s
     longest = min(FIRST_PAUSE_S * 2.0 ** min(failures - 1, 20), longest_s)
     return longest * random.uniform(0.5, 1.0)  # ruff: ignore[suspicious-non-cryptographic-random-usage]
 
@@ -77,7 +78,7 @@ def again_at(failures: int, wait_s: float | None, *, alive: bool) -> float:
         Whether the server answers others: then waiting long does not help.
     """
     if wait_s is None:
-        wait_s = growing_pause(failures, LONGEST_PAUSE_ALIVE_S if alive else LONGEST_PAUSE_S)
+        wait_s = growing_pause(failures, LONGEST_PAUSE_ALIVE_S if alive else None)
     return time.monotonic() + wait_s
 
 

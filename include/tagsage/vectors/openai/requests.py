@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, Self, TypeVar
 
 import httpx2
 import openai
@@ -19,10 +21,12 @@ from tagsage.errors import TagsageError
 from tagsage.openai_connection import OpenAiConnection, is_quota, openai_complaint, server_said
 from tagsage.vectors.openai.answers import Answer, BrokenAnswerError, read_answer
 from tagsage.vectors.openai.config import Ceiling, OpenAiConfig
-from tagsage.vectors.openai.ledger import Ledger, new_request_id
+from tagsage.vectors.openai.ledger import Ledger, State, new_request_id
 from tagsage.vectors.openai.pacing import Pacer, growing_pause, retry_after
 from tagsage.vectors.openai.spool import Asked, as_text, keep, open_body
 from tagsage.vectors.openai.tokens import estimate_tokens, token_bound
+
+T = TypeVar("T")
 
 # A server that never answered us is more likely misnamed than busy.
 CONNECT_ATTEMPTS = 3
@@ -111,7 +115,9 @@ class Sender:
         self._run_id, self._price, self._ceiling = run_id, price, ceiling
         self._encoding = config.encoding_at(official=connection.official)
         self._pacer = Pacer()
-        self._reading = asyncio.Lock()
+        # What blocks is done there, one thing after the other, and never where the network is
+        # listened to: bytes that came in must reach the spool at once.
+        self._aside = ThreadPoolExecutor(1, thread_name_prefix="openai")
         self._answered = False
         self._not_now = 0
         self._last_success = time.monotonic()
@@ -127,6 +133,12 @@ class Sender:
         trace: TracebackType | None,
     ) -> None:
         await self._client.close()
+        self._aside.shutdown()
+
+    async def aside(self, function: Callable[..., T], *arguments: Any, **named: Any) -> T:
+        """Do something that blocks, in the thread where ledger and cache are used."""
+        work = partial(function, *arguments, **named)
+        return await asyncio.get_running_loop().run_in_executor(self._aside, work)
 
     async def send(self, texts: Sequence[str], hashes: Sequence[bytes] | None) -> Answer | Failure:
         """Send texts, and keep what comes back.
@@ -152,9 +164,30 @@ class Sender:
         """
         estimate = sum(map(estimate_tokens, texts))
         await self._pacer.wait(estimate)
-        request_id = new_request_id(self.ledger.owner)
+        asked = Asked(
+            new_request_id(self.ledger.owner),
+            self.ledger.owner,
+            self.config.model_id,
+            self.dimensions,
+            as_text(hashes or ()),
+        )
+        body = await self.aside(self._book, asked, texts, estimate)
+        try:
+            with body:
+                async with asyncio.timeout(self.config.timeout_s):
+                    await self._receive(texts, body)
+            answer = await self.aside(self._keep, asked, len(texts))
+        except (openai.OpenAIError, httpx2.HTTPError, TimeoutError, BrokenAnswerError) as error:
+            await self.aside(self._end, asked, "refused" if _was_free(error) else "lost")
+            return self._failure(error)
+        if len(answer.good):
+            self._not_now, self._last_success = 0, time.monotonic()
+        return answer
+
+    def _book(self, asked: Asked, texts: Sequence[str], estimate: int) -> IO[bytes]:
+        """Write a request down before it is sent; return where its answer goes."""
         self.ledger.reserve(
-            request_id,
+            asked.request_id,
             run_id=self._run_id,
             model_id=self.config.model_id,
             texts=len(texts),
@@ -163,29 +196,20 @@ class Sender:
             price=self._price,
             ceiling=self._ceiling,
         )
-        asked = Asked(
-            request_id,
-            self.ledger.owner,
-            self.config.model_id,
-            self.dimensions,
-            as_text(hashes or ()),
-        )
-        try:
-            with open_body(asked, self.folder) as body:
-                async with asyncio.timeout(self.config.timeout_s):
-                    await self._receive(texts, body)
-            # One at a time: a parsed answer takes several times its size.
-            async with self._reading:
-                answer = await asyncio.to_thread(self._read, asked, len(texts))
-        except (openai.OpenAIError, httpx2.HTTPError, TimeoutError, BrokenAnswerError) as error:
-            self.ledger.settle(request_id, "refused" if _was_free(error) else "lost")
-            asked.forget(self.folder)
-            return self._failure(error)
-        self.ledger.settle(request_id, "done", answer.tokens)
-        asked.forget(self.folder)
-        if len(answer.good):
-            self._not_now, self._last_success = 0, time.monotonic()
+        return open_body(asked, self.folder)
+
+    def _keep(self, asked: Asked, expected: int) -> Answer:
+        """Read an answer, put its vectors into the cache, and settle the request."""
+        content = asked.body(self.folder).read_bytes()
+        answer = read_answer(content, expected=expected, dimensions=self.dimensions)
+        if asked.hashes:
+            keep(asked, answer, self.folder)
+        self._end(asked, "done", answer.tokens)
         return answer
+
+    def _end(self, asked: Asked, state: State, tokens: int | None = None) -> None:
+        self.ledger.settle(asked.request_id, state, tokens)
+        asked.forget(self.folder)
 
     async def _receive(self, texts: Sequence[str], body: IO[bytes]) -> None:
         """Send a request, and write the body of the answer as it comes."""
@@ -204,13 +228,6 @@ class Sender:
                 if received > limit:
                     raise BrokenAnswerError(f"the answer is larger than {limit:,} bytes")
                 body.write(chunk)
-
-    def _read(self, asked: Asked, expected: int) -> Answer:
-        content = asked.body(self.folder).read_bytes()
-        answer = read_answer(content, expected=expected, dimensions=self.dimensions)
-        if asked.hashes:
-            keep(asked, answer, self.folder)
-        return answer
 
     def _failure(self, error: Exception) -> Failure:
         """Sort a failure; raise what makes it senseless to go on."""

@@ -118,9 +118,13 @@ def sendable(text: str) -> tuple[str, bool]:
     return text[:fits], True
 
 
-def cut_to_bound(text: str) -> str:
-    """Return the beginning of a text that cannot have too many tokens, whatever it holds.
+def cut_further(text: str) -> str:
+    """Return the beginning of a text that a server found too long, against the estimate.
 
-    Used when a server says that an input was too long after all.
+    Half of it, as long as that may still be too long; then what cannot be, whatever it holds. A
+    text that cannot be too long comes back as it is.
     """
+    half = text[: len(text) // 2]
+    if token_bound(half) > MAX_INPUT_TOKENS:
+        return half
     return text.encode()[:MAX_INPUT_TOKENS].decode(errors="ignore")
