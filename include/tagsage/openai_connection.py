@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from tagsage.errors import TagsageError
@@ -19,6 +19,8 @@ OFFICIAL = "https://api.openai.com/v1"
 CONNECT_WITHIN_S = 10.0
 
 _HOW = "set OPENAI_API_KEY, or the Airflow connection openai_default"
+
+T = TypeVar("T")
 
 Provider = Callable[[], "OpenAiConnection | None"]
 _providers: list[Provider] = []
@@ -75,13 +77,24 @@ class OpenAiConnection:
         """
         import openai
 
-        return openai.OpenAI(**self._arguments(timeout_s))
+        return self._make(openai.OpenAI, timeout_s)
 
     def async_client(self, *, timeout_s: float) -> openai.AsyncOpenAI:
         """Return a client for coroutines; see :meth:`client`."""
         import openai
 
-        return openai.AsyncOpenAI(**self._arguments(timeout_s))
+        return self._make(openai.AsyncOpenAI, timeout_s)
+
+    def _make(self, kind: Callable[..., T], timeout_s: float) -> T:
+        try:
+            return kind(**self._arguments(timeout_s))
+        except TypeError as error:
+            # It names the argument, not its value.
+            msg = (
+                f"The OpenAI client does not take what openai_client_kwargs says ({error}); "
+                "correct the Airflow connection openai_default."
+            )
+            raise TagsageError(msg) from None
 
     def _arguments(self, timeout_s: float) -> dict[str, Any]:
         import openai
@@ -190,8 +203,7 @@ def server_said(connection: OpenAiConnection, error: Exception) -> str:
 
     text = str(error)
     if isinstance(error, openai.APIStatusError):
-        body = error.body if isinstance(error.body, dict) else {}
-        text = str(body.get("message") or error.message)
+        text = _message(error.body) or error.message
     elif isinstance(error, openai.APIConnectionError) and error.__cause__ is not None:
         text = str(error.__cause__) or type(error.__cause__).__name__
     if connection.api_key:
@@ -199,3 +211,10 @@ def server_said(connection: OpenAiConnection, error: Exception) -> str:
     # OpenAI repeats the beginning and the end of a key, with stars between.
     text = re.sub(r"\b(sk|sess|key)-[\w*.-]+", "***", text)
     return (text.strip().splitlines() or [type(error).__name__])[0].rstrip(". ")[:300]
+
+
+def _message(body: object) -> str:
+    """Return what the body of an error says: OpenAI's object, or another server's own shape."""
+    if isinstance(body, dict):
+        return _message(body.get("message") or body.get("error") or body.get("detail"))
+    return body if isinstance(body, str) and "<" not in body else ""

@@ -11,7 +11,8 @@ import pytest
 from tagsage.errors import TagsageError
 from tagsage.vectors import plan as plan_module
 from tagsage.vectors.lsa import LsaEmbedder
-from tagsage.vectors.plan import Plan, collect, embed_batch, plan_lsa, plan_missing, prune
+from tagsage.vectors.lsa_plan import plan_lsa
+from tagsage.vectors.plan import Plan, collect, embed_batch, plan_missing, prune
 from tagsage.vectors.text import text_hashes
 
 WORDS = [f"w{i}" for i in range(30)]

@@ -247,15 +247,17 @@ def _submit(
     from tagsage.vectors.openai.batch_jobs import pending_jobs
     from tagsage.vectors.openai.batch_submit import submit_missing
 
-    if settings.openai_mode == "online":
-        return pending_jobs(openai_folder(settings), todo.model_id, hashes[todo.missing])
-    return submit_missing(
+    pending = pending_jobs(openai_folder(settings), todo.model_id, hashes)
+    if settings.openai_mode == "online" or not len(todo.missing):
+        return pending
+    submitted = submit_missing(
         texts=texts,
         hashes=hashes,
         rows=todo.missing,
         dimensions=todo.dimensions,
         **_arguments(settings, run_id, batch=True),
     )
+    return list(dict.fromkeys([*pending, *submitted]))
 
 
 def _take(settings: Settings, waiting: list[str]) -> None:

@@ -50,7 +50,7 @@ def plan_vectors(token: Token, corpus: Ref) -> Ref:
         return import_given(night, corpus, load_snapshot(night, corpus))
     if settings.embedder == "openai":
         return plan_openai(night, corpus)
-    from tagsage.vectors.plan import plan_lsa
+    from tagsage.vectors.lsa_plan import plan_lsa
 
     texts, hashes = load_texts(night, corpus)
     plan = plan_lsa(

@@ -32,14 +32,14 @@ def submit_jobs(token: Token, corpus: Ref, plan: Ref) -> list[str]:
     if settings.embedder != "openai":
         return []
     todo = Plan.load(night.workspace.open(plan).path)
-    if not len(todo.missing):
-        return []
     config, folder = config_of(settings), openai_folder(settings)
     texts, hashes = load_texts(night, corpus)
-    if settings.openai_mode == "online":
-        return pending_jobs(folder, config.model_id, hashes[todo.missing])
+    # Of all texts: of a job that was killed at the end of its taking, nothing is missing any more.
+    pending = pending_jobs(folder, config.model_id, hashes)
+    if settings.openai_mode == "online" or not len(todo.missing):
+        return pending
     connection = resolve_openai_connection()
-    return submit_missing(
+    submitted = submit_missing(
         connection,
         config,
         texts,
@@ -56,6 +56,7 @@ def submit_jobs(token: Token, corpus: Ref, plan: Ref) -> list[str]:
         ),
         ceiling=ceiling_of(settings),
     )
+    return list(dict.fromkeys([*pending, *submitted]))
 
 
 def job_done(token: Token, key: str) -> bool:

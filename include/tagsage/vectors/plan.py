@@ -23,9 +23,7 @@ from tagsage.errors import TagsageError
 from tagsage.vectors.base import Embedder
 from tagsage.vectors.cache import VectorCache
 from tagsage.vectors.caches import prune_caches
-from tagsage.vectors.files import finished_folders, remove_folder, remove_stale, set_aside
-from tagsage.vectors.lsa import LsaEmbedder, LsaParameters
-from tagsage.vectors.lsa_models import SEEN_FILE, earlier_models, save_model
+from tagsage.vectors.files import finished_folders, remove_folder, remove_stale
 from tagsage.vectors.text import EMPTY_HASH, HASH_DTYPE, unique_texts
 
 logger = logging.getLogger(__name__)
@@ -38,7 +36,6 @@ CACHE = "cache"
 VECTORS_FILE = "vectors.npy"
 
 MAX_BATCHES = 1000
-LSA_BATCH_SIZE = 100_000
 # Texts of one segment of the cache: a killed batch loses at most the work on these.
 PUT_ROWS = 16_384
 
@@ -74,6 +71,8 @@ class Plan:
         """Write the plan, with a copy of its model, into an existing empty folder."""
         np.save(folder / MISSING_FILE, self.missing, allow_pickle=False)
         if self.model_folder is not None:
+            from tagsage.vectors.lsa_models import SEEN_FILE
+
             unseen = shutil.ignore_patterns(SEEN_FILE)
             shutil.copytree(self.model_folder, folder / MODEL_FOLDER, ignore=unseen)
         about = {
@@ -107,7 +106,7 @@ class Plan:
             model_id, dimensions, missing, batches, summary, model if model.is_dir() else None
         )
 
-    def embedder(self) -> LsaEmbedder:
+    def embedder(self) -> Embedder:
         """Load the plan's own model.
 
         Raises
@@ -118,6 +117,9 @@ class Plan:
         if self.model_folder is None:
             msg = f"The plan for {self.model_id} holds no model; give its embedder."
             raise TagsageError(msg)
+        # Here only: scikit-learn takes a second to import, and vectors from a server need none.
+        from tagsage.vectors.lsa import LsaEmbedder
+
         return LsaEmbedder.load(self.model_folder)
 
 
@@ -175,86 +177,6 @@ def plan_missing(
         "batches": len(batches),
     }
     return Plan(model_id, dimensions, missing, batches, counts | (summary or {}), model_folder)
-
-
-def plan_lsa(
-    texts: Sequence[str],
-    hashes: NDArray[Any],
-    *,
-    folder: Path,
-    dimensions: int,
-    max_terms: int,
-    refit_share: float,
-    seed: int,
-) -> Plan:
-    """Find the LSA model that still fits the texts, or fit one; then plan what is missing.
-
-    Of the models below `folder` with the same parameters, the one that saw the most of today's
-    texts at its fit is kept when the share it did not see is at most `refit_share`; otherwise a
-    model is fitted on today's texts. The same texts and the same folder decide alike.
-
-    Parameters
-    ----------
-    texts : sequence of str, length n
-        One an article; see :func:`tagsage.vectors.text.article_texts`.
-    hashes : numpy.ndarray of S32, shape (n,)
-        Their hashes.
-    folder : pathlib.Path
-        Folder of models and caches.
-    dimensions : int
-        Numbers in a vector.
-    max_terms : int
-        Vocabulary limit.
-    refit_share : float
-        Largest share of different texts, not seen at the fit, with which a model is kept.
-    seed : int
-        Seed of the fit.
-
-    Returns
-    -------
-    Plan
-        Its summary says ``refitted`` (bool), ``unseen_share`` (of the best earlier model; None
-        without one), ``terms``, and ``warning`` when no text holds a word.
-    """
-    parameters = LsaParameters(dimensions=dimensions, max_terms=max_terms, seed=seed)
-    rows = unique_texts(hashes)
-    unique = np.sort(hashes[rows])
-    model, unseen_share = None, None
-    for unseen_share, path in earlier_models(folder / MODELS, parameters, unique):
-        if unseen_share > refit_share:
-            break
-        try:
-            model = LsaEmbedder.load(path)
-        except TagsageError as error:
-            set_aside(path, str(error))
-            continue
-        break
-    if model is not None and not model.vocabulary and len(unique):
-        model = None  # fitted when there was no text at all: it would never learn a word
-    refitted = model is None
-    if model is None:
-        model = LsaEmbedder.fit(
-            [texts[row] for row in rows], dimensions=dimensions, max_terms=max_terms, seed=seed
-        )
-        save_model(model, unique, folder / MODELS)
-    summary: dict[str, Any] = {
-        "embedder": "lsa",
-        "refitted": refitted,
-        "unseen_share": None if unseen_share is None else round(unseen_share, 6),
-        "terms": len(model.vocabulary),
-    }
-    if not model.vocabulary:
-        summary["warning"] = "No text holds a word: every vector is zero."
-        logger.warning(summary["warning"])
-    return plan_missing(
-        hashes,
-        folder=folder,
-        model_id=model.model_id,
-        dimensions=dimensions,
-        batch_size=LSA_BATCH_SIZE,
-        summary=summary,
-        model_folder=folder / MODELS / model.model_id,
-    )
 
 
 def embed_batch(

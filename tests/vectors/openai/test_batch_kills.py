@@ -19,8 +19,8 @@ from tests.vectors.openai.batch_world import KEY, World, by_hand, finish, posts,
 
 ROOT = Path(__file__).parents[3]
 
-# Six jobs.
-TEXTS = 180
+# Four jobs, 160 lines.
+TEXTS = 10_000
 
 PROGRAM = """
 import sys, time
@@ -28,8 +28,10 @@ from pathlib import Path
 sys.path[:0] = sys.argv[1:3]
 from batch_world import World, some_texts
 from tagsage.vectors.openai import pacing
+from tagsage.vectors.openai.batch_files import JobLimits
 pacing.FIRST_PAUSE_S = 0.02
 world = World(Path(sys.argv[3]), sys.argv[4], some_texts(int(sys.argv[5])))
+world = world.but(limits=JobLimits(texts=2_500, line_texts=64))
 print("ready", flush=True)
 for key in world.submit():
     while not world.poll(key).finished:
@@ -104,7 +106,7 @@ def test_a_run_that_ends_at_any_step_is_finished_by_the_next(tmp_path, owner, na
 
 
 @pytest.mark.slow
-def test_a_run_killed_five_times_at_random_moments_pays_for_no_text_twice(tmp_path):
+def test_a_run_of_10_000_texts_killed_five_times_pays_for_none_twice(tmp_path):
     faults = Faults(
         {
             "upload": {"500": 0.05, "reset_after": 0.1, "truncated_body": 0.05},
@@ -130,7 +132,7 @@ def test_a_run_killed_five_times_at_random_moments_pays_for_no_text_twice(tmp_pa
             with subprocess.Popen(arguments, stdout=subprocess.PIPE) as process:
                 process.stdout.readline()
                 if kills < 5:
-                    time.sleep(moments.uniform(0, 0.3))
+                    time.sleep(moments.uniform(0, 0.8))
                     process.send_signal(signal.SIGKILL)
                 status = process.wait()
             kills += status == -signal.SIGKILL
