@@ -203,6 +203,17 @@ def test_a_text_that_the_server_finds_too_long_after_all_is_cut_further(tmp_path
         assert ("word " * 6000)[:8192] in server.books.texts()
 
 
+def test_a_server_that_takes_fewer_and_shorter_texts_will_do(tmp_path: Path) -> None:
+    # As TEI with a model of 512 tokens, only smaller.
+    with OpenAiServer(max_inputs=5, max_input_tokens=50) as server:
+        caller = Caller(tmp_path, server)
+        long = "word " * 100
+        report = caller.embed([*titles(40), long])
+        assert (report.embedded, report.rejected, report.cut) == (41, {}, 1)
+        assert caller.wrong(titles(40)) == []
+        assert long[:125] in server.books.texts()
+
+
 def test_lone_surrogates_are_sent_as_replacement_characters(caller: Caller) -> None:
     assert caller.embed(["bad \ud800 escape"]).embedded == 1
     assert caller.server.books.texts() == {"bad \ufffd escape"}

@@ -26,7 +26,7 @@ from tagsage.vectors.openai.pacing import again_at, growing_pause
 from tagsage.vectors.openai.packing import Work, pack
 from tagsage.vectors.openai.requests import Failure, Kind, Sender
 from tagsage.vectors.openai.spool import CACHE, recover
-from tagsage.vectors.openai.tokens import REQUEST_TOKENS, cut_further, prepare
+from tagsage.vectors.openai.tokens import REQUEST_TOKENS, Prepared, cut_further, prepare
 
 logger = logging.getLogger(__name__)
 
@@ -142,13 +142,13 @@ def embed_online(
             ceiling=ceiling,
         )
         wanted = [bytes(each) for each in hashes[todo]]
-        run = _Run(sender, cache, wanted, prepared.texts, prepared.estimates)
+        run = _Run(sender, cache, wanted, prepared)
         _finish(run.embed())
     return OnlineReport(
         len(todo) + len(rejected),
         run.embedded,
         rejected | run.rejected,
-        int(prepared.cut.sum()),
+        len(run.cut),
         run.in_jobs,
     )
 
@@ -172,15 +172,15 @@ class _Run:
         sender: Sender,
         cache: VectorCache | None,
         hashes: list[bytes],
-        texts: list[str],
-        estimates: npt.NDArray[np.int64],
+        prepared: Prepared,
     ) -> None:
         self.sender, self.cache = sender, cache
         self.config, self.ledger = sender.config, sender.ledger
-        self.hashes, self.texts, self.estimates = hashes, texts, estimates.tolist()
+        self.hashes, self.texts = hashes, prepared.texts
+        self.estimates, self.cut = prepared.estimates, set(np.flatnonzero(prepared.cut).tolist())
         # Nothing tells a text alone from a bad day of the server but patience.
         self.attempts_of_one = 2 * self.config.attempts
-        self.queue = self._packed(list(range(len(texts))))
+        self.queue = self._packed(list(range(len(hashes))))
         self.elsewhere: list[int] = []
         self.embedded = self.in_jobs = self.successes = self.busy = 0
         self.rejected: dict[bytes, str] = {}
@@ -188,7 +188,7 @@ class _Run:
         self.fatal: TagsageError | None = None
         self.changed = asyncio.Condition()
         self.trying = asyncio.Lock()
-        self.progress = track(range(len(texts)), "embedding texts")
+        self.progress = track(range(len(hashes)), "embedding texts")
 
     async def embed(self) -> None:
         """Do all there is to do; what others have in hand comes last."""
@@ -319,6 +319,7 @@ class _Run:
         shorter = cut_further(self.texts[position])
         if failure.too_long and shorter != self.texts[position]:
             self.texts[position] = shorter
+            self.cut.add(position)
             self.queue.appendleft(work)
             return
         work.refusals += 1
@@ -420,7 +421,7 @@ class _Run:
         self.queue = self._packed(sorted(place for work in self.queue for place in work.positions))
 
     def _packed(self, places: list[int]) -> deque[Work]:
-        sizes = np.array([self.estimates[place] for place in places], dtype=np.int64)
+        sizes = self.estimates[places]
         limits = {"most_texts": self.config.request_texts, "most_tokens": REQUEST_TOKENS}
         return deque(
             Work(places[start:stop], self.config.attempts) for start, stop in pack(sizes, **limits)

@@ -38,7 +38,8 @@ _NOT_CONNECTED = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout
 _FATAL = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
 _FOR_LATER = {408, 409, 425}
 _LONG = re.compile(
-    r"maximum context length|too long|too many tokens|max.{0,20}tokens", re.IGNORECASE
+    r"context length|too long|(max|limit|less than|exceed).*\btokens|\btokens.*(max|limit|exceed)",
+    re.IGNORECASE,
 )
 
 

@@ -18,6 +18,8 @@ import numpy.typing as npt
 MAX_INPUT_TOKENS = 8192
 MAX_REQUEST_TOKENS = 300_000
 MAX_REQUEST_TEXTS = 2048
+# A text of fewer characters is not cut: it cannot be its length that a server minds.
+LEAST_CUT = 100
 # Room for what the estimate may be wrong by.
 REQUEST_TOKENS = 250_000
 
@@ -121,10 +123,10 @@ def sendable(text: str) -> tuple[str, bool]:
 def cut_further(text: str) -> str:
     """Return the beginning of a text that a server found too long, against the estimate.
 
-    Half of it, as long as that may still be too long; then what cannot be, whatever it holds. A
-    text that cannot be too long comes back as it is.
+    Half of it; first of all, though, what OpenAI cannot find too long, whatever it holds. Models
+    of other servers may take far less. A short text comes back as it is.
     """
     half = text[: len(text) // 2]
-    if token_bound(half) > MAX_INPUT_TOKENS:
-        return half
-    return text.encode()[:MAX_INPUT_TOKENS].decode(errors="ignore")
+    if token_bound(text) > MAX_INPUT_TOKENS >= token_bound(half):
+        return text.encode()[:MAX_INPUT_TOKENS].decode(errors="ignore")
+    return half if len(half) >= LEAST_CUT else text
