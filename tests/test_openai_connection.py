@@ -15,6 +15,7 @@ from tagsage.openai_connection import (
     openai_told,
     provide_openai_connection,
     resolve_openai_connection,
+    server_said,
 )
 
 KEY = "sk-test-0123456789abcdef"
@@ -61,7 +62,10 @@ def test_a_provider_comes_before_the_environment_when_it_knows_one(
 def test_only_openais_own_host_is_official() -> None:
     assert OpenAiConnection(KEY).official
     assert OpenAiConnection(KEY, "https://api.openai.com/v1/").official
+    assert OpenAiConnection(KEY, "https://eu.api.openai.com/v1").official
+    assert OpenAiConnection(KEY, "https://API.openai.com./v1").official
     assert not OpenAiConnection(KEY, "https://api.openai.com.example.org/v1").official
+    assert not OpenAiConnection(KEY, "https://notapi.openai.com/v1").official
 
 
 @pytest.mark.parametrize("url", ["ftp://host/v1", "host:8000/v1", "http://", "sk-secret"])
@@ -132,6 +136,13 @@ def test_every_failure_is_one_sentence(server: OpenAiServer, fault: str, sentenc
     with pytest.raises(TagsageError, match=sentence) as caught:
         embed(OpenAiConnection(KEY, server.base_url))
     assert "\n" not in str(caught.value)
+
+
+def test_secrets_of_further_headers_are_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Gate: gate-secret\nAuthorization: Bearer bear-1")
+    connection = OpenAiConnection(KEY, options={"default_headers": {"api-key": "azure-secret"}})
+    error = ValueError("no: azure-secret, gate-secret, bear-1, " + KEY)
+    assert server_said(connection, error) == "no: ***, ***, ***, ***"
 
 
 def test_what_a_server_with_plain_errors_says_is_told() -> None:

@@ -65,7 +65,9 @@ class OpenAiConnection:
     @property
     def official(self) -> bool:
         """Whether it is OpenAI itself, where every token costs money."""
-        return urlsplit(self.base_url).hostname == urlsplit(OFFICIAL).hostname
+        # Its regions have hosts of their own, such as eu.api.openai.com.
+        host = f".{urlsplit(self.base_url).hostname}".rstrip(".")
+        return host.endswith(f".{urlsplit(OFFICIAL).hostname}")
 
     def client(self, *, timeout_s: float) -> openai.OpenAI:
         """Return a client, to be closed by the caller; it never tries again by itself.
@@ -206,11 +208,22 @@ def server_said(connection: OpenAiConnection, error: Exception) -> str:
         text = _message(error.body) or error.message
     elif isinstance(error, openai.APIConnectionError) and error.__cause__ is not None:
         text = str(error.__cause__) or type(error.__cause__).__name__
-    if connection.api_key:
-        text = text.replace(connection.api_key, "***")
+    for secret in _secrets(connection):
+        text = text.replace(secret, "***")
     # OpenAI repeats the beginning and the end of a key, with stars between.
     text = re.sub(r"\b(sk|sess|key)-[\w*.-]+", "***", text)
     return (text.strip().splitlines() or [type(error).__name__])[0].rstrip(". ")[:300]
+
+
+def _secrets(connection: OpenAiConnection) -> list[str]:
+    """Return what a server might repeat and nobody is to read: the key, and further headers."""
+    headers = connection.options.get("default_headers") or {}
+    lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").splitlines()
+    said = [str(value) for value in headers.values()]
+    said += [line.partition(":")[2].strip() for line in lines]
+    # Without the scheme of Authorization too.
+    said += [value.rpartition(" ")[2] for value in said]
+    return [secret for secret in (connection.api_key, *said) if secret]
 
 
 def _message(body: object) -> str:

@@ -111,6 +111,14 @@ def test_the_first_vector_tells_the_length_when_nobody_knows() -> None:
     assert answer.vectors.shape == (1, 3)
 
 
+def test_vectors_that_are_all_of_one_other_length_are_another_models() -> None:
+    answer = read_answer(body((0, [1.0] * 3), (1, [2.0] * 3)), expected=2, dimensions=2)
+    assert answer.other_length == 3
+    assert len(answer.good) == 0
+    one = read_answer(body((0, A), (1, [2.0] * 3)), expected=2, dimensions=2)
+    assert one.other_length is None
+
+
 @pytest.mark.parametrize("tokens", [None, 0, -3, True, "seven"])
 def test_a_usage_that_makes_no_sense_is_as_none(tokens: Any) -> None:
     assert read_answer(body((0, A), tokens=tokens), expected=1, dimensions=2).tokens is None

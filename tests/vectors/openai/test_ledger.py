@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,13 @@ import pytest
 from tagsage.errors import TagsageError
 from tagsage.vectors.openai import ledger as ledger_module
 from tagsage.vectors.openai.config import Ceiling
-from tagsage.vectors.openai.ledger import FILE, CeilingReachedError, Ledger, Spending
+from tagsage.vectors.openai.ledger import (
+    FILE,
+    CeilingReachedError,
+    Ledger,
+    Spending,
+    new_request_id,
+)
 from tagsage.vectors.openai.ledger_file import OWNERS
 
 MODEL = "m"
@@ -57,16 +65,25 @@ def test_closing_the_books_frees_what_was_in_hand(tmp_path: Path) -> None:
     assert not (tmp_path / OWNERS / f"{owner}.lock").exists()
 
 
-def test_texts_can_be_handed_over_to_a_batch_which_never_dies(tmp_path: Path) -> None:
+def test_texts_of_a_batch_are_nobodys_who_could_die(tmp_path: Path) -> None:
     with Ledger(tmp_path) as one:
-        one.claim(MODEL, [b"a", b"b"])
-        one.hand_over(MODEL, [b"a"], "job:1")
+        one.claim(MODEL, [b"a"], "job:1")
+        one.claim(MODEL, [b"b"])
     with Ledger(tmp_path) as other:
         with other.dead_owners() as dead:
             assert dead == []
         assert other.claim(MODEL, [b"a", b"b"]) == {b"b"}
         other.release(MODEL, [b"a"], "job:1")
         assert other.claim(MODEL, [b"a"]) == {b"a"}
+
+
+def test_a_host_of_any_name_gives_an_owner_that_files_can_bear(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "büro_rechner 1")
+    with Ledger(tmp_path) as ledger:
+        assert ledger.owner.startswith("b-ro-rechner-1-")
+        assert new_request_id(ledger.owner).rpartition("_")[0] == ledger.owner
 
 
 KILLED = """
@@ -212,10 +229,42 @@ def test_a_refused_text_is_remembered_and_a_failed_one_for_a_while(
         ledger.reject(MODEL, {b"b": "500"}, "failed")
         assert ledger.rejected(MODEL) == {b"a": "empty", b"b": "500"}
         assert ledger.rejected("another model") == {}
-        monkeypatch.setattr(ledger_module, "FAILED_FOR", -ledger_module.FAILED_FOR)
+        monkeypatch.setattr(ledger_module, "FAILED_FOR", timedelta(0))
         assert ledger.rejected(MODEL) == {b"a": "empty"}
         assert ledger.forget_rejected(MODEL) == 2
         assert ledger.rejected(MODEL) == {}
+
+
+def test_a_text_that_fails_again_is_left_alone_for_twice_as_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Ledger(tmp_path) as ledger:
+        for _ in range(3):
+            ledger.reject(MODEL, {b"b": "500"}, "failed")
+        ledger.reject(MODEL, {b"c": "500"}, "failed")
+        ledger.connection.execute("UPDATE rejected SET rejected_at = '2020-01-01T00:00:00+00:00'")
+        age = datetime.now(tz=UTC) - datetime(2020, 1, 1, tzinfo=UTC)
+        monkeypatch.setattr(ledger_module, "FAILED_FOR", age / 3)
+        # Three times: four thirds of its age; once: a third.
+        assert ledger.rejected(MODEL) == {b"b": "500"}
+
+
+def test_what_was_cut_further_is_remembered(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        ledger.note_cut(MODEL, [b"a"])
+        ledger.note_cut(MODEL, [b"a", b"b"])
+        assert ledger.cut(MODEL) == {b"a", b"b"}
+        assert ledger.cut("another model") == set()
+
+
+def test_only_requests_of_other_processes_of_the_run_are_others(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as one, Ledger(tmp_path) as other:
+        reserve(one, "1")
+        reserve(one, "2", run_id="another run")
+        assert not one.others_are_sending("run")
+        assert other.others_are_sending("run")
+        one.settle("1", "done")
+        assert not other.others_are_sending("run")
 
 
 def test_a_ledger_that_is_no_database_is_told_in_one_sentence(tmp_path: Path) -> None:

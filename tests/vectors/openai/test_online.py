@@ -7,11 +7,15 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -24,12 +28,12 @@ from scripts.openai_server import OpenAiServer, expected_vectors
 from tagsage.errors import TagsageError
 from tagsage.openai_connection import OpenAiConnection
 from tagsage.vectors.cache import VectorCache
-from tagsage.vectors.openai import pacing
+from tagsage.vectors.openai import pacing, requests
 from tagsage.vectors.openai.answers import NOT_FINITE
 from tagsage.vectors.openai.config import Ceiling, OpenAiConfig
 from tagsage.vectors.openai.ledger import CeilingReachedError, Ledger, Spending
 from tagsage.vectors.openai.online import OnlineReport, embed_online
-from tagsage.vectors.openai.spool import CACHE, SPOOL
+from tagsage.vectors.openai.spool import CACHE, SPOOL, open_body
 from tagsage.vectors.text import text_hash, text_hashes
 
 KEY = "sk-test-0123456789abcdef"
@@ -375,6 +379,105 @@ def test_a_server_that_only_fails_is_given_up_after_a_while(caller: Caller) -> N
         assert ledger.rejected(CONFIG.model_id) == {}
 
 
+@pytest.mark.parametrize(
+    ("dialect", "config"),
+    [
+        ({"dimensions": "ignored"}, CONFIG),
+        ({"any_model": 8, "models": {}}, replace(CONFIG, model="mine", dimensions=0)),
+    ],
+)
+def test_vectors_of_another_length_end_the_run_before_much_is_paid(
+    tmp_path: Path, dialect: dict[str, Any], config: OpenAiConfig
+) -> None:
+    with OpenAiServer(**dialect) as server:
+        caller = Caller(tmp_path, server, config)
+        expected = 8 if config.dimensions else 4
+        with pytest.raises(TagsageError, match=rf"vectors of \d+ numbers, not of {expected}; corr"):
+            caller.embed(titles(400), dimensions=expected)
+        # Those under way when the first answer came.
+        assert len(server.books.charges) <= CONFIG.in_flight
+
+
+def test_a_request_too_large_for_the_account_is_made_smaller(tmp_path: Path) -> None:
+    limit = RateLimit(requests=100_000, tokens=60, window_s=0.1)
+    with OpenAiServer(limit=limit) as server:
+        caller = Caller(tmp_path, server)
+        assert caller.embed(titles(40)).embedded == 40
+        assert caller.wrong(titles(40)) == []
+        assert set(server.books.times_charged().values()) == {1}
+        # Found out once, not for every request.
+        refused = [one for one in server.books.answered("POST /v1/embeddings") if one == 429]
+        assert len(refused) < 20
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"retry-after": "86400"},
+        {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "9h"},
+    ],
+)
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_wait_beyond_patience_is_refused_at_once(
+    tmp_path: Path, headers: dict[str, str], status: int
+) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}).start()
+        url = f"http://127.0.0.1:{server.server_port}/v1"
+        caller = Caller(tmp_path, cast("OpenAiServer", SimpleNamespace(base_url=url)))
+        with pytest.raises(
+            TagsageError, match=r"asks to wait for [\d,]+ s, longer than openai_pat"
+        ):
+            caller.embed(titles(40))
+        server.shutdown()
+
+
+@pytest.mark.parametrize("within_loop", [False, True])
+def test_no_trace_of_a_failure_repeats_the_key(tmp_path: Path, within_loop: bool) -> None:
+    key = "my-gateway-token-0011223344"
+    with OpenAiServer(api_key=KEY, echo_key=True) as server:
+        caller = Caller(tmp_path, server, key=key)
+
+        async def cell() -> None:  # ruff: ignore[unused-async]
+            caller.embed(titles(3))
+
+        with pytest.raises(TagsageError, match="refused the key") as caught:
+            asyncio.run(cell()) if within_loop else caller.embed(titles(3))
+        trace = "".join(traceback.format_exception(caught.value))
+        assert key not in trace
+        assert "During handling" not in trace
+
+
+def test_what_is_under_way_is_kept_when_the_disk_fails(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = iter(range(1000))
+
+    def full(asked: Any, folder: Path) -> Any:
+        if next(calls) == 3:
+            raise OSError(28, "No space left on device")
+        return open_body(asked, folder)
+
+    caller.server.api.latency_s = 0.1
+    with monkeypatch.context() as patch:
+        patch.setattr(requests, "open_body", full)
+        with pytest.raises(OSError, match="No space left"):
+            caller.embed(titles(160))
+    caller.embed(titles(160))
+    assert caller.wrong(titles(160)) == []
+    assert set(caller.server.books.times_charged().values()) == {1}
+
+
 # -- money ---------------------------------------------------------------------------------------
 def test_the_ceiling_is_never_crossed_and_more_money_goes_on_where_it_ended(
     caller: Caller,
@@ -390,6 +493,27 @@ def test_the_ceiling_is_never_crossed_and_more_money_goes_on_where_it_ended(
     caller.embed(texts)
     assert caller.wrong(texts) == []
     assert set(caller.server.books.times_charged().values()) == {1}
+
+
+def test_below_one_ceiling_a_task_waits_for_what_another_has_reserved(caller: Caller) -> None:
+    texts = titles(30)
+    caller.ceiling = Ceiling(100.0, 1000)
+    with Ledger(caller.folder) as other, ThreadPoolExecutor(1) as pool:
+        other.reserve(
+            "other",
+            run_id="run",
+            model_id=CONFIG.model_id,
+            texts=1,
+            bound=950,
+            estimate=10,
+            price=0.02,
+            ceiling=caller.ceiling,
+        )
+        run = pool.submit(caller.embed, texts)
+        time.sleep(0.5)
+        assert not run.done()
+        other.settle("other", "done", 10)
+        assert run.result().embedded == 30
 
 
 # -- several processes, and killed ones ------------------------------------------------------------

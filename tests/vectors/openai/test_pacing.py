@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -62,17 +61,11 @@ def test_a_server_that_answers_others_is_asked_again_soon() -> None:
 
 
 def _waited(pacer: Pacer, tokens: int) -> float:
-    """Return how long a request has to wait, without waiting for it."""
-
-    async def wait() -> float:
-        try:
-            async with asyncio.timeout(0.02):
-                await pacer.wait(tokens)
-        except TimeoutError:
-            return pacer._delay(tokens)
-        return 0.0
-
-    return asyncio.run(wait())
+    """Return how long a request has to wait; count it when it has not."""
+    delay = max(pacer.delay(tokens), 0.0)
+    if not delay:
+        pacer.count(tokens)
+    return delay
 
 
 def test_nothing_waits_before_the_server_has_said_anything() -> None:

@@ -37,12 +37,15 @@ class Answer:
         Positions of the others, and what is wrong.
     tokens : int or None
         What was charged; None when the server does not say.
+    other_length : int or None
+        The length of all its vectors, where that is not the one expected: another model's.
     """
 
     good: npt.NDArray[np.intp]
     vectors: npt.NDArray[np.float32]
     bad: dict[int, str]
     tokens: int | None
+    other_length: int | None = None
 
 
 def read_answer(body: bytes | str, *, expected: int, dimensions: int | None) -> Answer:
@@ -82,6 +85,7 @@ def read_parsed(parsed: Any, *, expected: int, dimensions: int | None) -> Answer
         raise BrokenAnswerError("the answer holds no list of vectors")
     bad: dict[int, str] = {}
     found: dict[int, npt.NDArray[np.float32]] = {}
+    lengths = set()
     for position, item in _by_position(data, expected):
         if position in found or position in bad:
             found.pop(position, None)
@@ -93,6 +97,7 @@ def read_parsed(parsed: Any, *, expected: int, dimensions: int | None) -> Answer
             continue
         if dimensions is None:
             dimensions = len(vector)
+        lengths.add(len(vector))
         if len(vector) != dimensions:
             bad[position] = f"{WRONG_LENGTH}: {len(vector)} instead of {dimensions}"
         else:
@@ -106,7 +111,8 @@ def read_parsed(parsed: Any, *, expected: int, dimensions: int | None) -> Answer
     sound: npt.NDArray[np.bool_] = np.logical_and(finite, vectors.any(axis=1))
     for row in np.flatnonzero(~sound).tolist():
         bad[int(good[row])] = ZERO if finite[row] else NOT_FINITE
-    return Answer(good[sound], vectors[sound], bad, _tokens(parsed))
+    other = lengths.pop() if len(lengths) == 1 and dimensions not in lengths else None
+    return Answer(good[sound], vectors[sound], bad, _tokens(parsed), other)
 
 
 def _by_position(data: list[Any], expected: int) -> list[tuple[int, Any]]:

@@ -14,8 +14,10 @@ from tagsage.vectors.openai.ledger_file import FILE, JOB, LedgerFile, new_reques
 
 __all__ = ["FILE", "JOB", "CeilingReachedError", "Ledger", "Spending", "State", "new_request_id"]
 
-# A text that the server failed at is left alone for the rest of the night.
+# A text that the server failed at is left alone for the rest of the night; after that for twice as
+# long each time.
 FAILED_FOR = timedelta(hours=12)
+MOST_DOUBLINGS = 10
 
 State = Literal["done", "refused", "lost"]
 
@@ -100,14 +102,6 @@ class Ledger(LedgerFile):
             books.executemany(
                 "DELETE FROM claims WHERE model_id = ? AND hash = ? AND owner = ?",
                 ((model_id, each.decode(), owner) for each in hashes),
-            )
-
-    def hand_over(self, model_id: str, hashes: Iterable[bytes], owner: str) -> None:
-        """Give texts that this process has in hand to another owner, a batch (``job:…``)."""
-        with self.transaction() as books:
-            books.executemany(
-                "UPDATE claims SET owner = ? WHERE model_id = ? AND hash = ? AND owner = ?",
-                ((owner, model_id, each.decode(), self.owner) for each in hashes),
             )
 
     def owners_of(self, model_id: str, hashes: Iterable[bytes]) -> dict[bytes, str]:
@@ -196,6 +190,16 @@ class Ledger(LedgerFile):
                 (state, tokens, request_id),
             )
 
+    def others_are_sending(self, run_id: str) -> bool:
+        """Tell whether other processes have requests of a run under way, reserved in full."""
+        with self._told():
+            row = self.connection.execute(
+                "SELECT 1 FROM requests WHERE run_id = ? AND state = 'sent' AND kind = 'online' "
+                "AND owner != ? LIMIT 1",
+                (run_id, self.owner),
+            ).fetchone()
+        return row is not None
+
     def spent(self, run_id: str | None = None) -> Spending:
         """Return what a run has spent so far, or all of them."""
         with self._told():
@@ -231,25 +235,51 @@ class Ledger(LedgerFile):
         """
         with self.transaction() as books:
             books.executemany(
-                "INSERT OR REPLACE INTO rejected VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO rejected VALUES (?, ?, ?, ?, 1, ?) ON CONFLICT DO UPDATE SET "
+                "kind = excluded.kind, reason = excluded.reason, times = times + 1, "
+                "rejected_at = excluded.rejected_at",
                 ((model_id, each.decode(), kind, why, _now()) for each, why in reasons.items()),
             )
 
     def rejected(self, model_id: str) -> dict[bytes, str]:
         """Return the texts not to be asked for now, by hash, and why."""
-        lately = (datetime.now(tz=UTC) - FAILED_FOR).isoformat(timespec="milliseconds")
         with self._told():
             rows = self.connection.execute(
-                "SELECT hash, reason FROM rejected "
-                "WHERE model_id = ? AND (kind = 'refused' OR rejected_at > ?)",
-                (model_id, lately),
+                "SELECT hash, kind, reason, times, rejected_at FROM rejected WHERE model_id = ?",
+                (model_id,),
             ).fetchall()
-        return {each.encode(): why for each, why in rows}
+        return {
+            each.encode(): why
+            for each, kind, why, times, at in rows
+            if kind == "refused" or datetime.now(tz=UTC) < _next_try(at, times)
+        }
 
     def forget_rejected(self, model_id: str) -> int:
         """Let rejected texts be tried again; return how many there were."""
         with self.transaction() as books:
             return books.execute("DELETE FROM rejected WHERE model_id = ?", (model_id,)).rowcount
+
+    # -- what was shortened ----------------------------------------------------------------------
+    def note_cut(self, model_id: str, hashes: Iterable[bytes]) -> None:
+        """Remember texts that were cut further because the server found them too long."""
+        with self.transaction() as books:
+            books.executemany(
+                "INSERT OR IGNORE INTO cut VALUES (?, ?)",
+                ((model_id, each.decode()) for each in hashes),
+            )
+
+    def cut(self, model_id: str) -> set[bytes]:
+        """Return the texts, by hash, that were cut further than our own limit has them."""
+        with self._told():
+            rows = self.connection.execute(
+                "SELECT hash FROM cut WHERE model_id = ?", (model_id,)
+            ).fetchall()
+        return {each.encode() for (each,) in rows}
+
+
+def _next_try(rejected_at: str, times: int) -> datetime:
+    doubled: int = 2 ** min(times - 1, MOST_DOUBLINGS)
+    return datetime.fromisoformat(rejected_at) + FAILED_FOR * doubled
 
 
 def _owner_of(books: sqlite3.Connection, model_id: str, each: bytes) -> str | None:

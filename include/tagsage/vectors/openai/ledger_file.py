@@ -40,7 +40,10 @@ _SCHEMA = (
     "CREATE INDEX IF NOT EXISTS requests_of_run ON requests (run_id)",
     "CREATE INDEX IF NOT EXISTS requests_under_way ON requests (owner) WHERE state = 'sent'",
     "CREATE TABLE IF NOT EXISTS rejected (model_id TEXT NOT NULL, hash TEXT NOT NULL, "
-    "kind TEXT NOT NULL, reason TEXT NOT NULL, rejected_at TEXT NOT NULL, "
+    "kind TEXT NOT NULL, reason TEXT NOT NULL, times INTEGER NOT NULL, rejected_at TEXT NOT NULL, "
+    "PRIMARY KEY (model_id, hash)) WITHOUT ROWID",
+    # Texts that were sent shorter than our own limit has them.
+    "CREATE TABLE IF NOT EXISTS cut (model_id TEXT NOT NULL, hash TEXT NOT NULL, "
     "PRIMARY KEY (model_id, hash)) WITHOUT ROWID",
 )
 
@@ -66,7 +69,8 @@ class LedgerFile:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
+        host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname())
+        self.owner = f"{host}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
         owners = folder / OWNERS
         with self._told(), ExitStack() as opened:
             owners.mkdir(parents=True, exist_ok=True)
@@ -197,4 +201,4 @@ def _locked(path: Path) -> Generator[None]:
 
 def new_request_id(owner: str) -> str:
     """Return a new name for a request, which also tells whose it is."""
-    return f"{re.sub(r'[^A-Za-z0-9.-]', '_', owner)}_{uuid.uuid4().hex}"
+    return f"{owner}_{uuid.uuid4().hex}"

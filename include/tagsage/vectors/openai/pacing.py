@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import re
 import time
@@ -113,15 +112,20 @@ class Pacer:
             self._left[kind] = left
             self._until[kind] = time.monotonic() + reset
 
-    async def wait(self, tokens: int) -> None:
-        """Wait until a request of so many tokens may go, and count it."""
-        while (delay := self._delay(tokens)) > 0:
-            await asyncio.sleep(delay)
+    def count(self, tokens: int) -> None:
+        """Count a request of so many tokens as sent."""
         for kind, needed in zip(_KINDS, (1, tokens), strict=True):
             if kind in self._left:
                 self._left[kind] -= needed
 
-    def _delay(self, tokens: int) -> float:
+    def delay(self, tokens: int) -> float:
+        """Return how many seconds a request of so many tokens has to wait; none when not above 0.
+
+        Parameters
+        ----------
+        tokens : int
+            About how many it has.
+        """
         now = time.monotonic()
         delay = self._not_before - now
         for kind, needed in zip(_KINDS, (1, tokens), strict=True):

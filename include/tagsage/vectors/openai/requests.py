@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -26,7 +27,13 @@ from tagsage.vectors.openai.pacing import Pacer, growing_pause, retry_after
 from tagsage.vectors.openai.spool import Asked, as_text, keep, open_body
 from tagsage.vectors.openai.tokens import estimate_tokens, token_bound
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
+
+# Waits that are told of, and how often a wait looks whether all is stopped.
+LONG_WAIT_S = 10.0
+LOOK_EVERY_S = 0.5
 
 # A server that never answered us is more likely misnamed than busy.
 CONNECT_ATTEMPTS = 3
@@ -37,6 +44,7 @@ LONGEST_VECTOR = 20_000
 _NOT_CONNECTED = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 _FATAL = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
 _FOR_LATER = {408, 409, 425}
+_LARGE = re.compile(r"request too large|must be reduced", re.IGNORECASE)
 _LONG = re.compile(
     r"context length|too long|(max|limit|less than|exceed).*\btokens|\btokens.*(max|limit|exceed)",
     re.IGNORECASE,
@@ -48,6 +56,7 @@ class Kind(Enum):
 
     NOT_NOW = "the server has no room yet, or cannot be reached"
     REFUSED = "the server does not take what was sent"
+    TOO_LARGE = "the account may not send so much at once"
     FAILED = "the server or the network failed, perhaps at these texts"
 
 
@@ -113,12 +122,14 @@ class Sender:
     ) -> None:
         self.connection, self.config, self.ledger = connection, config, ledger
         self.folder, self.dimensions = folder, dimensions
-        self._run_id, self._price, self._ceiling = run_id, price, ceiling
+        self.run_id, self._price, self._ceiling = run_id, price, ceiling
         self._encoding = config.encoding_at(official=connection.official)
         self._pacer = Pacer()
         # What blocks is done there, one thing after the other, and never where the network is
         # listened to: bytes that came in must reach the spool at once.
         self._aside = ThreadPoolExecutor(1, thread_name_prefix="openai")
+        # Whether nothing more is to be sent.
+        self.stopped = False
         self._answered = False
         self._not_now = 0
         self._last_success = time.monotonic()
@@ -164,7 +175,10 @@ class Sender:
             When it makes no sense to go on: no right, no quota, no such model, no server.
         """
         estimate = sum(map(estimate_tokens, texts))
-        await self._pacer.wait(estimate)
+        await self._wait(estimate)
+        if self.stopped:
+            return Failure(Kind.NOT_NOW, "stopped", "The run was stopped.")
+        self._pacer.count(estimate)
         asked = Asked(
             new_request_id(self.ledger.owner),
             self.ledger.owner,
@@ -173,23 +187,38 @@ class Sender:
             as_text(hashes or ()),
         )
         body = await self.aside(self._book, asked, texts, estimate)
+        encoding = self._encoding
         try:
             with body:
                 async with asyncio.timeout(self.config.timeout_s):
-                    await self._receive(texts, body)
+                    await self._receive(texts, body, encoding)
             answer = await self.aside(self._keep, asked, len(texts))
-        except (openai.OpenAIError, httpx2.HTTPError, TimeoutError, BrokenAnswerError) as error:
-            await self.aside(self._end, asked, "refused" if _was_free(error) else "lost")
-            return self._failure(error)
-        if len(answer.good):
-            self._not_now, self._last_success = 0, time.monotonic()
-        return answer
+        except (openai.OpenAIError, httpx2.HTTPError, TimeoutError, BrokenAnswerError) as caught:
+            error = caught
+        else:
+            if len(answer.good):
+                self._not_now, self._last_success = 0, time.monotonic()
+            return answer
+        # Not within the handler: the SDK's error, which may repeat the key, would be the context of
+        # what is raised here.
+        await self.aside(self._end, asked, "refused" if _was_free(error) else "lost")
+        return self._failure(error, encoding)
+
+    async def _wait(self, tokens: int) -> None:
+        """Wait until the server has room for a request of so many tokens, or all is stopped."""
+        delay = self._pacer.delay(tokens)
+        if delay > LONG_WAIT_S:
+            logger.info("openai: the rate limit is reached, waiting for %.0f s", delay)
+        while delay > 0 and not self.stopped:
+            self._refuse_to_wait(delay, "The rate limit is reached.")
+            await asyncio.sleep(min(delay, LOOK_EVERY_S))
+            delay = self._pacer.delay(tokens)
 
     def _book(self, asked: Asked, texts: Sequence[str], estimate: int) -> IO[bytes]:
         """Write a request down before it is sent; return where its answer goes."""
         self.ledger.reserve(
             asked.request_id,
-            run_id=self._run_id,
+            run_id=self.run_id,
             model_id=self.config.model_id,
             texts=len(texts),
             bound=sum(map(token_bound, texts)),
@@ -212,9 +241,8 @@ class Sender:
         self.ledger.settle(asked.request_id, state, tokens)
         asked.forget(self.folder)
 
-    async def _receive(self, texts: Sequence[str], body: IO[bytes]) -> None:
+    async def _receive(self, texts: Sequence[str], body: IO[bytes], encoding: str) -> None:
         """Send a request, and write the body of the answer as it comes."""
-        encoding = self._encoding
         arguments: dict[str, Any] = {"encoding_format": encoding}
         if self.config.dimensions:
             arguments["dimensions"] = self.config.dimensions
@@ -230,14 +258,14 @@ class Sender:
                     raise BrokenAnswerError(f"the answer is larger than {limit:,} bytes")
                 body.write(chunk)
 
-    def _failure(self, error: Exception) -> Failure:
+    def _failure(self, error: Exception, encoding: str) -> Failure:
         """Sort a failure; raise what makes it senseless to go on."""
         sentence = openai_complaint(self.connection, error)
         said = server_said(self.connection, error)
         if isinstance(error, openai.APIStatusError):
             self._answered = True
             self._pacer.note(error.response.headers)
-            return self._status_failure(error, said, sentence)
+            return self._status_failure(error, said, sentence, encoding)
         if _was_free(error):
             self._not_now += 1
             if not self._answered and self._not_now >= CONNECT_ATTEMPTS:
@@ -247,16 +275,21 @@ class Sender:
             return failure
         return Failure(Kind.FAILED, said, sentence)
 
-    def _status_failure(self, error: openai.APIStatusError, said: str, sentence: str) -> Failure:
+    def _status_failure(
+        self, error: openai.APIStatusError, said: str, sentence: str, encoding: str
+    ) -> Failure:
         wait_s = retry_after(error.response.headers)
         if isinstance(error, _FATAL) or is_quota(error):
             raise TagsageError(sentence)
+        if error.status_code == 429 and _LARGE.search(said):
+            return Failure(Kind.TOO_LARGE, said, sentence)
         if error.status_code == 429:
             self._not_now += 1
             failure = Failure(Kind.NOT_NOW, said, sentence, wait_s)
             self._pause(failure)
             return failure
         if error.status_code >= 500 or error.status_code in _FOR_LATER:
+            self._refuse_to_wait(wait_s or 0.0, sentence)
             return Failure(Kind.FAILED, said, sentence, wait_s)
         if self._is_about(error, "dimensions") and self.config.dimensions:
             msg = (
@@ -265,8 +298,8 @@ class Sender:
             )
             raise TagsageError(msg)
         if self._is_about(error, "encoding_format") and self.config.encoding == "auto":
-            # Known to both encodings' readers; the texts are not to blame.
-            if self._encoding == "base64":
+            # The texts are not to blame; others of them may be under way as base64 still.
+            if encoding == "base64":
                 self._encoding = "float"
                 return Failure(Kind.NOT_NOW, said, sentence)
             raise TagsageError(sentence)
@@ -281,10 +314,16 @@ class Sender:
         """Let all requests wait; raise when that would take too long."""
         self.give_up_after_patience(failure)
         wait_s = growing_pause(self._not_now) if failure.wait_s is None else failure.wait_s
-        if wait_s > self.config.patience_s:
-            msg = f"{failure.sentence} (It asks to wait for {wait_s:.0f} s.)"
-            raise TagsageError(msg)
+        self._refuse_to_wait(wait_s, failure.sentence)
         self._pacer.pause(wait_s)
+
+    def _refuse_to_wait(self, wait_s: float, sentence: str) -> None:
+        if wait_s > self.config.patience_s:
+            msg = (
+                f"{sentence} The server asks to wait for {wait_s:,.0f} s, longer than "
+                f"openai_patience_s={self.config.patience_s:g}; what was paid for is kept."
+            )
+            raise TagsageError(msg)
 
     def give_up_after_patience(self, failure: Failure) -> None:
         """Raise when nothing has succeeded for so long that nothing will."""

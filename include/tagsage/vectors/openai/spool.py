@@ -11,7 +11,7 @@ import json
 import logging
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import IO, Self
 
@@ -66,9 +66,10 @@ class Asked:
         """Read a request's folder; None when it was not whole yet at a kill."""
         try:
             about = json.loads((place / REQUEST_FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            known = {field.name: about[field.name] for field in fields(cls)}
+            return cls(**(known | {"hashes": tuple(about["hashes"])}))
+        except (OSError, ValueError, KeyError, TypeError):
             return None
-        return cls(**(about | {"hashes": tuple(about["hashes"])}))
 
     def body(self, folder: Path) -> Path:
         """Return where the body of the answer is."""
