@@ -166,6 +166,11 @@ def damage(segment: Path, how: str) -> None:
     elif how == "header of the vectors":
         file = segment / "vectors.npy"
         file.write_bytes(b"?" + file.read_bytes()[1:])
+    elif how.startswith("digit"):
+        file = segment / how.rpartition(" ")[2]
+        raw = file.read_bytes()
+        digit = raw.index(b"(") + (4 if how.startswith("digit of the numbers") else 1)
+        file.write_bytes(raw[:digit] + bytes([raw[digit] ^ 1]) + raw[digit + 1 :])
     elif how == "no keys":
         (segment / "keys.npy").unlink()
 
@@ -213,7 +218,9 @@ def test_of_a_damaged_segment_the_blocks_that_are_sound_are_kept(tmp_path, monke
         ("changed keys", texts[:2]),
         ("zeroed vectors", texts[8:]),
         ("truncated vectors", texts[8:]),
-        ("header of the vectors", texts),
+        ("header of the vectors", []),
+        ("digit of the rows in vectors.npy", []),
+        ("digit of the numbers in vectors.npy", []),
     ]:
         cache = VectorCache(tmp_path / how, "m", 3)
         cache.put(text_hashes(texts), rows_for(texts))
@@ -226,6 +233,26 @@ def test_of_a_damaged_segment_the_blocks_that_are_sound_are_kept(tmp_path, monke
             assert out[:, 0].tolist() == [0 if t in lost else float(t[1:]) for t in texts]
             assert [texts[row] for row in one.missing(text_hashes(texts))] == lost
         assert f"{len(lost)} of its 9 vectors are not as they were written" in caplog.text
+
+
+def test_a_changed_digit_in_the_header_of_the_keys_costs_nothing(tmp_path):
+    texts = [f"t{i}" for i in range(1, 10)]
+    cache = VectorCache(tmp_path, "m", 3)
+    cache.put(text_hashes(texts), rows_for(texts))
+    damage(segments(cache)[0], "digit of the rows in keys.npy")
+    out, missing = gathered(VectorCache(tmp_path, "m", 3), texts)
+    assert missing == 0
+    assert out[:, 0].tolist() == [float(text[1:]) for text in texts]
+
+
+def test_a_segment_whose_length_was_written_wrongly_keeps_its_sound_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr(segments_module, "CHECK_ROWS", 2)
+    texts = [f"t{i}" for i in range(1, 10)]
+    cache = VectorCache(tmp_path, "m", 3)
+    cache.put(text_hashes(texts), rows_for(texts))
+    file = segments(cache)[0] / "segment.json"
+    file.write_text(file.read_text().replace('"rows": 9', '"rows": 8'))
+    assert gathered(VectorCache(tmp_path, "m", 3), texts)[1] == 0
 
 
 def test_damage_found_while_segments_are_joined_costs_only_the_damaged_block(tmp_path, monkeypatch):

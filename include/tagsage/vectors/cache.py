@@ -238,9 +238,10 @@ class VectorCache:
                     self._replace([holder], vectors, unwanted)
         return int(gone.sum())
 
-    def _write(self, keys: NDArray[np.bytes_], vectors: Rows) -> str:
-        # Named after its keys: what is put twice, after a kill say, is one segment.
-        name = hashlib.sha256(keys.tobytes()).hexdigest()[:32]
+    def _write(self, keys: NDArray[np.bytes_], vectors: Rows, saved_from: str = "") -> str:
+        # Named after its keys: what is put twice, after a kill say, is one segment. What is saved
+        # from a damaged one may be all its keys, and must not be taken for it.
+        name = hashlib.sha256(saved_from.encode() + keys.tobytes()).hexdigest()[:32]
         with new_folder(self.folder / name) as folder:
             write_segment(folder, keys, vectors, model_id=self.model_id, dimensions=self.dimensions)
         return name
@@ -303,7 +304,8 @@ class VectorCache:
         """Put the sound rows of a damaged segment into a new one, and the segment aside."""
         rows = segment.sound_rows(vectors)
         if len(rows):
-            self._write(segment.keys[rows], JoinedRows([vectors], np.zeros_like(rows), rows))
+            saved = JoinedRows([vectors], np.zeros_like(rows), rows)
+            self._write(segment.keys[rows], saved, saved_from=segment.folder.name)
         set_aside(
             segment.folder,
             f"{segment.rows - len(rows)} of its {segment.rows} vectors are not as they were "

@@ -106,12 +106,13 @@ class Segment:
             When it is so damaged that nothing of it can be told good from bad.
         """
         about = json.loads((folder / CHECK_FILE).read_text(encoding="utf-8"))
+        rows = int(about["rows"])
         return cls(
             folder,
             str(about["model_id"]),
             int(about["dimensions"]),
-            int(about["rows"]),
-            _rows_of(folder / KEYS_FILE, HASH_DTYPE, ()),
+            rows,
+            _rows_of(folder / KEYS_FILE, HASH_DTYPE, (rows,)),
             tuple(map(int, about["keys"])),
             tuple(map(int, about["vectors"])),
         )
@@ -125,7 +126,8 @@ class Segment:
             When the segment is gone.
         """
         try:
-            return _rows_of(self.folder / VECTORS_FILE, VECTOR_DTYPE, (self.dimensions,))
+            shape = (self.rows, self.dimensions)
+            return _rows_of(self.folder / VECTORS_FILE, VECTOR_DTYPE, shape)
         except FileNotFoundError:
             if not self.folder.exists():
                 raise
@@ -264,15 +266,40 @@ def let_go(array: NDArray[Any]) -> None:
         mapped._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
-def _rows_of(file: Path, dtype: np.dtype[Any], row: tuple[int, ...]) -> NDArray[Any]:
-    """Return the whole rows that an .npy file has, also when its end is missing."""
-    with file.open("rb") as opened:
-        shape, found = _header(opened)
-        begin = opened.tell()
-    if found != dtype or len(shape) != 1 + len(row) or shape[1:] != row:
-        raise ValueError(f"{file.name} holds {found} {shape}, not {dtype} {('rows', *row)}")
+def _rows_of(file: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return the whole rows that an .npy file has, also when its end or its header is damaged.
+
+    Parameters
+    ----------
+    file : pathlib.Path
+        The file.
+    dtype, shape
+        What was written into it.
+
+    Raises
+    ------
+    ValueError
+        When nobody can tell where its numbers begin.
+    """
+    rows, *row = shape
     row_bytes = dtype.itemsize * int(np.prod(row, dtype=np.int64))
-    n = min(shape[0], (file.stat().st_size - begin) // row_bytes)
+    size = file.stat().st_size
+    try:
+        with file.open("rb") as opened:
+            said, found = _header(opened)
+            begin = opened.tell()
+    except ValueError:
+        said, found, begin = (0,), None, 0
+    left = size - begin - said[0] * row_bytes
+    # A header is right when the file ends where it says, or earlier and it says what was written.
+    if (said[1:], found) != (tuple(row), dtype) or (left and (left > 0 or said[0] != rows)):
+        # The numbers come last. Whether they are what they were, their checksums tell.
+        said, begin = shape, size - rows * row_bytes
+        if begin <= 0:
+            raise ValueError(
+                f"the header of {file.name} is damaged, and some of its end is missing"
+            )
+    n = min(said[0], (size - begin) // row_bytes)
     count = n * row_bytes // dtype.itemsize
     if n * row_bytes < MAPPED_BYTES:
         return np.fromfile(file, dtype, count, offset=begin).reshape(n, *row)
@@ -285,6 +312,6 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     if version != (1, 0):
         raise ValueError(f"the unknown version {version} of .npy")
     shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
-    if fortran_order:
-        raise ValueError("the numbers are column by column")
+    if fortran_order or not shape:
+        raise ValueError("the numbers are not row by row")
     return shape, dtype
