@@ -11,7 +11,7 @@ from scripts.openai_server import Faults, OpenAiServer, charged_twice, count_tok
 from tagsage.errors import TagsageError
 from tagsage.openai_connection import OpenAiConnection
 from tagsage.vectors.cache import VectorCache
-from tagsage.vectors.openai import batch_jobs, pacing
+from tagsage.vectors.openai import batch_jobs, batch_results, pacing
 from tagsage.vectors.openai.batch_calls import Calls
 from tagsage.vectors.openai.batch_files import JobLimits
 from tagsage.vectors.openai.batch_jobs import cancel_job, list_jobs, pending_jobs, poll_job
@@ -497,16 +497,57 @@ def test_a_queue_that_is_full_all_day_lets_the_texts_go(world, server, monkeypat
     assert one.take(key).missing == 5
 
 
-def test_results_that_the_server_has_removed_count_as_lost(world, server):
+def test_results_that_the_server_has_removed_in_time_count_as_lost(world, server, monkeypatch):
     one = world.but(texts=world.texts[:5])
     [key] = one.submit()
     finish(server)
     one.poll(key)
+    monkeypatch.setattr(batch_results, "HORIZON_S", 0.0)
     server.faults.next("files", "404")
     report = one.take(key)
     assert report.problems == {"the results are gone": 5}
     assert one.spent().lost_requests == 1
     assert one.claims() == 0
+
+
+@pytest.mark.parametrize("knows_batch", [True, False])
+def test_results_that_are_not_found_are_not_given_up(world, server, monkeypatch, knows_batch):
+    one = world.but(texts=world.texts[:5])
+    [key] = one.submit()
+    finish(server)
+    one.poll(key)
+    server.faults.next("files", "404")
+    if not knows_batch:
+        # However old it is: another account knows nothing of it.
+        monkeypatch.setattr(batch_results, "HORIZON_S", 0.0)
+        server.faults.next("batches", "404")
+    with pytest.raises(
+        TagsageError,
+        match=rf"key, organization or project are not .* vectors cancel {key} --give-up\)\.$",
+    ) as caught:
+        one.take(key)
+    assert caught.value.__suppress_context__
+    assert one.claims() == 5
+    # With the right key again.
+    assert one.take(key).embedded == 5
+    one.assert_right()
+    assert not charged_twice(server.books)
+
+
+def test_a_file_of_errors_that_is_gone_costs_nothing_but_the_reasons(world, server):
+    one = world.but(texts=world.texts[:30])
+    server.faults.next("batch_line", "400")
+    [key] = one.submit()
+    finish(server)
+    one.poll(key)
+    server.faults.next("files", None, "404")
+    report = one.take(key)
+    assert (report.embedded, report.missing) == (20, 10)
+    assert report.problems == {"failed, and the server no longer says why": 10}
+    assert one.spent().tokens == server.books.tokens
+    assert one.online().embedded == 10
+    one.assert_right()
+    assert not charged_twice(server.books)
 
 
 def test_the_same_texts_missing_again_make_a_new_batch(world, server):

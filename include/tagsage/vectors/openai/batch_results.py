@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -26,7 +27,7 @@ from tagsage.vectors.openai.batch_books import (
     job_folder,
     job_lock,
 )
-from tagsage.vectors.openai.batch_calls import TROUBLES, Calls, is_unknown
+from tagsage.vectors.openai.batch_calls import HORIZON_S, TROUBLES, Calls, is_unknown
 from tagsage.vectors.openai.batch_files import Job, LineResult, read_results
 from tagsage.vectors.openai.batch_jobs import check_server, let_go, poll_job
 from tagsage.vectors.openai.config import OpenAiConfig
@@ -38,6 +39,9 @@ logger = logging.getLogger(__name__)
 
 # Vectors in memory before they are put into the cache: a segment of it.
 PART_BYTES = 32 << 20
+
+# The files of results, as they are called here.
+OUTPUT, ERRORS = "output.jsonl", "errors.jsonl"
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,8 @@ def take_job(
     Raises
     ------
     TagsageError
-        When the job is still under way, or the server refuses us or is away.
+        When the job is still under way, the server refuses us or is away, or it does not find
+        results that it must still have.
     """
     with Ledger(folder) as ledger, job_lock(ledger, key):
         entry = get_entry(ledger, key)
@@ -128,13 +133,17 @@ def _take(
 ) -> Entry:
     """Download and read the results; returns the entry, taken."""
     job = Job.load(place)
-    paths = _download(connection, config, entry, place)
+    files = _download(connection, config, entry, place)
+    gone = bool(entry.output_file) and OUTPUT not in files
     cache = VectorCache(ledger.folder / CACHE, entry.model_id, entry.dimensions)
-    embedded, tokens, problems, silent = _read(cache, job, paths or [])
+    embedded, tokens, problems, silent = _read(cache, job, list(files.values()))
     if silent.any():
         absent = int(np.diff(job.lines)[silent].sum())
-        if paths is None:
+        if gone:
             problems["the results are gone"] = absent
+        elif entry.error_file and ERRORS not in files:
+            # They were in it, then; what fails is not charged.
+            problems["failed, and the server no longer says why"] = absent
         elif entry.status == "completed":
             problems["no answer for them"] = absent
             # Nobody knows, but a batch that was completed is likely to be charged for them.
@@ -152,7 +161,7 @@ def _take(
         dollars(tokens, entry.price),
     )
     with ledger.transaction():
-        if paths is None:
+        if gone:
             ledger.settle(entry.request_id, "lost")
         else:
             ledger.settle(entry.request_id, "done" if tokens else "refused", tokens)
@@ -169,24 +178,53 @@ def _take(
 
 def _download(
     connection: OpenAiConnection, config: OpenAiConfig, entry: Entry, place: Path
-) -> list[Path] | None:
-    """Return the files of results that there are; None when the server has them no more."""
-    files = [(entry.output_file, "output.jsonl"), (entry.error_file, "errors.jsonl")]
-    wanted = [(file_id, place / name) for file_id, name in files if file_id]
-    lacking = [(file_id, path) for file_id, path in wanted if not path.exists()]
-    if not lacking:
-        return [path for _, path in wanted]
-    check_server(entry, connection)
-    with Calls(connection, config) as calls:
-        for file_id, path in lacking:
-            try:
-                calls.download(file_id, path)
-            except TROUBLES as error:
-                if not is_unknown(error):
-                    raise TagsageError(calls.complaint(error)) from None
-                logger.warning("openai: the results %s of the job %s are gone", file_id, entry.key)
-                return None
-    return [path for _, path in wanted]
+) -> dict[str, Path]:
+    """Return the files of results that there are, by name; without those that are surely gone.
+
+    Raises
+    ------
+    TagsageError
+        When the server says that it has no results though it must have them: what was paid for is
+        not to be given up because we ask in the name of another account.
+    """
+    files = [(entry.output_file, OUTPUT), (entry.error_file, ERRORS)]
+    wanted = {name: (file_id, place / name) for file_id, name in files if file_id}
+    if any(not path.exists() for _, path in wanted.values()):
+        check_server(entry, connection)
+        with Calls(connection, config) as calls:
+            for name, (file_id, path) in wanted.items():
+                if path.exists():
+                    continue
+                try:
+                    calls.download(file_id, path)
+                except TROUBLES as error:
+                    if not is_unknown(error):
+                        raise TagsageError(calls.complaint(error)) from None
+                    if name == OUTPUT and not _is_expired(calls, entry):
+                        raise TagsageError(_not_found(connection, entry)) from None
+                    logger.warning("openai: the file %s of the job %s is gone", name, entry.key)
+    return {name: path for name, (_, path) in wanted.items() if path.exists()}
+
+
+def _is_expired(calls: Calls, entry: Entry) -> bool:
+    """Tell whether the server knows a batch and has kept its results for as long as it does."""
+    try:
+        batch = calls.patiently(lambda: calls.retrieve(entry.batch_id))
+    except TROUBLES as error:
+        if is_unknown(error):
+            return False
+        raise TagsageError(calls.complaint(error)) from None
+    return time.time() - (batch.created_at or entry.created_at) >= HORIZON_S
+
+
+def _not_found(connection: OpenAiConnection, entry: Entry) -> str:
+    where = "OpenAI" if connection.official else connection.base_url
+    return (
+        f"{where} does not find the results of the batch {entry.batch_id} (job {entry.key}), most "
+        "likely because key, organization or project are not those that it was made with; set "
+        "these and run again, or give up what was paid for (tagsage vectors cancel "
+        f"{entry.key} --give-up)."
+    )
 
 
 def _read(
