@@ -73,7 +73,11 @@ def _run_stages(night: Token) -> None:
         _told(f"embed batch {batch}", stages.embed_batch, night, corpus, plan, batch)
     for batch in stages.online_batches(night, plan):
         _told(f"embed on line {batch}", stages.embed_online, night, corpus, plan, batch)
-    _await_jobs(night, corpus, plan, _told("submit jobs", stages.submit_jobs, night, corpus, plan))
+    stages.await_jobs(
+        Settings.model_validate(night["settings"]),
+        _told("submit jobs", stages.submit_jobs, night, corpus, plan),
+        lambda job: _told(f"take job {job}", stages.take_job, night, corpus, plan, job),
+    )
     vectors = _told("collect vectors", stages.collect_vectors, night, corpus, plan)
 
     stored = _told("store vectors", stages.store_vectors, night, corpus, vectors)
@@ -105,18 +109,6 @@ def _run_stages(night: Token) -> None:
     predicted = _told("predict", stages.predict, night, corpus, features, promoted)
     explored = _told("eda", stages.eda, night, corpus, split, graph)
     _told("report", stages.report, night, board, promoted, predicted, explored)
-
-
-def _await_jobs(night: Token, corpus: str, plan: str, waiting: list[str]) -> None:
-    """Take the results of each job when it has ended."""
-    poll_s = Settings.model_validate(night["settings"]).openai_poll_s
-    while waiting:
-        done = [job for job in waiting if stages.job_done(night, job)]
-        for job in done:
-            _told(f"take job {job}", stages.take_job, night, corpus, plan, job)
-        waiting = [job for job in waiting if job not in done]
-        if waiting:
-            time.sleep(poll_s)
 
 
 def _told(what: str, stage: Callable[..., T], *arguments: Any) -> T:

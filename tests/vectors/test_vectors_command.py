@@ -151,6 +151,19 @@ def test_prune_only_tells_unless_it_is_told_yes(tagsage, store, tmp_path):
     assert kept(cache(tmp_path), "Bread")[0] == 1
 
 
+def test_prune_says_that_a_named_folder_may_be_shared(tagsage, store, tmp_path):
+    fill(cache(tmp_path, folder="team"), "Bread", "Old")
+    shared = ("--set", "openai_cache=team")
+    assert tagsage("prune", *shared)[1].endswith(
+        "1 of 2 texts would be dropped. team may be shared: what only other workspaces use would "
+        "be dropped too, and is paid for again there. "
+        "Nothing was dropped: it was paid for. Add --yes to do it."
+    )
+    assert tagsage("prune", "--yes", *shared)[1].endswith(
+        "what only other workspaces use was dropped too, and is paid for again there."
+    )
+
+
 def test_damaged_segments_go_only_when_named(tagsage, store, tmp_path):
     opened = cache(tmp_path)
     fill(opened, "Bread")
@@ -258,6 +271,21 @@ def test_embed_stops_at_the_ceiling(tagsage, store, server):
     assert not server.books.charges
 
 
+def test_refused_texts_are_sent_again_after_retry(tagsage, store, server, tmp_path):
+    server.faults.texts["Roses"] = "400"
+    assert "2 texts were embedded on line, 0 of them cut; 1 have no" in tagsage("embed")[1]
+    del server.faults.texts["Roses"]
+    assert "There is nothing to send." in tagsage("embed")[1]
+    assert tagsage("retry", "--model", "other")[1].startswith("0 texts without a vector of other")
+    assert tagsage("retry") == (
+        0,
+        f"1 texts without a vector of {ADA} are sent again by the next run.",
+    )
+    assert "1 texts were embedded on line" in tagsage("embed")[1]
+    assert kept(cache(tmp_path), "Bread", "Roses", "Sails")[0] == 0
+    assert not charged_twice(server.books)
+
+
 def test_a_model_whose_length_nobody_knows_is_asked_once(tagsage, store, server, tmp_path):
     status, said = tagsage("embed", "--set", "openai_model=local-model")
     assert status == 0, said
@@ -293,6 +321,6 @@ def test_a_batch_is_cancelled_or_given_up_by_its_key(tagsage, store, server):
 
 
 def test_before_anything_was_sent_the_books_are_empty_and_are_not_made(tagsage, tmp_path):
-    for command in ("spent", "jobs"):
+    for command in ("spent", "jobs", "retry"):
         assert "Nothing was ever sent with the cache in " in tagsage(command)[1]
     assert not (tmp_path / "w" / "vectors").exists()

@@ -1,11 +1,9 @@
-"""Commands that spend money: ``vectors plan``, ``embed``, ``spent``, ``jobs``, ``cancel``."""
+"""Commands of `vectors` that ask a server, or tell of what was asked: plan, cost, batches."""
 
 from __future__ import annotations
 
-import logging
-import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -19,20 +17,17 @@ from tagsage.cli.common import (
     failures_told,
     overrides_of,
 )
-from tagsage.cli.vectors import StoreOption, articles_of
+from tagsage.cli.vectors import ModelOption, StoreOption, articles_of
 from tagsage.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy as np
     import numpy.typing as npt
 
+    from tagsage.vectors.openai.batch_results import TakeReport
     from tagsage.vectors.openai.ledger import Spending
     from tagsage.vectors.openai.online import OnlineReport
     from tagsage.vectors.plan import Plan
-
-logger = logging.getLogger(__name__)
 
 app = typer.Typer()
 
@@ -48,8 +43,10 @@ def plan(
 ) -> None:
     """Tell how many texts are new, and what they will cost; nothing is sent."""
     with failures_told(debug=debug):
+        from tagsage.stages.embed_openai import plan_texts
+
         settings = Settings.resolve(overrides_of(set_, workspace=workspace))
-        _tell_plan(_planned(settings, *_texts(settings, store)), settings)
+        _tell_plan(plan_texts(settings, *_texts(settings, store), probe=None), settings)
         typer.echo(NOT_ASKED)
 
 
@@ -70,28 +67,34 @@ def embed(
 ) -> None:
     """Get the vectors that the store's articles lack, outside of a night."""
     with failures_told(debug=debug):
+        from tagsage.stages.embed_jobs import await_jobs, submit_texts, take_results
+        from tagsage.stages.embed_openai import plan_texts, send_online
+
         settings = Settings.resolve(overrides_of(set_, workspace=workspace))
         texts, hashes = _texts(settings, store)
         payer = run_id or f"embed-{datetime.now(UTC):%Y-%m-%d}"
 
         def probe(rows: npt.NDArray[np.int64]) -> object:
-            return _send(settings, texts, hashes, rows, None, payer)
+            return send_online(settings, texts, hashes, rows, run_id=payer, dimensions=None)
 
-        todo = _planned(settings, texts, hashes, None if dry_run else probe)
+        todo = plan_texts(settings, texts, hashes, probe=None if dry_run else probe)
         _tell_plan(todo, settings)
         if dry_run or not len(todo.missing):
             typer.echo(NOT_ASKED if dry_run else "There is nothing to send.")
             return
-        waiting = _submit(settings, texts, hashes, todo, payer)
+        waiting = submit_texts(settings, texts, hashes, todo, run_id=payer)
         if waiting and not wait:
             typer.echo(
                 f"Batches under way: {', '.join(waiting)}; run the command again for the results."
             )
-        elif waiting:
-            _take(settings, waiting)
+        else:
+            await_jobs(settings, waiting, lambda key: _tell_taken(take_results(settings, key)))
         # In batch mode, what the batches brought no vector for.
         if wait or settings.openai_mode == "online":
-            _tell_report(_send(settings, texts, hashes, todo.missing, todo.dimensions, payer))
+            missing, dimensions = todo.missing, todo.dimensions
+            _tell_report(
+                send_online(settings, texts, hashes, missing, run_id=payer, dimensions=dimensions)
+            )
         _tell_spending(settings, payer)
 
 
@@ -187,6 +190,30 @@ def cancel(
         typer.echo(f"{job.key} is {job.status or job.state} {job.note}".rstrip() + ".")
 
 
+@app.command("retry")
+def retry(
+    model: ModelOption = None,
+    workspace: WorkspaceOption = None,
+    set_: SetOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Let texts be sent again that the server has refused, or always failed at."""
+    with failures_told(debug=debug):
+        from tagsage.stages.common import openai_folder
+        from tagsage.stages.embed_openai import config_of
+        from tagsage.vectors.openai.ledger import FILE, Ledger
+
+        settings = Settings.resolve(overrides_of(set_, workspace=workspace))
+        folder = openai_folder(settings)
+        if not (folder / FILE).exists():
+            typer.echo(f"Nothing was ever sent with the cache in {folder}.")
+            return
+        name = model or config_of(settings).model_id
+        with Ledger(folder) as ledger:
+            count = ledger.forget_rejected(name)
+        typer.echo(f"{count:,} texts without a vector of {name} are sent again by the next run.")
+
+
 def _texts(settings: Settings, store: str | None) -> tuple[list[str], npt.NDArray[np.bytes_]]:
     from tagsage.vectors.text import article_texts, text_hashes
 
@@ -194,111 +221,8 @@ def _texts(settings: Settings, store: str | None) -> tuple[list[str], npt.NDArra
     return texts, text_hashes(texts)
 
 
-def _planned(
-    settings: Settings,
-    texts: list[str],
-    hashes: npt.NDArray[np.bytes_],
-    probe: Callable[[npt.NDArray[np.int64]], object] | None = None,
-) -> Plan:
-    from tagsage.openai_connection import resolve_openai_connection
-    from tagsage.stages.common import openai_folder
-    from tagsage.stages.embed_openai import BATCH_TEXTS, config_of
-    from tagsage.vectors.openai.planning import plan_openai
-
-    return plan_openai(
-        texts,
-        hashes,
-        folder=openai_folder(settings),
-        config=config_of(settings),
-        connect=resolve_openai_connection,
-        prices=settings.openai_prices,
-        batch=settings.openai_mode == "batch",
-        batch_size=BATCH_TEXTS,
-        probe=probe,
-    )
-
-
-def _arguments(settings: Settings, run_id: str, *, batch: bool) -> dict[str, Any]:
-    """Return what sending on line and in batches both want."""
-    from tagsage.openai_connection import resolve_openai_connection
-    from tagsage.stages.common import openai_folder
-    from tagsage.stages.embed_openai import ceiling_of, config_of
-    from tagsage.vectors.openai.prices import price_of
-
-    connection, config = resolve_openai_connection(), config_of(settings)
-    price = price_of(
-        config.model, official=connection.official, table=settings.openai_prices, batch=batch
-    )
-    return {
-        "connection": connection,
-        "config": config,
-        "folder": openai_folder(settings),
-        "run_id": run_id,
-        "price": price,
-        "ceiling": ceiling_of(settings),
-    }
-
-
-def _submit(
-    settings: Settings, texts: list[str], hashes: npt.NDArray[np.bytes_], todo: Plan, run_id: str
-) -> list[str]:
-    """Submit batches where the settings say so; return the jobs that hold texts of ours."""
-    from tagsage.stages.common import openai_folder
-    from tagsage.vectors.openai.batch_jobs import pending_jobs
-    from tagsage.vectors.openai.batch_submit import submit_missing
-
-    pending = pending_jobs(openai_folder(settings), todo.model_id, hashes)
-    if settings.openai_mode == "online" or not len(todo.missing):
-        return pending
-    submitted = submit_missing(
-        texts=texts,
-        hashes=hashes,
-        rows=todo.missing,
-        dimensions=todo.dimensions,
-        **_arguments(settings, run_id, batch=True),
-    )
-    return list(dict.fromkeys([*pending, *submitted]))
-
-
-def _take(settings: Settings, waiting: list[str]) -> None:
-    """Take the results of each job when it has ended."""
-    from tagsage.openai_connection import resolve_openai_connection
-    from tagsage.stages.common import openai_folder
-    from tagsage.stages.embed_openai import config_of
-    from tagsage.vectors.openai.batch_jobs import poll_job
-    from tagsage.vectors.openai.batch_results import take_job
-
-    connection, config = resolve_openai_connection(), config_of(settings)
-    folder = openai_folder(settings)
-    while waiting:
-        for key in list(waiting):
-            job = poll_job(connection, config, key, folder=folder)
-            logger.info("The job %s is %s %s", key, job.status or job.state, job.note)
-            if job.finished:
-                taken = take_job(connection, config, key, folder=folder)
-                typer.echo(f"{key}: {taken.embedded:,} of {taken.texts:,} texts have a vector.")
-                waiting.remove(key)
-        if waiting:
-            time.sleep(settings.openai_poll_s)
-
-
-def _send(
-    settings: Settings,
-    texts: list[str],
-    hashes: npt.NDArray[np.bytes_],
-    rows: npt.NDArray[np.int64],
-    dimensions: int | None,
-    run_id: str,
-) -> OnlineReport:
-    from tagsage.vectors.openai.online import embed_online
-
-    return embed_online(
-        texts=texts,
-        hashes=hashes,
-        rows=rows,
-        dimensions=dimensions,
-        **_arguments(settings, run_id, batch=False),
-    )
+def _tell_taken(taken: TakeReport) -> None:
+    typer.echo(f"{taken.key}: {taken.embedded:,} of {taken.texts:,} texts have a vector.")
 
 
 def _tell_report(report: OnlineReport) -> None:

@@ -184,7 +184,10 @@ def prune(
     set_: SetOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Drop vectors of texts that the store no longer has, or a whole model."""
+    """Drop vectors of texts that this workspace's store does not have, or a whole model.
+
+    Those that other workspaces sharing openai_cache use go too.
+    """
     if whole and model is None:
         raise typer.BadParameter("needs --model", param_hint="--all")
     with failures_told(debug=debug):
@@ -213,6 +216,11 @@ def prune(
                 f"{cache.model_id} ({cache.dimensions:,} numbers): {len(unwanted):,} of "
                 f"{len(hashes):,} texts {'were' if yes else 'would be'} dropped"
                 + (f", and {len(aside):,} damaged segments." if damaged else ".")
+            )
+        if settings.openai_cache:
+            typer.echo(
+                f"{settings.openai_cache} may be shared: what only other workspaces use "
+                f"{'was' if yes else 'would be'} dropped too, and is paid for again there."
             )
         if not yes:
             typer.echo("Nothing was dropped: it was paid for. Add --yes to do it.")

@@ -15,7 +15,7 @@ from tagsage.stages.embed import (
     store_vectors,
     vector_batches,
 )
-from tagsage.stages.embed_jobs import job_done, submit_jobs, take_job
+from tagsage.stages.embed_jobs import await_jobs, job_done, submit_jobs, take_job
 from tagsage.stages.embed_openai import embed_online, online_batches
 from tagsage.stages.graph import (
     components,
@@ -32,6 +32,7 @@ from tagsage.stages.promote import promote
 from tagsage.stages.tell import eda, report, teardown
 
 __all__ = [
+    "await_jobs",
     "candidate_names",
     "collect_vectors",
     "components",

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+import time
+from typing import TYPE_CHECKING, Any
 
 from tagsage.night import Night, Token
+from tagsage.settings import Settings
 from tagsage.stages.common import Ref, load_texts, openai_folder
 from tagsage.stages.embed_openai import ceiling_of, config_of, send_online
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from tagsage.vectors.openai.batch_results import TakeReport
+    from tagsage.vectors.plan import Plan
 
 logger = logging.getLogger(__name__)
 
@@ -21,19 +32,42 @@ def submit_jobs(token: Token, corpus: Ref, plan: Ref) -> list[str]:
         Keys of the jobs to wait for: the new ones, and in either mode those of earlier runs that
         hold texts of tonight.
     """
+    from tagsage.vectors.plan import Plan
+
+    night = Night.of(token)
+    if night.settings.embedder != "openai":
+        return []
+    todo = Plan.load(night.workspace.open(plan).path)
+    return submit_texts(night.settings, *load_texts(night, corpus), todo, run_id=night.run_id)
+
+
+def submit_texts(
+    settings: Settings,
+    texts: Sequence[str],
+    hashes: npt.NDArray[np.bytes_],
+    todo: Plan,
+    *,
+    run_id: str,
+) -> list[str]:
+    """Submit what a plan says is missing, where the settings say so; return the jobs to wait for.
+
+    Parameters
+    ----------
+    settings : Settings
+        Model, mode, ceiling, prices and folder.
+    texts, hashes : sequence of str and S32 array, length n
+        All texts, and their hashes.
+    todo : Plan
+        What is missing of them.
+    run_id : str
+        Who pays.
+    """
     from tagsage.openai_connection import resolve_openai_connection
     from tagsage.vectors.openai.batch_jobs import pending_jobs
     from tagsage.vectors.openai.batch_submit import submit_missing
     from tagsage.vectors.openai.prices import price_of
-    from tagsage.vectors.plan import Plan
 
-    night = Night.of(token)
-    settings = night.settings
-    if settings.embedder != "openai":
-        return []
-    todo = Plan.load(night.workspace.open(plan).path)
     config, folder = config_of(settings), openai_folder(settings)
-    texts, hashes = load_texts(night, corpus)
     # Of all texts: of a job that was killed at the end of its taking, nothing is missing any more.
     pending = pending_jobs(folder, config.model_id, hashes)
     if settings.openai_mode == "online" or not len(todo.missing):
@@ -47,7 +81,7 @@ def submit_jobs(token: Token, corpus: Ref, plan: Ref) -> list[str]:
         todo.missing,
         folder=folder,
         dimensions=todo.dimensions,
-        run_id=night.run_id,
+        run_id=run_id,
         price=price_of(
             config.model,
             official=connection.official,
@@ -61,10 +95,34 @@ def submit_jobs(token: Token, corpus: Ref, plan: Ref) -> list[str]:
 
 def job_done(token: Token, key: str) -> bool:
     """Look after a job: one request. A server that does not answer now is asked again later."""
+    return _has_ended(Night.of(token).settings, key)
+
+
+def await_jobs(settings: Settings, waiting: Sequence[str], take: Callable[[str], object]) -> None:
+    """Look after jobs every `openai_poll_s` seconds, and take each when it has ended.
+
+    Parameters
+    ----------
+    settings : Settings
+        How often, and the folder.
+    waiting : sequence of str
+        Keys of the jobs.
+    take : callable
+        Takes the results of one, by its key.
+    """
+    while waiting:
+        ended = [key for key in waiting if _has_ended(settings, key)]
+        for key in ended:
+            take(key)
+        waiting = [key for key in waiting if key not in ended]
+        if waiting:
+            time.sleep(settings.openai_poll_s)
+
+
+def _has_ended(settings: Settings, key: str) -> bool:
     from tagsage.openai_connection import resolve_openai_connection
     from tagsage.vectors.openai.batch_jobs import poll_job
 
-    settings = Night.of(token).settings
     state = poll_job(
         resolve_openai_connection(), config_of(settings), key, folder=openai_folder(settings)
     )
@@ -80,22 +138,24 @@ def take_job(token: Token, corpus: Ref, plan: Ref, key: str) -> dict[str, Any]:
     dict
         Counts: ``texts``, ``embedded``, ``missing``, ``tokens``, ``dollars``.
     """
-    from tagsage.openai_connection import resolve_openai_connection
-    from tagsage.vectors.openai.batch_results import take_job as take
     from tagsage.vectors.plan import Plan
 
     night = Night.of(token)
-    config = config_of(night.settings)
-    report = take(resolve_openai_connection(), config, key, folder=openai_folder(night.settings))
+    report = take_results(night.settings, key)
     if report.missing:
         logger.warning(
             "openai: %s texts go on line, at the full price, below the same ceiling",
             f"{report.missing:,}",
         )
         todo = Plan.load(night.workspace.open(plan).path)
-        texts, hashes = load_texts(night, corpus)
         # Texts of jobs that are still under way are left to these.
-        send_online(night, config, texts, hashes, todo.missing, dimensions=todo.dimensions)
+        send_online(
+            night.settings,
+            *load_texts(night, corpus),
+            todo.missing,
+            run_id=night.run_id,
+            dimensions=todo.dimensions,
+        )
     return {
         "texts": report.texts,
         "embedded": report.embedded,
@@ -103,3 +163,13 @@ def take_job(token: Token, corpus: Ref, plan: Ref, key: str) -> dict[str, Any]:
         "tokens": report.tokens,
         "dollars": report.dollars,
     }
+
+
+def take_results(settings: Settings, key: str) -> TakeReport:
+    """Take the results of a job that has ended into the cache."""
+    from tagsage.openai_connection import resolve_openai_connection
+    from tagsage.vectors.openai.batch_results import take_job as take
+
+    return take(
+        resolve_openai_connection(), config_of(settings), key, folder=openai_folder(settings)
+    )

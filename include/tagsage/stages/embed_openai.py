@@ -21,15 +21,17 @@ from tagsage.stages.common import (
 from tagsage.stages.spending import log_spending
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     import numpy as np
     import numpy.typing as npt
     import pandas as pd
 
+    from tagsage.vectors.cache import VectorCache
     from tagsage.vectors.openai.config import Ceiling, OpenAiConfig
     from tagsage.vectors.openai.embedder import OpenAiEmbedder
     from tagsage.vectors.openai.online import OnlineReport
+    from tagsage.vectors.plan import Plan
 
 logger = logging.getLogger(__name__)
 
@@ -78,28 +80,13 @@ def plan_openai(night: Night, corpus: Ref) -> Ref:
     TagsageError
         When it is clear already that the ceiling is too low, or there is no price to compare with.
     """
-    from tagsage.openai_connection import resolve_openai_connection
-    from tagsage.vectors.openai import planning
-
     settings = night.settings
-    config = config_of(settings)
     texts, hashes = load_texts(night, corpus)
 
     def probe(rows: npt.NDArray[np.int64]) -> None:
-        send_online(night, config, texts, hashes, rows, dimensions=None)
+        send_online(settings, texts, hashes, rows, run_id=night.run_id, dimensions=None)
 
-    planned = planning.plan_openai(
-        texts,
-        hashes,
-        folder=openai_folder(settings),
-        config=config,
-        # Asked only when there is something to send: a night without news needs no key.
-        connect=resolve_openai_connection,
-        prices=settings.openai_prices,
-        batch=settings.openai_mode == "batch",
-        batch_size=BATCH_TEXTS,
-        probe=probe,
-    )
+    planned = plan_texts(settings, texts, hashes, probe=probe)
     _tell_cost(settings, planned.summary)
 
     def build(folder: Path) -> dict[str, Any]:
@@ -112,6 +99,41 @@ def plan_openai(night: Night, corpus: Ref) -> Ref:
         "missing": [len(planned.missing), int(planned.missing.sum())],
     }
     return night.artifact("plan", inputs, build, code=VECTORS_CODE).ref
+
+
+def plan_texts(
+    settings: Settings,
+    texts: Sequence[str],
+    hashes: npt.NDArray[np.bytes_],
+    *,
+    probe: Callable[[npt.NDArray[np.int64]], object] | None,
+) -> Plan:
+    """Find the texts that the cache lacks, and what they will cost.
+
+    Parameters
+    ----------
+    settings : Settings
+        Model, mode, prices and folder.
+    texts, hashes : sequence of str and S32 array, length n
+        The exact texts, and their hashes.
+    probe : callable, optional
+        Sends the text in a row, so that the length of a vector is known; without, nothing is sent.
+    """
+    from tagsage.openai_connection import resolve_openai_connection
+    from tagsage.vectors.openai import planning
+
+    return planning.plan_openai(
+        texts,
+        hashes,
+        folder=openai_folder(settings),
+        config=config_of(settings),
+        # Asked only when there is something to send: a night without news needs no key.
+        connect=resolve_openai_connection,
+        prices=settings.openai_prices,
+        batch=settings.openai_mode == "batch",
+        batch_size=BATCH_TEXTS,
+        probe=probe,
+    )
 
 
 def _tell_cost(settings: Settings, plan: Mapping[str, Any]) -> None:
@@ -153,10 +175,10 @@ def embed_online(token: Token, corpus: Ref, plan: Ref, batch: int) -> dict[str, 
     todo = Plan.load(night.workspace.open(plan).path)
     start, stop = todo.batches[batch]
     report = send_online(
-        night,
-        config_of(night.settings),
+        night.settings,
         *load_texts(night, corpus),
         todo.missing[start:stop],
+        run_id=night.run_id,
         dimensions=todo.dimensions,
     )
     return {
@@ -168,20 +190,37 @@ def embed_online(token: Token, corpus: Ref, plan: Ref, batch: int) -> dict[str, 
 
 
 def send_online(
-    night: Night,
-    config: OpenAiConfig,
+    settings: Settings,
     texts: Sequence[str],
     hashes: npt.NDArray[np.bytes_],
     rows: npt.NDArray[np.int64],
     *,
+    run_id: str,
     dimensions: int | None,
+    config: OpenAiConfig | None = None,
 ) -> OnlineReport:
-    """Send what of some rows is not in the cache; `dimensions` is None for a single first one."""
+    """Send what of some rows is not in the cache.
+
+    Parameters
+    ----------
+    settings : Settings
+        Model, manners, ceiling, prices and folder.
+    texts, hashes : sequence of str and S32 array, length n
+        The exact texts, and their hashes.
+    rows : int64 array
+        Which of them are wanted.
+    run_id : str
+        Who pays.
+    dimensions : int or None
+        Numbers in a vector; None for a single first text.
+    config : OpenAiConfig, optional
+        Another model than that of the settings.
+    """
     from tagsage.openai_connection import resolve_openai_connection
     from tagsage.vectors.openai.online import embed_online
     from tagsage.vectors.openai.prices import price_of
 
-    settings = night.settings
+    config = config or config_of(settings)
     connection = resolve_openai_connection()
     return embed_online(
         connection,
@@ -191,10 +230,22 @@ def send_online(
         rows,
         folder=openai_folder(settings),
         dimensions=dimensions,
-        run_id=night.run_id,
+        run_id=run_id,
         price=price_of(config.model, official=connection.official, table=settings.openai_prices),
         ceiling=ceiling_of(settings),
     )
+
+
+def open_cache(settings: Settings, embedder: OpenAiEmbedder) -> VectorCache:
+    """Open the vectors of a model that were paid for.
+
+    It remembers what it has checked, so one is to be used for all that is read from it.
+    """
+    from tagsage.vectors.cache import VectorCache
+    from tagsage.vectors.openai.spool import CACHE
+
+    folder = openai_folder(settings) / CACHE
+    return VectorCache(folder, embedder.model_id, embedder.dimensions)
 
 
 def collect_openai(night: Night, corpus: Ref, plan: Ref) -> Ref:
@@ -213,17 +264,19 @@ def collect_openai(night: Night, corpus: Ref, plan: Ref) -> Ref:
     # Without any text nobody knows; every vector is zero then.
     dimensions = Plan.load(night.workspace.open(plan).path).dimensions or 1
     texts, hashes = load_texts(night, corpus)
-    rejected = _complete(night, config, texts, hashes, dimensions=dimensions)
+    embedder = OpenAiEmbedder(config, dimensions)
+    cache = open_cache(settings, embedder)
+    rejected = _complete(night, embedder, cache, texts, hashes)
 
     def build(folder: Path) -> dict[str, Any]:
-        OpenAiEmbedder(config, dimensions).save(folder / MODEL_FOLDER)
+        embedder.save(folder / MODEL_FOLDER)
         vectors = np.lib.format.open_memmap(
             folder / VECTORS_FILE, mode="w+", dtype=np.float32, shape=(len(texts), dimensions)
         )
-        _gather(night, config, hashes, vectors, rejected)
+        _gather(cache, hashes, vectors, rejected)
         vectors.flush()
-        articles = load_snapshot(night, corpus).articles
-        listed = _quarantine(config.model_id, articles["url"].tolist(), texts, hashes, rejected)
+        urls = load_snapshot(night, corpus).articles["url"].tolist()
+        listed = _quarantine(settings, config.model_id, urls, texts, hashes, rejected)
         listed.to_csv(folder / QUARANTINE_FILE, index=False)
         counts = listed.groupby(["file", "kind", "reason"]).size().reset_index(name="rows")
         return {
@@ -250,49 +303,62 @@ def collect_openai(night: Night, corpus: Ref, plan: Ref) -> Ref:
 
 def _complete(
     night: Night,
-    config: OpenAiConfig,
+    embedder: OpenAiEmbedder,
+    cache: VectorCache,
     texts: Sequence[str],
     hashes: npt.NDArray[np.bytes_],
-    *,
-    dimensions: int,
 ) -> dict[bytes, str]:
     """See that the cache holds every text; return those that have no vector, and why."""
-    from tagsage.vectors.cache import VectorCache
     from tagsage.vectors.openai.ledger import Ledger
-    from tagsage.vectors.openai.spool import CACHE
 
-    folder = openai_folder(night.settings)
-    missing = VectorCache(folder / CACHE, config.model_id, dimensions).missing(hashes)
+    missing = cache.missing(hashes)
     if not len(missing):
         return {}
-    with Ledger(folder) as ledger:
-        known = ledger.rejected(config.model_id)
+    with Ledger(openai_folder(night.settings)) as ledger:
+        known = ledger.rejected(cache.model_id)
     if all(bytes(each) in known for each in hashes[missing]):
         return {bytes(each): known[bytes(each)] for each in hashes[missing]}
-    return send_online(night, config, texts, hashes, missing, dimensions=dimensions).rejected
+    return send_online(
+        night.settings,
+        texts,
+        hashes,
+        missing,
+        run_id=night.run_id,
+        dimensions=embedder.dimensions,
+        config=embedder.config,
+    ).rejected
 
 
 def _gather(
-    night: Night,
-    config: OpenAiConfig,
+    cache: VectorCache,
     hashes: npt.NDArray[np.bytes_],
     out: npt.NDArray[np.float32],
-    rejected: dict[bytes, str],
+    rejected: Collection[bytes],
 ) -> None:
-    from tagsage.vectors.cache import VectorCache
-    from tagsage.vectors.openai.spool import CACHE
+    """Copy the vectors of texts; those of rejected ones become zero.
 
-    cache = VectorCache(openai_folder(night.settings) / CACHE, config.model_id, out.shape[1])
-    left = cache.gather(hashes, out) - len(rejected)
-    if left:
-        msg = (
-            f"{left:,} texts have no vector of {config.model_id} in {cache.folder} yet: another "
-            "run or a batch has them in hand, or the disk lost them; run again."
-        )
-        raise TagsageError(msg)
+    Raises
+    ------
+    TagsageError
+        When others are missing too.
+    """
+    while absent := cache.gather(hashes, out):
+        missing = cache.missing(hashes)
+        if len(missing) != absent:
+            # Another run has put some meanwhile.
+            continue
+        left = sum(bytes(each) not in rejected for each in hashes[missing])
+        if left:
+            msg = (
+                f"{left:,} texts have no vector of {cache.model_id} in {cache.folder} yet: another "
+                "run or a batch has them in hand, or the disk lost them; run again."
+            )
+            raise TagsageError(msg)
+        return
 
 
 def _quarantine(
+    settings: Settings,
     model_id: str,
     urls: Sequence[str],
     texts: Sequence[str],
@@ -301,23 +367,38 @@ def _quarantine(
 ) -> pd.DataFrame:
     """List the articles whose text was refused or cut, as the quarantine of a file does."""
     from tagsage.corpus.quarantine import REJECTED, REPAIRED, Quarantine
+    from tagsage.vectors.openai.ledger import Ledger
     from tagsage.vectors.openai.tokens import sendable
 
+    with Ledger(openai_folder(settings)) as ledger:
+        # At the server's demand, which may be for less than our own limit.
+        cut_further = ledger.cut(model_id)
     quarantine = Quarantine()
     for row, (url, text) in enumerate(zip(urls, texts, strict=True)):
         why = rejected.get(bytes(hashes[row]))
         # The line is the article's place in the corpus: there is no file of vectors.
         if why is not None:
             quarantine.add(model_id, row + 1, REJECTED, why, url)
-        elif sendable(text)[1]:
+        elif bytes(hashes[row]) in cut_further or sendable(text)[1]:
             quarantine.add(model_id, row + 1, REPAIRED, CUT, url)
     return quarantine.frame()
 
 
 def embed_as(
-    night: Night, embedder: OpenAiEmbedder, texts: Sequence[str]
+    night: Night, embedder: OpenAiEmbedder, cache: VectorCache, texts: Sequence[str]
 ) -> npt.NDArray[np.float32]:
     """Embed texts with a model of an earlier night, through the cache and on tonight's account.
+
+    Parameters
+    ----------
+    night : Night
+        Who pays.
+    embedder : OpenAiEmbedder
+        The model.
+    cache : VectorCache
+        Its vectors, from :func:`open_cache`; the same for all calls.
+    texts : sequence of str, length n
+        The texts.
 
     Returns
     -------
@@ -329,7 +410,7 @@ def embed_as(
     from tagsage.vectors.text import text_hashes
 
     hashes = text_hashes(texts)
-    rejected = _complete(night, embedder.config, texts, hashes, dimensions=embedder.dimensions)
+    rejected = _complete(night, embedder, cache, texts, hashes)
     vectors = np.zeros((len(texts), embedder.dimensions), dtype=np.float32)
-    _gather(night, embedder.config, hashes, vectors, rejected)
+    _gather(cache, hashes, vectors, rejected)
     return vectors

@@ -19,10 +19,12 @@ from tagsage.stages.common import (
     open_store,
     tracking_of,
 )
-from tagsage.stages.embed_openai import embed_as
+from tagsage.stages.embed_openai import embed_as, open_cache
 from tagsage.stages.promote import Promoted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     import numpy.typing as npt
     import pandas as pd
@@ -174,6 +176,7 @@ def _champion_predictions(
     from tagsage.learn.predictions import top_tags
 
     incidence = snapshot.incidence()
+    vectors_of = _champion_vectors(night, tagger, features)
     parts = []
     for start in track(range(0, len(rows), ARTICLES_A_BLOCK), "predicting: blocks of articles"):
         block = rows[start : start + ARTICLES_A_BLOCK]
@@ -184,7 +187,7 @@ def _champion_predictions(
         ]
         articles = snapshot.articles.iloc[block][["title", "subtitle"]].copy()
         articles["lists"] = pd.Series(lists, index=articles.index, dtype=object)
-        vectors = _champion_vectors(night, tagger, features, articles, block)
+        vectors = vectors_of(articles, block)
         fitted = tagger.candidate
         P = fitted.predict_proba(tagger.features(articles, vectors), np.arange(len(block)))
         parts.append(
@@ -200,13 +203,9 @@ def _champion_predictions(
 
 
 def _champion_vectors(
-    night: Night,
-    tagger: Tagger,
-    features: Blocks,
-    articles: pd.DataFrame,
-    rows: npt.NDArray[np.int64],
-) -> npt.NDArray[np.float32] | None:
-    """Return the vectors that a champion is to use; None when it makes them itself.
+    night: Night, tagger: Tagger, features: Blocks
+) -> Callable[[pd.DataFrame, npt.NDArray[np.int64]], npt.NDArray[np.float32] | None]:
+    """Return what gives the vectors that a champion is to use; None when it makes them itself.
 
     Those of tonight, when they are of the same model; another model's of OpenAI through the cache:
     what was paid for is not paid for again.
@@ -217,12 +216,18 @@ def _champion_vectors(
     embedder = tagger.featuriser.embedder
     tonight = night.workspace.open(features["text"]).summary["model_id"]
     if embedder is None or embedder.model_id == tonight:
-        return feature_matrix(night, features, "text").rows(rows)
-    if isinstance(embedder, OpenAiEmbedder):
-        return embed_as(
-            night, embedder, texts_of(*(articles[name].tolist() for name in ("title", "subtitle")))
-        )
-    return None
+        matrix = feature_matrix(night, features, "text")
+        return lambda _, rows: matrix.rows(rows)
+    if not isinstance(embedder, OpenAiEmbedder):
+        return lambda *_: None
+    # One for all blocks: it checks every vector it holds, once.
+    cache = open_cache(night.settings, embedder)
+    return lambda articles, _: embed_as(
+        night,
+        embedder,
+        cache,
+        texts_of(*(articles[name].tolist() for name in ("title", "subtitle"))),
+    )
 
 
 def _write_examples(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tagsage.vectors.openai.tokens import MAX_REQUEST_TEXTS
+
 # https://developers.openai.com/api/docs/guides/embeddings
 MODEL_DIMENSIONS = {
     "text-embedding-ada-002": 1536,
@@ -42,7 +44,7 @@ class OpenAiConfig:
     dimensions: int = 0
     encoding: str = "auto"
     in_flight: int = 4
-    request_texts: int = 2048
+    request_texts: int = MAX_REQUEST_TEXTS
     timeout_s: float = 120.0
     attempts: int = 6
     patience_s: float = 900.0

@@ -16,11 +16,10 @@ import numpy.typing as npt
 
 # https://developers.openai.com/api/reference/resources/embeddings/methods/create
 MAX_INPUT_TOKENS = 8192
-MAX_REQUEST_TOKENS = 300_000
 MAX_REQUEST_TEXTS = 2048
 # A text of fewer characters is not cut: it cannot be its length that a server minds.
 LEAST_CUT = 100
-# Room for what the estimate may be wrong by.
+# A request may have 300,000; this leaves room for what the estimate may be wrong by.
 REQUEST_TOKENS = 250_000
 
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
