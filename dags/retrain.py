@@ -10,7 +10,7 @@ settings most often changed. Every other setting comes from the environment (`TA
 **What it costs.** Nothing, unless the embedder is `openai`: then each new text is paid for once, up
 to `openai_max_dollars` a run. The log of `plan_vectors` says beforehand what is to come, that of
 `collect_vectors` what was spent. With `openai_mode=batch`, half the price, `await_job` looks after
-the batches without a worker, for a day at most.
+the batches without a worker, for 50 hours at most.
 
 **If it fails.** The last line of the failed task's log says what happened and what to do. Clear the
 task, or trigger the DAG again: what is done is found in the workspace and not done twice.

@@ -69,6 +69,17 @@ class OpenAiConnection:
         host = f".{urlsplit(self.base_url).hostname}".rstrip(".")
         return host.endswith(f".{urlsplit(OFFICIAL).hostname}")
 
+    def require_key(self) -> None:
+        """Refuse to go to OpenAI itself without a key.
+
+        Raises
+        ------
+        TagsageError
+            When there is none.
+        """
+        if not self.api_key and self.official and "workload_identity" not in self.options:
+            raise TagsageError(f"OpenAI wants a key; {_HOW}.")
+
     def client(self, *, timeout_s: float) -> openai.OpenAI:
         """Return a client, to be closed by the caller; it never tries again by itself.
 
@@ -101,10 +112,9 @@ class OpenAiConnection:
     def _arguments(self, timeout_s: float) -> dict[str, Any]:
         import openai
 
+        self.require_key()
         options = dict(self.options)
         if "workload_identity" not in options:
-            if not self.api_key and self.official:
-                raise TagsageError(f"OpenAI wants a key; {_HOW}.")
             # The SDK wants one, and a server that asks for none takes any.
             options["api_key"] = self.api_key or "none"
         options["base_url"] = self.base_url
@@ -176,6 +186,8 @@ def openai_complaint(connection: OpenAiConnection, error: Exception) -> str:
     where = "OpenAI" if connection.official else f"The server at {connection.base_url}"
     said = server_said(connection, error)
     if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
+        if not connection.api_key:
+            return f"{where} wants a key, and there is none ({error.status_code}); {_HOW}."
         return f"{where} refused the key ({error.status_code}: {said}); {_HOW} to one that may."
     if is_quota(error):
         return (

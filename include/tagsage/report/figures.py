@@ -184,7 +184,8 @@ def f1_by_frequency(per_tag: pd.DataFrame) -> Picture:
         axes.scatter(
             np.maximum(support, 1), f1, s=16, color=ROLES["accent"], alpha=0.65, linewidths=0
         )
-        axes.set_xscale("log")
+        if support.max() >= 10 * max(support.min(), 1):
+            axes.set_xscale("log")
         axes.grid(visible=True, axis="x")
         axes.set(xlabel="test articles with the tag", ylabel="F1", ylim=(-0.03, 1.03))
         _thousands(axes.xaxis)

@@ -69,6 +69,14 @@ def test_without_new_texts_nobody_is_asked_for_a_key(tmp_path: Path) -> None:
     assert found.summary["estimated_dollars"] == 0
 
 
+def test_a_key_is_missed_before_anything_is_sent_but_not_for_a_look_at_the_price(
+    tmp_path: Path,
+) -> None:
+    assert plan(tmp_path, connect=OpenAiConnection).summary["price"] == pytest.approx(0.10)
+    with pytest.raises(TagsageError, match="OpenAI wants a key; set OPENAI_API_KEY"):
+        plan(tmp_path, connect=OpenAiConnection, probe=lambda _: None)
+
+
 def test_a_model_without_a_price_is_refused_only_at_openai(tmp_path: Path) -> None:
     config = OpenAiConfig("text-embedding-9", 64)
     with pytest.raises(TagsageError, match="openai_prices=text-embedding-9=DOLLARS"):

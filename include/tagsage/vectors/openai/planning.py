@@ -91,7 +91,11 @@ def plan_openai(
     prepared = prepare([texts[row] for row in plan.missing.tolist()])
     price = 0.0
     if len(plan.missing):
-        price = price_of(config.model, official=connect().official, table=prices, batch=batch)
+        connection = connect()
+        if probe is not None:
+            # Before tasks begin to send; who only wants to know the price needs no key.
+            connection.require_key()
+        price = price_of(config.model, official=connection.official, table=prices, batch=batch)
     tokens = int(prepared.estimates.sum())
     summary = plan.summary | {
         "embedder": "openai",

@@ -297,12 +297,16 @@ class Sender:
                 f"({said}); set it to 0, or choose a model that does."
             )
             raise TagsageError(msg)
-        if self._is_about(error, "encoding_format") and self.config.encoding == "auto":
+        if self._is_about(error, "encoding_format"):
             # The texts are not to blame; others of them may be under way as base64 still.
-            if encoding == "base64":
+            if encoding == "base64" and self.config.encoding == "auto":
                 self._encoding = "float"
                 return Failure(Kind.NOT_NOW, said, sentence)
-            raise TagsageError(sentence)
+            msg = (
+                f"The server does not take openai_encoding={self.config.encoding} ({said}); set it "
+                "to auto, float or base64, as the server has it."
+            )
+            raise TagsageError(msg)
         too_long = bool(_LONG.search(said)) or error.status_code == 413
         return Failure(Kind.REFUSED, said, sentence, too_long=too_long)
 
