@@ -10,12 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from tagsage.errors import TagsageError
 from tagsage.settings import ENV_PREFIX, Settings
 
 if TYPE_CHECKING:
     from tagsage.store.base import ArticleStore
+
+# Columns of a table that goes to a file.
+WIDE = 250
 
 WorkspaceOption = Annotated[
     str | None, typer.Option("--workspace", help="Folder (or fsspec URL) of the run's files.")
@@ -107,3 +112,13 @@ def _sentence(error: Exception) -> str:
         where = f" ({error.filename})" if error.filename else ""
         return f"{error.strerror}{where}; make room or permit it, then run again."
     return f"Unexpected {type(error).__name__}: {error}; run again with --debug to see where."
+
+
+def print_table(table: Table) -> None:
+    """Print a table whose first column holds what other commands want whole, such as a key."""
+    table.columns[0].no_wrap = True
+    for column in table.columns:
+        column.overflow = "fold"
+    console = Console()
+    # A file or a pipe has room.
+    (console if console.is_terminal else Console(width=WIDE)).print(table)

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -16,6 +15,7 @@ from tagsage.cli.common import (
     WorkspaceOption,
     failures_told,
     overrides_of,
+    print_table,
 )
 from tagsage.cli.vectors import ModelOption, StoreOption, articles_of
 from tagsage.settings import Settings
@@ -124,7 +124,7 @@ def spent(
             if run_id is None:
                 table.add_section()
                 table.add_row("all", *_cells(ledger.spent()))
-        Console().print(table)
+        print_table(table)
 
 
 def _cells(spending: Spending) -> list[str]:
@@ -151,7 +151,7 @@ def jobs(
         if not (folder / FILE).exists():
             typer.echo(f"Nothing was ever sent with the cache in {folder}.")
             return
-        table = Table("job", "state", "at the server", "texts", "run", "since", "")
+        table = Table("job", "state", "at the server", "texts", "run", "since", "note")
         table.columns[3].justify = "right"
         for job in list_jobs(folder):
             table.add_row(
@@ -163,7 +163,7 @@ def jobs(
                 f"{datetime.fromtimestamp(job.created_at, UTC):%Y-%m-%d %H:%M} UTC",
                 escape(job.note),
             )
-        Console().print(table)
+        print_table(table)
 
 
 @app.command("cancel")
@@ -240,7 +240,7 @@ def _tell_plan(todo: Plan, settings: Settings) -> None:
         f"{said['new_texts']:,} of {said['unique_texts']:,} texts have no vector of "
         f"{todo.model_id} yet: about {said['estimated_tokens']:,} tokens, "
         f"${said['estimated_dollars']:,.4f} at ${said['price']:g} a million; the ceiling is "
-        f"${settings.openai_max_dollars:,.2f} and {settings.openai_max_tokens:,} tokens."
+        f"${settings.openai_max_dollars:,g} and {settings.openai_max_tokens:,} tokens."
     )
     if said.get("cut_texts"):
         typer.echo(f"{said['cut_texts']:,} texts are too long and will be cut.")

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -18,6 +17,7 @@ from tagsage.cli.common import (
     failures_told,
     open_named_store,
     overrides_of,
+    print_table,
 )
 from tagsage.errors import TagsageError
 from tagsage.settings import Settings
@@ -73,7 +73,7 @@ def list_caches(
                     f"{held.size / 1e6:,.1f}",
                     *(f"{count:,}" for count in counts),
                 )
-        Console().print(table)
+        print_table(table)
         typer.echo(f"What was paid for lies in {paid.parent}.")
 
 

@@ -143,7 +143,7 @@ def _tell_cost(settings: Settings, plan: Mapping[str, Any]) -> None:
         logger.info("openai: no text is new; nothing is sent")
         return
     model = settings.openai_model
-    ceiling = f"${settings.openai_max_dollars:,.2f} and {settings.openai_max_tokens:,} tokens"
+    ceiling = f"${settings.openai_max_dollars:,g} and {settings.openai_max_tokens:,} tokens"
     logger.info(
         "openai: %s texts are new to %s: about %s tokens, $%.4f at $%.4f a million; the ceiling is "
         "%s",
