@@ -187,6 +187,8 @@ def complaints(model: Model, text: str, example: str) -> list[str]:
         for complaint in _of_service(name, service, model)
     ]
     variables = set(re.findall(r"(?<!\$)\$\{(\w+)", text))
+    # Written without a value: it goes through when there is one.
+    variables |= set(re.findall(r"^ +([A-Z_]+):$", text, flags=re.MULTILINE))
     listed = named(example)
     found += [f".env.example lacks {name}." for name in sorted(variables - set(listed))]
     found += [

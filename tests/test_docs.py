@@ -69,7 +69,7 @@ def test_tagsage_commands_and_options_named_exist(page):
             assert subcommand[1] in command.commands, code
             command, rest = command.commands[subcommand[1]], rest[subcommand.end() :]
         known = {name for option in command.params for name in option.opts}
-        assert set(re.findall(r"(?<!\S)--[a-z]+", rest)) <= known, code
+        assert set(re.findall(r"(?<!\S)--[a-z]+(?:-[a-z]+)*", rest)) <= known, code
 
 
 @every_page
