@@ -249,8 +249,20 @@ def test_night_without_anything_still_has_a_page(render, night):
 
 
 def test_winner_that_reads_only_text_is_said_to_be_so(render, night):
+    said = "nothing that uses the graph did better than text alone"
+    worse = night.leaderboard.iloc[[0]].assign(micro_f1=0.0)
+    board = pd.concat([night.leaderboard.iloc[[1]], worse], ignore_index=True)
+    _, page = render(dataclasses.replace(night, leaderboard=board))
+    assert said in page.words
     _, page = render(dataclasses.replace(night, leaderboard=night.leaderboard.iloc[[1]]))
-    assert "nothing that uses the graph did better than text alone" in page.words
+    assert said not in page.words
+
+
+def test_predictions_of_an_earlier_nights_champion_are_said_to_be_its(render, night):
+    by_champion = dataclasses.replace(night.predicted, earlier_version="7")
+    _, page = render(dataclasses.replace(night, predicted=by_champion))
+    assert "The champion of an earlier night, version 7, gave tags to" in page.words
+    assert "with the best tags of the champion" in page.words
 
 
 def test_corpus_without_lists_says_so(render, night):

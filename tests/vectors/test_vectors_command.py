@@ -236,7 +236,7 @@ def test_plan_and_dry_run_tell_the_price_and_send_nothing(tagsage, store, server
         assert status == 0
         found = re.search(
             rf"3 of 3 texts have no vector of {ADA} yet: about (\d+) tokens, \$([\d.]+) at \$1000 "
-            r"a million; the ceiling is \$5.00 and 50,000,000 tokens. Nothing was sent, and no "
+            r"a million; the ceiling is \$5 and 50,000,000 tokens. Nothing was sent, and no "
             "server was asked.",
             said,
         )

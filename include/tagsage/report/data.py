@@ -57,16 +57,19 @@ class Predicted:
     Attributes
     ----------
     articles : int
-        Articles without tags that the winner was asked about.
+        Articles without tags that the model was asked about.
     assigned : int
         Those of them that got at least one tag.
     tags : int
         Tags assigned in all.
+    earlier_version : str
+        The version of the champion of an earlier night that gave them; empty: tonight's winner did.
     """
 
     articles: int
     assigned: int
     tags: int
+    earlier_version: str = ""
 
 
 @dataclass(frozen=True)

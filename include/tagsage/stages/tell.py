@@ -114,6 +114,8 @@ def report(token: Token, board: Ref, promoted: Promoted, predicted: Ref, explore
     quarantine = _quarantine(night)
     stages = night.artifacts()
     totals = {key: predictions.summary[key] for key in ("articles", "assigned", "tags")}
+    by_earlier = predictions.summary["by"] == "champion" and not promoted["promoted"]
+    earlier = predictions.summary["version"] if by_earlier else ""
     data = ReportData(
         run_id=night.run_id,
         started=str(night.noted(STARTED)),
@@ -123,7 +125,7 @@ def report(token: Token, board: Ref, promoted: Promoted, predicted: Ref, explore
         leaderboard=pd.read_csv(ranked.path / "leaderboard.csv"),
         per_tag=pd.read_csv(night.workspace.open(best["ref"]).path / PER_TAG_FILE),
         split=ranked.summary["split"],
-        predicted=Predicted(**totals),
+        predicted=Predicted(**totals, earlier_version=earlier),
         promoted=promoted["promoted"],
         promotion_reason=promoted["reason"],
         examples=_examples(predictions.path / EXAMPLES_FILE),
