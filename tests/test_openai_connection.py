@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
 
+import openai
 import pytest
 
 from scripts.openai_server import OpenAiServer
@@ -12,7 +14,7 @@ from tagsage.errors import TagsageError
 from tagsage.openai_connection import (
     OFFICIAL,
     OpenAiConnection,
-    openai_told,
+    openai_complaint,
     provide_openai_connection,
     resolve_openai_connection,
     server_said,
@@ -34,9 +36,16 @@ def server() -> Generator[OpenAiServer]:
         yield running
 
 
-def embed(connection: OpenAiConnection, model: str = "text-embedding-3-small") -> None:
-    with openai_told(connection), connection.client(timeout_s=5) as client:
-        client.embeddings.create(model=model, input=["a text"])
+def complaint(
+    connection: OpenAiConnection, model: str = "text-embedding-3-small", timeout_s: float = 5
+) -> str:
+    """Ask for a vector; return how what went wrong is worded."""
+    with connection.client(timeout_s=timeout_s) as client:
+        try:
+            client.embeddings.create(model=model, input=["a text"])
+        except openai.OpenAIError as error:
+            return openai_complaint(connection, error)
+    return ""
 
 
 # -- where, and who ------------------------------------------------------------------------------
@@ -108,16 +117,11 @@ def test_an_argument_the_client_does_not_know_is_told_without_its_value() -> Non
 @pytest.mark.parametrize("echo", [False, True])
 def test_a_refused_key_is_told_without_it_even_when_the_server_repeats_it(echo: bool) -> None:
     wrong = "sk-wrong-abcdefghijklmnop"
-    with (
-        OpenAiServer(api_key=KEY, echo_key=echo) as server,
-        pytest.raises(TagsageError, match=r"refused the key \(401: Incorrect API key") as caught,
-    ):
-        embed(OpenAiConnection(wrong, server.base_url))
-    assert "wrong" not in str(caught.value)
-    assert "mnop" not in str(caught.value)
-    # Nor is the SDK's error, which holds the request, dragged along.
-    assert caught.value.__cause__ is None
-    assert caught.value.__suppress_context__
+    with OpenAiServer(api_key=KEY, echo_key=echo) as server:
+        said = complaint(OpenAiConnection(wrong, server.base_url))
+    assert "refused the key (401: Incorrect API key" in said
+    assert "wrong" not in said
+    assert "mnop" not in said
 
 
 @pytest.mark.parametrize(
@@ -133,9 +137,9 @@ def test_a_refused_key_is_told_without_it_even_when_the_server_repeats_it(echo: 
 )
 def test_every_failure_is_one_sentence(server: OpenAiServer, fault: str, sentence: str) -> None:
     server.faults.next("embeddings", fault)
-    with pytest.raises(TagsageError, match=sentence) as caught:
-        embed(OpenAiConnection(KEY, server.base_url))
-    assert "\n" not in str(caught.value)
+    said = complaint(OpenAiConnection(KEY, server.base_url))
+    assert re.search(sentence, said)
+    assert "\n" not in said
 
 
 def test_secrets_of_further_headers_are_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,25 +150,13 @@ def test_secrets_of_further_headers_are_not_repeated(monkeypatch: pytest.MonkeyP
 
 
 def test_what_a_server_with_plain_errors_says_is_told() -> None:
-    with (
-        OpenAiServer(plain_errors=True) as server,
-        pytest.raises(TagsageError, match=r"does not know what was asked for \(.*no-such-model"),
-    ):
-        embed(OpenAiConnection("", server.base_url), model="no-such-model")
+    with OpenAiServer(plain_errors=True) as server:
+        said = complaint(OpenAiConnection("", server.base_url), model="no-such-model")
+    assert re.search(r"does not know what was asked for \(.*no-such-model", said)
 
 
 def test_a_slow_server_is_told_of_with_the_setting_that_helps(server: OpenAiServer) -> None:
     server.faults.slow_s = 2.0
     server.faults.next("embeddings", "slow")
-    connection = OpenAiConnection(KEY, server.base_url)
-    with (
-        pytest.raises(TagsageError, match=r"did not answer in time; .* openai_timeout_s"),
-        openai_told(connection),
-        connection.client(timeout_s=0.2) as client,
-    ):
-        client.embeddings.create(model="text-embedding-3-small", input=["a text"])
-
-
-def test_errors_of_this_program_go_through_as_they_are() -> None:
-    with pytest.raises(KeyError), openai_told(OpenAiConnection(KEY)):
-        raise KeyError("ours")
+    said = complaint(OpenAiConnection(KEY, server.base_url), timeout_s=0.2)
+    assert re.search(r"did not answer in time; .* openai_timeout_s", said)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -153,24 +152,6 @@ def resolve_openai_connection() -> OpenAiConnection:
         os.environ.get("OPENAI_API_KEY", "").strip(),
         os.environ.get("OPENAI_BASE_URL", "").strip() or OFFICIAL,
     )
-
-
-@contextmanager
-def openai_told(connection: OpenAiConnection) -> Generator[None]:
-    """Turn what the server or the SDK complains of into one sentence, without secrets.
-
-    Raises
-    ------
-    TagsageError
-        For everything a user can act on.
-    """
-    import openai
-
-    try:
-        yield
-    except openai.OpenAIError as error:
-        # Not as the cause: the SDK's error holds the request with its key.
-        raise TagsageError(openai_complaint(connection, error)) from None
 
 
 def is_quota(error: Exception) -> bool:
