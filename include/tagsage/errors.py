@@ -9,3 +9,7 @@ class TagsageError(Exception):
     The message is one sentence: what happened, to what, what to do. The command line prints it
     and exits with status 1; a task log shows it as the last line.
     """
+
+
+class FinalError(TagsageError):
+    """Trying again does not help until somebody acts: a refused key, a quota that is used up."""

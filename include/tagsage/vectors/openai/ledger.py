@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from tagsage.errors import TagsageError
+from tagsage.errors import FinalError
 from tagsage.vectors.openai.config import Ceiling
 from tagsage.vectors.openai.ledger_file import FILE, JOB, LedgerFile, new_request_id
 
@@ -38,7 +38,7 @@ _SPENT = """
 """
 
 
-class CeilingReachedError(TagsageError):
+class CeilingReachedError(FinalError):
     """What is to be sent could cost more than the run may spend."""
 
 

@@ -18,7 +18,7 @@ from typing import IO, Any, Self, TypeVar
 import httpx2
 import openai
 
-from tagsage.errors import TagsageError
+from tagsage.errors import FinalError, TagsageError
 from tagsage.openai_connection import OpenAiConnection, is_quota, openai_complaint, server_said
 from tagsage.vectors.openai.answers import Answer, BrokenAnswerError, read_answer
 from tagsage.vectors.openai.config import Ceiling, OpenAiConfig
@@ -171,8 +171,10 @@ class Sender:
         ------
         CeilingReachedError
             When it could cost too much; nothing was sent.
+        FinalError
+            When somebody has to act: no right, no quota, no such model.
         TagsageError
-            When it makes no sense to go on: no right, no quota, no such model, no server.
+            When it makes no sense to go on now: no server.
         """
         estimate = sum(map(estimate_tokens, texts))
         await self._wait(estimate)
@@ -280,7 +282,7 @@ class Sender:
     ) -> Failure:
         wait_s = retry_after(error.response.headers)
         if isinstance(error, _FATAL) or is_quota(error):
-            raise TagsageError(sentence)
+            raise FinalError(sentence)
         if error.status_code == 429 and _LARGE.search(said):
             return Failure(Kind.TOO_LARGE, said, sentence)
         if error.status_code == 429:
