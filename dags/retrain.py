@@ -12,8 +12,10 @@ to `openai_max_dollars` a run. The log of `plan_vectors` says beforehand what is
 `collect_vectors` what was spent. With `openai_mode=batch`, half the price, `await_job` looks after
 the batches without a worker, for 50 hours at most.
 
-**If it fails.** The last line of the failed task's log says what happened and what to do. Clear the
-task, or trigger the DAG again: what is done is found in the workspace and not done twice.
+**If it fails.** The last line of the failed task's log says what happened and what to do. A task is
+tried three times, but only once where that cannot help: a wrong setting, a key that is refused, a
+quota that is used up, a ceiling that is reached. Clear the task, or trigger the DAG again: what is
+done is found in the workspace and not done twice.
 
 **What it leaves.** `predictions.csv`, `leaderboard.csv`, `metrics.json`, `report.html` and
 `quarantine/` in the workspace; a parent run with a child a candidate in MLflow; predicted tags in
@@ -71,7 +73,7 @@ def trigger_form() -> dict[str, Param]:
 
 
 def light(function, **options):
-    """Make a stage a task; Airflow's connections come before those of the environment."""
+    """Make a stage a task that finds Airflow's connections, and fails at once where it must."""
     return task(with_connections(function), **options)
 
 

@@ -7,23 +7,31 @@ from functools import wraps
 from urllib.parse import urlsplit
 
 from airflow.exceptions import AirflowNotFoundException
+from airflow.sdk.exceptions import AirflowFailException
 
 NEO4J_CONNECTION = "neo4j_default"
 OPENAI_CONNECTION = "openai_default"
 
 
 def with_connections(stage):
-    """Wrap a stage so that it finds Airflow's connections before those of the environment."""
+    """Wrap a stage so that it finds Airflow's connections before those of the environment.
+
+    What no further attempt mends fails the task at once, whatever retries it has.
+    """
 
     @wraps(stage)
     def run(*arguments, **named):
+        from tagsage.errors import FinalError
         from tagsage.neo4j_connection import provide_connection
         from tagsage.openai_connection import provide_openai_connection
 
         # Each is asked only when a stage needs the server.
         provide_connection(neo4j_of_airflow)
         provide_openai_connection(openai_of_airflow)
-        return stage(*arguments, **named)
+        try:
+            return stage(*arguments, **named)
+        except FinalError as error:
+            raise AirflowFailException(str(error)) from None
 
     return run
 

@@ -255,7 +255,9 @@ class Services:
 
     def environment(self, service):
         """Return the variables of the service, with what its image would add."""
-        given = self.services[service].get("environment") or {}
+        named = self.services[service].get("environment") or {}
+        # One without a value comes from the environment, where it is not set.
+        given = {name: value for name, value in named.items() if value is not None}
         return {
             "PATH": os.pathsep.join((str(BIN), str(postgres_programs()), os.environ["PATH"])),
             "HOME": str(self.folder),

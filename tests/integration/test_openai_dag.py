@@ -14,7 +14,14 @@ from scripts.openai_api.batches import BatchRules
 from scripts.openai_server import Faults, OpenAiServer, charged_twice, expected_vectors
 from tests.integration.conftest import BIN, environment
 from tests.integration.test_dag import make_variables, settings_of
-from tests.integration.test_openai_run import MODEL, latest, leaked, texts_of
+from tests.integration.test_openai_run import (
+    MODEL,
+    REFUSED_KEY,
+    latest,
+    leaked,
+    shown_pieces,
+    texts_of,
+)
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -31,9 +38,17 @@ def server():
         yield running
 
 
-def run_dag(small_corpus, home: Path, server, workspace: Path, **settings):
-    """Run the DAG with Airflow's connection to the server; return what it printed."""
+def by_connection(server) -> dict[str, str]:
+    """Return the variables for Airflow's connection to the server, and a key not to be used."""
     connection = {"conn_type": "openai", "password": KEY, "host": server.base_url}
+    return {
+        "AIRFLOW_CONN_OPENAI_DEFAULT": json.dumps(connection),
+        "OPENAI_API_KEY": "sk-of-the-environment",
+    }
+
+
+def run_dag(small_corpus, home: Path, workspace: Path, variables: dict[str, str], **settings):
+    """Run the DAG with the variables that lead to a server; return what it printed."""
     ours = {
         **{"embedder": "openai", "openai_model": MODEL, "candidates": "text:ovr_logistic"},
         **{"openai_poll_s": str(POLL_S), "openai_prices": f"{MODEL}=0.02"},
@@ -46,8 +61,7 @@ def run_dag(small_corpus, home: Path, server, workspace: Path, **settings):
             **make_variables(AIRFLOW_HOME=str(home), TAGSAGE_WORKSPACE=str(workspace)),
             **settings_of(small_corpus),
             **{f"TAGSAGE_{name.upper()}": value for name, value in ours.items()},
-            "AIRFLOW_CONN_OPENAI_DEFAULT": json.dumps(connection),
-            "OPENAI_API_KEY": "sk-of-the-environment",
+            **variables,
         },
         capture_output=True,
         text=True,
@@ -69,6 +83,17 @@ def states(home: Path) -> dict[str, list[str]]:
     return found
 
 
+def tries(home: Path, task: str) -> list[int]:
+    """Return how often each instance of a task was begun in the latest run."""
+    with sqlite3.connect(home / "airflow.db") as books:
+        rows = books.execute(
+            "SELECT try_number FROM task_instance WHERE task_id = ? AND run_id = "
+            "(SELECT run_id FROM dag_run ORDER BY id DESC LIMIT 1) ORDER BY map_index",
+            (task,),
+        ).fetchall()
+    return [number for (number,) in rows]
+
+
 def check_vectors(workspace: Path, dimensions: int) -> None:
     texts = texts_of(workspace)
     vectors = np.load(latest(workspace, "vectors") / "vectors.npy")
@@ -80,7 +105,9 @@ def check_vectors(workspace: Path, dimensions: int) -> None:
 def test_dag_sends_on_line_by_the_connection_of_airflow(
     small_corpus, airflow_home, server, tmp_path
 ):
-    code, said = run_dag(small_corpus, airflow_home, server, tmp_path, openai_dimensions="32")
+    code, said = run_dag(
+        small_corpus, airflow_home, tmp_path, by_connection(server), openai_dimensions="32"
+    )
     assert code == 0, said[-3000:]
     check_vectors(tmp_path, 32)
     seen = states(airflow_home)
@@ -96,7 +123,7 @@ def test_dag_awaits_batches_without_a_worker_and_sends_on_line_what_they_do_not_
     small_corpus, airflow_home, server, tmp_path
 ):
     code, said = run_dag(
-        small_corpus, airflow_home, server, tmp_path,
+        small_corpus, airflow_home, tmp_path, by_connection(server),
         openai_dimensions="24", openai_mode="batch",
     )  # fmt: skip
     assert code == 0, said[-3000:]
@@ -116,3 +143,21 @@ def test_dag_awaits_batches_without_a_worker_and_sends_on_line_what_they_do_not_
     assert not charged_twice(server.books)
     assert KEY[8:-4] not in said
     assert not leaked(KEY, tmp_path, airflow_home)
+
+
+@pytest.mark.parametrize(("mode", "task"), [("online", "embed_online"), ("batch", "submit_jobs")])
+def test_dag_tries_once_with_a_refused_key_and_shows_no_part_of_it(
+    small_corpus, airflow_home, tmp_path, mode, task
+):
+    with OpenAiServer(api_key=KEY, echo_key=True) as server:
+        # Not as a connection: Airflow itself masks the keys of those in its logs.
+        variables = {"OPENAI_API_KEY": REFUSED_KEY, "OPENAI_BASE_URL": server.base_url}
+        code, said = run_dag(small_corpus, airflow_home, tmp_path, variables, openai_mode=mode)
+        assert 401 in {status for _, status, _ in server.books.requests}
+    assert code != 0
+    assert states(airflow_home)[f"embed.{task}"] == ["failed"]
+    assert tries(airflow_home, f"embed.{task}") == [1]
+    assert states(airflow_home)["embed.collect_vectors"] == ["upstream_failed"]
+    assert "refused the key (401: Incorrect API key provided: ***" in said
+    assert (tmp_path / "mlflow.db").is_file()
+    assert shown_pieces(REFUSED_KEY, said, tmp_path, airflow_home) == []

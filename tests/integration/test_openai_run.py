@@ -21,6 +21,8 @@ from tests.integration.conftest import BIN, environment, run_in_process, run_tag
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 KEY = "sk-proj-Xq7tagsageZ9dQpW2mVn4"
+# As gateways have them: nothing in its form tells that it is one.
+REFUSED_KEY = "Gw7yQe2Lr9Xz4Vb1Nm6T"
 MODEL, DIMENSIONS = "text-embedding-3-small", 48
 REQUEST_TEXTS, IN_FLIGHT = 100, 2
 # After so many answers.
@@ -62,6 +64,19 @@ def files_with(secret: str, *folders: Path) -> list[Path]:
 def leaked(secret: str, *folders: Path) -> list[Path]:
     """Return the files that hold the middle, or the end, of a key."""
     return [*files_with(secret[8:-4], *folders), *files_with(secret[-8:], *folders)]
+
+
+def shown_pieces(secret: str, said: str, *folders: Path) -> list[str]:
+    """Return what of a key, eight characters or more, is in an output or in a file."""
+    contents = [
+        file.read_bytes() for folder in folders for file in folder.rglob("*") if file.is_file()
+    ]
+    pieces = (secret[start : start + 8] for start in range(len(secret) - 7))
+    return [
+        piece
+        for piece in pieces
+        if piece in said or any(piece.encode() in content for content in contents)
+    ]
 
 
 def latest(workspace: Path, stage: str) -> Path:
@@ -206,6 +221,24 @@ def test_wrong_key_is_told_without_it_although_the_server_repeats_it(
     assert wrong[8:-4] not in said
     assert wrong[-4:] not in said
     assert not leaked(wrong, tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["online", "batch"])
+def test_refused_key_of_any_form_is_in_no_trace_and_no_file_although_the_server_repeats_it(
+    small_corpus, tmp_path, mode
+):
+    with OpenAiServer(api_key=KEY, echo_key=True) as server:
+        done = run_tagsage(
+            *(*arguments(small_corpus, tmp_path, openai_mode=mode), "--debug"),
+            OPENAI_API_KEY=REFUSED_KEY,
+            OPENAI_BASE_URL=server.base_url,
+        )
+        assert 401 in {status for _, status, _ in server.books.requests}
+    said = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert "Traceback" in said
+    assert "refused the key (401: Incorrect API key provided: ***" in said
+    assert shown_pieces(REFUSED_KEY, said, tmp_path) == []
 
 
 def test_run_that_would_cost_too_much_stops_before_anything_is_sent(

@@ -20,7 +20,7 @@ import httpx2
 import openai
 from openai.types import Batch, FileObject
 
-from tagsage.errors import TagsageError
+from tagsage.errors import FinalError, TagsageError
 from tagsage.openai_connection import (
     OpenAiConnection,
     is_quota,
@@ -85,13 +85,32 @@ class Calls:
         Raises
         ------
         TagsageError
-            For everything a user can act on.
+            For everything a user can act on; see :meth:`failure`.
         """
         try:
             yield
         except TROUBLES as error:
             # Not as the cause: the SDK's error holds the request with its key.
-            raise TagsageError(self.complaint(error)) from None
+            raise self.failure(error) from None
+
+    def failure(self, error: Exception, *, about: str = "") -> TagsageError:
+        """Return what to raise instead of an error, to be raised ``from None``.
+
+        Parameters
+        ----------
+        error : Exception
+            One of :data:`TROUBLES`.
+        about : str
+            What comes before the complaint.
+
+        Returns
+        -------
+        TagsageError
+            A :class:`FinalError` when key or quota are refused.
+        """
+        refused = isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError)
+        kind = FinalError if refused or is_quota(error) else TagsageError
+        return kind(about + self.complaint(error))
 
     def complaint(self, error: Exception) -> str:
         """Word an error for a user, without secrets."""

@@ -269,11 +269,10 @@ def _look(calls: Calls, ledger: Ledger, entry: Entry) -> JobState:
 
 def _trouble(calls: Calls, entry: Entry, error: Exception) -> JobState:
     """Note what may be gone at the next look, and raise what may not."""
-    complaint = calls.complaint(error)
     if is_passing(error):
-        return replace(_state(entry), note=complaint)
+        return replace(_state(entry), note=calls.complaint(error))
     what = f"batch {entry.batch_id} of the job" if entry.batch_id else "batch job"
-    raise TagsageError(f"Cannot look after the {what} {entry.key}: {complaint}") from None
+    raise calls.failure(error, about=f"Cannot look after the {what} {entry.key}: ") from None
 
 
 def _note_status(calls: Calls, ledger: Ledger, entry: Entry, batch: Batch) -> Entry:

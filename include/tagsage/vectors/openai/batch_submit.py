@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tagsage.errors import TagsageError
 from tagsage.openai_connection import OpenAiConnection
 from tagsage.vectors.cache import VectorCache
 from tagsage.vectors.files import finished_folders, remove_folder, remove_stale
@@ -142,7 +141,7 @@ def _send_or_undo(calls: Calls, ledger: Ledger, entry: Entry) -> None:
         if is_refusal(error):
             drop_job(ledger, entry, why="the server refused it", charged=False)
         # Not as the cause: the SDK's error holds the request with its key.
-        raise TagsageError(calls.complaint(error)) from None
+        raise calls.failure(error) from None
 
 
 def _free(
