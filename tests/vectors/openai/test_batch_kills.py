@@ -132,7 +132,7 @@ def test_a_run_of_10_000_texts_killed_five_times_pays_for_none_twice(tmp_path):
             with subprocess.Popen(arguments, stdout=subprocess.PIPE) as process:
                 process.stdout.readline()
                 if kills < 5:
-                    time.sleep(moments.uniform(0, 0.8))
+                    time.sleep(moments.uniform(0, 0.5))
                     process.send_signal(signal.SIGKILL)
                 status = process.wait()
             kills += status == -signal.SIGKILL
