@@ -76,7 +76,7 @@ class OnlineRun:
         self.elsewhere: list[int] = []
         self.embedded = self.in_jobs = self.successes = self.busy = 0
         self.rejected: dict[bytes, str] = {}
-        self.tried = self.narrow = False
+        self.tried = self.narrow = self.last_try = False
         self.fatal: Exception | None = None
         self.changed = asyncio.Condition()
         self.trying = asyncio.Lock()
@@ -139,9 +139,13 @@ class OnlineRun:
             )
         except CeilingReachedError:
             if self.busy == 1 and len(mine) == 1 and not await self._others_are_sending():
-                raise
+                # Another may have been charged less than it reserved between our try and this look.
+                if self.last_try:
+                    raise
+                self.last_try = True
             self._with_less(work)
             return
+        self.last_try = False
         if isinstance(result, Answer):
             await self._take(work, result)
         else:
