@@ -14,6 +14,7 @@ from tagsage.neo4j_connection import (
     provide_connection,
     resolve_connection,
 )
+from tagsage.providers import Providers
 from tests.conftest import connection_to
 
 SECRET = "s3cret-of-this-test"
@@ -21,7 +22,7 @@ SECRET = "s3cret-of-this-test"
 
 @pytest.fixture(autouse=True)
 def no_connection_from_outside(monkeypatch):
-    monkeypatch.setattr(neo4j_connection, "_providers", [])
+    monkeypatch.setattr(neo4j_connection, "_providers", Providers())
     for name in ("URI", "USERNAME", "PASSWORD", "DATABASE"):
         monkeypatch.delenv(f"NEO4J_{name}", raising=False)
 

@@ -19,6 +19,7 @@ from tagsage.openai_connection import (
     resolve_openai_connection,
     server_said,
 )
+from tagsage.providers import Providers
 
 KEY = "sk-test-0123456789abcdef"
 
@@ -27,7 +28,7 @@ KEY = "sk-test-0123456789abcdef"
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
-    monkeypatch.setattr(openai_connection, "_providers", [])
+    monkeypatch.setattr(openai_connection, "_providers", Providers())
 
 
 @pytest.fixture

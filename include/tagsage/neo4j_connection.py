@@ -24,6 +24,7 @@ from neo4j.exceptions import (
 )
 
 from tagsage.errors import TagsageError
+from tagsage.providers import Providers
 
 CONNECT_WITHIN_S = 10.0
 # A server that restarts is back within this time; a transaction is tried again until then.
@@ -39,7 +40,7 @@ _HOW = (
 )
 
 Provider = Callable[[], "Neo4jConnection | None"]
-_providers: list[Provider] = []
+_providers: Providers[Neo4jConnection] = Providers()
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,7 @@ def provide_connection(provider: Provider) -> None:
     provider : callable
         Returns the connection, or None when it knows none. The latest given is asked first.
     """
-    if provider not in _providers:
-        _providers.insert(0, provider)
+    _providers.add(provider)
 
 
 def resolve_connection() -> Neo4jConnection:
@@ -108,9 +108,8 @@ def resolve_connection() -> Neo4jConnection:
     TagsageError
         When there is none, or one that cannot be right.
     """
-    for provider in _providers:
-        if (connection := provider()) is not None:
-            return connection
+    if (connection := _providers.find()) is not None:
+        return connection
     uri = os.environ.get("NEO4J_URI", "")
     if not uri:
         raise TagsageError(f"No Neo4j server is named; {_HOW}.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from tagsage.errors import FinalError, TagsageError
+from tagsage.providers import Providers
 
 if TYPE_CHECKING:
     import openai
@@ -22,7 +23,7 @@ _HOW = "set OPENAI_API_KEY, or the Airflow connection openai_default"
 T = TypeVar("T")
 
 Provider = Callable[[], "OpenAiConnection | None"]
-_providers: list[Provider] = []
+_providers: Providers[OpenAiConnection] = Providers()
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,7 @@ def provide_openai_connection(provider: Provider) -> None:
     provider : callable
         Returns the connection, or None when it knows none. The latest given is asked first.
     """
-    if provider not in _providers:
-        _providers.insert(0, provider)
+    _providers.add(provider)
 
 
 def resolve_openai_connection() -> OpenAiConnection:
@@ -145,9 +145,8 @@ def resolve_openai_connection() -> OpenAiConnection:
     TagsageError
         When the address cannot be right.
     """
-    for provider in _providers:
-        if (connection := provider()) is not None:
-            return connection
+    if (connection := _providers.find()) is not None:
+        return connection
     return OpenAiConnection(
         os.environ.get("OPENAI_API_KEY", "").strip(),
         os.environ.get("OPENAI_BASE_URL", "").strip() or OFFICIAL,
