@@ -21,6 +21,8 @@ from tagsage.cli.vectors import ModelOption, StoreOption, articles_of
 from tagsage.settings import Settings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     import numpy.typing as npt
 
@@ -107,14 +109,9 @@ def spent(
 ) -> None:
     """Print what every run has spent, the latest first, and all of them."""
     with failures_told(debug=debug):
-        from tagsage.stages.common import openai_folder
-        from tagsage.vectors.openai.ledger import FILE, Ledger
+        from tagsage.vectors.openai.ledger import Ledger
 
-        settings = Settings.resolve(overrides_of(set_, workspace=workspace))
-        folder = openai_folder(settings)
-        if not (folder / FILE).exists():
-            typer.echo(f"Nothing was ever sent with the cache in {folder}.")
-            return
+        folder = _used_folder(Settings.resolve(overrides_of(set_, workspace=workspace)))
         table = Table("run")
         for heading in ("requests", "texts", "tokens", "dollars", "without an answer"):
             table.add_column(heading, justify="right")
@@ -143,14 +140,9 @@ def jobs(
 ) -> None:
     """List the batches of the Batch API that were made, and how far they are known to be."""
     with failures_told(debug=debug):
-        from tagsage.stages.common import openai_folder
         from tagsage.vectors.openai.batch_jobs import list_jobs
-        from tagsage.vectors.openai.ledger import FILE
 
-        folder = openai_folder(Settings.resolve(overrides_of(set_, workspace=workspace)))
-        if not (folder / FILE).exists():
-            typer.echo(f"Nothing was ever sent with the cache in {folder}.")
-            return
+        folder = _used_folder(Settings.resolve(overrides_of(set_, workspace=workspace)))
         table = Table("job", "state", "at the server", "texts", "run", "since", "note")
         table.columns[3].justify = "right"
         for job in list_jobs(folder):
@@ -199,19 +191,27 @@ def retry(
 ) -> None:
     """Let texts be sent again that the server has refused, or always failed at."""
     with failures_told(debug=debug):
-        from tagsage.stages.common import openai_folder
         from tagsage.stages.embed_openai import config_of
-        from tagsage.vectors.openai.ledger import FILE, Ledger
+        from tagsage.vectors.openai.ledger import Ledger
 
         settings = Settings.resolve(overrides_of(set_, workspace=workspace))
-        folder = openai_folder(settings)
-        if not (folder / FILE).exists():
-            typer.echo(f"Nothing was ever sent with the cache in {folder}.")
-            return
+        folder = _used_folder(settings)
         name = model or config_of(settings).model_id
         with Ledger(folder) as ledger:
             count = ledger.forget_rejected(name)
         typer.echo(f"{count:,} texts without a vector of {name} are sent again by the next run.")
+
+
+def _used_folder(settings: Settings) -> Path:
+    """Return the folder of the ledger; the command ends here when nothing was ever sent."""
+    from tagsage.stages.common import openai_folder
+    from tagsage.vectors.openai.ledger import FILE
+
+    folder = openai_folder(settings)
+    if not (folder / FILE).exists():
+        typer.echo(f"Nothing was ever sent with the cache in {folder}.")
+        raise typer.Exit
+    return folder
 
 
 def _texts(settings: Settings, store: str | None) -> tuple[list[str], npt.NDArray[np.bytes_]]:
