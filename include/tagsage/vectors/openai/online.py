@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,8 +20,6 @@ from tagsage.vectors.openai.online_run import OnlineRun
 from tagsage.vectors.openai.requests import Sender
 from tagsage.vectors.openai.spool import CACHE, recover
 from tagsage.vectors.openai.tokens import prepare
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from tagsage.vectors.openai.pacing import again_at, growing_pause
 from tagsage.vectors.openai.packing import Work, pack
 from tagsage.vectors.openai.requests import Failure, Kind, Sender
 from tagsage.vectors.openai.spool import recover
-from tagsage.vectors.openai.tokens import REQUEST_TOKENS, Prepared, cut_further
+from tagsage.vectors.openai.tokens import REQUEST_TOKENS, Prepared, cut_further, estimate_tokens
 
 logger = logging.getLogger(__name__)
 
@@ -136,6 +136,7 @@ class OnlineRun:
             result = await self.sender.send(
                 [self.texts[position] for position in mine],
                 [self.hashes[position] for position in mine],
+                int(self.estimates[mine].sum()),
             )
         except CeilingReachedError:
             if self.busy == 1 and len(mine) == 1 and not await self._others_are_sending():
@@ -234,6 +235,7 @@ class OnlineRun:
         too_long = failure.too_long or failure.kind is Kind.TOO_LARGE
         if too_long and shorter != self.texts[position]:
             self.texts[position] = shorter
+            self.estimates[position] = estimate_tokens(shorter)
             self.cut.add(position)
             await self.sender.aside(
                 self.ledger.note_cut, self.config.model_id, [self.hashes[position]]
@@ -270,7 +272,7 @@ class OnlineRun:
         async with self.trying:
             failures = 0
             while not self.tried and not self.successes:
-                result = await self.sender.send([CONTROL_TEXT], None)
+                result = await self.sender.send([CONTROL_TEXT], None, estimate_tokens(CONTROL_TEXT))
                 if isinstance(result, Answer):
                     self.tried = True
                     self.successes += len(result.good) == 1

@@ -25,7 +25,7 @@ from tagsage.vectors.openai.config import Ceiling, OpenAiConfig
 from tagsage.vectors.openai.ledger import Ledger, State, new_request_id
 from tagsage.vectors.openai.pacing import Pacer, growing_pause, retry_after
 from tagsage.vectors.openai.spool import Asked, as_text, keep, open_body
-from tagsage.vectors.openai.tokens import estimate_tokens, token_bound
+from tagsage.vectors.openai.tokens import token_bound
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +152,9 @@ class Sender:
         work = partial(function, *arguments, **named)
         return await asyncio.get_running_loop().run_in_executor(self._aside, work)
 
-    async def send(self, texts: Sequence[str], hashes: Sequence[bytes] | None) -> Answer | Failure:
+    async def send(
+        self, texts: Sequence[str], hashes: Sequence[bytes] | None, estimate: int
+    ) -> Answer | Failure:
         """Send texts, and keep what comes back.
 
         Parameters
@@ -161,6 +163,9 @@ class Sender:
             As they go to the server.
         hashes : sequence of bytes, length n, or None
             Under which the vectors are kept; None throws them away.
+        estimate : int
+            About how many tokens the texts have. Counting takes time, and while this thread counts
+            it does not listen to the network.
 
         Returns
         -------
@@ -176,7 +181,6 @@ class Sender:
         TagsageError
             When it makes no sense to go on now: no server.
         """
-        estimate = sum(map(estimate_tokens, texts))
         await self._wait(estimate)
         if self.stopped:
             return Failure(Kind.NOT_NOW, "stopped", "The run was stopped.")
