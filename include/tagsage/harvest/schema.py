@@ -1,0 +1,133 @@
+"""The tables of a harvest: what is to be fetched, what was read, what came as it came."""
+
+from __future__ import annotations
+
+VERSION = 1
+
+# Times are seconds since 1970, UTC. `host` is an origin: scheme, name, and port unless usual.
+TABLES = """
+CREATE TABLE hosts (
+    host TEXT PRIMARY KEY,
+    asked INTEGER NOT NULL DEFAULT 0,        -- 1: a user named it
+    next_at REAL NOT NULL DEFAULT 0,         -- no request before this moment
+    robots_at REAL,                          -- when robots.txt was last answered for
+    robots_text TEXT,                        -- its rules; NULL: it could not be had
+    refusals INTEGER NOT NULL DEFAULT 0,     -- answers 403 in a row
+    failures INTEGER NOT NULL DEFAULT 0,     -- requests without a usable answer in a row
+    closed_until REAL NOT NULL DEFAULT 0,    -- left alone until then
+    closed_why TEXT NOT NULL DEFAULT ''
+) WITHOUT ROWID;
+
+CREATE TABLE requests (
+    id INTEGER PRIMARY KEY,
+    fingerprint BLOB NOT NULL UNIQUE,
+    kind TEXT NOT NULL CHECK (kind IN ('robots', 'list', 'graphql', 'article', 'feed')),
+    host TEXT NOT NULL,
+    url TEXT NOT NULL,
+    list_key TEXT,                           -- list, graphql: the list's id
+    cursor TEXT,                             -- graphql: which part of it
+    round INTEGER NOT NULL DEFAULT 0,        -- list, graphql: which reading of the list
+    article_key TEXT,                        -- article: whose page, where known
+    priority INTEGER NOT NULL,               -- smaller ones first
+    state TEXT NOT NULL DEFAULT 'waiting'
+        CHECK (state IN ('waiting', 'sent', 'done', 'gone', 'refused', 'failed', 'unreadable')),
+    due REAL NOT NULL DEFAULT 0,             -- waiting: not before
+    attempts INTEGER NOT NULL DEFAULT 0,     -- since it last began to wait for a fetch
+    redirects INTEGER NOT NULL DEFAULT 0,    -- hops that led here
+    etag TEXT,
+    last_modified TEXT,
+    status INTEGER,                          -- of the last answer
+    reason TEXT NOT NULL DEFAULT '',
+    added_at REAL NOT NULL,
+    ended_at REAL
+);
+CREATE INDEX requests_waiting ON requests (host, priority, id) WHERE state = 'waiting';
+CREATE INDEX requests_sent ON requests (host) WHERE state = 'sent';
+CREATE INDEX requests_ended ON requests (kind, ended_at);
+
+CREATE TABLE lists (
+    key TEXT PRIMARY KEY,                    -- the list's id
+    url TEXT NOT NULL,
+    name TEXT,
+    owner TEXT,
+    size INTEGER,                            -- by the host's count
+    state TEXT NOT NULL DEFAULT 'new'
+        CHECK (state IN ('new', 'open', 'incomplete', 'private', 'gone')),
+    round INTEGER NOT NULL DEFAULT 0,        -- the reading under way, or the last
+    read_at REAL                             -- when the last part of a reading came
+) WITHOUT ROWID;
+
+-- Entries of the reading under way; they become the list's when its last part is here.
+CREATE TABLE list_entries (
+    list_key TEXT NOT NULL,
+    round INTEGER NOT NULL,
+    item_id TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('post', 'deleted', 'other')),
+    article_key TEXT,
+    PRIMARY KEY (list_key, round, item_id)
+) WITHOUT ROWID;
+
+CREATE TABLE memberships (
+    list_key TEXT NOT NULL,
+    article_key TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    PRIMARY KEY (list_key, article_key)
+) WITHOUT ROWID;
+CREATE INDEX memberships_of_article ON memberships (article_key);
+
+CREATE TABLE articles (
+    key TEXT PRIMARY KEY,
+    url TEXT NOT NULL,
+    title TEXT,
+    subtitle TEXT,
+    author TEXT,
+    published_ms INTEGER,
+    tags TEXT,                               -- JSON list; NULL: not known
+    sources TEXT NOT NULL DEFAULT '{}',      -- JSON: where each field was read
+    state TEXT NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'gone')),
+    seen_at REAL NOT NULL,
+    read_at REAL                             -- when its own page was read
+) WITHOUT ROWID;
+
+-- Other addresses under which an article came, of those whose key is another.
+CREATE TABLE aliases (
+    alias TEXT PRIMARY KEY,
+    article_key TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE pages (
+    id INTEGER PRIMARY KEY,
+    request_id INTEGER NOT NULL,
+    fetched_at REAL NOT NULL,
+    body BLOB NOT NULL                       -- zlib
+);
+CREATE INDEX pages_by_age ON pages (fetched_at);
+
+CREATE TABLE problems (
+    id INTEGER PRIMARY KEY,
+    run_id INTEGER NOT NULL,
+    at REAL NOT NULL,
+    url TEXT NOT NULL,
+    kind TEXT NOT NULL,                      -- as in the quarantine: rejected, repaired
+    reason TEXT NOT NULL,
+    content TEXT NOT NULL
+);
+
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY,
+    started_at REAL NOT NULL,
+    ended_at REAL,                           -- NULL: under way, or killed
+    outcome TEXT NOT NULL DEFAULT '',
+    requests INTEGER NOT NULL DEFAULT 0,
+    bytes INTEGER NOT NULL DEFAULT 0
+);
+
+-- What the corpus is by now, and what was last announced of it.
+CREATE TABLE revision (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    current INTEGER NOT NULL,
+    announced INTEGER NOT NULL
+);
+INSERT INTO revision VALUES (1, 0, 0);
+"""
