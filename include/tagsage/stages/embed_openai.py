@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tagsage.errors import TagsageError
+from tagsage.errors import FinalError, TagsageError
 from tagsage.night import Night, Token
 from tagsage.settings import Settings
 from tagsage.stages.common import (
@@ -156,7 +156,7 @@ def _tell_cost(settings: Settings, plan: Mapping[str, Any]) -> None:
             f"{texts:,} new texts of about {tokens:,} tokens would cost about ${dollars:,.4f}, and "
             f"the ceiling of a run is {ceiling}; raise openai_max_dollars or openai_max_tokens."
         )
-        raise TagsageError(msg)
+        raise FinalError(msg)
 
 
 def online_batches(token: Token, plan: Ref) -> list[int]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scripts.openai_server import Faults, OpenAiServer, charged_twice, count_tokens
-from tagsage.errors import TagsageError
+from tagsage.errors import FinalError, TagsageError
 from tagsage.openai_connection import OpenAiConnection
 from tagsage.vectors.cache import VectorCache
 from tagsage.vectors.openai import batch_jobs, batch_results, pacing
@@ -531,6 +531,20 @@ def test_results_that_are_not_found_are_not_given_up(world, server, monkeypatch,
     # With the right key again.
     assert one.take(key).embedded == 5
     one.assert_right()
+    assert not charged_twice(server.books)
+
+
+@pytest.mark.parametrize("fault", ["401", "quota"])
+def test_a_refusal_that_no_further_attempt_mends_leaves_the_results_for_later(world, server, fault):
+    one = world.but(texts=world.texts[:5])
+    [key] = one.submit()
+    finish(server)
+    one.poll(key)
+    server.faults.next("files", fault)
+    with pytest.raises(FinalError):
+        one.take(key)
+    assert one.claims() == 5
+    assert one.take(key).embedded == 5
     assert not charged_twice(server.books)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from scripts.openai_server import OpenAiServer, expected_vectors
-from tagsage.errors import TagsageError
+from tagsage.errors import FinalError, TagsageError
 from tagsage.night import Night
 from tagsage.settings import Settings
 from tagsage.stages import embed_openai
@@ -108,3 +108,10 @@ def test_a_champions_vectors_are_checked_once_for_all_blocks(
         assert not np.delete(found, there, axis=0).any()
     assert len(checked) == len(set(checked)) == 3
     assert server.books.texts() == {"c", "d"}
+
+
+def test_a_plan_that_cannot_be_afforded_is_not_tried_again(tmp_path: Path) -> None:
+    settings = Settings.resolve({"workspace": str(tmp_path), "openai_max_dollars": 0})
+    summary = {"new_texts": 3, "estimated_tokens": 9, "estimated_dollars": 0.1, "price": 0.1}
+    with pytest.raises(FinalError, match=r"^3 new texts of about 9 tokens .* of a run is \$0 and"):
+        embed_openai._tell_cost(settings, {**summary, "cut_texts": 0})

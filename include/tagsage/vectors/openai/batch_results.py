@@ -199,7 +199,7 @@ def _download(
                     calls.download(file_id, path)
                 except TROUBLES as error:
                     if not is_unknown(error):
-                        raise TagsageError(calls.complaint(error)) from None
+                        raise calls.failure(error) from None
                     if name == OUTPUT and not _is_expired(calls, entry):
                         raise TagsageError(_not_found(connection, entry)) from None
                     logger.warning("openai: the file %s of the job %s is gone", name, entry.key)
@@ -213,7 +213,7 @@ def _is_expired(calls: Calls, entry: Entry) -> bool:
     except TROUBLES as error:
         if is_unknown(error):
             return False
-        raise TagsageError(calls.complaint(error)) from None
+        raise calls.failure(error) from None
     return time.time() - (batch.created_at or entry.created_at) >= HORIZON_S
 
 
