@@ -24,6 +24,7 @@ CREATE TABLE requests (
     kind TEXT NOT NULL CHECK (kind IN ('robots', 'list', 'graphql', 'article', 'feed')),
     host TEXT NOT NULL,
     url TEXT NOT NULL,
+    target TEXT,                             -- where a redirect led; `host` is then its host
     list_key TEXT,                           -- list, graphql: the list's id
     cursor TEXT,                             -- graphql: which part of it
     round INTEGER NOT NULL DEFAULT 0,        -- list, graphql: which reading of the list

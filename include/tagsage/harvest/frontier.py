@@ -1,0 +1,466 @@
+"""The queue of a harvest, in its database: what to ask for, in what order, what became of it.
+
+Scrapy's own job folder loses what is in flight when the process is killed. Here every request is
+a row, marked *sent* before it leaves; after a kill it waits again, with its attempt counted. What
+a host must not see sooner is a moment in the table of hosts, written before a request leaves and
+again after its end, so that a restart is no way round the gap.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Literal
+
+from tagsage.harvest import queries
+from tagsage.harvest.addresses import Kind, canonical, origin, siblings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tagsage.harvest.database import HarvestDatabase
+
+__all__ = [
+    "Claimed",
+    "Host",
+    "Kind",
+    "Outlook",
+    "State",
+    "add",
+    "again",
+    "ask",
+    "begin",
+    "end",
+    "get",
+    "host_of",
+    "outlook",
+    "ready",
+    "recover",
+    "redirect",
+    "renew",
+    "waiting",
+]
+
+State = Literal["waiting", "sent", "done", "gone", "refused", "failed", "unreadable"]
+
+PRIORITY: Final[dict[Kind, int]] = {
+    "robots": 0,
+    "feed": 10,
+    "list": 20,
+    "graphql": 20,
+    "article": 30,
+}
+# Rules are asked for anew after a day at the latest (RFC 9309, 2.4).
+ROBOTS_KEPT_S = 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A request of the frontier.
+
+    Attributes
+    ----------
+    request_id : int
+        Its row.
+    kind : Kind
+        What is asked for.
+    host : str
+        The origin that is asked: scheme, name, and port unless usual.
+    url : str
+        What is asked for; after a redirect, where that led.
+    list_key : str or None
+        list, graphql: the list's id.
+    cursor : str or None
+        graphql: which part of it.
+    round : int
+        list, graphql: which reading of the list.
+    article_key : str or None
+        article: whose page, where known.
+    attempts : int
+        Times it was sent since it began to wait for a fetch; :func:`begin` counts this one.
+    redirects : int
+        Hops that led here.
+    etag, last_modified : str or None
+        What the host said of the version that is here.
+    """
+
+    request_id: int
+    kind: Kind
+    host: str
+    url: str
+    list_key: str | None
+    cursor: str | None
+    round: int
+    article_key: str | None
+    attempts: int
+    redirects: int
+    etag: str | None
+    last_modified: str | None
+
+
+@dataclass(frozen=True)
+class Host:
+    """What is remembered of a host; the columns of its table."""
+
+    host: str
+    asked: bool = False
+    next_at: float = 0.0
+    robots_at: float | None = None
+    robots_text: str | None = None
+    refusals: int = 0
+    failures: int = 0
+    closed_until: float = 0.0
+    closed_why: str = ""
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What is left to do.
+
+    Attributes
+    ----------
+    next_at : float or None
+        When the next request may leave, of those whose host is open and not busy; None: no such.
+    closed : dict of str to str
+        Hosts that are left alone for now although requests wait for them, and why.
+    """
+
+    next_at: float | None
+    closed: dict[str, str]
+
+
+def fingerprint(
+    kind: Kind,
+    url: str,
+    *,
+    list_key: str | None,
+    cursor: str | None,
+    round: int,  # ruff: ignore[builtin-argument-shadowing]
+) -> bytes:
+    """Return what is the same for two requests that are one: the duplicate filter's key.
+
+    All parts of a list have one address, so its id, the cursor and the reading tell them apart.
+    """
+    parts: tuple[str, ...] = (canonical(url),)
+    if kind == "graphql":
+        parts = (kind, origin(url), list_key or "", cursor or "", str(round))
+    elif kind == "robots":
+        parts = (kind, origin(url))
+    return hashlib.sha256("\n".join(parts).encode()).digest()[:16]
+
+
+def add(
+    db: HarvestDatabase,
+    kind: Kind,
+    url: str,
+    *,
+    now: float,
+    list_key: str | None = None,
+    cursor: str | None = None,
+    round: int = 0,  # ruff: ignore[builtin-argument-shadowing]
+    article_key: str | None = None,
+    due: float = 0.0,
+    redirects: int = 0,
+    asked: bool = False,
+) -> bool:
+    """Add a request, unless it is known already, whatever became of it.
+
+    Parameters
+    ----------
+    db : HarvestDatabase
+        The harvest.
+    kind : Kind
+        What is asked for.
+    url : str
+        An http or https URL.
+    now, due : float
+        Seconds since 1970: the present, and the moment before which it does not leave.
+    list_key, cursor, round, article_key, redirects
+        See :class:`Claimed`.
+    asked : bool
+        Whether a user named this address; its host then is one that was asked for.
+
+    Returns
+    -------
+    bool
+        False: it was known already.
+
+    Raises
+    ------
+    AddressError
+        When `url` is no http or https URL.
+    """
+    host = origin(url)
+    key = fingerprint(kind, url, list_key=list_key, cursor=cursor, round=round)
+    with db.transaction():
+        _add_host(db, host)
+        if asked:
+            ask(db, host)
+        added = db.execute(
+            "INSERT INTO requests (fingerprint, kind, host, url, list_key, cursor, round, "
+            "article_key, priority, due, redirects, added_at) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (fingerprint) DO NOTHING",
+            (
+                *(key, kind, host, url, list_key, cursor, round),
+                *(article_key, PRIORITY[kind], due, redirects, now),
+            ),
+        )
+    return added.rowcount == 1
+
+
+def get(db: HarvestDatabase, request_id: int) -> Claimed:
+    """Return a request by its id; KeyError when there is none."""
+    row = db.execute(queries.ONE, (request_id,)).fetchone()
+    if row is None:
+        raise KeyError(request_id)
+    return Claimed(*row)
+
+
+def ready(db: HarvestDatabase, now: float, *, pages: bool) -> Claimed | None:
+    """Return the request that should leave now; None when none may.
+
+    A host is asked one thing at a time, not before its moment, not while it is closed, and for
+    nothing but its robots.txt as long as that is not known or older than a day. Of a host's
+    requests, feeds go first, then lists, then articles; then those added first. Of hosts, the one
+    that has been ready for longest.
+
+    Parameters
+    ----------
+    db : HarvestDatabase
+        The harvest; a request for robots.txt is added where one is needed.
+    now : float
+        Seconds since 1970.
+    pages : bool
+        Whether pages of lists and articles may be asked for; otherwise only feeds.
+    """
+    busy = _busy(db)
+    for claimed, moment in _candidates(db, now, pages=pages):
+        if moment > now:
+            break
+        if not busy.intersection(siblings(claimed.host)):
+            return claimed
+    return None
+
+
+def outlook(db: HarvestDatabase, now: float, *, pages: bool) -> Outlook:
+    """Tell when the next request may leave, and which hosts are closed although there are some.
+
+    Requests under way are not looked at; nor are hosts that one of them is at.
+    """
+    busy = _busy(db)
+    moments = (
+        moment
+        for claimed, moment in _candidates(db, now, pages=pages)
+        if not busy.intersection(siblings(claimed.host))
+    )
+    closed = db.execute(queries.CLOSED, {"now": now, "pages": pages})
+    return Outlook(next(moments, None), dict(closed.fetchall()))
+
+
+def waiting(db: HarvestDatabase, *, pages: bool) -> int:
+    """Return how many requests are left, those under way included; robots.txt is not counted."""
+    found = db.execute(queries.LEFT, {"pages": pages}).fetchone()
+    return int(found[0])
+
+
+def begin(db: HarvestDatabase, claimed: Claimed, now: float, gap_s: float) -> Claimed:
+    """Mark a request as sent, and its host as not to be asked for a while, before it leaves.
+
+    Parameters
+    ----------
+    db : HarvestDatabase
+        The harvest.
+    claimed : Claimed
+        What :func:`ready` returned.
+    now, gap_s : float
+        Seconds since 1970, and the least time to the next request to this host.
+
+    Returns
+    -------
+    Claimed
+        The same with this attempt counted.
+    """
+    with db.transaction():
+        db.execute(
+            "UPDATE requests SET state = 'sent', attempts = attempts + 1 WHERE id = ?",
+            (claimed.request_id,),
+        )
+        not_before(db, claimed.host, now + gap_s)
+    return replace(claimed, attempts=claimed.attempts + 1)
+
+
+def not_before(db: HarvestDatabase, host: str, moment: float) -> None:
+    """Let a host, under all names of its server, be asked nothing before a moment."""
+    with db.transaction():
+        for each in siblings(host):
+            db.execute("UPDATE hosts SET next_at = max(next_at, ?) WHERE host = ?", (moment, each))
+
+
+def recover(db: HarvestDatabase) -> int:
+    """Let requests wait again that were under way when the process was killed.
+
+    Whether the host answered them nobody knows, so each may be asked for a second time; their
+    attempts stay counted, so one that kills the process does not do so for ever.
+
+    Returns
+    -------
+    int
+        How many there were.
+    """
+    return db.execute("UPDATE requests SET state = 'waiting' WHERE state = 'sent'").rowcount
+
+
+def end(
+    db: HarvestDatabase,
+    request_id: int,
+    state: State,
+    now: float,
+    *,
+    status: int | None = None,
+    reason: str = "",
+    etag: str | None = None,
+    last_modified: str | None = None,
+) -> None:
+    """Say what became of a request.
+
+    None for `etag` or `last_modified` leaves what is known (an answer 304 need not repeat them).
+    """
+    db.execute(
+        "UPDATE requests SET state = ?, ended_at = ?, status = ?, reason = ?, "
+        "etag = coalesce(?, etag), last_modified = coalesce(?, last_modified) WHERE id = ?",
+        (state, now, status, reason, etag, last_modified, request_id),
+    )
+
+
+def again(
+    db: HarvestDatabase, request_id: int, due: float, *, status: int | None = None, reason: str = ""
+) -> None:
+    """Let a request wait for another attempt, until `due`; attempts so far stay counted."""
+    db.execute(
+        "UPDATE requests SET state = 'waiting', due = ?, status = ?, reason = ? WHERE id = ?",
+        (due, status, reason, request_id),
+    )
+
+
+def redirect(db: HarvestDatabase, request: Claimed, url: str, now: float) -> bool:
+    """Let a request wait to be asked for where its host said it is now.
+
+    It stays the same request, with its list, reading and article. Where another one of its kind
+    already has that address, this one is done.
+
+    Returns
+    -------
+    bool
+        False: another one has that address.
+    """
+    # Rules found elsewhere on a server are still those of the address they were asked for.
+    host = request.host if request.kind == "robots" else origin(url)
+    key = fingerprint(request.kind, url, list_key=None, cursor=None, round=0)
+    with db.transaction():
+        _add_host(db, host)
+        if request.kind in {"list", "article", "feed"}:
+            known = db.execute(
+                "SELECT 1 FROM requests WHERE fingerprint = ? AND kind = ? AND id != ?",
+                (key, request.kind, request.request_id),
+            ).fetchone()
+            if known is not None:
+                end(db, request.request_id, "done", now, reason=f"the same as {canonical(url)}")
+                return False
+        db.execute(
+            "UPDATE requests SET state = 'waiting', target = ?, host = ?, attempts = 0, due = 0, "
+            "redirects = redirects + 1, etag = NULL, last_modified = NULL WHERE id = ?",
+            (url, host, request.request_id),
+        )
+    return True
+
+
+def renew(
+    db: HarvestDatabase,
+    request_id: int,
+    *,
+    round: int | None = None,  # ruff: ignore[builtin-argument-shadowing]
+    due: float = 0.0,
+) -> None:
+    """Let an ended request wait to be fetched anew, from its first address, with its validators.
+
+    Parameters
+    ----------
+    db : HarvestDatabase
+        The harvest.
+    request_id : int
+        Which.
+    round : int or None
+        The reading of the list that it begins; None: as it was.
+    due : float
+        Not before this moment.
+    """
+    with db.transaction():
+        url = str(db.execute("SELECT url FROM requests WHERE id = ?", (request_id,)).fetchone()[0])
+        db.execute(
+            "UPDATE requests SET state = 'waiting', due = ?, attempts = 0, redirects = 0, "
+            "target = NULL, host = ?, round = coalesce(?, round) WHERE id = ? AND state != 'sent'",
+            (due, origin(url), round, request_id),
+        )
+
+
+def ask(db: HarvestDatabase, host: str) -> None:
+    """Note that a user named a host (an origin): redirects to it are followed, even if private."""
+    with db.transaction():
+        _add_host(db, host)
+        db.execute("UPDATE hosts SET asked = 1 WHERE host = ?", (host,))
+
+
+def host_of(db: HarvestDatabase, host: str) -> Host:
+    """Return what is remembered of a host (an origin)."""
+    row = db.execute(
+        "SELECT host, asked, next_at, robots_at, robots_text, refusals, failures, closed_until, "
+        "closed_why FROM hosts WHERE host = ?",
+        (host,),
+    ).fetchone()
+    return Host(host) if row is None else Host(row[0], bool(row[1]), *row[2:])
+
+
+def store_host(db: HarvestDatabase, host: Host) -> None:
+    """Remember a host's robots.txt, failures and closing; asked and next_at have their own ways."""
+    db.execute(
+        "UPDATE hosts SET robots_at = ?, robots_text = ?, refusals = ?, failures = ?, "
+        "closed_until = ?, closed_why = ? WHERE host = ?",
+        (
+            *(host.robots_at, host.robots_text, host.refusals, host.failures),
+            *(host.closed_until, host.closed_why, host.host),
+        ),
+    )
+
+
+def _add_host(db: HarvestDatabase, host: str) -> None:
+    """Add a host; it has to keep the gap to requests that its server got under other names."""
+    added = db.execute("INSERT INTO hosts (host) VALUES (?) ON CONFLICT DO NOTHING", (host,))
+    if added.rowcount:
+        for each in siblings(host):
+            db.execute(
+                "UPDATE hosts SET next_at = max(next_at, coalesce("
+                "(SELECT next_at FROM hosts WHERE host = ?), 0)) WHERE host = ?",
+                (each, host),
+            )
+
+
+def _busy(db: HarvestDatabase) -> set[str]:
+    return {row[0] for row in db.execute(queries.BUSY)}
+
+
+def _candidates(db: HarvestDatabase, now: float, *, pages: bool) -> Iterator[tuple[Claimed, float]]:
+    """Yield the best request of every open host and its moment, first what may leave first."""
+    values = {"now": now, "pages": pages, "fresh": now - ROBOTS_KEPT_S}
+    with db.transaction():
+        for (host,) in db.execute(queries.WITHOUT_RULES, values).fetchall():
+            _ask_for_rules(db, host, now)
+    rows = db.execute(queries.BEST, values).fetchall()
+    for *row, moment in rows:
+        yield Claimed(*row), float(moment)
+
+
+def _ask_for_rules(db: HarvestDatabase, host: str, now: float) -> None:
+    if not add(db, "robots", f"{host}/robots.txt", now=now):
+        key = fingerprint("robots", host, list_key=None, cursor=None, round=0)
+        row = db.execute("SELECT id FROM requests WHERE fingerprint = ?", (key,)).fetchone()
+        renew(db, int(row[0]))

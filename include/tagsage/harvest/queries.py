@@ -1,0 +1,58 @@
+"""The questions that the frontier asks its database.
+
+Parameters: ``now``; ``pages``, whether pages of lists and articles may be asked for; ``fresh``,
+the moment since which robots.txt must have been read.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+COLUMNS: Final = (
+    "id, kind, host, coalesce(target, url), list_key, cursor, round, article_key, attempts, "
+    "redirects, etag, last_modified"
+)
+ONE: Final = f"SELECT {COLUMNS} FROM requests WHERE id = ?"  # ruff: ignore[hardcoded-sql-expression]
+
+_WANTED: Final = "r.state = 'waiting' AND r.kind != 'robots' AND (:pages OR r.kind = 'feed')"
+_FRESH: Final = "h.robots_at IS NOT NULL AND h.robots_at > :fresh"
+
+# Hosts that have something to be asked but whose rules are not known, nor asked for by now.
+WITHOUT_RULES: Final = f"""
+SELECT h.host FROM hosts h
+WHERE h.closed_until <= :now AND NOT ({_FRESH})
+  AND EXISTS (SELECT 1 FROM requests r WHERE r.host = h.host AND {_WANTED})
+  AND NOT EXISTS (SELECT 1 FROM requests r
+                  WHERE r.host = h.host AND r.state = 'waiting' AND r.kind = 'robots')
+  AND NOT EXISTS (SELECT 1 FROM requests r WHERE r.host = h.host AND r.state = 'sent')
+"""  # ruff: ignore[hardcoded-sql-expression]
+
+# The best request of every open host: what is due in the order of priorities, else what is next.
+BEST: Final = f"""
+SELECT {COLUMNS}, max(due, next_at) AS moment FROM (
+  SELECT h.next_at, CASE WHEN {_FRESH} THEN coalesce(
+      (SELECT r.id FROM requests r WHERE r.host = h.host AND {_WANTED} AND r.due <= :now
+       ORDER BY r.priority, r.id LIMIT 1),
+      (SELECT r.id FROM requests r WHERE r.host = h.host AND {_WANTED}
+       ORDER BY r.due, r.priority, r.id LIMIT 1))
+    ELSE (SELECT r.id FROM requests r
+          WHERE r.host = h.host AND r.state = 'waiting' AND r.kind = 'robots'
+            AND EXISTS (SELECT 1 FROM requests r WHERE r.host = h.host AND {_WANTED}))
+    END AS best
+  FROM hosts h WHERE h.closed_until <= :now)
+JOIN requests ON id = best ORDER BY moment, priority, id
+"""  # ruff: ignore[hardcoded-sql-expression]
+
+BUSY: Final = "SELECT DISTINCT host FROM requests WHERE state = 'sent'"
+
+CLOSED: Final = f"""
+SELECT h.host, h.closed_why FROM hosts h
+WHERE h.closed_until > :now
+  AND EXISTS (SELECT 1 FROM requests r WHERE r.host = h.host AND {_WANTED})
+ORDER BY h.host
+"""  # ruff: ignore[hardcoded-sql-expression]
+
+LEFT: Final = f"""
+SELECT count(*) FROM requests r
+WHERE ({_WANTED}) OR (r.state = 'sent' AND r.kind != 'robots')
+"""  # ruff: ignore[hardcoded-sql-expression]
