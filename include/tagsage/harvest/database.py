@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import sqlite3
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -30,15 +30,19 @@ class HarvestDatabase:
     Raises
     ------
     TagsageError
-        When the file is no harvest, or a newer version's.
+        When the file cannot be opened, is no harvest, or a newer version's.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
         path = folder / FILE
-        # Transactions are begun and ended here, not by the driver.
-        self._connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            # Transactions are begun and ended here, not by the driver.
+            self._connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
+        except (OSError, sqlite3.OperationalError) as error:
+            msg = f"{path} cannot be opened ({error}); choose another folder, or permit this one."
+            raise TagsageError(msg) from error
         try:
             self._prepare(path)
         except sqlite3.DatabaseError as error:
@@ -62,8 +66,24 @@ class HarvestDatabase:
     def execute(
         self, statement: str, values: Sequence[object] | Mapping[str, object] = ()
     ) -> sqlite3.Cursor:
-        """Execute one statement."""
-        return self._connection.execute(statement, values)
+        """Execute one statement.
+
+        Raises
+        ------
+        TagsageError
+            When the file cannot be used: the disk is full, another process holds it for too long.
+        """
+        try:
+            return self._connection.execute(statement, values)
+        except sqlite3.DatabaseError as error:
+            raise self._told(error) from error
+
+    def executemany(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
+        """Execute one statement for each row of values; raises as :meth:`execute`."""
+        try:
+            self._connection.executemany(statement, rows)
+        except sqlite3.DatabaseError as error:
+            raise self._told(error) from error
 
     @contextmanager
     def transaction(self) -> Generator[None]:
@@ -74,36 +94,80 @@ class HarvestDatabase:
         self.execute("BEGIN IMMEDIATE")
         try:
             yield
-        except BaseException:
+        except BaseException as error:
             # SQLite itself has already rolled back after some errors, such as a full disk.
             if self._is_within():
                 self.execute("ROLLBACK")
+            if isinstance(error, sqlite3.DatabaseError):
+                raise self._told(error) from error
             raise
-        self.execute("COMMIT")
+        try:
+            self._connection.execute("COMMIT")
+        except sqlite3.DatabaseError as error:
+            if self._is_within():
+                self.execute("ROLLBACK")
+            raise self._told(error) from error
+
+    @contextmanager
+    def snapshot(self) -> Generator[None]:
+        """Read one and the same state in all statements inside, whatever others write meanwhile."""
+        if self._is_within():
+            yield
+            return
+        self.execute("BEGIN")
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            raise self._told(error) from error
+        finally:
+            if self._is_within():
+                self.execute("ROLLBACK")  # there is nothing to commit
 
     def _is_within(self) -> bool:
         return self._connection.in_transaction
 
+    def _told(self, error: sqlite3.DatabaseError) -> Exception:
+        """Return what to raise: a mistake of ours stays what it is."""
+        if isinstance(error, (sqlite3.IntegrityError, sqlite3.ProgrammingError)):
+            return error
+        file = self.folder / FILE
+        return TagsageError(
+            f"{file} cannot be used ({error}); make room, permit it, or let the other program end, "
+            "then run the same command again."
+        )
+
     def _prepare(self, path: Path) -> None:
         # Pages that are no longer kept give their room back.
-        self.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        self.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        self._connection.execute("PRAGMA journal_mode = WAL")
         # What was fetched slowly is not lost with the power either.
-        self.execute("PRAGMA synchronous = FULL")
+        self._connection.execute("PRAGMA synchronous = FULL")
+        if self._is_ours(path):
+            return
         with self.transaction():
-            version = int(self.execute("PRAGMA user_version").fetchone()[0])
-            owner = int(self.execute("PRAGMA application_id").fetchone()[0])
-            if version == 0 and not self.execute("SELECT 1 FROM sqlite_master").fetchone():
-                for statement in TABLES.split(";\n"):
-                    self.execute(statement)
-                self.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                self.execute(f"PRAGMA user_version = {VERSION}")
-            elif owner != APPLICATION_ID:
-                msg = f"{path} is not a harvest; move it away and harvest again."
-                raise TagsageError(msg)
-            elif version > VERSION:
-                msg = f"{path} was made by a newer version of tagsage; use that one."
-                raise TagsageError(msg)
+            if self._is_ours(path):  # another process was first
+                return
+            for statement in TABLES.split(";\n"):
+                self.execute(statement)
+            self.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            self.execute(f"PRAGMA user_version = {VERSION}")
+
+    def _is_ours(self, path: Path) -> bool:
+        """Tell whether the tables are there; False for an empty file."""
+        version, owner, tables = self._connection.execute(
+            "SELECT (SELECT user_version FROM pragma_user_version), "
+            "(SELECT application_id FROM pragma_application_id), "
+            "(SELECT COUNT(*) FROM sqlite_master)"
+        ).fetchone()
+        if version == 0 and tables == 0:
+            return False
+        if owner != APPLICATION_ID:
+            msg = f"{path} is not a harvest; move it away and harvest again."
+            raise TagsageError(msg)
+        if version > VERSION:
+            msg = f"{path} was made by a newer version of tagsage; use that one."
+            raise TagsageError(msg)
+        return True
 
 
 @contextmanager

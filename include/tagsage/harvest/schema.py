@@ -45,6 +45,8 @@ CREATE TABLE requests (
 CREATE INDEX requests_waiting ON requests (host, priority, id) WHERE state = 'waiting';
 CREATE INDEX requests_sent ON requests (host) WHERE state = 'sent';
 CREATE INDEX requests_ended ON requests (kind, ended_at);
+CREATE INDEX requests_of_list ON requests (list_key, round) WHERE list_key IS NOT NULL;
+CREATE INDEX requests_of_article ON requests (article_key) WHERE article_key IS NOT NULL;
 
 CREATE TABLE lists (
     key TEXT PRIMARY KEY,                    -- the list's id
@@ -52,27 +54,41 @@ CREATE TABLE lists (
     name TEXT,
     owner TEXT,
     size INTEGER,                            -- by the host's count
+    deleted INTEGER NOT NULL DEFAULT 0,      -- entries whose post is gone, at the last reading
     state TEXT NOT NULL DEFAULT 'new'
         CHECK (state IN ('new', 'open', 'incomplete', 'private', 'gone')),
+    reason TEXT NOT NULL DEFAULT '',         -- why it is incomplete, private or gone
     round INTEGER NOT NULL DEFAULT 0,        -- the reading under way, or the last
-    read_at REAL                             -- when the last part of a reading came
+    settled INTEGER NOT NULL DEFAULT -1,     -- the last reading that came to its end
+    read_at REAL                             -- when it did
 ) WITHOUT ROWID;
 
--- Entries of the reading under way; they become the list's when its last part is here.
+-- Parts of the reading under way, and the entries in them; these become the list's when no part is
+-- asked for any more.
+CREATE TABLE list_parts (
+    list_key TEXT NOT NULL,
+    round INTEGER NOT NULL,
+    cursor TEXT NOT NULL,                    -- empty: the list's own page
+    next_cursor TEXT,                        -- NULL: the last part
+    size INTEGER,                            -- of the list, as this part tells
+    damaged INTEGER NOT NULL,                -- entries that cannot be read
+    PRIMARY KEY (list_key, round, cursor)
+) WITHOUT ROWID;
+
 CREATE TABLE list_entries (
     list_key TEXT NOT NULL,
     round INTEGER NOT NULL,
     item_id TEXT NOT NULL,
-    position INTEGER NOT NULL,
     kind TEXT NOT NULL CHECK (kind IN ('post', 'deleted', 'other')),
     article_key TEXT,
     PRIMARY KEY (list_key, round, item_id)
 ) WITHOUT ROWID;
+CREATE INDEX list_entries_of_article ON list_entries (article_key) WHERE article_key IS NOT NULL;
 
 CREATE TABLE memberships (
     list_key TEXT NOT NULL,
     article_key TEXT NOT NULL,
-    position INTEGER NOT NULL,
+    item_id TEXT NOT NULL,                   -- the entry, by which a deleted post is recognised
     PRIMARY KEY (list_key, article_key)
 ) WITHOUT ROWID;
 CREATE INDEX memberships_of_article ON memberships (article_key);
@@ -85,26 +101,32 @@ CREATE TABLE articles (
     author TEXT,
     published_ms INTEGER,
     tags TEXT,                               -- JSON list; NULL: not known
-    sources TEXT NOT NULL DEFAULT '{}',      -- JSON: where each field was read
+    sources TEXT NOT NULL DEFAULT '{}',      -- JSON: where each field, and the URL, was read
     state TEXT NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'gone')),
-    seen_at REAL NOT NULL,
+    seen_at REAL NOT NULL,                   -- when it was first heard of
     read_at REAL                             -- when its own page was read
 ) WITHOUT ROWID;
 
--- Other addresses under which an article came, of those whose key is another.
+-- Addresses without a post's id whose article has one, or is kept under another address.
 CREATE TABLE aliases (
     alias TEXT PRIMARY KEY,
     article_key TEXT NOT NULL
 ) WITHOUT ROWID;
+CREATE INDEX aliases_of_article ON aliases (article_key);
 
 CREATE TABLE pages (
     id INTEGER PRIMARY KEY,
     request_id INTEGER NOT NULL,
     fetched_at REAL NOT NULL,
-    body BLOB NOT NULL                       -- zlib
+    round INTEGER NOT NULL,                  -- the request's, which later rounds overwrite
+    url TEXT NOT NULL,                       -- where it was, after redirects
+    charset TEXT NOT NULL,
+    body BLOB NOT NULL,                      -- zlib
+    UNIQUE (request_id, fetched_at)
 );
 CREATE INDEX pages_by_age ON pages (fetched_at);
 
+-- What is wrong by now; a page that is read well takes its problems away.
 CREATE TABLE problems (
     id INTEGER PRIMARY KEY,
     run_id INTEGER NOT NULL,
@@ -112,8 +134,10 @@ CREATE TABLE problems (
     url TEXT NOT NULL,
     kind TEXT NOT NULL,                      -- as in the quarantine: rejected, repaired
     reason TEXT NOT NULL,
-    content TEXT NOT NULL
+    content TEXT NOT NULL,                   -- its first 500 characters
+    UNIQUE (url, reason)
 );
+CREATE INDEX problems_of_run ON problems (run_id);
 
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY,
