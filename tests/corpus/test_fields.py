@@ -45,7 +45,18 @@ def test_a_date_in_any_known_form_becomes_seconds(text, moment):
     assert parse_date(text) == expected
 
 
-@pytest.mark.parametrize("text", ["soon", "2019-13-01", "01.05.2019", "12", "99999999999999999"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "soon",
+        "2019-13-01",
+        "01.05.2019",
+        "12",
+        "99999999999999999",
+        "Mon, 1 Jan 99999999999999999999 10:00:00 GMT",
+        "Mon, 1 Jan 2020 10:00:00 +99999999999999999999",
+    ],
+)
 def test_what_is_no_date_is_none(text):
     assert parse_date(text) is None
 

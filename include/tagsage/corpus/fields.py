@@ -50,7 +50,7 @@ def parse_date(text: str) -> int | None:
     except ValueError:
         try:
             moment = parsedate_to_datetime(text)
-        except (ValueError, IndexError):
+        except (ValueError, IndexError, OverflowError):
             return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
