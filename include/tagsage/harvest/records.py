@@ -89,7 +89,9 @@ class ListPage:
     next_cursor : str or None
         Names the next part; None: this was the last.
     damage : tuple of str
-        Reasons why single entries could not be read; the others are in `items`.
+        What could not be read: single entries, or fields of their posts.
+    lost : int
+        How many entries are not in `items` because they could not be read.
     """
 
     list_id: str
@@ -100,6 +102,7 @@ class ListPage:
     items: tuple[ListItem, ...] = ()
     next_cursor: str | None = None
     damage: tuple[str, ...] = ()
+    lost: int = 0
 
 
 @dataclass(frozen=True)
