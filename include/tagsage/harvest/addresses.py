@@ -224,3 +224,9 @@ def _name(name: str) -> str:
         return socket.inet_ntoa(socket.inet_aton(name))
     except OSError as error:
         raise AddressError("its host is no name") from error
+
+
+def charset_of(content_type: str) -> str:
+    """Return the charset of a Content-Type header, in lower case; empty when it names none."""
+    match = re.search(r"charset\s*=\s*\"?([A-Za-z0-9_.:-]{1,40})", content_type, re.I)
+    return match[1].lower() if match else ""

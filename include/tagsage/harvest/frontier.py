@@ -221,8 +221,9 @@ def ready(db: HarvestDatabase, now: float, *, pages: bool) -> Claimed | None:
 
     A host is asked one thing at a time, not before its moment, not while it is closed, and for
     nothing but its robots.txt as long as that is not known or older than a day. Of a host's
-    requests, feeds go first, then lists, then articles; then those added first. Of hosts, the one
-    that has been ready for longest.
+    requests, feeds go first, then lists, then articles; among these, those that failed least, so
+    that a host's bad hour costs many requests one attempt and not one request all of them; then
+    those added first. Of hosts, the one that has been ready for longest.
 
     Parameters
     ----------
@@ -432,14 +433,37 @@ def store_host(db: HarvestDatabase, host: Host) -> None:
     )
 
 
+def close_server(db: HarvestDatabase, host: Host) -> None:
+    """Close the other names of a closed host's server as well."""
+    for each in siblings(host.host)[1:]:
+        db.execute(
+            "UPDATE hosts SET closed_until = max(closed_until, ?), closed_why = ? WHERE host = ?",
+            (host.closed_until, host.closed_why, each),
+        )
+
+
+def forgive(db: HarvestDatabase, host: str, since: int) -> None:
+    """Let the last `since` pages wait again that were refused with 403 by a host.
+
+    When it closes for refusing several in a row, they were refused because of us. Parts of lists
+    are left out: their list's reading has ended without them.
+    """
+    db.execute(
+        "UPDATE requests SET state = 'waiting', due = 0, reason = '' WHERE id IN (SELECT id FROM "
+        "requests WHERE host = ? AND state = 'refused' AND status = 403 AND kind != 'graphql' "
+        "ORDER BY ended_at DESC, id DESC LIMIT ?)",
+        (host, since),
+    )
+
+
 def _add_host(db: HarvestDatabase, host: str) -> None:
     """Add a host; it has to keep the gap to requests that its server got under other names."""
     added = db.execute("INSERT INTO hosts (host) VALUES (?) ON CONFLICT DO NOTHING", (host,))
     if added.rowcount:
         for each in siblings(host):
             db.execute(
-                "UPDATE hosts SET next_at = max(next_at, coalesce("
-                "(SELECT next_at FROM hosts WHERE host = ?), 0)) WHERE host = ?",
+                "UPDATE hosts SET next_at = max(hosts.next_at, s.next_at) "
+                "FROM (SELECT next_at FROM hosts WHERE host = ?) AS s WHERE host = ?",
                 (each, host),
             )
 

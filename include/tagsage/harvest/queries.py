@@ -32,9 +32,9 @@ BEST: Final = f"""
 SELECT {COLUMNS}, max(due, next_at) AS moment FROM (
   SELECT h.next_at, CASE WHEN {_FRESH} THEN coalesce(
       (SELECT r.id FROM requests r WHERE r.host = h.host AND {_WANTED} AND r.due <= :now
-       ORDER BY r.priority, r.id LIMIT 1),
+       ORDER BY r.priority, r.attempts, r.id LIMIT 1),
       (SELECT r.id FROM requests r WHERE r.host = h.host AND {_WANTED}
-       ORDER BY r.due, r.priority, r.id LIMIT 1))
+       ORDER BY r.due, r.priority, r.attempts, r.id LIMIT 1))
     ELSE (SELECT r.id FROM requests r
           WHERE r.host = h.host AND r.state = 'waiting' AND r.kind = 'robots'
             AND EXISTS (SELECT 1 FROM requests r WHERE r.host = h.host AND {_WANTED}))

@@ -42,7 +42,7 @@ CREATE TABLE requests (
     added_at REAL NOT NULL,
     ended_at REAL
 );
-CREATE INDEX requests_waiting ON requests (host, priority, id) WHERE state = 'waiting';
+CREATE INDEX requests_waiting ON requests (host, priority, attempts, id) WHERE state = 'waiting';
 CREATE INDEX requests_sent ON requests (host) WHERE state = 'sent';
 CREATE INDEX requests_ended ON requests (kind, ended_at);
 CREATE INDEX requests_of_list ON requests (list_key, round) WHERE list_key IS NOT NULL;

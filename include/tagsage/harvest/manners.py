@@ -1,0 +1,440 @@
+"""How hosts are treated: every rule of the harvest, with its reason.
+
+This module is what the owner of a host may be shown. It only decides; :mod:`tagsage.harvest.crawl`
+carries out what it says, and whatever must outlast a restart is kept in the database.
+
+In short: we say who we are and never change or hide it; we ask for what robots.txt allows, one
+request at a time, ten seconds apart unless the host wants longer; we wait when the host says so or
+is not well; and when it shows that it does not want us, by a challenge or by refusing again and
+again, we leave it alone. None of this is ever worked around.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from importlib.metadata import version
+from typing import Final, Literal
+from urllib.parse import quote, urljoin
+
+from tagsage.harvest.addresses import (
+    AddressError,
+    canonical,
+    is_mail,
+    is_private,
+    origin,
+    siblings,
+    split,
+)
+from tagsage.harvest.config import HarvestConfig
+from tagsage.harvest.frontier import Claimed, Host
+from tagsage.harvest.robots import text_of
+
+# Hosts that are not on this machine or its own network are never asked more often than this,
+# whatever the settings say: a mistake there must not become somebody else's trouble.
+LEAST_GAP_S: Final = 1.0
+# After trouble a host gets longer to recover each time; a quarter of an hour at most, for then
+# either the attempts or the patience with the host (UNREACHABLE) are used up soon.
+LONGEST_BACKOFF_S: Final = 900.0
+# Some hosts ask for years. What was meant for ever is asked again after a week.
+LONGEST_WAIT_S: Final = 7 * 24 * 3600.0
+# Longer chains lead nowhere; browsers give up at 20.
+MAX_REDIRECTS: Final = 5
+# One refusal is about a page; three in a row are about us.
+REFUSALS: Final = 3
+# So many failures in a row, without any usable answer, and the host is not there at all.
+UNREACHABLE: Final = 10
+
+Action = Literal["take", "unchanged", "gone", "redirect", "rules", "again", "refused", "failed"]
+
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_METHOD_KEPT: Final = frozenset({307, 308})
+# Answers that say "not now": of the server, not of the page.
+_NOT_NOW: Final = frozenset({408, 425, 429, *range(500, 600)})
+# Headers by which protection services mark an answer that is a challenge and not the page.
+_CHALLENGE_HEADERS: Final = {
+    "cf-mitigated": ("challenge",),
+    "x-vercel-mitigated": ("challenge", "deny"),
+    "x-amzn-waf-action": ("challenge", "captcha"),
+}
+# What challenge pages consist of. Looked for only in refusals: articles may speak of such things.
+_CHALLENGE_MARKS: Final = (
+    *(b"_cf_chl_opt", b"/cdn-cgi/challenge-platform/", b"cf-challenge", b"cf-error-details"),
+    *(b"attention required! | cloudflare", b"just a moment...", b"challenges.cloudflare.com"),
+    *(b"captcha-delivery.com", b"px-captcha", b"_incapsula_resource", b"g-recaptcha"),
+    *(b"h-captcha", b"awswaf.com", b"ddos-guard", b"sucuri_cloudproxy"),
+)
+# A challenge that says 200: told by its title, and by having nothing of a page of Medium's.
+_CHALLENGE_TITLE: Final = re.compile(
+    rb"<title>\s*(?:just a moment\.\.\.|attention required! \| cloudflare|ddos-guard)\s*</title>",
+    re.I,
+)
+_LOOKED_AT: Final = 64 * 1024
+_URI: Final = "/%:@!$&'()*+,;=~-._?[]#"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a request.
+
+    Attributes
+    ----------
+    status : int or None
+        None: no answer, or not all of it; then `failure` says why.
+    headers : mapping of str to str
+        Names in lower case.
+    body : bytes
+        Decompressed.
+    failure : str
+        A reason, when there is no whole answer.
+    is_final : bool
+        Whether another attempt would fail in the same way (a page too large, a private address).
+    """
+
+    status: int | None
+    headers: Mapping[str, str]
+    body: bytes = b""
+    failure: str = ""
+    is_final: bool = False
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is to be done about an answer.
+
+    Attributes
+    ----------
+    action : Action
+        take: read the page. unchanged: what is here still holds. gone: there is no such page.
+        redirect: ask at `target`. rules: `host` holds them. again: try once more, not before
+        `due`. refused: never ask for it. failed: attempts are used up.
+    reason : str
+        Of an action other than take, rules and unchanged.
+    host : Host
+        The host as it is to be remembered.
+    next_at : float
+        The host is asked nothing before this moment.
+    due : float
+        again: nor is this asked for before this one.
+    target : str
+        redirect: where to.
+    """
+
+    action: Action
+    reason: str
+    host: Host
+    next_at: float
+    due: float = 0.0
+    target: str = ""
+
+
+def user_agent(contact: str) -> str:
+    """Return who we say we are, to every host and at all times: program, version, contact."""
+    return f"tagsage/{version('tagsage')} (+{contact})"
+
+
+def headers(contact: str, claimed: Claimed) -> dict[str, str]:
+    """Return the headers of a request.
+
+    A mail address goes to ``From`` as well, which is made for it (RFC 9110, 10.1.2). A page that
+    is here already is asked for on the condition that it has changed, which costs the host next
+    to nothing. No cookies, no referrer, no pretence of being a browser.
+    """
+    found = {"User-Agent": user_agent(contact)}
+    if is_mail(contact):
+        found["From"] = contact
+    if claimed.kind == "graphql":
+        found |= {"Accept": "application/json", "Content-Type": "application/json"}
+    elif claimed.kind == "feed":
+        found["Accept"] = "application/rss+xml, application/xml;q=0.9, text/xml;q=0.8"
+    elif claimed.kind == "robots":
+        found["Accept"] = "text/plain"
+    else:
+        found["Accept"] = "text/html"
+    if claimed.etag:
+        found["If-None-Match"] = claimed.etag
+    if claimed.last_modified:
+        found["If-Modified-Since"] = claimed.last_modified
+    return found
+
+
+def gap(config: HarvestConfig, host: str, crawl_delay_s: float) -> float:
+    """Return the seconds between the end of a request and the next one to the same host.
+
+    The longest of the setting, what robots.txt asks for, and, for hosts of others, one second.
+    """
+    least = 0.0 if is_private(split(host)[1]) else LEAST_GAP_S
+    return min(max(config.delay_s, crawl_delay_s, least), LONGEST_WAIT_S)
+
+
+def forbidden(claimed: Claimed, asked: Callable[[str], bool]) -> str:
+    """Return why a request must not be sent, whatever its host allows; empty when it may be.
+
+    A page may name any address. Those of the machine we run on, or of its network, are not for
+    pages to name: only the user may, by asking for that very host and port.
+    """
+    try:
+        name = split(claimed.url)[1]
+    except AddressError as error:
+        return f"The address is not asked: {error}."
+    if is_private(name) and not asked(origin(claimed.url)):
+        return "The address is on a private network and was not asked for."
+    return ""
+
+
+def retry_after(text: str, now: float) -> float | None:
+    """Return how many seconds a host asks to wait; None when it does not say.
+
+    Seconds or an HTTP date (RFC 9110, 10.2.3); a date that has passed asks for nothing.
+
+    Examples
+    --------
+    >>> retry_after("120", 0.0), retry_after("Thu, 01 Jan 1970 00:01:00 GMT", 30.0)
+    (120.0, 30.0)
+    """
+    text = text.strip()
+    if re.fullmatch(r"[0-9]{1,12}", text):
+        return min(float(text), LONGEST_WAIT_S)
+    try:
+        moment = parsedate_to_datetime(text)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        seconds = moment.timestamp() - now
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return min(max(seconds, 0.0), LONGEST_WAIT_S)
+
+
+def backoff(config: HarvestConfig, failures: int) -> float:
+    """Return how long to wait after so many failures in a row: doubled with each, to a limit."""
+    first = max(3 * config.delay_s, 1.0)
+    return min(first * 2.0 ** min(failures - 1, 20), max(LONGEST_BACKOFF_S, config.delay_s))
+
+
+def is_challenge(answer: Answer) -> bool:
+    """Tell whether an answer is no page but a test whether we are human: we are not."""
+    for name, values in _CHALLENGE_HEADERS.items():
+        if answer.headers.get(name, "").strip().lower() in values:
+            return True
+    start = answer.body[:_LOOKED_AT]
+    if answer.status in {401, 403, 405, 429, 503}:
+        lower = start.lower()
+        return any(mark in lower for mark in _CHALLENGE_MARKS)
+    return (
+        answer.status is not None
+        and 200 <= answer.status < 300
+        and _CHALLENGE_TITLE.search(start) is not None
+        and b"__APOLLO_STATE__" not in answer.body
+    )
+
+
+def judge(
+    config: HarvestConfig,
+    host: Host,
+    request: Claimed,
+    answer: Answer,
+    now: float,
+    *,
+    gap_s: float,
+    asked: Callable[[str], bool],
+) -> Verdict:
+    """Decide what an answer means.
+
+    Parameters
+    ----------
+    config : HarvestConfig
+        Attempts, delay and pauses.
+    host : Host
+        What is remembered of the host.
+    request : Claimed
+        What was asked for, this attempt counted.
+    answer : Answer
+        What came.
+    now : float
+        When it had come, seconds since 1970.
+    gap_s : float
+        The time between two requests, from :func:`gap`.
+    asked : callable
+        Tells whether the user named an origin.
+    """
+    if is_challenge(answer):
+        return _challenged(config, host, request, now, gap_s)
+    if answer.status is None and answer.is_final:
+        # About this page only: the host did answer.
+        return Verdict("refused", answer.failure, _well(host), now + gap_s)
+    if answer.status is None or answer.status in _NOT_NOW:
+        return _not_now(config, host, request, answer, now, gap_s)
+    if request.kind == "robots":
+        return _robots(config, host, request, answer, now, gap_s, asked)
+    if answer.status == 403:
+        return _forbidden_by_host(config, host, now, gap_s)
+    return _page(config, host, request, answer, now, gap_s, asked)
+
+
+def _page(
+    config: HarvestConfig,
+    host: Host,
+    request: Claimed,
+    answer: Answer,
+    now: float,
+    gap_s: float,
+    asked: Callable[[str], bool],
+) -> Verdict:
+    well = _well(host)
+    next_at = now + gap_s
+    if answer.status == 200:
+        return Verdict("take", "", well, next_at)
+    if answer.status == 304 and (request.etag or request.last_modified):
+        return Verdict("unchanged", "", well, next_at)
+    if answer.status in {404, 410}:
+        if request.kind == "graphql":
+            # The endpoint is missing; the list itself was there a moment ago.
+            return Verdict("failed", f"The host answered {answer.status}.", well, next_at)
+        return Verdict("gone", f"The host answered {answer.status}.", well, next_at)
+    if answer.status in _REDIRECTS:
+        return _redirected(request, answer, well, next_at, asked)
+    reason = f"The host answered {answer.status}."
+    if answer.status is not None and 400 <= answer.status < 500:
+        return Verdict("refused", reason, well, next_at)
+    return _again(config, well, request, reason, now, next_at)
+
+
+def _redirected(
+    request: Claimed, answer: Answer, host: Host, next_at: float, asked: Callable[[str], bool]
+) -> Verdict:
+    """Follow a redirect within the host, or to one the user named; no page may send us elsewhere.
+
+    From http to https of one name is within the host, the other way is not.
+    """
+    # Bytes that are no ASCII are meant as they are, in UTF-8 mostly; browsers escape them too.
+    said = quote(answer.headers.get("location", "").strip().encode("latin-1", "replace"), safe=_URI)
+    if not said:
+        return Verdict("refused", "The host redirects nowhere.", host, next_at)
+    try:
+        target = canonical(urljoin(request.url, said))
+        place = origin(target)
+    except ValueError as error:
+        reason = f"The host redirects to what is not asked: {error}."
+        return Verdict("refused", reason, host, next_at)
+    here = origin(request.url)
+    within = place == here or (place in siblings(here) and place.startswith("https:"))
+    if not (within or (asked(place) and request.kind != "robots")):
+        return Verdict(
+            "refused", f"The host redirects to {place}, which was not asked for.", host, next_at
+        )
+    if request.kind == "graphql" and answer.status not in _METHOD_KEPT:
+        return Verdict("refused", "The host redirects a question elsewhere.", host, next_at)
+    if request.redirects >= MAX_REDIRECTS:
+        reason = f"The host redirects more than {MAX_REDIRECTS} times."
+        return Verdict("refused", reason, host, next_at)
+    return Verdict("redirect", "", host, next_at, target=target)
+
+
+def _robots(
+    config: HarvestConfig,
+    host: Host,
+    request: Claimed,
+    answer: Answer,
+    now: float,
+    gap_s: float,
+    asked: Callable[[str], bool],
+) -> Verdict:
+    """Read the rules, or find that there are none, or that they cannot be had (RFC 9309, 2.3.1).
+
+    Unlike the RFC (2.3.1.3) we do not take 401 and 403 for "no rules": who refuses to tell them
+    is not asked for anything else.
+    """
+    well = _well(host)
+    next_at = now + gap_s
+    status = answer.status or 0
+    if 200 <= status < 300:
+        rules = replace(well, robots_at=now, robots_text=text_of(answer.body))
+        return Verdict("rules", "", rules, next_at)
+    if status in _REDIRECTS:
+        verdict = _redirected(request, answer, well, next_at, asked)
+        if verdict.action == "redirect":
+            return verdict
+    elif 400 <= status < 500 and status not in {401, 403}:
+        return Verdict("rules", "", replace(well, robots_at=now, robots_text=""), next_at)
+    reason = f"robots.txt cannot be had: the host answered {status}."
+    return _again(config, host, request, reason, now, next_at)
+
+
+def _not_now(
+    config: HarvestConfig, host: Host, request: Claimed, answer: Answer, now: float, gap_s: float
+) -> Verdict:
+    """Let a host recover that is overloaded, broken or away: as long as it says, or ever longer.
+
+    Everything waits, not only this request, for the trouble is the server's.
+    """
+    failures = host.failures + 1
+    said = retry_after(answer.headers.get("retry-after", ""), now)
+    # What it asks for holds, but never less than the gap.
+    wait = max(said if said is not None else backoff(config, failures), gap_s)
+    reason = answer.failure or f"The host answered {answer.status}."
+    if request.kind == "robots":
+        reason = f"robots.txt cannot be had: {reason[0].lower()}{reason[1:]}"
+    host = replace(host, failures=failures)
+    if failures >= UNREACHABLE:
+        host = _closed(config, host, now, f"The host is not reachable: {reason}")
+    return _again(config, host, request, reason, now, now + wait)
+
+
+def _again(
+    config: HarvestConfig, host: Host, request: Claimed, reason: str, now: float, next_at: float
+) -> Verdict:
+    """Try again later, unless that has been done often enough.
+
+    A host without rules to be had is closed then: what is not known to be allowed is not done.
+    """
+    due = max(now + backoff(config, request.attempts), next_at)
+    if request.attempts < config.attempts:
+        return Verdict("again", reason, host, next_at, due)
+    if request.kind == "robots":
+        host = _closed(config, host, now, reason)
+    return Verdict("failed", reason, host, next_at)
+
+
+def unreadable_due(config: HarvestConfig, request: Claimed, now: float) -> float | None:
+    """Return when to ask again for a page that could not be read; None: often enough.
+
+    The host itself is well, so only this page waits.
+    """
+    if request.attempts >= config.attempts:
+        return None
+    return now + backoff(config, request.attempts)
+
+
+def _challenged(
+    config: HarvestConfig, host: Host, request: Claimed, now: float, gap_s: float
+) -> Verdict:
+    """Leave a host alone at once that asks for a human; the request waits for better days.
+
+    Its attempts stay counted: a single page that is always guarded must not bar the others.
+    """
+    reason = "The host showed a challenge."
+    host = _closed(config, host, now, reason)
+    if request.attempts >= config.attempts and request.kind != "robots":
+        return Verdict("failed", reason, host, now + gap_s)
+    return Verdict("again", reason, host, now + gap_s, host.closed_until)
+
+
+def _forbidden_by_host(config: HarvestConfig, host: Host, now: float, gap_s: float) -> Verdict:
+    """Take a refusal for an answer; leave a host alone that refuses three times in a row."""
+    host = replace(host, refusals=host.refusals + 1, failures=0)
+    if host.refusals >= REFUSALS:
+        host = _closed(config, host, now, f"The host answered 403 {REFUSALS} times in a row.")
+    return Verdict("refused", "The host answered 403.", host, now + gap_s)
+
+
+def _well(host: Host) -> Host:
+    return replace(host, refusals=0, failures=0)
+
+
+def _closed(config: HarvestConfig, host: Host, now: float, why: str) -> Host:
+    return replace(
+        host, refusals=0, failures=0, closed_until=now + config.pause_hours * 3600, closed_why=why
+    )
