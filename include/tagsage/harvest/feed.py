@@ -160,7 +160,7 @@ def _links(entry: etree._Element) -> Iterator[str]:
 
 def _categories(entry: etree._Element) -> Iterator[str | None]:
     for category in _children(entry, "category"):
-        yield category.get("term") or category.text
+        yield category.get("term") or _content(category)
 
 
 def _author(entry: etree._Element) -> str | None:
@@ -176,8 +176,12 @@ def _date(entry: etree._Element) -> str | None:
 
 def _text(element: etree._Element, name: str) -> str | None:
     child = next(_children(element, name), None)
-    # A title of type xhtml is text with elements in it.
-    return None if child is None else "".join(child.itertext(with_tail=False))
+    return None if child is None else _content(child)
+
+
+def _content(element: etree._Element) -> str:
+    # A title of type xhtml has elements in it, others have references to unknown entities.
+    return "".join(element.itertext(with_tail=False))
 
 
 def _children(element: etree._Element, name: str) -> Iterator[etree._Element]:

@@ -230,7 +230,10 @@ def _list_page(
     if not parts:
         raise PageError(reason(f"the list has no entries and is of the kind {name or 'unknown'}"))
     reasons = list(damage)
-    items = _items(telling, parts, reasons)
+    entries = list(_items(telling, parts, reasons))
+    items: dict[str, ListItem] = {}
+    for item in filter(None, entries):
+        items.setdefault(item.item_id, item)
     size = _size(parts, catalog)
     creator = telling.state.follow(attribute(catalog, "creator")) or {}
     return ListPage(
@@ -239,9 +242,10 @@ def _list_page(
         name=filled_line(catalog.get("name"), TITLE),
         owner=filled_line(creator.get("name"), NAME),
         size=size,
-        items=tuple(items),
+        items=tuple(items.values()),
         next_cursor=_next_cursor(telling.state, parts, size, reasons),
         damage=tuple(dict.fromkeys(reasons)),
+        lost=entries.count(None),
     )
 
 
@@ -258,14 +262,11 @@ def _parts(state: MediumState, catalog: Mapping[str, Any], start: int) -> list[_
     return sorted(parts, key=lambda part: (part.start, -len(part.entries)))
 
 
-def _items(telling: _Telling, parts: list[_Part], damage: list[str]) -> Iterator[ListItem]:
-    known: set[str] = set()
+def _items(telling: _Telling, parts: list[_Part], damage: list[str]) -> Iterator[ListItem | None]:
+    """Read all parts' entries, which may overlap; None for one that cannot be read."""
     for part in parts:
         for position, entry in enumerate(part.entries, part.start):
-            item = _item(telling, entry, position, damage)
-            if item is not None and item.item_id not in known:
-                known.add(item.item_id)
-                yield item
+            yield _item(telling, entry, position, damage)
 
 
 def _item(telling: _Telling, entry: object, position: int, damage: list[str]) -> ListItem | None:
