@@ -108,7 +108,13 @@ class Gate:
         reactor.installNameResolver(GAIResolver(reactor, getaddrinfo=self.resolve))
 
     def resolve(
-        self, host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
+        self,
+        host: Any,
+        port: Any,
+        family: int = 0,
+        type: int = 0,  # ruff: ignore[builtin-argument-shadowing]
+        proto: int = 0,
+        flags: int = 0,
     ) -> list[Any]:
         """Resolve a name as ``socket.getaddrinfo`` does, without private addresses."""
         found: list[Any] = socket.getaddrinfo(host, port, family, type, proto, flags)
