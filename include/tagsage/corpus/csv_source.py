@@ -19,6 +19,8 @@ import pandas as pd
 import pyarrow as pa
 
 from tagsage.corpus.fields import (
+    DEFAULT_DATE_S,
+    UNKNOWN_AUTHOR,
     TagsError,
     beginning,
     parse_author,
@@ -28,14 +30,7 @@ from tagsage.corpus.fields import (
     parse_tags,
 )
 from tagsage.corpus.keys import parse_address
-from tagsage.corpus.model import (
-    ARTICLE_SCHEMA,
-    DEFAULT_DATE_S,
-    UNKNOWN_AUTHOR,
-    Corpus,
-    articles_to_frame,
-    text_frame,
-)
+from tagsage.corpus.model import ARTICLE_SCHEMA, Corpus, articles_to_frame, text_frame
 from tagsage.corpus.quarantine import REJECTED, REPAIRED, SUPERSEDED, Quarantine
 from tagsage.corpus.rows import CsvFile
 from tagsage.errors import TagsageError

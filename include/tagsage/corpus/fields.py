@@ -8,7 +8,9 @@ import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from tagsage.corpus.model import DEFAULT_DATE_S, UNKNOWN_AUTHOR
+# The study's rules: a blank date and a null author are kept as these.
+DEFAULT_DATE_S = 631_152_000  # 1990-01-01, in seconds since 1970
+UNKNOWN_AUTHOR = "Unknown"
 
 # What programs write for "nothing" into a CSV file.
 NULLS = frozenset({"", "null", "NULL", "None", "nan", "NaN", "NaT"})

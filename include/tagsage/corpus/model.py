@@ -9,11 +9,6 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-# The study's rules: a blank date and a null author are kept as these.
-DEFAULT_DATE = "1990-01-01"
-DEFAULT_DATE_S = 631_152_000  # the same, in seconds since 1970
-UNKNOWN_AUTHOR = "Unknown"
-
 ARTICLE_SCHEMA = pa.schema([
     ("key", pa.large_string()),
     ("url", pa.large_string()),
