@@ -41,7 +41,9 @@ def post_id(number: int) -> str:
 
 
 def posts(count: int, start: int = 0) -> list[Post]:
-    return [Post(post_id(number), title=f"Title {number}") for number in range(start, start + count)]
+    return [
+        Post(post_id(number), title=f"Title {number}") for number in range(start, start + count)
+    ]
 
 
 def entries(of: Sequence[Post]) -> list[Entry]:
