@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-from parsel import Selector
 
 from tagsage.corpus.keys import Address
 from tagsage.harvest.article_fields import ArticleFields, article_record
 from tagsage.harvest.json_ld import article_nodes, read_node
 from tagsage.harvest.medium_state import MediumState, find_state, is_field
+from tagsage.harvest.page_elements import read_elements
 from tagsage.harvest.page_values import (
     NAME,
     SUBTITLE,
@@ -23,7 +22,7 @@ from tagsage.harvest.page_values import (
     origin,
     post_id,
     reason,
-    usable,
+    reasons,
     web_address,
 )
 from tagsage.harvest.posts import identity_of, post_address, read_post
@@ -108,8 +107,8 @@ def parse_article_page(html: str, url: str) -> ArticlePage:
     parts.append(("meta", page.meta))
     record = article_record(key, shown, parts)
     if not record.sources:
-        raise PageError(damage[0] if damage else "the page tells nothing of its article")
-    return ArticlePage("open", record, tuple(dict.fromkeys(map(reason, damage))))
+        raise PageError(reason(damage[0]) if damage else "the page tells nothing of its article")
+    return ArticlePage("open", record, reasons(damage))
 
 
 def _queried_post(state: MediumState, identity: str | None) -> tuple[bool, object]:
@@ -142,8 +141,8 @@ def _is_post(state: MediumState, value: object) -> bool:
 
 def _read(state: MediumState, value: object, host: str, damage: list[str]) -> _Post:
     post: Mapping[str, Any] = state.follow(value) or {}
-    fields, reasons = read_post(state, post)
-    damage.extend(reasons)
+    fields, unreadable = read_post(state, post)
+    damage.extend(unreadable)
     identity = identity_of(value, post)
     return _Post(fields, identity, post_address(post, identity, host))
 
@@ -169,44 +168,26 @@ def _host(address: Address) -> str:
 
 
 def _elements(html: str, address: Address, damage: list[str]) -> _Elements:
-    # parsel removes NUL; the rest of what UTF-8 cannot hold would be an error.
-    root = Selector(text=usable(html), type="html", huge_tree=False)
-    metas = dict(reversed(list(_metas(root))))
-    link = next(iter(root.xpath("//link[@rel='canonical']/@href").getall()), None)
-    canonical = web_address(link) or web_address(metas.get("og:url"))
-    scripts = root.xpath("//script[starts-with(@type, 'application/ld+json')]/text()").getall()
-    linked = None
-    for node in article_nodes(scripts, address.key, damage):
-        linked = read_node(node, damage)
-        break
+    elements = read_elements(html)
+    metas = elements.metas
+    canonical = web_address(elements.canonical) or web_address(metas.get("og:url"))
+    node = next(iter(article_nodes(elements.scripts, address.key, damage)), None)
+    linked = read_node(node, damage) if node is not None else None
     try:
         published_ms = milliseconds(metas.get("article:published_time"))
     except DateError as error:
         published_ms = None
         damage.append(f"article:published_time: {error}")
-    marks = {"og:title", "article:published_time"} & metas.keys()
-    titles = [metas.get("og:title"), *root.xpath("//head/title/text()").getall()[:1]]
-    subtitles = [
-        root.xpath("string(//*[contains(@class, 'pw-subtitle-paragraph')])").get(),
-        metas.get("og:description"),
-        metas.get("description"),
-    ]
+    subtitles = (elements.subtitle, metas.get("og:description"), metas.get("description"))
     meta = ArticleFields(
-        title=_first_line(titles, TITLE),
+        title=_first_line((metas.get("og:title"), elements.title), TITLE),
         subtitle=_first_line(subtitles, SUBTITLE),
         author=filled_line(metas.get("author"), NAME),
         published_ms=published_ms,
     )
+    marks = {"og:title", "article:published_time"} & metas.keys()
     return _Elements(canonical, linked, meta, linked is not None or bool(marks))
 
 
-def _metas(root: Selector) -> Iterator[tuple[str, str]]:
-    for element in root.xpath("//meta[@content]"):
-        attributes = element.attrib
-        name = attributes.get("property") or attributes.get("name")
-        if name and attributes["content"].strip():
-            yield name.strip().lower(), attributes["content"]
-
-
-def _first_line(values: list[str | None], limit: int) -> str | None:
+def _first_line(values: Iterable[str | None], limit: int) -> str | None:
     return next((line for value in values if (line := filled_line(value, limit))), None)

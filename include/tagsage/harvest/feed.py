@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 
 from lxml import etree
 
@@ -18,6 +19,7 @@ from tagsage.harvest.page_values import (
     milliseconds,
     post_id,
     reason,
+    reasons,
     web_address,
 )
 from tagsage.harvest.records import ArticleRecord, Feed, PageError
@@ -32,6 +34,10 @@ _PREFIXES = {
     "http://www.w3.org/1999/02/22-rdf-syntax-ns#": "",
     "http://purl.org/dc/elements/1.1/": "dc:",
 }
+# A feed of Medium has ten items, at most five categories each, and some thousands of elements.
+_MOST_ITEMS = 1000
+_MOST_CATEGORIES = 100
+_MOST_ELEMENTS = 300_000
 _FIRST_ELEMENT = re.compile(rb"<[A-Za-z_:\x80-\xff]")
 _END = re.compile(rb"</(?:[^<>]{0,50}:)?(?:rss|RDF|feed)\s{0,50}>")
 _DECLARATION = re.compile(r"\A\s*<\?xml[^>]*\?>")
@@ -73,12 +79,14 @@ def parse_feed(body: bytes, url: str) -> Feed:
     if broken and entries and not _END.search(body[-1000:].replace(b"\0", b"")):
         damage.append(f"item {len(entries)} is cut off")
         del entries[-1]
-    for number, entry in enumerate(entries, 1):
+    if len(entries) > _MOST_ITEMS:
+        damage.append(f"{len(entries) - _MOST_ITEMS:,} items after the first {_MOST_ITEMS:,}")
+    for number, entry in enumerate(entries[:_MOST_ITEMS], 1):
         record = _article(entry, number, damage)
         if record is not None:
             articles.setdefault(record.key, record)
     title = filled_line(_text(channel, "title"), TITLE) or ""
-    return Feed(title, tuple(articles.values()), tuple(dict.fromkeys(damage)))
+    return Feed(title, tuple(articles.values()), reasons(damage))
 
 
 def _root(body: bytes) -> tuple[etree._Element, str]:
@@ -90,6 +98,8 @@ def _root(body: bytes) -> tuple[etree._Element, str]:
     if b"<!DOCTYPE" in before:
         is_html = b"<!DOCTYPE HTML" in before
         raise PageError("this is no feed but HTML" if is_html else "the feed has a document type")
+    if flat.count(b"<") > 2 * _MOST_ELEMENTS:
+        raise PageError(f"the feed may have more than {_MOST_ELEMENTS:,} elements")
     root, broken = _parsed(body)
     if root is None:
         # The encoding that it declares may be none, or not its own.
@@ -132,8 +142,8 @@ def _article(entry: etree._Element, number: int, damage: list[str]) -> ArticleRe
         published_ms = milliseconds(_date(entry))
     except DateError as error:
         published_ms = None
-        damage.append(reason(f"item {number}: {error}"))
-    tags = distinct(_categories(entry))
+        damage.append(f"item {number}: {error}")
+    tags = distinct(islice(_categories(entry), _MOST_CATEGORIES))
     fields = ArticleFields(
         title=filled_line(_text(entry, "title"), TITLE),
         author=_author(entry),

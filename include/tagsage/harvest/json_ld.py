@@ -28,9 +28,7 @@ _MOST_NODES = 1000
 _ADDRESSES = ("url", "mainEntityOfPage", "@id")
 
 
-def article_nodes(
-    scripts: Iterable[str], key: str, damage: list[str]
-) -> Iterator[Mapping[str, Any]]:
+def article_nodes(scripts: Iterable[str], key: str, damage: list[str]) -> list[Mapping[str, Any]]:
     """Find the articles in a page's blocks of JSON-LD.
 
     Parameters
@@ -42,9 +40,9 @@ def article_nodes(
     damage : list of str
         Gets the reasons why blocks could not be read.
 
-    Yields
-    ------
-    mapping
+    Returns
+    -------
+    list of mapping
         The article nodes: those whose address has the key come first.
     """
     found: list[tuple[bool, Mapping[str, Any]]] = []
@@ -56,8 +54,7 @@ def article_nodes(
             continue
         found.extend((_is_about(node, key), node) for node in _nodes(value) if _is_article(node))
     found.sort(key=lambda each: not each[0])
-    for _, node in found:
-        yield node
+    return [node for _, node in found]
 
 
 def read_node(node: Mapping[str, Any], damage: list[str]) -> ArticleFields:

@@ -17,7 +17,15 @@ from tagsage.harvest.medium_state import (
     read_json,
     reference,
 )
-from tagsage.harvest.page_values import NAME, TITLE, filled_line, origin, reason, web_address
+from tagsage.harvest.page_values import (
+    NAME,
+    TITLE,
+    filled_line,
+    origin,
+    reason,
+    reasons,
+    web_address,
+)
 from tagsage.harvest.posts import identity_of, post_address, read_post
 from tagsage.harvest.records import ListItem, ListPage, PageError, Source
 
@@ -229,8 +237,8 @@ def _list_page(
         return ListPage(list_id, "gone")
     if not parts:
         raise PageError(reason(f"the list has no entries and is of the kind {name or 'unknown'}"))
-    reasons = list(damage)
-    entries = list(_items(telling, parts, reasons))
+    found = list(damage)
+    entries = list(_items(telling, parts, found))
     items: dict[str, ListItem] = {}
     for item in filter(None, entries):
         items.setdefault(item.item_id, item)
@@ -243,8 +251,8 @@ def _list_page(
         owner=filled_line(creator.get("name"), NAME),
         size=size,
         items=tuple(items.values()),
-        next_cursor=_next_cursor(telling.state, parts, size, reasons),
-        damage=tuple(dict.fromkeys(reasons)),
+        next_cursor=_next_cursor(telling.state, parts, size, found),
+        damage=reasons(found),
         lost=entries.count(None),
     )
 
@@ -290,8 +298,8 @@ def _item(telling: _Telling, entry: object, position: int, damage: list[str]) ->
         damage.append(f"the post of entry {position} has neither an id nor an address")
         return None
     key, url = address
-    fields, reasons = read_post(telling.state, post or {})
-    damage.extend(reason(f"post {key}: {each}") for each in reasons)
+    fields, unreadable = read_post(telling.state, post or {})
+    damage.extend(f"post {key}: {each}" for each in unreadable)
     return ListItem(item_id, "post", article_record(key, url, [(telling.source, fields)]))
 
 

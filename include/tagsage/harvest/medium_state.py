@@ -21,6 +21,8 @@ _ROOT = "ROOT_QUERY"
 # An article on Apollo may quote such assignments; that many are tried.
 _ATTEMPTS = 8
 _HOPS = 8
+# Each takes hundreds of bytes; a page of a megabyte has some ten thousands.
+_MOST_PARTS = 300_000
 # Control characters within texts are forbidden in JSON, and yet served.
 _DECODER = json.JSONDecoder(strict=False)
 _TOO_DEEP = (RecursionError, MemoryError)
@@ -75,6 +77,7 @@ def find_state(html: str) -> tuple[MediumState | None, str]:
         if attempt == _ATTEMPTS:
             break
         try:
+            _check_size(html, assignment.end())
             value, _ = _DECODER.raw_decode(html, assignment.end())
         except (ValueError, *_TOO_DEEP) as error:
             damage = damage or reason(f"the state object is broken: {_why(error)}")
@@ -107,6 +110,7 @@ def read_json(text: str) -> Any:
         When it is none; the message says why.
     """
     try:
+        _check_size(text, 0)
         return _DECODER.decode(text)
     except (ValueError, *_TOO_DEEP) as error:
         raise ValueError(_why(error)) from None
@@ -138,6 +142,12 @@ def attribute(thing: Mapping[str, Any], name: str) -> Any:
 def is_field(key: str, name: str) -> bool:
     """Tell whether a key of an object stands for a field, with or without arguments."""
     return key.startswith(name) and key[len(name) : len(name) + 1] in {"", "(", ":"}
+
+
+def _check_size(text: str, start: int) -> None:
+    """Refuse what would fill the memory: a bracket is one byte, a list more than fifty."""
+    if text.count("{", start) + text.count("[", start) > _MOST_PARTS:
+        raise ValueError(f"it may have more than {_MOST_PARTS:,} parts")
 
 
 def _why(error: BaseException) -> str:

@@ -14,6 +14,7 @@ TITLE = 1000
 SUBTITLE = 5000
 NAME = 200
 REASON = 300
+_MOST_REASONS = 30
 _LONGEST_URL = 2000
 _LONGEST_DATE = 64
 _FIRST_MS = 631_152_000_000  # 1990-01-01
@@ -61,6 +62,14 @@ def filled_line(value: object, limit: int) -> str | None:
 def reason(text: str) -> str:
     """Return a reason in which a page is quoted: one line, short."""
     return one_line(text, REASON) or ""
+
+
+def reasons(found: Iterable[str]) -> tuple[str, ...]:
+    """Return what is told of a page's damage: each reason once, and the first ones of many."""
+    each = tuple(dict.fromkeys(map(reason, found)))
+    if len(each) <= _MOST_REASONS:
+        return each
+    return (*each[:_MOST_REASONS], f"and {len(each) - _MOST_REASONS:,} reasons more")
 
 
 def distinct(values: Iterable[object]) -> tuple[str, ...]:

@@ -79,7 +79,7 @@ def test_any_address_gives_a_record_or_a_page_error(kind, url):
             break
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(data=st.data(), case=st.sampled_from(CASES))
 def test_a_page_cut_or_changed_anywhere_is_a_record_or_a_page_error(data, case):
     body, url, cursor = saved(case)
