@@ -157,9 +157,11 @@ def _key_and_url(
     """
     if canonical is None or _host(canonical) != _host(address):
         canonical = None
-    own = address if post_id(address.key) else canonical or address
+    if canonical is not None and post_id(address.key) and canonical.key != address.key:
+        canonical = None
+    own = canonical or address
     if post is None or post.identity is None:
-        return own.key, (canonical or address).url
+        return own.key, own.url
     return post.identity, post.address[1] if post.address else own.url
 
 
