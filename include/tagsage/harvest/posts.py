@@ -77,7 +77,9 @@ def post_address(
         Key and address; None when it has neither an id nor an address.
     """
     address = web_address(post.get("mediumUrl"))
-    if address is not None:
+    # Another post's address would make the two one article wherever addresses are the keys.
+    is_own = address is not None and post_id(address.key) in {None, identity}
+    if address is not None and (identity is None or is_own):
         return identity or address.key, address.url
     if identity is None or not origin:
         return None

@@ -132,6 +132,19 @@ def test_a_post_without_an_address_gets_one_on_the_host(host, url):
 
 
 @pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ("https://pub.example/x-aaaa00000001?y", "https://pub.example/x-aaaa00000001"),
+        ("https://pub.example/without-id", "https://pub.example/without-id"),
+        ("https://pub.example/x-bbbb00000002", "https://medium.com/p/aaaa00000001"),
+    ],
+)
+def test_a_post_never_has_another_post_s_address(told, shown):
+    article = read_answer(answer([post(1, mediumUrl=told)])).items[0].article
+    assert (article.key, article.url) == ("aaaa00000001", shown)
+
+
+@pytest.mark.parametrize(
     ("body", "reason"),
     [
         ("", "the answer is no JSON: Expecting value at character 0"),
