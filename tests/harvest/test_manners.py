@@ -144,6 +144,7 @@ def test_three_refusals_in_a_row_close_the_host():
         verdict = verdict_on(answered(403), host=host)
         assert verdict.action == "refused"
         host = verdict.host
+        assert verdict.is_forgiving == bool(host.closed_until)
     assert host.closed_until == NOW + PAUSE
     assert host.closed_why == "The host answered 403 3 times in a row."
 
@@ -169,7 +170,8 @@ def test_three_refusals_in_a_row_close_the_host():
 def test_a_challenge_closes_the_host_at_once_and_the_request_waits(answer, request_):
     closed = replace(WELL, closed_until=NOW + PAUSE, closed_why="The host showed a challenge.")
     assert verdict_on(answer, request_) == Verdict(
-        "again", "The host showed a challenge.", closed, NOW + 10.0, NOW + PAUSE
+        *("again", "The host showed a challenge.", closed, NOW + 10.0, NOW + 2 * PAUSE),
+        is_counted=False,
     )
 
 
@@ -188,11 +190,6 @@ def test_a_challenge_closes_the_host_at_once_and_the_request_waits(answer, reque
 )
 def test_a_page_that_speaks_of_challenges_is_none(answer):
     assert not manners.is_challenge(answer)
-
-
-def test_a_page_that_is_guarded_each_time_is_given_up_in_the_end():
-    last = replace(PAGE, attempts=CONFIG.attempts)
-    assert verdict_on(answered(403, CHALLENGE), last).action == "failed"
 
 
 @pytest.mark.parametrize(
@@ -284,6 +281,15 @@ def test_without_a_robots_txt_to_be_had_a_host_is_not_crawled_but_closed_in_the_
     assert verdict.action == "failed"
     assert verdict.host.closed_until == NOW + PAUSE
     assert verdict.host.closed_why.startswith("robots.txt cannot be had: ")
+
+
+def test_rules_that_never_can_be_had_close_the_host_and_a_private_host_is_refused():
+    verdict = verdict_on(failed("The page is larger than 1 MB.", final=True), ROBOTS)
+    why = "robots.txt cannot be had: the page is larger than 1 MB."
+    closed = replace(WELL, closed_until=NOW + PAUSE, closed_why=why)
+    assert verdict == Verdict("failed", why, closed, NOW + 10.0)
+    private = Answer(None, {}, failure=manners.PRIVATE, is_final=True, is_private=True)
+    assert verdict_on(private, ROBOTS) == Verdict("refused", manners.PRIVATE, WELL, NOW + 10.0)
 
 
 def test_a_robots_txt_that_has_moved_within_the_host_is_followed():

@@ -25,7 +25,7 @@ from twisted.internet._resolver import GAIResolver
 
 from tagsage.harvest.addresses import canonical, is_private, split
 from tagsage.harvest.config import HarvestConfig
-from tagsage.harvest.manners import Answer
+from tagsage.harvest.manners import PRIVATE, Answer
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
@@ -186,7 +186,7 @@ async def fetch(
         return _failed(f"No whole answer came within {config.timeout_s:g} s.")
     except CannotResolveHostError:
         if name in gate.turned_away:
-            return _failed("The address is on a private network and was not asked for.", final=True)
+            return Answer(None, {}, failure=PRIVATE, is_final=True, is_private=True)
         return _failed("The host's name cannot be resolved.")
     except DownloadConnectionRefusedError:
         return _failed("The host refuses the connection.")

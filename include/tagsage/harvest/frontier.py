@@ -39,6 +39,7 @@ __all__ = [
     "redirect",
     "renew",
     "waiting",
+    "waiting_at",
 ]
 
 State = Literal["waiting", "sent", "done", "gone", "refused", "failed", "unreadable"]
@@ -264,6 +265,11 @@ def waiting(db: HarvestDatabase, *, pages: bool) -> int:
     return int(found[0])
 
 
+def waiting_at(db: HarvestDatabase, host: str) -> list[Claimed]:
+    """Return the requests that wait for a host, robots.txt left out."""
+    return [Claimed(*row) for row in db.execute(queries.AT, (host,))]
+
+
 def begin(db: HarvestDatabase, claimed: Claimed, now: float, gap_s: float) -> Claimed:
     """Mark a request as sent, and its host as not to be asked for a while, before it leaves.
 
@@ -334,12 +340,22 @@ def end(
 
 
 def again(
-    db: HarvestDatabase, request_id: int, due: float, *, status: int | None = None, reason: str = ""
+    db: HarvestDatabase,
+    request_id: int,
+    due: float,
+    *,
+    status: int | None = None,
+    reason: str = "",
+    is_counted: bool = True,
 ) -> None:
-    """Let a request wait for another attempt, until `due`; attempts so far stay counted."""
+    """Let a request wait for another attempt, until `due`; attempts so far stay counted.
+
+    Unless the last one does not count, as it says nothing of the page.
+    """
     db.execute(
-        "UPDATE requests SET state = 'waiting', due = ?, status = ?, reason = ? WHERE id = ?",
-        (due, status, reason, request_id),
+        "UPDATE requests SET state = 'waiting', due = ?, status = ?, reason = ?, "
+        "attempts = max(attempts - ?, 0) WHERE id = ?",
+        (due, status, reason, int(not is_counted), request_id),
     )
 
 
@@ -449,7 +465,8 @@ def forgive(db: HarvestDatabase, host: str, since: int) -> None:
     are left out: their list's reading has ended without them.
     """
     db.execute(
-        "UPDATE requests SET state = 'waiting', due = 0, reason = '' WHERE id IN (SELECT id FROM "
+        "UPDATE requests SET state = 'waiting', due = 0, attempts = 0, reason = '' "
+        "WHERE id IN (SELECT id FROM "
         "requests WHERE host = ? AND state = 'refused' AND status = 403 AND kind != 'graphql' "
         "ORDER BY ended_at DESC, id DESC LIMIT ?)",
         (host, since),

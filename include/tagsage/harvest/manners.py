@@ -48,6 +48,8 @@ REFUSALS: Final = 3
 # So many failures in a row, without any usable answer, and the host is not there at all.
 UNREACHABLE: Final = 10
 
+PRIVATE: Final = "The address is on a private network and was not asked for."
+
 Action = Literal["take", "unchanged", "gone", "redirect", "rules", "again", "refused", "failed"]
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -92,6 +94,8 @@ class Answer:
         A reason, when there is no whole answer.
     is_final : bool
         Whether another attempt would fail in the same way (a page too large, a private address).
+    is_private : bool
+        Whether nothing was sent, as the host's name belongs to a private address.
     """
 
     status: int | None
@@ -99,6 +103,7 @@ class Answer:
     body: bytes = b""
     failure: str = ""
     is_final: bool = False
+    is_private: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,11 @@ class Verdict:
         again: nor is this asked for before this one.
     target : str
         redirect: where to.
+    is_counted : bool
+        again: whether this attempt counts.
+    is_forgiving : bool
+        Whether the host's last refusals (:data:`REFUSALS`) turned out to be about us, so that the
+        pages refused wait again.
     """
 
     action: Action
@@ -129,6 +139,8 @@ class Verdict:
     next_at: float
     due: float = 0.0
     target: str = ""
+    is_counted: bool = True
+    is_forgiving: bool = False
 
 
 def user_agent(contact: str) -> str:
@@ -181,7 +193,7 @@ def forbidden(claimed: Claimed, asked: Callable[[str], bool]) -> str:
     except AddressError as error:
         return f"The address is not asked: {error}."
     if is_private(name) and not asked(origin(claimed.url)):
-        return "The address is on a private network and was not asked for."
+        return PRIVATE
     return ""
 
 
@@ -261,10 +273,9 @@ def judge(
         Tells whether the user named an origin.
     """
     if is_challenge(answer):
-        return _challenged(config, host, request, now, gap_s)
+        return _challenged(config, host, now, gap_s)
     if answer.status is None and answer.is_final:
-        # About this page only: the host did answer.
-        return Verdict("refused", answer.failure, _well(host), now + gap_s)
+        return _final(config, host, request, answer, now, gap_s)
     if answer.status is None or answer.status in _NOT_NOW:
         return _not_now(config, host, request, answer, now, gap_s)
     if request.kind == "robots":
@@ -333,6 +344,23 @@ def _redirected(
     return Verdict("redirect", "", host, next_at, target=target)
 
 
+def _final(
+    config: HarvestConfig, host: Host, request: Claimed, answer: Answer, now: float, gap_s: float
+) -> Verdict:
+    """Refuse what would fail in the same way each time; rules that cannot be had close the host.
+
+    The host did answer, so this is no trouble of its own; or it may not be asked for anything.
+    """
+    if request.kind != "robots" or answer.is_private:
+        return Verdict("refused", answer.failure, _well(host), now + gap_s)
+    reason = _of_rules(answer.failure)
+    return Verdict("failed", reason, _closed(config, host, now, reason), now + gap_s)
+
+
+def _of_rules(reason: str) -> str:
+    return f"robots.txt cannot be had: {reason[0].lower()}{reason[1:]}"
+
+
 def _robots(
     config: HarvestConfig,
     host: Host,
@@ -359,7 +387,7 @@ def _robots(
             return verdict
     elif 400 <= status < 500 and status not in {401, 403}:
         return Verdict("rules", "", replace(well, robots_at=now, robots_text=""), next_at)
-    reason = f"robots.txt cannot be had: the host answered {status}."
+    reason = _of_rules(f"The host answered {status}.")
     return _again(config, host, request, reason, now, next_at)
 
 
@@ -376,7 +404,7 @@ def _not_now(
     wait = max(said if said is not None else backoff(config, failures), gap_s)
     reason = answer.failure or f"The host answered {answer.status}."
     if request.kind == "robots":
-        reason = f"robots.txt cannot be had: {reason[0].lower()}{reason[1:]}"
+        reason = _of_rules(reason)
     host = replace(host, failures=failures)
     if failures >= UNREACHABLE:
         host = _closed(config, host, now, f"The host is not reachable: {reason}")
@@ -408,26 +436,26 @@ def unreadable_due(config: HarvestConfig, request: Claimed, now: float) -> float
     return now + backoff(config, request.attempts)
 
 
-def _challenged(
-    config: HarvestConfig, host: Host, request: Claimed, now: float, gap_s: float
-) -> Verdict:
+def _challenged(config: HarvestConfig, host: Host, now: float, gap_s: float) -> Verdict:
     """Leave a host alone at once that asks for a human; the request waits for better days.
 
-    Its attempts stay counted: a single page that is always guarded must not bar the others.
+    It waits twice as long as the host, so that a single page that is always guarded does not keep
+    us from the others when the host is asked again. It is not the page's failure: no attempt is
+    counted.
     """
     reason = "The host showed a challenge."
     host = _closed(config, host, now, reason)
-    if request.attempts >= config.attempts and request.kind != "robots":
-        return Verdict("failed", reason, host, now + gap_s)
-    return Verdict("again", reason, host, now + gap_s, host.closed_until)
+    due = now + 2 * config.pause_hours * 3600
+    return Verdict("again", reason, host, now + gap_s, due, is_counted=False)
 
 
 def _forbidden_by_host(config: HarvestConfig, host: Host, now: float, gap_s: float) -> Verdict:
     """Take a refusal for an answer; leave a host alone that refuses three times in a row."""
     host = replace(host, refusals=host.refusals + 1, failures=0)
-    if host.refusals >= REFUSALS:
+    is_about_us = host.refusals >= REFUSALS
+    if is_about_us:
         host = _closed(config, host, now, f"The host answered 403 {REFUSALS} times in a row.")
-    return Verdict("refused", "The host answered 403.", host, now + gap_s)
+    return Verdict("refused", "The host answered 403.", host, now + gap_s, is_forgiving=is_about_us)
 
 
 def _well(host: Host) -> Host:

@@ -13,6 +13,10 @@ COLUMNS: Final = (
     "redirects, etag, last_modified"
 )
 ONE: Final = f"SELECT {COLUMNS} FROM requests WHERE id = ?"  # ruff: ignore[hardcoded-sql-expression]
+AT: Final = (
+    f"SELECT {COLUMNS} FROM requests "  # ruff: ignore[hardcoded-sql-expression]
+    "WHERE host = ? AND state = 'waiting' AND kind != 'robots' ORDER BY id"
+)
 
 _WANTED: Final = "r.state = 'waiting' AND r.kind != 'robots' AND (:pages OR r.kind = 'feed')"
 _FRESH: Final = "h.robots_at IS NOT NULL AND h.robots_at > :fresh"
