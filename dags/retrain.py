@@ -3,9 +3,9 @@
 Reads the corpus, turns texts and lists into features, compares the candidates on one frozen split,
 promotes the best in MLflow, and writes tags for every article that has none.
 
-**When.** Every night at 02:00 (`TAGSAGE_SCHEDULE`), or by hand: *Trigger* opens a form with the
-settings most often changed. Every other setting comes from the environment (`TAGSAGE_…`;
-`tagsage settings` lists them). One run at a time.
+**When.** Every night at 02:00 (`TAGSAGE_SCHEDULE`), when the DAG `harvest` has brought something
+new, or by hand: *Trigger* opens a form with the settings most often changed. Every other setting
+comes from the environment (`TAGSAGE_…`; `tagsage settings` lists them). One run at a time.
 
 **What it costs.** Nothing, unless the embedder is `openai`: then each new text is paid for once, up
 to `openai_max_dollars` a run. The log of `plan_vectors` says beforehand what is to come, that of
@@ -26,15 +26,21 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import Param, dag, get_current_context, task, task_group
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, task, task_group
 
 from tagsage import stages
-from tagsage.errors import TagsageError
 from tagsage.settings import Settings
 from tagsage_connections import with_connections
+from tagsage_wiring import (
+    CORPUS,
+    DEFAULT_ARGS,
+    HARVEST_TIMEOUT,
+    first,
+    heavy,
+    light,
+    trigger_form,
+)
 
-CPU_POOL = "tagsage_cpu"
 # Tasks that have several requests under way each; the server's limits count for all together.
 TASKS_ON_LINE = 2
 # A batch may take 24 hours, and wait as long before it is let in.
@@ -63,58 +69,29 @@ FORM = {
 }
 
 
-def trigger_form() -> dict[str, Param]:
-    """Make the form's fields from the settings: type, choices, limits and help come from there."""
-    return {
-        name: Param(getattr(DEFAULTS, name), section=section, **Settings.form_field(name))
-        for section, names in FORM.items()
-        for name in names
-    }
-
-
-def light(function, **options):
-    """Make a stage a task that finds Airflow's connections, and fails at once where it must."""
-    return task(with_connections(function), **options)
-
-
-def heavy(function, **options):
-    """Make a stage a task that takes a slot of the CPU pool."""
-    return light(function, pool=CPU_POOL, **options)
-
-
 @dag(
-    schedule=None if DEFAULTS.schedule == "never" else DEFAULTS.schedule,
+    schedule=None
+    if DEFAULTS.schedule == "never"
+    else AssetOrTimeSchedule(
+        timetable=CronTriggerTimetable(DEFAULTS.schedule, timezone="UTC"), assets=[CORPUS]
+    ),
     catchup=False,
     max_active_runs=1,
-    params=trigger_form(),
-    default_args={
-        "retries": 2,
-        "retry_delay": timedelta(seconds=30),
-        "retry_exponential_backoff": True,
-        "max_retry_delay": timedelta(minutes=10),
-        "execution_timeout": timedelta(hours=2),
-    },
+    params=trigger_form(DEFAULTS, FORM),
+    default_args=DEFAULT_ARGS,
     doc_md=__doc__,
     tags=["tagsage"],
 )
 def retrain():
     """Wire the stages; what a night does is told in the module's docstring."""
-
-    @task(multiple_outputs=False)
-    def start() -> dict:
-        context = get_current_context()
-        try:
-            Settings.resolve(context["params"])
-        except TagsageError as error:
-            # A wrong setting stays wrong: no retry.
-            raise AirflowFailException(str(error)) from None
-        return stages.start(context["run_id"], dict(context["params"]))
-
-    night = start()
+    night = first(stages.start)()
 
     @task_group
     def ingest():
-        return heavy(stages.load_corpus)(night)
+        harvested = light(stages.harvest, execution_timeout=HARVEST_TIMEOUT)(night)
+        corpus = heavy(stages.load_corpus)(night)
+        harvested >> corpus
+        return corpus
 
     @task_group
     def embed(corpus):

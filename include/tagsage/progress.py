@@ -7,9 +7,10 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
 from functools import lru_cache
-from typing import TextIO, TypeVar
+from typing import Self, TextIO, TypeVar
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,38 @@ def track(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T
         yield from _bar(items, what, total)
     else:
         yield from _lines(items, what, total)
+
+
+class Pulse:
+    """Tell how far work is that has no loop to follow; a context manager.
+
+    Parameters
+    ----------
+    what : str
+        What is being done, as a short phrase.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._last = time.monotonic()
+        self._status = _console(sys.stderr).status(what) if sys.stderr.isatty() else None
+
+    def __enter__(self) -> Self:
+        if self._status:
+            self._status.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._status:
+            self._status.stop()
+
+    def __call__(self, how_far: str) -> None:
+        """Show `how_far` on the terminal, or in the log if nothing was said for a while."""
+        if self._status:
+            self._status.update(f"{escape(self._what)}: {escape(how_far)}")
+        elif time.monotonic() - self._last >= LOG_EVERY_S:
+            self._last = time.monotonic()
+            logger.info("%s: %s", self._what, how_far)
 
 
 def _bar(items: Iterable[T], what: str, total: int | None) -> Iterator[T]:

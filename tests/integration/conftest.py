@@ -6,13 +6,20 @@ import csv
 import gzip
 import logging
 import os
+import re
+import signal
+import socket
 import subprocess
 import sys
+import time
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from scripts.neo4j_server import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -144,3 +151,64 @@ def airflow_home(tmp_path_factory):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return home
+
+
+def make_variables(**extra):
+    """Return the environment that the Makefile gives Airflow, with `extra` over it."""
+    printed = subprocess.run(
+        ["make", "--no-print-directory", "-f", "-", "variables"],
+        input="include Makefile\nvariables:\n\t@env\n",
+        cwd=ROOT,
+        env=environment(**extra),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    pairs = (line.partition("=") for line in printed.splitlines() if "=" in line)
+    return {
+        name: value for name, _, value in pairs if name.startswith(("AIRFLOW", "MLFLOW", "TAGSAGE"))
+    }
+
+
+@contextmanager
+def serving(folder: Path, **settings: str):
+    """Run `make up` on free ports; yield what it printed: URLs, user, password."""
+    airflow_port, mlflow_port = free_ports(2)
+    log = folder / "up.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            ["make", "up"],
+            cwd=ROOT,
+            env=environment(
+                AIRFLOW_HOME=str(folder / "airflow"),
+                AIRFLOW_PORT=str(airflow_port),
+                MLFLOW_PORT=str(mlflow_port),
+                TAGSAGE_WORKSPACE=str(folder / "workspace"),
+                **settings,
+            ),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        deadline = time.monotonic() + 240
+        while "MLflow   http" not in (said := log.read_text(encoding="utf-8")):
+            assert process.poll() is None, said
+            assert time.monotonic() < deadline, said
+            time.sleep(1)
+        found = re.search(r"Airflow  (\S+)   log in as (\S+) with password (\S+)", said)
+        assert found, said
+        yield {
+            "airflow": found[1],
+            "user": found[2],
+            "password": found[3],
+            "mlflow": f"http://127.0.0.1:{mlflow_port}",
+            "workspace": folder / "workspace",
+        }
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(timeout=90)
+    assert "Stopping" in log.read_text(encoding="utf-8")
+    for port in (airflow_port, mlflow_port):
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", port)) != 0, "a server outlived make up"

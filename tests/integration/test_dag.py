@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import signal
-import socket
 import subprocess
 import time
 import urllib.request
 
 import pytest
 
-from scripts.neo4j_server import free_ports
 from tests.integration.conftest import (
     BIN,
     ROOT,
     SETTINGS,
     environment,
+    make_variables,
     scores_of,
+    serving,
 )
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 GROUPS = {
     "start",
+    "ingest.harvest",
     "ingest.load_corpus",
     "embed.plan_vectors",
     "embed.vector_batches",
@@ -58,65 +57,90 @@ GROUPS = {
 }
 
 
-def make_variables(**extra):
-    """Return the environment that the Makefile gives Airflow, with `extra` over it."""
-    printed = subprocess.run(
-        ["make", "--no-print-directory", "-f", "-", "variables"],
-        input="include Makefile\nvariables:\n\t@env\n",
-        cwd=ROOT,
-        env=environment(**extra),
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    pairs = (line.partition("=") for line in printed.splitlines() if "=" in line)
-    return {
-        name: value for name, _, value in pairs if name.startswith(("AIRFLOW", "MLFLOW", "TAGSAGE"))
-    }
-
-
-def test_dag_parses_with_its_tasks_pool_and_limits_and_without_heavy_imports(airflow_home):
-    code = """
+PARSE = """
 import json, sys
 from airflow.dag_processing.dagbag import DagBag
 bag = DagBag(sys.argv[1])
 assert not bag.import_errors, bag.import_errors
-dag = bag.dags["retrain"]
-heavy = [name for name in ("jax", "sklearn", "pandas", "mlflow") if name in sys.modules]
+heavy = ("jax", "sklearn", "pandas", "mlflow", "scrapy")
 print(json.dumps({
-    "dags": sorted(bag.dags),
-    "tasks": {t.task_id: [t.pool, t.retries, t.execution_timeout is not None] for t in dag.tasks},
-    "params": sorted(dag.params),
-    "catchup": dag.catchup,
-    "max_active_runs": dag.max_active_runs,
-    "schedule": dag.schedule,
-    "doc": dag.doc_md,
-    "heavy": heavy,
+    "heavy": [name for name in heavy if name in sys.modules],
+    "dags": {
+        dag.dag_id: {
+            "tasks": {
+                t.task_id: [t.pool, t.retries, t.execution_timeout is not None] for t in dag.tasks
+            },
+            "params": sorted(dag.params),
+            "catchup": dag.catchup,
+            "max_active_runs": dag.max_active_runs,
+            "schedule": str(dag.schedule),
+            "doc": dag.doc_md,
+        }
+        for dag in bag.dags.values()
+    },
 }))
 """
+
+
+def parsed_dags(airflow_home, **settings):
+    """Return what Airflow sees of the DAGs in an environment with these settings."""
     done = subprocess.run(
-        [str(BIN / "python"), "-c", code, str(ROOT / "dags")],
-        env={**environment(), **make_variables(AIRFLOW_HOME=str(airflow_home))},
+        [str(BIN / "python"), "-c", PARSE, str(ROOT / "dags")],
+        env={**environment(), **make_variables(AIRFLOW_HOME=str(airflow_home)), **settings},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    seen = json.loads(done.stdout.splitlines()[-1])
-    assert seen["dags"] == ["retrain"]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_dags_parse_with_their_tasks_pool_and_limits_and_without_heavy_imports(airflow_home):
+    parsed = parsed_dags(airflow_home)
+    assert parsed["heavy"] == []
+    assert set(parsed["dags"]) == {"harvest", "retrain"}
+    seen = parsed["dags"]["retrain"]
     assert set(seen["tasks"]) == GROUPS
-    assert seen["heavy"] == []
-    assert (seen["catchup"], seen["max_active_runs"]) == (False, 1)
-    assert seen["schedule"] == "0 2 * * *"
-    assert all(timeout for _, _, timeout in seen["tasks"].values())
     assert seen["tasks"]["compare.fit_candidate"][:2] == ["tagsage_cpu", 2]
     # What waits for a server leaves the CPU to others.
-    for task in ("embed_online", "submit_jobs", "job.await_job", "job.take_job"):
-        assert seen["tasks"][f"embed.{task}"][0] == "default_pool"
+    waiting = ("embed_online", "submit_jobs", "job.await_job", "job.take_job")
+    for task in ("ingest.harvest", *(f"embed.{name}" for name in waiting)):
+        assert seen["tasks"][task][0] == "default_pool"
     assert {"corpus", "store", "engine", "embedder", "candidates", "seed", "promote"} <= set(
         seen["params"]
     )
-    assert "If it fails" in seen["doc"]
+    harvest = parsed["dags"]["harvest"]
+    assert set(harvest["tasks"]) == {"start", "harvest_seeds", "announce"}
+    assert {"harvest_seeds", "harvest_consent", "harvest_contact"} <= set(harvest["params"])
+    for one in (seen, harvest):
+        assert (one["catchup"], one["max_active_runs"]) == (False, 1)
+        assert all(timeout for _, _, timeout in one["tasks"].values())
+        assert "If it fails" in one["doc"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "retrain", "harvest"),
+    [
+        ({}, r"tagsage_corpus.*'0 2 \* \* \*'", "^None$"),
+        (
+            {"TAGSAGE_HARVEST_SEEDS": "https://medium.com/feed/tag/python"},
+            r"tagsage_corpus.*'0 2 \* \* \*'",
+            r"^CronTriggerTimetable.*'30 \*/6 \* \* \*'",
+        ),
+        (
+            {"TAGSAGE_SCHEDULE": "never", "TAGSAGE_HARVEST_SCHEDULE": "never"},
+            "^None$",
+            "^None$",
+        ),
+    ],
+    ids=["by default", "with seeds", "never"],
+)
+def test_dags_start_by_the_clock_and_by_what_was_harvested(
+    airflow_home, settings, retrain, harvest
+):
+    dags = parsed_dags(airflow_home, **settings)["dags"]
+    assert re.search(retrain, dags["retrain"]["schedule"])
+    assert re.search(harvest, dags["harvest"]["schedule"])
 
 
 def test_embedder_of_make_run_becomes_the_setting():
@@ -158,46 +182,8 @@ def test_dags_test_gives_the_leaderboard_of_the_command_line(
 
 @pytest.fixture
 def served(small_corpus, tmp_path):
-    """Run `make up` on free ports; yield what it printed: URLs, user, password."""
-    airflow_port, mlflow_port = free_ports(2)
-    log = tmp_path / "up.log"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            ["make", "up"],
-            cwd=ROOT,
-            env=environment(
-                AIRFLOW_HOME=str(tmp_path / "airflow"),
-                AIRFLOW_PORT=str(airflow_port),
-                MLFLOW_PORT=str(mlflow_port),
-                TAGSAGE_WORKSPACE=str(tmp_path / "workspace"),
-                **settings_of(small_corpus),
-            ),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        deadline = time.monotonic() + 240
-        while "MLflow   http" not in (said := log.read_text(encoding="utf-8")):
-            assert process.poll() is None, said
-            assert time.monotonic() < deadline, said
-            time.sleep(1)
-        found = re.search(r"Airflow  (\S+)   log in as (\S+) with password (\S+)", said)
-        assert found, said
-        yield {
-            "airflow": found[1],
-            "user": found[2],
-            "password": found[3],
-            "mlflow": f"http://127.0.0.1:{mlflow_port}",
-            "workspace": tmp_path / "workspace",
-        }
-    finally:
-        os.killpg(process.pid, signal.SIGINT)
-        process.wait(timeout=90)
-    assert "Stopping" in log.read_text(encoding="utf-8")
-    for port in (airflow_port, mlflow_port):
-        with socket.socket() as probe:
-            assert probe.connect_ex(("127.0.0.1", port)) != 0, "a server outlived make up"
+    with serving(tmp_path, **settings_of(small_corpus)) as found:
+        yield found
 
 
 @pytest.mark.browser

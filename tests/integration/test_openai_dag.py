@@ -13,8 +13,8 @@ import pytest
 
 from scripts.openai_api.batches import BatchRules
 from scripts.openai_server import Faults, OpenAiServer, charged_twice, expected_vectors
-from tests.integration.conftest import BIN, environment
-from tests.integration.test_dag import make_variables, settings_of
+from tests.integration.conftest import BIN, environment, make_variables
+from tests.integration.test_dag import settings_of
 from tests.integration.test_openai_run import (
     MODEL,
     REFUSED_KEY,

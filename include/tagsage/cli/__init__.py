@@ -1,4 +1,4 @@
-"""The command line: ``tagsage run``, ``show``, ``tag``, ``settings``, ``store``, ``vectors``.
+"""The command line: ``tagsage run``, ``show``, ``tag``, ``harvest``, ``export``, and more.
 
 One module a group of commands. Exit status: 0 done, 1 a failure told in one sentence, 2 wrong
 usage.

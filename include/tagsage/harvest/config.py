@@ -76,8 +76,10 @@ class HarvestReport:
         Requests that are left for the next run.
     problems : int
         Pages and entries set aside in this run, with the reason.
+    revision : int
+        Grows whenever articles or memberships change.
     changed : bool
-        Whether articles or memberships differ from those last announced.
+        Whether they differ from those last announced.
     """
 
     outcome: str
@@ -89,4 +91,5 @@ class HarvestReport:
     memberships: int = 0
     waiting: int = 0
     problems: int = 0
+    revision: int = 0
     changed: bool = False

@@ -119,6 +119,8 @@ class ReportData:
         added up.
     settings : mapping of str to object
         The resolved settings.
+    harvested : str
+        How the harvest before the night ended; empty when there was none.
     notes : sequence of str
         Sentences to show under the leaderboard: what was left out, and why.
     """
@@ -141,4 +143,5 @@ class ReportData:
     quarantine: pd.DataFrame = field(default_factory=pd.DataFrame)
     stages: pd.DataFrame = field(default_factory=pd.DataFrame)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    harvested: str = ""
     notes: Sequence[str] = ()

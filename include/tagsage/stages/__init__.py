@@ -26,12 +26,14 @@ from tagsage.stages.graph import (
     sample,
     similarity,
 )
+from tagsage.stages.harvest import announce, harvest, harvest_seeds, prepare_harvest
 from tagsage.stages.ingest import load_corpus, start
 from tagsage.stages.predict import predict
 from tagsage.stages.promote import promote
 from tagsage.stages.tell import eda, report, teardown
 
 __all__ = [
+    "announce",
     "await_jobs",
     "candidate_names",
     "collect_vectors",
@@ -43,12 +45,15 @@ __all__ = [
     "features",
     "fit_candidate",
     "graphsage",
+    "harvest",
+    "harvest_seeds",
     "job_done",
     "leaderboard",
     "load_corpus",
     "online_batches",
     "plan_vectors",
     "predict",
+    "prepare_harvest",
     "project",
     "promote",
     "propagate_lists",

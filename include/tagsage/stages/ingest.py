@@ -13,6 +13,7 @@ from tagsage.errors import TagsageError
 from tagsage.night import Night, Token
 from tagsage.settings import Settings
 from tagsage.stages.common import CORPUS_CODE, Ref, open_store, tracking_of
+from tagsage.stages.harvest import export_harvest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,6 +120,10 @@ def _read_corpus(night: Night) -> Corpus:
         articles, lists = settings.articles, settings.lists
     elif settings.corpus == "bundled":
         articles, lists = bundled_files()
+    elif settings.corpus == "harvest":
+        folder = night.workspace.local_folder() / "harvested"
+        articles, lists = (str(folder / name) for name in ("articles.csv", "lists.csv"))
+        export_harvest(settings, Path(articles), Path(lists))
     else:
         files = download_medium(
             night.workspace.local_folder() / "downloads",

@@ -15,6 +15,7 @@ from tagsage.stages.common import GRAPH_CODE, Ref, load_snapshot, tracking_of, v
 from tagsage.stages.compare import PER_TAG_FILE, load_labels
 from tagsage.stages.embed import VECTORS
 from tagsage.stages.graph import engine_of
+from tagsage.stages.harvest import harvest_of
 from tagsage.stages.ingest import QUARANTINE, REPORTED, STARTED
 from tagsage.stages.predict import EXAMPLES_FILE
 from tagsage.stages.promote import Promoted
@@ -132,6 +133,7 @@ def report(token: Token, board: Ref, promoted: Promoted, predicted: Ref, explore
         graph=exploration["graph"]["facts"],
         graphsage_losses=exploration["graph"]["losses"],
         cost=cost_of(night),
+        harvested=harvest_of(night),
         quarantine=pd.DataFrame(quarantine["counts"], columns=["file", "kind", "reason", "rows"]),
         stages=pd.DataFrame(stages, columns=["stage", "seconds"]),
         settings=night.settings.model_dump(mode="json"),

@@ -1,0 +1,265 @@
+"""Harvest lists and feeds: before the corpus is read, or on a schedule of its own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tagsage.errors import FinalError, TagsageError
+from tagsage.night import Night, Token
+from tagsage.progress import Pulse
+from tagsage.settings import Settings
+from tagsage.workspace import Workspace
+
+if TYPE_CHECKING:
+    from tagsage.harvest.config import HarvestConfig, HarvestReport
+    from tagsage.harvest.export import ExportReport
+    from tagsage.harvest.process import Progress
+
+logger = logging.getLogger(__name__)
+
+HARVEST = "harvest"
+FAILED = "failed"
+
+
+def prepare_harvest(run_id: str, overrides: Mapping[str, Any]) -> Token:
+    """Resolve the settings of a harvest that is no part of a night.
+
+    Parameters
+    ----------
+    run_id : str
+        Names the run.
+    overrides : mapping
+        Settings by name, from the form or the command line.
+
+    Returns
+    -------
+    dict
+        The token for :func:`harvest_seeds` and :func:`announce`.
+
+    Raises
+    ------
+    TagsageError
+        When a setting is unknown or impossible.
+    """
+    return Night(run_id, Settings.resolve(overrides)).token()
+
+
+def harvest(token: Token) -> dict[str, Any]:
+    """Harvest before the corpus is read, when the night reads what was harvested and has seeds.
+
+    A harvest that fails does not end the night as long as there is something to read: the corpus is
+    then what earlier harvests brought, and the report says so.
+
+    Returns
+    -------
+    dict
+        As of :func:`harvest_seeds`; empty when nothing was to be done.
+
+    Raises
+    ------
+    TagsageError
+        When the harvest failed and there is none from before.
+    """
+    night = Night.of(token)
+    settings = night.settings
+    if settings.corpus != "harvest" or not settings.harvest_seeds.strip():
+        logger.info("harvest: nothing is to be harvested (corpus, harvest_seeds)")
+        night.note(HARVEST, None)
+        return {}
+    try:
+        told = harvest_seeds(token)
+    except TagsageError as error:
+        if not _has_articles(harvest_folder(settings)):
+            raise
+        logger.warning("harvest: %s The night goes on with what was harvested before.", error)
+        told = {"outcome": FAILED, "reason": str(error)}
+    night.note(HARVEST, told)
+    return told
+
+
+def harvest_seeds(token: Token) -> dict[str, Any]:
+    """Harvest the lists and feeds that the settings name, within the budget of a run.
+
+    Returns
+    -------
+    dict
+        How it ended and what there is: :class:`tagsage.harvest.config.HarvestReport`.
+
+    Raises
+    ------
+    TagsageError
+        When it cannot begin (no seeds, no contact, pages without consent) or crashed.
+    """
+    settings = Settings.model_validate(token["settings"])
+    seeds = seeds_of(settings)
+    if not seeds:
+        msg = "There is nothing to harvest; name lists and feeds in harvest_seeds."
+        raise FinalError(msg)
+    report = run_harvest(settings, seeds)
+    logger.info("harvest: %s", in_words(report))
+    for host, why in report.stopped.items():
+        logger.warning("harvest: %s is left alone: %s", host, why)
+    return asdict(report)
+
+
+def harvest_of(night: Night) -> str:
+    """Return how the harvest of a night ended, for its report; empty when there was none."""
+    from tagsage.harvest.config import HarvestReport
+
+    told = night.noted(HARVEST)
+    if not told:
+        return ""
+    if told["outcome"] == FAILED:
+        return f"failed, so the corpus is what earlier ones brought. {told['reason']}"
+    report = HarvestReport(**told)
+    hosts = [f"{host} is left alone: {why}." for host, why in report.stopped.items()]
+    return " ".join([in_words(report), *hosts])
+
+
+def announce(token: Token, told: Mapping[str, Any]) -> bool:
+    """Tell whether the nightly run is to take up what a harvest brought; it is told once.
+
+    Parameters
+    ----------
+    token : dict
+        The harvest's.
+    told : mapping
+        What :func:`harvest_seeds` returned.
+
+    Returns
+    -------
+    bool
+        False when nothing has changed since the last time, or the night reads another corpus.
+    """
+    from tagsage.harvest.database import HarvestDatabase
+    from tagsage.harvest.library import mark_announced
+
+    settings = Settings.model_validate(token["settings"])
+    if settings.corpus != "harvest":
+        logger.info("harvest: the nightly run reads corpus=%s, not this", settings.corpus)
+        return False
+    if not told["changed"]:
+        return False
+    with HarvestDatabase(harvest_folder(settings)) as database:
+        mark_announced(database, told["revision"])
+    return True
+
+
+def run_harvest(settings: Settings, seeds: list[str]) -> HarvestReport:
+    """Harvest `seeds`, and what earlier harvests left, telling how far it is."""
+    from tagsage.harvest.process import harvest as run
+
+    with Pulse("harvest") as tell:
+        return run(
+            harvest_folder(settings),
+            seeds,
+            harvest_config(settings),
+            asked_hosts=settings.harvest_hosts.split(),
+            on_progress=lambda progress: tell(_how_far(progress)),
+        )
+
+
+def export_harvest(settings: Settings, articles: Path, lists: Path) -> ExportReport:
+    """Write what was harvested as the study's two CSV files.
+
+    Raises
+    ------
+    TagsageError
+        When nothing was harvested yet.
+    """
+    from tagsage.harvest.database import FILE, HarvestDatabase
+    from tagsage.harvest.export import export_csv
+
+    folder = harvest_folder(settings)
+    if not (folder / FILE).exists():
+        msg = f"Nothing was harvested in {folder} yet; start with `tagsage harvest`."
+        raise TagsageError(msg)
+    with HarvestDatabase(folder) as database:
+        return export_csv(database, articles, lists)
+
+
+def harvest_folder(settings: Settings) -> Path:
+    """Return the folder of what was harvested; it has to be the same for every worker."""
+    if settings.harvest_folder:
+        return Path(settings.harvest_folder).expanduser()
+    return Workspace(settings.workspace).local_folder() / "harvest"
+
+
+def harvest_config(settings: Settings) -> HarvestConfig:
+    """Return the settings ``harvest_*`` as the room takes them."""
+    from dataclasses import fields
+
+    from tagsage.harvest.config import HarvestConfig
+
+    values = {
+        field.name: getattr(settings, f"harvest_{field.name}") for field in fields(HarvestConfig)
+    }
+    return HarvestConfig(**values)
+
+
+def seeds_of(settings: Settings) -> list[str]:
+    """Return the addresses in the setting `harvest_seeds`, or in the file that it names.
+
+    Raises
+    ------
+    TagsageError
+        When there is no such file.
+    """
+    named = settings.harvest_seeds.strip()
+    if not named or named.lower().startswith(("http://", "https://")):
+        return named.split()
+    return read_seeds(Path(named).expanduser())
+
+
+def read_seeds(file: Path) -> list[str]:
+    """Return the addresses in a file: one a line; blank lines and those after # are left out.
+
+    Raises
+    ------
+    TagsageError
+        When there is no such file, or it is no text.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not UTF-8"
+        msg = (
+            f"The file of seeds {file} cannot be read: {why}; name a text file, one address a line."
+        )
+        raise TagsageError(msg) from error
+    stripped = (line.strip() for line in lines)
+    return [line for line in stripped if line and not line.startswith("#")]
+
+
+def in_words(told: HarvestReport) -> str:
+    """Say in one sentence how a harvest ended."""
+    return (
+        f"{told.outcome}; {told.requests:,} requests, {told.bytes / 1e6:,.1f} MB; now "
+        f"{told.lists:,} lists, {told.articles:,} articles, {told.memberships:,} memberships; "
+        f"{told.waiting:,} requests are left for later, {told.problems:,} problems were set aside."
+    )
+
+
+def _how_far(progress: Progress) -> str:
+    told = (
+        f"{progress.requests:,} requests ({progress.rate:.1f} a minute), {progress.lists:,} lists, "
+        f"{progress.articles:,} articles; {progress.waiting:,} requests wait"
+    )
+    if progress.due_in_s:
+        told += f", the next one for {progress.due_in_s:.0f} s"
+    if progress.eta_s:
+        told += f"; about {max(1, round(progress.eta_s / 60)):,} min left"
+    return told
+
+
+def _has_articles(folder: Path) -> bool:
+    from tagsage.harvest.database import FILE, HarvestDatabase
+
+    if not (folder / FILE).exists():
+        return False
+    with HarvestDatabase(folder) as database:
+        return database.execute("SELECT 1 FROM articles LIMIT 1").fetchone() is not None
