@@ -28,8 +28,6 @@ from tagsage.harvest.config import HarvestConfig, HarvestReport
 from tagsage.harvest.database import HarvestDatabase, alone
 from tagsage.harvest.loop import Loop
 
-# The crawl of a parent that was killed takes a moment to notice.
-PATIENCE_S: Final = 15.0
 # When there is nobody to report to, the process ends after this long, whatever it is doing.
 LAST_BREATH_S: Final = 5.0
 TELL_EVERY_S: Final = 0.5
@@ -67,17 +65,24 @@ class Watch:
 
 def main() -> None:
     """Read what to do from standard input, do it, and write what happens to standard output."""
-    # Names of addresses may be secret; only our own lines tell of them.
-    logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
+    # Scrapy opens the root logger for everything, and tells the addresses of all requests, which
+    # may be secret: so the handler is the one that is strict.
+    strict = logging.StreamHandler(sys.stderr)
+    strict.setLevel(logging.ERROR)
+    logging.basicConfig(handlers=[strict])
     told = json.loads(sys.stdin.readline())
     watch = Watch()
     folder = Path(told["folder"])
     config = HarvestConfig(**told["config"])
     try:
-        with alone(folder, patience_s=PATIENCE_S), HarvestDatabase(folder) as db:
+        with alone(folder, patience_s=told["patience_s"]), HarvestDatabase(folder) as db:
             report = _harvest(db, config, told["seeds"], told["asked_hosts"], watch)
     except TagsageError as error:
         _say("error", str(error))
+        sys.exit(1)
+    except OSError as error:
+        why = error.strerror or str(error)
+        _say("error", f"The harvest cannot be kept in {folder}: {why}; choose another workspace.")
         sys.exit(1)
     _say("report", asdict(report))
 

@@ -19,6 +19,8 @@ from tagsage.harvest import seeds as planting
 from tagsage.harvest.config import HarvestConfig, HarvestReport
 
 LAST_LINES: Final = 20
+# The crawl of a parent that was killed takes a moment to notice and to end.
+PATIENCE_S: Final = 15.0
 # The crawl needs no secrets, and what it does not have no page can get out of it.
 _SECRETS: Final = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL", "AIRFLOW_CONN")
 
@@ -61,6 +63,7 @@ def harvest(
     *,
     asked_hosts: Sequence[str] = (),
     on_progress: Callable[[Progress], None] | None = None,
+    patience_s: float = PATIENCE_S,
 ) -> HarvestReport:
     """Harvest lists, articles and feeds into a folder; go on where the last run ended.
 
@@ -80,6 +83,8 @@ def harvest(
         Hosts beside those of the seeds to which redirects may lead, even on a private network.
     on_progress : callable, optional
         Called about twice a second.
+    patience_s : float
+        How long another harvest in the folder may still take to end, in seconds.
 
     Returns
     -------
@@ -99,6 +104,7 @@ def harvest(
         "seeds": seeds,
         "asked_hosts": list(asked_hosts),
         "config": asdict(config),
+        "patience_s": patience_s,
     }
     reading, writing = os.pipe()
     try:
