@@ -130,7 +130,7 @@ def _harvest(
 def _crawl(
     db: HarvestDatabase, config: HarvestConfig, run_id: int, watch: Watch
 ) -> tuple[str, Loop]:
-    process = AsyncCrawlerProcess(downloader.scrapy_settings(config), install_root_handler=False)
+    process = AsyncCrawlerProcess(downloader.scrapy_settings(config))
     crawler = process.create_crawler(HarvestSpider)
     done: list[tuple[str, Loop]] = []
     failed: list[BaseException] = []

@@ -66,6 +66,7 @@ def scrapy_settings(config: HarvestConfig) -> dict[str, Any]:
         "EXTENSIONS_BASE": {},
         "TELNETCONSOLE_ENABLED": False,
         "LOG_ENABLED": False,
+        "LOG_INSTALL_ROOT_HANDLER": False,
         "STATS_DUMP": False,
         "DOWNLOAD_DELAY": 0,
         "DOWNLOAD_MAXSIZE": config.max_page_mb * MEGABYTE,
