@@ -14,4 +14,5 @@ from tests.harvest.harvest_world import World
 def world(tmp_path) -> Iterator[World]:
     """Return an empty harvest."""
     with HarvestDatabase(tmp_path / "harvest") as db:
+        db.execute("PRAGMA synchronous = OFF")  # nobody pulls the plug here
         yield World(db)

@@ -89,8 +89,11 @@ class _Row:
 
     def shown(self) -> tuple[object, ...]:
         """Return what the export depends on: an article without title is only a membership's."""
-        rest = (self.subtitle, self.author, self.published_ms, self.tags) if self.title else ()
-        return self.url, self.title or "", *rest
+        if not self.title:
+            return (self.url,)
+        seconds = None if self.published_ms is None else self.published_ms // 1000
+        rest = (self.subtitle or "", self.author or "", seconds, self.tags or "[]")
+        return self.url, self.title, *rest
 
     def lacks(self) -> bool:
         return any(getattr(self, name) is None for name in FIELDS)

@@ -123,6 +123,16 @@ class HarvestDatabase:
             if self._is_within():
                 self.execute("ROLLBACK")  # there is nothing to commit
 
+    def give_room_back(self) -> None:
+        """Let the file shrink by what was deleted; not within a transaction."""
+        if self._is_within():
+            raise RuntimeError("room is given back only outside of transactions")
+        try:
+            # A plain execute would move a single page: this pragma has steps, but no rows.
+            self._connection.executescript("PRAGMA incremental_vacuum;")
+        except sqlite3.DatabaseError as error:
+            raise self._told(error) from error
+
     def _is_within(self) -> bool:
         return self._connection.in_transaction
 
@@ -137,13 +147,14 @@ class HarvestDatabase:
         )
 
     def _prepare(self, path: Path) -> None:
+        # What was fetched slowly is not lost with the power either.
+        self._connection.execute("PRAGMA synchronous = FULL")
+        # An old file is opened without a lock, so that it can be looked at during a harvest.
+        if self._is_ours(path):
+            return
         # Pages that are no longer kept give their room back.
         self._connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         self._connection.execute("PRAGMA journal_mode = WAL")
-        # What was fetched slowly is not lost with the power either.
-        self._connection.execute("PRAGMA synchronous = FULL")
-        if self._is_ours(path):
-            return
         with self.transaction():
             if self._is_ours(path):  # another process was first
                 return

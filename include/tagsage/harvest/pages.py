@@ -118,8 +118,7 @@ def _delete(db: HarvestDatabase, table: str, chosen: str, before: float) -> int:
                 f"DELETE FROM {table} WHERE id IN ({chosen})",  # ruff: ignore[hardcoded-sql-expression]
                 (before, PRUNED_AT_ONCE),
             ).rowcount
-        # Row by row: the pragma does its work as its rows are fetched.
-        db.execute("PRAGMA incremental_vacuum").fetchall()
+        db.give_room_back()
         deleted += gone
         if gone < PRUNED_AT_ONCE:
             return deleted
