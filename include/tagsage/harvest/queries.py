@@ -18,7 +18,10 @@ AT: Final = (
     "WHERE host = ? AND state = 'waiting' AND kind != 'robots' ORDER BY id"
 )
 
-_WANTED: Final = "r.state = 'waiting' AND r.kind != 'robots' AND (:pages OR r.kind = 'feed')"
+# By priority, as the index has it: robots.txt is 0, feeds are 10, pages come after.
+_WANTED: Final = (
+    "r.state = 'waiting' AND r.priority BETWEEN 1 AND CASE WHEN :pages THEN 99 ELSE 10 END"
+)
 _FRESH: Final = "h.robots_at IS NOT NULL AND h.robots_at > :fresh"
 
 # Hosts that have something to be asked but whose rules are not known, nor asked for by now.
