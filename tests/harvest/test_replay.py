@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tagsage.harvest import frontier, intake, library, pages
+from tagsage.harvest import frontier, intake, library, merging, pages
 from tagsage.harvest.pages import load, prune
 from tagsage.harvest.records import PageError
 from tagsage.harvest.replay import ReplayReport, replay
@@ -66,7 +66,7 @@ def test_a_replay_brings_about_what_there_was(world):
 
 
 def test_a_better_parser_corrects_a_field_and_takes_away_what_was_made_up(world, monkeypatch):
-    parse = intake.parse_article_page
+    parse = merging.parse_article_page
 
     def worse(html, url):
         page = parse(html, url)
@@ -74,7 +74,7 @@ def test_a_better_parser_corrects_a_field_and_takes_away_what_was_made_up(world,
         wrong = replace(wrong, sources={**wrong.sources, "subtitle": "meta"})
         return replace(page, article=wrong)
 
-    monkeypatch.setattr(intake, "parse_article_page", worse)
+    monkeypatch.setattr(merging, "parse_article_page", worse)
     post = Post(post_id(1), subtitle=None)
     world.take(world.seed(post.address, article_key=post.id), article_page(post))
     assert world.article(post.id)["subtitle"] == "Made up"
@@ -87,18 +87,18 @@ def test_a_better_parser_corrects_a_field_and_takes_away_what_was_made_up(world,
 
 
 def test_a_better_parser_rescues_a_list_whose_page_could_not_be_read(world, monkeypatch):
-    parse = intake.parse_list_page
+    parse = merging.parse_list_page
 
     def broken(html, url):
         raise PageError("not understood")
 
-    monkeypatch.setattr(intake, "parse_list_page", broken)
+    monkeypatch.setattr(merging, "parse_list_page", broken)
     first = world.seed_list()
     world.take(first, list_page(LIST, entries(posts(20)), size=30, next_cursor="offset:20"))
     world.give_up(first, "unreadable", "not understood")
     assert world.problems() == [(list_url(LIST), "not understood")]
     assert replay(world.db, world.config).unreadable == 1
-    monkeypatch.setattr(intake, "parse_list_page", parse)
+    monkeypatch.setattr(merging, "parse_list_page", parse)
     replay(world.db, world.config)
     assert world.one("SELECT state FROM requests WHERE id = ?", first) == "done"
     assert [row[1:] for row in world.waiting()] == [("graphql", "offset:20")]
@@ -109,7 +109,7 @@ def test_a_better_parser_rescues_a_list_whose_page_could_not_be_read(world, monk
 
 
 def test_a_better_parser_rescues_a_part_and_makes_the_list_whole(world, monkeypatch):
-    parse = intake.parse_list_answer
+    parse = merging.parse_list_answer
 
     def broken(*arguments):
         raise PageError("not understood")
@@ -117,19 +117,19 @@ def test_a_better_parser_rescues_a_part_and_makes_the_list_whole(world, monkeypa
     many = entries(posts(30))
     world.take(world.seed_list(), list_page(LIST, many[:20], size=30, next_cursor="offset:20"))
     part = world.waiting_part("offset:20")
-    monkeypatch.setattr(intake, "parse_list_answer", broken)
+    monkeypatch.setattr(merging, "parse_list_answer", broken)
     world.take(part, list_answer(LIST, many[20:], size=30))
     world.give_up(part, "unreadable", "not understood")
     assert (len(world.members()), world.list_is()[0]) == (20, "incomplete")
-    monkeypatch.setattr(intake, "parse_list_answer", parse)
+    monkeypatch.setattr(merging, "parse_list_answer", parse)
     assert replay(world.db, world.config) == ReplayReport(pages=2, changed=20, unreadable=0)
     assert (len(world.members()), world.list_is()) == (30, ("open", ""))
 
 
 def test_a_successor_that_was_overlooked_opens_the_reading_again(world, monkeypatch):
-    parse = intake.parse_list_page
+    parse = merging.parse_list_page
     monkeypatch.setattr(
-        intake, "parse_list_page", lambda html, url: replace(parse(html, url), next_cursor=None)
+        merging, "parse_list_page", lambda html, url: replace(parse(html, url), next_cursor=None)
     )
     many = entries(posts(30))
     world.take(world.seed_list(), list_page(LIST, many[:20], size=30, next_cursor="offset:20"))

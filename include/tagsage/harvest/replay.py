@@ -13,9 +13,9 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from tagsage.harvest import articles, intake, lists, pages
+from tagsage.harvest import articles, intake, lists, merging, pages
 from tagsage.harvest.export import ARTICLES, MEMBERSHIPS
-from tagsage.harvest.intake import Reading
+from tagsage.harvest.merging import Reading
 from tagsage.harvest.records import ListPage
 from tagsage.progress import track
 
@@ -137,7 +137,7 @@ def _begin(db: HarvestDatabase) -> _State:
 
 def _read(reading: Reading, state: _State, fetched: Fetched) -> None:
     db, request = reading.db, reading.request
-    page = intake.parse(request, fetched)
+    page = merging.parse(request, fetched)
     state.pages += 1
     if isinstance(page, ListPage):
         if request.kind == "list":
@@ -149,7 +149,7 @@ def _read(reading: Reading, state: _State, fetched: Fetched) -> None:
             return
         last = state.before.get(page.list_id)
         reading = replace(reading, asks=last is None or last.round == request.round)
-    told = intake.merge(reading, page, fetched)
+    told = merging.merge(reading, page, fetched)
     if told.taken.ok:
         # One that could not be read before; later attempts may have ended it otherwise.
         db.execute(
