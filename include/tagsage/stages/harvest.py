@@ -238,22 +238,24 @@ def read_seeds(file: Path) -> list[str]:
 def in_words(told: HarvestReport) -> str:
     """Say in one sentence how a harvest ended."""
     return (
-        f"{told.outcome}; {told.requests:,} requests, {told.bytes / 1e6:,.1f} MB; now "
-        f"{told.lists:,} lists, {told.articles:,} articles, {told.memberships:,} memberships; "
-        f"{told.waiting:,} requests are left for later, {told.problems:,} problems were set aside."
+        f"{told.outcome}: requests: {told.requests:,} ({told.bytes / 1e6:,.1f} MB), left for "
+        f"later: {told.waiting:,}, set aside: {told.problems:,}; there are now lists: "
+        f"{told.lists:,}, articles: {told.articles:,}, memberships: {told.memberships:,}."
     )
 
 
 def _how_far(progress: Progress) -> str:
-    told = (
-        f"{progress.requests:,} requests ({progress.rate:.1f} a minute), {progress.lists:,} lists, "
-        f"{progress.articles:,} articles; {progress.waiting:,} requests wait"
-    )
-    if progress.due_in_s:
-        told += f", the next one for {progress.due_in_s:.0f} s"
+    told = [
+        f"requests: {progress.requests:,} ({progress.rate:.1f} a minute)",
+        f"lists: {progress.lists:,}",
+        f"articles: {progress.articles:,}",
+        f"waiting: {progress.waiting:,}",
+    ]
+    if progress.due_in_s and progress.due_in_s >= 1:
+        told.append(f"next in {progress.due_in_s:.0f} s")
     if progress.eta_s:
-        told += f"; about {max(1, round(progress.eta_s / 60)):,} min left"
-    return told
+        told.append(f"left: about {max(1, round(progress.eta_s / 60)):,} min")
+    return ", ".join(told)
 
 
 def _has_articles(folder: Path) -> bool:

@@ -122,6 +122,7 @@ def _read_corpus(night: Night) -> Corpus:
         articles, lists = bundled_files()
     elif settings.corpus == "harvest":
         folder = night.workspace.local_folder() / "harvested"
+        folder.mkdir(parents=True, exist_ok=True)
         articles, lists = (str(folder / name) for name in ("articles.csv", "lists.csv"))
         export_harvest(settings, Path(articles), Path(lists))
     else:
