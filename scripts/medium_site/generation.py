@@ -192,7 +192,7 @@ def _places(
         return (Place(ELSEWHERE, f"/{slug}-{post_id}"),)
     if page == "barred":
         return (Place(MAIN, f"/media/{slug}-{post_id}"),)
-    publication = draw.randrange(3 * max(1, config.publications))
+    publication = draw.randrange(2 * max(1, config.publications))
     if page != "open" or publication >= config.publications:
         places = [by_author]
         if page == "open" and number % 10 == 4:

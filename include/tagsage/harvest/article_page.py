@@ -32,6 +32,8 @@ _QUERY_NAME = "postResult"
 _GONE = re.compile(r"NotFound|Deleted|Gone|Suspended|Unavailable|Withheld|Forbidden|Unauthorized")
 # Medium's own page for posts that are none, when it comes without the status 404.
 _NOT_FOUND = "PAGE NOT FOUND"
+# "Title | by Author | Publication | Medium", "Title | Medium", "Medium".
+_SITE = re.compile(r"(?:^|\s*)\|\s*by [^|]*(?:\|[^|]*)?\| Medium$|(?:^|\s*[|–] )Medium$")
 
 
 @dataclass(frozen=True)
@@ -182,13 +184,19 @@ def _elements(html: str, address: Address, damage: list[str]) -> _Elements:
         damage.append(f"article:published_time: {error}")
     subtitles = (elements.subtitle, metas.get("og:description"), metas.get("description"))
     meta = ArticleFields(
-        title=_first_line((metas.get("og:title"), elements.title), TITLE),
+        title=_titled((metas.get("og:title"), elements.title)),
         subtitle=_first_line(subtitles, SUBTITLE),
         author=filled_line(metas.get("author"), NAME),
         published_ms=published_ms,
     )
     marks = {"og:title", "article:published_time"} & metas.keys()
     return _Elements(canonical, linked, meta, linked is not None or bool(marks))
+
+
+def _titled(values: Iterable[str | None]) -> str | None:
+    """Return the first title; the site's name, alone or after it, is no part of one."""
+    lines = (filled_line(value, TITLE) for value in values)
+    return next((left for line in lines if line and (left := _SITE.sub("", line).strip())), None)
 
 
 def _first_line(values: Iterable[str | None], limit: int) -> str | None:

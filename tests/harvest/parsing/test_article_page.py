@@ -12,6 +12,7 @@ POST = "c0ffee123456"
 OTHER = "deadbeef0123"
 URL = f"https://medium.com/@ann/graphs-{POST}"
 TITLE = '<meta property="og:title" content="A title"/>'
+MARK = '<meta property="article:published_time" content="2024-01-02"/>'
 
 
 def canonical(url):
@@ -162,6 +163,13 @@ def test_broken_json_ld_is_told_and_the_rest_is_read():
         ('<meta x<y="1" property="og:title" content="Odd names"/>', "Odd names"),
         (f'<meta property="og:title" content="{"x" * 9000}"/>' + TITLE, "A title"),
         (TITLE + '</head><body><meta property="og:title" content="Body"/>', "A title"),
+        ("<title>Medium</title>" + MARK, None),
+        ("<title>A title | Medium</title>" + MARK, "A title"),
+        ("<title>A | B | by Ann Lee | Medium</title>" + MARK, "A | B"),
+        ("<title>A title | by Ann | Some Publication | Medium</title>" + MARK, "A title"),
+        ("<title>| by Ann | Medium</title>" + MARK, None),
+        ("<title>The medium is the message</title>" + MARK, "The medium is the message"),
+        ('<meta property="og:title" content="Medium"/><title>A title</title>', "A title"),
     ],
 )
 def test_meta_elements_are_read_as_a_browser_reads_them(head, title):
