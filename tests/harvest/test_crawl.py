@@ -154,8 +154,12 @@ def test_a_host_is_waited_for_as_it_asks_and_a_failed_request_asked_again(tmp_pa
     slow.pages["/robots.txt"] = answer(200, b"User-agent: tagsage\nCrawl-delay: 1.5")
     slow.pages["/feed"] = answer(200, feed("d"))
     seeds = [site.url("/feed") for site in sites[:4]]
-    report = harvest(tmp_path, seeds, replace(CONFIG, attempts=3))
+    seen: list[Progress] = []
+    report = harvest(tmp_path, seeds, replace(CONFIG, attempts=3), on_progress=seen.append)
     assert (report.outcome, titles(tmp_path)) == ("done", {"a", "b", "c", "d"})
+    assert [each.requests for each in seen] == sorted(each.requests for each in seen)
+    assert 0 < seen[-1].waiting <= 4
+    assert seen[-1].rate > 0
     gaps = {
         site.port: [
             after.at - before.at for before, after in zip(site.log, site.log[1:], strict=False)
@@ -251,9 +255,8 @@ def test_a_run_ends_when_its_budget_is_spent_and_the_next_goes_on(tmp_path, site
     assert sorted(site.paths) == sorted([*site.pages, "/robots.txt"])
 
 
-@pytest.mark.parametrize("budget", [{"max_mb": 0}, {"max_minutes": 0.0}])
-def test_without_a_budget_nothing_is_asked_for(tmp_path, sites, budget):
-    report = harvest(tmp_path, [sites[0].url("/feed")], replace(CONFIG, **budget))
+def test_without_a_budget_nothing_is_asked_for(tmp_path, sites):
+    report = harvest(tmp_path, [sites[0].url("/feed")], replace(CONFIG, max_mb=0))
     assert (report.outcome, report.requests, sites[0].log) == ("budget spent", 0, [])
 
 
@@ -266,33 +269,20 @@ def test_a_wait_longer_than_the_run_ends_it_at_once_and_holds_for_the_next(tmp_p
         assert (report.outcome, report.requests) == ("budget spent", requests)
 
 
-def test_an_address_on_a_private_network_is_never_sent_to_unless_asked_for(tmp_path, sites):
-    site, secret = sites[:2]
+def test_other_hosts_are_only_asked_when_the_user_named_them(tmp_path, sites):
+    site, secret, here, there = sites[:4]
     link = f"http://127.1:{secret.port}/@a/admin-0123456789ab"
     site.pages["/feed"] = answer(200, feed("a").replace(b"https://medium.com/@a/a", link.encode()))
-    report = harvest(tmp_path, [site.url("/feed")], replace(CONFIG, consent=True))
-    assert (report.outcome, report.requests, secret.log) == ("done", 2, [])
+    here.pages["/feed"] = redirect(there.url("/rss"))
+    there.pages["/rss"] = answer(200, feed("b").replace(b"https://medium.com", b"ftp://x"))
+    seeds = [site.url("/feed"), here.url("/feed")]
+    named = [f"localhost:{there.port}"]
+    report = harvest(tmp_path, seeds, replace(CONFIG, consent=True), asked_hosts=named)
+    assert (report.outcome, report.requests) == ("done", 6)
+    assert (secret.log, there.paths) == ([], ["/robots.txt", "/rss"])
     with HarvestDatabase(tmp_path) as db:
         found = db.execute("SELECT state, reason FROM requests WHERE kind = 'article'").fetchall()
     assert found == [("refused", "The address is on a private network and was not asked for.")]
-
-
-def test_progress_is_told_while_it_works(tmp_path, sites):
-    sites[0].pages = {"/feed": in_turn(answer(503), answer(200, feed("a")))}
-    seen: list[Progress] = []
-    harvest(tmp_path, [sites[0].url("/feed")], replace(CONFIG, attempts=2), on_progress=seen.append)
-    assert seen
-    assert [each.waiting for each in seen] == [1] * len(seen)
-    assert seen[-1].requests >= 2
-
-
-def test_a_redirect_to_a_host_that_was_asked_for_is_followed(tmp_path, sites):
-    here, there = sites[:2]
-    here.pages["/feed"] = redirect(there.url("/feed"))
-    there.pages["/feed"] = answer(200, feed("a"))
-    report = harvest(tmp_path, [here.url("/feed")], CONFIG, asked_hosts=[f"localhost:{there.port}"])
-    assert (report.outcome, titles(tmp_path)) == ("done", {"a"})
-    assert there.paths == ["/robots.txt", "/feed"]
 
 
 def test_a_name_that_hides_a_private_address_is_not_resolved_unless_asked_for():

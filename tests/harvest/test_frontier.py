@@ -111,6 +111,13 @@ def test_a_request_is_durable_as_sent_before_it_leaves_and_its_host_waits(db, tm
         assert frontier.ready(again, 15.0, pages=True) == sent
 
 
+def test_a_request_that_was_let_go_on_purpose_costs_no_attempt(db):
+    frontier.add(db, "article", f"{HOST}/a", now=0.0)
+    frontier.begin(db, frontier.get(db, 1), 0.0, 0.0)
+    assert frontier.recover(db, is_counted=False) == 1
+    assert frontier.get(db, 1).attempts == 0
+
+
 def test_http_and_https_of_a_name_are_one_server_with_one_gap(db):
     frontier.add(db, "article", "http://medium.com/a", now=0.0)
     rules_known(db, "http://medium.com")

@@ -116,6 +116,18 @@ def test_what_the_host_asks_for_holds_but_never_less_than_the_gap(said, wait):
     assert verdict.next_at == NOW + wait
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(answered(status, retry_after="60") for status in (200, 403, 404, 500)),
+        answered(301, location="/b", retry_after="60"),
+        answered(403, cf_mitigated="challenge", retry_after="60"),
+    ],
+)
+def test_retry_after_holds_for_the_host_on_whatever_answer(answer):
+    assert verdict_on(answer).next_at - NOW >= 60.0
+
+
 def test_a_failing_request_is_given_up_when_its_attempts_are_used_up():
     last = replace(PAGE, attempts=CONFIG.attempts)
     verdict = verdict_on(failed(), last)

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +31,7 @@ import sys
 from pathlib import Path
 from tagsage.harvest.config import HarvestConfig
 from tagsage.harvest.process import harvest
-config = HarvestConfig("me@example.com", delay_s=0.0, attempts=3, timeout_s=30.0)
+config = HarvestConfig("me@example.com", delay_s=0.0, attempts=1, timeout_s=30.0)
 print(harvest(Path(sys.argv[1]), sys.argv[2:], config).outcome)
 """
 
@@ -160,7 +160,7 @@ def test_a_harvest_that_is_interrupted_stops_in_the_middle_of_a_slow_page(tmp_pa
     with HarvestDatabase(tmp_path) as db:
         assert db.execute(
             "SELECT state, attempts FROM requests WHERE kind = 'feed'"
-        ).fetchall() == [("waiting", 1)]
+        ).fetchall() == [("waiting", 0)]
         assert db.execute("SELECT outcome, requests FROM runs").fetchall() == [("interrupted", 2)]
 
 
@@ -190,6 +190,19 @@ def test_a_crawl_ends_with_a_parent_that_was_killed_and_another_goes_on(tmp_path
         assert not is_alive(child)
     assert (report.outcome, report.requests, report.articles) == ("done", 1, 1)
     assert site.paths == ["/robots.txt", "/feed", "/feed"]
+
+
+def test_hostile_answers_take_little_memory(tmp_path):
+    pages = [web.endless_headers, web.endless, answer(200, web.bomb(200), content_encoding="gzip")]
+    with ExitStack() as stack:
+        sites = [stack.enter_context(Site({"/feed": page})) for page in pages]
+        seeds = [site.url("/feed") for site in sites]
+        code = f"{PARENT}import resource\nprint(resource.getrusage(resource.RUSAGE_CHILDREN)[2])"
+        command = [sys.executable, "-c", code, str(tmp_path), *seeds]
+        done = subprocess.run(command, capture_output=True, text=True)
+    outcome, kilobytes = done.stdout.split("\n")[:2]
+    assert outcome == "done"
+    assert int(kilobytes) < 200_000
 
 
 def test_the_crawl_knows_no_secrets(monkeypatch):

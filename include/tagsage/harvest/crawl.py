@@ -106,7 +106,7 @@ def _harvest(
     now = time.time()
     with db.transaction():
         # What had to be left in the middle waits again.
-        frontier.recover(db)
+        frontier.recover(db, is_counted=False)
         db.execute(
             "UPDATE runs SET ended_at = ?, outcome = ?, requests = ?, bytes = ? WHERE id = ?",
             (now, outcome, loop.requests, loop.received, run_id),

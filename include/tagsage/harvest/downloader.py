@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.request import getproxies
 
 from scrapy import Request
-from scrapy.core.downloader.handlers.http11 import HTTP11DownloadHandler
+from scrapy.core.downloader.handlers.http11 import (
+    HTTP11DownloadHandler,
+    _LenientHTTP11ClientFactory,
+    _LenientHTTP11ClientProtocol,
+)
 from scrapy.exceptions import (
     CannotResolveHostError,
     DownloadCancelledError,
@@ -22,6 +26,7 @@ from scrapy.exceptions import (
     ResponseDataLossError,
 )
 from twisted.internet._resolver import GAIResolver
+from twisted.web._newclient import HEADER, STATUS
 
 from tagsage.harvest.addresses import canonical, is_private, split
 from tagsage.harvest.config import HarvestConfig
@@ -32,10 +37,33 @@ if TYPE_CHECKING:
     from scrapy.http import Response
 
 MEGABYTE: Final = 1_000_000
+# Browsers stop at 256 kibibytes as well.
+MAX_HEAD_BYTES: Final = 256 * 1024
+
+
+class _Protocol(_LenientHTTP11ClientProtocol):
+    """Hangs up on a host that sends headers without an end; their lines alone are limited."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)  # type: ignore[no-untyped-call]
+        self._head = 0
+
+    def dataReceived(self, data: bytes) -> None:  # ruff: ignore[invalid-function-name]
+        if self._parser is not None and self._parser.state in {STATUS, HEADER}:
+            self._head += len(data)
+            if self._head > MAX_HEAD_BYTES and self.transport is not None:
+                self.transport.abortConnection()
+                return
+        super().dataReceived(data)  # type: ignore[no-untyped-call]
+
+
+class _Factory(_LenientHTTP11ClientFactory):
+    def buildProtocol(self, addr: Any) -> _Protocol:  # ruff: ignore[invalid-function-name, unused-method-argument]
+        return _Protocol(self._quiescentCallback)
 
 
 class Handler(HTTP11DownloadHandler):
-    """Scrapy's handler with a connection a request.
+    """Scrapy's handler with a connection a request, and a limit for headers.
 
     Twisted sends a request again, on its own and at once, when a kept connection turns out to be
     closed. Nothing may be asked behind the frontier's back, and with seconds between two requests
@@ -46,6 +74,7 @@ class Handler(HTTP11DownloadHandler):
         super().__init__(crawler)
         self._pool.persistent = False
         self._pool.retryAutomatically = False
+        self._pool._factory = _Factory
 
 
 def scrapy_settings(config: HarvestConfig) -> dict[str, Any]:

@@ -303,18 +303,29 @@ def not_before(db: HarvestDatabase, host: str, moment: float) -> None:
             db.execute("UPDATE hosts SET next_at = max(next_at, ?) WHERE host = ?", (moment, each))
 
 
-def recover(db: HarvestDatabase) -> int:
+def recover(db: HarvestDatabase, *, is_counted: bool = True) -> int:
     """Let requests wait again that were under way when the process was killed.
 
-    Whether the host answered them nobody knows, so each may be asked for a second time; their
-    attempts stay counted, so one that kills the process does not do so for ever.
+    Whether the host answered them nobody knows, so each may be asked for a second time.
+
+    Parameters
+    ----------
+    db : HarvestDatabase
+        The harvest; nobody else is at it.
+    is_counted : bool
+        Whether their attempts stay counted, so that one that kills the process does not do so for
+        ever; False for those that were let go on purpose.
 
     Returns
     -------
     int
         How many there were.
     """
-    return db.execute("UPDATE requests SET state = 'waiting' WHERE state = 'sent'").rowcount
+    return db.execute(
+        "UPDATE requests SET state = 'waiting', attempts = max(attempts - ?, 0) "
+        "WHERE state = 'sent'",
+        (int(not is_counted),),
+    ).rowcount
 
 
 def end(

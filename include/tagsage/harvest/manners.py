@@ -272,6 +272,21 @@ def judge(
     asked : callable
         Tells whether the user named an origin.
     """
+    verdict = _judge(config, host, request, answer, now, gap_s, asked)
+    # Whatever the answer is, a host that says when to come back means it.
+    said = retry_after(answer.headers.get("retry-after", ""), now)
+    return verdict if said is None else replace(verdict, next_at=max(verdict.next_at, now + said))
+
+
+def _judge(
+    config: HarvestConfig,
+    host: Host,
+    request: Claimed,
+    answer: Answer,
+    now: float,
+    gap_s: float,
+    asked: Callable[[str], bool],
+) -> Verdict:
     if is_challenge(answer):
         return _challenged(config, host, now, gap_s)
     if answer.status is None and answer.is_final:
