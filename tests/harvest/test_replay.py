@@ -11,6 +11,7 @@ from tagsage.harvest.replay import ReplayReport, replay
 from tests.harvest.harvest_world import DAY_S, LIST, RUN
 from tests.harvest.medium_pages import (
     HOST,
+    Entry,
     Post,
     article_page,
     entries,
@@ -218,3 +219,19 @@ def test_a_page_that_cannot_be_read_any_more_keeps_its_request(world, monkeypatc
     world.take(request_id, b"<html></html>")
     intake.given_up(world.db, frontier.get(world.db, request_id), 1.0, RUN, "x", world.config)
     assert replay(world.db, world.config) == ReplayReport(1, 0, 1)
+
+
+def test_lists_are_ended_in_the_order_in_which_they_were(world):
+    post = posts(1)[0]
+    shown = entries([post])
+    other = "00000000000b"
+    first, second = world.seed_list(), world.seed_list(other)
+    world.take(first, list_page(LIST, shown, size=1))
+    frontier.renew(world.db, first, round=1)
+    world.db.execute("UPDATE lists SET round = 1")
+    world.take(first, list_page(LIST, [Entry(shown[0].id, None)], size=1))
+    assert world.article(post.id)["state"] == "gone"
+    world.take(second, list_page(other, shown, size=1))  # there again
+    assert world.article(post.id)["state"] == "open"
+    replay(world.db, world.config)
+    assert world.article(post.id)["state"] == "open"
