@@ -133,8 +133,8 @@ def _replay(settings: Settings) -> None:
     with alone(folder), HarvestDatabase(folder) as database:
         done = replay(database, harvest_config(settings))
     typer.echo(
-        f"{done.pages:,} kept pages were read again: {done.changed:,} changed something, "
-        f"{done.unreadable:,} cannot be read. Nothing was fetched."
+        f"Kept pages read again: {done.pages:,}, of these unreadable: {done.unreadable:,}; rows of "
+        f"the export that differ by it: {done.changed:,}. Nothing was fetched."
     )
 
 
