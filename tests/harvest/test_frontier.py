@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tagsage.harvest import frontier
+from tagsage.harvest import frontier, hosts
 from tagsage.harvest.addresses import AddressError, siblings
 from tagsage.harvest.database import HarvestDatabase
-from tagsage.harvest.frontier import PRIORITY, ROBOTS_KEPT_S, Claimed, Host, Outlook
+from tagsage.harvest.frontier import PRIORITY, ROBOTS_KEPT_S, Claimed, Outlook
+from tagsage.harvest.hosts import Host
 
 ID = "0123456789ab"
 HOST = "https://medium.com"
@@ -29,7 +30,7 @@ def db(tmp_path):
 
 
 def rules_known(db: HarvestDatabase, host: str = HOST, at: float = 0.0) -> None:
-    frontier.store_host(db, replace(frontier.host_of(db, host), robots_at=at, robots_text=""))
+    hosts.store(db, replace(hosts.get(db, host), robots_at=at, robots_text=""))
 
 
 def states(db: HarvestDatabase) -> list[tuple[str, str]]:
@@ -42,7 +43,7 @@ def test_a_request_is_added_once_however_its_address_is_written(db):
     assert db.execute(f"SELECT {FIELDS} FROM requests").fetchall() == [
         (1, "list", HOST, LIST, ID, None, 1, None, 20, "waiting", 0.0, 0, 0)
     ]
-    assert frontier.host_of(db, HOST) == Host(HOST, asked=True)
+    assert hosts.get(db, HOST) == Host(HOST, asked=True)
 
 
 def test_parts_of_a_list_are_told_apart_by_id_cursor_and_reading_only(db):
@@ -145,9 +146,9 @@ def test_requests_that_failed_come_after_those_that_did_not(db):
 def test_a_closed_host_is_passed_over_and_told_of(db):
     frontier.add(db, "article", f"{HOST}/a", now=0.0)
     frontier.add(db, "article", "https://blog.example.com/a", now=0.0)
-    closed = replace(frontier.host_of(db, HOST), closed_until=50.0, closed_why="403")
-    frontier.store_host(db, closed)
-    assert frontier.host_of(db, HOST) == closed
+    closed = replace(hosts.get(db, HOST), closed_until=50.0, closed_why="403")
+    hosts.store(db, closed)
+    assert hosts.get(db, HOST) == closed
     assert frontier.ready(db, 1.0, pages=True).host == "https://blog.example.com"
     assert frontier.outlook(db, 1.0, pages=True) == Outlook(0.0, {HOST: "403"})
     assert frontier.outlook(db, 50.0, pages=True) == Outlook(0.0, {})
@@ -155,15 +156,25 @@ def test_a_closed_host_is_passed_over_and_told_of(db):
     assert frontier.ready(db, 50.0, pages=True).host == HOST
 
 
-def test_a_closed_server_is_closed_under_its_other_names(db):
-    for scheme in ("http", "https"):
-        frontier.add(db, "article", f"{scheme}://medium.com/a", now=0.0)
-    closed = replace(frontier.host_of(db, HOST), closed_until=50.0, closed_why="403")
-    frontier.store_host(db, closed)
-    frontier.close_server(db, closed)
-    assert frontier.outlook(db, 1.0, pages=True) == Outlook(
-        None, {HOST: "403", "http://medium.com": "403"}
-    )
+def test_a_closed_server_is_closed_under_its_other_names_also_those_met_later(db):
+    frontier.add(db, "article", f"{HOST}/a", now=0.0)
+    rules_known(db)
+    closed = replace(hosts.get(db, HOST), closed_until=50.0, closed_why="403")
+    hosts.store(db, closed)
+    hosts.close_server(db, closed)
+    frontier.add(db, "article", "http://medium.com/a", now=0.0)
+    both = Outlook(None, {HOST: "403", "http://medium.com": "403"})
+    assert frontier.outlook(db, 1.0, pages=True) == both
+    hosts.close_server(db, replace(closed, closed_until=60.0))
+    assert hosts.get(db, "http://medium.com").closed_until > 59.0
+
+
+def test_a_host_without_a_robots_txt_does_not_close_the_other_names(db):
+    frontier.add(db, "article", "http://medium.com/a", now=0.0)
+    why = "robots.txt cannot be had"
+    hosts.store(db, replace(hosts.get(db, "http://medium.com"), closed_until=50.0, closed_why=why))
+    frontier.add(db, "article", f"{HOST}/a", now=0.0)
+    assert frontier.ready(db, 1.0, pages=True).host == HOST
 
 
 def test_pages_refused_last_are_forgiven_when_the_refusals_were_about_us(db):
@@ -234,7 +245,7 @@ def oracle(db: HarvestDatabase, now: float, *, pages: bool) -> tuple[str | None,
     busy = {other for row in rows if row["state"] == "sent" for other in siblings(row["host"])}
     found = []
     for name in {row["host"] for row in rows}:
-        host = frontier.host_of(db, name)
+        host = hosts.get(db, name)
         wanted = [
             row
             for row in rows
@@ -322,8 +333,8 @@ def test_what_is_ready_is_what_the_slow_obvious_way_finds_over_any_history(
             case "rules":
                 rules_known(db, host, now)
             case "close":
-                known = frontier.host_of(db, host)
-                frontier.store_host(db, replace(known, closed_until=now + 30.0, closed_why="x"))
+                known = hosts.get(db, host)
+                hosts.store(db, replace(known, closed_until=now + 30.0, closed_why="x"))
             case "kill":
                 db.close()
                 db = HarvestDatabase(folder)

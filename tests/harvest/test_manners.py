@@ -10,9 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagsage.harvest import manners
+from tagsage.harvest.answers import Answer, Verdict
+from tagsage.harvest.challenges import is_challenge
 from tagsage.harvest.config import HarvestConfig
-from tagsage.harvest.frontier import Claimed, Host
-from tagsage.harvest.manners import Answer, Verdict, judge
+from tagsage.harvest.frontier import Claimed
+from tagsage.harvest.hosts import Host
+from tagsage.harvest.manners import judge
 
 HOST = "https://medium.com"
 NOW = 1_700_000_000.0
@@ -195,13 +198,14 @@ def test_a_challenge_closes_the_host_at_once_and_the_request_waits(answer, reque
         answered(200, b"<title>Just a moment...</title>window.__APOLLO_STATE__ = {}"),
         answered(404, CHALLENGE),
         answered(500, CHALLENGE),
+        answered(503, b'<div id="cf-error-details">The origin server is down</div>'),
         answered(403, b"<html>Forbidden</html>"),
         answered(200, b"", cf_mitigated="none"),
         failed(),
     ],
 )
 def test_a_page_that_speaks_of_challenges_is_none(answer):
-    assert not manners.is_challenge(answer)
+    assert not is_challenge(answer)
 
 
 @pytest.mark.parametrize(

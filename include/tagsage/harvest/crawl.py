@@ -22,7 +22,7 @@ from scrapy import Spider, signals
 from scrapy.crawler import AsyncCrawlerProcess, Crawler
 
 from tagsage.errors import TagsageError
-from tagsage.harvest import downloader, frontier, library, problems, seeds, status
+from tagsage.harvest import downloader, frontier, library, pages, problems, seeds, status
 from tagsage.harvest.addresses import siblings
 from tagsage.harvest.config import HarvestConfig, HarvestReport
 from tagsage.harvest.database import HarvestDatabase, alone
@@ -102,6 +102,7 @@ def _harvest(
         for seed, why in seeds.plant(db, wanted, asked_hosts, now).items():
             problems.note(db, run_id, now, seed, [f"The seed is set aside: {why}."])
         library.refresh_due(db, config, now)
+    pages.prune(db, now - config.keep_pages_days * 24 * 3600)
     outcome, loop = _crawl(db, config, run_id, watch)
     now = time.time()
     with db.transaction():

@@ -29,8 +29,9 @@ from twisted.internet._resolver import GAIResolver
 from twisted.web._newclient import HEADER, STATUS
 
 from tagsage.harvest.addresses import canonical, is_private, split
+from tagsage.harvest.answers import Answer
 from tagsage.harvest.config import HarvestConfig
-from tagsage.harvest.manners import PRIVATE, Answer
+from tagsage.harvest.manners import PRIVATE
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler

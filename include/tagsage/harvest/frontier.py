@@ -12,7 +12,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
-from tagsage.harvest import queries
+from tagsage.harvest import hosts, queries
 from tagsage.harvest.addresses import Kind, canonical, origin, siblings
 
 if TYPE_CHECKING:
@@ -22,17 +22,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Claimed",
-    "Host",
     "Kind",
     "Outlook",
     "State",
     "add",
     "again",
-    "ask",
     "begin",
     "end",
+    "fingerprint",
+    "forgive",
     "get",
-    "host_of",
     "outlook",
     "ready",
     "recover",
@@ -97,21 +96,6 @@ class Claimed:
     redirects: int
     etag: str | None
     last_modified: str | None
-
-
-@dataclass(frozen=True)
-class Host:
-    """What is remembered of a host; the columns of its table."""
-
-    host: str
-    asked: bool = False
-    next_at: float = 0.0
-    robots_at: float | None = None
-    robots_text: str | None = None
-    refusals: int = 0
-    failures: int = 0
-    closed_until: float = 0.0
-    closed_why: str = ""
 
 
 @dataclass(frozen=True)
@@ -194,9 +178,9 @@ def add(
     host = origin(url)
     key = fingerprint(kind, url, list_key=list_key, cursor=cursor, round=round)
     with db.transaction():
-        _add_host(db, host)
+        hosts.add(db, host)
         if asked:
-            ask(db, host)
+            hosts.ask(db, host)
         added = db.execute(
             "INSERT INTO requests (fingerprint, kind, host, url, list_key, cursor, round, "
             "article_key, priority, due, redirects, added_at) "
@@ -292,15 +276,8 @@ def begin(db: HarvestDatabase, claimed: Claimed, now: float, gap_s: float) -> Cl
             "UPDATE requests SET state = 'sent', attempts = attempts + 1 WHERE id = ?",
             (claimed.request_id,),
         )
-        not_before(db, claimed.host, now + gap_s)
+        hosts.not_before(db, claimed.host, now + gap_s)
     return replace(claimed, attempts=claimed.attempts + 1)
-
-
-def not_before(db: HarvestDatabase, host: str, moment: float) -> None:
-    """Let a host, under all names of its server, be asked nothing before a moment."""
-    with db.transaction():
-        for each in siblings(host):
-            db.execute("UPDATE hosts SET next_at = max(next_at, ?) WHERE host = ?", (moment, each))
 
 
 def recover(db: HarvestDatabase, *, is_counted: bool = True) -> int:
@@ -385,7 +362,7 @@ def redirect(db: HarvestDatabase, request: Claimed, url: str, now: float) -> boo
     host = request.host if request.kind == "robots" else origin(url)
     key = fingerprint(request.kind, url, list_key=None, cursor=None, round=0)
     with db.transaction():
-        _add_host(db, host)
+        hosts.add(db, host)
         if request.kind in {"list", "article", "feed"}:
             known = db.execute(
                 "SELECT 1 FROM requests WHERE fingerprint = ? AND kind = ? AND id != ?",
@@ -431,44 +408,6 @@ def renew(
         )
 
 
-def ask(db: HarvestDatabase, host: str) -> None:
-    """Note that a user named a host (an origin): redirects to it are followed, even if private."""
-    with db.transaction():
-        _add_host(db, host)
-        db.execute("UPDATE hosts SET asked = 1 WHERE host = ?", (host,))
-
-
-def host_of(db: HarvestDatabase, host: str) -> Host:
-    """Return what is remembered of a host (an origin)."""
-    row = db.execute(
-        "SELECT host, asked, next_at, robots_at, robots_text, refusals, failures, closed_until, "
-        "closed_why FROM hosts WHERE host = ?",
-        (host,),
-    ).fetchone()
-    return Host(host) if row is None else Host(row[0], bool(row[1]), *row[2:])
-
-
-def store_host(db: HarvestDatabase, host: Host) -> None:
-    """Remember a host's robots.txt, failures and closing; asked and next_at have their own ways."""
-    db.execute(
-        "UPDATE hosts SET robots_at = ?, robots_text = ?, refusals = ?, failures = ?, "
-        "closed_until = ?, closed_why = ? WHERE host = ?",
-        (
-            *(host.robots_at, host.robots_text, host.refusals, host.failures),
-            *(host.closed_until, host.closed_why, host.host),
-        ),
-    )
-
-
-def close_server(db: HarvestDatabase, host: Host) -> None:
-    """Close the other names of a closed host's server as well."""
-    for each in siblings(host.host)[1:]:
-        db.execute(
-            "UPDATE hosts SET closed_until = max(closed_until, ?), closed_why = ? WHERE host = ?",
-            (host.closed_until, host.closed_why, each),
-        )
-
-
 def forgive(db: HarvestDatabase, host: str, since: int) -> None:
     """Let the last `since` pages wait again that were refused with 403 by a host.
 
@@ -482,18 +421,6 @@ def forgive(db: HarvestDatabase, host: str, since: int) -> None:
         "ORDER BY ended_at DESC, id DESC LIMIT ?)",
         (host, since),
     )
-
-
-def _add_host(db: HarvestDatabase, host: str) -> None:
-    """Add a host; it has to keep the gap to requests that its server got under other names."""
-    added = db.execute("INSERT INTO hosts (host) VALUES (?) ON CONFLICT DO NOTHING", (host,))
-    if added.rowcount:
-        for each in siblings(host):
-            db.execute(
-                "UPDATE hosts SET next_at = max(hosts.next_at, s.next_at) "
-                "FROM (SELECT next_at FROM hosts WHERE host = ?) AS s WHERE host = ?",
-                (each, host),
-            )
 
 
 def _busy(db: HarvestDatabase) -> set[str]:

@@ -11,8 +11,9 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-from tagsage.harvest import frontier, intake, manners, robots
+from tagsage.harvest import frontier, hosts, intake, manners, robots
 from tagsage.harvest.addresses import charset_of, origin, siblings
+from tagsage.harvest.answers import Answer, Verdict
 from tagsage.harvest.config import (
     OUTCOME_BUDGET,
     OUTCOME_DONE,
@@ -23,7 +24,6 @@ from tagsage.harvest.config import (
 from tagsage.harvest.database import HarvestDatabase
 from tagsage.harvest.frontier import Claimed
 from tagsage.harvest.list_page import FIRST_CURSOR, list_query
-from tagsage.harvest.manners import Answer, Verdict
 
 # Hosts asked at the same time, each for one thing.
 SIDE_BY_SIDE: Final = 8
@@ -200,17 +200,17 @@ class Loop:
         with self._db.transaction():
             verdict = manners.judge(
                 self._config,
-                frontier.host_of(self._db, sent.host),
+                hosts.get(self._db, sent.host),
                 sent,
                 answer,
                 now,
                 gap_s=self._gap(sent.host),
                 asked=self.asked,
             )
-            frontier.store_host(self._db, verdict.host)
-            frontier.not_before(self._db, sent.host, verdict.next_at)
+            hosts.store(self._db, verdict.host)
+            hosts.not_before(self._db, sent.host, verdict.next_at)
             if verdict.host.closed_until > now and sent.kind != "robots":
-                frontier.close_server(self._db, verdict.host)
+                hosts.close_server(self._db, verdict.host)
             self._carry_out(sent, verdict, answer, now)
             if verdict.is_forgiving:
                 frontier.forgive(self._db, sent.host, manners.REFUSALS)
@@ -226,7 +226,7 @@ class Loop:
             case "rules":
                 frontier.end(self._db, sent.request_id, "done", now, status=answer.status)
                 # The first request after the rules keeps the delay that they ask for.
-                frontier.not_before(self._db, sent.host, now + self._gap(sent.host))
+                hosts.not_before(self._db, sent.host, now + self._gap(sent.host))
             case "redirect":
                 frontier.redirect(self._db, sent, verdict.target, now)
             case "again":
@@ -276,7 +276,7 @@ class Loop:
         return manners.gap(self._config, host, self._rules_of(host).crawl_delay_s)
 
     def _rules_of(self, host: str) -> robots.Rules:
-        known = frontier.host_of(self._db, host)
+        known = hosts.get(self._db, host)
         cached = self._rules.get(host)
         if cached is None or cached[0] != known.robots_at:
             if len(self._rules) >= 1000:

@@ -12,12 +12,12 @@ again, we leave it alone. None of this is ever worked around.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
-from typing import Final, Literal
+from typing import Final
 from urllib.parse import quote, urljoin
 
 from tagsage.harvest.addresses import (
@@ -29,8 +29,11 @@ from tagsage.harvest.addresses import (
     siblings,
     split,
 )
+from tagsage.harvest.answers import Answer, Verdict
+from tagsage.harvest.challenges import is_challenge
 from tagsage.harvest.config import HarvestConfig
-from tagsage.harvest.frontier import Claimed, Host
+from tagsage.harvest.frontier import Claimed
+from tagsage.harvest.hosts import Host
 from tagsage.harvest.robots import text_of
 
 # Hosts that are not on this machine or its own network are never asked more often than this,
@@ -50,97 +53,11 @@ UNREACHABLE: Final = 10
 
 PRIVATE: Final = "The address is on a private network and was not asked for."
 
-Action = Literal["take", "unchanged", "gone", "redirect", "rules", "again", "refused", "failed"]
-
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _METHOD_KEPT: Final = frozenset({307, 308})
 # Answers that say "not now": of the server, not of the page.
 _NOT_NOW: Final = frozenset({408, 425, 429, *range(500, 600)})
-# Headers by which protection services mark an answer that is a challenge and not the page.
-_CHALLENGE_HEADERS: Final = {
-    "cf-mitigated": ("challenge",),
-    "x-vercel-mitigated": ("challenge", "deny"),
-    "x-amzn-waf-action": ("challenge", "captcha"),
-}
-# What challenge pages consist of. Looked for only in refusals: articles may speak of such things.
-_CHALLENGE_MARKS: Final = (
-    *(b"_cf_chl_opt", b"/cdn-cgi/challenge-platform/", b"cf-challenge", b"cf-error-details"),
-    *(b"attention required! | cloudflare", b"just a moment...", b"challenges.cloudflare.com"),
-    *(b"captcha-delivery.com", b"px-captcha", b"_incapsula_resource", b"g-recaptcha"),
-    *(b"h-captcha", b"awswaf.com", b"ddos-guard", b"sucuri_cloudproxy"),
-)
-# A challenge that says 200: told by its title, and by having nothing of a page of Medium's.
-_CHALLENGE_TITLE: Final = re.compile(
-    rb"<title>\s*(?:just a moment\.\.\.|attention required! \| cloudflare|ddos-guard)\s*</title>",
-    re.I,
-)
-_LOOKED_AT: Final = 64 * 1024
 _URI: Final = "/%:@!$&'()*+,;=~-._?[]#"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came of a request.
-
-    Attributes
-    ----------
-    status : int or None
-        None: no answer, or not all of it; then `failure` says why.
-    headers : mapping of str to str
-        Names in lower case.
-    body : bytes
-        Decompressed.
-    failure : str
-        A reason, when there is no whole answer.
-    is_final : bool
-        Whether another attempt would fail in the same way (a page too large, a private address).
-    is_private : bool
-        Whether nothing was sent, as the host's name belongs to a private address.
-    """
-
-    status: int | None
-    headers: Mapping[str, str]
-    body: bytes = b""
-    failure: str = ""
-    is_final: bool = False
-    is_private: bool = False
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What is to be done about an answer.
-
-    Attributes
-    ----------
-    action : Action
-        take: read the page. unchanged: what is here still holds. gone: there is no such page.
-        redirect: ask at `target`. rules: `host` holds them. again: try once more, not before
-        `due`. refused: never ask for it. failed: attempts are used up.
-    reason : str
-        Of an action other than take, rules and unchanged.
-    host : Host
-        The host as it is to be remembered.
-    next_at : float
-        The host is asked nothing before this moment.
-    due : float
-        again: nor is this asked for before this one.
-    target : str
-        redirect: where to.
-    is_counted : bool
-        again: whether this attempt counts.
-    is_forgiving : bool
-        Whether the host's last refusals (:data:`REFUSALS`) turned out to be about us, so that the
-        pages refused wait again.
-    """
-
-    action: Action
-    reason: str
-    host: Host
-    next_at: float
-    due: float = 0.0
-    target: str = ""
-    is_counted: bool = True
-    is_forgiving: bool = False
 
 
 def user_agent(contact: str) -> str:
@@ -224,23 +141,6 @@ def backoff(config: HarvestConfig, failures: int) -> float:
     """Return how long to wait after so many failures in a row: doubled with each, to a limit."""
     first = max(3 * config.delay_s, 1.0)
     return min(first * 2.0 ** min(failures - 1, 20), max(LONGEST_BACKOFF_S, config.delay_s))
-
-
-def is_challenge(answer: Answer) -> bool:
-    """Tell whether an answer is no page but a test whether we are human: we are not."""
-    for name, values in _CHALLENGE_HEADERS.items():
-        if answer.headers.get(name, "").strip().lower() in values:
-            return True
-    start = answer.body[:_LOOKED_AT]
-    if answer.status in {401, 403, 405, 429, 503}:
-        lower = start.lower()
-        return any(mark in lower for mark in _CHALLENGE_MARKS)
-    return (
-        answer.status is not None
-        and 200 <= answer.status < 300
-        and _CHALLENGE_TITLE.search(start) is not None
-        and b"__APOLLO_STATE__" not in answer.body
-    )
 
 
 def judge(

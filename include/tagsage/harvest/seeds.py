@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tagsage.corpus.keys import article_key
 from tagsage.errors import TagsageError
-from tagsage.harvest import frontier
+from tagsage.harvest import frontier, hosts
 from tagsage.harvest.addresses import (
     AddressError,
     check_contact,
@@ -103,7 +103,7 @@ def plant(
     bad: dict[str, str] = {}
     with db.transaction():
         for host in origins(asked_hosts):
-            frontier.ask(db, host)
+            hosts.ask(db, host)
         for seed in seeds:
             if why := reason_against(seed):
                 bad[seed] = why
