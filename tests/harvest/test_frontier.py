@@ -200,8 +200,18 @@ def test_a_redirect_moves_the_request_and_a_renewal_moves_it_back(db):
     frontier.end(db, 1, "done", 4.0, etag='"2"')
     frontier.renew(db, 1, round=3)
     assert frontier.get(db, 1) == Claimed(
-        1, "list", HOST, LIST, ID, None, 3, None, 0, 0, '"2"', None
+        1, "list", HOST, LIST, ID, None, 3, None, 0, 0, None, None
     )
+    # Led to the same place, it asks there on condition; led elsewhere, or not at all, it does not.
+    frontier.redirect(db, frontier.get(db, 1), target, 5.0)
+    assert frontier.get(db, 1) == replace(moved, round=3, etag='"2"')
+    frontier.renew(db, 1, round=4)
+    frontier.redirect(db, frontier.get(db, 1), f"{target}?new", 6.0)
+    assert frontier.get(db, 1) == replace(moved, round=4, url=f"{target}?new")
+    frontier.renew(db, 1, round=5)
+    frontier.end(db, 1, "done", 7.0, etag='"3"')
+    frontier.renew(db, 1, round=6)
+    assert frontier.get(db, 1).etag == '"3"'
 
 
 def test_a_redirect_to_what_is_known_ends_the_request(db):

@@ -322,7 +322,8 @@ def end(
     """
     db.execute(
         "UPDATE requests SET state = ?, ended_at = ?, status = ?, reason = ?, "
-        "etag = coalesce(?, etag), last_modified = coalesce(?, last_modified) WHERE id = ?",
+        "etag = coalesce(?, etag), last_modified = coalesce(?, last_modified), "
+        "target = CASE WHEN redirects > 0 THEN target END WHERE id = ?",
         (state, now, status, reason, etag, last_modified, request_id),
     )
 
@@ -350,8 +351,8 @@ def again(
 def redirect(db: HarvestDatabase, request: Claimed, url: str, now: float) -> bool:
     """Let a request wait to be asked for where its host said it is now.
 
-    It stays the same request, with its list, reading and article. Where another one of its kind
-    already has that address, this one is done.
+    It stays the same request, with its list, reading and article; with its validators, if it led
+    there the last time. Where another one of its kind already has that address, this one is done.
 
     Returns
     -------
@@ -373,8 +374,10 @@ def redirect(db: HarvestDatabase, request: Claimed, url: str, now: float) -> boo
                 return False
         db.execute(
             "UPDATE requests SET state = 'waiting', target = ?, host = ?, attempts = 0, due = 0, "
-            "redirects = redirects + 1, etag = NULL, last_modified = NULL WHERE id = ?",
-            (url, host, request.request_id),
+            "redirects = redirects + 1, "
+            "etag = CASE WHEN target = ? THEN etag END, "
+            "last_modified = CASE WHEN target = ? THEN last_modified END WHERE id = ?",
+            (url, host, url, url, request.request_id),
         )
     return True
 
@@ -403,7 +406,7 @@ def renew(
         url = str(db.execute("SELECT url FROM requests WHERE id = ?", (request_id,)).fetchone()[0])
         db.execute(
             "UPDATE requests SET state = 'waiting', due = ?, attempts = 0, redirects = 0, "
-            "target = NULL, host = ?, round = coalesce(?, round) WHERE id = ? AND state != 'sent'",
+            "host = ?, round = coalesce(?, round) WHERE id = ? AND state != 'sent'",
             (due, origin(url), round, request_id),
         )
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from typing import Final
 
+# A target without redirects is where an earlier fetch was led: what is known is of that address.
+_KNOWN: Final = "CASE WHEN redirects > 0 OR target IS NULL THEN"
 COLUMNS: Final = (
-    "id, kind, host, coalesce(target, url), list_key, cursor, round, article_key, attempts, "
-    "redirects, etag, last_modified"
+    "id, kind, host, CASE WHEN redirects > 0 THEN coalesce(target, url) ELSE url END, list_key, "
+    "cursor, round, article_key, attempts, redirects, "
+    f"{_KNOWN} etag END, {_KNOWN} last_modified END"
 )
 ONE: Final = f"SELECT {COLUMNS} FROM requests WHERE id = ?"  # ruff: ignore[hardcoded-sql-expression]
 AT: Final = (
