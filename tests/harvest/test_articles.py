@@ -156,7 +156,7 @@ def test_two_posts_with_one_address_stay_two_and_lead_to_themselves(world):
         OTHER: f"https://blog.example/p/{OTHER}",
     }
     merged(world, record(key=OTHER, url=URL, title="Two"))  # an address with another's id
-    assert world.article(OTHER)["url"] == f"{HOST}/p/{OTHER}"
+    assert world.article(OTHER)["url"] == f"https://blog.example/p/{OTHER}"
 
 
 def test_a_list_entry_moves_with_its_article_while_the_list_is_read(world):
@@ -246,3 +246,16 @@ def test_every_address_shown_leads_back_to_its_article_alone(tmp_path_factory, m
             assert articles.resolve(db, article_key(url)) == key
         aliases = dict(world.rows("SELECT alias, article_key FROM aliases"))
         assert not aliases.keys() & (shown.keys() | set(aliases.values()))
+
+
+def test_the_address_that_lists_told_first_stays_until_the_articles_own_page_tells_another(world):
+    first, second = f"https://blog.example/on-graphs-{ID}", f"{HOST}/@ann/on-graphs-{ID}"
+    for url, told_by, shown in (
+        (first, "list", first),
+        (second, "list", first),
+        (second, "graphql", first),
+        (second, "state", second),
+        (first, "graphql", second),
+    ):
+        merged(world, record(told_by, url=url, title="One"))
+        assert world.article(ID)["url"] == shown

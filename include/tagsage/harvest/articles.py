@@ -295,6 +295,10 @@ def _fold(row: _Row, values: Mapping[str, object], sources: Mapping[str, str]) -
 def _outweighs(name: str, value: object, source: str, old: object, known: str) -> bool:
     if name == "url" and _is_makeshift(value) != _is_makeshift(old):
         return _is_makeshift(old)
+    if name == "url" and RANKS[source] == RANKS[known]:
+        # Lists may name one post by several addresses. The first stays until the article's own
+        # page names another: else the export would change with every reading.
+        return source == "state"
     if RANKS[source] == RANKS[known] and source != known:
         return value not in _EMPTY or old in _EMPTY
     return RANKS[source] >= RANKS[known]

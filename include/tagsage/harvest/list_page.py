@@ -164,8 +164,11 @@ def parse_list_answer(body: str, list_id: str, host: str, cursor: str = "") -> L
     data = answer.get("data")
     told = isinstance(data, dict) and _QUERY_NAME in data
     value = data[_QUERY_NAME] if isinstance(data, dict) and told else None
-    if not told or (value is None and complaint):
+    if not told:
         raise PageError(complaint or f"the answer has no {_QUERY_NAME}")
+    if value is None:
+        # What a failing service says, too: the list's own page tells whether it is gone.
+        raise PageError(complaint or "the answer tells nothing of the list")
     own_id = value.get("id") if isinstance(value, dict) else None
     if isinstance(own_id, str) and own_id != list_id:
         raise PageError(reason(f"the answer is of another list, {own_id}"))

@@ -152,6 +152,7 @@ def test_a_post_never_has_another_post_s_address(told, shown):
         ("{}", "the answer has no catalogById"),
         ('{"data": {}}', "the answer has no catalogById"),
         ('{"data": {"catalogById": null}, "errors": [7]}', "the host says: an error"),
+        ('{"data": {"catalogById": null}}', "the answer tells nothing of the list"),
         ('{"data": {"catalogById": 7}}', "the list's object is missing"),
         (
             '{"data": {"catalogById": {"__typename": "Odd"}}}',
