@@ -171,7 +171,8 @@ def _post(
         places=_places(draw, config, number, post_id, page, author, title),
         page=page,
         has_old_subtitle=draw.random() < 0.3,
-        tells_tags=draw.random() < config.graphql_tags,
+        # Otherwise nobody would ask for the pages that are not to be had.
+        tells_tags=draw.random() < config.graphql_tags and page == "open",
         tells_url=page != "open" or number % 150 != 13,
         topic=topic,
     )

@@ -32,6 +32,8 @@ GRAPHQL = "/_/graphql"
 HTML, JSON, XML = "text/html; charset=utf-8", "application/json", "text/xml; charset=UTF-8"
 GARBAGE = b"\xff\xfe\x00\x81" * 5000
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
+# What cannot happen to an answer that has no body.
+NEEDS_BODY = frozenset({"reset_body", "chunk_cut"})
 NOT_OURS = ("http://169.254.169.254/latest/meta-data/", "http://10.0.0.1/", "http://[fd00::1]/")
 
 
@@ -163,6 +165,8 @@ class Site:
             else:
                 reply = self._right(found, request)
         reply.kind, reply.list_id, reply.cursor = found.kind, list_id, cursor
+        if not reply.body and fault in NEEDS_BODY:
+            fault = None
         reply.fault = reply.fault or fault or ""
         if found.kind != "robots":
             # As Medium does; a client that keeps cookies would send it back.
