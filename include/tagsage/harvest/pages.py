@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
     from tagsage.harvest.database import HarvestDatabase
 
-LEVEL = 6
+# The fastest: pages become a quarter larger than at 6, in a fifth of the time, and that was most
+# of what a page cost.
+LEVEL = 1
 # Rows that one transaction deletes: a crawl that writes meanwhile waits no longer than for these.
 PRUNED_AT_ONCE = 200
 
