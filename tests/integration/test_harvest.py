@@ -52,6 +52,10 @@ PASSING = {
 }
 
 
+# Requests that go well.
+APART = (None,) * 5
+
+
 def arguments(seeds: Path, workspace: Path, **settings: str) -> list[str]:
     pairs = [f"{name}={value}" for name, value in {**SETTINGS, **settings}.items()]
     return [
@@ -207,19 +211,22 @@ class Runs:
 
 
 def script(server: MediumServer) -> None:
-    """Let every fault that passes befall the page of one list, whatever chance does."""
+    """Let every fault that passes happen once at least, whatever chance does."""
     lists = [one for one in server.site.world.lists.values() if one.status == "open"]
     faults = [fault for fault in PASSING if fault in KINDS["list"]]
     # Far from each other, so that they fall upon several hosts.
     for position, fault in enumerate(faults):
         server.faults.next(lists[position * (len(lists) // len(faults))].place.path, fault)
+    server.faults.next("/_/graphql", "errors", *APART, "null_data", *APART, "html")
 
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
     """Return the runs of a large harvest, all finished, with every fault and three kills."""
     workspace = tmp_path_factory.mktemp("large")
-    config = Config(seed=6, lists=200, posts=5000, special=2, feed_posts=40, page_kb=(60, 100))
+    config = Config(
+        seed=6, lists=200, posts=5000, special=2, feed_posts=40, graphql_tags=0.4, page_kb=(60, 100)
+    )
     faults = Faults(PASSING, seed=34, robots_503=1)
     with MediumServer(config, faults=faults, log=workspace / "log.jsonl") as server:
         script(server)
