@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -43,12 +44,12 @@ HOSTILE = [
 LINE = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0\r\n"), max_size=40)
 
 
-def add(world, number, **values):
+def add(world, number, *, source="state", **values):
     record = ArticleRecord(
         post_id(number),
         f"{HOST}/@ann/title-{post_id(number)}",
         **values,
-        sources=MappingProxyType(dict.fromkeys(values, "state")),
+        sources=MappingProxyType(dict.fromkeys(values, source)),
     )
     with world.db.transaction():
         merge(world.db, [record], 1.0)
@@ -66,6 +67,23 @@ def add_list(world, name, numbers, state="open"):
 def export(world):
     files = world.db.folder / "articles.csv", world.db.folder / "lists.csv"
     return export_csv(world.db, *files), *files
+
+
+def test_slugs_of_feeds_are_written_as_the_names_that_pages_have(world):
+    add(world, 1, title="One", tags=("Machine Learning", "Node.js"))
+    add(world, 2, title="Two", tags=("machine learning",))
+    add(world, 3, title="Three", tags=("Machine Learning", "data-science"))
+    slugs = ("machine-learning", "nodejs", "data-science", "machine-learning", "c-sharp")
+    add(world, 4, title="Four", source="feed", tags=slugs)
+    _, articles, _ = export(world)
+    rows = [line.split(",", 5)[5] for line in articles.read_text(encoding="utf-8").splitlines()]
+    assert [json.loads(row.strip('"').replace('""', '"')) for row in rows[1:]] == [
+        ["Machine Learning", "Node.js"],
+        # A page's own words stay, however they are written.
+        ["machine learning"],
+        ["Machine Learning", "data-science"],
+        ["Machine Learning", "Node.js", "data-science", "c-sharp"],
+    ]
 
 
 def test_both_files_are_written_as_the_study_has_them(world):

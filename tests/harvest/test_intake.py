@@ -494,6 +494,15 @@ def test_a_feed_brings_articles_and_asks_for_what_it_leaves_open(world):
     )
 
 
+def test_a_feed_cut_off_gives_what_it_has_and_is_asked_for_again(world):
+    request_id = world.seed(f"{HOST}/feed/@ann", "feed")
+    taken = world.take(request_id, feed(posts(3)).rpartition(b"<item>")[0])
+    assert (taken.ok, taken.reason, taken.new_articles) == (False, "the feed is cut off", 1)
+    frontier.again(world.db, request_id, 0)
+    assert world.take(request_id, feed(posts(3))).new_articles == 2
+    assert world.problems() == []
+
+
 def test_a_feed_that_is_none_is_kept_and_filed(world):
     request_id = world.seed(f"{HOST}/feed/@ann", "feed")
     taken = world.take(request_id, b"<html>Sign in</html>")

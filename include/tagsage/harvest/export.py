@@ -4,12 +4,18 @@ Articles: ``story,title,subtitle,date,author,tags``, by their keys; tags are a J
 ISO 8601 in UTC, unknown ones blank. Lists: ``list,article``, both addresses, for names of lists are
 not unique. The same harvest gives the same bytes. An article without a title is left out of the
 first file; it is a stub by its memberships. Lists that are private or gone are left out.
+
+Feeds tell of tags by their slugs ("machine-learning"), pages by their names ("Machine Learning").
+So that they are not two tags, a slug from a feed is written as the name that other articles' pages
+have for it, where there is one.
 """
 
 from __future__ import annotations
 
 import csv
+import json
 import os
+import re
 import uuid
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,7 +27,7 @@ from tagsage.errors import TagsageError
 from tagsage.harvest.lists import SHOWN
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Sequence
+    from collections.abc import Generator, Iterable, Mapping, Sequence
 
     from tagsage.harvest.database import HarvestDatabase
 
@@ -29,12 +35,19 @@ ARTICLE_COLUMNS: Final = ("story", "title", "subtitle", "date", "author", "tags"
 LIST_COLUMNS: Final = ("list", "article")
 ARTICLES: Final = (
     "SELECT url, title, coalesce(subtitle, ''), published_ms, coalesce(author, ''), "
-    "coalesce(tags, '[]') FROM articles WHERE title != '' ORDER BY key"
+    "coalesce(tags, '[]'), coalesce(json_extract(sources, '$.tags'), '') = 'feed' "
+    "FROM articles WHERE title != '' ORDER BY key"
+)
+# The commonest name of a slug is read last.
+TAG_NAMES: Final = (
+    "SELECT value FROM articles, json_each(articles.tags) "
+    "WHERE json_extract(sources, '$.tags') != 'feed' GROUP BY value ORDER BY count(*), value DESC"
 )
 MEMBERSHIPS: Final = (
     "SELECT l.url, a.url FROM lists l JOIN memberships m ON m.list_key = l.key "  # ruff: ignore[hardcoded-sql-expression]
     f"JOIN articles a ON a.key = m.article_key WHERE l.{SHOWN} ORDER BY l.key, m.article_key"
 )
+_NOT_IN_A_SLUG = re.compile(r"[^\w\s-]|_")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -110,9 +123,27 @@ def date_text(published_ms: int | None) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ").zfill(20)
 
 
+def tag_slug(name: str) -> str:
+    """Return a tag as Medium's addresses and feeds have it.
+
+    Examples
+    --------
+    >>> tag_slug("Machine Learning"), tag_slug("Node.js")
+    ('machine-learning', 'nodejs')
+    """
+    return "-".join(_NOT_IN_A_SLUG.sub("", name.lower()).split())
+
+
 def _article_rows(db: HarvestDatabase) -> Iterable[Sequence[object]]:
-    for url, title, subtitle, published_ms, author, tags in db.execute(ARTICLES):
-        yield url, title, subtitle, date_text(published_ms), author, tags
+    names = {tag_slug(name): name for (name,) in db.execute(TAG_NAMES)}
+    for url, title, subtitle, published_ms, author, tags, is_by_slug in db.execute(ARTICLES):
+        told = _named(tags, names) if is_by_slug else tags
+        yield url, title, subtitle, date_text(published_ms), author, told
+
+
+def _named(tags: str, names: Mapping[str, str]) -> str:
+    named = dict.fromkeys(names.get(tag, tag) for tag in json.loads(tags))
+    return json.dumps(list(named), ensure_ascii=False)
 
 
 def _list_rows(db: HarvestDatabase, listed: set[str]) -> Iterable[Sequence[object]]:

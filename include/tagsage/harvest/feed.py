@@ -76,7 +76,8 @@ def parse_feed(body: bytes, url: str) -> Feed:
     damage = [broken] if broken else []
     articles: dict[str, ArticleRecord] = {}
     entries = [element for element in root.iter() if _name(element) in _ENTRIES]
-    if broken and entries and not _END.search(body[-1000:].replace(b"\0", b"")):
+    is_cut = bool(broken) and not _END.search(body[-1000:].replace(b"\0", b""))
+    if is_cut and entries:
         damage.append(f"item {len(entries)} is cut off")
         del entries[-1]
     if len(entries) > _MOST_ITEMS:
@@ -86,7 +87,7 @@ def parse_feed(body: bytes, url: str) -> Feed:
         if record is not None:
             articles.setdefault(record.key, record)
     title = filled_line(_text(channel, "title"), TITLE) or ""
-    return Feed(title, tuple(articles.values()), reasons(damage))
+    return Feed(title, tuple(articles.values()), reasons(damage), is_cut)
 
 
 def _root(body: bytes) -> tuple[etree._Element, str]:

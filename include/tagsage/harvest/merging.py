@@ -143,7 +143,9 @@ def merge(reading: Reading, page: Page | PageError, fetched: Fetched) -> Told:
             told = _merge_list(reading, page)
         case Feed():
             merged = articles.merge(reading.db, page.articles, reading.at)
-            told = Told(Taken(new_articles=merged.new), merged.changed, keys=merged.keys)
+            why = "the feed is cut off" if page.is_cut else ""
+            taken = Taken(ok=not page.is_cut, reason=why, new_articles=merged.new)
+            told = Told(taken, merged.changed, keys=merged.keys)
         case ArticlePage():
             told = _merge_article(reading, page)
         case _:

@@ -136,8 +136,11 @@ class Feed:
         The newest first, as the feed has them; ten at most at Medium.
     damage : tuple of str
         Reasons why single items could not be read.
+    is_cut : bool
+        Whether its end is missing: there were more items than these.
     """
 
     title: str
     articles: tuple[ArticleRecord, ...] = ()
     damage: tuple[str, ...] = ()
+    is_cut: bool = False
