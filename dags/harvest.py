@@ -5,8 +5,8 @@ robots.txt obeyed, and no way round a refusal. Whether you may fetch pages at al
 out; docs/harvest.md says how to ask, and how to bring an export of your own instead.
 
 **When.** Every six hours (`TAGSAGE_HARVEST_SCHEDULE`), once `TAGSAGE_HARVEST_SEEDS` names lists or
-feeds; until then only by hand. One run at a time; a nightly run that harvests at the same moment
-waits for nobody and reads what is there.
+feeds; until then only by hand. One run at a time. While another harvest works in the same folder
+it cannot begin; a nightly run then reads what is there.
 
 **What it needs.** `harvest_contact`, a mail address or web page that every host is told; for pages
 of lists and articles `harvest_consent`, which says that you may. Feeds need no consent.

@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-CONSENT = (
-    "pages of lists and articles are fetched only with --consent, which says that you may; feeds "
-    "need none (docs/harvest.md)"
-)
 CONTACT = "a web page or mail address where a host's owner can ask about this harvest"
 
 
@@ -39,7 +35,8 @@ def harvest(
         typer.Argument(metavar="[URL]...", help="Lists and feeds; default: `harvest_seeds`."),
     ] = None,
     seeds: Annotated[
-        Path | None, typer.Option(help="File of lists and feeds, one address a line.")
+        Path | None,
+        typer.Option(help="File of lists and feeds, one address a line; comments begin with #."),
     ] = None,
     consent: Annotated[
         bool, typer.Option("--consent", help="You may fetch pages of lists and articles.")
@@ -67,6 +64,8 @@ def harvest(
         harvest_delay_s=delay,
     )
     with failures_told(debug=debug):
+        if status + replay > 1 or ((status or replay) and (urls or seeds)):
+            raise typer.BadParameter("--status and --replay go alone, without addresses")
         settings = Settings.resolve(overrides)
         if status:
             _tell_status(settings)
@@ -100,7 +99,9 @@ def _seeds(settings: Settings, urls: list[str], file: Path | None) -> list[str]:
     from tagsage.stages.harvest import harvest_folder, read_seeds, seeds_of
 
     named = [*urls, *(read_seeds(file) if file else [])]
-    if not named and not file:
+    if not named and file:
+        raise typer.BadParameter(f"{file} names no list or feed", param_hint="--seeds")
+    if not named:
         named = seeds_of(settings)
     if not named and not harvest_folder(settings).exists():
         raise typer.BadParameter("name a list or a feed, or a file of them", param_hint="URL")
@@ -108,28 +109,33 @@ def _seeds(settings: Settings, urls: list[str], file: Path | None) -> list[str]:
 
 
 def _harvest(settings: Settings, seeds: list[str]) -> None:
-    from tagsage.harvest.addresses import kind_of
-    from tagsage.harvest.config import OUTCOME_STOPPED
-    from tagsage.stages.harvest import in_words, run_harvest
+    from tagsage.errors import TagsageError
+    from tagsage.harvest.config import OUTCOME_INTERRUPTED
+    from tagsage.harvest.seeds import check
+    from tagsage.stages.harvest import harvest_config, in_words, run_harvest
 
-    if not settings.harvest_contact.strip():
-        raise typer.BadParameter(f"give {CONTACT}", param_hint="--contact")
-    if not settings.harvest_consent and any(kind_of(seed) in {"list", "article"} for seed in seeds):
-        raise typer.BadParameter(CONSENT, param_hint="--consent")
+    try:
+        check(seeds, settings.harvest_hosts.split(), harvest_config(settings))
+    except TagsageError as error:
+        raise typer.BadParameter(str(error)) from None
     report = run_harvest(settings, seeds)
     typer.echo(f"Harvest {in_words(report)}")
     for host, why in report.stopped.items():
-        typer.echo(f"{host} is left alone: {why}")
-    if report.outcome == OUTCOME_STOPPED or report.waiting:
+        typer.echo(f"{host} is left alone for now: {why}")
+    if report.problems:
+        typer.echo("`tagsage harvest --status` tells what the problems are.")
+    if report.waiting:
         typer.echo("The same command goes on where this one ended.")
+    if report.outcome == OUTCOME_INTERRUPTED:
+        raise typer.Exit(1)
 
 
 def _replay(settings: Settings) -> None:
     from tagsage.harvest.database import HarvestDatabase, alone
     from tagsage.harvest.replay import replay
-    from tagsage.stages.harvest import harvest_config, harvest_folder
+    from tagsage.stages.harvest import existing_harvest, harvest_config
 
-    folder = harvest_folder(settings)
+    folder = existing_harvest(settings)
     with alone(folder), HarvestDatabase(folder) as database:
         done = replay(database, harvest_config(settings))
     typer.echo(
@@ -139,15 +145,11 @@ def _replay(settings: Settings) -> None:
 
 
 def _tell_status(settings: Settings) -> None:
-    from tagsage.errors import TagsageError
-    from tagsage.harvest.database import FILE, HarvestDatabase
+    from tagsage.harvest.database import HarvestDatabase
     from tagsage.harvest.library import status
-    from tagsage.stages.harvest import harvest_folder
+    from tagsage.stages.harvest import existing_harvest
 
-    folder = harvest_folder(settings)
-    if not (folder / FILE).exists():
-        raise TagsageError(f"Nothing was harvested in {folder} yet; start with `tagsage harvest`.")
-    with HarvestDatabase(folder) as database:
+    with HarvestDatabase(existing_harvest(settings)) as database:
         _print_status(status(database))
 
 
@@ -167,8 +169,8 @@ def _print_status(now: HarvestStatus) -> None:
             )
         print_table(closed)
     if now.problems:
-        problems = Table("problem", "how many", "for example")
-        problems.columns[1].justify = "right"
+        problems = Table("how many", "problem", "for example")
+        problems.columns[0].justify = "right"
         for reason, count, url in now.problems:
-            problems.add_row(escape(reason), f"{count:,}", escape(url))
+            problems.add_row(f"{count:,}", escape(reason), escape(url))
         print_table(problems)

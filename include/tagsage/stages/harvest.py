@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 HARVEST = "harvest"
+ENOUGH_TO_ESTIMATE = 10  # requests
 FAILED = "failed"
 
 
@@ -67,7 +70,8 @@ def harvest(token: Token) -> dict[str, Any]:
     night = Night.of(token)
     settings = night.settings
     if settings.corpus != "harvest" or not settings.harvest_seeds.strip():
-        logger.info("harvest: nothing is to be harvested (corpus, harvest_seeds)")
+        if settings.corpus == "harvest":
+            logger.info("harvest: no harvest_seeds are set; what was harvested before is read")
         night.note(HARVEST, None)
         return {}
     try:
@@ -92,8 +96,11 @@ def harvest_seeds(token: Token) -> dict[str, Any]:
     Raises
     ------
     TagsageError
-        When it cannot begin (no seeds, no contact, pages without consent) or crashed.
+        When it cannot begin (no seeds, no contact, pages without consent), crashed, or was
+        interrupted.
     """
+    from tagsage.harvest.config import OUTCOME_INTERRUPTED
+
     settings = Settings.model_validate(token["settings"])
     seeds = seeds_of(settings)
     if not seeds:
@@ -102,7 +109,10 @@ def harvest_seeds(token: Token) -> dict[str, Any]:
     report = run_harvest(settings, seeds)
     logger.info("harvest: %s", in_words(report))
     for host, why in report.stopped.items():
-        logger.warning("harvest: %s is left alone: %s", host, why)
+        logger.warning("harvest: %s is left alone for now: %s", host, why)
+    if report.outcome == OUTCOME_INTERRUPTED:
+        msg = "The harvest was interrupted; run it again to go on, what was fetched is kept."
+        raise TagsageError(msg)
     return asdict(report)
 
 
@@ -116,7 +126,7 @@ def harvest_of(night: Night) -> str:
     if told["outcome"] == FAILED:
         return f"failed, so the corpus is what earlier ones brought. {told['reason']}"
     report = HarvestReport(**told)
-    hosts = [f"{host} is left alone: {why}." for host, why in report.stopped.items()]
+    hosts = [f"{host} is left alone for now: {why}" for host, why in report.stopped.items()]
     return " ".join([in_words(report), *hosts])
 
 
@@ -135,32 +145,45 @@ def announce(token: Token, told: Mapping[str, Any]) -> bool:
     bool
         False when nothing has changed since the last time, or the night reads another corpus.
     """
-    from tagsage.harvest.database import HarvestDatabase
-    from tagsage.harvest.library import mark_announced
-
     settings = Settings.model_validate(token["settings"])
     if settings.corpus != "harvest":
         logger.info("harvest: the nightly run reads corpus=%s, not this", settings.corpus)
         return False
     if not told["changed"]:
         return False
-    with HarvestDatabase(harvest_folder(settings)) as database:
-        mark_announced(database, told["revision"])
+    taken_up(settings, told["revision"])
     return True
 
 
 def run_harvest(settings: Settings, seeds: list[str]) -> HarvestReport:
-    """Harvest `seeds`, and what earlier harvests left, telling how far it is."""
+    """Harvest `seeds`, and what earlier harvests left, telling how far it is.
+
+    Returns
+    -------
+    HarvestReport
+        How it ended; of hosts that are left alone also until when.
+    """
+    from tagsage.harvest.database import HarvestDatabase
+    from tagsage.harvest.library import status
     from tagsage.harvest.process import harvest as run
 
+    folder = harvest_folder(settings)
     with Pulse("harvest") as tell:
-        return run(
-            harvest_folder(settings),
+        report = run(
+            folder,
             seeds,
             harvest_config(settings),
             asked_hosts=settings.harvest_hosts.split(),
             on_progress=lambda progress: tell(_how_far(progress)),
         )
+    with HarvestDatabase(folder) as database:
+        until = {host: moment for host, moment, _ in status(database).closed}
+    stopped = {
+        host: f"{why} Not before {datetime.fromtimestamp(until[host], UTC):%Y-%m-%d %H:%M} UTC."
+        for host, why in report.stopped.items()
+        if host in until
+    }
+    return replace(report, stopped={**report.stopped, **stopped})
 
 
 def export_harvest(settings: Settings, articles: Path, lists: Path) -> ExportReport:
@@ -171,15 +194,52 @@ def export_harvest(settings: Settings, articles: Path, lists: Path) -> ExportRep
     TagsageError
         When nothing was harvested yet.
     """
-    from tagsage.harvest.database import FILE, HarvestDatabase
+    from tagsage.harvest.database import HarvestDatabase
     from tagsage.harvest.export import export_csv
+
+    with HarvestDatabase(existing_harvest(settings)) as database:
+        return export_csv(database, articles, lists)
+
+
+def revision_of(settings: Settings) -> int:
+    """Return which state of the harvest an export that begins now has at least.
+
+    Raises
+    ------
+    TagsageError
+        When nothing was harvested yet.
+    """
+    from tagsage.harvest.database import HarvestDatabase
+    from tagsage.harvest.library import counts
+
+    with HarvestDatabase(existing_harvest(settings)) as database:
+        return counts(database).revision
+
+
+def taken_up(settings: Settings, revision: int) -> None:
+    """Note that the nightly run has read this state of the harvest: it need not be announced."""
+    from tagsage.harvest.database import HarvestDatabase
+    from tagsage.harvest.library import mark_announced
+
+    with HarvestDatabase(existing_harvest(settings)) as database:
+        mark_announced(database, revision)
+
+
+def existing_harvest(settings: Settings) -> Path:
+    """Return the folder of what was harvested.
+
+    Raises
+    ------
+    TagsageError
+        When nothing was harvested yet.
+    """
+    from tagsage.harvest.database import FILE
 
     folder = harvest_folder(settings)
     if not (folder / FILE).exists():
         msg = f"Nothing was harvested in {folder} yet; start with `tagsage harvest`."
         raise TagsageError(msg)
-    with HarvestDatabase(folder) as database:
-        return export_csv(database, articles, lists)
+    return folder
 
 
 def harvest_folder(settings: Settings) -> Path:
@@ -216,7 +276,9 @@ def seeds_of(settings: Settings) -> list[str]:
 
 
 def read_seeds(file: Path) -> list[str]:
-    """Return the addresses in a file: one a line; blank lines and those after # are left out.
+    """Return the addresses in a file: one a line; blank lines and what follows a # are left out.
+
+    A # within an address is part of it; one that begins a comment stands first or after a blank.
 
     Raises
     ------
@@ -231,30 +293,31 @@ def read_seeds(file: Path) -> list[str]:
             f"The file of seeds {file} cannot be read: {why}; name a text file, one address a line."
         )
         raise TagsageError(msg) from error
-    stripped = (line.strip() for line in lines)
-    return [line for line in stripped if line and not line.startswith("#")]
+    stripped = (re.sub(r"(^|\s)#.*", "", line).strip() for line in lines)
+    return [line for line in stripped if line]
 
 
 def in_words(told: HarvestReport) -> str:
     """Say in one sentence how a harvest ended."""
     return (
-        f"{told.outcome}: requests: {told.requests:,} ({told.bytes / 1e6:,.1f} MB), left for "
-        f"later: {told.waiting:,}, set aside: {told.problems:,}; there are now lists: "
-        f"{told.lists:,}, articles: {told.articles:,}, memberships: {told.memberships:,}."
+        f"{told.outcome}: requests {told.requests:,} ({told.bytes / 1e6:,.1f} MB), left for later "
+        f"{told.waiting:,}, problems {told.problems:,}; to be exported: lists {told.lists:,}, "
+        f"articles {told.articles:,}, memberships {told.memberships:,}."
     )
 
 
 def _how_far(progress: Progress) -> str:
     told = [
-        f"requests: {progress.requests:,} ({progress.rate:.1f} a minute)",
-        f"lists: {progress.lists:,}",
-        f"articles: {progress.articles:,}",
-        f"waiting: {progress.waiting:,}",
+        f"requests {progress.requests:,}",
+        f"lists {progress.lists:,}",
+        f"articles {progress.articles:,}",
+        f"waiting {progress.waiting:,}",
     ]
-    if progress.due_in_s and progress.due_in_s >= 1:
-        told.append(f"next in {progress.due_in_s:.0f} s")
-    if progress.eta_s:
-        told.append(f"left: about {max(1, round(progress.eta_s / 60)):,} min")
+    due_in_s = progress.due_in_s or 0.0
+    if due_in_s >= 1:
+        told.append(f"next in {due_in_s:.0f} s")
+    if progress.eta_s and progress.requests >= ENOUGH_TO_ESTIMATE:
+        told.append(f"about {max(1, round(max(progress.eta_s, due_in_s) / 60)):,} min")
     return ", ".join(told)
 
 

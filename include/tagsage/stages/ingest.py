@@ -13,7 +13,7 @@ from tagsage.errors import TagsageError
 from tagsage.night import Night, Token
 from tagsage.settings import Settings
 from tagsage.stages.common import CORPUS_CODE, Ref, open_store, tracking_of
-from tagsage.stages.harvest import export_harvest
+from tagsage.stages.harvest import export_harvest, revision_of, taken_up
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,6 +77,8 @@ def load_corpus(token: Token) -> Ref:
     from tagsage.tracking.runs import DataSet, log_datasets
 
     night = Night.of(token)
+    settings = night.settings
+    harvested = revision_of(settings) if settings.corpus == "harvest" else None
     try:
         corpus = _read_corpus(night)
     except RejectedShareError as error:
@@ -93,6 +95,8 @@ def load_corpus(token: Token) -> Ref:
         )
         raise TagsageError(msg)
     logger.info("corpus: %s", report)
+    if harvested is not None:
+        taken_up(settings, harvested)
 
     def build(folder: Path) -> dict[str, Any]:
         snapshot.save(folder)

@@ -1,0 +1,161 @@
+"""What the stages make of a harvest: when it runs, when it fails, what is announced."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import pytest
+
+from tagsage import stages
+from tagsage.errors import FinalError, TagsageError
+from tagsage.harvest.config import OUTCOME_INTERRUPTED, HarvestConfig, HarvestReport
+from tagsage.harvest.database import HarvestDatabase
+from tagsage.night import Night
+from tagsage.settings import Settings
+from tagsage.stages.harvest import (
+    export_harvest,
+    harvest_config,
+    harvest_of,
+    in_words,
+    read_seeds,
+    seeds_of,
+)
+from tagsage.stages.ingest import load_corpus
+from tagsage.store.snapshot import Snapshot
+
+FEED = "https://medium.com/feed/tag/python"
+
+
+def night_of(workspace: Path, **settings: object) -> Night:
+    values = {"workspace": str(workspace), "corpus": "harvest", **settings}
+    return Night("night", Settings.resolve(values))
+
+
+@pytest.fixture
+def harvested(tmp_path):
+    """Return a workspace in which two articles, in one list, were harvested."""
+    with HarvestDatabase(tmp_path / "harvest") as db, db.transaction():
+        for number in (1, 2):
+            db.execute(
+                "INSERT INTO articles (key, url, title, seen_at) VALUES (?, ?, ?, 0)",
+                (f"k{number}", f"https://medium.com/k{number}", f"Title {number}"),
+            )
+            db.execute("INSERT INTO memberships VALUES ('l', ?, ?)", (f"k{number}", f"{number}"))
+        db.execute("INSERT INTO lists (key, url, state) VALUES ('l', 'https://x.org/l', 'open')")
+        db.execute("UPDATE revision SET current = 3")
+    return tmp_path
+
+
+def test_a_night_that_reads_something_else_harvests_nothing(tmp_path):
+    night = night_of(tmp_path, corpus="bundled", harvest_seeds=FEED)
+    assert stages.harvest(night.token()) == {}
+    assert harvest_of(night) == ""
+    assert not (tmp_path / "harvest").exists()
+
+
+def test_a_night_without_seeds_reads_what_was_harvested(harvested):
+    night = night_of(harvested)
+    assert stages.harvest(night.token()) == {}
+    loaded = Snapshot.load(night.workspace.open(load_corpus(night.token())).path)
+    assert loaded.articles["title"].tolist() == ["Title 1", "Title 2"]
+    assert loaded.lists == ["https://x.org/l"]
+
+
+def test_a_harvest_that_cannot_begin_leaves_the_night_what_there_is(harvested):
+    night = night_of(harvested, harvest_seeds=FEED)
+    told = stages.harvest(night.token())
+    assert told["outcome"] == "failed"
+    assert "no contact is set" in told["reason"]
+    assert harvest_of(night).startswith("failed, so the corpus is what earlier ones brought.")
+
+
+def test_a_first_harvest_that_cannot_begin_ends_the_night(tmp_path):
+    night = night_of(tmp_path, harvest_seeds=FEED)
+    with pytest.raises(TagsageError, match="no contact is set"):
+        stages.harvest(night.token())
+
+
+def test_a_corpus_of_which_nothing_was_harvested_says_how_to_begin(tmp_path):
+    with pytest.raises(TagsageError, match=r"^Nothing was harvested in .* `tagsage harvest`\.$"):
+        load_corpus(night_of(tmp_path).token())
+
+
+def test_a_harvest_without_seeds_is_not_tried_again(tmp_path):
+    with pytest.raises(FinalError, match="name lists and feeds in harvest_seeds"):
+        stages.harvest_seeds(night_of(tmp_path).token())
+
+
+def test_a_harvest_that_is_interrupted_does_not_pass_for_one_that_ended(tmp_path, monkeypatch):
+    # The package's own name `harvest` is the stage, not the module.
+    module = sys.modules["tagsage.stages.harvest"]
+    monkeypatch.setattr(module, "run_harvest", lambda *_: HarvestReport(OUTCOME_INTERRUPTED))
+    with pytest.raises(TagsageError, match="run it again to go on"):
+        stages.harvest_seeds(night_of(tmp_path, harvest_seeds=FEED).token())
+
+
+def test_what_changed_is_announced_once_and_not_when_a_night_has_read_it(harvested):
+    token = night_of(harvested).token()
+    assert stages.announce(token, {"changed": True, "revision": 2})
+    with HarvestDatabase(harvested / "harvest") as db:
+        assert db.execute("SELECT current, announced FROM revision").fetchone() == (3, 2)
+    load_corpus(token)
+    with HarvestDatabase(harvested / "harvest") as db:
+        assert db.execute("SELECT current, announced FROM revision").fetchone() == (3, 3)
+    assert not stages.announce(token, {"changed": False, "revision": 3})
+
+
+def test_nothing_is_announced_to_a_night_that_reads_another_corpus(harvested):
+    token = night_of(harvested, corpus="bundled").token()
+    assert not stages.announce(token, {"changed": True, "revision": 3})
+
+
+def test_harvest_folder_can_be_one_that_several_workspaces_share(harvested, tmp_path):
+    settings = night_of(tmp_path / "other", harvest_folder=str(harvested / "harvest")).settings
+    done = export_harvest(settings, tmp_path / "a.csv", tmp_path / "l.csv")
+    assert asdict(done) == {"articles": 2, "memberships": 2, "lists": 1}
+
+
+def test_every_setting_of_the_harvest_reaches_it():
+    given = Settings.resolve({"harvest_contact": "a@b.org", "harvest_max_minutes": 7.5})
+    config = harvest_config(given)
+    assert (config.contact, config.max_minutes) == ("a@b.org", 7.5)
+    defaults = HarvestConfig(contact="a@b.org", max_minutes=7.5)
+    assert config == defaults, "the room's defaults are those of the settings"
+    assert {field.name for field in fields(config)} <= {
+        name.removeprefix("harvest_") for name in Settings.model_fields
+    }
+
+
+@pytest.mark.parametrize(
+    ("named", "seeds"),
+    [
+        ("", []),
+        (f" {FEED}  https://a.org/feed ", [FEED, "https://a.org/feed"]),
+        ("seeds.txt", [FEED, "nonsense#1", "https://a.org/list/x-123456789abc"]),
+    ],
+)
+def test_seeds_are_addresses_or_lines_of_a_file(tmp_path, monkeypatch, named, seeds):
+    text = f"\ufeff# ours\n{FEED}\n\n  nonsense#1 # a note\n#https://b.org\nhttps://a.org/list/x-123456789abc"
+    (tmp_path / "seeds.txt").write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert seeds_of(Settings.resolve({"harvest_seeds": named})) == seeds
+
+
+@pytest.mark.parametrize(
+    ("content", "why"), [(None, "No such file or directory"), (b"\xff\xfe\xfa", "it is not UTF-8")]
+)
+def test_a_file_of_seeds_that_cannot_be_read_is_named(tmp_path, content, why):
+    file = tmp_path / "seeds.txt"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(TagsageError, match=rf"seeds\.txt cannot be read: {why}; name a text file"):
+        read_seeds(file)
+
+
+def test_how_a_harvest_ended_is_told_in_words():
+    report = HarvestReport(
+        "stopped by the host", {"https://medium.com": "The host showed a challenge."}, 12, 3_400_000
+    )
+    assert in_words(report).startswith("stopped by the host: requests 12 (3.4 MB)")
