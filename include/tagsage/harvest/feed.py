@@ -11,6 +11,7 @@ from lxml import etree
 from tagsage.corpus.keys import Address
 from tagsage.harvest.article_fields import ArticleFields, article_record
 from tagsage.harvest.page_values import (
+    MOST_TAGS,
     NAME,
     TITLE,
     DateError,
@@ -36,7 +37,6 @@ _PREFIXES = {
 }
 # A feed of Medium has ten items, at most five categories each, and some thousands of elements.
 _MOST_ITEMS = 1000
-_MOST_CATEGORIES = 100
 _MOST_ELEMENTS = 300_000
 _FIRST_ELEMENT = re.compile(rb"<[A-Za-z_:\x80-\xff]")
 _END = re.compile(rb"</(?:[^<>]{0,50}:)?(?:rss|RDF|feed)\s{0,50}>")
@@ -144,7 +144,7 @@ def _article(entry: etree._Element, number: int, damage: list[str]) -> ArticleRe
     except DateError as error:
         published_ms = None
         damage.append(f"item {number}: {error}")
-    tags = distinct(islice(_categories(entry), _MOST_CATEGORIES))
+    tags = distinct(islice(_categories(entry), MOST_TAGS))
     fields = ArticleFields(
         title=filled_line(_text(entry, "title"), TITLE),
         author=_author(entry),

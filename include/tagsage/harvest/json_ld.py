@@ -9,6 +9,7 @@ from typing import Any
 from tagsage.harvest.article_fields import ArticleFields
 from tagsage.harvest.medium_state import read_json
 from tagsage.harvest.page_values import (
+    MOST_TAGS,
     NAME,
     SUBTITLE,
     TITLE,
@@ -25,6 +26,8 @@ _ARTICLE = re.compile(r"(?:.*[/#])?(?:\w*Article|\w*BlogPosting|SocialMediaPosti
 _TAG = "Tag:"
 _PAIR = re.compile(r"(?:Tag|Topic|Publication|Lite|Elevated|LockedPostSource|LayerCake):")
 _MOST_NODES = 1000
+# Tags among them; and names of authors.
+_MOST_WORDS = 1000
 _ADDRESSES = ("url", "mainEntityOfPage", "@id")
 
 
@@ -69,7 +72,7 @@ def read_node(node: Mapping[str, Any], damage: list[str]) -> ArticleFields:
         subtitle=one_line(node.get("description"), SUBTITLE),
         author=_author(node.get("author")),
         published_ms=published_ms,
-        tags=_tags(node.get("keywords")),
+        tags=_tags(node.get("keywords"), damage),
     )
 
 
@@ -105,17 +108,19 @@ def _is_about(node: Mapping[str, Any], key: str) -> bool:
 
 
 def _author(value: object) -> str | None:
-    authors = value if isinstance(value, list) else [value]
+    authors = value[:_MOST_WORDS] if isinstance(value, list) else [value]
     names = [each.get("name") if isinstance(each, dict) else each for each in authors]
     return filled_line(", ".join(distinct(names)), NAME)
 
 
-def _tags(value: object) -> tuple[str, ...] | None:
+def _tags(value: object, damage: list[str]) -> tuple[str, ...] | None:
     if isinstance(value, str):
-        value = value.split(",")
+        value = value.split(",", _MOST_WORDS)
     if not isinstance(value, list):
         return None
-    words = distinct(value)
+    words = distinct(value[:_MOST_WORDS])
     if any(_PAIR.match(word) for word in words):
-        return distinct(word.removeprefix(_TAG) for word in words if word.startswith(_TAG))
-    return words
+        words = distinct(word.removeprefix(_TAG) for word in words if word.startswith(_TAG))
+    if len(value) > _MOST_WORDS or len(words) > MOST_TAGS:
+        damage.append(f"keywords: tags after the first {MOST_TAGS}")
+    return words[:MOST_TAGS]

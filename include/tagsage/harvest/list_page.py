@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tagsage.harvest.article_fields import article_record
@@ -27,7 +27,7 @@ from tagsage.harvest.page_values import (
     web_address,
 )
 from tagsage.harvest.posts import identity_of, post_address, read_post
-from tagsage.harvest.records import ListItem, ListPage, PageError, Source
+from tagsage.harvest.records import ArticleRecord, ListItem, ListPage, PageError, Source
 
 FIRST_CURSOR = "offset:0"
 PAGE_ITEMS = 20
@@ -39,6 +39,8 @@ _QUERIED_ID = re.compile(r'"catalogId"\s*:\s*"([^"\\]{1,64})"')
 _OFFSET = re.compile(r"offset:([0-9]{1,9})")
 _LONGEST_CURSOR = 200
 _LARGEST_SIZE = 10**9
+# Of a page, in all its parts: references can make a small page mean billions of them.
+_MOST_ENTRIES = 1000
 _PRIVATE = frozenset({"Forbidden", "Unauthorized"})
 _GONE = re.compile(r"NotFound|Deleted|Gone|Suspended|Unavailable|Withheld")
 
@@ -90,11 +92,16 @@ class _Part:
 
 @dataclass(frozen=True)
 class _Telling:
-    """Who tells of a list, and how."""
+    """Who tells of a list, and how.
+
+    `articles` holds what was read of each post, by the identity of its object in the state: many
+    entries may refer to one, and each is read once.
+    """
 
     state: MediumState
     source: Source
     origin: str
+    articles: dict[int, ArticleRecord] = field(default_factory=dict)
 
 
 def parse_list_page(html: str, url: str) -> ListPage:
@@ -241,10 +248,7 @@ def _list_page(
     if not parts:
         raise PageError(reason(f"the list has no entries and is of the kind {name or 'unknown'}"))
     found = list(damage)
-    entries = list(_items(telling, parts, found))
-    items: dict[str, ListItem] = {}
-    for item in filter(None, entries):
-        items.setdefault(item.item_id, item)
+    items, lost = _items(telling, parts, found)
     size = _size(parts, catalog)
     creator = telling.state.follow(attribute(catalog, "creator")) or {}
     return ListPage(
@@ -253,19 +257,21 @@ def _list_page(
         name=filled_line(catalog.get("name"), TITLE),
         owner=filled_line(creator.get("name"), NAME),
         size=size,
-        items=tuple(items.values()),
+        items=items,
         next_cursor=_next_cursor(telling.state, parts, size, found),
         damage=reasons(found),
-        lost=entries.count(None),
+        lost=lost,
     )
 
 
 def _parts(state: MediumState, catalog: Mapping[str, Any], start: int) -> list[_Part]:
     parts = []
+    seen: set[int] = set()
     for key, value in catalog.items():
         connection = state.follow(value) if is_field(key, "itemsConnection") else None
         entries = connection.get("items") if connection else None
-        if connection and isinstance(entries, list):
+        if connection and isinstance(entries, list) and id(connection) not in seen:
+            seen.add(id(connection))
             offset = _OFFSET.search(key)
             paging = state.follow(connection.get("paging")) or {}
             parts.append(_Part(int(offset[1]) if offset else start, entries, paging))
@@ -273,11 +279,26 @@ def _parts(state: MediumState, catalog: Mapping[str, Any], start: int) -> list[_
     return sorted(parts, key=lambda part: (part.start, -len(part.entries)))
 
 
-def _items(telling: _Telling, parts: list[_Part], damage: list[str]) -> Iterator[ListItem | None]:
-    """Read all parts' entries, which may overlap; None for one that cannot be read."""
+def _items(
+    telling: _Telling, parts: list[_Part], damage: list[str]
+) -> tuple[tuple[ListItem, ...], int]:
+    """Read all parts' entries, which may overlap; count those that cannot be read."""
+    items: dict[str, ListItem] = {}
+    lost = 0
+    left = _MOST_ENTRIES
     for part in parts:
-        for position, entry in enumerate(part.entries, part.start):
-            yield _item(telling, entry, position, damage)
+        for position, entry in enumerate(part.entries[:left], part.start):
+            item = _item(telling, entry, position, damage)
+            if item is None:
+                lost += 1
+            else:
+                items.setdefault(item.item_id, item)
+        left -= len(part.entries)
+        if left < 0:
+            damage.append(f"{-left:,} entries after the first {_MOST_ENTRIES:,}")
+            lost -= left
+            left = 0
+    return tuple(items.values()), lost
 
 
 def _item(telling: _Telling, entry: object, position: int, damage: list[str]) -> ListItem | None:
@@ -301,9 +322,14 @@ def _item(telling: _Telling, entry: object, position: int, damage: list[str]) ->
         damage.append(f"the post of entry {position} has neither an id nor an address")
         return None
     key, url = address
-    fields, unreadable = read_post(telling.state, post or {})
-    damage.extend(f"post {key}: {each}" for each in unreadable)
-    return ListItem(item_id, "post", article_record(key, url, [(telling.source, fields)]))
+    article = telling.articles.get(id(post))
+    if article is None or article.key != key:
+        fields, unreadable = read_post(telling.state, post or {})
+        damage.extend(f"post {key}: {each}" for each in unreadable)
+        article = article_record(key, url, [(telling.source, fields)])
+        if post is not None:
+            telling.articles[id(post)] = article
+    return ListItem(item_id, "post", article)
 
 
 def _entry_kind(
@@ -313,6 +339,8 @@ def _entry_kind(
         return "other"
     if entity is None:
         return "deleted"
+    if entity == {}:
+        return "other"  # what a host that does not tell kinds says of all but posts
     name = (post or {}).get("__typename")
     if not isinstance(name, str) or name == "Post":
         return "post"

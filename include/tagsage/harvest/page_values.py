@@ -13,6 +13,8 @@ from tagsage.corpus.keys import Address, parse_address
 TITLE = 1000
 SUBTITLE = 5000
 NAME = 200
+# An article has five at Medium, some more elsewhere.
+MOST_TAGS = 100
 REASON = 300
 _MOST_REASONS = 30
 _LONGEST_URL = 2000
@@ -51,7 +53,8 @@ def one_line(value: object, limit: int) -> str | None:
     """
     if not isinstance(value, str):
         return None
-    return beginning(usable(value.strip()[: 4 * limit]), limit)
+    # Cut first: many places may refer to one text of megabytes.
+    return beginning(usable(value[: 16 * limit].strip()[: 4 * limit]), limit)
 
 
 def filled_line(value: object, limit: int) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 from tagsage.harvest.article_fields import ArticleFields
 from tagsage.harvest.medium_state import MediumState, attribute, reference
 from tagsage.harvest.page_values import (
+    MOST_TAGS,
     NAME,
     SUBTITLE,
     TITLE,
@@ -108,7 +109,9 @@ def _tags(state: MediumState, value: object, damage: list[str]) -> tuple[str, ..
     if not isinstance(value, list):
         damage.append("tags are no list")
         return None
-    names = [_tag(state, entry) for entry in value]
+    names = [_tag(state, entry) for entry in value[:MOST_TAGS]]
+    if len(value) > MOST_TAGS:
+        damage.append(f"{len(value) - MOST_TAGS:,} tags after the first {MOST_TAGS}")
     tags = distinct([name for name in names if name])
     if "" in names:
         damage.append(f"{names.count('')} of {len(names)} tags cannot be read")

@@ -143,6 +143,17 @@ def test_an_author_is_one_name_or_several(author, name):
     assert read(json_ld(article(author=author))).article.author == name
 
 
+@pytest.mark.parametrize("count", [100, 101, 5000])
+@pytest.mark.parametrize("prefix", ["", "Tag:"])
+@pytest.mark.parametrize("joined", [True, False])
+def test_an_article_has_a_hundred_tags_at_most(count, prefix, joined):
+    words = [f"{prefix}tag {number}" for number in range(count)]
+    page = read(json_ld(article(keywords=",".join(words) if joined else words)))
+    assert page.article.tags == tuple(f"tag {number}" for number in range(100))
+    told = "keywords: tags after the first 100"
+    assert page.damage == ((told,) if count > 100 else ())
+
+
 def test_broken_json_ld_is_told_and_the_rest_is_read():
     page = read('<script type="application/ld+json">{"a":</script>' + json_ld(article()))
     assert page.article.title == "From JSON-LD"

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tagsage.harvest import list_page
 from tagsage.harvest.list_page import (
     FIRST_CURSOR,
     PAGE_ITEMS,
@@ -88,6 +89,7 @@ def test_a_count_that_is_none_leaves_the_size_open(count):
         ({"entity": {"__typename": "NotFound"}}, "deleted"),
         ({"entity": {"__typename": "UnavailableForLegalReasons"}}, "deleted"),
         ({"entity": {"__typename": "User", "id": "u"}}, "other"),
+        ({"entity": {}}, "other"),
         ({"entity": {"id": "aaaa00000001"}}, "post"),
         ({"entity": {"__ref": "Post:aaaa00000001"}}, "post"),
     ],
@@ -109,6 +111,50 @@ def test_many_damaged_entries_are_told_in_few_words():
     assert page.lost == 1000
     assert len(page.damage) == 31
     assert page.damage[-1] == "and 970 reasons more"
+
+
+def test_references_that_multiply_are_followed_once(monkeypatch):
+    reads = []
+    read_post = list_page.read_post
+    monkeypatch.setattr(
+        list_page, "read_post", lambda *given: reads.append(given) or read_post(*given)
+    )
+    many = 400
+    items = [{"__ref": f"Item:{number % 2}"} for number in range(many)]
+    state = {
+        f"Catalog:{LIST}": {
+            "__typename": "Catalog",
+            **{f"itemsConnection:{number}": {"__ref": "Part:1"} for number in range(many)},
+        },
+        "Part:1": {"items": items, "paging": {"count": many, "nextPageCursor": None}},
+        **{
+            f"Item:{number}": {
+                "catalogItemId": f"item-{number}",
+                "entity": {"__ref": "Post:aaaa00000001"},
+            }
+            for number in range(2)
+        },
+        "Post:aaaa00000001": {"title": "A", "tags": [f"tag {number}" for number in range(many)]},
+    }
+    page = parse_list_page(page_of(state), URL)
+    assert [item.item_id for item in page.items] == ["item-0", "item-1"]
+    assert len(reads) == 1
+    assert page.items[0].article.tags == tuple(f"tag {number}" for number in range(100))
+    assert page.damage == ("post aaaa00000001: 300 tags after the first 100",)
+
+
+@pytest.mark.parametrize(("parts", "lost"), [([1000], 0), ([1001], 1), ([600, 600, 5], 205)])
+def test_entries_beyond_a_thousand_are_counted_as_lost(parts, lost):
+    numbers = iter(range(sum(parts)))
+    connections = {
+        f'itemsConnection({{"cursor":"offset:{at * 600}"}})': {
+            "items": [post(next(numbers)) for _ in range(length)]
+        }
+        for at, length in enumerate(parts)
+    }
+    page = read_answer({"__typename": "Catalog", "id": LIST, **connections})
+    assert (len(page.items), page.lost) == (1000, lost)
+    assert bool(page.damage) == bool(lost)
 
 
 def test_an_entry_that_comes_twice_is_in_the_list_once():
