@@ -18,6 +18,7 @@ from tagsage.harvest.addresses import (
     kind_of,
     list_id,
     origin,
+    server,
     siblings,
     split,
 )
@@ -181,6 +182,26 @@ def test_a_server_has_http_and_https_and_this_machine_three_names():
         "http://localhost:8080",
         "http://127.0.0.1:8080",
     )
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("https://medium.com", "medium.com"),
+        ("http://medium.com", "medium.com"),
+        ("https://ann.medium.com", "medium.com"),
+        ("https://a.b.medium.com", "medium.com"),
+        ("https://notmedium.com", "notmedium.com"),
+        ("https://medium.com.example", "medium.com.example"),
+        ("http://blog.example.com", "blog.example.com"),
+        ("https://blog.example.com:8443", "blog.example.com:8443"),
+        ("http://127.0.0.1:8080", "localhost:8080"),
+        ("http://localhost", "localhost"),
+    ],
+)
+def test_a_server_is_told_by_its_name_and_all_names_of_medium_are_one(host, expected):
+    assert server(host) == expected
+    assert {server(each) for each in siblings(host)} == {expected}
 
 
 @pytest.mark.parametrize(

@@ -195,7 +195,7 @@ def test_a_host_that_shows_a_challenge_is_left_alone_and_what_was_fetched_is_kep
     assert len(guarded.log) == 3
     # Opened again, it goes on where it was.
     with HarvestDatabase(tmp_path) as db:
-        db.execute("UPDATE hosts SET closed_until = 0")
+        db.execute("UPDATE servers SET closed_until = 0")
         db.execute("UPDATE requests SET due = 0")
     guarded.pages["/feed/2"] = answer(200, feed("b"))
     third = harvest(tmp_path, [], CONFIG)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tagsage.harvest import frontier, hosts
-from tagsage.harvest.addresses import AddressError, siblings
+from tagsage.harvest.addresses import AddressError, server
 from tagsage.harvest.database import HarvestDatabase
 from tagsage.harvest.frontier import PRIORITY, ROBOTS_KEPT_S, Claimed, Outlook
 from tagsage.harvest.hosts import Host
@@ -156,17 +156,39 @@ def test_a_closed_host_is_passed_over_and_told_of(db):
     assert frontier.ready(db, 50.0, pages=True).host == HOST
 
 
-def test_a_closed_server_is_closed_under_its_other_names_also_those_met_later(db):
+@pytest.mark.parametrize("other", ["http://medium.com", "https://ann.medium.com"])
+def test_a_closed_server_is_closed_under_its_other_names_also_those_met_later(db, other):
     frontier.add(db, "article", f"{HOST}/a", now=0.0)
     rules_known(db)
-    closed = replace(hosts.get(db, HOST), closed_until=50.0, closed_why="403")
+    closed = replace(
+        hosts.get(db, HOST), closed_until=50.0, closed_why="403", is_server_closed=True
+    )
     hosts.store(db, closed)
-    hosts.close_server(db, closed)
-    frontier.add(db, "article", "http://medium.com/a", now=0.0)
-    both = Outlook(None, {HOST: "403", "http://medium.com": "403"})
+    assert hosts.get(db, HOST) == closed
+    frontier.add(db, "article", f"{other}/a", now=0.0)
+    both = Outlook(None, {HOST: "403", other: "403"})
     assert frontier.outlook(db, 1.0, pages=True) == both
-    hosts.close_server(db, replace(closed, closed_until=60.0))
-    assert hosts.get(db, "http://medium.com").closed_until > 59.0
+    hosts.store(db, replace(closed, closed_until=60.0))
+    assert hosts.get(db, other) == replace(
+        closed, host=other, robots_at=None, robots_text=None, closed_until=60.0
+    )
+
+
+def test_all_names_of_medium_are_one_server_with_one_gap_and_one_count_of_refusals(db):
+    names = [HOST, "https://ann.medium.com", "https://bob.medium.com"]
+    for name in names:
+        frontier.add(db, "article", f"{name}/a", now=0.0)
+        rules_known(db, name)
+    sent = []
+    for now in range(0, 30, 10):
+        claimed = frontier.begin(db, frontier.ready(db, float(now), pages=True), float(now), 10.0)
+        assert frontier.ready(db, now + 10.0, pages=True) is None  # one thing at a time
+        frontier.end(db, claimed.request_id, "done", float(now))
+        assert frontier.ready(db, now + 9.0, pages=True) is None
+        sent.append(claimed.host)
+        hosts.store(db, replace(hosts.get(db, claimed.host), refusals=len(sent)))
+    assert sent == names
+    assert {hosts.get(db, name).refusals for name in names} == {3}
 
 
 def test_a_host_without_a_robots_txt_does_not_close_the_other_names(db):
@@ -241,7 +263,10 @@ def test_what_was_sent_is_not_renewed(db):
 
 # -- the oracle ----------------------------------------------------------------------------
 
-HOSTS = ("https://a.example", "http://a.example", "https://b.example", "http://localhost:8080")
+HOSTS = (
+    *("https://a.example", "http://a.example", "https://b.example", "http://localhost:8080"),
+    *("https://medium.com", "https://ann.medium.com"),
+)
 KINDS = ("feed", "list", "article")
 
 
@@ -252,7 +277,7 @@ def oracle(db: HarvestDatabase, now: float, *, pages: bool) -> tuple[str | None,
         dict(zip(names, row, strict=True))
         for row in db.execute(f"SELECT {', '.join(names)} FROM requests")
     ]
-    busy = {other for row in rows if row["state"] == "sent" for other in siblings(row["host"])}
+    busy = {server(row["host"]) for row in rows if row["state"] == "sent"}
     found = []
     for name in {row["host"] for row in rows}:
         host = hosts.get(db, name)
@@ -263,7 +288,7 @@ def oracle(db: HarvestDatabase, now: float, *, pages: bool) -> tuple[str | None,
             and row["state"] == "waiting"
             and (row["kind"] == "feed" or (pages and row["kind"] != "robots"))
         ]
-        if not wanted or host.closed_until > now or name in busy:
+        if not wanted or host.closed_until > now or server(name) in busy:
             continue
         if host.robots_at is None or host.robots_at <= now - ROBOTS_KEPT_S:
             asked = [r for r in rows if r["host"] == name and r["kind"] == "robots"]
@@ -332,9 +357,9 @@ def test_what_is_ready_is_what_the_slow_obvious_way_finds_over_any_history(
             case "send":
                 claimed = frontier.ready(db, now, pages=pages)
                 if claimed is not None:
-                    for name in siblings(claimed.host):
-                        assert times_sent.get(name, -10.0) + 10.0 <= now
-                        times_sent[name] = now
+                    place = server(claimed.host)
+                    assert times_sent.get(place, -10.0) + 10.0 <= now
+                    times_sent[place] = now
                     sent.append(frontier.begin(db, claimed, now, 10.0))
             case "end" if sent:
                 frontier.end(db, sent.pop(0).request_id, "done", now)

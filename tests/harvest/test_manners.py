@@ -144,6 +144,10 @@ def test_a_host_with_ten_failures_in_a_row_is_closed_and_its_request_waits():
     assert verdict.host.closed_until == NOW + PAUSE
     assert verdict.host.closed_why == "The host is not reachable: Silence."
     assert verdict.host.failures == 0
+    assert verdict.host.is_server_closed
+    rules = verdict_on(failed("Silence."), ROBOTS, replace(WELL, failures=manners.UNREACHABLE - 1))
+    assert rules.host.closed_until
+    assert not rules.host.is_server_closed
 
 
 @pytest.mark.parametrize("answer", [answered(200), answered(404), answered(304)])
@@ -162,6 +166,7 @@ def test_three_refusals_in_a_row_close_the_host():
         assert verdict.is_forgiving == bool(host.closed_until)
     assert host.closed_until == NOW + PAUSE
     assert host.closed_why == "The host answered 403 3 times in a row."
+    assert host.is_server_closed
 
 
 @pytest.mark.parametrize(
@@ -183,7 +188,12 @@ def test_three_refusals_in_a_row_close_the_host():
 )
 @pytest.mark.parametrize("request_", [PAGE, ROBOTS, GRAPHQL])
 def test_a_challenge_closes_the_host_at_once_and_the_request_waits(answer, request_):
-    closed = replace(WELL, closed_until=NOW + PAUSE, closed_why="The host showed a challenge.")
+    closed = replace(
+        WELL,
+        closed_until=NOW + PAUSE,
+        closed_why="The host showed a challenge.",
+        is_server_closed=request_ is not ROBOTS,
+    )
     assert verdict_on(answer, request_) == Verdict(
         *("again", "The host showed a challenge.", closed, NOW + 10.0, NOW + 2 * PAUSE),
         is_counted=False,

@@ -16,6 +16,7 @@ _USUAL_PORTS: Final = {"http": 80, "https": 443}
 _LIST: Final = re.compile(r"/list/(?:[^/]*-)?(?P<id>[0-9a-fA-F]{8,16})/?$")
 _FEED: Final = re.compile(r"^/feed(?:/|$)|/(?:feed|rss)/?$|\.(?:xml|rss)$")
 _LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
+_MEDIUM: Final = "medium.com"
 # Names that public DNS never answers for (RFC 6761, 6762, 8375, 9476, ICANN 2024).
 _OWN_NETWORK: Final = frozenset({
     *("localhost", "local", "internal", "intranet", "lan", "home", "corp", "private"),
@@ -103,6 +104,25 @@ def siblings(host: str) -> tuple[str, ...]:
     for other in ("https", "http") if port is None else (scheme,):
         found.extend(f"{other}://{each}{end}" for each in names)
     return tuple(dict.fromkeys(found))
+
+
+def server(host: str) -> str:
+    """Return one name for all origins that wait, and are left alone, together with `host`.
+
+    Those of :func:`siblings`; and all of Medium's: every author there can have a name of his own
+    below medium.com, but the server behind them is one, and a thousand authors are not to be a
+    thousand times the load.
+
+    Examples
+    --------
+    >>> server("https://ann.medium.com"), server("http://[::1]:8080")
+    ('medium.com', 'localhost:8080')
+    """
+    _, name, port, _, _ = split(host)
+    if f".{name}".endswith(f".{_MEDIUM}"):
+        return _MEDIUM
+    name = _LOOPBACK_NAMES[0] if name in _LOOPBACK_NAMES else name
+    return name if port is None else f"{name}:{port}"
 
 
 def kind_of(url: str) -> Kind:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from tagsage.harvest import hosts, queries
-from tagsage.harvest.addresses import Kind, canonical, origin, siblings
+from tagsage.harvest.addresses import Kind, canonical, origin, server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -223,7 +223,7 @@ def ready(db: HarvestDatabase, now: float, *, pages: bool) -> Claimed | None:
     for claimed, moment in _candidates(db, now, pages=pages):
         if moment > now:
             break
-        if not busy.intersection(siblings(claimed.host)):
+        if server(claimed.host) not in busy:
             return claimed
     return None
 
@@ -237,7 +237,7 @@ def outlook(db: HarvestDatabase, now: float, *, pages: bool) -> Outlook:
     moments = (
         moment
         for claimed, moment in _candidates(db, now, pages=pages)
-        if not busy.intersection(siblings(claimed.host))
+        if server(claimed.host) not in busy
     )
     closed = db.execute(queries.CLOSED, {"now": now, "pages": pages})
     return Outlook(next(moments, None), dict(closed.fetchall()))

@@ -1,7 +1,9 @@
 """What is remembered of hosts: how long to leave them alone, their rules, their failures.
 
-Everything here outlasts a restart, so that a restart is no way round it. A host is an origin; the
-names of one server (http and https, the names of this machine) wait and close together.
+Everything here outlasts a restart, so that a restart is no way round it. A host is an origin. The
+names of one server (http and https, the names of this machine, all names of Medium's) wait and
+are left alone together; only rules, and that they cannot be had, are the matter of one name: http
+may be off where https is on.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tagsage.harvest.addresses import siblings
+from tagsage.harvest.addresses import server
 
 if TYPE_CHECKING:
     from tagsage.harvest.database import HarvestDatabase
@@ -17,7 +19,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Host:
-    """What is remembered of a host; the columns of its table."""
+    """What is remembered of a host and its server.
+
+    Attributes
+    ----------
+    host : str
+        An origin.
+    asked : bool
+        Whether a user named it.
+    next_at : float
+        The server is asked nothing before this moment.
+    robots_at, robots_text
+        When its robots.txt was last answered for, and its rules.
+    refusals, failures : int
+        Of the server, in a row.
+    closed_until, closed_why
+        Until when it is left alone, and the reason.
+    is_server_closed : bool
+        Whether that holds for all names of its server.
+    """
 
     host: str
     asked: bool = False
@@ -28,27 +48,16 @@ class Host:
     failures: int = 0
     closed_until: float = 0.0
     closed_why: str = ""
+    is_server_closed: bool = False
 
 
 def add(db: HarvestDatabase, host: str) -> None:
-    """Add a host; its server may have to be left alone already, under another name.
-
-    Only a missing robots.txt is the matter of one name: http may be off where https is on.
-    """
-    added = db.execute("INSERT INTO hosts (host) VALUES (?) ON CONFLICT DO NOTHING", (host,))
-    if added.rowcount:
-        for each in siblings(host):
-            db.execute(
-                "UPDATE hosts SET next_at = max(hosts.next_at, s.next_at) "
-                "FROM (SELECT next_at FROM hosts WHERE host = ?) AS s WHERE host = ?",
-                (each, host),
-            )
-            db.execute(
-                "UPDATE hosts SET closed_until = s.closed_until, closed_why = s.closed_why "
-                "FROM (SELECT * FROM hosts WHERE host = ?) AS s WHERE hosts.host = ? "
-                "AND s.closed_until > hosts.closed_until AND s.robots_at IS NOT NULL",
-                (each, host),
-            )
+    """Add a host, and its server unless that is known under another name."""
+    place = server(host)
+    db.execute("INSERT INTO servers (server) VALUES (?) ON CONFLICT DO NOTHING", (place,))
+    db.execute(
+        "INSERT INTO hosts (host, server) VALUES (?, ?) ON CONFLICT DO NOTHING", (host, place)
+    )
 
 
 def ask(db: HarvestDatabase, host: str) -> None:
@@ -61,36 +70,42 @@ def ask(db: HarvestDatabase, host: str) -> None:
 def get(db: HarvestDatabase, host: str) -> Host:
     """Return what is remembered of a host (an origin)."""
     row = db.execute(
-        "SELECT host, asked, next_at, robots_at, robots_text, refusals, failures, closed_until, "
-        "closed_why FROM hosts WHERE host = ?",
+        "SELECT host, asked, next_at, robots_at, robots_text, refusals, failures, "
+        "max(h.closed_until, s.closed_until), "
+        "CASE WHEN s.closed_until >= h.closed_until THEN s.closed_why ELSE h.closed_why END, "
+        "s.closed_until > 0 AND s.closed_until >= h.closed_until "
+        "FROM hosts h JOIN servers s USING (server) WHERE host = ?",
         (host,),
     ).fetchone()
-    return Host(host) if row is None else Host(row[0], bool(row[1]), *row[2:])
+    return Host(host) if row is None else Host(row[0], bool(row[1]), *row[2:9], bool(row[9]))
 
 
 def store(db: HarvestDatabase, host: Host) -> None:
     """Remember a host's robots.txt, failures and closing; asked and next_at have their own ways."""
-    db.execute(
-        "UPDATE hosts SET robots_at = ?, robots_text = ?, refusals = ?, failures = ?, "
-        "closed_until = ?, closed_why = ? WHERE host = ?",
-        (
-            *(host.robots_at, host.robots_text, host.refusals, host.failures),
-            *(host.closed_until, host.closed_why, host.host),
-        ),
-    )
-
-
-def close_server(db: HarvestDatabase, host: Host) -> None:
-    """Close the other names of a closed host's server as well."""
-    for each in siblings(host.host)[1:]:
+    closing = (host.closed_until, host.closed_why)
+    with db.transaction():
         db.execute(
-            "UPDATE hosts SET closed_until = max(closed_until, ?), closed_why = ? WHERE host = ?",
-            (host.closed_until, host.closed_why, each),
+            "UPDATE hosts SET robots_at = ?, robots_text = ? WHERE host = ?",
+            (host.robots_at, host.robots_text, host.host),
         )
+        db.execute(
+            "UPDATE servers SET refusals = ?, failures = ? WHERE server = ?",
+            (host.refusals, host.failures, server(host.host)),
+        )
+        if host.is_server_closed:
+            db.execute(
+                "UPDATE servers SET closed_until = ?, closed_why = ? WHERE server = ?",
+                (*closing, server(host.host)),
+            )
+        else:
+            db.execute(
+                "UPDATE hosts SET closed_until = ?, closed_why = ? WHERE host = ?",
+                (*closing, host.host),
+            )
 
 
 def not_before(db: HarvestDatabase, host: str, moment: float) -> None:
     """Let a host, under all names of its server, be asked nothing before a moment."""
-    with db.transaction():
-        for each in siblings(host):
-            db.execute("UPDATE hosts SET next_at = max(next_at, ?) WHERE host = ?", (moment, each))
+    db.execute(
+        "UPDATE servers SET next_at = max(next_at, ?) WHERE server = ?", (moment, server(host))
+    )

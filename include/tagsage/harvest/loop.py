@@ -209,8 +209,6 @@ class Loop:
             )
             hosts.store(self._db, verdict.host)
             hosts.not_before(self._db, sent.host, verdict.next_at)
-            if verdict.host.closed_until > now and sent.kind != "robots":
-                hosts.close_server(self._db, verdict.host)
             self._carry_out(sent, verdict, answer, now)
             if verdict.is_forgiving:
                 frontier.forgive(self._db, sent.host, manners.REFUSALS)

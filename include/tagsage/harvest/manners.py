@@ -188,7 +188,7 @@ def _judge(
     asked: Callable[[str], bool],
 ) -> Verdict:
     if is_challenge(answer):
-        return _challenged(config, host, now, gap_s)
+        return _challenged(config, host, request, now, gap_s)
     if answer.status is None and answer.is_final:
         return _final(config, host, request, answer, now, gap_s)
     if answer.status is None or answer.status in _NOT_NOW:
@@ -269,7 +269,8 @@ def _final(
     if request.kind != "robots" or answer.is_private:
         return Verdict("refused", answer.failure, _well(host), now + gap_s)
     reason = _of_rules(answer.failure)
-    return Verdict("failed", reason, _closed(config, host, now, reason), now + gap_s)
+    closed = _closed(config, host, now, reason, is_server=False)
+    return Verdict("failed", reason, closed, now + gap_s)
 
 
 def _of_rules(reason: str) -> str:
@@ -322,7 +323,9 @@ def _not_now(
         reason = _of_rules(reason)
     host = replace(host, failures=failures)
     if failures >= UNREACHABLE:
-        host = _closed(config, host, now, f"The host is not reachable: {reason}")
+        why = f"The host is not reachable: {reason}"
+        # http may be off where https is on; that is met first when rules are asked for.
+        host = _closed(config, host, now, why, is_server=request.kind != "robots")
     return _again(config, host, request, reason, now, now + wait)
 
 
@@ -337,7 +340,7 @@ def _again(
     if request.attempts < config.attempts:
         return Verdict("again", reason, host, next_at, due)
     if request.kind == "robots":
-        host = _closed(config, host, now, reason)
+        host = _closed(config, host, now, reason, is_server=False)
     return Verdict("failed", reason, host, next_at)
 
 
@@ -351,7 +354,9 @@ def unreadable_due(config: HarvestConfig, request: Claimed, now: float) -> float
     return now + backoff(config, request.attempts)
 
 
-def _challenged(config: HarvestConfig, host: Host, now: float, gap_s: float) -> Verdict:
+def _challenged(
+    config: HarvestConfig, host: Host, request: Claimed, now: float, gap_s: float
+) -> Verdict:
     """Leave a host alone at once that asks for a human; the request waits for better days.
 
     It waits twice as long as the host, so that a single page that is always guarded does not keep
@@ -359,7 +364,7 @@ def _challenged(config: HarvestConfig, host: Host, now: float, gap_s: float) -> 
     counted.
     """
     reason = "The host showed a challenge."
-    host = _closed(config, host, now, reason)
+    host = _closed(config, host, now, reason, is_server=request.kind != "robots")
     due = now + 2 * config.pause_hours * 3600
     return Verdict("again", reason, host, now + gap_s, due, is_counted=False)
 
@@ -369,7 +374,8 @@ def _forbidden_by_host(config: HarvestConfig, host: Host, now: float, gap_s: flo
     host = replace(host, refusals=host.refusals + 1, failures=0)
     is_about_us = host.refusals >= REFUSALS
     if is_about_us:
-        host = _closed(config, host, now, f"The host answered 403 {REFUSALS} times in a row.")
+        why = f"The host answered 403 {REFUSALS} times in a row."
+        host = _closed(config, host, now, why, is_server=True)
     return Verdict("refused", "The host answered 403.", host, now + gap_s, is_forgiving=is_about_us)
 
 
@@ -377,7 +383,13 @@ def _well(host: Host) -> Host:
     return replace(host, refusals=0, failures=0)
 
 
-def _closed(config: HarvestConfig, host: Host, now: float, why: str) -> Host:
+def _closed(config: HarvestConfig, host: Host, now: float, why: str, *, is_server: bool) -> Host:
+    """Leave a host alone, under all names of its server or under this one only."""
     return replace(
-        host, refusals=0, failures=0, closed_until=now + config.pause_hours * 3600, closed_why=why
+        host,
+        refusals=0,
+        failures=0,
+        closed_until=now + config.pause_hours * 3600,
+        closed_why=why,
+        is_server_closed=is_server,
     )

@@ -27,10 +27,12 @@ _WANTED: Final = (
 )
 _FRESH: Final = "h.robots_at IS NOT NULL AND h.robots_at > :fresh"
 
+_OPEN: Final = "h.closed_until <= :now AND s.closed_until <= :now"
+
 # Hosts that have something to be asked but whose rules are not known, nor asked for by now.
 WITHOUT_RULES: Final = f"""
-SELECT h.host FROM hosts h
-WHERE h.closed_until <= :now AND NOT ({_FRESH})
+SELECT h.host FROM hosts h JOIN servers s USING (server)
+WHERE {_OPEN} AND NOT ({_FRESH})
   AND EXISTS (SELECT 1 FROM requests r WHERE r.host = h.host AND {_WANTED})
   AND NOT EXISTS (SELECT 1 FROM requests r
                   WHERE r.host = h.host AND r.state = 'waiting' AND r.kind = 'robots')
@@ -40,7 +42,7 @@ WHERE h.closed_until <= :now AND NOT ({_FRESH})
 # The best request of every open host: what is due in the order of priorities, else what is next.
 BEST: Final = f"""
 SELECT {COLUMNS}, max(due, next_at) AS moment FROM (
-  SELECT h.next_at, CASE WHEN {_FRESH} THEN coalesce(
+  SELECT s.next_at, CASE WHEN {_FRESH} THEN coalesce(
       (SELECT r.id FROM requests r WHERE r.host = h.host AND {_WANTED} AND r.due <= :now
        ORDER BY r.priority, r.attempts, r.id LIMIT 1),
       (SELECT r.id FROM requests r WHERE r.host = h.host AND {_WANTED}
@@ -49,15 +51,19 @@ SELECT {COLUMNS}, max(due, next_at) AS moment FROM (
           WHERE r.host = h.host AND r.state = 'waiting' AND r.kind = 'robots'
             AND EXISTS (SELECT 1 FROM requests r WHERE r.host = h.host AND {_WANTED}))
     END AS best
-  FROM hosts h WHERE h.closed_until <= :now)
+  FROM hosts h JOIN servers s USING (server) WHERE {_OPEN})
 JOIN requests ON id = best ORDER BY moment, priority, id
 """  # ruff: ignore[hardcoded-sql-expression]
 
-BUSY: Final = "SELECT DISTINCT host FROM requests WHERE state = 'sent'"
+# Servers at which a request is under way.
+BUSY: Final = (
+    "SELECT DISTINCT h.server FROM requests r JOIN hosts h USING (host) WHERE r.state = 'sent'"
+)
 
 CLOSED: Final = f"""
-SELECT h.host, h.closed_why FROM hosts h
-WHERE h.closed_until > :now
+SELECT h.host, CASE WHEN s.closed_until > :now THEN s.closed_why ELSE h.closed_why END
+FROM hosts h JOIN servers s USING (server)
+WHERE NOT ({_OPEN})
   AND EXISTS (SELECT 1 FROM requests r WHERE r.host = h.host AND {_WANTED})
 ORDER BY h.host
 """  # ruff: ignore[hardcoded-sql-expression]

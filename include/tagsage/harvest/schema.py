@@ -8,11 +8,19 @@ VERSION = 1
 TABLES = """
 CREATE TABLE hosts (
     host TEXT PRIMARY KEY,
+    server TEXT NOT NULL,                    -- what it is a name of
     asked INTEGER NOT NULL DEFAULT 0,        -- 1: a user named it
-    next_at REAL NOT NULL DEFAULT 0,         -- no request before this moment
     robots_at REAL,                          -- when robots.txt was last answered for
     robots_text TEXT,                        -- its rules; NULL: it could not be had
-    refusals INTEGER NOT NULL DEFAULT 0,     -- answers 403 in a row
+    closed_until REAL NOT NULL DEFAULT 0,    -- left alone until then, under this name only
+    closed_why TEXT NOT NULL DEFAULT ''
+) WITHOUT ROWID;
+
+-- What is remembered of a server holds for all its names.
+CREATE TABLE servers (
+    server TEXT PRIMARY KEY,
+    next_at REAL NOT NULL DEFAULT 0,         -- no request before this moment
+    refusals INTEGER NOT NULL DEFAULT 0,     -- requests refused in a row
     failures INTEGER NOT NULL DEFAULT 0,     -- requests without a usable answer in a row
     closed_until REAL NOT NULL DEFAULT 0,    -- left alone until then
     closed_why TEXT NOT NULL DEFAULT ''

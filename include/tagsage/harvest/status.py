@@ -96,7 +96,10 @@ def status(db: HarvestDatabase, now: float | None = None) -> HarvestStatus:
         )
         memberships, deleted, pages, revision, announced = db.execute(_REST).fetchone()
         closed = db.execute(
-            "SELECT host, closed_until, closed_why FROM hosts WHERE closed_until > ? ORDER BY host",
+            "SELECT h.host, max(h.closed_until, s.closed_until), CASE "
+            "WHEN s.closed_until >= h.closed_until THEN s.closed_why ELSE h.closed_why END "
+            "FROM hosts h JOIN servers s USING (server) "
+            "WHERE max(h.closed_until, s.closed_until) > ? ORDER BY h.host",
             (now,),
         ).fetchall()
         problems = db.execute(_PROBLEMS, (PROBLEMS_SHOWN,)).fetchall()
