@@ -369,6 +369,25 @@ def test_the_gap_is_the_longest_of_what_is_set_and_asked_for(delay, host, crawl_
 
 
 @pytest.mark.parametrize(
+    ("hours", "host", "expected"),
+    [
+        (12.0, HOST, 12 * 3600.0),
+        (0.0, HOST, 3600.0),
+        (0.001, HOST, 3600.0),
+        (0.0, "http://localhost:8080", 0.0),
+        (0.001, "http://127.0.0.1", 3.6),
+    ],
+)
+def test_a_host_of_others_is_left_alone_for_an_hour_at_least(hours, host, expected):
+    config = replace(CONFIG, pause_hours=hours)
+    answer = answered(403, cf_mitigated="challenge")
+    verdict = judge(config, Host(host), PAGE, answer, NOW, gap_s=10.0, asked=lambda place: False)
+    assert manners.pause(config, host) == expected
+    assert verdict.host.closed_until == NOW + expected
+    assert verdict.due == NOW + 2 * expected
+
+
+@pytest.mark.parametrize(
     ("url", "reason"),
     [
         ("https://medium.com/a", ""),

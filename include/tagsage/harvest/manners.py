@@ -39,6 +39,8 @@ from tagsage.harvest.robots import text_of
 # Hosts that are not on this machine or its own network are never asked more often than this,
 # whatever the settings say: a mistake there must not become somebody else's trouble.
 LEAST_GAP_S: Final = 1.0
+# Nor are they asked again sooner than this after they showed that they do not want us.
+LEAST_PAUSE_S: Final = 3600.0
 # After trouble a host gets longer to recover each time; a quarter of an hour at most, for then
 # either the attempts or the patience with the host (UNREACHABLE) are used up soon.
 LONGEST_BACKOFF_S: Final = 900.0
@@ -97,6 +99,15 @@ def gap(config: HarvestConfig, host: str, crawl_delay_s: float) -> float:
     """
     least = 0.0 if is_private(split(host)[1]) else LEAST_GAP_S
     return min(max(config.delay_s, crawl_delay_s, least), LONGEST_WAIT_S)
+
+
+def pause(config: HarvestConfig, host: str) -> float:
+    """Return for how many seconds a host is left alone that showed a challenge or kept refusing.
+
+    As it is set; hosts of others for an hour at least.
+    """
+    least = 0.0 if is_private(split(host)[1]) else LEAST_PAUSE_S
+    return max(config.pause_hours * 3600, least)
 
 
 def forbidden(claimed: Claimed, asked: Callable[[str], bool]) -> str:
@@ -365,7 +376,7 @@ def _challenged(
     """
     reason = "The host showed a challenge."
     host = _closed(config, host, now, reason, is_server=request.kind != "robots")
-    due = now + 2 * config.pause_hours * 3600
+    due = now + 2 * pause(config, host.host)
     return Verdict("again", reason, host, now + gap_s, due, is_counted=False)
 
 
@@ -389,7 +400,7 @@ def _closed(config: HarvestConfig, host: Host, now: float, why: str, *, is_serve
         host,
         refusals=0,
         failures=0,
-        closed_until=now + config.pause_hours * 3600,
+        closed_until=now + pause(config, host.host),
         closed_why=why,
         is_server_closed=is_server,
     )
