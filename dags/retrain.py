@@ -146,7 +146,8 @@ def retrain():
     @task_group
     def compare(corpus, vectors, graph_refs):
         split = heavy(stages.split)(night, corpus)
-        features = light(stages.features)(night, vectors, graph_refs)
+        labels = heavy(stages.propagate_labels)(night, corpus, split)
+        features = light(stages.features)(night, vectors, graph_refs, labels)
         fitted = (
             heavy(stages.fit_candidate, map_index_template="{{ task.op_kwargs['candidate'] }}")
             .partial(token=night, split=split, features=features)

@@ -99,7 +99,8 @@ def _run_stages(night: Token) -> None:
     }
 
     split = _told("split", stages.split, night, corpus)
-    features = stages.features(night, vectors, graph)
+    labels = _told("propagate labels", stages.propagate_labels, night, corpus, split)
+    features = stages.features(night, vectors, graph, labels)
     fitted = [
         _told(f"fit {candidate}", stages.fit_candidate, night, split, features, candidate)
         for candidate in stages.candidate_names(night)

@@ -22,6 +22,8 @@ ENV_PREFIX = "TAGSAGE_"
 
 FEATURE_SETS = (
     *("text", "graphsage", "text+graphsage", "fastrp", "text+fastrp", "lists", "text+lists"),
+    *("text+lists+fastrp", "labels", "text+labels", "text+lists+labels"),
+    "text+lists+labels+fastrp",
 )
 CLASSIFIERS = ("label_powerset", "ovr_logistic", "mlp")
 
@@ -259,6 +261,16 @@ class Settings(BaseSettings):
         ge=-1,
         le=1,
         description="Power of the degree that scales the random part; below 0: hubs count less.",
+    )
+
+    labels_prior_weight: float = Field(
+        10.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="As how many labelled articles a tag's overall share counts in a list.",
+    )
+    labels_size_discount: float = Field(
+        0.0, ge=0, le=1, description="As lists_size_discount, where labels are propagated."
     )
 
     # -- learn -----------------------------------------------------------------------------

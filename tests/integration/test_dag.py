@@ -45,6 +45,7 @@ GROUPS = {
     "graph.fastrp",
     "graph.propagate_lists",
     "compare.split",
+    "compare.propagate_labels",
     "compare.features",
     "compare.candidate_names",
     "compare.fit_candidate",

@@ -6,9 +6,15 @@ import pytest
 
 from tagsage.errors import TagsageError
 from tagsage.learn import candidate as candidate_module
-from tagsage.learn.candidate import FittedCandidate, fit_candidate, refit_candidate
+from tagsage.learn.candidate import (
+    FittedCandidate,
+    fit_candidate,
+    refit_candidate,
+    tuning_split,
+)
 from tagsage.learn.classifiers import CLASSIFIERS, make_classifier
 from tagsage.learn.classifiers.mlp import Mlp
+from tagsage.learn.features import FeatureMatrix
 from tagsage.learn.labels import Labels
 from tagsage.learn.predictions import top_tags
 from tagsage.learn.split import stratified_split
@@ -75,6 +81,29 @@ def test_candidate_tunes_on_a_held_out_part_and_fits_on_all_training_articles(na
     assert fitted.summary["train_articles"] == len(labels.train)
     assert fitted.summary["classifier"] == name
     assert 0 < fitted.summary["tune_seconds"] < fitted.summary["fit_seconds"]
+
+
+def test_candidate_is_tuned_on_the_features_for_tuning_and_fitted_on_the_others(name, data):
+    labels = labels_of(data)
+    noise = np.random.default_rng(3).normal(size=data.X.shape).astype(np.float32)
+    columns = [noise[:, : data.X.block_widths[0]], noise[:, data.X.block_widths[0] :]]
+    options = {"tags": TAGS, "classifier": name, "seed": 1}
+    arguments = (labels.Y_train, labels.train_rows)
+    plain = fit(data, labels, name)
+    tuned_on_noise = fit_candidate(data.X, *arguments, tuning=FeatureMatrix(columns), **options)
+    fitted_on_noise = fit_candidate(FeatureMatrix(columns), *arguments, tuning=data.X, **options)
+    assert tuned_on_noise.threshold < plain.threshold
+    assert fitted_on_noise.threshold == plain.threshold
+    good = tuned_on_noise.evaluate(data.X, labels.Y_test, labels.test_rows)
+    bad = fitted_on_noise.evaluate(FeatureMatrix(columns), labels.Y_test, labels.test_rows)
+    assert good.overall["lrap"] > bad.overall["lrap"]
+
+
+def test_tuning_splits_off_15_percent_unless_there_are_too_few_articles(data):
+    inner = tuning_split(data.Y, seed=1)
+    assert len(inner.test) == pytest.approx(0.15 * len(data.Y), abs=10)
+    assert len(inner.train) + len(inner.test) == len(data.Y)
+    assert tuning_split(data.Y[:19], seed=1) is None
 
 
 def test_candidate_scores_itself_by_tag_and_overall(name, data):

@@ -12,8 +12,10 @@ from tagsage.graph.fastrp import FastRpConfig, fastrp
 from tagsage.graph.graphsage.config import GraphSageConfig
 from tagsage.graph.graphsage.infer import infer_graphsage
 from tagsage.graph.graphsage.model import GraphSageModel, initial_weights
+from tagsage.graph.labels import LabelsConfig, propagate_labels
 from tagsage.graph.lists import propagate_lists
-from tagsage.tracking.featuriser import Featuriser, list_means, write_featuriser
+from tagsage.tracking.featuriser import Featuriser, write_featuriser
+from tagsage.tracking.list_blocks import list_means
 from tagsage.vectors.lsa import LsaEmbedder
 from tagsage.vectors.text import article_texts
 
@@ -111,7 +113,7 @@ def test_list_means_computed_by_blocks_are_the_same(monkeypatch):
     incidence = sp.csr_array((random.random((30, 7)) < 0.3).astype(np.float32))
     vectors = random.random((30, 5)).astype(np.float32) * (random.random((30, 1)) < 0.7)
     whole = list_means(incidence, vectors, 0.5)
-    monkeypatch.setattr("tagsage.tracking.featuriser.BLOCK_NUMBERS", 60)
+    monkeypatch.setattr("tagsage.tracking.list_blocks.BLOCK_NUMBERS", 60)
     blocks = list_means(incidence, vectors, 0.5)
     assert np.allclose(whole[0], blocks[0])
     assert np.array_equal(whole[1], blocks[1])
@@ -152,6 +154,52 @@ def test_fastrp_block_embeds_an_article_as_if_it_were_isolated(write, embedder):
     assert not made[1].any()
 
 
+# Tags of articles 4, 0 and 2; the others have none.
+TAGGED = np.array([4, 0, 2])
+TAGS = np.array([[1, 1], [1, 0], [0, 1]], dtype=bool)
+LABELS = LabelsConfig(prior_weight=3, size_discount=0.5)
+
+
+def test_labels_block_is_the_training_feature_of_an_article_that_has_no_labels(write, tmp_path):
+    trained = propagate_labels(INCIDENCE, TAGGED, TAGS, LABELS)
+    trained.lists.save(tmp_path / "list labels")
+    featuriser = write("text+lists+labels", list_labels=tmp_path / "list labels")
+    blocks = featuriser.features([""] * 6, [""] * 6, [*LISTS, ["cars", "unknown", "cars"]])
+    assert [block.shape for block in blocks[3:]] == [(6, 2), (6, 1)]
+    for untagged in (1, 3):
+        for made, expected in zip(blocks[3:], trained[:2], strict=True):
+            assert np.array_equal(made[untagged], expected[untagged])
+    assert np.array_equal(blocks[3][5], blocks[3][2])
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_labels_block_is_the_training_feature_with_the_articles_own_labels_left_out(
+    write, tmp_path, place
+):
+    trained = propagate_labels(INCIDENCE, TAGGED, TAGS, LABELS)
+    others = np.arange(3) != place
+    fitted = propagate_labels(INCIDENCE, TAGGED[others], TAGS[others], LABELS)
+    fitted.lists.save(tmp_path / "list labels")
+    featuriser = write("labels", list_labels=tmp_path / "list labels")
+    article = TAGGED[place]
+    shares, evidence = featuriser.features([""], [""], [LISTS[article]])
+    np.testing.assert_allclose(shares[0], trained.shares[article], atol=2e-6)
+    assert np.array_equal(evidence[0], trained.evidence[article])
+
+
+def test_article_in_no_known_list_has_no_labels_propagated(write, tmp_path):
+    propagate_labels(INCIDENCE, TAGGED, TAGS, LABELS).lists.save(tmp_path / "list labels")
+    featuriser = write("labels", list_labels=tmp_path / "list labels")
+    shares, evidence = featuriser.features(["a", "b"], ["", ""], [[], ["unknown"]])
+    assert shares.tolist() == [[0, 0], [0, 0]]
+    assert evidence.tolist() == [[0], [0]]
+
+
+def test_labels_without_their_inputs_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="block labels needs list_names and list_labels"):
+        write_featuriser(tmp_path, feature_set="labels", dimensions=3, embedder=None)
+
+
 def test_champion_of_a_night_before_there_was_fastrp_still_loads(write, tmp_path):
     write("text")
     file = tmp_path / "featuriser" / "featuriser.json"
@@ -185,8 +233,10 @@ def test_parts_that_a_feature_set_does_not_need_are_not_kept(write, tmp_path):
 
 def test_files_are_arrays_and_json_without_pickles(write, tmp_path, graphsage):
     graphsage.save(tmp_path / "sage")
+    propagate_labels(INCIDENCE, TAGGED, TAGS, LABELS).lists.save(tmp_path / "list labels")
     write(
-        "text+graphsage+fastrp+lists",
+        "text+graphsage+fastrp+lists+labels",
+        list_labels=tmp_path / "list labels",
         graphsage=tmp_path / "sage",
         graphsage_dimensions=4,
         fastrp=FastRpConfig(dimensions=8),
@@ -200,7 +250,7 @@ def test_files_are_arrays_and_json_without_pickles(write, tmp_path, graphsage):
 
 @pytest.mark.parametrize("feature_set", ["", "words", "text+words"])
 def test_unknown_block_is_refused(feature_set, tmp_path):
-    with pytest.raises(ValueError, match="is not made of text, graphsage, fastrp, lists"):
+    with pytest.raises(ValueError, match="is not made of text, graphsage, fastrp, lists, labels"):
         write_featuriser(tmp_path, feature_set=feature_set, dimensions=3, embedder=None)
 
 

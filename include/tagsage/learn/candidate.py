@@ -18,7 +18,7 @@ from tagsage.learn.classifiers.base import write_json
 from tagsage.learn.features import FeatureMatrix, FloatArray, IndexArray, row_blocks
 from tagsage.learn.metrics import Scores, evaluate
 from tagsage.learn.predictions import top_tags
-from tagsage.learn.split import stratified_split
+from tagsage.learn.split import Split, stratified_split
 from tagsage.learn.targets import BoolArray
 from tagsage.learn.thresholds import DEFAULT_THRESHOLD, global_threshold
 from tagsage.progress import track
@@ -114,6 +114,26 @@ class FittedCandidate:
         return cls(load_classifier(folder / CLASSIFIER_FOLDER), **value)
 
 
+def tuning_split(Y: BoolArray, *, seed: int) -> Split | None:
+    """Split the training articles for tuning; the same for every candidate of a night.
+
+    Parameters
+    ----------
+    Y : bool array, shape [m, L]
+        The tags of the training articles.
+    seed : int
+        Seed of the split.
+
+    Returns
+    -------
+    Split or None
+        `train` is fitted, `test` chooses threshold and epochs; None for too few articles.
+    """
+    if len(Y) < MIN_VALIDATED_ROWS:
+        return None
+    return stratified_split(Y, test_share=VALIDATION_SHARE, seed=seed)
+
+
 def fit_candidate(
     X: FeatureMatrix,
     Y: BoolArray,
@@ -122,6 +142,7 @@ def fit_candidate(
     tags: Sequence[str],
     classifier: str,
     seed: int,
+    tuning: FeatureMatrix | None = None,
 ) -> FittedCandidate:
     """Fit a classifier and choose its threshold, on training articles alone.
 
@@ -144,6 +165,11 @@ def fit_candidate(
         Its name.
     seed : int
         Seed of the validation split and the classifier.
+    tuning : FeatureMatrix, shape [n, d], optional
+        The features while threshold and epochs are chosen, where these differ: features made of
+        labels must know those of the 85% alone (:func:`tuning_split`). Otherwise the held-out
+        articles' own labels would come back to them through their neighbours, on whose features
+        the fit has learned, and they would look better than test articles do.
 
     Returns
     -------
@@ -154,12 +180,13 @@ def fit_candidate(
     settings: dict[str, Any] = {}
     threshold = DEFAULT_THRESHOLD
     tuned: Classifier | None = None
-    if len(train_rows) >= MIN_VALIDATED_ROWS:
-        inner = stratified_split(Y, test_share=VALIDATION_SHARE, seed=seed)
+    inner = tuning_split(Y, seed=seed)
+    if inner is not None:
+        seen = X if tuning is None else tuning
         held_out = Validation(train_rows[inner.test], Y[inner.test])
         tuned = make_classifier(classifier, seed=seed)
-        tuned.fit(X, train_rows[inner.train], Y[inner.train], validation=held_out)
-        threshold = global_threshold(tuned.predict_proba(X, held_out.rows), held_out.Y)
+        tuned.fit(seen, train_rows[inner.train], Y[inner.train], validation=held_out)
+        threshold = global_threshold(tuned.predict_proba(seen, held_out.rows), held_out.Y)
         if tuned.fitted.get("epochs"):
             settings["epochs"] = tuned.fitted["epochs"]
     tune_seconds = time.perf_counter() - started

@@ -20,8 +20,16 @@ FEATURE_SETS: Mapping[str, tuple[str, ...]] = MappingProxyType({
     "text+fastrp": ("text", "fastrp"),
     "lists": ("lists",),
     "text+lists": ("text", "lists"),
+    "text+lists+fastrp": ("text", "lists", "fastrp"),
+    "labels": ("labels",),
+    "text+labels": ("text", "labels"),
+    "text+lists+labels": ("text", "lists", "labels"),
+    "text+lists+labels+fastrp": ("text", "lists", "labels", "fastrp"),
 })
-"""Which kinds of blocks each feature set joins, in order; ``lists`` is one array a hop."""
+"""Which kinds of blocks each feature set joins, in order.
+
+``lists`` is one array a hop; ``labels`` is two: shares of tags, and how much they rest on.
+"""
 
 
 class FeatureMatrix:

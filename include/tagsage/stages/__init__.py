@@ -28,6 +28,7 @@ from tagsage.stages.graph import (
 )
 from tagsage.stages.harvest import announce, harvest, harvest_seeds, prepare_harvest
 from tagsage.stages.ingest import load_corpus, start
+from tagsage.stages.labels import propagate_labels
 from tagsage.stages.predict import predict
 from tagsage.stages.promote import promote
 from tagsage.stages.tell import eda, report, teardown
@@ -56,6 +57,7 @@ __all__ = [
     "prepare_harvest",
     "project",
     "promote",
+    "propagate_labels",
     "propagate_lists",
     "report",
     "sample",

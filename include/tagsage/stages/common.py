@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tagsage.graph.fastrp import FastRpConfig
+    from tagsage.graph.labels import LabelsConfig
     from tagsage.learn.features import FeatureMatrix
+    from tagsage.learn.labels import Labels
     from tagsage.store.base import ArticleStore
     from tagsage.store.snapshot import Snapshot
     from tagsage.tracking.store import Tracking
@@ -28,6 +30,8 @@ Ref = str
 Blocks = dict[str, Ref]
 
 MODEL_FOLDER = "model"
+# In the artifact of propagated labels: what is known of them while a candidate is tuned.
+TUNING_FOLDER = "tuning"
 
 # The rooms whose code makes an artifact: a change in one of them makes it anew.
 CORPUS_CODE = ("corpus", "store", "stages")
@@ -101,6 +105,13 @@ def load_texts(night: Night, corpus: Ref) -> tuple[list[str], npt.NDArray[np.byt
     return texts, text_hashes(texts)
 
 
+def load_labels(night: Night, split: Ref) -> Labels:
+    """Load target tags, label matrix and split."""
+    from tagsage.learn.labels import Labels
+
+    return Labels.load(night.workspace.open(split).path)
+
+
 def vectors_of_night(night: Night, vectors: Ref) -> dict[str, Any]:
     """Return which model made the vectors of an artifact, as parameters for MLflow."""
     summary = night.workspace.open(vectors).summary
@@ -143,8 +154,30 @@ def fastrp_config(settings: Settings) -> FastRpConfig:
     )
 
 
-def feature_matrix(night: Night, features: Blocks, feature_set: str) -> FeatureMatrix:
+def labels_config(settings: Settings) -> LabelsConfig:
+    """Return the settings of the propagation of labels of the night."""
+    from tagsage.graph.labels import LabelsConfig
+
+    return LabelsConfig(
+        prior_weight=settings.labels_prior_weight, size_discount=settings.labels_size_discount
+    )
+
+
+def feature_matrix(
+    night: Night, features: Blocks, feature_set: str, *, tuning: bool = False
+) -> FeatureMatrix:
     """Open the features of a feature set, memory-mapped, in the snapshot's order.
+
+    Parameters
+    ----------
+    night : Night
+        The night.
+    features : dict of str to str
+        Block -> ref.
+    feature_set : str
+        Its name.
+    tuning : bool
+        Whether threshold and epochs are being chosen: the block `labels` then knows fewer labels.
 
     Raises
     ------
@@ -154,6 +187,7 @@ def feature_matrix(night: Night, features: Blocks, feature_set: str) -> FeatureM
     import numpy as np
 
     from tagsage.graph.base import EMBEDDINGS_FILE, hop_file
+    from tagsage.graph.labels import EVIDENCE_FILE, SHARES_FILE
     from tagsage.learn.features import FEATURE_SETS, FeatureMatrix
 
     arrays = []
@@ -167,6 +201,8 @@ def feature_matrix(night: Night, features: Blocks, feature_set: str) -> FeatureM
             "graphsage": [EMBEDDINGS_FILE],
             "fastrp": [EMBEDDINGS_FILE],
             "lists": [hop_file(hop + 1) for hop in range(artifact.summary.get("hops", 0))],
+            "labels": [SHARES_FILE, EVIDENCE_FILE],
         }[block]
-        arrays += [np.load(artifact.path / file, mmap_mode="r") for file in files]
+        folder = artifact.path / TUNING_FOLDER if tuning and block == "labels" else artifact.path
+        arrays += [np.load(folder / file, mmap_mode="r") for file in files]
     return FeatureMatrix(arrays)

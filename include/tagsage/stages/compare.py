@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tagsage.night import Night, Token
 from tagsage.stages.common import (
@@ -14,13 +14,11 @@ from tagsage.stages.common import (
     Blocks,
     Ref,
     feature_matrix,
+    load_labels,
     load_snapshot,
     tracking_of,
     vectors_of_night,
 )
-
-if TYPE_CHECKING:
-    from tagsage.learn.labels import Labels
 
 logger = logging.getLogger(__name__)
 
@@ -55,14 +53,7 @@ def split(token: Token, corpus: Ref) -> Ref:
     return artifact.ref
 
 
-def load_labels(night: Night, split: Ref) -> Labels:
-    """Load target tags, label matrix and split."""
-    from tagsage.learn.labels import Labels
-
-    return Labels.load(night.workspace.open(split).path)
-
-
-def features(token: Token, vectors: Ref, graph: Mapping[str, Ref]) -> Blocks:
+def features(token: Token, vectors: Ref, graph: Mapping[str, Ref], labels: Ref) -> Blocks:
     """Name the blocks that feature sets join; checks that all hold one row an article.
 
     Returns
@@ -72,7 +63,8 @@ def features(token: Token, vectors: Ref, graph: Mapping[str, Ref]) -> Blocks:
     """
     night = Night.of(token)
     computed = {block: graph[block] for block in ("graphsage", "fastrp", "lists")}
-    blocks = {block: ref for block, ref in {"text": vectors, **computed}.items() if ref}
+    computed = {"text": vectors, **computed, "labels": labels}
+    blocks = {block: ref for block, ref in computed.items() if ref}
     for feature_set, _ in night.settings.parsed_candidates():
         feature_matrix(night, blocks, feature_set)
     return blocks
@@ -107,8 +99,19 @@ def fit_candidate(token: Token, split: Ref, features: Blocks, candidate: str) ->
     def build(folder: Path) -> dict[str, Any]:
         labels = load_labels(night, split)
         X = feature_matrix(night, features, feature_set)
+        tuning = (
+            feature_matrix(night, features, feature_set, tuning=True)
+            if "labels" in FEATURE_SETS[feature_set]
+            else None
+        )
         fitted = fit(
-            X, labels.Y_train, labels.train_rows, tags=labels.tags, classifier=classifier, seed=seed
+            X,
+            labels.Y_train,
+            labels.train_rows,
+            tags=labels.tags,
+            classifier=classifier,
+            seed=seed,
+            tuning=tuning,
         )
         fitted.save(folder / MODEL_FOLDER)
         scores = fitted.evaluate(X, labels.Y_test, labels.test_rows)

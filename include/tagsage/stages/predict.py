@@ -68,7 +68,7 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
         parts = (
             _champion_predictions(night, champion.tagger, snapshot, features, rows)
             if champion
-            else _winner_predictions(night, features, promoted, rows)
+            else _winner_predictions(night, promoted, rows)
         )
         empty = pd.DataFrame({"row": [], "tag": [], "score": [], "assigned": []})
         frame = pd.concat([empty, *parts], ignore_index=True) if parts else empty
@@ -110,12 +110,12 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
 
 
 def _winner_predictions(
-    night: Night, features: Blocks, promoted: Promoted, rows: npt.NDArray[np.int64]
+    night: Night, promoted: Promoted, rows: npt.NDArray[np.int64]
 ) -> list[pd.DataFrame]:
     from tagsage.learn.candidate import FittedCandidate
 
     fitted = FittedCandidate.load(night.workspace.open(promoted["model"]).path)
-    X = feature_matrix(night, features, promoted["winner"].partition(":")[0])
+    X = feature_matrix(night, promoted["features"], promoted["winner"].partition(":")[0])
     return list(fitted.top_tags(X, rows, k=night.settings.top_tags))
 
 

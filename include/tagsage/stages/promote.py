@@ -16,20 +16,25 @@ from tagsage.stages.common import (
     Ref,
     fastrp_config,
     feature_matrix,
+    load_labels,
     load_snapshot,
     tracking_of,
 )
-from tagsage.stages.compare import load_labels
+from tagsage.stages.labels import LISTS_FOLDER, propagate_all_labels
 from tagsage.workspace import Artifact
 
 logger = logging.getLogger(__name__)
 
 
 class Promoted(TypedDict):
-    """What the stages after promotion need: the model that predicts, and the decision."""
+    """What the stages after promotion need: the model that predicts, and the decision.
+
+    `features` are the blocks that the winner was refitted on.
+    """
 
     winner: str
     model: Ref
+    features: Blocks
     version: str
     champion_version: str
     promoted: bool
@@ -42,6 +47,7 @@ def promote(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Ref)
     The new version has the alias ``challenger``; ``champion`` when the promotion rule says so.
     """
     from tagsage.learn.candidate import FittedCandidate, refit_candidate
+    from tagsage.learn.features import FEATURE_SETS
     from tagsage.tracking.registry import decide_promotion, register_winner
     from tagsage.tracking.runs import log_results
 
@@ -51,6 +57,9 @@ def promote(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Ref)
     best, counts = ranked["best"], ranked["split"]
     winner: str = best["candidate"]
     feature_set = winner.partition(":")[0]
+    if "labels" in FEATURE_SETS[feature_set]:
+        # The comparison is over: now the labels of the test part may be known, too.
+        features = {**features, "labels": propagate_all_labels(night, corpus, split)}
 
     def build(folder: Path) -> dict[str, Any]:
         labels = load_labels(night, split)
@@ -104,6 +113,7 @@ def promote(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Ref)
     return Promoted(
         winner=winner,
         model=model.ref,
+        features=features,
         version=version,
         champion_version=version if decision.promoted else decision.champion_version,
         promoted=decision.promoted,
@@ -122,7 +132,8 @@ def _served(night: Night, corpus: Ref, features: Blocks, feature_set: str, model
     def build(folder: Path) -> None:
         text = night.workspace.open(features["text"])
         vectors = np.load(text.path / "vectors.npy", mmap_mode="r")
-        parts: dict[str, Any] = {}
+        snapshot = load_snapshot(night, corpus)
+        parts: dict[str, Any] = {"list_names": snapshot.lists}
         if "graphsage" in FEATURE_SETS[feature_set]:
             graphsage = night.workspace.open(features["graphsage"])
             trained = graphsage.path / MODEL_FOLDER
@@ -136,16 +147,16 @@ def _served(night: Night, corpus: Ref, features: Blocks, feature_set: str, model
         if "fastrp" in FEATURE_SETS[feature_set]:
             parts["fastrp"] = fastrp_config(night.settings)
         if "lists" in FEATURE_SETS[feature_set]:
-            snapshot = load_snapshot(night, corpus)
             lists = night.workspace.open(features["lists"])
             hops = [
                 np.load(lists.path / hop_file(hop), mmap_mode="r")
                 for hop in range(1, lists.summary["hops"])
             ]
-            parts["list_names"] = snapshot.lists
             parts["incidence"] = snapshot.incidence()
             parts["hop_inputs"] = [vectors, *hops]
             parts["size_discount"] = lists.summary["size_discount"]
+        if "labels" in FEATURE_SETS[feature_set]:
+            parts["list_labels"] = night.workspace.open(features["labels"]).path / LISTS_FOLDER
         embedder = text.path / MODEL_FOLDER
         write_served(
             folder,

@@ -11,8 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from tagsage import __version__
 from tagsage.night import Night, Token, artifacts_of_run, latest_runs
-from tagsage.stages.common import GRAPH_CODE, Ref, load_snapshot, tracking_of, vectors_folder
-from tagsage.stages.compare import PER_TAG_FILE, load_labels
+from tagsage.stages.common import (
+    GRAPH_CODE,
+    Ref,
+    load_labels,
+    load_snapshot,
+    tracking_of,
+    vectors_folder,
+)
+from tagsage.stages.compare import PER_TAG_FILE
 from tagsage.stages.embed import VECTORS
 from tagsage.stages.graph import engine_of
 from tagsage.stages.harvest import harvest_of

@@ -7,6 +7,8 @@ Its feature blocks are made of them alone:
 - ``lists``: the weighted mean of its lists' means, hop by hop, as
   :func:`tagsage.graph.lists.propagate_lists` would give an article that is in the lists but does
   not itself count in their means. In no known list: zeros, as for isolated articles;
+- ``labels``: what its lists say of tags, as :func:`tagsage.graph.labels.propagate_labels` would
+  give it, with the labels of all articles that the tagger was fitted on;
 - ``graphsage``: what the GraphSAGE model makes of its own vector, without neighbours;
 - ``fastrp``: its own vector, projected as in training, without neighbours.
 """
@@ -29,7 +31,12 @@ from tagsage.graph.csr import FloatArray, make_csr
 from tagsage.graph.fastrp import FastRpConfig, embed_alone, projection_matrix
 from tagsage.graph.graphsage.infer import infer_graphsage
 from tagsage.graph.graphsage.model import GraphSageModel
-from tagsage.graph.lists import list_weights
+from tagsage.tracking.list_blocks import (
+    ListMeans,
+    NamedListLabels,
+    write_list_labels,
+    write_list_means,
+)
 from tagsage.vectors.base import Embedder
 from tagsage.vectors.lsa import MODEL_FILE, LsaEmbedder
 from tagsage.vectors.text import article_texts
@@ -42,49 +49,8 @@ EMBEDDER = "embedder"
 GRAPHSAGE = "graphsage"
 FASTRP = "fastrp"
 LISTS = "lists"
-BLOCKS = ("text", "graphsage", "fastrp", "lists")
-# Columns of the vectors taken at a time when list means are computed: 256 MB of float32.
-BLOCK_NUMBERS = 1 << 26
-
-
-@dataclass(frozen=True)
-class ListMeans:
-    """What the lists of the corpus say: a mean vector and a weight each, hop by hop.
-
-    Attributes
-    ----------
-    index : dict of str to int
-        Row of each list's name.
-    means : list of float16 arrays, shape [n_lists, d]
-        One a hop: the mean of the members' vectors, of the hop before.
-    weights : list of float32 arrays, shape [n_lists]
-        One a hop: size ** -discount, and 0 for a list of whose members nothing is known.
-    """
-
-    index: dict[str, int]
-    means: list[npt.NDArray[np.float16]]
-    weights: list[FloatArray]
-
-    def features(self, lists: Sequence[Sequence[str]]) -> list[FloatArray]:
-        """Return the propagated vectors of new articles, one array [n, d] a hop.
-
-        Parameters
-        ----------
-        lists : sequence of sequences of str, length n
-            The names of each article's lists; names that are not known do not count.
-        """
-        known = [{self.index[name] for name in names if name in self.index} for names in lists]
-        columns = np.array([row for found in known for row in sorted(found)], dtype=np.int64)
-        used, position = np.unique(columns, return_inverse=True)
-        indptr = np.concatenate([[0], np.cumsum([len(found) for found in known], dtype=np.int64)])
-        result = []
-        for means, weights in zip(self.means, self.weights, strict=True):
-            shape = (len(lists), len(used))
-            pick = make_csr(weights[columns], position.astype(np.int32), indptr, shape)
-            total = pick @ np.ones(len(used), dtype=np.float32)
-            summed: FloatArray = pick @ np.asarray(means[used], dtype=np.float32)
-            result.append(summed / np.where(total > 0, total, 1).astype(np.float32)[:, None])
-        return result
+LABELS = "labels"
+BLOCKS = ("text", "graphsage", "fastrp", "lists", "labels")
 
 
 @dataclass(frozen=True)
@@ -123,7 +89,7 @@ class Featuriser:
     Attributes
     ----------
     blocks : tuple of str
-        The blocks of the feature set in order, of ``text``, ``graphsage``, ``fastrp``, ``lists``.
+        The blocks of the feature set in order, of `BLOCKS`.
     dimensions : int
         Numbers in a text vector.
     embedder : Embedder or None
@@ -136,6 +102,8 @@ class Featuriser:
         None where it is not needed.
     lists : ListMeans or None
         None where they are not needed.
+    labels : NamedListLabels or None
+        None where they are not needed.
     """
 
     blocks: tuple[str, ...]
@@ -145,6 +113,7 @@ class Featuriser:
     graphsage_dimensions: int
     fastrp: FastRpProjection | None
     lists: ListMeans | None
+    labels: NamedListLabels | None = None
 
     def features(
         self,
@@ -167,7 +136,7 @@ class Featuriser:
         Returns
         -------
         tuple of float32 arrays, n rows each
-            As the candidate was trained on: ``lists`` gives one array a hop.
+            As the candidate was trained on: ``lists`` gives one array a hop, ``labels`` two.
 
         Raises
         ------
@@ -185,6 +154,8 @@ class Featuriser:
                 result.append(embed_alone(text, self.fastrp.matrix, self.fastrp.config))
             elif block == "lists" and self.lists is not None:
                 result += self.lists.features(lists)
+            elif block == "labels" and self.labels is not None:
+                result += self.labels.features(lists)
         return tuple(result)
 
     def _vectors(
@@ -223,7 +194,8 @@ class Featuriser:
             graphsage_dimensions=about["graphsage_dimensions"],
             # Champions of nights before there was FastRP say nothing of it.
             fastrp=FastRpProjection.load(folder / FASTRP) if about.get("fastrp") else None,
-            lists=_load_lists(folder / LISTS, about["hops"]) if about["hops"] else None,
+            lists=ListMeans.load(folder / LISTS, about["hops"]) if about["hops"] else None,
+            labels=NamedListLabels.load(folder / LABELS) if LABELS in about["blocks"] else None,
         )
 
 
@@ -240,6 +212,7 @@ def write_featuriser(
     incidence: Csr | None = None,
     hop_inputs: Sequence[npt.NDArray[np.floating]] = (),
     size_discount: float | None = None,
+    list_labels: Path | None = None,
 ) -> None:
     """Write everything that a feature set needs of the corpus to a folder.
 
@@ -260,7 +233,7 @@ def write_featuriser(
     fastrp : FastRpConfig, optional
         The settings that made the training features; needed for the block ``fastrp``.
     list_names : str array, shape [n_lists], optional
-        The lists' names; needed for the block ``lists``, as are the next three.
+        The lists' names; needed for the blocks ``lists``, as are the next three, and ``labels``.
     incidence : csr_array, shape [n_articles, n_lists], optional
         Which article is in which list.
     hop_inputs : sequence of float arrays, shape [n_articles, d]
@@ -269,11 +242,14 @@ def write_featuriser(
     size_discount : float, optional
         As in the propagation that made the training features: a list weighs
         size ** -size_discount.
+    list_labels : pathlib.Path, optional
+        Folder of the saved :class:`~tagsage.graph.labels.ListLabels` of the fit; needed for the
+        block ``labels``.
 
     Raises
     ------
     ValueError
-        When a block is unknown, or ``lists`` or ``fastrp`` lacks its inputs.
+        When a block is unknown, or ``lists``, ``labels`` or ``fastrp`` lacks its inputs.
     """
     blocks = tuple(feature_set.split("+"))
     if not blocks or set(blocks) - set(BLOCKS):
@@ -284,7 +260,11 @@ def write_featuriser(
             raise ValueError(
                 "the block lists needs list_names, incidence, hop_inputs and size_discount"
             )
-        _write_lists(folder / LISTS, list_names, incidence, hop_inputs, size_discount)
+        write_list_means(folder / LISTS, list_names, incidence, hop_inputs, size_discount)
+    if "labels" in blocks:
+        if list_names is None or list_labels is None:
+            raise ValueError("the block labels needs list_names and list_labels")
+        write_list_labels(folder / LABELS, list_names, list_labels)
     if embedder is not None:
         shutil.copytree(embedder, folder / EMBEDDER)
     trained = "graphsage" in blocks and graphsage is not None
@@ -338,71 +318,3 @@ def _load_embedder(folder: Path, kind: str) -> Embedder | None:
 
         return OpenAiEmbedder.load(folder)
     return LsaEmbedder.load(folder) if kind else None
-
-
-def list_means(
-    incidence: Csr, vectors: npt.NDArray[np.floating], size_discount: float
-) -> tuple[FloatArray, FloatArray]:
-    """Average the known vectors of each list's articles, and weigh the lists.
-
-    Parameters
-    ----------
-    incidence : csr_array, shape [n_articles, n_lists]
-        Which article is in which list.
-    vectors : float array, shape [n_articles, d]
-        One vector an article; a zero row is not known and does not count.
-    size_discount : float
-        See :func:`tagsage.graph.lists.propagate_lists`.
-
-    Returns
-    -------
-    means : float32 array, shape [n_lists, d]
-        Zero rows for lists of whose articles nothing is known.
-    weights : float32 array, shape [n_lists]
-        size ** -size_discount, where size counts all articles of the list; 0 for lists of whose
-        articles nothing is known.
-    """
-    n, n_lists = incidence.shape
-    to_lists = incidence.T.tocsr().astype(np.float32)
-    sizes = np.diff(to_lists.indptr).astype(np.float32)
-    d = vectors.shape[1]
-    width = max(1, min(d, BLOCK_NUMBERS // max(n, n_lists, 1)))
-    means = np.zeros((n_lists, d), dtype=np.float32)
-    known = np.zeros(n, dtype=bool)
-    for left in range(0, d, width):
-        columns = slice(left, min(left + width, d))
-        block = np.ascontiguousarray(vectors[:, columns], dtype=np.float32)
-        known |= (block != 0).any(axis=1)
-        means[:, columns] = to_lists @ block
-    members = to_lists @ known.astype(np.float32)
-    means /= np.maximum(members, 1)[:, None]
-    return means, list_weights(sizes, members, size_discount)
-
-
-def _write_lists(
-    folder: Path,
-    names: npt.NDArray[Any],
-    incidence: Csr,
-    hop_inputs: Sequence[npt.NDArray[np.floating]],
-    size_discount: float,
-) -> None:
-    folder.mkdir()
-    (folder / "names.json").write_text(json.dumps([str(name) for name in names]), encoding="utf-8")
-    for hop, vectors in enumerate(hop_inputs, start=1):
-        means, weights = list_means(incidence, vectors, size_discount)
-        # Half precision halves what every version keeps; it moves a feature by less than 0.1%.
-        np.save(folder / f"means{hop}.npy", means.astype(np.float16), allow_pickle=False)
-        np.save(folder / f"weights{hop}.npy", weights, allow_pickle=False)
-
-
-def _load_lists(folder: Path, hops: int) -> ListMeans:
-    names = json.loads((folder / "names.json").read_text(encoding="utf-8"))
-    numbers = range(1, hops + 1)
-    return ListMeans(
-        index={name: row for row, name in enumerate(names)},
-        means=[
-            np.load(folder / f"means{hop}.npy", mmap_mode="r", allow_pickle=False)
-            for hop in numbers
-        ],
-        weights=[np.load(folder / f"weights{hop}.npy", allow_pickle=False) for hop in numbers],
-    )

@@ -1,0 +1,119 @@
+"""Propagation of labels over lists: what the model may know of tags, at each step of a night.
+
+- While threshold and epochs are chosen: the labels of the articles fitted then, 85% of the
+  training part.
+- When candidates are compared: those of the training part.
+- In the model that predicts: those of all tagged articles.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tagsage.night import Night, Token
+from tagsage.stages.common import (
+    LEARN_CODE,
+    TUNING_FOLDER,
+    Ref,
+    labels_config,
+    load_labels,
+    load_snapshot,
+    wanted_blocks,
+)
+
+if TYPE_CHECKING:
+    from tagsage.store.snapshot import Snapshot
+
+logger = logging.getLogger(__name__)
+
+LISTS_FOLDER = "lists"
+
+
+def propagate_labels(token: Token, corpus: Ref, split: Ref) -> Ref:
+    """Propagate the training labels over lists; no other label is read.
+
+    Fills the artifact with ``shares.npy`` (float32 [n_articles, target tags]) and ``evidence.npy``
+    (float32 [n_articles, 1]), and with the same in ``tuning/`` for the choice of threshold and
+    epochs.
+
+    Returns
+    -------
+    str
+        The artifact's ref; empty when no candidate uses labels.
+    """
+    from tagsage.learn.candidate import tuning_split
+
+    night = Night.of(token)
+    if "labels" not in wanted_blocks(night.settings):
+        logger.info("No candidate uses labels: left out.")
+        return ""
+
+    def build(folder: Path) -> dict[str, Any]:
+        snapshot, labels = load_snapshot(night, corpus), load_labels(night, split)
+        rows, Y = labels.train_rows, labels.Y_train
+        # Where there are too few articles to tune on, nothing is tuned.
+        inner = tuning_split(Y, seed=night.settings.seed)
+        fitted = slice(None) if inner is None else inner.train
+        (folder / TUNING_FOLDER).mkdir()
+        _propagate(night, folder / TUNING_FOLDER, snapshot, rows[fitted], Y[fitted])
+        return _propagate(night, folder, snapshot, rows, Y)
+
+    return _artifact(night, corpus, split, build, of="training")
+
+
+def propagate_all_labels(night: Night, corpus: Ref, split: Ref) -> Ref:
+    """Propagate the labels of all tagged articles, for the model that predicts.
+
+    Fills the artifact as :func:`propagate_labels` does, without ``tuning/``; and ``lists/`` with
+    what features of new articles are made of.
+    """
+
+    def build(folder: Path) -> dict[str, Any]:
+        snapshot, labels = load_snapshot(night, corpus), load_labels(night, split)
+        return _propagate(night, folder, snapshot, labels.rows, labels.Y)
+
+    return _artifact(night, corpus, split, build, of="all")
+
+
+def _propagate(
+    night: Night,
+    folder: Path,
+    snapshot: Snapshot,
+    rows: npt.NDArray[np.int64],
+    Y: npt.NDArray[np.bool_],
+) -> dict[str, Any]:
+    from tagsage.graph.arrays import create_array
+    from tagsage.graph.labels import propagate_labels as propagate
+
+    n = len(snapshot.articles)
+    propagated = propagate(
+        snapshot.incidence(),
+        rows,
+        Y,
+        labels_config(night.settings),
+        out=lambda name, width: create_array(folder / name, (n, width)),
+    )
+    for array in propagated[:2]:
+        if isinstance(array, np.memmap):
+            array.flush()
+    propagated.lists.save(folder / LISTS_FOLDER)
+    reached = propagated.evidence[:, 0] > 0
+    return {"labelled_articles": len(rows), "articles_reached": int(reached.sum())}
+
+
+def _artifact(night: Night, corpus: Ref, split: Ref, build: Any, *, of: str) -> Ref:
+    inputs = {
+        "corpus": corpus,
+        "split": split,
+        "of": of,
+        "seed": night.settings.seed,
+        **vars(labels_config(night.settings)),
+    }
+    artifact = night.artifact("labels", inputs, build, code=(*LEARN_CODE, "graph"), label=of)
+    logger.info("labels of %s: %s", of, artifact.summary)
+    return artifact.ref

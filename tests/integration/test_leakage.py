@@ -1,0 +1,80 @@
+"""No label of the test part reaches a feature, a model or a threshold."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tagsage import stages
+from tagsage.learn import labels as room
+from tagsage.learn.candidate import FittedCandidate
+from tagsage.night import Night
+from tagsage.stages.common import MODEL_FOLDER, feature_matrix
+from tests.integration.conftest import SETTINGS
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+CANDIDATE = "text+lists+labels:ovr_logistic"
+
+
+def fit(workspace: Path, corpus: Any) -> tuple[list[np.ndarray], FittedCandidate, dict[str, Any]]:
+    """Run the stages up to one fitted candidate; return its features, itself and its scores."""
+    settings = {
+        **SETTINGS,
+        "candidates": CANDIDATE,
+        "articles": str(corpus.articles),
+        "lists": str(corpus.lists),
+        "workspace": str(workspace),
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        token = stages.start("night", settings)
+        snapshot = stages.load_corpus(token)
+        plan = stages.plan_vectors(token, snapshot)
+        for batch in stages.vector_batches(token, plan):
+            stages.embed_batch(token, snapshot, plan, batch)
+        vectors = stages.collect_vectors(token, snapshot, plan)
+        projection = stages.project(token, snapshot, vectors, "")
+        lists = stages.propagate_lists(token, projection, vectors)
+        split = stages.split(token, snapshot)
+        labels = stages.propagate_labels(token, snapshot, split)
+        graph = {"graphsage": "", "fastrp": "", "lists": lists}
+        features = stages.features(token, vectors, graph, labels)
+        fitted = stages.fit_candidate(token, split, features, CANDIDATE)
+    night = Night.of(token)
+    blocks = [
+        np.array(block)
+        for tuning in (False, True)
+        for block in feature_matrix(night, features, "text+lists+labels", tuning=tuning).blocks
+    ]
+    artifact = night.workspace.open(fitted)
+    return blocks, FittedCandidate.load(artifact.path / MODEL_FOLDER), artifact.summary["scores"]
+
+
+def test_flipping_every_test_label_changes_no_feature_no_model_and_no_threshold(
+    small_corpus, tmp_path, monkeypatch
+):
+    before, model, scores = fit(tmp_path / "before", small_corpus)
+    label_corpus = room.label_corpus
+
+    def flipped(*args: Any, **options: Any) -> room.Labels:
+        labels = label_corpus(*args, **options)
+        labels.Y[labels.test] ^= True
+        return labels
+
+    monkeypatch.setattr(room, "label_corpus", flipped)
+    after, same_model, other_scores = fit(tmp_path / "after", small_corpus)
+    assert other_scores["micro_f1"] != scores["micro_f1"]
+    assert len(before) == len(after) == 2 * (1 + 2 + 2)
+    for one, other in zip(before, after, strict=True):
+        assert np.array_equal(one, other)
+    assert same_model.threshold == model.threshold
+    for name, array in model.classifier.arrays.items():
+        assert np.array_equal(array, same_model.classifier.arrays[name])
+    # While it is tuned it knows fewer labels than later.
+    assert before[3].shape == before[8].shape
+    assert before[9].sum() < before[4].sum()
