@@ -264,7 +264,7 @@ class Settings(BaseSettings):
     )
 
     labels_prior_weight: float = Field(
-        10.0,
+        30.0,
         ge=0,
         allow_inf_nan=False,
         description="As how many labelled articles a tag's overall share counts in a list.",

@@ -171,6 +171,29 @@ def test_run_with_fastrp_tags_a_new_title_and_leaves_later_nights_to_their_winne
     assert versions == {"2"}
 
 
+def test_champion_that_knows_labels_predicts_on_later_nights_what_it_predicted_before(
+    small_corpus, tmp_path
+):
+    settings = {"candidates": "text+labels:ovr_logistic,text+lists+labels:mlp"}
+    first = run_in_process(*run_arguments(small_corpus, tmp_path, **settings))
+    assert first.returncode == 0, first.stderr
+    board = scores_of(tmp_path / "leaderboard.csv")
+    assert len(board) == 2
+    assert all(float(row["micro_f1"]) > 0.2 for row in board)
+    by_winner = scores_by_tag(tmp_path / "predictions.csv")
+
+    second = run_in_process(*run_arguments(small_corpus, tmp_path, **settings, promote="false"))
+    assert second.returncode == 0, second.stderr
+    by_champion = scores_by_tag(tmp_path / "predictions.csv")
+    assert {version for _, version in by_champion.values()} == {"1"}
+    common = by_winner.keys() & by_champion.keys()
+    assert len(common) > 0.95 * len(by_winner)
+    assert max(abs(by_winner[key][0] - by_champion[key][0]) for key in common) < 0.01
+    tagged = run_in_process("tag", "Python library for parsing XML", "--workspace", tmp_path)
+    assert tagged.returncode == 0, tagged.stderr
+    assert "::" in tagged.stdout
+
+
 def mlflow_runs(workspace):
     """Count the runs in a workspace's MLflow, in a process of its own."""
     code = (

@@ -12,9 +12,6 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
 from tagsage.night import Night, Token
 from tagsage.stages.common import (
     LEARN_CODE,
@@ -27,6 +24,9 @@ from tagsage.stages.common import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from tagsage.store.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
@@ -87,6 +87,8 @@ def _propagate(
     rows: npt.NDArray[np.int64],
     Y: npt.NDArray[np.bool_],
 ) -> dict[str, Any]:
+    import numpy as np
+
     from tagsage.graph.arrays import create_array
     from tagsage.graph.labels import propagate_labels as propagate
 
