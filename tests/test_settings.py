@@ -92,6 +92,7 @@ def test_an_unknown_variable_is_refused_by_its_own_name(monkeypatch):
         ("labels_prior_weight", "-1"),
         ("labels_prior_weight", "inf"),
         ("labels_size_discount", "1.5"),
+        ("authors_prior_weight", "nan"),
         ("fastrp_iteration_weights", ""),
         ("fastrp_iteration_weights", "1,x"),
         ("fastrp_iteration_weights", "9" * 400),

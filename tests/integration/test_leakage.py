@@ -18,7 +18,8 @@ from tests.integration.conftest import SETTINGS
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-CANDIDATE = "text+lists+labels:ovr_logistic"
+FEATURE_SET = "text+lists+labels+authors"
+CANDIDATE = f"{FEATURE_SET}:ovr_logistic"
 
 
 def fit(workspace: Path, corpus: Any) -> tuple[list[np.ndarray], FittedCandidate, dict[str, Any]]:
@@ -49,7 +50,7 @@ def fit(workspace: Path, corpus: Any) -> tuple[list[np.ndarray], FittedCandidate
     blocks = [
         np.array(block)
         for tuning in (False, True)
-        for block in feature_matrix(night, features, "text+lists+labels", tuning=tuning).blocks
+        for block in feature_matrix(night, features, FEATURE_SET, tuning=tuning).blocks
     ]
     artifact = night.workspace.open(fitted)
     return blocks, FittedCandidate.load(artifact.path / MODEL_FOLDER), artifact.summary["scores"]
@@ -69,12 +70,12 @@ def test_flipping_every_test_label_changes_no_feature_no_model_and_no_threshold(
     monkeypatch.setattr(room, "label_corpus", flipped)
     after, same_model, other_scores = fit(tmp_path / "after", small_corpus)
     assert other_scores["micro_f1"] != scores["micro_f1"]
-    assert len(before) == len(after) == 2 * (1 + 2 + 2)
+    assert len(before) == len(after) == 2 * (1 + 2 + 2 + 2)
     for one, other in zip(before, after, strict=True):
         assert np.array_equal(one, other)
     assert same_model.threshold == model.threshold
     for name, array in model.classifier.arrays.items():
         assert np.array_equal(array, same_model.classifier.arrays[name])
     # While it is tuned it knows fewer labels than later.
-    assert before[3].shape == before[8].shape
-    assert before[9].sum() < before[4].sum()
+    for evidence in (4, 6):
+        assert before[7 + evidence].sum() < before[evidence].sum()

@@ -174,7 +174,7 @@ def test_run_with_fastrp_tags_a_new_title_and_leaves_later_nights_to_their_winne
 def test_champion_that_knows_labels_predicts_on_later_nights_what_it_predicted_before(
     small_corpus, tmp_path
 ):
-    settings = {"candidates": "text+labels:ovr_logistic,text+lists+labels:mlp"}
+    settings = {"candidates": "text+labels:ovr_logistic,text+lists+labels+authors:mlp"}
     first = run_in_process(*run_arguments(small_corpus, tmp_path, **settings))
     assert first.returncode == 0, first.stderr
     board = scores_of(tmp_path / "leaderboard.csv")

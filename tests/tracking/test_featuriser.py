@@ -195,6 +195,30 @@ def test_article_in_no_known_list_has_no_labels_propagated(write, tmp_path):
     assert evidence.tolist() == [[0], [0]]
 
 
+def test_authors_block_is_the_training_feature_of_an_article_that_has_no_labels(write, tmp_path):
+    # Ann wrote 0, 1 and 4, Bo 2 and 3.
+    wrote = sp.csr_array(np.array([[1, 0], [1, 0], [0, 1], [0, 1], [1, 0]], dtype=np.float32))
+    trained = propagate_labels(wrote, TAGGED, TAGS, LABELS)
+    trained.lists.save(tmp_path / "author labels")
+    featuriser = write(
+        "text+authors",
+        author_names=np.array(["Ann", "Bo"]),
+        author_labels=tmp_path / "author labels",
+    )
+    names = ["Ann", "Bo", "", "Cy"]
+    _, shares, evidence = featuriser.features([""] * 4, [""] * 4, [[]] * 4, authors=names)
+    for made, expected in ((shares, trained.shares), (evidence, trained.evidence)):
+        assert np.array_equal(made[:2], expected[[1, 3]])
+        assert not made[2:].any()
+    _, *unsaid = featuriser.features(["a"], [""], [["fruit"]])
+    assert not any(block.any() for block in unsaid)
+
+
+def test_authors_without_their_inputs_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="block authors needs author_names and author_labels"):
+        write_featuriser(tmp_path, feature_set="authors", dimensions=3, embedder=None)
+
+
 def test_labels_without_their_inputs_are_refused(tmp_path):
     with pytest.raises(ValueError, match="block labels needs list_names and list_labels"):
         write_featuriser(tmp_path, feature_set="labels", dimensions=3, embedder=None)
@@ -250,7 +274,9 @@ def test_files_are_arrays_and_json_without_pickles(write, tmp_path, graphsage):
 
 @pytest.mark.parametrize("feature_set", ["", "words", "text+words"])
 def test_unknown_block_is_refused(feature_set, tmp_path):
-    with pytest.raises(ValueError, match="is not made of text, graphsage, fastrp, lists, labels"):
+    with pytest.raises(
+        ValueError, match="is not made of text, graphsage, fastrp, lists, labels, authors"
+    ):
         write_featuriser(tmp_path, feature_set=feature_set, dimensions=3, embedder=None)
 
 

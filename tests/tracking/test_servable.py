@@ -183,7 +183,7 @@ def test_mlflow_checks_the_signature_and_passes_top_k(saved):
     assert model.predict(pd.Series(["gears"], name="title"))["tags"].tolist() == [["cars"]]
     assert model.unwrap_python_model().predict(None, ["gears"])["tags"].tolist() == [["cars"]]
     assert {column.name for column in model.metadata.signature.inputs.inputs} == {
-        "title", "subtitle", "lists",
+        "title", "subtitle", "lists", "author",
     }  # fmt: skip
     assert model.input_example["title"].tolist() == ["How graphs help to tag articles"]
 

@@ -70,6 +70,7 @@ def tag(
     in_list: Annotated[
         list[str] | None, typer.Option("--list", help="A list that holds it; may be repeated.")
     ] = None,
+    author: Annotated[str, typer.Option(help="Who wrote it.")] = "",
     top: Annotated[int, typer.Option(min=1, help="How many tags to print.")] = 5,
     workspace: WorkspaceOption = None,
     set_: SetOption = None,
@@ -92,6 +93,8 @@ def tag(
             )
             raise TagsageError(msg)
         row = {"title": title, "subtitle": subtitle, "lists": in_list or []}
+        # A champion of nights before there were authors takes none.
+        row |= {"author": author} if author else {}
         table = Table("tag", "probability", "assigned")
         tagged = champion.predict(pd.DataFrame([row]), params={"top_k": top})
         for item in cast("pd.DataFrame", tagged)["top"].iloc[0]:

@@ -25,11 +25,16 @@ FEATURE_SETS: Mapping[str, tuple[str, ...]] = MappingProxyType({
     "text+labels": ("text", "labels"),
     "text+lists+labels": ("text", "lists", "labels"),
     "text+lists+labels+fastrp": ("text", "lists", "labels", "fastrp"),
+    "text+lists+labels+authors": ("text", "lists", "labels", "authors"),
 })
 """Which kinds of blocks each feature set joins, in order.
 
-``lists`` is one array a hop; ``labels`` is two: shares of tags, and how much they rest on.
+``lists`` is one array a hop; ``labels`` and ``authors`` are two each: shares of tags, and how much
+they rest on.
 """
+
+LABEL_BLOCKS = ("labels", "authors")
+"""The kinds of blocks that are made of labels."""
 
 
 class FeatureMatrix:

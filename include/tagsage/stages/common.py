@@ -154,10 +154,13 @@ def fastrp_config(settings: Settings) -> FastRpConfig:
     )
 
 
-def labels_config(settings: Settings) -> LabelsConfig:
-    """Return the settings of the propagation of labels of the night."""
+def labels_config(settings: Settings, block: str) -> LabelsConfig:
+    """Return the settings of the propagation of labels for the block ``labels`` or ``authors``."""
     from tagsage.graph.labels import LabelsConfig
 
+    if block == "authors":
+        # An article has one author: there is nothing to weigh by size.
+        return LabelsConfig(prior_weight=settings.authors_prior_weight, size_discount=0.0)
     return LabelsConfig(
         prior_weight=settings.labels_prior_weight, size_discount=settings.labels_size_discount
     )
@@ -177,7 +180,7 @@ def feature_matrix(
     feature_set : str
         Its name.
     tuning : bool
-        Whether threshold and epochs are being chosen: the block `labels` then knows fewer labels.
+        Whether threshold and epochs are being chosen: blocks made of labels then know fewer.
 
     Raises
     ------
@@ -188,7 +191,7 @@ def feature_matrix(
 
     from tagsage.graph.base import EMBEDDINGS_FILE, hop_file
     from tagsage.graph.labels import EVIDENCE_FILE, SHARES_FILE
-    from tagsage.learn.features import FEATURE_SETS, FeatureMatrix
+    from tagsage.learn.features import FEATURE_SETS, LABEL_BLOCKS, FeatureMatrix
 
     arrays = []
     for block in FEATURE_SETS[feature_set]:
@@ -202,7 +205,9 @@ def feature_matrix(
             "fastrp": [EMBEDDINGS_FILE],
             "lists": [hop_file(hop + 1) for hop in range(artifact.summary.get("hops", 0))],
             "labels": [SHARES_FILE, EVIDENCE_FILE],
+            "authors": [SHARES_FILE, EVIDENCE_FILE],
         }[block]
-        folder = artifact.path / TUNING_FOLDER if tuning and block == "labels" else artifact.path
+        of_tuning = tuning and block in LABEL_BLOCKS
+        folder = artifact.path / TUNING_FOLDER if of_tuning else artifact.path
         arrays += [np.load(folder / file, mmap_mode="r") for file in files]
     return FeatureMatrix(arrays)

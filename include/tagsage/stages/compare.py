@@ -53,7 +53,7 @@ def split(token: Token, corpus: Ref) -> Ref:
     return artifact.ref
 
 
-def features(token: Token, vectors: Ref, graph: Mapping[str, Ref], labels: Ref) -> Blocks:
+def features(token: Token, vectors: Ref, graph: Mapping[str, Ref], labels: Blocks) -> Blocks:
     """Name the blocks that feature sets join; checks that all hold one row an article.
 
     Returns
@@ -63,7 +63,7 @@ def features(token: Token, vectors: Ref, graph: Mapping[str, Ref], labels: Ref) 
     """
     night = Night.of(token)
     computed = {block: graph[block] for block in ("graphsage", "fastrp", "lists")}
-    computed = {"text": vectors, **computed, "labels": labels}
+    computed = {"text": vectors, **computed, **labels}
     blocks = {block: ref for block, ref in computed.items() if ref}
     for feature_set, _ in night.settings.parsed_candidates():
         feature_matrix(night, blocks, feature_set)
@@ -80,7 +80,7 @@ def fit_candidate(token: Token, split: Ref, features: Blocks, candidate: str) ->
     import pandas as pd
 
     from tagsage.learn.candidate import fit_candidate as fit
-    from tagsage.learn.features import FEATURE_SETS
+    from tagsage.learn.features import FEATURE_SETS, LABEL_BLOCKS
     from tagsage.report.figures import f1_by_frequency
     from tagsage.report.picture import save_pictures
     from tagsage.tracking.runs import log_candidate
@@ -101,7 +101,7 @@ def fit_candidate(token: Token, split: Ref, features: Blocks, candidate: str) ->
         X = feature_matrix(night, features, feature_set)
         tuning = (
             feature_matrix(night, features, feature_set, tuning=True)
-            if "labels" in FEATURE_SETS[feature_set]
+            if set(LABEL_BLOCKS) & set(FEATURE_SETS[feature_set])
             else None
         )
         fitted = fit(

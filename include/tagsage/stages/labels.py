@@ -1,4 +1,7 @@
-"""Propagation of labels over lists: what the model may know of tags, at each step of a night.
+"""Propagation of labels: what the model may know of tags, at each step of a night.
+
+The block ``labels`` is propagated over lists, ``authors`` over authors: an author's articles are
+taken for a list.
 
 - While threshold and epochs are chosen: the labels of the articles fitted then, 85% of the
   training part.
@@ -9,6 +12,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +20,7 @@ from tagsage.night import Night, Token
 from tagsage.stages.common import (
     LEARN_CODE,
     TUNING_FOLDER,
+    Blocks,
     Ref,
     labels_config,
     load_labels,
@@ -34,50 +39,51 @@ logger = logging.getLogger(__name__)
 LISTS_FOLDER = "lists"
 
 
-def propagate_labels(token: Token, corpus: Ref, split: Ref) -> Ref:
-    """Propagate the training labels over lists; no other label is read.
+def propagate_labels(token: Token, corpus: Ref, split: Ref) -> Blocks:
+    """Propagate the training labels over lists and authors; no other label is read.
 
-    Fills the artifact with ``shares.npy`` (float32 [n_articles, target tags]) and ``evidence.npy``
-    (float32 [n_articles, 1]), and with the same in ``tuning/`` for the choice of threshold and
-    epochs.
+    Fills an artifact for each block with ``shares.npy`` (float32 [n_articles, target tags]) and
+    ``evidence.npy`` (float32 [n_articles, 1]), and with the same in ``tuning/`` for the choice of
+    threshold and epochs.
 
     Returns
     -------
-    str
-        The artifact's ref; empty when no candidate uses labels.
+    dict of str to str
+        Block -> ref, for the blocks that some candidate uses.
     """
     from tagsage.learn.candidate import tuning_split
+    from tagsage.learn.features import LABEL_BLOCKS
 
     night = Night.of(token)
-    if "labels" not in wanted_blocks(night.settings):
-        logger.info("No candidate uses labels: left out.")
-        return ""
 
-    def build(folder: Path) -> dict[str, Any]:
+    def fill(folder: Path, block: str) -> dict[str, Any]:
         snapshot, labels = load_snapshot(night, corpus), load_labels(night, split)
         rows, Y = labels.train_rows, labels.Y_train
         # Where there are too few articles to tune on, nothing is tuned.
         inner = tuning_split(Y, seed=night.settings.seed)
         fitted = slice(None) if inner is None else inner.train
         (folder / TUNING_FOLDER).mkdir()
-        _propagate(night, folder / TUNING_FOLDER, snapshot, rows[fitted], Y[fitted])
-        return _propagate(night, folder, snapshot, rows, Y)
+        _propagate(night, folder / TUNING_FOLDER, snapshot, rows[fitted], Y[fitted], block)
+        return _propagate(night, folder, snapshot, rows, Y, block)
 
-    return _artifact(night, corpus, split, build, of="training")
+    wanted = [block for block in LABEL_BLOCKS if block in wanted_blocks(night.settings)]
+    if not wanted:
+        logger.info("No candidate uses labels: left out.")
+    return {block: _artifact(night, corpus, split, block, fill, of="training") for block in wanted}
 
 
-def propagate_all_labels(night: Night, corpus: Ref, split: Ref) -> Ref:
+def propagate_all_labels(night: Night, corpus: Ref, split: Ref, block: str) -> Ref:
     """Propagate the labels of all tagged articles, for the model that predicts.
 
     Fills the artifact as :func:`propagate_labels` does, without ``tuning/``; and ``lists/`` with
     what features of new articles are made of.
     """
 
-    def build(folder: Path) -> dict[str, Any]:
+    def fill(folder: Path, block: str) -> dict[str, Any]:
         snapshot, labels = load_snapshot(night, corpus), load_labels(night, split)
-        return _propagate(night, folder, snapshot, labels.rows, labels.Y)
+        return _propagate(night, folder, snapshot, labels.rows, labels.Y, block)
 
-    return _artifact(night, corpus, split, build, of="all")
+    return _artifact(night, corpus, split, block, fill, of="all")
 
 
 def _propagate(
@@ -86,6 +92,7 @@ def _propagate(
     snapshot: Snapshot,
     rows: npt.NDArray[np.int64],
     Y: npt.NDArray[np.bool_],
+    block: str,
 ) -> dict[str, Any]:
     import numpy as np
 
@@ -94,10 +101,10 @@ def _propagate(
 
     n = len(snapshot.articles)
     propagated = propagate(
-        snapshot.incidence(),
+        snapshot.authorship()[1] if block == "authors" else snapshot.incidence(),
         rows,
         Y,
-        labels_config(night.settings),
+        labels_config(night.settings, block),
         out=lambda name, width: create_array(folder / name, (n, width)),
     )
     for array in propagated[:2]:
@@ -108,14 +115,26 @@ def _propagate(
     return {"labelled_articles": len(rows), "articles_reached": int(reached.sum())}
 
 
-def _artifact(night: Night, corpus: Ref, split: Ref, build: Any, *, of: str) -> Ref:
+def _artifact(
+    night: Night,
+    corpus: Ref,
+    split: Ref,
+    block: str,
+    fill: Callable[[Path, str], dict[str, Any]],
+    *,
+    of: str,
+) -> Ref:
     inputs = {
         "corpus": corpus,
         "split": split,
         "of": of,
         "seed": night.settings.seed,
-        **vars(labels_config(night.settings)),
+        **vars(labels_config(night.settings, block)),
     }
-    artifact = night.artifact("labels", inputs, build, code=(*LEARN_CODE, "graph"), label=of)
-    logger.info("labels of %s: %s", of, artifact.summary)
+
+    def build(folder: Path) -> dict[str, Any]:
+        return fill(folder, block)
+
+    artifact = night.artifact(block, inputs, build, code=(*LEARN_CODE, "graph"), label=of)
+    logger.info("%s of %s articles: %s", block, of, artifact.summary)
     return artifact.ref

@@ -185,7 +185,7 @@ def _champion_predictions(
             [str(name) for name in snapshot.lists[members.indices[first:stop]]]
             for first, stop in zip(members.indptr[:-1], members.indptr[1:], strict=True)
         ]
-        articles = snapshot.articles.iloc[block][["title", "subtitle"]].copy()
+        articles = snapshot.articles.iloc[block][["title", "subtitle", "author"]].copy()
         articles["lists"] = pd.Series(lists, index=articles.index, dtype=object)
         vectors = vectors_of(articles, block)
         fitted = tagger.candidate

@@ -47,7 +47,7 @@ def promote(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Ref)
     The new version has the alias ``challenger``; ``champion`` when the promotion rule says so.
     """
     from tagsage.learn.candidate import FittedCandidate, refit_candidate
-    from tagsage.learn.features import FEATURE_SETS
+    from tagsage.learn.features import FEATURE_SETS, LABEL_BLOCKS
     from tagsage.tracking.registry import decide_promotion, register_winner
     from tagsage.tracking.runs import log_results
 
@@ -57,9 +57,11 @@ def promote(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Ref)
     best, counts = ranked["best"], ranked["split"]
     winner: str = best["candidate"]
     feature_set = winner.partition(":")[0]
-    if "labels" in FEATURE_SETS[feature_set]:
-        # The comparison is over: now the labels of the test part may be known, too.
-        features = {**features, "labels": propagate_all_labels(night, corpus, split)}
+    made_of_labels = set(LABEL_BLOCKS) & set(FEATURE_SETS[feature_set])
+    # The comparison is over: now the labels of the test part may be known, too.
+    features = features | {
+        block: propagate_all_labels(night, corpus, split, block) for block in made_of_labels
+    }
 
     def build(folder: Path) -> dict[str, Any]:
         labels = load_labels(night, split)
@@ -157,6 +159,9 @@ def _served(night: Night, corpus: Ref, features: Blocks, feature_set: str, model
             parts["size_discount"] = lists.summary["size_discount"]
         if "labels" in FEATURE_SETS[feature_set]:
             parts["list_labels"] = night.workspace.open(features["labels"]).path / LISTS_FOLDER
+        if "authors" in FEATURE_SETS[feature_set]:
+            parts["author_labels"] = night.workspace.open(features["authors"]).path / LISTS_FOLDER
+            parts["author_names"], _ = snapshot.authorship()
         embedder = text.path / MODEL_FOLDER
         write_served(
             folder,

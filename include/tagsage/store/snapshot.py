@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import scipy.sparse as sp
 
-from tagsage.corpus.model import articles_to_frame, articles_to_table
+from tagsage.corpus.model import UNKNOWN_AUTHOR, articles_to_frame, articles_to_table
 from tagsage.errors import TagsageError
 
 _SUMMARY = "snapshot.json"
@@ -60,6 +60,24 @@ class Snapshot:
         ones = np.ones(len(self.article_index), dtype=np.float32)
         shape = (len(self.articles), len(self.lists))
         return sp.csr_array((ones, (self.article_index, self.list_index)), shape=shape)
+
+    def authorship(self) -> tuple[npt.NDArray[np.object_], sp.csr_array[np.float32]]:
+        """Return who wrote what.
+
+        Returns
+        -------
+        names : numpy.ndarray of object, shape [n_authors]
+            The authors' names (str), sorted. Neither an empty name nor the one that stands for a
+            missing author is one.
+        authorship : scipy.sparse.csr_array of float32, shape [n_articles, n_authors]
+            1 where the author wrote the article; at most one a row.
+        """
+        author = self.articles["author"]
+        articles = np.flatnonzero(~author.isin(["", UNKNOWN_AUTHOR]))
+        codes, names = pd.factorize(author.to_numpy(dtype=object)[articles], sort=True)
+        ones = np.ones(len(articles), dtype=np.float32)
+        shape = (len(self.articles), len(names))
+        return names, sp.csr_array((ones, (articles, codes)), shape=shape)
 
     @cached_property
     def digest(self) -> str:

@@ -9,6 +9,7 @@ Its feature blocks are made of them alone:
   not itself count in their means. In no known list: zeros, as for isolated articles;
 - ``labels``: what its lists say of tags, as :func:`tagsage.graph.labels.propagate_labels` would
   give it, with the labels of all articles that the tagger was fitted on;
+- ``authors``: what its author's articles say of tags, in the same way;
 - ``graphsage``: what the GraphSAGE model makes of its own vector, without neighbours;
 - ``fastrp``: its own vector, projected as in training, without neighbours.
 """
@@ -50,7 +51,8 @@ GRAPHSAGE = "graphsage"
 FASTRP = "fastrp"
 LISTS = "lists"
 LABELS = "labels"
-BLOCKS = ("text", "graphsage", "fastrp", "lists", "labels")
+AUTHORS = "authors"
+BLOCKS = ("text", "graphsage", "fastrp", "lists", "labels", "authors")
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,8 @@ class Featuriser:
         None where they are not needed.
     labels : NamedListLabels or None
         None where they are not needed.
+    authors : NamedListLabels or None
+        An author is a list of the author's articles; None where they are not needed.
     """
 
     blocks: tuple[str, ...]
@@ -114,6 +118,7 @@ class Featuriser:
     fastrp: FastRpProjection | None
     lists: ListMeans | None
     labels: NamedListLabels | None = None
+    authors: NamedListLabels | None = None
 
     def features(
         self,
@@ -121,6 +126,7 @@ class Featuriser:
         subtitles: Sequence[str],
         lists: Sequence[Sequence[str]],
         vectors: FloatArray | None = None,
+        authors: Sequence[str] | None = None,
     ) -> tuple[FloatArray, ...]:
         """Return the feature blocks of new articles.
 
@@ -132,11 +138,14 @@ class Featuriser:
             The names of their lists.
         vectors : float32 array, shape [n, dimensions], optional
             Their vectors, where they are known already; needed when there is no embedder.
+        authors : sequence of str, length n, optional
+            The names of their authors; may be empty.
 
         Returns
         -------
         tuple of float32 arrays, n rows each
-            As the candidate was trained on: ``lists`` gives one array a hop, ``labels`` two.
+            As the candidate was trained on: ``lists`` gives one array a hop, ``labels`` and
+            ``authors`` two each.
 
         Raises
         ------
@@ -156,6 +165,9 @@ class Featuriser:
                 result += self.lists.features(lists)
             elif block == "labels" and self.labels is not None:
                 result += self.labels.features(lists)
+            elif block == "authors" and self.authors is not None:
+                # No name stands for nobody: it is in no index.
+                result += self.authors.features([[name] for name in authors or [""] * len(text)])
         return tuple(result)
 
     def _vectors(
@@ -196,6 +208,7 @@ class Featuriser:
             fastrp=FastRpProjection.load(folder / FASTRP) if about.get("fastrp") else None,
             lists=ListMeans.load(folder / LISTS, about["hops"]) if about["hops"] else None,
             labels=NamedListLabels.load(folder / LABELS) if LABELS in about["blocks"] else None,
+            authors=NamedListLabels.load(folder / AUTHORS) if AUTHORS in about["blocks"] else None,
         )
 
 
@@ -213,6 +226,8 @@ def write_featuriser(
     hop_inputs: Sequence[npt.NDArray[np.floating]] = (),
     size_discount: float | None = None,
     list_labels: Path | None = None,
+    author_names: npt.NDArray[Any] | None = None,
+    author_labels: Path | None = None,
 ) -> None:
     """Write everything that a feature set needs of the corpus to a folder.
 
@@ -245,11 +260,16 @@ def write_featuriser(
     list_labels : pathlib.Path, optional
         Folder of the saved :class:`~tagsage.graph.labels.ListLabels` of the fit; needed for the
         block ``labels``.
+    author_names : str array, shape [n_authors], optional
+        The authors' names; needed for the block ``authors``.
+    author_labels : pathlib.Path, optional
+        The same as `list_labels`, of authors; needed for the block ``authors``.
 
     Raises
     ------
     ValueError
-        When a block is unknown, or ``lists``, ``labels`` or ``fastrp`` lacks its inputs.
+        When a block is unknown, or ``lists``, ``labels``, ``authors`` or ``fastrp`` lacks its
+        inputs.
     """
     blocks = tuple(feature_set.split("+"))
     if not blocks or set(blocks) - set(BLOCKS):
@@ -265,6 +285,10 @@ def write_featuriser(
         if list_names is None or list_labels is None:
             raise ValueError("the block labels needs list_names and list_labels")
         write_list_labels(folder / LABELS, list_names, list_labels)
+    if "authors" in blocks:
+        if author_names is None or author_labels is None:
+            raise ValueError("the block authors needs author_names and author_labels")
+        write_list_labels(folder / AUTHORS, author_names, author_labels)
     if embedder is not None:
         shutil.copytree(embedder, folder / EMBEDDER)
     trained = "graphsage" in blocks and graphsage is not None

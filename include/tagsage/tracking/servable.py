@@ -74,8 +74,9 @@ class Tagger:
         Parameters
         ----------
         articles : pandas.DataFrame
-            Column ``title`` (str); optional ``subtitle`` (str), ``lists`` (list of str) and, for a
-            tagger trained on given vectors, ``vector`` (list of float). Nulls count as empty.
+            Column ``title`` (str); optional ``subtitle`` and ``author`` (str), ``lists`` (list of
+            str) and, for a tagger trained on given vectors, ``vector`` (list of float). Nulls count
+            as empty.
         top_k : int
             How many tags to rank, at least 1.
 
@@ -121,6 +122,7 @@ class Tagger:
                 _texts(articles, "subtitle"),
                 _lists(articles),
                 vectors,
+                _texts(articles, "author"),
             )
         )
 
@@ -251,6 +253,7 @@ def signature(*, given_vectors: bool) -> ModelSignature:
         ColSpec(DataType.string, "title"),
         ColSpec(DataType.string, "subtitle", required=False),
         ColSpec(Array(DataType.string), "lists", required=False),
+        ColSpec(DataType.string, "author", required=False),
     ]
     if given_vectors:
         inputs.append(ColSpec(Array(DataType.double), "vector"))
