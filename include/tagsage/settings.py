@@ -23,7 +23,7 @@ ENV_PREFIX = "TAGSAGE_"
 FEATURE_SETS = (
     *("text", "graphsage", "text+graphsage", "fastrp", "text+fastrp", "lists", "text+lists"),
     *("text+lists+fastrp", "labels", "text+labels", "text+lists+labels"),
-    *("text+lists+labels+fastrp", "text+lists+labels+authors"),
+    *("text+lists+labels+fastrp", "text+authors", "text+lists+labels+authors"),
 )
 CLASSIFIERS = ("label_powerset", "ovr_logistic", "mlp")
 
@@ -274,7 +274,7 @@ class Settings(BaseSettings):
     )
 
     authors_prior_weight: float = Field(
-        3.0,
+        10.0,
         ge=0,
         allow_inf_nan=False,
         description="As labels_prior_weight, of an author's articles (feature sets with authors).",

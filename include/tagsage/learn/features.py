@@ -25,6 +25,7 @@ FEATURE_SETS: Mapping[str, tuple[str, ...]] = MappingProxyType({
     "text+labels": ("text", "labels"),
     "text+lists+labels": ("text", "lists", "labels"),
     "text+lists+labels+fastrp": ("text", "lists", "labels", "fastrp"),
+    "text+authors": ("text", "authors"),
     "text+lists+labels+authors": ("text", "lists", "labels", "authors"),
 })
 """Which kinds of blocks each feature set joins, in order.
