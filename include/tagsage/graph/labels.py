@@ -226,9 +226,10 @@ def propagate_labels(
     .479/.463, .485/.470, .489/.472, .491/.476, .489/.470 (without labels .470/.454), and discounts
     0, 0.25, 0.5 with prior weight 10 gave .489/.472, .488/.477, .484/.469. On the bundled corpus
     prior weights 3 and 30 gave the same, .660/.448 (without labels .657/.444; one split). Two
-    hops, other folds' labels instead of all others', logarithms of the shares, and memberships
-    weighted by how well an article fits its list gave no more. Over authors besides, on the bundled
-    corpus: prior weights 3 and 10 gave .671/.459 and .671/.466 (without authors .660/.449).
+    hops (.491/.482 with prior weight 30), labels of other folds instead of all others, logarithms
+    of the shares, and memberships weighted by how well an article fits its list were not clearly
+    better. Over authors besides, on the bundled corpus: prior weights 3 and 10 gave .671/.459 and
+    .670/.466 (without authors .660/.449).
 
     Parameters
     ----------
