@@ -18,7 +18,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import scipy.sparse as sp
 
-from tagsage.corpus.model import UNKNOWN_AUTHOR, articles_to_frame, articles_to_table
+from tagsage.corpus.fields import UNKNOWN_AUTHOR
+from tagsage.corpus.model import articles_to_frame, articles_to_table
 from tagsage.errors import TagsageError
 
 _SUMMARY = "snapshot.json"
