@@ -192,7 +192,7 @@ def test_a_challenge_closes_the_host_at_once_and_the_request_waits(answer, reque
         WELL,
         closed_until=NOW + PAUSE,
         closed_why="The host showed a challenge.",
-        is_server_closed=request_ is not ROBOTS,
+        is_server_closed=True,
     )
     assert verdict_on(answer, request_) == Verdict(
         *("again", "The host showed a challenge.", closed, NOW + 10.0, NOW + 2 * PAUSE),

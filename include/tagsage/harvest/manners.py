@@ -199,7 +199,7 @@ def _judge(
     asked: Callable[[str], bool],
 ) -> Verdict:
     if is_challenge(answer):
-        return _challenged(config, host, request, now, gap_s)
+        return _challenged(config, host, now, gap_s)
     if answer.status is None and answer.is_final:
         return _final(config, host, request, answer, now, gap_s)
     if answer.status is None or answer.status in _NOT_NOW:
@@ -365,17 +365,16 @@ def unreadable_due(config: HarvestConfig, request: Claimed, now: float) -> float
     return now + backoff(config, request.attempts)
 
 
-def _challenged(
-    config: HarvestConfig, host: Host, request: Claimed, now: float, gap_s: float
-) -> Verdict:
+def _challenged(config: HarvestConfig, host: Host, now: float, gap_s: float) -> Verdict:
     """Leave a host alone at once that asks for a human; the request waits for better days.
 
-    It waits twice as long as the host, so that a single page that is always guarded does not keep
+    Under all its names, even if it was robots.txt that it guarded: a challenge is the server's.
+    The request waits twice as long as the host, so that a single page that is always guarded does not keep
     us from the others when the host is asked again. It is not the page's failure: no attempt is
     counted.
     """
     reason = "The host showed a challenge."
-    host = _closed(config, host, now, reason, is_server=request.kind != "robots")
+    host = _closed(config, host, now, reason, is_server=True)
     due = now + 2 * pause(config, host.host)
     return Verdict("again", reason, host, now + gap_s, due, is_counted=False)
 
