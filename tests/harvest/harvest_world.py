@@ -62,6 +62,14 @@ class World:
         request = self.send(request_id)
         return intake.gone(self.db, request, self.now, RUN, "the host answered 404", self.config)
 
+    def lead(self, request_id: int, url: str) -> Taken:
+        """Answer a request with a redirect to what another one has been added for."""
+        request = self.send(request_id)
+        with self.db.transaction():
+            other = frontier.redirect(self.db, request, url, self.now)
+            assert other is not None
+            return intake.same_as(self.db, request, other, self.now, RUN, self.config)
+
     def waiting(self, kind: str | None = None) -> list[tuple[int, str, str | None]]:
         """Return id, kind and cursor of the requests that wait, robots.txt left out."""
         rows = self.db.execute(

@@ -202,10 +202,12 @@ def test_a_host_without_a_robots_txt_does_not_close_the_other_names(db):
 def test_pages_refused_last_are_forgiven_when_the_refusals_were_about_us(db):
     for path in "abcd":
         frontier.add(db, "article", f"{HOST}/{path}", now=0.0)
-    for request_id, status in [(1, 403), (2, 403), (3, 403), (4, 451)]:
+    frontier.add(db, "article", "https://ann.medium.com/a", now=0.0)
+    for request_id, status in [(1, 403), (2, 403), (3, 401), (4, 451), (5, 403)]:
         frontier.end(db, request_id, "refused", float(request_id), status=status)
-    frontier.forgive(db, HOST, 2)
-    assert [state for _, state in states(db)] == ["refused", "waiting", "waiting", "refused"]
+    frontier.forgive(db, HOST, 3)
+    found = [state for _, state in states(db)]
+    assert found == ["refused", "waiting", "waiting", "refused", "waiting"]
 
 
 def test_a_redirect_moves_the_request_and_a_renewal_moves_it_back(db):
@@ -214,7 +216,7 @@ def test_a_redirect_moves_the_request_and_a_renewal_moves_it_back(db):
     frontier.renew(db, 1, round=2)
     sent = frontier.begin(db, frontier.get(db, 1), 2.0, 10.0)
     target = "https://blog.example.com/list/x-0123456789ab"
-    assert frontier.redirect(db, sent, target, 3.0)
+    assert frontier.redirect(db, sent, target, 3.0) is None
     moved = Claimed(
         1, "list", "https://blog.example.com", target, ID, None, 2, None, 0, 1, None, None
     )
@@ -239,7 +241,7 @@ def test_a_redirect_moves_the_request_and_a_renewal_moves_it_back(db):
 def test_a_redirect_to_what_is_known_ends_the_request(db):
     frontier.add(db, "article", f"{HOST}/a", now=0.0)
     frontier.add(db, "article", f"{HOST}/b", now=0.0)
-    assert not frontier.redirect(db, frontier.get(db, 1), f"{HOST}/b", 3.0)
+    assert frontier.redirect(db, frontier.get(db, 1), f"{HOST}/b", 3.0) == 2
     assert db.execute("SELECT state, reason FROM requests WHERE id = 1").fetchone() == (
         "done",
         f"the same as {HOST}/b",
@@ -249,7 +251,7 @@ def test_a_redirect_to_what_is_known_ends_the_request(db):
 def test_a_redirect_of_robots_txt_stays_with_its_host(db):
     frontier.add(db, "feed", "http://medium.com/feed", now=0.0)
     robots = frontier.ready(db, 0.0, pages=True)
-    assert frontier.redirect(db, robots, f"{HOST}/robots.txt", 0.0)
+    assert frontier.redirect(db, robots, f"{HOST}/robots.txt", 0.0) is None
     moved = frontier.ready(db, 0.0, pages=True)
     assert moved == replace(robots, url=f"{HOST}/robots.txt", redirects=1)
 

@@ -351,6 +351,57 @@ def test_a_private_list_that_was_never_read_is_recorded(world):
     assert world.list_is() == ("private", "the host says it is private")
 
 
+# -- addresses that are the same -----------------------------------------------------------------
+def test_a_list_with_two_addresses_is_settled_by_the_one_that_leads_to_the_other(world):
+    first = world.seed_list()
+    second = world.seed(list_url(LIST).replace("https", "http"), "list", list_key=LIST)
+    world.take(first, list_page(LIST, entries(posts(3)), size=3))
+    assert world.list_is() == ("new", "")
+    assert world.lead(second, list_url(LIST)) == Taken(memberships=3, lists=1)
+    assert world.list_is() == ("open", "")
+    assert world.members() == keys(posts(3))
+    assert world.waiting() == []
+
+
+def test_a_list_whose_address_now_leads_to_another_known_one_is_read_there(world):
+    first = read_list(world, entries(posts(3)))
+    second = world.seed(f"{HOST}/@ann/list/new-name-{LIST}", "list", list_key=LIST)
+    world.take(second, list_page(LIST, entries(posts(3)), size=3))
+    frontier.read_anew(world.db, first)
+    world.lead(first, f"{HOST}/@ann/list/new-name-{LIST}")
+    assert world.waiting() == [(second, "list", None)]
+    world.take(second, list_page(LIST, entries(posts(2)), size=2))
+    assert (world.list_is(), world.members()) == (("open", ""), keys(posts(2)))
+
+
+@pytest.mark.parametrize(
+    ("slug", "is_read", "kept"),
+    [
+        ("on-graphs-a00000000001", True, ["a00000000001"]),
+        ("on-graphs-a00000000001", False, ["a00000000001"]),
+        ("the-same-anew", True, ["pub.example/the-same-anew"]),
+        ("home", False, ["pub.example/on-graphs"]),
+        ("", True, ["pub.example", "pub.example/on-graphs"]),
+    ],
+)
+def test_two_articles_become_one_where_the_address_of_one_leads_to_the_other(
+    world, slug, is_read, kept
+):
+    world.config = replace(world.config, articles="always")
+    old, new = "https://pub.example/on-graphs", f"https://pub.example/{slug}"
+    world.take(world.seed(f"{HOST}/feed/@ann", "feed"), feed([Post("", url=old)]))
+    old_id = world.waiting("article")[0][0]
+    key = slug.rpartition("-")[2] if slug.endswith("1") else new.partition("//")[2].rstrip("/")
+    new_id = world.seed(new, article_key=key)
+    if is_read:
+        title = '<meta property="og:title" content="On graphs">'
+        assert world.take(new_id, title.encode()).ok
+    revision = world.revision()
+    world.lead(old_id, new)
+    assert [row[0] for row in world.rows("SELECT key FROM articles ORDER BY key")] == kept
+    assert (world.revision() > revision) == (len(kept) == 1 and slug != "home")
+
+
 # -- once, and all at once ---------------------------------------------------------------------
 def everything(world):
     tables = ("lists", "list_parts", "list_entries", "memberships", "articles", "aliases")

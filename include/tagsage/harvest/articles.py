@@ -216,6 +216,11 @@ def url_of(db: HarvestDatabase, key: str) -> str | None:
     return None if row is None else str(row[0])
 
 
+def was_read(db: HarvestDatabase, key: str) -> bool:
+    """Tell whether an article's own page was read."""
+    return any(row.read_at is not None for row in _rows(db, [key]).values())
+
+
 def lacks(db: HarvestDatabase, key: str) -> bool:
     """Tell whether a field of an article is still open."""
     return any(row.lacks() for row in _rows(db, [key]).values())

@@ -33,6 +33,7 @@ __all__ = [
     "forgive",
     "get",
     "outlook",
+    "read_anew",
     "ready",
     "recover",
     "redirect",
@@ -348,7 +349,7 @@ def again(
     )
 
 
-def redirect(db: HarvestDatabase, request: Claimed, url: str, now: float) -> bool:
+def redirect(db: HarvestDatabase, request: Claimed, url: str, now: float) -> int | None:
     """Let a request wait to be asked for where its host said it is now.
 
     It stays the same request, with its list, reading and article; with its validators, if it led
@@ -356,8 +357,9 @@ def redirect(db: HarvestDatabase, request: Claimed, url: str, now: float) -> boo
 
     Returns
     -------
-    bool
-        False: another one has that address.
+    int or None
+        The other one that has that address; what follows from it is for
+        :func:`tagsage.harvest.intake.same_as`.
     """
     # Rules found elsewhere on a server are still those of the address they were asked for.
     host = request.host if request.kind == "robots" else origin(url)
@@ -366,12 +368,12 @@ def redirect(db: HarvestDatabase, request: Claimed, url: str, now: float) -> boo
         hosts.add(db, host)
         if request.kind in {"list", "article", "feed"}:
             known = db.execute(
-                "SELECT 1 FROM requests WHERE fingerprint = ? AND kind = ? AND id != ?",
+                "SELECT id FROM requests WHERE fingerprint = ? AND kind = ? AND id != ?",
                 (key, request.kind, request.request_id),
             ).fetchone()
             if known is not None:
                 end(db, request.request_id, "done", now, reason=f"the same as {canonical(url)}")
-                return False
+                return int(known[0])
         db.execute(
             "UPDATE requests SET state = 'waiting', target = ?, host = ?, attempts = 0, due = 0, "
             "redirects = redirects + 1, "
@@ -379,7 +381,7 @@ def redirect(db: HarvestDatabase, request: Claimed, url: str, now: float) -> boo
             "last_modified = CASE WHEN target = ? THEN last_modified END WHERE id = ?",
             (url, host, url, url, request.request_id),
         )
-    return True
+    return None
 
 
 def renew(
@@ -411,8 +413,34 @@ def renew(
         )
 
 
+def read_anew(db: HarvestDatabase, request_id: int) -> None:
+    """Let an ended request for a list's page wait as the beginning of a new reading.
+
+    While other requests of the list wait, it joins their reading. The validators are sent along
+    only if the last reading was whole: "not modified" must not leave a gap as it is.
+    """
+    with db.transaction():
+        db.execute(
+            "UPDATE lists SET round = max(round, settled) + 1 "
+            "WHERE key = (SELECT list_key FROM requests WHERE id = ?) AND NOT EXISTS "
+            "(SELECT 1 FROM requests WHERE list_key = lists.key AND state IN ('waiting', 'sent'))",
+            (request_id,),
+        )
+        found = db.execute(
+            "SELECT l.round, l.state FROM requests r JOIN lists l ON l.key = r.list_key "
+            "WHERE r.id = ?",
+            (request_id,),
+        ).fetchone()
+        reading, state = found or (None, "")
+        if state != "open":
+            db.execute(
+                "UPDATE requests SET etag = NULL, last_modified = NULL WHERE id = ?", (request_id,)
+            )
+        renew(db, request_id, round=reading)
+
+
 def forgive(db: HarvestDatabase, host: str, since: int) -> None:
-    """Let the last `since` pages wait again that were refused with 403 by a host.
+    """Let the last `since` pages wait again that a host refused with 401 or 403, under any of its names.
 
     When it closes for refusing several in a row, they were refused because of us. Parts of lists
     are left out: their list's reading has ended without them.
@@ -420,9 +448,10 @@ def forgive(db: HarvestDatabase, host: str, since: int) -> None:
     db.execute(
         "UPDATE requests SET state = 'waiting', due = 0, attempts = 0, reason = '' "
         "WHERE id IN (SELECT id FROM "
-        "requests WHERE host = ? AND state = 'refused' AND status = 403 AND kind != 'graphql' "
+        "requests JOIN hosts USING (host) "
+        "WHERE server = ? AND state = 'refused' AND status IN (401, 403) AND kind != 'graphql' "
         "ORDER BY ended_at DESC, id DESC LIMIT ?)",
-        (host, since),
+        (server(host), since),
     )
 
 

@@ -10,7 +10,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tagsage.harvest import articles, frontier, library, lists, pages, problems
-from tagsage.harvest.merging import Reading, Taken, Told, asked_key, merge, note_closed, parse
+from tagsage.harvest.merging import (
+    Reading,
+    Taken,
+    Told,
+    asked_key,
+    merge,
+    note_closed,
+    parse,
+    unite_as,
+)
 from tagsage.harvest.pages import Fetched
 
 if TYPE_CHECKING:
@@ -18,7 +27,7 @@ if TYPE_CHECKING:
     from tagsage.harvest.database import HarvestDatabase
     from tagsage.harvest.frontier import Claimed
 
-__all__ = ["Fetched", "Taken", "given_up", "gone", "take", "unchanged"]
+__all__ = ["Fetched", "Taken", "given_up", "gone", "same_as", "take", "unchanged"]
 
 
 def take(
@@ -122,6 +131,51 @@ def given_up(
     with db.transaction():
         problems.note(db, run_id, now, problems.subject(request), [reason])
         return _ended(reading, Told(list_key=_list_of(reading)))
+
+
+def same_as(
+    db: HarvestDatabase,
+    request: Claimed,
+    other_id: int,
+    now: float,
+    run_id: int,
+    config: HarvestConfig,
+) -> Taken:
+    """Draw the consequences of a request that was led to where another one leads.
+
+    The reading of a list may have ended with it. Two articles become one as they do when a page
+    says so, provided that the other's address has a post's id or was read: an address where
+    everything that is gone leads to is no article.
+
+    Parameters
+    ----------
+    db : HarvestDatabase
+        The harvest.
+    request : Claimed
+        The request, ended already.
+    other_id : int
+        The one that has the address.
+    now : float
+        Seconds since 1970.
+    run_id : int
+        Who files the problems.
+    config : HarvestConfig
+        What may be queued.
+    """
+    other = frontier.get(db, other_id)
+    reading = Reading(db, config, run_id, request, other.url, now)
+    with db.transaction():
+        problems.solve(db, problems.subject(request), now)
+        if request.kind == "article":
+            if unite_as(reading, other):
+                library.bump(db)
+            return Taken()
+        list_key = _list_of(reading)
+        if request.kind == "list" and other.round < request.round and other.list_key == list_key:
+            # The reading that this one began goes on there.
+            frontier.read_anew(db, other_id)
+            return Taken()
+        return _ended(reading, Told(list_key=list_key))
 
 
 def unchanged(db: HarvestDatabase, request: Claimed, now: float) -> None:

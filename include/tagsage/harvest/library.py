@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from tagsage.harvest import problems
 from tagsage.harvest.addresses import AddressError
-from tagsage.harvest.frontier import add, renew
+from tagsage.harvest.frontier import add, read_anew, renew
 from tagsage.harvest.records import FIELDS
 from tagsage.harvest.status import Counts, HarvestStatus, counts, status
 
@@ -47,7 +47,7 @@ r.ended_at <= :until AND (r.state IN ('failed', 'unreadable', 'refused')
                           OR r.state = 'done' AND r.status IS NOT NULL)
 """
 _OLD_LISTS = f"""
-SELECT r.id, r.list_key, l.round, l.state FROM requests r LEFT JOIN lists l ON l.key = r.list_key
+SELECT r.id, r.list_key FROM requests r LEFT JOIN lists l ON l.key = r.list_key
 WHERE r.kind = 'list' AND {_ENDED} AND (l.read_at IS NULL OR l.read_at <= :until)
   AND NOT EXISTS (SELECT 1 FROM requests w
                   WHERE w.list_key = r.list_key AND w.state IN ('waiting', 'sent'))
@@ -65,8 +65,7 @@ WHERE r.kind = 'article' AND {_ENDED} AND coalesce(a.state, 'open') = 'open'
 def refresh_due(db: HarvestDatabase, config: HarvestConfig, now: float) -> int:
     """Let wait again what is old enough, and ask for the articles' pages that are lacking.
 
-    A list's reading begins anew with its page. Its validators (ETag, Last-Modified) are sent along
-    only if the last reading was whole: "not modified" must not leave a gap as it is.
+    A list's reading begins anew with its page (:func:`tagsage.harvest.frontier.read_anew`).
 
     Parameters
     ----------
@@ -167,19 +166,11 @@ def _begin_readings(db: HarvestDatabase, until: float) -> int:
     begun: set[str] = set()
     rows = db.execute(_OLD_LISTS, {"until": until}).fetchall()
     found = 0
-    for request_id, list_key, last, state in rows:
+    for request_id, list_key in rows:
         # One list may have several addresses; the one that was read last is asked.
         if list_key is not None and list_key in begun:
             continue
         begun.add(list_key)
-        if state != "open":
-            db.execute(
-                "UPDATE requests SET etag = NULL, last_modified = NULL WHERE id = ?", (request_id,)
-            )
-        if state is None:
-            renew(db, request_id)
-        else:
-            db.execute("UPDATE lists SET round = ? WHERE key = ?", (last + 1, list_key))
-            renew(db, request_id, round=last + 1)
+        read_anew(db, request_id)
         found += 1
     return found

@@ -226,7 +226,9 @@ class Loop:
                 # The first request after the rules keeps the delay that they ask for.
                 hosts.not_before(self._db, sent.host, now + self._gap(sent.host))
             case "redirect":
-                frontier.redirect(self._db, sent, verdict.target, now)
+                other = frontier.redirect(self._db, sent, verdict.target, now)
+                if other is not None:
+                    intake.same_as(self._db, sent, other, now, self._run_id, self._config)
             case "again":
                 frontier.again(
                     self._db,

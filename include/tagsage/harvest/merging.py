@@ -242,6 +242,22 @@ def _merge_article(reading: Reading, page: ArticlePage) -> Told:
     return Told(taken, changed or merged.changed)
 
 
+def unite_as(reading: Reading, other: Claimed) -> bool:
+    """Let the article that was asked for be the one of another request, where its host leads to.
+
+    Returns
+    -------
+    bool
+        Whether the export differs by it.
+    """
+    db = reading.db
+    asked, key = asked_key(db, reading.request), asked_key(db, other)
+    if asked is None or key is None or asked == key or articles.is_post_id(asked):
+        return False
+    is_article = articles.is_post_id(key) or articles.was_read(db, key)
+    return is_article and _is_believed(reading, key) and articles.unite(db, asked, key)
+
+
 def _is_believed(reading: Reading, key: str) -> bool:
     """Tell whether a page may say that it is the article `key`.
 
