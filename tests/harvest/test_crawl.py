@@ -203,13 +203,16 @@ def test_a_host_that_shows_a_challenge_is_left_alone_and_what_was_fetched_is_kep
     assert titles(tmp_path) == {"a", "b", "c", "d"}
 
 
-def test_a_host_that_refuses_three_times_in_a_row_is_left_alone_and_its_pages_wait(tmp_path, sites):
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_host_that_refuses_three_times_in_a_row_is_left_alone_and_its_pages_wait(
+    tmp_path, sites, status
+):
     site = sites[0]
     paths = [f"/feed/{number}" for number in range(5)]
-    site.pages = {path: answer(403) for path in paths}
+    site.pages = {path: answer(status) for path in paths}
     report = harvest(tmp_path, [site.url(path) for path in paths], CONFIG)
     assert report.outcome == "stopped by the host"
-    assert report.stopped == {site.origin: "The host answered 403 3 times in a row."}
+    assert report.stopped == {site.origin: "The host answered 401 or 403 3 times in a row."}
     assert site.paths == ["/robots.txt", *paths[:3]]
     assert set(ended(tmp_path, site).values()) == {("waiting", "")}
 

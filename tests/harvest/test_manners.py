@@ -60,7 +60,7 @@ def test_an_answer_about_the_page_ends_its_request_and_keeps_the_gap(
     answer, request_, action, reason
 ):
     verdict = verdict_on(answer, request_)
-    refusals = 1 if answer.status == 403 else 0
+    refusals = 1 if answer.status in {401, 403} else 0
     assert verdict == Verdict(action, reason, replace(WELL, refusals=refusals), NOW + 10.0)
 
 
@@ -156,16 +156,18 @@ def test_a_usable_answer_makes_earlier_trouble_forgotten(answer):
     assert verdict_on(answer, request, replace(WELL, failures=9, refusals=2)).host == WELL
 
 
-def test_three_refusals_in_a_row_close_the_host():
+@pytest.mark.parametrize("statuses", [(403, 403, 403), (401, 401, 401), (403, 401, 403)])
+def test_three_refusals_in_a_row_close_the_host(statuses):
     host = WELL
-    for _ in range(manners.REFUSALS):
+    assert len(statuses) == manners.REFUSALS
+    for status in statuses:
         assert not host.closed_until
-        verdict = verdict_on(answered(403), host=host)
+        verdict = verdict_on(answered(status), host=host)
         assert verdict.action == "refused"
         host = verdict.host
         assert verdict.is_forgiving == bool(host.closed_until)
     assert host.closed_until == NOW + PAUSE
-    assert host.closed_why == "The host answered 403 3 times in a row."
+    assert host.closed_why == "The host answered 401 or 403 3 times in a row."
     assert host.is_server_closed
 
 

@@ -440,7 +440,7 @@ def read_anew(db: HarvestDatabase, request_id: int) -> None:
 
 
 def forgive(db: HarvestDatabase, host: str, since: int) -> None:
-    """Let the last `since` pages wait again that a host refused with 401 or 403, under any of its names.
+    """Let the last `since` pages wait again that a server refused with 401 or 403.
 
     When it closes for refusing several in a row, they were refused because of us. Parts of lists
     are left out: their list's reading has ended without them.

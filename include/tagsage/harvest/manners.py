@@ -59,6 +59,8 @@ _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _METHOD_KEPT: Final = frozenset({307, 308})
 # Answers that say "not now": of the server, not of the page.
 _NOT_NOW: Final = frozenset({408, 425, 429, *range(500, 600)})
+# Answers that say "not you". 451 is about a page.
+_NOT_YOU: Final = frozenset({401, 403})
 _URI: Final = "/%:@!$&'()*+,;=~-._?[]#"
 
 
@@ -206,8 +208,8 @@ def _judge(
         return _not_now(config, host, request, answer, now, gap_s)
     if request.kind == "robots":
         return _robots(config, host, request, answer, now, gap_s, asked)
-    if answer.status == 403:
-        return _forbidden_by_host(config, host, now, gap_s)
+    if answer.status in _NOT_YOU:
+        return _forbidden_by_host(config, host, answer.status, now, gap_s)
     return _page(config, host, request, answer, now, gap_s, asked)
 
 
@@ -379,14 +381,18 @@ def _challenged(config: HarvestConfig, host: Host, now: float, gap_s: float) -> 
     return Verdict("again", reason, host, now + gap_s, due, is_counted=False)
 
 
-def _forbidden_by_host(config: HarvestConfig, host: Host, now: float, gap_s: float) -> Verdict:
+def _forbidden_by_host(
+    config: HarvestConfig, host: Host, status: int, now: float, gap_s: float
+) -> Verdict:
     """Take a refusal for an answer; leave a host alone that refuses three times in a row."""
     host = replace(host, refusals=host.refusals + 1, failures=0)
     is_about_us = host.refusals >= REFUSALS
     if is_about_us:
-        why = f"The host answered 403 {REFUSALS} times in a row."
+        why = f"The host answered 401 or 403 {REFUSALS} times in a row."
         host = _closed(config, host, now, why, is_server=True)
-    return Verdict("refused", "The host answered 403.", host, now + gap_s, is_forgiving=is_about_us)
+    return Verdict(
+        "refused", f"The host answered {status}.", host, now + gap_s, is_forgiving=is_about_us
+    )
 
 
 def _well(host: Host) -> Host:
