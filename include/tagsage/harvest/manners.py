@@ -371,9 +371,9 @@ def _challenged(config: HarvestConfig, host: Host, now: float, gap_s: float) -> 
     """Leave a host alone at once that asks for a human; the request waits for better days.
 
     Under all its names, even if it was robots.txt that it guarded: a challenge is the server's.
-    The request waits twice as long as the host, so that a single page that is always guarded does not keep
-    us from the others when the host is asked again. It is not the page's failure: no attempt is
-    counted.
+    The request waits twice as long as the host, so that a single page that is always guarded does
+    not keep us from the others when the host is asked again. It is not the page's failure: no
+    attempt is counted.
     """
     reason = "The host showed a challenge."
     host = _closed(config, host, now, reason, is_server=True)
