@@ -46,6 +46,8 @@ ID = "0123456789ab"
         ("https://blog.example.com/feeding-cats", "article"),
         ("https://medium.com/@a/title-0123456789ab", "article"),
         ("https://medium.com", "article"),
+        ("https://medium.com/feed/../@a/title-0123456789ab", "article"),
+        ("https://medium.com//feed/@a", "feed"),
     ],
 )
 def test_an_address_means_a_list_a_feed_or_else_an_article(url, kind):
@@ -131,6 +133,17 @@ def test_an_origin_has_one_form_whatever_form_the_address_has(url, expected):
         ("https://medium.com/100%", "https://medium.com/100%"),
         ("https://medium.com/a%2Fb", "https://medium.com/a%2Fb"),
         ("https://medium.com/@a/x-1", "https://medium.com/@a/x-1"),
+        ("https://medium.com/x/../media/a", "https://medium.com/media/a"),
+        ("https://medium.com/x/%2e%2E/media/a", "https://medium.com/media/a"),
+        ("https://medium.com/./media/./a", "https://medium.com/media/a"),
+        ("https://medium.com//media/a", "https://medium.com/media/a"),
+        ("https://medium.com/.//x/..//media", "https://medium.com/media"),
+        ("https://medium.com/../../media", "https://medium.com/media"),
+        ("https://medium.com/a/b/..", "https://medium.com/a/"),
+        ("https://medium.com/a/.", "https://medium.com/a/"),
+        ("https://medium.com/a/..", "https://medium.com/"),
+        ("https://medium.com/a//b/", "https://medium.com/a//b/"),
+        ("https://medium.com/a/.../.b?c=/../d", "https://medium.com/a/.../.b?c=/../d"),
     ],
 )
 def test_two_forms_of_one_address_are_written_alike(url, expected):

@@ -77,8 +77,10 @@ def origin(url: str) -> str:
 def canonical(url: str) -> str:
     """Return an address in one form: two of the same form are asked for once.
 
-    Without fragment; scheme and name in lower case; escapes in capitals, and only where needed.
-    The query stays as it is: hosts may read anything into it.
+    Without fragment; scheme and name in lower case; escapes in capitals, and only where needed;
+    without dot segments (RFC 3986, 5.2.4) and empty ones at the beginning of the path, so that
+    rules for ``/media`` hold for ``/x/../media`` and ``//media``. The query stays as it is: hosts
+    may read anything into it.
 
     Raises
     ------
@@ -87,7 +89,7 @@ def canonical(url: str) -> str:
     """
     path, query = split(url)[3:]
     # A percent sign stays: what is escaped already must not be escaped twice.
-    kept = quote(_tidy(path) or "/", safe="/%:@!$&'()*+,;=~-._")
+    kept = quote(_without_dots(_tidy(path)), safe="/%:@!$&'()*+,;=~-._")
     asked = quote(_tidy(query), safe="/%:@!$&'()*+,;=~-._?[]")
     return origin(url) + kept + (f"?{asked}" if asked else "")
 
@@ -138,6 +140,7 @@ def kind_of(url: str) -> Kind:
     >>> kind_of("https://medium.com/@a/list/nlp-0123456789ab"), kind_of("https://medium.com/feed/@a")
     ('list', 'feed')
     """
+    url = canonical(url)
     path = split(url)[3]
     if list_id(url) is not None:
         return "list"
@@ -221,6 +224,19 @@ def _tidy(text: str) -> str:
         return character if _UNRESERVED.fullmatch(character) else match[0].upper()
 
     return _ESCAPE.sub(one, text)
+
+
+def _without_dots(path: str) -> str:
+    kept: list[str] = []
+    segments = path.split("/")
+    for segment in segments:
+        if segment == "..":
+            del kept[-1:]
+        elif segment != "." and (segment or kept):
+            kept.append(segment)
+    # What ends in a dot segment is a folder.
+    end = "/" if kept and segments[-1] in {".", ".."} and kept[-1] else ""
+    return "/" + "/".join(kept) + end
 
 
 def _name(name: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from tagsage.harvest import frontier, hosts, intake, manners, robots
-from tagsage.harvest.addresses import charset_of, origin, siblings
+from tagsage.harvest.addresses import canonical, charset_of, origin, siblings
 from tagsage.harvest.answers import Answer, Verdict
 from tagsage.harvest.config import (
     OUTCOME_BUDGET,
@@ -131,7 +131,8 @@ class Loop:
         why = manners.forbidden(claimed, self.asked)
         if not why and claimed.kind != "robots":
             rules = self._rules_of(claimed.host)
-            if not rules.allow(claimed.url):
+            # In the form in which it is sent.
+            if not rules.allow(canonical(claimed.url)):
                 why = "robots.txt does not allow it."
         if why:
             with self._db.transaction():
