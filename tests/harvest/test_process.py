@@ -206,10 +206,18 @@ def test_hostile_answers_take_little_memory(tmp_path):
 
 
 def test_the_crawl_knows_no_secrets(monkeypatch):
-    for name in ("OPENAI_API_KEY", "NEO4J_PASSWORD", "AIRFLOW_CONN_X", "AWS_SECRET_ACCESS_KEY"):
+    secrets = (
+        *("OPENAI_API_KEY", "NEO4J_PASSWORD", "AIRFLOW_CONN_X", "AWS_SECRET_ACCESS_KEY"),
+        *("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "NEO4J_AUTH", "DATABASE_URL", "PGPASS", "X_PATH"),
+    )
+    needed = ("PATH", "PYTHONPATH", "LC_ALL", "https_proxy", "NO_PROXY", "SSL_CERT_FILE", "TZ")
+    for name in secrets:
         monkeypatch.setenv(name, "secret")
-    assert "secret" not in environment().values()
-    assert environment()["PATH"] == os.environ["PATH"]
+    for name in needed:
+        monkeypatch.setenv(name, "needed")
+    told = environment()
+    assert "secret" not in told.values()
+    assert {name: told.get(name) for name in needed} == dict.fromkeys(needed, "needed")
 
 
 def test_the_parent_loads_no_scrapy_and_the_crawl_nothing_heavy():

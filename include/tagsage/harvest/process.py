@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess  # ruff: ignore[suspicious-subprocess-import] - our own program, no shell
 import sys
@@ -21,8 +22,13 @@ from tagsage.harvest.config import HarvestConfig, HarvestReport
 LAST_LINES: Final = 20
 # The crawl of a parent that was killed takes a moment to notice and to end.
 PATIENCE_S: Final = 15.0
-# The crawl needs no secrets, and what it does not have no page can get out of it.
-_SECRETS: Final = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL", "AIRFLOW_CONN")
+# What the crawl needs to run. Secrets come under any name, so nothing else is told: what it does
+# not have no page can get out of it. A proxy's password it does need.
+_TOLD: Final = re.compile(
+    r"PATH|HOME|LANG|LANGUAGE|LC_\w+|TZ|TZDIR|TMPDIR|TEMP|TMP|LD_LIBRARY_PATH|SYSTEMROOT|"
+    r"PYTHON\w*|VIRTUAL_ENV|SSL_CERT_(?:FILE|DIR)|(?:HTTP|HTTPS|ALL|NO)_PROXY|"
+    r"COVERAGE_\w+|COV_CORE_\w+",
+)
 
 
 @dataclass(frozen=True)
@@ -130,12 +136,8 @@ def harvest(
 
 
 def environment() -> dict[str, str]:
-    """Return this process's environment without what the crawl is not to know."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not any(secret in name.upper() for secret in _SECRETS)
-    }
+    """Return what the crawl may know of this process's environment."""
+    return {name: value for name, value in os.environ.items() if _TOLD.fullmatch(name.upper())}
 
 
 class _Leash:
