@@ -219,14 +219,6 @@ def test_a_list_whose_page_fails_stays_as_it_was(world):
     assert world.list_is() == ("incomplete", "its page could not be had")
 
 
-def test_an_endpoint_that_is_not_there_leaves_the_list_incomplete(world):
-    shown = entries(posts(25))
-    world.take(world.seed_list(), list_page(LIST, shown[:20], size=25, next_cursor="offset:20"))
-    taken = world.gone(world.waiting_part("offset:20"))
-    assert taken == Taken(memberships=20, lists=1)
-    assert world.list_is() == ("incomplete", "the part offset:20 could not be had")
-
-
 @pytest.mark.parametrize("circle", ["offset:20", "offset:40"])
 def test_parts_that_lead_in_a_circle_come_to_an_end(world, circle):
     shown = entries(posts(60))
@@ -335,13 +327,39 @@ def test_a_list_that_is_not_shown_any_more_is_not_exported_but_comes_back(world,
     assert world.revision() == revision + 2
 
 
-def test_a_list_that_becomes_private_while_it_is_read_asks_for_nothing_more(world):
-    shown = entries(posts(20))
-    page = list_page(LIST, shown, size=60, next_cursor="offset:20", tags=False)
+@pytest.mark.parametrize("catalog", [{"__typename": "Forbidden"}, {"__typename": "NotFound"}])
+@pytest.mark.parametrize(
+    ("cursor", "state"),
+    [
+        ("offset:0", ("open", "")),
+        ("offset:20", ("incomplete", "the part offset:20 could not be had")),
+    ],
+)
+def test_an_endpoint_that_is_closed_does_not_hide_a_list_whose_page_is_open(
+    world, catalog, cursor, state
+):
+    shown = entries(posts(25 if cursor == "offset:20" else 3))
+    following = "offset:20" if cursor == "offset:20" else None
+    page = list_page(
+        LIST, shown[:20], size=len(shown), next_cursor=following, tags=following is not None
+    )
     world.take(world.seed_list(), page)
-    forbidden = json.dumps({"data": {"catalogById": {"__typename": "Forbidden"}}}).encode()
-    world.take(world.waiting_part("offset:20"), forbidden)
-    assert world.waiting() == []
+    assert [row[2] for row in world.waiting("graphql")] == [cursor]
+    answer = json.dumps({"data": {"catalogById": catalog}}).encode()
+    world.take(world.waiting_part(cursor), answer)
+    assert world.list_is() == state
+    assert world.members() == keys(posts(min(len(shown), 20)))
+    assert graphql_subject(cursor) in {url for url, _ in world.problems()}
+
+
+def test_parts_that_wait_are_not_asked_for_when_the_page_says_that_the_list_is_private(world):
+    first = read_list(world, entries(posts(3)))
+    page = list_page(LIST, entries(posts(20)), size=60, next_cursor="offset:20", tags=False)
+    frontier.read_anew(world.db, first)
+    world.take(first, page)
+    second = world.seed(f"{HOST}/@ann/list/other-{LIST}", "list", list_key=LIST, round=1)
+    world.take(second, private_page(LIST))
+    assert world.waiting("graphql") == []
     assert world.list_is()[0] == "private"
     assert world.rows("SELECT * FROM list_entries") == world.rows("SELECT * FROM list_parts") == []
 

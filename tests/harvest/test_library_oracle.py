@@ -249,7 +249,9 @@ class Play:
             return
         for _ in range(2 if how == "twice" else 1):
             assert intake.take(world.db, request, fetched, world.config, RUN).ok
-        if part is None:
+        if part is None and kind == "graphql":
+            self.ended(list_id)
+        elif part is None:
             self.model.private(list_id)
         else:
             self.model.told(list_id, cursor or "", part)

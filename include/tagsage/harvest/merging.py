@@ -31,7 +31,7 @@ class Taken:
     ok : bool
         False: it, or part of it, cannot be read; the request has not been ended.
     reason : str
-        Why not.
+        Why not; or what else is wrong.
     new_articles : int
         Articles that were not known.
     found : int
@@ -153,7 +153,7 @@ def merge(reading: Reading, page: Page | PageError, fetched: Fetched) -> Told:
     damage = () if isinstance(page, PageError) else page.damage
     about = problems.subject(reading.request)
     problems.solve(reading.db, about, reading.at)
-    reasons = damage if told.taken.ok or damage else (told.taken.reason,)
+    reasons = damage or tuple(filter(None, [told.taken.reason]))
     if reasons:
         problems.note(reading.db, reading.run_id, reading.at, about, reasons, fetched.text()[:500])
     return told
@@ -166,6 +166,10 @@ def _merge_list(reading: Reading, page: ListPage) -> Told:
             "UPDATE requests SET list_key = ? WHERE id = ?", (page.list_id, request.request_id)
         )
     told = Told(list_key=page.list_id)
+    if page.status != "open" and request.kind == "graphql":
+        # The endpoint may be closed to all while the list's own page is open to all.
+        why = f"the endpoint says the list is {page.status}; its own page decides that"
+        return replace(told, taken=Taken(reason=why), state="gone")
     if page.status != "open":
         closed = note_closed(
             reading, page.list_id, page.status, f"the host says it is {page.status}"
