@@ -47,13 +47,62 @@ def test_a_feed_is_read_again_at_its_age_without_consent(world, hours, renewed):
 
 @pytest.mark.parametrize(
     ("state", "renewed"),
-    [("done", 1), ("failed", 1), ("unreadable", 1), ("refused", 1), ("gone", 0), ("sent", 0)],
+    [("done", 1), ("failed", 1), ("unreadable", 1), ("refused", 1), ("gone", 1), ("sent", 0)],
 )
 @pytest.mark.parametrize("kind", ["list", "feed", "article"])
-def test_what_failed_is_tried_again_and_what_is_gone_is_not(world, kind, state, renewed):
+def test_what_failed_is_tried_again_and_articles_that_are_gone_are_not(world, kind, state, renewed):
     world.seed(f"{HOST}/x", kind)
     frontier.end(world.db, 1, state, world.now, status=200)
-    assert refresh_due(world.db, world.config, world.now + 100 * DAY_S) == renewed
+    is_left = kind == "article" and state == "gone"
+    expected = 0 if is_left else renewed
+    assert refresh_due(world.db, world.config, world.now + 100 * DAY_S) == expected
+
+
+@pytest.mark.parametrize("state", ["gone", "refused", "failed", "unreadable"])
+@pytest.mark.parametrize(("hours", "renewed"), [(0.9, False), (1.1, True)])
+def test_a_list_that_could_not_be_had_is_read_anew_when_it_is_named_again(
+    world, state, hours, renewed
+):
+    world.take(world.seed_list(), list_page(LIST, entries(posts(3)), size=3))
+    frontier.read_anew(world.db, 1)
+    if state == "gone":
+        world.gone(1)
+    else:
+        world.give_up(1, state)
+    assert len(world.problems()) > 0
+    world.now += hours * 3600
+    world.seed_list()
+    assert states(world) == [(1, "waiting", 2) if renewed else (1, state, 1)]
+    if renewed:
+        world.take(1, list_page(LIST, entries(posts(4)), size=4))
+        assert world.list_is() == ("open", "")
+        assert len(world.members()) == 4
+
+
+@pytest.mark.parametrize("kind", ["feed", "article"])
+@pytest.mark.parametrize(
+    ("state", "renewed"), [("gone", True), ("failed", True), ("done", False), ("sent", False)]
+)
+def test_what_could_not_be_had_waits_again_when_it_is_named_again(world, kind, state, renewed):
+    world.seed(f"{HOST}/x", kind)
+    frontier.end(world.db, 1, state, world.now, status=200)
+    world.now += 3600.0
+    world.seed(f"{HOST}/x", kind)
+    assert states(world) == [(1, "waiting" if renewed else state, 0)]
+    frontier.end(world.db, 1, state, world.now, status=200)
+    frontier.add(world.db, kind, f"{HOST}/x", now=world.now + 3600.0)
+    assert states(world) == [(1, state, 0)]
+
+
+@pytest.mark.parametrize(("kind", "told"), [("list", 1), ("feed", 1), ("article", 0)])
+def test_that_a_list_or_a_feed_is_gone_is_a_problem_until_it_is_back(world, kind, told):
+    request_id = world.seed(f"{HOST}/feed", kind)
+    world.gone(request_id)
+    assert world.problems() == [(f"{HOST}/feed", "the host answered 404")] * told
+    if kind == "feed":
+        frontier.renew(world.db, request_id)
+        world.take(request_id, feed(posts(1)))
+        assert world.problems() == []
 
 
 def test_a_list_whose_parts_are_still_asked_for_is_not_begun_anew(world):

@@ -53,6 +53,9 @@ PRIORITY: Final[dict[Kind, int]] = {
 }
 # Rules are asked for anew after a day at the latest (RFC 9309, 2.4).
 ROBOTS_KEPT_S = 24 * 3600.0
+# What ended without a page is asked for again when it is named again, but not sooner: a run that is
+# started over and over must not become a way round the number of attempts.
+NAMED_AGAIN_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,9 @@ def add(
 ) -> bool:
     """Add a request, unless it is known already, whatever became of it.
 
+    One that a user names again waits again if it ended without a page (gone, refused, failed,
+    unreadable) an hour ago at least; at their age, others are fetched again anyway.
+
     Parameters
     ----------
     db : HarvestDatabase
@@ -190,8 +196,10 @@ def add(
                 *(key, kind, host, url, list_key, cursor, round),
                 *(article_key, PRIORITY[kind], due, redirects, now),
             ),
-        )
-    return added.rowcount == 1
+        ).rowcount
+        if asked and not added:
+            _ask_again(db, key, now - NAMED_AGAIN_S)
+    return added == 1
 
 
 def get(db: HarvestDatabase, request_id: int) -> Claimed:
@@ -468,6 +476,20 @@ def _candidates(db: HarvestDatabase, now: float, *, pages: bool) -> Iterator[tup
     rows = db.execute(queries.BEST, values).fetchall()
     for *row, moment in rows:
         yield Claimed(*row), float(moment)
+
+
+def _ask_again(db: HarvestDatabase, key: bytes, until: float) -> None:
+    row = db.execute(
+        "SELECT id, kind FROM requests WHERE fingerprint = ? AND ended_at <= ? "
+        "AND state IN ('gone', 'refused', 'failed', 'unreadable')",
+        (key, until),
+    ).fetchone()
+    if row is None:
+        return
+    if row[1] == "list":
+        read_anew(db, row[0])
+    else:
+        renew(db, row[0])
 
 
 def _ask_for_rules(db: HarvestDatabase, host: str, now: float) -> None:

@@ -85,14 +85,14 @@ def gone(
 ) -> Taken:
     """End a request whose page is not there (404, 410); what was known by it stays.
 
-    A part of a list that is not there (a host without the endpoint) leaves the list incomplete.
+    That a list or a feed is gone is a problem, for somebody asked for it; articles come and go.
     """
     reading = Reading(db, config, run_id, request, request.url, now)
     with db.transaction():
         frontier.end(db, request.request_id, "gone", now, reason=reason)
-        if request.kind == "graphql":
-            return given_up(db, request, now, run_id, reason, config)
         problems.solve(db, problems.subject(request), now)
+        if request.kind != "article":
+            problems.note(db, run_id, now, problems.subject(request), [reason])
         if request.kind == "list":
             list_key = _list_of(reading)
             if list_key is not None:

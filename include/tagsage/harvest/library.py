@@ -1,7 +1,8 @@
 """The library: what is lacking or old enough to be asked for again, and whether it changed.
 
-An ended request waits again at its kind's age, also when it failed: hosts recover. What is gone is
-left alone. An article's own page is asked for only when it tells something that is lacking, and
+An ended request waits again at its kind's age, also when it failed: hosts recover. So do lists and
+feeds that are gone, for one answer 404 may have been a mistake; articles that are gone are left
+alone. An article's own page is asked for only when it tells something that is lacking, and
 again only when it was read before or when the first attempt came to nothing.
 """
 
@@ -44,6 +45,7 @@ _WANTED = (
 # One that was not known to be another's address when it was asked for, ended as that one.
 _ENDED = """
 r.ended_at <= :until AND (r.state IN ('failed', 'unreadable', 'refused')
+                          OR r.state = 'gone' AND r.kind != 'article'
                           OR r.state = 'done' AND r.status IS NOT NULL)
 """
 _OLD_LISTS = f"""
