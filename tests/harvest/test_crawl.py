@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import socket
 import time
 import zlib
 from contextlib import ExitStack
@@ -15,7 +16,7 @@ from backports import zstd
 
 from tagsage.harvest.config import HarvestConfig, HarvestReport
 from tagsage.harvest.database import HarvestDatabase
-from tagsage.harvest.downloader import Gate
+from tagsage.harvest.downloader import Gate, is_let_in
 from tagsage.harvest.process import Progress, harvest
 from tests.harvest import web
 from tests.harvest.web import Site, answer, feed, in_turn, redirect
@@ -297,6 +298,44 @@ def test_a_name_that_hides_a_private_address_is_not_resolved_unless_asked_for():
     assert gate.resolve("127.0.0.1", 80) == []
     assert gate.turned_away == {"localhost", "127.0.0.1"}
     assert gate.resolve("127.0.0.1", 8080)[0][4] == ("127.0.0.1", 8080)
+
+
+def test_a_name_that_has_a_public_address_by_now_is_not_turned_away_any_more(monkeypatch):
+    answers = iter(["10.0.0.1", "8.8.8.8", "10.0.0.1", None])
+
+    def resolve(host, port, *_):
+        address = next(answers)
+        if address is None:
+            raise socket.gaierror(socket.EAI_NONAME, "no such name")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+
+    monkeypatch.setattr("tagsage.harvest.downloader.socket.getaddrinfo", resolve)
+    gate = Gate(lambda name, port: False)
+    for expected in ({"a.example"}, set(), {"a.example"}):
+        gate.resolve("a.example", 443)
+        assert gate.turned_away == expected
+    with pytest.raises(socket.gaierror):
+        gate.resolve("a.example", 443)
+    assert gate.turned_away == set()
+
+
+@pytest.mark.parametrize(
+    ("asked", "name", "port", "expected"),
+    [
+        ("http://localhost", "localhost", 80, True),
+        ("http://localhost", "localhost", 443, False),
+        ("https://localhost", "localhost", 443, True),
+        ("https://localhost", "localhost", 80, False),
+        ("http://localhost:443", "localhost", 443, True),
+        ("http://localhost:8080", "localhost", 8080, True),
+        ("https://localhost:8080", "localhost", 8080, True),
+        ("http://localhost:8080", "localhost", 8081, False),
+        ("http://[::1]:8080", "::1", 8080, True),
+        ("http://127.0.0.1:8080", "10.0.0.1", 8080, False),
+    ],
+)
+def test_a_server_is_let_in_at_the_very_port_that_was_asked_for(asked, name, port, expected):
+    assert is_let_in(name, port, lambda place: place == asked) is expected
 
 
 def test_the_proxy_that_the_environment_names_is_resolved_wherever_it_is(monkeypatch):

@@ -23,7 +23,6 @@ from scrapy.crawler import AsyncCrawlerProcess, Crawler
 
 from tagsage.errors import TagsageError
 from tagsage.harvest import downloader, frontier, library, pages, problems, seeds, status
-from tagsage.harvest.addresses import siblings
 from tagsage.harvest.config import HarvestConfig, HarvestReport
 from tagsage.harvest.database import HarvestDatabase, alone
 from tagsage.harvest.loop import Loop
@@ -153,7 +152,7 @@ def _crawl(
 async def _work(
     crawler: Crawler, db: HarvestDatabase, config: HarvestConfig, run_id: int, watch: Watch
 ) -> tuple[str, Loop]:
-    gate = downloader.Gate(lambda name, port: _is_asked(loop, name, port))
+    gate = downloader.Gate(lambda name, port: downloader.is_let_in(name, port, loop.asked))
     gate.install()
 
     async def ask(url: str, headers: Any, body: bytes | None) -> Any:
@@ -170,16 +169,6 @@ async def _work(
     here.add_signal_handler(signal.SIGTERM, loop.stop)
     watch.on_end(lambda: here.call_soon_threadsafe(loop.stop))
     return await loop.run(), loop
-
-
-def _is_asked(loop: Loop, name: str, port: int) -> bool:
-    shown = f"[{name}]" if ":" in name else name
-    end = "" if port in {80, 443} else f":{port}"
-    return any(
-        loop.asked(each)
-        for scheme in ("http", "https")
-        for each in siblings(f"{scheme}://{shown}{end}")[:1]
-    )
 
 
 class HarvestSpider(Spider):

@@ -28,7 +28,7 @@ from scrapy.exceptions import (
 from twisted.internet._resolver import GAIResolver
 from twisted.web._newclient import HEADER, STATUS
 
-from tagsage.harvest.addresses import canonical, is_private, split
+from tagsage.harvest.addresses import canonical, is_private, origin, split
 from tagsage.harvest.answers import Answer
 from tagsage.harvest.config import HarvestConfig
 from tagsage.harvest.manners import PRIVATE
@@ -123,7 +123,7 @@ class Gate:
     Attributes
     ----------
     turned_away : set of str
-        Names that had nothing but private addresses.
+        Names that had nothing but private addresses when they were last resolved.
     """
 
     def __init__(self, asked: Callable[[str, int], bool]) -> None:
@@ -148,14 +148,29 @@ class Gate:
         flags: int = 0,
     ) -> list[Any]:
         """Resolve a name as ``socket.getaddrinfo`` does, without private addresses."""
-        found: list[Any] = socket.getaddrinfo(host, port, family, type, proto, flags)
         name = str(host)
+        self.turned_away.discard(name)
+        found: list[Any] = socket.getaddrinfo(host, port, family, type, proto, flags)
         if name in self._proxies or self._asked(name, int(port)):
             return found
         public = [each for each in found if not is_private(str(each[4][0]))]
         if found and not public:
             self.turned_away.add(name)
         return public
+
+
+def is_let_in(name: str, port: int, asked: Callable[[str], bool]) -> bool:
+    """Tell whether the user asked for the server at a name and a port, with http or https.
+
+    Parameters
+    ----------
+    name, port
+        To which a connection is to be made.
+    asked : callable
+        Tells whether the user asked for an origin.
+    """
+    shown = f"[{name}]" if ":" in name else name
+    return any(asked(origin(f"{scheme}://{shown}:{port}")) for scheme in ("http", "https"))
 
 
 def _proxy_names() -> list[str]:
