@@ -338,6 +338,25 @@ def test_a_server_is_let_in_at_the_very_port_that_was_asked_for(asked, name, por
     assert is_let_in(name, port, lambda place: place == asked) is expected
 
 
+@pytest.mark.parametrize(
+    ("name", "named", "expected"),
+    [
+        ("pub.example.com", [], False),
+        ("pub.example.com", ["http://pub.example.com:8080"], True),
+        ("pub.example.com", ["http://pub.example.com"], False),
+        ("nas.local", [], True),
+        ("a.localhost", [], True),
+        ("printer", [], True),
+        ("10.0.0.1", [], True),
+        ("::1", [], True),
+    ],
+)
+def test_a_public_name_that_was_asked_for_may_not_have_a_private_address_unless_named(
+    name, named, expected
+):
+    assert is_let_in(name, 8080, lambda place: True, named) is expected
+
+
 def test_the_proxy_that_the_environment_names_is_resolved_wherever_it_is(monkeypatch):
     monkeypatch.setenv("https_proxy", "http://user:secret@localhost:3128")
     gate = Gate(lambda name, port: False)

@@ -102,7 +102,8 @@ def _harvest(
             problems.note(db, run_id, now, seed, [f"The seed is set aside: {why}."])
         library.refresh_due(db, config, now)
     pages.prune(db, now - config.keep_pages_days * 24 * 3600)
-    outcome, loop = _crawl(db, config, run_id, watch)
+    named = frozenset(seeds.origins(asked_hosts))
+    outcome, loop = _crawl(db, config, run_id, watch, named)
     now = time.time()
     with db.transaction():
         # What had to be left in the middle waits again.
@@ -128,7 +129,7 @@ def _harvest(
 
 
 def _crawl(
-    db: HarvestDatabase, config: HarvestConfig, run_id: int, watch: Watch
+    db: HarvestDatabase, config: HarvestConfig, run_id: int, watch: Watch, named: frozenset[str]
 ) -> tuple[str, Loop]:
     process = AsyncCrawlerProcess(downloader.scrapy_settings(config))
     crawler = process.create_crawler(HarvestSpider)
@@ -137,7 +138,7 @@ def _crawl(
 
     async def work() -> None:
         try:
-            done.append(await _work(crawler, db, config, run_id, watch))
+            done.append(await _work(crawler, db, config, run_id, watch, named))
         # It is raised where the caller is, below: Scrapy would only log it.
         except BaseException as error:  # ruff: ignore[blind-except]
             failed.append(error)
@@ -150,9 +151,14 @@ def _crawl(
 
 
 async def _work(
-    crawler: Crawler, db: HarvestDatabase, config: HarvestConfig, run_id: int, watch: Watch
+    crawler: Crawler,
+    db: HarvestDatabase,
+    config: HarvestConfig,
+    run_id: int,
+    watch: Watch,
+    named: frozenset[str],
 ) -> tuple[str, Loop]:
-    gate = downloader.Gate(lambda name, port: downloader.is_let_in(name, port, loop.asked))
+    gate = downloader.Gate(lambda name, port: downloader.is_let_in(name, port, loop.asked, named))
     gate.install()
 
     async def ask(url: str, headers: Any, body: bytes | None) -> Any:

@@ -7,7 +7,7 @@ Twisted; they run in the crawl's own process.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.request import getproxies
 
@@ -113,12 +113,12 @@ class Gate:
 
     A public name may resolve to a private address, and to another one each time. So the check is
     where the connection is made: the resolver returns no private address for a name and port that
-    the user did not ask for.
+    may not have one.
 
     Parameters
     ----------
     asked : callable
-        Tells whether the user asked for a name and a port.
+        Tells whether a name and a port may have a private address: :func:`is_let_in`.
 
     Attributes
     ----------
@@ -159,8 +159,14 @@ class Gate:
         return public
 
 
-def is_let_in(name: str, port: int, asked: Callable[[str], bool]) -> bool:
-    """Tell whether the user asked for the server at a name and a port, with http or https.
+def is_let_in(
+    name: str, port: int, asked: Callable[[str], bool], named: Collection[str] = ()
+) -> bool:
+    """Tell whether the server at a name and a port may have a private address.
+
+    A name of one's own network may, when the user asked for it at that port with http or https. A
+    public one may not: who asks for it does not mean what its owner lets it point to. Unless the
+    setting for hosts names it, which is a word of its own.
 
     Parameters
     ----------
@@ -168,9 +174,12 @@ def is_let_in(name: str, port: int, asked: Callable[[str], bool]) -> bool:
         To which a connection is to be made.
     asked : callable
         Tells whether the user asked for an origin.
+    named : collection of str
+        Origins that the setting for hosts names.
     """
     shown = f"[{name}]" if ":" in name else name
-    return any(asked(origin(f"{scheme}://{shown}:{port}")) for scheme in ("http", "https"))
+    places = [origin(f"{scheme}://{shown}:{port}") for scheme in ("http", "https")]
+    return any(place in named or (is_private(name) and asked(place)) for place in places)
 
 
 def _proxy_names() -> list[str]:
