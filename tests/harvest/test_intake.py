@@ -369,6 +369,39 @@ def test_a_private_list_that_was_never_read_is_recorded(world):
     assert world.list_is() == ("private", "the host says it is private")
 
 
+# -- refusals that were about us -------------------------------------------------------------------
+def refuse(world, request_id):
+    request = world.send(request_id)
+    frontier.end(world.db, request_id, "refused", world.now, status=403, reason="403")
+    intake.given_up(world.db, request, world.now, RUN, "403", world.config)
+
+
+def test_a_list_whose_page_was_refused_because_of_us_is_read_when_that_is_over(world):
+    first = read_list(world, entries(posts(3)))
+    frontier.read_anew(world.db, first)
+    refuse(world, first)
+    assert world.list_is() == ("incomplete", "its page could not be had")
+    frontier.forgive(world.db, HOST, 3)
+    assert world.waiting() == [(first, "list", None)]
+    world.take(first, list_page(LIST, entries(posts(4)), size=4))
+    assert world.list_is() == ("open", "")
+    assert world.members() == keys(posts(4))
+
+
+def test_a_list_whose_part_was_refused_because_of_us_is_read_anew_and_older_refusals_stay(world):
+    older = world.seed(f"{HOST}/@ann/older")
+    refuse(world, older)
+    shown = entries(posts(25))
+    first = world.seed_list()
+    world.take(first, list_page(LIST, shown[:20], size=25, next_cursor="offset:20"))
+    refuse(world, world.waiting_part("offset:20"))
+    frontier.forgive(world.db, HOST, 1)
+    assert world.waiting() == [(first, "list", None)]
+    read_list(world, shown, request_id=first)
+    assert world.list_is() == ("open", "")
+    assert world.members() == keys(posts(25))
+
+
 # -- addresses that are the same -----------------------------------------------------------------
 def test_a_list_with_two_addresses_is_settled_by_the_one_that_leads_to_the_other(world):
     first = world.seed_list()

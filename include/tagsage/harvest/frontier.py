@@ -448,19 +448,30 @@ def read_anew(db: HarvestDatabase, request_id: int) -> None:
 
 
 def forgive(db: HarvestDatabase, host: str, since: int) -> None:
-    """Let the last `since` pages wait again that a server refused with 401 or 403.
+    """Let the last `since` requests wait again that a server refused with 401 or 403.
 
-    When it closes for refusing several in a row, they were refused because of us. Parts of lists
-    are left out: their list's reading has ended without them.
+    When it closes for refusing several in a row, they were refused because of us. The reading of a
+    list has ended with the refusal, of its page or of a part of it, so the list is read anew.
     """
-    db.execute(
-        "UPDATE requests SET state = 'waiting', due = 0, attempts = 0, reason = '' "
-        "WHERE id IN (SELECT id FROM "
-        "requests JOIN hosts USING (host) "
-        "WHERE server = ? AND state = 'refused' AND status IN (401, 403) AND kind != 'graphql' "
-        "ORDER BY ended_at DESC, id DESC LIMIT ?)",
+    refused = db.execute(
+        "SELECT id, kind, list_key FROM requests JOIN hosts USING (host) "
+        "WHERE server = ? AND state = 'refused' AND status IN (401, 403) "
+        "ORDER BY ended_at DESC, id DESC LIMIT ?",
         (server(host), since),
-    )
+    ).fetchall()
+    for request_id, kind, list_key in refused:
+        if kind == "graphql":
+            page = db.execute(
+                "SELECT id FROM requests WHERE kind = 'list' AND list_key = ? "
+                "ORDER BY state = 'done' DESC, ended_at DESC LIMIT 1",
+                (list_key,),
+            ).fetchone()
+            if page is not None:
+                read_anew(db, page[0])
+        elif kind == "list":
+            read_anew(db, request_id)
+        else:
+            renew(db, request_id)
 
 
 def _busy(db: HarvestDatabase) -> set[str]:
