@@ -18,6 +18,7 @@ from tagsage.harvest.addresses import (
     kind_of,
     list_id,
     origin,
+    redacted,
     server,
     siblings,
     split,
@@ -195,6 +196,27 @@ def test_a_server_has_http_and_https_and_this_machine_three_names():
         "http://localhost:8080",
         "http://127.0.0.1:8080",
     )
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://medium.com/@ann/x?y=a@b", "https://medium.com/@ann/x?y=a@b"),
+        ("https://medium.com:port/@ann", "https://medium.com:port/@ann"),
+        ("medium.com", "medium.com"),
+        ("https://ann@medium.com/", "https://***@medium.com/"),
+        ("https://ann:secret@medium.com/@ann", "https://***@medium.com/@ann"),
+        ("https://ann:a@secret@medium.com/", "https://***@medium.com/"),
+        ("https://ann:sec/ret@medium.com/", "https://***@medium.com/"),
+        ("https://ann:sec?r#et@medium.com/", "https://***@medium.com/"),
+        ("ann:secret@medium.com", "***@medium.com"),
+        ("https:/ann:secret@medium.com", "https:/***@medium.com"),
+        ("https:\\\\ann:secret@medium.com", "https:\\\\***@medium.com"),
+        (" https://ann:sec ret@medium.com", " https://***@medium.com"),
+    ],
+)
+def test_users_and_passwords_are_left_out_of_what_is_told_of_an_address(url, expected):
+    assert redacted(url) == expected
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,21 @@ def test_bad_seeds_beside_good_ones_are_set_aside_with_their_reason(tmp_path, si
         ]
 
 
+def test_a_password_in_a_seed_or_a_host_is_repeated_nowhere(tmp_path, site):
+    site.pages["/feed"] = answer(200, feed("a"))
+    seed = "https://ann:secret@medium.com/feed"
+    with pytest.raises(TagsageError, match=r"'https://\*\*\*@medium.com/feed' cannot be harvested"):
+        harvest(tmp_path, [seed], CONFIG)
+    with pytest.raises(TagsageError, match=r"'\*\*\*@medium.com' is no host"):
+        harvest(tmp_path, [], CONFIG, asked_hosts=["ann:secret@medium.com"])
+    assert harvest(tmp_path, [seed, site.url("/feed")], CONFIG).problems == 1
+    with HarvestDatabase(tmp_path) as db:
+        assert db.execute("SELECT url FROM problems").fetchall() == [
+            ("https://***@medium.com/feed",)
+        ]
+    assert not [path for path in tmp_path.iterdir() if b"secret" in path.read_bytes()]
+
+
 def test_without_anything_to_do_a_harvest_is_done_at_once(tmp_path):
     report = harvest(tmp_path, [], CONFIG)
     assert (report.outcome, report.requests, report.changed) == ("done", 0, False)

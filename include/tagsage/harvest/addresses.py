@@ -25,6 +25,7 @@ _OWN_NETWORK: Final = frozenset({
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _MAIL: Final = re.compile(r"[A-Za-z0-9._%+=-]{1,64}@[A-Za-z0-9.-]{1,190}\.[A-Za-z]{2,24}")
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_START: Final = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9+.-]*:(?=[/\\]))?[/\\]*")
 _ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
 _UNRESERVED: Final = re.compile(r"[A-Za-z0-9~._-]")
 
@@ -50,7 +51,8 @@ def split(url: str) -> tuple[str, str, int | None, str, str]:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise AddressError(f"it is no URL: {error}") from error
+        # Its message may repeat a password.
+        raise AddressError("it is no URL") from error
     scheme = parts.scheme.lower()
     if scheme not in _USUAL_PORTS:
         raise AddressError("it is no http or https address")
@@ -92,6 +94,26 @@ def canonical(url: str) -> str:
     kept = quote(_without_dots(_tidy(path)), safe="/%:@!$&'()*+,;=~-._")
     asked = quote(_tidy(query), safe="/%:@!$&'()*+,;=~-._?[]")
     return origin(url) + kept + (f"?{asked}" if asked else "")
+
+
+def redacted(url: str) -> str:
+    """Return what a user gave as an address, without the user name and password in it.
+
+    Examples
+    --------
+    >>> redacted("https://ann:secret@medium.com/@ann")
+    'https://***@medium.com/@ann'
+    """
+    start = _START.match(url)
+    head = start[0] if start else ""
+    rest = url[len(head) :]
+    place = re.split(r"[/?#\\]", rest, maxsplit=1)[0]
+    password = re.search(r":(?![0-9]*$)", place)
+    if not password and "@" not in place:
+        return url
+    # In a password anything is possible, also what ends the name of a host elsewhere.
+    ends = [at.end() for at in re.finditer(r"(?<!/)@", rest if password else place)]
+    return f"{head}***@{rest[ends[-1] :]}" if ends else url
 
 
 def siblings(host: str) -> tuple[str, ...]:

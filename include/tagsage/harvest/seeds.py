@@ -15,6 +15,7 @@ from tagsage.harvest.addresses import (
     kind_of,
     list_id,
     origin,
+    redacted,
     split,
 )
 from tagsage.harvest.config import HarvestConfig
@@ -42,7 +43,8 @@ def check(seeds: Sequence[str], asked_hosts: Iterable[str], config: HarvestConfi
     check_contact(config.contact)
     good = [seed for seed in seeds if not reason_against(seed)]
     if seeds and not good:
-        msg = f"{seeds[0]!r} cannot be harvested: {reason_against(seeds[0])}; give http(s) URLs."
+        why = reason_against(seeds[0])
+        msg = f"{redacted(seeds[0])!r} cannot be harvested: {why}; give http(s) URLs."
         raise TagsageError(msg)
     pages = [seed for seed in good if kind_of(seed) != "feed"]
     if pages and not config.consent:
@@ -86,7 +88,7 @@ def origins(hosts: Iterable[str]) -> list[str]:
             else:
                 found.extend(origin(f"{scheme}://{host}") for scheme in ("https", "http"))
         except AddressError as error:
-            raise TagsageError(f"{host!r} is no host: {error}; name one.") from error
+            raise TagsageError(f"{redacted(host)!r} is no host: {error}; name one.") from error
     return found
 
 
@@ -98,7 +100,7 @@ def plant(
     Returns
     -------
     dict of str to str
-        Seeds set aside, and why.
+        Seeds set aside, without passwords, and why.
     """
     bad: dict[str, str] = {}
     with db.transaction():
@@ -106,7 +108,7 @@ def plant(
             hosts.ask(db, host)
         for seed in seeds:
             if why := reason_against(seed):
-                bad[seed] = why
+                bad[redacted(seed)] = why
                 continue
             kind = kind_of(seed)
             frontier.add(
