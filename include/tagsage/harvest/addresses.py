@@ -8,7 +8,7 @@ import socket
 from typing import Final, Literal
 from urllib.parse import quote, urlsplit
 
-from tagsage.errors import TagsageError
+from tagsage.errors import FinalError
 
 Kind = Literal["robots", "list", "graphql", "article", "feed"]
 
@@ -211,7 +211,7 @@ def check_contact(text: str) -> None:
 
     Raises
     ------
-    TagsageError
+    FinalError
         When it is not.
     """
     if not (is_mail(text) or _is_page(text)):
@@ -219,7 +219,7 @@ def check_contact(text: str) -> None:
             f"The contact {text!r} is neither a mail address nor an http or https URL; "
             "set harvest_contact to one where a host's owner can reach you."
         )
-        raise TagsageError(msg)
+        raise FinalError(msg)
 
 
 def _is_page(text: str) -> bool:

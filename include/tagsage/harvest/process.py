@@ -99,9 +99,10 @@ def harvest(
 
     Raises
     ------
+    FinalError
+        When it may not begin (see :func:`tagsage.harvest.seeds.check`).
     TagsageError
-        When it may not begin (see :func:`tagsage.harvest.seeds.check`), another one is under way
-        in the folder, the file cannot be used, or the crawl crashed.
+        When another one is under way in the folder, the file cannot be used, or the crawl crashed.
     """
     seeds = [seed.strip() for seed in seeds if seed.strip()]
     planting.check(seeds, asked_hosts, config)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from tagsage.corpus.keys import article_key
-from tagsage.errors import TagsageError
+from tagsage.errors import FinalError
 from tagsage.harvest import frontier, hosts
 from tagsage.harvest.addresses import (
     AddressError,
@@ -30,7 +30,7 @@ def check(seeds: Sequence[str], asked_hosts: Iterable[str], config: HarvestConfi
 
     Raises
     ------
-    TagsageError
+    FinalError
         When there is no contact, or none that fits into a header; when pages are asked for without
         consent; when hosts of others would be asked too often; when no seed is a web address.
     """
@@ -39,20 +39,20 @@ def check(seeds: Sequence[str], asked_hosts: Iterable[str], config: HarvestConfi
             "A harvest tells every host whom to ask, and no contact is set; "
             "give a mail address or the URL of a page (--contact, harvest_contact)."
         )
-        raise TagsageError(msg)
+        raise FinalError(msg)
     check_contact(config.contact)
     good = [seed for seed in seeds if not reason_against(seed)]
     if seeds and not good:
         why = reason_against(seeds[0])
         msg = f"{redacted(seeds[0])!r} cannot be harvested: {why}; give http(s) URLs."
-        raise TagsageError(msg)
+        raise FinalError(msg)
     pages = [seed for seed in good if kind_of(seed) != "feed"]
     if pages and not config.consent:
         msg = (
             f"{pages[0]} is a page: fetching lists and articles needs your consent "
             "(--consent, harvest_consent), feeds need none."
         )
-        raise TagsageError(msg)
+        raise FinalError(msg)
     hosts = [*(origin(seed) for seed in good), *origins(asked_hosts)]
     public = [host for host in hosts if not is_private(split(host)[1])]
     if public and config.delay_s < LEAST_GAP_S:
@@ -60,7 +60,7 @@ def check(seeds: Sequence[str], asked_hosts: Iterable[str], config: HarvestConfi
             f"A delay of {config.delay_s:g} s is too short for {public[0]}; "
             f"hosts of others are asked {LEAST_GAP_S:g} s apart at least."
         )
-        raise TagsageError(msg)
+        raise FinalError(msg)
 
 
 def reason_against(seed: str) -> str:
@@ -77,7 +77,7 @@ def origins(hosts: Iterable[str]) -> list[str]:
 
     Raises
     ------
-    TagsageError
+    FinalError
         When one is no host.
     """
     found = []
@@ -88,7 +88,7 @@ def origins(hosts: Iterable[str]) -> list[str]:
             else:
                 found.extend(origin(f"{scheme}://{host}") for scheme in ("https", "http"))
         except AddressError as error:
-            raise TagsageError(f"{redacted(host)!r} is no host: {error}; name one.") from error
+            raise FinalError(f"{redacted(host)!r} is no host: {error}; name one.") from error
     return found
 
 
