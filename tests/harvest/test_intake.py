@@ -190,6 +190,40 @@ def test_a_list_that_shrinks_while_it_is_read_keeps_what_may_have_slipped(world)
     assert world.list_is() == ("open", "")
 
 
+@pytest.mark.parametrize(
+    ("shown", "size", "state"),
+    [
+        (5, 45, ("incomplete", "its host counts 45 entries and showed 5")),
+        (35, 45, ("incomplete", "its host counts 45 entries and showed 35")),
+        (36, 45, ("open", "")),
+        (1, 3, ("open", "")),
+        (5, 3, ("open", "")),
+    ],
+)
+def test_a_list_that_shows_far_fewer_entries_than_are_counted_keeps_what_it_had(
+    world, shown, size, state
+):
+    many = posts(45)
+    first = read_list(world, entries(many))
+    frontier.read_anew(world.db, first)
+    world.take(first, list_page(LIST, entries(many[:shown]), size=size))
+    assert world.list_is() == state
+    assert world.members() == keys(many[: shown if state[0] == "open" else 45])
+
+
+def test_deleted_entries_count_as_shown(world):
+    left = [Entry(f"item {number}", None) for number in range(40)]
+    world.take(world.seed_list(), list_page(LIST, [*entries(posts(5)), *left], size=45))
+    assert world.list_is() == ("open", "")
+
+
+def test_entries_of_different_parts_under_one_id_are_all_members(world):
+    shown = [Entry(f"item {number % 2}", post) for number, post in enumerate(posts(4))]
+    world.take(world.seed_list(), list_page(LIST, shown[:2], size=4, next_cursor="b"))
+    world.take(world.waiting_part("b"), list_answer(LIST, shown[2:], size=4))
+    assert world.members() == keys(posts(4))
+
+
 def test_a_part_that_fails_leaves_the_list_incomplete_and_takes_nothing_away(world):
     many = posts(45)
     first = read_list(world, entries(many[:40]))

@@ -99,6 +99,8 @@ class Model:
         for entries, _, _ in parts.values():
             for entry in entries:
                 seen[entry.id] = entry
+        sizes = [parts[each][1] for each in chain]
+        whole = whole and sizes[0] - len(seen) <= max(2, 0.2 * sizes[0])
         old = self.members.setdefault(list_id, {})
         for item, entry in seen.items():
             if entry.post is None and item in old:

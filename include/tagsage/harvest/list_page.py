@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from tagsage.harvest.article_fields import article_record
@@ -94,13 +94,15 @@ class _Part:
 class _Telling:
     """Who tells of a list, and how.
 
-    `articles` holds what was read of each post, by the identity of its object in the state: many
-    entries may refer to one, and each is read once.
+    `part` names the part for entries that have no id of their own. `articles` holds what was read
+    of each post, by the identity of its object in the state: many entries may refer to one, and
+    each is read once.
     """
 
     state: MediumState
     source: Source
     origin: str
+    part: str = ""
     articles: dict[int, ArticleRecord] = field(default_factory=dict)
 
 
@@ -147,7 +149,7 @@ def parse_list_answer(body: str, list_id: str, host: str, cursor: str = "") -> L
     host : str
         Who answered, such as ``https://medium.com``.
     cursor : str
-        The part that was asked for; it numbers entries that have no id of their own.
+        The part that was asked for; with it, entries are told apart that have no id of their own.
 
     Returns
     -------
@@ -180,7 +182,7 @@ def parse_list_answer(body: str, list_id: str, host: str, cursor: str = "") -> L
     if isinstance(own_id, str) and own_id != list_id:
         raise PageError(reason(f"the answer is of another list, {own_id}"))
     start = _OFFSET.fullmatch(cursor)
-    telling = _Telling(MediumState(), "graphql", origin(host))
+    telling = _Telling(MediumState(), "graphql", origin(host), "" if start else cursor)
     damage = (complaint,) if complaint else ()
     return _list_page(telling, list_id, value, int(start[1]) if start else 0, damage)
 
@@ -292,13 +294,21 @@ def _items(
             if item is None:
                 lost += 1
             else:
-                items.setdefault(item.item_id, item)
+                _add(items, item)
         left -= len(part.entries)
         if left < 0:
             damage.append(f"{-left:,} entries after the first {_MOST_ENTRIES:,}")
             lost -= left
             left = 0
     return tuple(items.values()), lost
+
+
+def _add(items: dict[str, ListItem], item: ListItem) -> None:
+    """Add an entry; one of another article never takes the id of one that came before."""
+    known = items.setdefault(item.item_id, item)
+    if known.article and item.article and known.article.key != item.article.key:
+        own_id = f"{item.item_id} {item.article.key}"
+        items.setdefault(own_id, replace(item, item_id=own_id))
 
 
 def _item(telling: _Telling, entry: object, position: int, damage: list[str]) -> ListItem | None:
@@ -310,7 +320,8 @@ def _item(telling: _Telling, entry: object, position: int, damage: list[str]) ->
     post = telling.state.follow(entity)
     identity = identity_of(entity, post)
     own_id = filled_line(item.get("catalogItemId"), NAME)
-    item_id = own_id or (f"post {identity}" if identity else f"entry {position}")
+    place = f"{telling.part} {position}" if telling.part else f"{position}"
+    item_id = own_id or (f"post {identity}" if identity else f"entry {place}")
     kind = _entry_kind(item.get("entityType"), entity, post)
     if kind != "post":
         return ListItem(item_id, kind)
@@ -322,6 +333,7 @@ def _item(telling: _Telling, entry: object, position: int, damage: list[str]) ->
         damage.append(f"the post of entry {position} has neither an id nor an address")
         return None
     key, url = address
+    item_id = own_id or f"post {key}"
     article = telling.articles.get(id(post))
     if article is None or article.key != key:
         fields, unreadable = read_post(telling.state, post or {})

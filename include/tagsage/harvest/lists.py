@@ -1,7 +1,8 @@
 """Lists, read part by part: when no part is asked for any more, the entries become memberships.
 
 A reading is *whole* when its parts make an unbroken chain from the list's page to a part without a
-successor, no entry was unreadable, and all parts tell the same size. Then its entries replace the
+successor, no entry was unreadable, all parts tell the same size, and about as many entries came
+(those of deleted posts count). Then its entries replace the
 memberships: the list grew or shrank. Otherwise the list is *incomplete*: what came is added, and
 nothing is taken away, for a missing entry may have been in a missing part, or have slipped from one
 part to another while the list was changed. The next reading may be whole.
@@ -29,6 +30,9 @@ MAX_PARTS: Final = 500
 # The list's own page among its parts.
 OWN_PAGE: Final = ""
 # A list that is not shown by its host is not exported.
+# How many entries fewer than the host counts may come: it may count some that it does not show.
+FEWER: Final = 2
+FEWER_SHARE: Final = 0.2
 SHOWN: Final = "state NOT IN ('private', 'gone')"
 
 
@@ -107,13 +111,21 @@ def add_part(
         "INSERT OR REPLACE INTO list_parts VALUES (?, ?, ?, ?, ?, ?)",
         (page.list_id, round, cursor, page.next_cursor, page.size, page.lost),
     )
-    db.executemany(
-        "INSERT OR REPLACE INTO list_entries VALUES (?, ?, ?, ?, ?)",
-        (
-            (page.list_id, round, item.item_id, item.kind, key)
-            for item, key in zip(page.items, keys, strict=True)
-        ),
+    known_as = dict(
+        db.execute(
+            "SELECT item_id, article_key FROM list_entries WHERE list_key = ? AND round = ? "
+            "AND article_key IS NOT NULL",
+            (page.list_id, round),
+        ).fetchall()
     )
+    for item, key in zip(page.items, keys, strict=True):
+        # Hosts may use one id for two entries, of different parts.
+        is_taken = key is not None and known_as.get(item.item_id, key) != key
+        item_id = f"{item.item_id} {key}" if is_taken else item.item_id
+        db.execute(
+            "INSERT OR REPLACE INTO list_entries VALUES (?, ?, ?, ?, ?)",
+            (page.list_id, round, item_id, item.kind, key),
+        )
     return True
 
 
@@ -174,7 +186,10 @@ def settle(
             reading,
         )
     }
-    reason = why_incomplete(parts)
+    entries = db.execute(
+        "SELECT count(*) FROM list_entries WHERE list_key = ? AND round = ?", reading
+    ).fetchone()
+    reason = why_incomplete(parts, entries[0])
     before = _count(db, list_key)
     db.execute(_MARK_DELETED, reading)
     removed = 0 if reason else db.execute(_REMOVE, (list_key, *reading, *reading)).rowcount
@@ -255,8 +270,11 @@ def members(db: HarvestDatabase, list_key: str) -> tuple[str, ...]:
     return tuple(row[0] for row in rows)
 
 
-def why_incomplete(parts: Mapping[str, _Part]) -> str:
-    """Return why a reading is not whole; empty when it is."""
+def why_incomplete(parts: Mapping[str, _Part], entries: int) -> str:
+    """Return why a reading is not whole; empty when it is.
+
+    `entries` is how many came, each counted once.
+    """
     chain: list[str] = []
     cursor: str | None = OWN_PAGE
     while cursor is not None:
@@ -271,8 +289,11 @@ def why_incomplete(parts: Mapping[str, _Part]) -> str:
         cursor = part.next_cursor
     if lost := sum(parts[each].damaged for each in chain):
         return f"{lost} of its entries cannot be read"
-    if len({parts[each].size for each in chain} - {None}) > 1:
+    sizes = {size for each in chain if (size := parts[each].size) is not None}
+    if len(sizes) > 1:
         return "it was changed while it was read"
+    if any(size - entries > max(FEWER, FEWER_SHARE * size) for size in sizes):
+        return f"its host counts {max(sizes):,} entries and showed {entries:,}"
     return ""
 
 

@@ -157,6 +157,31 @@ def test_entries_beyond_a_thousand_are_counted_as_lost(parts, lost):
     assert bool(page.damage) == bool(lost)
 
 
+@pytest.mark.parametrize(
+    ("cursor", "ids"),
+    [
+        ("offset:20", ["post aaaa00000001", "post a.example/x", "entry 22"]),
+        ("page-2", ["post aaaa00000001", "post a.example/x", "entry page-2 2"]),
+    ],
+)
+def test_entries_without_an_id_are_told_apart_in_all_parts(cursor, ids):
+    entries = [
+        {"entity": {"id": "aaaa00000001"}},
+        {"entity": {"__typename": "Post", "mediumUrl": "https://a.example/x"}},
+        {"entity": None},
+    ]
+    page = read_answer(answer(entries), cursor)
+    assert [item.item_id for item in page.items] == ids
+
+
+def test_two_posts_under_one_id_are_both_in_the_list():
+    entries = [post(1), {**post(2), "catalogItemId": "item-1"}, post(1)]
+    assert [(item.item_id, item.article.key) for item in read_answer(answer(entries)).items] == [
+        ("item-1", "aaaa00000001"),
+        ("item-1 aaaa00000002", "aaaa00000002"),
+    ]
+
+
 def test_an_entry_that_comes_twice_is_in_the_list_once():
     page = read_answer(answer([post(1, title="A"), post(2), post(1, title="B")]))
     assert [item.item_id for item in page.items] == ["item-1", "item-2"]
