@@ -79,10 +79,14 @@ def test_each_answer_ends_its_request_as_it_should(tmp_path, sites):
             answer(200, b"no gzip", content_encoding="gzip"),
             ("failed", "The connection failed (BadGzipFile)."),
         ),
-        "/feed/moved": (redirect("/moved", 301), ("done", "")),
+        "/feed/moved": (redirect("/feed/is/here", 301), ("done", "")),
         "/feed/loop": (
             redirect("/feed/loop"),
             ("refused", "The host redirects more than 5 times."),
+        ),
+        "/feed/page": (
+            redirect("/@a/title-0123456789ab"),
+            ("refused", "The host redirects a feed to a page, which needs consent."),
         ),
         "/feed/away": (redirect(other.url("/feed/x")), ("refused", away)),
         "/feed/file": (
@@ -100,7 +104,7 @@ def test_each_answer_ends_its_request_as_it_should(tmp_path, sites):
         },
     }
     site.pages = {path: page for path, (page, _) in expected.items()} | {
-        "/moved": answer(200, feed("moved")),
+        "/feed/is/here": answer(200, feed("moved")),
         "/robots.txt": answer(200, b"User-agent: *\nDisallow: /feed/secret"),
     }
     report = harvest(tmp_path, [site.url(path) for path in expected], CONFIG)

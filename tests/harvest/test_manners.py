@@ -267,6 +267,27 @@ def test_any_other_redirect_is_refused_with_its_reason(here, location, reason):
         raise ValueError(verdict.reason)
 
 
+@pytest.mark.parametrize(
+    ("location", "consent", "action"),
+    [
+        ("/feed/@b", False, "redirect"),
+        ("/@a/rss", False, "redirect"),
+        ("/@a", False, "refused"),
+        ("/@a/list/nlp-0123456789ab", False, "refused"),
+        ("/feed/../@a", False, "refused"),
+        ("/@a", True, "redirect"),
+    ],
+)
+def test_a_feed_is_not_led_to_a_page_without_consent(location, consent, action):
+    config = replace(CONFIG, consent=consent)
+    request = replace(PAGE, kind="feed", url=f"{HOST}/feed/@a")
+    answer = answered(302, location=location)
+    verdict = judge(config, WELL, request, answer, NOW, gap_s=10.0, asked=lambda place: False)
+    assert verdict.action == action
+    if action == "refused":
+        assert verdict.reason == "The host redirects a feed to a page, which needs consent."
+
+
 def test_the_sixth_redirect_is_refused():
     answer = answered(302, location="/b")
     assert verdict_on(answer, replace(PAGE, redirects=4)).action == "redirect"

@@ -14,7 +14,10 @@ Kind = Literal["robots", "list", "graphql", "article", "feed"]
 
 _USUAL_PORTS: Final = {"http": 80, "https": 443}
 _LIST: Final = re.compile(r"/list/(?:[^/]*-)?(?P<id>[0-9a-fA-F]{8,16})/?$")
-_FEED: Final = re.compile(r"^/feed(?:/|$)|/(?:feed|rss)/?$|\.(?:xml|rss)$")
+# Not any .xml: what is no feed by its name needs consent.
+_FEED: Final = re.compile(
+    r"^/feed(?:/|$)|/(?:feed|rss)/?$|\.rss$|/(?:index|[^/]*(?:feed|rss|atom)[^/]*)\.xml$"
+)
 _LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
 _MEDIUM: Final = "medium.com"
 # Names that public DNS never answers for (RFC 6761, 6762, 8375, 9476, ICANN 2024).

@@ -25,6 +25,7 @@ from tagsage.harvest.addresses import (
     canonical,
     is_mail,
     is_private,
+    kind_of,
     origin,
     siblings,
     split,
@@ -234,7 +235,7 @@ def _page(
             return Verdict("failed", f"The host answered {answer.status}.", well, next_at)
         return Verdict("gone", f"The host answered {answer.status}.", well, next_at)
     if answer.status in _REDIRECTS:
-        return _redirected(request, answer, well, next_at, asked)
+        return _redirected(config, request, answer, well, next_at, asked)
     reason = f"The host answered {answer.status}."
     if answer.status is not None and 400 <= answer.status < 500:
         return Verdict("refused", reason, well, next_at)
@@ -242,11 +243,17 @@ def _page(
 
 
 def _redirected(
-    request: Claimed, answer: Answer, host: Host, next_at: float, asked: Callable[[str], bool]
+    config: HarvestConfig,
+    request: Claimed,
+    answer: Answer,
+    host: Host,
+    next_at: float,
+    asked: Callable[[str], bool],
 ) -> Verdict:
     """Follow a redirect within the host, or to one the user named; no page may send us elsewhere.
 
-    From http to https of one name is within the host, the other way is not.
+    From http to https of one name is within the host, the other way is not. What is asked for as a
+    feed stays one, by its name, unless pages may be asked for as well.
     """
     # Bytes that are no ASCII are meant as they are, in UTF-8 mostly; browsers escape them too.
     said = quote(answer.headers.get("location", "").strip().encode("latin-1", "replace"), safe=_URI)
@@ -264,6 +271,9 @@ def _redirected(
         return Verdict(
             "refused", f"The host redirects to {place}, which was not asked for.", host, next_at
         )
+    if request.kind == "feed" and not config.consent and kind_of(target) != "feed":
+        reason = "The host redirects a feed to a page, which needs consent."
+        return Verdict("refused", reason, host, next_at)
     if request.kind == "graphql" and answer.status not in _METHOD_KEPT:
         return Verdict("refused", "The host redirects a question elsewhere.", host, next_at)
     if request.redirects >= MAX_REDIRECTS:
@@ -311,7 +321,7 @@ def _robots(
         rules = replace(well, robots_at=now, robots_text=text_of(answer.body))
         return Verdict("rules", "", rules, next_at)
     if status in _REDIRECTS:
-        verdict = _redirected(request, answer, well, next_at, asked)
+        verdict = _redirected(config, request, answer, well, next_at, asked)
         if verdict.action == "redirect":
             return verdict
     elif 400 <= status < 500 and status not in {401, 403}:
