@@ -613,6 +613,50 @@ def test_a_page_that_says_its_post_is_gone_ends_like_one_that_is_not_there(world
     assert world.one("SELECT state FROM requests WHERE id = ?", request_id) == "gone"
 
 
+BROKEN = b"""<html><meta property="og:title" content="A title">
+<script type="application/ld+json">{"@type": "Article",}</script>"""
+
+
+def test_a_page_that_is_damaged_at_its_host_is_not_asked_for_again_and_again(world):
+    request_id = world.seed("https://pub.example/on-graphs")
+    taken = world.take(request_id, BROKEN + b"</html>")
+    assert (taken.ok, taken.new_articles) == (False, 1)
+    frontier.again(world.db, request_id, 0)
+    assert world.take(request_id, BROKEN + b"</html>") == Taken(reason=taken.reason)
+    assert world.rows("SELECT state, reason FROM requests") == [("unreadable", taken.reason)]
+    assert world.problems() == [("https://pub.example/on-graphs", taken.reason)]
+    frontier.renew(world.db, request_id)
+    assert world.take(request_id, BROKEN + b"</html>").ok
+    frontier.renew(world.db, request_id)
+    assert not world.take(request_id, BROKEN + b" </html>").ok  # another page
+
+
+def test_a_page_cut_off_twice_at_the_same_place_is_asked_for_again(world):
+    request_id = world.seed("https://pub.example/on-graphs")
+    for _ in range(3):
+        assert not world.take(request_id, BROKEN).ok
+        frontier.again(world.db, request_id, 0)
+
+
+@pytest.mark.parametrize("kind", ["list", "graphql"])
+def test_a_list_with_a_damaged_entry_is_settled_when_it_comes_so_twice(world, kind):
+    three = posts(3)
+    page = list_page(LIST, entries(three), size=3, next_cursor="b" if kind == "graphql" else None)
+    request_id = world.seed_list()
+    if kind == "graphql":
+        world.take(request_id, page)
+        request_id = world.waiting_part("b")
+        damaged = list_answer(LIST, entries(posts(2, 3)), size=5)
+        damaged = damaged.replace(b'{"catalogItemId"', b'7, {"catalogItemId"', 1)
+    else:
+        damaged = page.replace(b'"Item:item-%s": {' % three[1].id.encode(), b'"Other": {')
+    assert not world.take(request_id, damaged).ok
+    frontier.again(world.db, request_id, 0)
+    assert world.take(request_id, damaged).ok
+    assert world.waiting() == []
+    assert world.list_is() == ("incomplete", "1 of its entries cannot be read")
+
+
 def test_a_page_of_another_article_is_not_believed(world):
     asked, other = Post(post_id(1)), Post(post_id(2), title="Another")
     request_id = world.seed(asked.address, article_key=asked.id)

@@ -51,16 +51,22 @@ def take(
     Returns
     -------
     Taken
-        Unless it is ok, the request is as it was: it is for the caller to let it wait again, or to
+        A page of which a part cannot be read, and that came in the same way before, is ok: its
+        request has ended as unreadable. Unless it is ok, the request is as it was: it is for the caller to let it wait again, or to
         end it and call :func:`given_up`, best within the same transaction.
     """
     page = parse(request, fetched)
     reading = Reading(db, config, run_id, request, fetched.url, fetched.at)
     with db.transaction():
+        is_known = pages.came_before(db, request, fetched)
         pages.keep(db, request, fetched)
         told = merge(reading, page, fetched)
         if told.changed:
             library.bump(db)
+        if told.is_damaged and is_known and pages.is_whole(request.kind, fetched.body):
+            # It is so at the host: asked for again, it would come in the same way.
+            taken = replace(told.taken, ok=True)
+            told = replace(told, taken=taken, state="unreadable")
         if not told.taken.ok:
             return told.taken
         frontier.end(
@@ -69,6 +75,7 @@ def take(
             told.state,
             fetched.at,
             status=fetched.status,
+            reason=told.taken.reason,
             etag=fetched.etag,
             last_modified=fetched.last_modified,
         )

@@ -85,19 +85,22 @@ class Told:
 
     Attributes
     ----------
-    state : {"done", "gone"}
+    state : {"done", "gone", "unreadable"}
         How its request ends when it could be read.
     list_key : str or None
         The list that it is a part of.
     keys : tuple of str
         The articles whose own pages may be wanted now.
+    is_damaged : bool
+        Whether it was read, but not all of it.
     """
 
     taken: Taken = field(default_factory=Taken)
     changed: bool = False
-    state: Literal["done", "gone"] = "done"
+    state: Literal["done", "gone", "unreadable"] = "done"
     list_key: str | None = None
     keys: tuple[str, ...] = ()
+    is_damaged: bool = False
 
 
 def parse(request: Claimed, fetched: Fetched) -> Page | PageError:
@@ -191,7 +194,7 @@ def _merge_list(reading: Reading, page: ListPage) -> Told:
     if page.lost:
         reason = next(iter(page.damage), f"{page.lost} entries cannot be read")
         taken = replace(taken, ok=False, reason=reason)
-    return replace(told, taken=taken, changed=merged.changed)
+    return replace(told, taken=taken, changed=merged.changed, is_damaged=page.lost > 0)
 
 
 def _ask_for_parts(reading: Reading, page: ListPage, *, fill: bool) -> int:
@@ -241,9 +244,10 @@ def _merge_article(reading: Reading, page: ArticlePage) -> Told:
     merged = articles.merge(db, [record], reading.at)
     articles.mark_read(db, merged.keys[0], reading.at)
     taken = Taken(new_articles=merged.new)
-    if page.damage and articles.lacks(db, merged.keys[0]):
+    is_damaged = bool(page.damage) and articles.lacks(db, merged.keys[0])
+    if is_damaged:
         taken = replace(taken, ok=False, reason=page.damage[0])
-    return Told(taken, changed or merged.changed)
+    return Told(taken, changed or merged.changed, is_damaged=is_damaged)
 
 
 def unite_as(reading: Reading, other: Claimed) -> bool:

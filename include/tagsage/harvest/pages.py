@@ -6,7 +6,7 @@ import zlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tagsage.harvest.frontier import Claimed, get
+from tagsage.harvest.frontier import Claimed, Kind, get
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,6 +69,24 @@ def keep(db: HarvestDatabase, request: Claimed, fetched: Fetched) -> None:
             zlib.compress(fetched.body, LEVEL),
         ),
     )
+
+
+def came_before(db: HarvestDatabase, request: Claimed, fetched: Fetched) -> bool:
+    """Tell whether the page that was kept last of a request is the same, byte by byte."""
+    row = db.execute(
+        "SELECT body FROM pages WHERE request_id = ? AND fetched_at < ? "
+        "ORDER BY fetched_at DESC LIMIT 1",
+        (request.request_id, fetched.at),
+    ).fetchone()
+    return row is not None and zlib.decompress(row[0]) == fetched.body
+
+
+def is_whole(kind: Kind, body: bytes) -> bool:
+    """Tell whether a page has its end, so that what is wrong with it is not the way it came.
+
+    An answer of GraphQL without its end is no JSON, so one that could be read has it.
+    """
+    return kind == "graphql" or b"</html>" in body[-1000:].lower()
 
 
 def load(db: HarvestDatabase) -> Iterator[tuple[Claimed, Fetched]]:
