@@ -210,6 +210,25 @@ def test_pages_refused_last_are_forgiven_when_the_refusals_were_about_us(db):
     assert found == ["refused", "waiting", "waiting", "refused", "waiting"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "path", "is_one"),
+    [
+        ("list", "/@ann/list/reading-0123456789ab", True),
+        ("list", "/@ann/list/reading-list", False),
+        ("article", "/@ann/on-graphs-0123456789ab", True),
+        ("article", "/p/0123456789ab", True),
+        ("article", "/page", False),
+        ("feed", "/feed/x-0123456789ab", False),
+    ],
+)
+def test_the_query_of_an_address_that_ends_with_an_id_makes_no_other_request(
+    db, kind, path, is_one
+):
+    frontier.add(db, kind, f"{HOST}{path}?source=x&sk=secret", now=0.0)
+    assert frontier.add(db, kind, f"{HOST}{path}", now=0.0) != is_one
+    assert frontier.get(db, 1).url == f"{HOST}{path}?source=x&sk=secret"
+
+
 def test_a_redirect_moves_the_request_and_a_renewal_moves_it_back(db):
     frontier.add(db, "list", LIST, now=0.0, list_key=ID, round=1)
     frontier.end(db, 1, "done", 1.0, etag='"1"')

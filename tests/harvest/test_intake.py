@@ -66,6 +66,13 @@ def test_a_short_list_whose_page_tells_everything_needs_one_request(world):
     ]
 
 
+@pytest.mark.parametrize("page", [list_page(LIST, entries(posts(1)), size=1), private_page(LIST)])
+def test_a_list_is_known_by_its_address_without_what_was_asked_with_it(world, page):
+    request_id = world.seed(f"{list_url(LIST)}?source=x&sk=secret", "list", list_key=LIST)
+    world.take(request_id, page)
+    assert world.one("SELECT url FROM lists") == list_url(LIST)
+
+
 def test_an_empty_list_is_read(world):
     assert world.take(world.seed_list(), list_page(LIST, [], size=0)).lists == 1
     assert world.list_is() == ("open", "")

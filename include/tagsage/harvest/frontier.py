@@ -9,11 +9,12 @@ again after its end, so that a restart is no way round the gap.
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from tagsage.harvest import hosts, queries
-from tagsage.harvest.addresses import Kind, canonical, origin, server
+from tagsage.harvest.addresses import Kind, canonical, origin, server, split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,6 +52,8 @@ PRIORITY: Final[dict[Kind, int]] = {
     "graphql": 20,
     "article": 30,
 }
+# Of a list or a post (8 to 16 hexadecimal digits).
+_ID_AT_END = re.compile(r"[-/][0-9a-f]{8,16}/?$")
 # Rules are asked for anew after a day at the latest (RFC 9309, 2.4).
 ROBOTS_KEPT_S = 24 * 3600.0
 # What ended without a page is asked for again when it is named again, but not sooner: a run that is
@@ -129,8 +132,11 @@ def fingerprint(
     """Return what is the same for two requests that are one: the duplicate filter's key.
 
     All parts of a list have one address, so its id, the cursor and the reading tell them apart.
+    Where the path of a page ends with an id, its query only tells who led there.
     """
     parts: tuple[str, ...] = (canonical(url),)
+    if kind in {"list", "article"} and _ID_AT_END.search(split(url)[3]):
+        parts = (canonical(url).partition("?")[0],)
     if kind == "graphql":
         parts = (kind, origin(url), list_key or "", cursor or "", str(round))
     elif kind == "robots":

@@ -52,8 +52,9 @@ def take(
     -------
     Taken
         A page of which a part cannot be read, and that came in the same way before, is ok: its
-        request has ended as unreadable. Unless it is ok, the request is as it was: it is for the caller to let it wait again, or to
-        end it and call :func:`given_up`, best within the same transaction.
+        request has ended as unreadable. Unless it is ok, the request is as it was: it is for the
+        caller to let it wait again, or to end it and call :func:`given_up`, best within the same
+        transaction.
     """
     page = parse(request, fetched)
     reading = Reading(db, config, run_id, request, fetched.url, fetched.at)

@@ -186,7 +186,7 @@ def _merge_list(reading: Reading, page: ListPage) -> Told:
         page,
         cursor=request.cursor or lists.OWN_PAGE,
         round=request.round,
-        url=reading.url,
+        url=_shown(reading.url),
         keys=[None if item.article is None else next(keys) for item in page.items],
     )
     found = _ask_for_parts(reading, page, fill=bool(merged.lacking)) if added else 0
@@ -295,8 +295,20 @@ def note_closed(
     """Note that a list is private or gone; see :func:`tagsage.harvest.lists.close`."""
     db = reading.db
     closed = lists.close(
-        db, list_key, reading.request.round, state, url=reading.url, reason=reason, at=reading.at
+        db,
+        list_key,
+        reading.request.round,
+        state,
+        url=_shown(reading.url),
+        reason=reason,
+        at=reading.at,
     )
     if closed.changed:
         library.bump(db)
     return Taken(memberships=closed.memberships, lists=closed.lists)
+
+
+def _shown(url: str) -> str:
+    """Return a list's address as it is exported: without query, which may hold a secret."""
+    address = parse_address(url)
+    return url.partition("?")[0] if address is None else address.url
