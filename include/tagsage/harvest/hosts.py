@@ -77,7 +77,11 @@ def get(db: HarvestDatabase, host: str) -> Host:
         "FROM hosts h JOIN servers s USING (server) WHERE host = ?",
         (host,),
     ).fetchone()
-    return Host(host) if row is None else Host(row[0], bool(row[1]), *row[2:9], bool(row[9]))
+    return (
+        Host(host)
+        if row is None
+        else Host(row[0], bool(row[1]), *row[2:9], is_server_closed=bool(row[9]))
+    )
 
 
 def store(db: HarvestDatabase, host: Host) -> None:
