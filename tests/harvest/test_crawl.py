@@ -14,7 +14,9 @@ import brotli
 import pytest
 from backports import zstd
 
+from tagsage.harvest import frontier
 from tagsage.harvest.config import HarvestConfig, HarvestReport
+from tagsage.harvest.crawl import Teller
 from tagsage.harvest.database import HarvestDatabase
 from tagsage.harvest.downloader import Gate, is_let_in
 from tagsage.harvest.process import Progress, harvest
@@ -359,6 +361,17 @@ def test_a_public_name_that_was_asked_for_may_not_have_a_private_address_unless_
     name, named, expected
 ):
     assert is_let_in(name, 8080, lambda place: True, named) is expected
+
+
+def test_what_there_is_is_counted_the_more_rarely_the_longer_that_takes(tmp_path):
+    ticks = iter([0.0, 0.01, 0.01, 0.21, 0.21, 0.21])
+    with HarvestDatabase(tmp_path) as db:
+        teller = Teller(db, CONFIG, 1, clock=lambda: next(ticks))
+        seen = []
+        for now in (100.0, 100.4, 100.6, 105.0, 110.5, 110.7):
+            frontier.add(db, "feed", f"https://medium.com/feed/{now}", now=now)
+            seen.append(teller.count(now)[1])
+    assert seen == [1, 1, 3, 3, 3, 6]
 
 
 def test_the_proxy_that_the_environment_names_is_resolved_wherever_it_is(monkeypatch):

@@ -30,6 +30,8 @@ from tagsage.harvest.loop import Loop
 # When there is nobody to report to, the process ends after this long, whatever it is doing.
 LAST_BREATH_S: Final = 5.0
 TELL_EVERY_S: Final = 0.5
+# Counting goes through whole tables while requests wait, so in a large harvest it is done rarely.
+COUNTED_SHARE: Final = 0.02
 
 
 class Watch:
@@ -164,7 +166,7 @@ async def _work(
     async def ask(url: str, headers: Any, body: bytes | None) -> Any:
         return await downloader.fetch(crawler, gate, config, url, headers, body)
 
-    teller = _Teller(db, config, run_id)
+    teller = Teller(db, config, run_id)
     loop = Loop(db, config, run_id, ask, lambda: teller.tell(loop))
 
     def count(data: bytes) -> None:
@@ -194,23 +196,40 @@ class HarvestSpider(Spider):
             yield request
 
 
-class _Teller:
-    """Writes how far the run is, now and then."""
+class Teller:
+    """Writes how far the run is, now and then.
 
-    def __init__(self, db: HarvestDatabase, config: HarvestConfig, run_id: int) -> None:
+    Parameters
+    ----------
+    db, config, run_id
+        Of the run.
+    clock : callable
+        Seconds, by which it measures how long counting takes.
+    """
+
+    def __init__(
+        self,
+        db: HarvestDatabase,
+        config: HarvestConfig,
+        run_id: int,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self._db = db
         self._config = config
         self._run_id = run_id
+        self._clock = clock
         self._started = time.time()
         self._last = 0.0
+        self._count_at = 0.0
+        self._counted: tuple[status.Counts, int] | None = None
 
     def tell(self, loop: Loop) -> None:
+        """Write how far a loop is, unless that was done a moment ago."""
         now = time.time()
         if now - self._last < TELL_EVERY_S:
             return
         self._last = now
-        counts = status.counts(self._db, self._run_id)
-        waiting = frontier.waiting(self._db, pages=self._config.consent)
+        counts, waiting = self.count(now)
         # Within the first second nothing can be said of a rate yet.
         rate = loop.requests / max(now - self._started, 1.0)
         _say(
@@ -227,6 +246,16 @@ class _Teller:
                 "eta_s": waiting / rate if loop.requests else None,
             },
         )
+
+    def count(self, now: float) -> tuple[status.Counts, int]:
+        """Return what there is and how many requests are left, as of `now` or a while before."""
+        if self._counted is None or now >= self._count_at:
+            begun = self._clock()
+            counts = status.counts(self._db, self._run_id)
+            waiting = frontier.waiting(self._db, pages=self._config.consent)
+            self._counted = counts, waiting
+            self._count_at = now + (self._clock() - begun) / COUNTED_SHARE
+        return self._counted
 
 
 def _say(kind: str, value: object) -> None:
