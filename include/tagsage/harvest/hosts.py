@@ -8,7 +8,7 @@ may be off where https is on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tagsage.harvest.addresses import server
@@ -77,11 +77,10 @@ def get(db: HarvestDatabase, host: str) -> Host:
         "FROM hosts h JOIN servers s USING (server) WHERE host = ?",
         (host,),
     ).fetchone()
-    return (
-        Host(host)
-        if row is None
-        else Host(row[0], bool(row[1]), *row[2:9], is_server_closed=bool(row[9]))
-    )
+    if row is None:
+        return Host(host)
+    name, asked, *rest, is_server_closed = row
+    return replace(Host(name, bool(asked), *rest), is_server_closed=bool(is_server_closed))
 
 
 def store(db: HarvestDatabase, host: Host) -> None:
