@@ -1,7 +1,7 @@
 """One request, one answer: Scrapy's downloader with everything off that would act on its own.
 
-Only this module, :mod:`tagsage.harvest.spider` and :mod:`tagsage.harvest.crawl` import Scrapy and
-Twisted; they run in the crawl's own process.
+Only this module and :mod:`tagsage.harvest.crawl` import Scrapy and Twisted; they run in the crawl's
+own process.
 """
 
 from __future__ import annotations

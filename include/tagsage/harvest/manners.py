@@ -1,6 +1,6 @@
 """How hosts are treated: every rule of the harvest, with its reason.
 
-This module is what the owner of a host may be shown. It only decides; :mod:`tagsage.harvest.crawl`
+This module is what the owner of a host may be shown. It only decides; :mod:`tagsage.harvest.loop`
 carries out what it says, and whatever must outlast a restart is kept in the database.
 
 In short: we say who we are and never change or hide it; we ask for what robots.txt allows, one
