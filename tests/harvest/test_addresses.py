@@ -34,7 +34,11 @@ ID = "0123456789ab"
         (f"https://medium.com/@a/list/{ID}", "list"),
         (f"https://medium.com/@a/list/reading-list-{ID}/?source=x", "list"),
         (f"http://blog.example.com/list/a-b-{ID[:8]}", "list"),
-        (f"https://medium.com/@a/list/nlp-{ID[:7]}", "article"),
+        (f"https://medium.com/@a/list/nlp-{ID[:7]}", "list"),
+        ("https://medium.com/@a/list/reading-list", "list"),
+        ("https://ann.medium.com/list/reading-list/?source=x", "list"),
+        ("https://blog.example.com/posts/list/top-ten", "article"),
+        ("https://blog.example.com/list", "article"),
         (f"https://medium.com/@a/list/nlp-{ID}/more", "article"),
         ("https://medium.com/feed", "feed"),
         ("https://medium.com/feed/@a", "feed"),
@@ -62,6 +66,7 @@ def test_an_address_means_a_list_a_feed_or_else_an_article(url, kind):
 def test_the_id_of_a_list_is_the_digits_that_end_it_in_lower_case():
     assert list_id("https://medium.com/@a/list/nlp-0123456789AB") == ID
     assert list_id("https://medium.com/@a/nlp-0123456789ab") is None
+    assert list_id("https://medium.com/@a/list/reading-list") is None
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,16 @@ def test_a_list_is_known_by_its_address_without_what_was_asked_with_it(world, pa
     assert world.one("SELECT url FROM lists") == list_url(LIST)
 
 
+def test_a_list_whose_address_has_no_id_is_known_by_the_one_that_its_page_tells(world):
+    request_id = world.seed(f"{HOST}/@ann/list/reading-list", "list")
+    shown = entries(posts(25))
+    world.take(request_id, list_page(LIST, shown[:20], size=25, next_cursor="offset:20"))
+    world.take(world.waiting_part("offset:20"), list_answer(LIST, shown[20:], size=25))
+    assert world.list_is() == ("open", "")
+    assert len(world.members()) == 25
+    assert world.one("SELECT list_key FROM requests WHERE id = ?", request_id) == LIST
+
+
 def test_an_empty_list_is_read(world):
     assert world.take(world.seed_list(), list_page(LIST, [], size=0)).lists == 1
     assert world.list_is() == ("open", "")

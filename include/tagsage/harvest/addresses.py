@@ -14,6 +14,8 @@ Kind = Literal["robots", "list", "graphql", "article", "feed"]
 
 _USUAL_PORTS: Final = {"http": 80, "https": 443}
 _LIST: Final = re.compile(r"/list/(?:[^/]*-)?(?P<id>[0-9a-fA-F]{8,16})/?$")
+# Medium's own, such as the reading list of everybody: only the page tells the id.
+_NAMED_LIST: Final = re.compile(r"^/(?:@[^/]+/)?list/[^/]+/?$")
 # Not any .xml: what is no feed by its name needs consent.
 _FEED: Final = re.compile(
     r"^/feed(?:/|$)|/(?:feed|rss)/?$|\.rss$|/(?:index|[^/]*(?:feed|rss|atom)[^/]*)\.xml$"
@@ -167,13 +169,13 @@ def kind_of(url: str) -> Kind:
     """
     url = canonical(url)
     path = split(url)[3]
-    if list_id(url) is not None:
+    if list_id(url) is not None or _NAMED_LIST.search(path):
         return "list"
     return "feed" if _FEED.search(path) else "article"
 
 
 def list_id(url: str) -> str | None:
-    """Return the hexadecimal digits that end a list's address; None when it is no list's."""
+    """Return the hexadecimal digits that end a list's address; None when there are none."""
     match = _LIST.search(split(url)[3])
     return match["id"].lower() if match else None
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from tagsage.harvest.addresses import AddressError, list_id
 from tagsage.harvest.article_fields import article_record
 from tagsage.harvest.medium_state import (
     MediumState,
@@ -24,7 +25,6 @@ from tagsage.harvest.page_values import (
     origin,
     reason,
     reasons,
-    web_address,
 )
 from tagsage.harvest.posts import identity_of, post_address, read_post
 from tagsage.harvest.records import ArticleRecord, ListItem, ListPage, PageError, Source
@@ -32,7 +32,6 @@ from tagsage.harvest.records import ArticleRecord, ListItem, ListPage, PageError
 FIRST_CURSOR = "offset:0"
 PAGE_ITEMS = 20
 
-_LIST_ID = re.compile(r"/list/(?:[^/]*-)?([0-9a-f]{8,16})/?$")
 _ANY_LIST_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _QUERY_NAME = "catalogById"
 _QUERIED_ID = re.compile(r'"catalogId"\s*:\s*"([^"\\]{1,64})"')
@@ -126,15 +125,15 @@ def parse_list_page(html: str, url: str) -> ListPage:
     PageError
         When the page has no state object, or no list is in it.
     """
-    address = web_address(url)
-    if address is None:
-        raise PageError("the page's address is no http or https URL")
+    try:
+        own_id = list_id(url)
+    except AddressError:
+        raise PageError("the page's address is no http or https URL") from None
     state, damage = find_state(html)
     if state is None:
         raise PageError(damage or "the page has no state object")
-    match = _LIST_ID.search(address.url)
-    list_id, answer = _queried_list(state, match[1] if match else "")
-    return _list_page(_Telling(state, "list", origin(url)), list_id, answer, 0, ())
+    own_id, answer = _queried_list(state, own_id or "")
+    return _list_page(_Telling(state, "list", origin(url)), own_id, answer, 0, ())
 
 
 def parse_list_answer(body: str, list_id: str, host: str, cursor: str = "") -> ListPage:
