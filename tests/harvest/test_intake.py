@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tagsage.errors import TagsageError
-from tagsage.harvest import frontier, intake, lists
+from tagsage.harvest import frontier, intake, lists, problems
 from tagsage.harvest.intake import Fetched, Taken
 from tagsage.harvest.pages import load
 from tests.harvest.harvest_world import LIST, RUN, graphql_subject
@@ -714,7 +714,9 @@ def test_not_modified_counts_as_read(world):
     world.db.execute("UPDATE lists SET round = 1")
     frontier.renew(world.db, first, round=1)
     request = world.send(first)
+    problems.note(world.db, RUN, world.now, request.url, ["an answer 500 before"])
     intake.unchanged(world.db, request, 5000.0)
+    assert world.problems() == []
     assert world.rows("SELECT state, settled, read_at FROM lists") == [("open", 1, 5000.0)]
     assert len(world.members()) == 3
     assert world.rows("SELECT state, status, ended_at FROM requests") == [("done", 304, 5000.0)]

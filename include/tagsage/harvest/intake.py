@@ -190,6 +190,7 @@ def unchanged(db: HarvestDatabase, request: Claimed, now: float) -> None:
     """End a request that was answered with "not modified" (304): what is known was read now."""
     with db.transaction():
         frontier.end(db, request.request_id, "done", now, status=304)
+        problems.solve(db, problems.subject(request), now)
         if request.kind == "list":
             db.execute(
                 "UPDATE lists SET read_at = ?, settled = max(settled, ?) WHERE key = ?",
