@@ -18,6 +18,7 @@ from tagsage.harvest.page_values import (
     TITLE,
     DateError,
     filled_line,
+    host,
     milliseconds,
     origin,
     post_id,
@@ -25,11 +26,10 @@ from tagsage.harvest.page_values import (
     reasons,
     web_address,
 )
-from tagsage.harvest.posts import identity_of, post_address, read_post
+from tagsage.harvest.posts import GONE, PRIVATE, identity_of, post_address, read_post
 from tagsage.harvest.records import FIELDS, ArticlePage, PageError, Source
 
 _QUERY_NAME = "postResult"
-_GONE = re.compile(r"NotFound|Deleted|Gone|Suspended|Unavailable|Withheld|Forbidden|Unauthorized")
 # Medium's own page for posts that are none, when it comes without the status 404.
 _NOT_FOUND = "PAGE NOT FOUND"
 # "Title | by Author | Publication | Medium", "Title | Medium", "Medium".
@@ -125,7 +125,8 @@ def _queried_post(state: MediumState, identity: str | None) -> tuple[bool, objec
         if _is_post(state, value):
             return False, value
         kind = (state.follow(value) or {}).get("__typename")
-        is_none = value is None or (isinstance(kind, str) and _GONE.search(kind) is not None)
+        name = kind if isinstance(kind, str) else ""
+        is_none = value is None or any(each.search(name) for each in (GONE, PRIVATE))
         return is_none and (identity is None or f'"{identity}"' in key), None
     return False, None
 
@@ -141,12 +142,12 @@ def _is_post(state: MediumState, value: object) -> bool:
     return post is not None and ("title" in post or "firstPublishedAt" in post)
 
 
-def _read(state: MediumState, value: object, host: str, damage: list[str]) -> _Post:
+def _read(state: MediumState, value: object, place: str, damage: list[str]) -> _Post:
     post: Mapping[str, Any] = state.follow(value) or {}
     fields, unreadable = read_post(state, post)
     damage.extend(unreadable)
     identity = identity_of(value, post)
-    return _Post(fields, identity, post_address(post, identity, host))
+    return _Post(fields, identity, post_address(post, identity, place))
 
 
 def _key_and_url(
@@ -157,7 +158,7 @@ def _key_and_url(
     A link to a canonical page on another host is no proof: the page would take the place of any
     other host's article.
     """
-    if canonical is None or _host(canonical) != _host(address):
+    if canonical is None or host(canonical.url) != host(address.url):
         canonical = None
     if canonical is not None and post_id(address.key) and canonical.key != address.key:
         canonical = None
@@ -165,10 +166,6 @@ def _key_and_url(
     if post is None or post.identity is None:
         return own.key, own.url
     return post.identity, post.address[1] if post.address else own.url
-
-
-def _host(address: Address) -> str:
-    return origin(address.url).partition("://")[2]
 
 
 def _elements(html: str, address: Address, damage: list[str]) -> _Elements:

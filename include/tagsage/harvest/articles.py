@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from tagsage.corpus.keys import parse_address
+from tagsage.harvest.page_values import origin, post_id
 from tagsage.harvest.records import FIELDS
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ RANKS: Final[Mapping[str, int]] = {
     **{"state": 4, "list": 4, "graphql": 4},
     **{"json-ld": 3, "feed": 2, "meta": 1},
 }
-_POST_ID = re.compile(r"[0-9a-f]{8,12}")
-_ORIGIN = re.compile(r"https?://[^/]*")
 _COLUMNS = "key, url, title, subtitle, author, published_ms, tags, sources, state, seen_at, read_at"
 _SELECT = f"SELECT {_COLUMNS} FROM articles WHERE key IN (SELECT value FROM json_each(?))"  # ruff: ignore[hardcoded-sql-expression]
 _STORE = (
@@ -101,7 +100,7 @@ class _Row:
 
 def is_post_id(key: str) -> bool:
     """Tell whether a key is the id of a post at Medium, not an address."""
-    return _POST_ID.fullmatch(key) is not None
+    return post_id(key) is not None
 
 
 def resolve(db: HarvestDatabase, key: str) -> str:
@@ -262,8 +261,7 @@ def _post_page(url: str, key: str) -> str:
     """Return an address of a post that ends with its id; of anything else its key's."""
     if not is_post_id(key):
         return f"https://{key}"
-    match = _ORIGIN.match(url)
-    return f"{match[0] if match else 'https://medium.com'}/p/{key}"
+    return f"{origin(url) or 'https://medium.com'}/p/{key}"
 
 
 def _rows(db: HarvestDatabase, keys: Sequence[str]) -> dict[str, _Row]:

@@ -26,7 +26,7 @@ from tagsage.harvest.page_values import (
     reason,
     reasons,
 )
-from tagsage.harvest.posts import identity_of, post_address, read_post
+from tagsage.harvest.posts import GONE, PRIVATE, identity_of, post_address, read_post
 from tagsage.harvest.records import ArticleRecord, ListItem, ListPage, PageError, Source
 
 FIRST_CURSOR = "offset:0"
@@ -40,8 +40,6 @@ _LONGEST_CURSOR = 200
 _LARGEST_SIZE = 10**9
 # Of a page, in all its parts: references can make a small page mean billions of them.
 _MOST_ENTRIES = 1000
-_PRIVATE = frozenset({"Forbidden", "Unauthorized"})
-_GONE = re.compile(r"NotFound|Deleted|Gone|Suspended|Unavailable|Withheld")
 
 # Public clients of the endpoint name the input's type so. `__typename` tells posts from the rest.
 _QUERY = """\
@@ -241,10 +239,10 @@ def _list_page(
         raise PageError("the list's object is missing")
     kind = catalog.get("__typename")
     name = kind if isinstance(kind, str) else ""
-    if name in _PRIVATE:
+    if PRIVATE.search(name):
         return ListPage(list_id, "private")
     parts = _parts(telling.state, catalog, start)
-    if not parts and _GONE.search(name):
+    if not parts and GONE.search(name):
         return ListPage(list_id, "gone")
     if not parts:
         raise PageError(reason(f"the list has no entries and is of the kind {name or 'unknown'}"))
@@ -355,7 +353,7 @@ def _entry_kind(
     name = (post or {}).get("__typename")
     if not isinstance(name, str) or name == "Post":
         return "post"
-    return "deleted" if _GONE.search(name) else "other"
+    return "deleted" if GONE.search(name) else "other"
 
 
 def _size(parts: list[_Part], catalog: Mapping[str, Any]) -> int | None:

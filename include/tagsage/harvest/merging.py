@@ -11,6 +11,7 @@ from tagsage.harvest.addresses import origin
 from tagsage.harvest.article_page import parse_article_page
 from tagsage.harvest.feed import parse_feed
 from tagsage.harvest.list_page import FIRST_CURSOR, parse_list_answer, parse_list_page
+from tagsage.harvest.page_values import host
 from tagsage.harvest.records import ArticlePage, Feed, ListPage, PageError
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def merge(reading: Reading, page: Page | PageError, fetched: Fetched) -> Told:
     problems.solve(reading.db, about, reading.at)
     reasons = damage or tuple(filter(None, [told.taken.reason]))
     if reasons:
-        problems.note(reading.db, reading.run_id, reading.at, about, reasons, fetched.text()[:500])
+        problems.note(reading.db, reading.run_id, reading.at, about, reasons, fetched.text())
     return told
 
 
@@ -272,13 +273,9 @@ def _is_believed(reading: Reading, key: str) -> bool:
     Not of another host's article; nor when it is a host's front page, where many addresses lead.
     """
     url = articles.url_of(reading.db, key)
-    return (url is None or _host(url) == _host(reading.url)) and (
+    return (url is None or host(url) == host(reading.url)) and (
         articles.is_post_id(key) or "/" in key
     )
-
-
-def _host(url: str) -> str:
-    return url.partition("://")[2].partition("/")[0]
 
 
 def asked_key(db: HarvestDatabase, request: Claimed) -> str | None:

@@ -128,6 +128,14 @@ def origin(url: str) -> str:
     return scheme + separator + rest.partition("/")[0]
 
 
+def host(url: str) -> str:
+    """Return the name and port that an address is at, without the usual ports; empty if nowhere.
+
+    http and https of one name are one host here, as they are in the keys of articles.
+    """
+    return origin(url).partition("://")[2]
+
+
 def post_id(value: object) -> str | None:
     """Return a post's id, or None when it is none: 8 to 12 hexadecimal digits."""
     return value if isinstance(value, str) and _POST_ID.fullmatch(value) else None

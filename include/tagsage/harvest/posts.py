@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,9 @@ from tagsage.harvest.page_values import (
     web_address,
 )
 
+# Names of the kinds that stand in the place of what is gone, or not for everybody.
+GONE = re.compile(r"NotFound|Deleted|Gone|Suspended|Unavailable|Withheld")
+PRIVATE = re.compile(r"Forbidden|Unauthorized")
 # The newer pages have the first; where there are both, it is the one that is not cut.
 _SUBTITLES = ("extendedPreviewContent", "previewContent")
 

@@ -46,10 +46,6 @@ class ArticleRecord:
     tags: tuple[str, ...] | None = None
     sources: Mapping[str, Source] = field(default_factory=lambda: MappingProxyType({}))
 
-    def lacking(self) -> tuple[str, ...]:
-        """Return the fields that the page does not tell."""
-        return tuple(name for name in FIELDS if getattr(self, name) is None)
-
 
 @dataclass(frozen=True)
 class ListItem:
