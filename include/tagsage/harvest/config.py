@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+MEGABYTE = 1_000_000
+
 OUTCOME_DONE = "done"
 OUTCOME_BUDGET = "budget spent"
 OUTCOME_STOPPED = "stopped by the host"

@@ -30,14 +30,13 @@ from twisted.web._newclient import HEADER, STATUS
 
 from tagsage.harvest.addresses import canonical, is_private, origin, split
 from tagsage.harvest.answers import Answer
-from tagsage.harvest.config import HarvestConfig
+from tagsage.harvest.config import MEGABYTE, HarvestConfig
 from tagsage.harvest.manners import PRIVATE
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
     from scrapy.http import Response
 
-MEGABYTE: Final = 1_000_000
 # Browsers stop at 256 kibibytes as well.
 MAX_HEAD_BYTES: Final = 256 * 1024
 

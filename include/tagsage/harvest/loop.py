@@ -15,6 +15,7 @@ from tagsage.harvest import frontier, hosts, intake, manners, robots
 from tagsage.harvest.addresses import canonical, charset_of, origin, siblings
 from tagsage.harvest.answers import Answer, Verdict
 from tagsage.harvest.config import (
+    MEGABYTE,
     OUTCOME_BUDGET,
     OUTCOME_DONE,
     OUTCOME_INTERRUPTED,
@@ -30,7 +31,6 @@ SIDE_BY_SIDE: Final = 8
 # How long requests under way may still take when the run is to stop.
 LAST_WORDS_S: Final = 4.0
 LONGEST_SLEEP_S: Final = 1.0
-MEGABYTE: Final = 1_000_000
 
 # Sends a request (address, headers, body of a POST) and returns what came, whatever that is.
 Ask = Callable[[str, Mapping[str, str], bytes | None], Awaitable[Answer]]
