@@ -34,8 +34,8 @@ DEFAULT_CANDIDATES = ",".join((
     "text:mlp",
     "graphsage:mlp",
     "text+graphsage:mlp",
-    "lists:mlp",
     "text+lists:mlp",
+    "text+lists+labels+authors:mlp",
 ))
 
 Share = Annotated[float, Field(ge=0, le=1)]
