@@ -421,8 +421,8 @@ def renew(
     with db.transaction():
         url = str(db.execute("SELECT url FROM requests WHERE id = ?", (request_id,)).fetchone()[0])
         db.execute(
-            "UPDATE requests SET state = 'waiting', due = ?, attempts = 0, redirects = 0, reason = '', "
-            "host = ?, round = coalesce(?, round) WHERE id = ? AND state != 'sent'",
+            "UPDATE requests SET state = 'waiting', due = ?, attempts = 0, redirects = 0, "
+            "reason = '', host = ?, round = coalesce(?, round) WHERE id = ? AND state != 'sent'",
             (due, origin(url), round, request_id),
         )
 
