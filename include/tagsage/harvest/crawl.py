@@ -104,8 +104,7 @@ def _harvest(
             problems.note(db, run_id, now, seed, [f"The seed is set aside: {why}."])
         library.refresh_due(db, config, now)
     pages.prune(db, now - config.keep_pages_days * 24 * 3600)
-    named = frozenset(seeds.origins(asked_hosts))
-    outcome, loop = _crawl(db, config, run_id, watch, named)
+    outcome, loop = _crawl(db, config, run_id, watch)
     now = time.time()
     with db.transaction():
         # What had to be left in the middle waits again.
@@ -131,7 +130,7 @@ def _harvest(
 
 
 def _crawl(
-    db: HarvestDatabase, config: HarvestConfig, run_id: int, watch: Watch, named: frozenset[str]
+    db: HarvestDatabase, config: HarvestConfig, run_id: int, watch: Watch
 ) -> tuple[str, Loop]:
     process = AsyncCrawlerProcess(downloader.scrapy_settings(config))
     crawler = process.create_crawler(HarvestSpider)
@@ -140,7 +139,7 @@ def _crawl(
 
     async def work() -> None:
         try:
-            done.append(await _work(crawler, db, config, run_id, watch, named))
+            done.append(await _work(crawler, db, config, run_id, watch))
         # It is raised where the caller is, below: Scrapy would only log it.
         except BaseException as error:  # ruff: ignore[blind-except]
             failed.append(error)
@@ -153,14 +152,9 @@ def _crawl(
 
 
 async def _work(
-    crawler: Crawler,
-    db: HarvestDatabase,
-    config: HarvestConfig,
-    run_id: int,
-    watch: Watch,
-    named: frozenset[str],
+    crawler: Crawler, db: HarvestDatabase, config: HarvestConfig, run_id: int, watch: Watch
 ) -> tuple[str, Loop]:
-    gate = downloader.Gate(lambda name, port: downloader.is_let_in(name, port, loop.asked, named))
+    gate = downloader.Gate(lambda name, port: downloader.is_let_in(name, port, loop.asked))
     gate.install()
 
     async def ask(url: str, headers: Any, body: bytes | None) -> Any:

@@ -158,14 +158,11 @@ class Gate:
         return public
 
 
-def is_let_in(
-    name: str, port: int, asked: Callable[[str], bool], named: Collection[str] = ()
-) -> bool:
+def is_let_in(name: str, port: int, asked: Callable[[str], bool]) -> bool:
     """Tell whether the server at a name and a port may have a private address.
 
-    A name of one's own network may, when the user asked for it at that port with http or https. A
-    public one may not: who asks for it does not mean what its owner lets it point to. Unless the
-    setting for hosts names it, which is a word of its own.
+    It may when the user asked for it at that port, with http or https: a name on the network of a
+    company often looks like any other.
 
     Parameters
     ----------
@@ -173,12 +170,9 @@ def is_let_in(
         To which a connection is to be made.
     asked : callable
         Tells whether the user asked for an origin.
-    named : collection of str
-        Origins that the setting for hosts names.
     """
     shown = f"[{name}]" if ":" in name else name
-    places = [origin(f"{scheme}://{shown}:{port}") for scheme in ("http", "https")]
-    return any(place in named or (is_private(name) and asked(place)) for place in places)
+    return any(asked(origin(f"{scheme}://{shown}:{port}")) for scheme in ("http", "https"))
 
 
 def _proxy_names() -> list[str]:
