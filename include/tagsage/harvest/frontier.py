@@ -8,13 +8,12 @@ again after its end, so that a restart is no way round the gap.
 
 from __future__ import annotations
 
-import hashlib
-import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING
 
 from tagsage.harvest import hosts, queries
-from tagsage.harvest.addresses import Kind, canonical, origin, server, split
+from tagsage.harvest.addresses import Kind, canonical, origin, server
+from tagsage.harvest.request import PRIORITY, Claimed, State, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,66 +42,11 @@ __all__ = [
     "waiting_at",
 ]
 
-State = Literal["waiting", "sent", "done", "gone", "refused", "failed", "unreadable"]
-
-PRIORITY: Final[dict[Kind, int]] = {
-    "robots": 0,
-    "feed": 10,
-    "list": 20,
-    "graphql": 20,
-    "article": 30,
-}
-# Of a list or a post (8 to 16 hexadecimal digits).
-_ID_AT_END = re.compile(r"[-/][0-9a-f]{8,16}/?$")
 # Rules are asked for anew after a day at the latest (RFC 9309, 2.4).
 ROBOTS_KEPT_S = 24 * 3600.0
 # What ended without a page is asked for again when it is named again, but not sooner: a run that is
 # started over and over must not become a way round the number of attempts.
 NAMED_AGAIN_S = 3600.0
-
-
-@dataclass(frozen=True)
-class Claimed:
-    """A request of the frontier.
-
-    Attributes
-    ----------
-    request_id : int
-        Its row.
-    kind : Kind
-        What is asked for.
-    host : str
-        The origin that is asked: scheme, name, and port unless usual.
-    url : str
-        What is asked for; after a redirect, where that led.
-    list_key : str or None
-        list, graphql: the list's id.
-    cursor : str or None
-        graphql: which part of it.
-    round : int
-        list, graphql: which reading of the list.
-    article_key : str or None
-        article: whose page, where known.
-    attempts : int
-        Times it was sent since it began to wait for a fetch; :func:`begin` counts this one.
-    redirects : int
-        Hops that led here.
-    etag, last_modified : str or None
-        What the host said of the version that is here.
-    """
-
-    request_id: int
-    kind: Kind
-    host: str
-    url: str
-    list_key: str | None
-    cursor: str | None
-    round: int
-    article_key: str | None
-    attempts: int
-    redirects: int
-    etag: str | None
-    last_modified: str | None
 
 
 @dataclass(frozen=True)
@@ -119,29 +63,6 @@ class Outlook:
 
     next_at: float | None
     closed: dict[str, str]
-
-
-def fingerprint(
-    kind: Kind,
-    url: str,
-    *,
-    list_key: str | None,
-    cursor: str | None,
-    round: int,  # ruff: ignore[builtin-argument-shadowing]
-) -> bytes:
-    """Return what is the same for two requests that are one: the duplicate filter's key.
-
-    All parts of a list have one address, so its id, the cursor and the reading tell them apart.
-    Where the path of a page ends with an id, its query only tells who led there.
-    """
-    parts: tuple[str, ...] = (canonical(url),)
-    if kind in {"list", "article"} and _ID_AT_END.search(split(url)[3]):
-        parts = (canonical(url).partition("?")[0],)
-    if kind == "graphql":
-        parts = (kind, origin(url), list_key or "", cursor or "", str(round))
-    elif kind == "robots":
-        parts = (kind, origin(url))
-    return hashlib.sha256("\n".join(parts).encode()).digest()[:16]
 
 
 def add(
