@@ -159,15 +159,15 @@ def _print_status(now: HarvestStatus) -> None:
     for name, count in now.counts.items():
         table.add_row(escape(name), f"{count:,}")
     print_table(table)
-    if now.closed:
-        closed = Table("host", "left alone until", "why")
-        for host, until, why in now.closed:
-            closed.add_row(
+    if now.closed or now.ailing:
+        hosts = Table("host", "not before", "why")
+        for host, until, why in [*now.closed, *now.ailing]:
+            hosts.add_row(
                 escape(host),
                 f"{datetime.fromtimestamp(until, UTC):%Y-%m-%d %H:%M} UTC",
                 escape(why),
             )
-        print_table(closed)
+        print_table(hosts)
     if now.problems:
         problems = Table("how many", "problem", "for example")
         problems.columns[0].justify = "right"

@@ -226,6 +226,7 @@ class Teller:
         counts, waiting = self.count(now)
         # Within the first second nothing can be said of a rate yet.
         rate = loop.requests / max(now - self._started, 1.0)
+        ill = status.ailing(self._db)
         _say(
             "progress",
             {
@@ -238,6 +239,7 @@ class Teller:
                 "due_in_s": None if loop.next_at is None else max(loop.next_at - now, 0.0),
                 "rate": rate * 60,
                 "eta_s": waiting / rate if loop.requests else None,
+                "trouble": f"{ill[0][0]}: {ill[0][2]}" if ill else "",
             },
         )
 

@@ -49,6 +49,8 @@ class Progress:
         Requests a minute, in this run.
     eta_s : float or None
         Seconds that the requests left will take at this rate.
+    trouble : str
+        A host that gave no usable answer the last time, and why; empty when there is none.
     """
 
     requests: int
@@ -60,6 +62,7 @@ class Progress:
     due_in_s: float | None
     rate: float
     eta_s: float | None
+    trouble: str
 
 
 def harvest(

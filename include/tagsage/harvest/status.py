@@ -51,6 +51,8 @@ class HarvestStatus:
         How many there are of what, in words.
     closed : list of (str, float, str)
         Hosts that are left alone, until when (seconds since 1970), and why.
+    ailing : list of (str, float, str)
+        Hosts that gave no usable answer the last time, when they are asked again, and why.
     problems : list of (str, int, str)
         What is wrong, how often, and the address of one; the most frequent first, 20 at most.
     revision, announced : int
@@ -59,6 +61,7 @@ class HarvestStatus:
 
     counts: dict[str, int]
     closed: list[tuple[str, float, str]]
+    ailing: list[tuple[str, float, str]]
     problems: list[tuple[str, int, str]]
     revision: int
     announced: int
@@ -102,6 +105,8 @@ def status(db: HarvestDatabase, now: float | None = None) -> HarvestStatus:
             "WHERE max(h.closed_until, s.closed_until) > ? ORDER BY h.host",
             (now,),
         ).fetchall()
+        shut = {host for host, _, _ in closed}
+        ill = [each for each in ailing(db) if each[0] not in shut]
         problems = db.execute(_PROBLEMS, (PROBLEMS_SHOWN,)).fetchall()
     found = {"lists": sum(lists.values())}
     found |= {f"lists {name}": n for name in _LIST_STATES if (n := lists.get(name, 0))}
@@ -116,9 +121,19 @@ def status(db: HarvestDatabase, now: float | None = None) -> HarvestStatus:
     }
     found |= {f"requests {name}": requests.get(name, 0) for name in _ENDED_STATES}
     found["pages kept"] = pages
-    return HarvestStatus(found, closed, problems, revision, announced)
+    return HarvestStatus(found, closed, ill, problems, revision, announced)
 
 
+def ailing(db: HarvestDatabase) -> list[tuple[str, float, str]]:
+    """Return the hosts that gave no usable answer the last time, when to ask again, and why."""
+    return db.execute(_AILING).fetchall()
+
+
+_AILING = """
+SELECT r.host, min(max(r.due, s.next_at)), r.reason
+FROM servers s JOIN hosts h USING (server) JOIN requests r USING (host)
+WHERE s.failures > 0 AND r.state = 'waiting' AND r.reason != '' GROUP BY r.host ORDER BY r.host
+"""
 _LIST_STATES = ("new", "incomplete", "private", "gone")
 _ENDED_STATES = ("done", "gone", "refused", "failed", "unreadable")
 _MEMBERSHIPS = f"""

@@ -318,6 +318,8 @@ def _how_far(progress: Progress) -> str:
         told.append(f"next in {due_in_s:.0f} s")
     if progress.eta_s and progress.requests >= ENOUGH_TO_ESTIMATE:
         told.append(f"about {max(1, round(max(progress.eta_s, due_in_s) / 60)):,} min")
+    if progress.trouble:
+        told.append(progress.trouble)
     return ", ".join(told)
 
 
