@@ -32,7 +32,6 @@ DEFAULT_CANDIDATES = ",".join((
     "text+graphsage:label_powerset",
     "text:ovr_logistic",
     "text:mlp",
-    "graphsage:mlp",
     "text+graphsage:mlp",
     "text+lists:mlp",
     "text+lists+labels+authors:mlp",
