@@ -12,7 +12,6 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from io import BufferedRandom
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -20,6 +19,7 @@ from typing import Any, BinaryIO, cast
 import httpx
 
 from tagsage.errors import TagsageError
+from tagsage.http_dates import seconds_until
 
 logger = logging.getLogger(__name__)
 
@@ -271,13 +271,7 @@ def _retry_after(response: httpx.Response) -> float | None:
     text = response.headers.get("Retry-After", "").strip()
     if text.isdecimal():
         return float(text)
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    return seconds_until(text, time.time())
 
 
 def _announced(response: httpx.Response, offset: int) -> int | None:

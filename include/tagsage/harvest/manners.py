@@ -14,8 +14,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from typing import Final
 from urllib.parse import quote, urljoin
@@ -36,6 +34,7 @@ from tagsage.harvest.config import HarvestConfig
 from tagsage.harvest.frontier import Claimed
 from tagsage.harvest.hosts import Host
 from tagsage.harvest.robots import text_of
+from tagsage.http_dates import seconds_until
 
 # Hosts that are not on this machine or its own network are never asked more often than this,
 # whatever the settings say: a mistake there must not become somebody else's trouble.
@@ -141,14 +140,8 @@ def retry_after(text: str, now: float) -> float | None:
     text = text.strip()
     if re.fullmatch(r"[0-9]{1,12}", text):
         return min(float(text), LONGEST_WAIT_S)
-    try:
-        moment = parsedate_to_datetime(text)
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        seconds = moment.timestamp() - now
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return min(max(seconds, 0.0), LONGEST_WAIT_S)
+    seconds = seconds_until(text, now)
+    return None if seconds is None else min(seconds, LONGEST_WAIT_S)
 
 
 def backoff(config: HarvestConfig, failures: int) -> float:

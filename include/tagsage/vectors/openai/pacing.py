@@ -6,8 +6,8 @@ import random
 import re
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+
+from tagsage.http_dates import seconds_until
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 60.0
@@ -45,13 +45,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     seconds = _number(said)
     if seconds is not None or not said:
         return seconds
-    try:
-        date = parsedate_to_datetime(said)
-    except (TypeError, ValueError):
-        return None
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=UTC)
-    return max((date - datetime.now(tz=UTC)).total_seconds(), 0.0)
+    return seconds_until(said, time.time())
 
 
 def growing_pause(failures: int, longest_s: float | None = None) -> float:
