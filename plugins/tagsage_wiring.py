@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 
 from airflow.sdk import Asset, Param, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException
 
 from tagsage_connections import with_connections
 
@@ -44,20 +43,10 @@ def heavy(function, **options):
 
 
 def first(function):
-    """Make a stage that resolves the settings of a run the run's first task.
-
-    It takes the run's id and its form; a wrong setting stays wrong, so it is not tried again.
-    """
+    """Make a stage that takes a run's id and its form the run's first task."""
 
     def begin():
-        from tagsage.errors import TagsageError
-        from tagsage.settings import Settings
-
         context = get_current_context()
-        try:
-            Settings.resolve(context["params"])
-        except TagsageError as error:
-            raise AirflowFailException(str(error)) from None
         return function(context["run_id"], dict(context["params"]))
 
-    return task(begin, task_id="start", multiple_outputs=False)
+    return light(begin, task_id="start", multiple_outputs=False)

@@ -12,4 +12,4 @@ class TagsageError(Exception):
 
 
 class FinalError(TagsageError):
-    """Trying again does not help until somebody acts: a refused key, a quota that is used up."""
+    """Trying again does not help until somebody acts: a wrong setting, a refused key."""

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from tagsage.errors import TagsageError
+from tagsage.errors import FinalError
 
 ENV_PREFIX = "TAGSAGE_"
 
@@ -46,7 +46,7 @@ class Settings(BaseSettings):
 
     Raises
     ------
-    TagsageError
+    FinalError
         From :meth:`resolve`, when a name is unknown or a value impossible.
     """
 
@@ -310,7 +310,7 @@ class Settings(BaseSettings):
 
         Raises
         ------
-        TagsageError
+        FinalError
             For an unknown name or an impossible value; lists what is allowed.
         """
         # A form that leaves a field empty sends null: the same as not naming the setting.
@@ -327,7 +327,7 @@ class Settings(BaseSettings):
                 hint = f" (did you mean {close[0]}?)" if close else ""
                 shown = from_env.get(name, name)
                 msg = f"Unknown setting {shown!r}{hint}; allowed are: {', '.join(names)}."
-                raise TagsageError(msg)
+                raise FinalError(msg)
         in_env = {name: os.environ[key] for name, key in from_env.items()}
         # Files named on the command line outweigh a corpus from the environment.
         named = overrides if "corpus" in in_env else in_env | overrides
@@ -336,7 +336,7 @@ class Settings(BaseSettings):
         try:
             return cls(**overrides)
         except ValidationError as error:
-            raise TagsageError(_sentence(cls, error)) from None
+            raise FinalError(_sentence(cls, error)) from None
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
