@@ -98,15 +98,9 @@ def status(db: HarvestDatabase, now: float | None = None) -> HarvestStatus:
             ).fetchall()
         )
         memberships, deleted, pages, revision, announced = db.execute(_REST).fetchone()
-        closed = db.execute(
-            "SELECT h.host, max(h.closed_until, s.closed_until), CASE "
-            "WHEN s.closed_until >= h.closed_until THEN s.closed_why ELSE h.closed_why END "
-            "FROM hosts h JOIN servers s USING (server) "
-            "WHERE max(h.closed_until, s.closed_until) > ? ORDER BY h.host",
-            (now,),
-        ).fetchall()
-        shut = {host for host, _, _ in closed}
-        ill = [each for each in ailing(db) if each[0] not in shut]
+        shut = closed(db, now)
+        names = {host for host, _, _ in shut}
+        ill = [each for each in ailing(db) if each[0] not in names]
         problems = db.execute(_PROBLEMS, (PROBLEMS_SHOWN,)).fetchall()
     found = {"lists": sum(lists.values())}
     found |= {f"lists {name}": n for name in _LIST_STATES if (n := lists.get(name, 0))}
@@ -121,7 +115,12 @@ def status(db: HarvestDatabase, now: float | None = None) -> HarvestStatus:
     }
     found |= {f"requests {name}": requests.get(name, 0) for name in _ENDED_STATES}
     found["pages kept"] = pages
-    return HarvestStatus(found, closed, ill, problems, revision, announced)
+    return HarvestStatus(found, shut, ill, problems, revision, announced)
+
+
+def closed(db: HarvestDatabase, now: float) -> list[tuple[str, float, str]]:
+    """Return the hosts that are left alone, until when, and why."""
+    return db.execute(_CLOSED, (now,)).fetchall()
 
 
 def ailing(db: HarvestDatabase) -> list[tuple[str, float, str]]:
@@ -129,6 +128,12 @@ def ailing(db: HarvestDatabase) -> list[tuple[str, float, str]]:
     return db.execute(_AILING).fetchall()
 
 
+_CLOSED = """
+SELECT h.host, max(h.closed_until, s.closed_until),
+    CASE WHEN s.closed_until >= h.closed_until THEN s.closed_why ELSE h.closed_why END
+FROM hosts h JOIN servers s USING (server)
+WHERE max(h.closed_until, s.closed_until) > ? ORDER BY h.host
+"""
 _AILING = """
 SELECT r.host, min(max(r.due, s.next_at)), r.reason
 FROM servers s JOIN hosts h USING (server) JOIN requests r USING (host)

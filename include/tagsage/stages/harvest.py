@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -164,8 +165,8 @@ def run_harvest(settings: Settings, seeds: list[str]) -> HarvestReport:
         How it ended; of hosts that are left alone also until when.
     """
     from tagsage.harvest.database import HarvestDatabase
-    from tagsage.harvest.library import status
     from tagsage.harvest.process import harvest as run
+    from tagsage.harvest.status import closed
 
     folder = harvest_folder(settings)
     with Pulse("harvest") as tell:
@@ -177,7 +178,7 @@ def run_harvest(settings: Settings, seeds: list[str]) -> HarvestReport:
             on_progress=lambda progress: tell(_how_far(progress)),
         )
     with HarvestDatabase(folder) as database:
-        until = {host: moment for host, moment, _ in status(database).closed}
+        until = {host: moment for host, moment, _ in closed(database, time.time())}
     stopped = {
         host: f"{why} Not before {datetime.fromtimestamp(until[host], UTC):%Y-%m-%d %H:%M} UTC."
         for host, why in report.stopped.items()
