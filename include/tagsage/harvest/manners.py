@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib.metadata import version
 from typing import Final
 from urllib.parse import quote, urljoin
@@ -28,7 +29,7 @@ from tagsage.harvest.addresses import (
     siblings,
     split,
 )
-from tagsage.harvest.answers import Answer, Verdict
+from tagsage.harvest.answers import Action, Answer, Verdict
 from tagsage.harvest.challenges import is_challenge
 from tagsage.harvest.config import HarvestConfig
 from tagsage.harvest.frontier import Claimed
@@ -179,185 +180,204 @@ def judge(
     asked : callable
         Tells whether the user named an origin.
     """
-    verdict = _judge(config, host, request, answer, now, gap_s, asked)
+    case = _Case(config, host, request, answer, now, gap_s, asked)
+    verdict = _judge(case)
     # Whatever the answer is, a host that says when to come back means it.
-    said = retry_after(answer.headers.get("retry-after", ""), now)
-    return verdict if said is None else replace(verdict, next_at=max(verdict.next_at, now + said))
+    if case.said_s is None:
+        return verdict
+    return replace(verdict, next_at=max(verdict.next_at, now + case.said_s))
 
 
-def _judge(
-    config: HarvestConfig,
-    host: Host,
-    request: Claimed,
-    answer: Answer,
-    now: float,
-    gap_s: float,
-    asked: Callable[[str], bool],
-) -> Verdict:
+@dataclass(frozen=True)
+class _Case:
+    """An answer with all that its meaning depends on; see :func:`judge`."""
+
+    config: HarvestConfig
+    host: Host
+    request: Claimed
+    answer: Answer
+    now: float
+    gap_s: float
+    asked: Callable[[str], bool]
+
+    @cached_property
+    def said_s(self) -> float | None:
+        """How long the host asks to wait, in seconds."""
+        return retry_after(self.answer.headers.get("retry-after", ""), self.now)
+
+    @property
+    def next_at(self) -> float:
+        return self.now + self.gap_s
+
+    @property
+    def well(self) -> Host:
+        return replace(self.host, refusals=0, failures=0)
+
+    @property
+    def told(self) -> str:
+        """What came, as a reason."""
+        reason = self.answer.failure or f"The host answered {self.answer.status}."
+        if self.request.kind != "robots":
+            return reason
+        return f"robots.txt cannot be had: {reason[0].lower()}{reason[1:]}"
+
+    def closed(self, why: str, *, is_server: bool) -> Host:
+        """Leave the host alone, under all names of its server or under this one only."""
+        return replace(
+            self.well,
+            closed_until=self.now + pause(self.config, self.host.host),
+            closed_why=why,
+            is_server_closed=is_server,
+        )
+
+    def refused(self, reason: str) -> Verdict:
+        """Never ask for it again; the host itself is well."""
+        return Verdict("refused", reason, self.well, self.next_at)
+
+
+def _judge(case: _Case) -> Verdict:
+    answer = case.answer
     if is_challenge(answer):
-        return _challenged(config, host, now, gap_s)
+        return _challenged(case)
     if answer.status is None and answer.is_final:
-        return _final(config, host, request, answer, now, gap_s)
+        return _final(case)
     if answer.status is None or answer.status in _NOT_NOW:
-        return _not_now(config, host, request, answer, now, gap_s)
-    if request.kind == "robots":
-        return _robots(config, host, request, answer, now, gap_s, asked)
+        return _not_now(case)
+    if case.request.kind == "robots":
+        return _robots(case)
     if answer.status in _NOT_YOU:
-        return _forbidden_by_host(config, host, answer.status, now, gap_s)
-    return _page(config, host, request, answer, now, gap_s, asked)
+        return _forbidden_by_host(case)
+    return _page(case)
 
 
-def _page(
-    config: HarvestConfig,
-    host: Host,
-    request: Claimed,
-    answer: Answer,
-    now: float,
-    gap_s: float,
-    asked: Callable[[str], bool],
-) -> Verdict:
-    well = _well(host)
-    next_at = now + gap_s
-    if answer.status == 200:
-        return Verdict("take", "", well, next_at)
-    if answer.status == 304 and (request.etag or request.last_modified):
-        return Verdict("unchanged", "", well, next_at)
-    if answer.status in {404, 410}:
-        if request.kind == "graphql":
-            # The endpoint is missing; the list itself was there a moment ago.
-            return Verdict("failed", f"The host answered {answer.status}.", well, next_at)
-        return Verdict("gone", f"The host answered {answer.status}.", well, next_at)
-    if answer.status in _REDIRECTS:
-        return _redirected(config, request, answer, well, next_at, asked)
-    reason = f"The host answered {answer.status}."
-    if answer.status is not None and 400 <= answer.status < 500:
-        return Verdict("refused", reason, well, next_at)
-    return _again(config, well, request, reason, now, next_at)
+def _page(case: _Case) -> Verdict:
+    request, status = case.request, case.answer.status
+    if status == 200:
+        return Verdict("take", "", case.well, case.next_at)
+    if status == 304 and (request.etag or request.last_modified):
+        return Verdict("unchanged", "", case.well, case.next_at)
+    if status in {404, 410}:
+        # Without the endpoint the list itself was there a moment ago.
+        action: Action = "failed" if request.kind == "graphql" else "gone"
+        return Verdict(action, case.told, case.well, case.next_at)
+    if status in _REDIRECTS:
+        return _redirected(case)
+    if status is not None and 400 <= status < 500:
+        return case.refused(case.told)
+    return _again(case, case.well, case.next_at)
 
 
-def _redirected(
-    config: HarvestConfig,
-    request: Claimed,
-    answer: Answer,
-    host: Host,
-    next_at: float,
-    asked: Callable[[str], bool],
-) -> Verdict:
+def _redirected(case: _Case) -> Verdict:
     """Follow a redirect within the host, or to one the user named; no page may send us elsewhere.
 
     From http to https of one name is within the host, the other way is not. What is asked for as a
     feed stays one, by its name, unless pages may be asked for as well.
     """
+    request, answer = case.request, case.answer
     # Bytes that are no ASCII are meant as they are, in UTF-8 mostly; browsers escape them too.
     said = quote(answer.headers.get("location", "").strip().encode("latin-1", "replace"), safe=_URI)
     if not said:
-        return Verdict("refused", "The host redirects nowhere.", host, next_at)
+        return case.refused("The host redirects nowhere.")
     try:
         target = canonical(urljoin(request.url, said))
         place = origin(target)
     except ValueError as error:
-        reason = f"The host redirects to what is not asked: {error}."
-        return Verdict("refused", reason, host, next_at)
+        return case.refused(f"The host redirects to what is not asked: {error}.")
     here = origin(request.url)
     within = place == here or (place in siblings(here) and place.startswith("https:"))
-    if not (within or (asked(place) and request.kind != "robots")):
-        return Verdict(
-            "refused", f"The host redirects to {place}, which was not asked for.", host, next_at
-        )
-    if request.kind == "feed" and not config.consent and kind_of(target) != "feed":
-        reason = "The host redirects a feed to a page, which needs consent."
-        return Verdict("refused", reason, host, next_at)
+    if not (within or (case.asked(place) and request.kind != "robots")):
+        return case.refused(f"The host redirects to {place}, which was not asked for.")
+    if request.kind == "feed" and not case.config.consent and kind_of(target) != "feed":
+        return case.refused("The host redirects a feed to a page, which needs consent.")
     if request.kind == "graphql" and answer.status not in _METHOD_KEPT:
-        return Verdict("refused", "The host redirects a question elsewhere.", host, next_at)
+        return case.refused("The host redirects a question elsewhere.")
     if request.redirects >= MAX_REDIRECTS:
-        reason = f"The host redirects more than {MAX_REDIRECTS} times."
-        return Verdict("refused", reason, host, next_at)
-    return Verdict("redirect", "", host, next_at, target=target)
+        return case.refused(f"The host redirects more than {MAX_REDIRECTS} times.")
+    return Verdict("redirect", "", case.well, case.next_at, target=target)
 
 
-def _final(
-    config: HarvestConfig, host: Host, request: Claimed, answer: Answer, now: float, gap_s: float
-) -> Verdict:
+def _final(case: _Case) -> Verdict:
     """Refuse what would fail in the same way each time; rules that cannot be had close the host.
 
     The host did answer, so this is no trouble of its own; or it may not be asked for anything.
     """
-    if request.kind != "robots" or answer.is_private:
-        return Verdict("refused", answer.failure, _well(host), now + gap_s)
-    reason = _of_rules(answer.failure)
-    closed = _closed(config, host, now, reason, is_server=False)
-    return Verdict("failed", reason, closed, now + gap_s)
+    if case.request.kind != "robots" or case.answer.is_private:
+        return case.refused(case.answer.failure)
+    return Verdict("failed", case.told, case.closed(case.told, is_server=False), case.next_at)
 
 
-def _of_rules(reason: str) -> str:
-    return f"robots.txt cannot be had: {reason[0].lower()}{reason[1:]}"
-
-
-def _robots(
-    config: HarvestConfig,
-    host: Host,
-    request: Claimed,
-    answer: Answer,
-    now: float,
-    gap_s: float,
-    asked: Callable[[str], bool],
-) -> Verdict:
+def _robots(case: _Case) -> Verdict:
     """Read the rules, or find that there are none, or that they cannot be had (RFC 9309, 2.3.1).
 
     Unlike the RFC (2.3.1.3) we do not take 401 and 403 for "no rules": who refuses to tell them
     is not asked for anything else.
     """
-    well = _well(host)
-    next_at = now + gap_s
-    status = answer.status or 0
+    status = case.answer.status or 0
     if 200 <= status < 300:
-        rules = replace(well, robots_at=now, robots_text=text_of(answer.body))
-        return Verdict("rules", "", rules, next_at)
+        rules = replace(case.well, robots_at=case.now, robots_text=text_of(case.answer.body))
+        return Verdict("rules", "", rules, case.next_at)
     if status in _REDIRECTS:
-        verdict = _redirected(config, request, answer, well, next_at, asked)
+        verdict = _redirected(case)
         if verdict.action == "redirect":
             return verdict
-    elif 400 <= status < 500 and status not in {401, 403}:
-        return Verdict("rules", "", replace(well, robots_at=now, robots_text=""), next_at)
-    reason = _of_rules(f"The host answered {status}.")
-    return _again(config, host, request, reason, now, next_at)
+    elif 400 <= status < 500 and status not in _NOT_YOU:
+        none = replace(case.well, robots_at=case.now, robots_text="")
+        return Verdict("rules", "", none, case.next_at)
+    return _again(case, case.host, case.next_at)
 
 
-def _not_now(
-    config: HarvestConfig, host: Host, request: Claimed, answer: Answer, now: float, gap_s: float
-) -> Verdict:
+def _not_now(case: _Case) -> Verdict:
     """Let a host recover that is overloaded, broken or away: as long as it says, or ever longer.
 
     Everything waits, not only this request, for the trouble is the server's.
     """
-    failures = host.failures + 1
-    said = retry_after(answer.headers.get("retry-after", ""), now)
+    failures = case.host.failures + 1
     # What it asks for holds, but never less than the gap.
-    wait = max(said if said is not None else backoff(config, failures), gap_s)
-    reason = answer.failure or f"The host answered {answer.status}."
-    if request.kind == "robots":
-        reason = _of_rules(reason)
-    host = replace(host, failures=failures)
+    wait = case.said_s if case.said_s is not None else backoff(case.config, failures)
+    host = replace(case.host, failures=failures)
     if failures >= UNREACHABLE:
-        why = f"The host is not reachable: {reason}"
+        why = f"The host is not reachable: {case.told}"
         # http may be off where https is on; that is met first when rules are asked for.
-        host = _closed(config, host, now, why, is_server=request.kind != "robots")
-    return _again(config, host, request, reason, now, now + wait)
+        host = case.closed(why, is_server=case.request.kind != "robots")
+    return _again(case, host, case.now + max(wait, case.gap_s))
 
 
-def _again(
-    config: HarvestConfig, host: Host, request: Claimed, reason: str, now: float, next_at: float
-) -> Verdict:
+def _again(case: _Case, host: Host, next_at: float) -> Verdict:
     """Try again later, unless that has been done often enough.
 
     A host without rules to be had is closed then: what is not known to be allowed is not done.
     """
-    due = max(now + backoff(config, request.attempts), next_at)
-    if request.attempts < config.attempts:
-        return Verdict("again", reason, host, next_at, due)
+    request = case.request
+    due = max(case.now + backoff(case.config, request.attempts), next_at)
+    if request.attempts < case.config.attempts:
+        return Verdict("again", case.told, host, next_at, due)
     if request.kind == "robots":
-        host = _closed(config, host, now, reason, is_server=False)
-    return Verdict("failed", reason, host, next_at)
+        host = case.closed(case.told, is_server=False)
+    return Verdict("failed", case.told, host, next_at)
+
+
+def _challenged(case: _Case) -> Verdict:
+    """Leave a host alone at once that asks for a human; the request waits for better days.
+
+    Under all its names, even if it was robots.txt that it guarded: a challenge is the server's.
+    The request waits twice as long as the host, so that a single page that is always guarded does
+    not keep us from the others when the host is asked again. It is not the page's failure: no
+    attempt is counted.
+    """
+    reason = "The host showed a challenge."
+    host = case.closed(reason, is_server=True)
+    due = case.now + 2 * pause(case.config, case.host.host)
+    return Verdict("again", reason, host, case.next_at, due, is_counted=False)
+
+
+def _forbidden_by_host(case: _Case) -> Verdict:
+    """Take a refusal for an answer; leave a host alone that refuses three times in a row."""
+    host = replace(case.host, refusals=case.host.refusals + 1, failures=0)
+    is_about_us = host.refusals >= REFUSALS
+    if is_about_us:
+        why = f"The host answered 401 or 403 {REFUSALS} times in a row."
+        host = case.closed(why, is_server=True)
+    return Verdict("refused", case.told, host, case.next_at, is_forgiving=is_about_us)
 
 
 def unreadable_due(config: HarvestConfig, request: Claimed, now: float) -> float | None:
@@ -368,47 +388,3 @@ def unreadable_due(config: HarvestConfig, request: Claimed, now: float) -> float
     if request.attempts >= config.attempts:
         return None
     return now + backoff(config, request.attempts)
-
-
-def _challenged(config: HarvestConfig, host: Host, now: float, gap_s: float) -> Verdict:
-    """Leave a host alone at once that asks for a human; the request waits for better days.
-
-    Under all its names, even if it was robots.txt that it guarded: a challenge is the server's.
-    The request waits twice as long as the host, so that a single page that is always guarded does
-    not keep us from the others when the host is asked again. It is not the page's failure: no
-    attempt is counted.
-    """
-    reason = "The host showed a challenge."
-    host = _closed(config, host, now, reason, is_server=True)
-    due = now + 2 * pause(config, host.host)
-    return Verdict("again", reason, host, now + gap_s, due, is_counted=False)
-
-
-def _forbidden_by_host(
-    config: HarvestConfig, host: Host, status: int, now: float, gap_s: float
-) -> Verdict:
-    """Take a refusal for an answer; leave a host alone that refuses three times in a row."""
-    host = replace(host, refusals=host.refusals + 1, failures=0)
-    is_about_us = host.refusals >= REFUSALS
-    if is_about_us:
-        why = f"The host answered 401 or 403 {REFUSALS} times in a row."
-        host = _closed(config, host, now, why, is_server=True)
-    return Verdict(
-        "refused", f"The host answered {status}.", host, now + gap_s, is_forgiving=is_about_us
-    )
-
-
-def _well(host: Host) -> Host:
-    return replace(host, refusals=0, failures=0)
-
-
-def _closed(config: HarvestConfig, host: Host, now: float, why: str, *, is_server: bool) -> Host:
-    """Leave a host alone, under all names of its server or under this one only."""
-    return replace(
-        host,
-        refusals=0,
-        failures=0,
-        closed_until=now + pause(config, host.host),
-        closed_why=why,
-        is_server_closed=is_server,
-    )
