@@ -96,7 +96,8 @@ def test_runs_with_gds_and_with_the_local_engine_stand_side_by_side(
                 float(by_gds[candidate]["micro_f1"]), abs=0.02
             )
         else:
-            assert row == by_gds[candidate]
+            # The rank depends on how the others did.
+            assert {**row, "rank": ""} == {**by_gds[candidate], "rank": ""}
     assert engines_in_mlflow(tmp_path) == ["gds", "local"]
     secrets = (neo4j_server.password,)
     for file in tmp_path.rglob("*"):
