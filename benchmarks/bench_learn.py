@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.runner import Row, measure, prepared, table
-from tagsage.learn.candidate import fit_candidate
 from tagsage.learn.classifiers import CLASSIFIERS, make_classifier
 from tagsage.learn.features import FeatureMatrix
+from tagsage.learn.fitting import fit_candidate
 from tagsage.learn.labels import Labels, label_corpus
 
 SEED = 42

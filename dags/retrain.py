@@ -135,12 +135,14 @@ def retrain():
         components = heavy(stages.components)(night, similarity)
         sample = heavy(stages.sample)(night, similarity, components)
         return {
+            "projection": projection,
             "similarity": similarity,
             "components": components,
             "sample": sample,
             "graphsage": heavy(stages.graphsage)(night, corpus, similarity, sample, vectors),
             "fastrp": heavy(stages.fastrp)(night, similarity, vectors),
             "lists": heavy(stages.propagate_lists)(night, projection, vectors),
+            "memberships": heavy(stages.factorise_memberships)(night, corpus),
         }
 
     @task_group

@@ -89,13 +89,16 @@ def _run_stages(night: Token) -> None:
     graphsage = _told("graphsage", stages.graphsage, night, corpus, similarity, sample, vectors)
     fastrp = _told("fastrp", stages.fastrp, night, similarity, vectors)
     lists = _told("propagate lists", stages.propagate_lists, night, projection, vectors)
+    memberships = _told("factorise memberships", stages.factorise_memberships, night, corpus)
     graph = {
+        "projection": projection,
         "similarity": similarity,
         "components": components,
         "sample": sample,
         "graphsage": graphsage,
         "fastrp": fastrp,
         "lists": lists,
+        "memberships": memberships,
     }
 
     split = _told("split", stages.split, night, corpus)

@@ -20,11 +20,8 @@ from tagsage.errors import FinalError
 
 ENV_PREFIX = "TAGSAGE_"
 
-FEATURE_SETS = (
-    *("text", "graphsage", "text+graphsage", "fastrp", "text+fastrp", "lists", "text+lists"),
-    *("text+lists+fastrp", "labels", "text+labels", "text+lists+labels"),
-    *("text+lists+labels+fastrp", "text+authors", "text+lists+labels+authors"),
-)
+# What a feature set is made of, joined by +.
+BLOCKS = ("text", "graphsage", "fastrp", "lists", "memberships", "labels", "authors")
 CLASSIFIERS = ("label_powerset", "ovr_logistic", "mlp")
 
 DEFAULT_CANDIDATES = ",".join((
@@ -35,6 +32,7 @@ DEFAULT_CANDIDATES = ",".join((
     "text+graphsage:mlp",
     "text+lists:mlp",
     "text+lists+labels+authors:mlp",
+    "text+lists+memberships+labels+authors:mlp",
 ))
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -243,6 +241,12 @@ class Settings(BaseSettings):
     lists_size_discount: float = Field(
         0.0, ge=0, le=1, description="A list of n articles weighs n^-discount; 0: all alike."
     )
+    memberships_dimensions: PositiveInt = Field(
+        256, description="Numbers in an embedding by the SVD of the memberships."
+    )
+    memberships_rarity_power: float = Field(
+        0.5, ge=0, le=10, description="A list of s of n articles counts log(n/s)^power."
+    )
     fastrp_dimensions: PositiveInt = Field(512, description="Numbers in a FastRP embedding.")
     fastrp_iteration_weights: str = Field(
         "1,1",
@@ -287,6 +291,15 @@ class Settings(BaseSettings):
     test_share: float = Field(0.2, gt=0, lt=1, description="Share of tagged articles held out.")
     seed: int = Field(42, ge=0, lt=2**31, description="Seed of everything random.")
     top_tags: PositiveInt = Field(20, description="Best tags kept a predicted article.")
+
+    # -- how tags are assigned -------------------------------------------------------------
+    assign_tag_share: Share = Field(
+        0.7, description="0: one threshold for all tags; 1: as near each tag's own as it can carry."
+    )
+    assign_top_k: int = Field(0, ge=0, description="Most tags an article; 0: no limit.")
+    assign_min_tags: int = Field(
+        0, ge=0, description="Fewest tags an article: the likeliest, even below their thresholds."
+    )
 
     # -- promotion -------------------------------------------------------------------------
     promote: bool = Field(True, description="Let a better challenger become champion.")
@@ -383,10 +396,13 @@ class Settings(BaseSettings):
         pairs: list[tuple[str, str]] = []
         for item in self.candidates.split(","):
             feature_set, separator, classifier = item.strip().partition(":")
-            if not separator or feature_set not in FEATURE_SETS or classifier not in CLASSIFIERS:
+            blocks = feature_set.split("+")
+            known = set(blocks) <= set(BLOCKS) and len(set(blocks)) == len(blocks)
+            if not separator or not known or classifier not in CLASSIFIERS:
                 raise ValueError(
-                    f"candidate {item.strip()!r} is not feature_set:classifier with feature_set "
-                    f"in {', '.join(FEATURE_SETS)} and classifier in {', '.join(CLASSIFIERS)}"
+                    f"candidate {item.strip()!r} is not feature_set:classifier with a feature_set "
+                    f"of some of {', '.join(BLOCKS)}, each once, joined by +, and classifier in "
+                    f"{', '.join(CLASSIFIERS)}"
                 )
             if (feature_set, classifier) in pairs:
                 raise ValueError(f"candidate {item.strip()!r} is given twice")

@@ -14,6 +14,7 @@ from tagsage.graph.graphsage.infer import infer_graphsage
 from tagsage.graph.graphsage.model import GraphSageModel, initial_weights
 from tagsage.graph.labels import LabelsConfig, propagate_labels
 from tagsage.graph.lists import propagate_lists
+from tagsage.graph.memberships import MembershipsConfig, factorise_memberships
 from tagsage.tracking.featuriser import Featuriser, write_featuriser
 from tagsage.tracking.list_blocks import list_means
 from tagsage.vectors.lsa import LsaEmbedder
@@ -275,7 +276,7 @@ def test_files_are_arrays_and_json_without_pickles(write, tmp_path, graphsage):
 @pytest.mark.parametrize("feature_set", ["", "words", "text+words"])
 def test_unknown_block_is_refused(feature_set, tmp_path):
     with pytest.raises(
-        ValueError, match="is not made of text, graphsage, fastrp, lists, labels, authors"
+        ValueError, match="is not made of some of text, graphsage, fastrp, lists, memberships"
     ):
         write_featuriser(tmp_path, feature_set=feature_set, dimensions=3, embedder=None)
 
@@ -288,3 +289,21 @@ def test_fastrp_without_its_settings_is_refused(tmp_path):
 def test_lists_without_their_inputs_are_refused(tmp_path):
     with pytest.raises(ValueError, match="needs list_names, incidence, hop_inputs and size_d"):
         write_featuriser(tmp_path, feature_set="lists", dimensions=3, embedder=None)
+
+
+def test_memberships_block_is_the_training_feature(write, tmp_path):
+    trained, factors = factorise_memberships(INCIDENCE, MembershipsConfig(dimensions=2))
+    factors.save(tmp_path / "list factors")
+    featuriser = write("text+memberships", list_factors=tmp_path / "list factors")
+    text, made = featuriser.features([""] * 6, [""] * 6, [*LISTS, ["unknown"]])
+    assert np.allclose(made[:5], trained, atol=1e-6)
+    assert not made[5].any()
+    assert text.shape == (6, 3)
+
+
+def test_matrix_tells_the_kinds_of_blocks_and_which_articles_are_in_a_known_list(write, tmp_path):
+    propagate_labels(INCIDENCE, TAGGED, TAGS, LABELS).lists.save(tmp_path / "list labels")
+    featuriser = write("text+lists+labels", list_labels=tmp_path / "list labels")
+    X = featuriser.matrix([""] * 3, [""] * 3, [["cars"], ["unknown"], []])
+    assert X.kinds == ("text", "lists", "lists", "labels", "labels")
+    assert X.linked.tolist() == [True, False, False]

@@ -33,7 +33,7 @@ class Scores:
     per_tag: pd.DataFrame
 
 
-def evaluate(P: FloatArray, Y: BoolArray, threshold: float, tags: list[str]) -> Scores:
+def evaluate(P: FloatArray, Y: BoolArray, assigned: BoolArray | float, tags: list[str]) -> Scores:
     """Score probabilities against the truth.
 
     A ratio of nothing to nothing is 0 (scikit-learn's ``zero_division=0``): the precision of a tag
@@ -63,8 +63,8 @@ def evaluate(P: FloatArray, Y: BoolArray, threshold: float, tags: list[str]) -> 
         Probabilities.
     Y : bool array, shape [n, L]
         The truth.
-    threshold : float
-        A tag is assigned when its probability is at least this.
+    assigned : bool array, shape [n, L], or float
+        Which tags are assigned; a number: those whose probability is at least this.
     tags : list of str, length L
         Names of the columns.
 
@@ -83,8 +83,9 @@ def evaluate(P: FloatArray, Y: BoolArray, threshold: float, tags: list[str]) -> 
     if not len(P):
         raise ValueError("there is no article to score")
     n, n_tags = P.shape
-    # In float32 as the probabilities are: the score that is the threshold must reach it.
-    assigned = np.float32(threshold) <= P
+    if not isinstance(assigned, np.ndarray):
+        # In float32 as the probabilities are: the score that is the threshold must reach it.
+        assigned = np.float32(assigned) <= P
     hits = (assigned & Y).sum(axis=0)
     predicted, support = assigned.sum(axis=0), Y.sum(axis=0)
     precision, recall = _ratio(hits, predicted), _ratio(hits, support)

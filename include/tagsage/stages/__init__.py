@@ -19,6 +19,7 @@ from tagsage.stages.embed_jobs import await_jobs, job_done, submit_jobs, take_jo
 from tagsage.stages.embed_openai import embed_online, online_batches
 from tagsage.stages.graph import (
     components,
+    factorise_memberships,
     fastrp,
     graphsage,
     project,
@@ -42,6 +43,7 @@ __all__ = [
     "eda",
     "embed_batch",
     "embed_online",
+    "factorise_memberships",
     "fastrp",
     "features",
     "fit_candidate",

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
     from tagsage.graph.fastrp import FastRpConfig
     from tagsage.graph.labels import LabelsConfig
+    from tagsage.graph.memberships import MembershipsConfig
     from tagsage.learn.features import FeatureMatrix
     from tagsage.learn.labels import Labels
+    from tagsage.learn.thresholds import AssignmentConfig
     from tagsage.store.base import ArticleStore
     from tagsage.store.snapshot import Snapshot
     from tagsage.tracking.store import Tracking
@@ -30,6 +32,9 @@ Ref = str
 Blocks = dict[str, Ref]
 
 MODEL_FOLDER = "model"
+# Which articles are in a list: no block, but feature sets that know of lists need it.
+LINKED = "linked"
+LINKED_FILE = "linked.npy"
 # In the artifact of propagated labels: what is known of them while a candidate is tuned.
 TUNING_FOLDER = "tuning"
 
@@ -131,12 +136,10 @@ def tracking_of(settings: Settings) -> Tracking:
 
 def wanted_blocks(settings: Settings) -> set[str]:
     """Return the blocks that some candidate of the night uses."""
-    from tagsage.learn.features import FEATURE_SETS
+    from tagsage.learn.features import blocks_of
 
     return {
-        block
-        for feature_set, _ in settings.parsed_candidates()
-        for block in FEATURE_SETS[feature_set]
+        block for feature_set, _ in settings.parsed_candidates() for block in blocks_of(feature_set)
     }
 
 
@@ -154,6 +157,17 @@ def fastrp_config(settings: Settings) -> FastRpConfig:
     )
 
 
+def memberships_config(settings: Settings) -> MembershipsConfig:
+    """Return the settings of the factorisation of memberships."""
+    from tagsage.graph.memberships import MembershipsConfig
+
+    return MembershipsConfig(
+        dimensions=settings.memberships_dimensions,
+        rarity_power=settings.memberships_rarity_power,
+        seed=settings.seed,
+    )
+
+
 def labels_config(settings: Settings, block: str) -> LabelsConfig:
     """Return the settings of the propagation of labels for the block ``labels`` or ``authors``."""
     from tagsage.graph.labels import LabelsConfig
@@ -163,6 +177,15 @@ def labels_config(settings: Settings, block: str) -> LabelsConfig:
         return LabelsConfig(prior_weight=settings.authors_prior_weight, size_discount=0.0)
     return LabelsConfig(
         prior_weight=settings.labels_prior_weight, size_discount=settings.labels_size_discount
+    )
+
+
+def assignment_config(settings: Settings) -> AssignmentConfig:
+    """Return how tags are assigned."""
+    from tagsage.learn.thresholds import AssignmentConfig
+
+    return AssignmentConfig(
+        settings.assign_tag_share, settings.assign_top_k, settings.assign_min_tags
     )
 
 
@@ -191,10 +214,11 @@ def feature_matrix(
 
     from tagsage.graph.base import EMBEDDINGS_FILE, hop_file
     from tagsage.graph.labels import EVIDENCE_FILE, SHARES_FILE
-    from tagsage.learn.features import FEATURE_SETS, LABEL_BLOCKS, FeatureMatrix
+    from tagsage.graph.memberships import MEMBERSHIPS_FILE
+    from tagsage.learn.features import LABEL_BLOCKS, FeatureMatrix, blocks_of, needs_lists
 
-    arrays = []
-    for block in FEATURE_SETS[feature_set]:
+    arrays, kinds = [], []
+    for block in blocks_of(feature_set):
         if not features.get(block):
             msg = f"The block {block} was not computed tonight; name it in the setting candidates."
             raise TagsageError(msg)
@@ -204,10 +228,15 @@ def feature_matrix(
             "graphsage": [EMBEDDINGS_FILE],
             "fastrp": [EMBEDDINGS_FILE],
             "lists": [hop_file(hop + 1) for hop in range(artifact.summary.get("hops", 0))],
+            "memberships": [MEMBERSHIPS_FILE],
             "labels": [SHARES_FILE, EVIDENCE_FILE],
             "authors": [SHARES_FILE, EVIDENCE_FILE],
         }[block]
         of_tuning = tuning and block in LABEL_BLOCKS
         folder = artifact.path / TUNING_FOLDER if of_tuning else artifact.path
         arrays += [np.load(folder / file, mmap_mode="r") for file in files]
-    return FeatureMatrix(arrays)
+        kinds += [block] * len(files)
+    linked = None
+    if needs_lists(feature_set):
+        linked = np.load(night.workspace.open(features[LINKED]).path / LINKED_FILE)
+    return FeatureMatrix(arrays, kinds=kinds, linked=linked)

@@ -10,9 +10,11 @@ from typing import Any
 from tagsage.night import Night, Token
 from tagsage.stages.common import (
     LEARN_CODE,
+    LINKED,
     MODEL_FOLDER,
     Blocks,
     Ref,
+    assignment_config,
     feature_matrix,
     load_labels,
     load_snapshot,
@@ -62,8 +64,8 @@ def features(token: Token, vectors: Ref, graph: Mapping[str, Ref], labels: Block
         Block -> ref, for the blocks that were computed; `text` is always there.
     """
     night = Night.of(token)
-    computed = {block: graph[block] for block in ("graphsage", "fastrp", "lists")}
-    computed = {"text": vectors, **computed, **labels}
+    computed = {block: graph[block] for block in ("graphsage", "fastrp", "lists", "memberships")}
+    computed = {"text": vectors, LINKED: graph["projection"], **computed, **labels}
     blocks = {block: ref for block, ref in computed.items() if ref}
     for feature_set, _ in night.settings.parsed_candidates():
         feature_matrix(night, blocks, feature_set)
@@ -79,8 +81,8 @@ def fit_candidate(token: Token, split: Ref, features: Blocks, candidate: str) ->
     """Fit one candidate on the training part, score it on the test part, log its child run."""
     import pandas as pd
 
-    from tagsage.learn.candidate import fit_candidate as fit
-    from tagsage.learn.features import FEATURE_SETS, LABEL_BLOCKS
+    from tagsage.learn.features import LABEL_BLOCKS, blocks_of
+    from tagsage.learn.fitting import fit_candidate as fit
     from tagsage.report.figures import f1_by_frequency
     from tagsage.report.picture import save_pictures
     from tagsage.tracking.runs import log_candidate
@@ -90,8 +92,9 @@ def fit_candidate(token: Token, split: Ref, features: Blocks, candidate: str) ->
     feature_set, _, classifier = candidate.partition(":")
     inputs = {
         "split": split,
-        "features": {block: features[block] for block in FEATURE_SETS[feature_set]},
+        "features": {block: features[block] for block in (*blocks_of(feature_set), LINKED)},
         "feature_set": feature_set,
+        "assignment": vars(assignment_config(night.settings)),
         "classifier": classifier,
         "seed": seed,
     }
@@ -101,7 +104,7 @@ def fit_candidate(token: Token, split: Ref, features: Blocks, candidate: str) ->
         X = feature_matrix(night, features, feature_set)
         tuning = (
             feature_matrix(night, features, feature_set, tuning=True)
-            if set(LABEL_BLOCKS) & set(FEATURE_SETS[feature_set])
+            if set(LABEL_BLOCKS) & set(blocks_of(feature_set))
             else None
         )
         fitted = fit(
@@ -112,6 +115,7 @@ def fit_candidate(token: Token, split: Ref, features: Blocks, candidate: str) ->
             classifier=classifier,
             seed=seed,
             tuning=tuning,
+            assignment=assignment_config(night.settings),
         )
         fitted.save(folder / MODEL_FOLDER)
         scores = fitted.evaluate(X, labels.Y_test, labels.test_rows)

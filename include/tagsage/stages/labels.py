@@ -51,8 +51,8 @@ def propagate_labels(token: Token, corpus: Ref, split: Ref) -> Blocks:
     dict of str to str
         Block -> ref, for the blocks that some candidate uses.
     """
-    from tagsage.learn.candidate import tuning_split
     from tagsage.learn.features import LABEL_BLOCKS
+    from tagsage.learn.fitting import tuning_split
 
     night = Night.of(token)
 

@@ -189,11 +189,10 @@ def _champion_predictions(
         articles["lists"] = pd.Series(lists, index=articles.index, dtype=object)
         vectors = vectors_of(articles, block)
         fitted = tagger.candidate
-        P = fitted.predict_proba(tagger.features(articles, vectors), np.arange(len(block)))
+        answers = fitted.answer(tagger.features(articles, vectors), np.arange(len(block)))
         parts.append(
             top_tags(
-                P,
-                threshold=fitted.threshold,
+                *answers,
                 tags=fitted.tags,
                 k=night.settings.top_tags,
                 rows=block,

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from tagsage.graph.csr import FloatArray, make_csr
 from tagsage.graph.labels import ListLabels
 from tagsage.graph.lists import list_weights
+from tagsage.graph.memberships import ListFactors
 
 if TYPE_CHECKING:
     from tagsage.graph.csr import Csr
@@ -103,8 +104,40 @@ class NamedListLabels:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what :func:`write_list_labels` wrote."""
+        """Read what :func:`write_named_lists` wrote."""
         return cls(_load_names(folder), ListLabels.load(folder))
+
+
+@dataclass(frozen=True)
+class NamedListFactors:
+    """The factors of the corpus's lists, by the lists' names.
+
+    Attributes
+    ----------
+    index : dict of str to int
+        Row of each list's name.
+    lists : ListFactors
+        The factors.
+    """
+
+    index: dict[str, int]
+    lists: ListFactors
+
+    def features(self, lists: Sequence[Sequence[str]]) -> FloatArray:
+        """Return the embeddings of new articles, float32 [n, k].
+
+        Parameters
+        ----------
+        lists : sequence of sequences of str, length n
+            The names of each article's lists; names that are not known do not count.
+        """
+        members, used = _memberships(self.index, lists)
+        return self.lists.of(used).embed(members)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what :func:`write_named_lists` wrote."""
+        return cls(_load_names(folder), ListFactors.load(folder))
 
 
 def list_means(
@@ -173,8 +206,8 @@ def write_list_means(
         np.save(folder / f"weights{hop}.npy", weights, allow_pickle=False)
 
 
-def write_list_labels(folder: Path, names: npt.NDArray[Any], lists: Path) -> None:
-    """Write what :class:`NamedListLabels` needs to a folder, which is made.
+def write_named_lists(folder: Path, names: npt.NDArray[Any], lists: Path) -> None:
+    """Write what was saved of lists, with their names, to a folder, which is made.
 
     Parameters
     ----------
@@ -183,7 +216,8 @@ def write_list_labels(folder: Path, names: npt.NDArray[Any], lists: Path) -> Non
     names : str array, shape [n_lists]
         The lists' names.
     lists : pathlib.Path
-        Folder of the saved :class:`~tagsage.graph.labels.ListLabels`.
+        Folder of the saved :class:`~tagsage.graph.labels.ListLabels` or
+        :class:`~tagsage.graph.memberships.ListFactors`.
     """
     shutil.copytree(lists, folder)
     _write_names(folder, names)

@@ -38,7 +38,6 @@ REQUIREMENTS = (
     "scipy",
     "scikit-learn",
     "scikit-multilearn-ng",
-    "iterative-stratification",
     "jax",
     "optax",
     "rich",
@@ -116,27 +115,27 @@ class Tagger:
         """
         if vectors is None and self.featuriser.embedder is None:
             vectors = _vectors(articles)
-        return FeatureMatrix(
-            self.featuriser.features(
-                _texts(articles, "title"),
-                _texts(articles, "subtitle"),
-                _lists(articles),
-                vectors,
-                _texts(articles, "author"),
-            )
+        return self.featuriser.matrix(
+            _texts(articles, "title"),
+            _texts(articles, "subtitle"),
+            _lists(articles),
+            vectors,
+            _texts(articles, "author"),
         )
 
     def _tag_block(self, articles: pd.DataFrame, top_k: int) -> list[dict[str, Any]]:
-        P = self.candidate.predict_proba(self.features(articles), np.arange(len(articles)))
+        P, flags = self.candidate.answer(self.features(articles), np.arange(len(articles)))
         order = np.argsort(-P, axis=1, kind="stable")[:, :top_k]
         scores = np.take_along_axis(P, order, axis=1)
+        assigned = np.take_along_axis(flags, order, axis=1)
         tags = self.candidate.tags
-        threshold = self.candidate.threshold
         result = []
-        for best, values in zip(order.tolist(), scores.tolist(), strict=True):
+        for best, values, marks in zip(
+            order.tolist(), scores.tolist(), assigned.tolist(), strict=True
+        ):
             top = [
-                {"tag": tags[column], "score": value, "assigned": value >= threshold}
-                for column, value in zip(best, values, strict=True)
+                {"tag": tags[column], "score": value, "assigned": mark}
+                for column, value, mark in zip(best, values, marks, strict=True)
             ]
             result.append({"tags": [item["tag"] for item in top if item["assigned"]], "top": top})
         return result
