@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -117,6 +118,13 @@ def evaluate(P: FloatArray, Y: BoolArray, threshold: float, tags: list[str]) -> 
         "predicted": predicted,
     })
     return Scores(overall, per_tag)
+
+
+def ratio_or_null(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> Float64Array:
+    """Return part / whole element by element, null where there is nothing to divide by."""
+    ratio: Float64Array = np.full(part.shape, np.nan)
+    np.divide(part, whole, out=ratio, where=whole > 0)
+    return ratio
 
 
 def _ratio(part: npt.NDArray[np.int64], whole: npt.NDArray[np.int64]) -> Float64Array:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from tagsage.learn.bands import bands
 from tagsage.learn.features import IndexArray
 from tagsage.learn.labels import IntArray
-from tagsage.learn.metrics import Float64Array
+from tagsage.learn.metrics import Float64Array, ratio_or_null
 from tagsage.learn.systems import Sums, System, SystemTable
 from tagsage.learn.targets import BoolArray
 
@@ -91,6 +89,9 @@ def slice_scores(
     each of which would count 0. What is assigned of a tag that no article of the slice has counts
     against micro-F1.
 
+    Compare systems on a slice rather than slices of a system: the more tags its articles have, the
+    higher is P@5, and the fewer articles it has, the lower is macro-F1.
+
     Parameters
     ----------
     system : System
@@ -149,9 +150,9 @@ def _article_frame(kind: str, column: pd.Series, table: SystemTable) -> pd.DataF
         "articles": articles.astype(np.int64),
         "tags": tags,
         "micro_f1": np.where(articles > 0, sums.micro_f1()[0], np.nan),
-        "macro_f1": _ratio((present * sums.f1()[0]).sum(axis=0), tags),
-        "p_at_5": _ratio(sums.p_at_5[0], articles),
-        "lrap": _ratio(sums.lrap[0], articles),
+        "macro_f1": ratio_or_null((present * sums.f1()[0]).sum(axis=0), tags),
+        "p_at_5": ratio_or_null(sums.p_at_5[0], articles),
+        "lrap": ratio_or_null(sums.lrap[0], articles),
     })
 
 
@@ -171,7 +172,7 @@ def _tag_frame(kind: str, column: pd.Series, sums: Sums, Y: BoolArray) -> pd.Dat
         "tags": tags.astype(np.int64),
         "micro_f1": np.where(articles > 0, micro, np.nan),
         # F1 of a tag without articles is 0.
-        "macro_f1": _ratio(sums.f1()[0, :, 0] @ members, tags),
+        "macro_f1": ratio_or_null(sums.f1()[0, :, 0] @ members, tags),
         "p_at_5": np.nan,
         "lrap": np.nan,
     })
@@ -182,10 +183,3 @@ def _members(column: pd.Series) -> Float64Array:
     codes = column.cat.codes.to_numpy(dtype=np.int64)
     places: IntArray = np.arange(len(column.cat.categories))
     return np.equal(codes[:, None], places).astype(np.float64)
-
-
-def _ratio(part: Float64Array, whole: npt.NDArray[Any]) -> Float64Array:
-    """Return part / whole; null where there is nothing."""
-    ratio: Float64Array = np.full(part.shape, np.nan)
-    np.divide(part, whole, out=ratio, where=whole > 0)
-    return ratio
