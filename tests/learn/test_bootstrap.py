@@ -51,9 +51,9 @@ def oracle(case: Case, *, resamples: int, seed: int, level: float) -> pd.DataFra
             low, high = np.quantile(values[:, index], tails)
             share = np.mean(values[:, index] < 1e-9) if name == "a-b" else np.nan
             system, _, baseline = name.partition("-")
-            line = (system, baseline or None, metric, whole[name][index], low, high, share, len(Y))
-            lines.append(line)
-    names = "system baseline metric value low high p_not_better articles"
+            line = (system, baseline or None, metric, whole[name][index], low, high, share)
+            lines.append((*line, len(Y), resamples, level))
+    names = "system baseline metric value low high p_not_better articles resamples level"
     return pd.DataFrame(lines, columns=names.split())
 
 

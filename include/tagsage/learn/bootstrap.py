@@ -84,7 +84,8 @@ def paired_bootstrap(
         ``baseline`` (null where it is no difference), ``metric`` (``micro_f1``, ``macro_f1``,
         ``p_at_5``, ``lrap``), ``value`` (on the articles as they are, exactly that of
         :func:`tagsage.learn.metrics.evaluate`), ``low``, ``high``, ``p_not_better`` (share of the
-        resamples in which the difference is at most 0; null where it is none), ``articles`` (n).
+        resamples in which the difference is at most 0; null where it is none), ``articles`` (n),
+        ``resamples``, ``level``.
 
     Raises
     ------
@@ -121,7 +122,7 @@ def paired_bootstrap(
     for one, other in pairs:
         a, b = place[one], place[other]
         frames.append(_frame(one, other, whole[a] - whole[b], drawn[a] - drawn[b], level))
-    return pd.concat(frames, ignore_index=True).assign(articles=n)
+    return pd.concat(frames, ignore_index=True).assign(articles=n, resamples=resamples, level=level)
 
 
 def _weights(articles: IntArray) -> Float64Array:
