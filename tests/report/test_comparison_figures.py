@@ -254,6 +254,16 @@ def test_difference_intervals_are_points_around_zero_in_sentences():
     assert axes.get_yticklabels()[0].get_text() == "features0:mlp\nover features2:mlp"
 
 
+def test_candidates_whose_labels_are_cut_to_the_same_have_places_of_their_own():
+    board = intervals(3)
+    board["system"] = "x" * 50 + board["system"]
+    for draw in (figures.score_intervals, figures.difference_intervals):
+        axes = axes_of(draw(board))
+        labels = [label.get_text() for label in axes.get_yticklabels()]
+        assert len(labels) == len(whiskers(axes)["LRAP"])
+        assert len(set(labels)) == 1
+
+
 def test_an_interval_that_does_not_hold_its_value_is_drawn_as_it_is():
     frame = intervals(1).assign(value=0.9)
     found = whiskers(axes_of(figures.score_intervals(frame)))

@@ -52,10 +52,10 @@ def paired_bootstrap(
 ) -> pd.DataFrame:
     """Bootstrap the scores of systems and the differences between them.
 
-    As many articles as there are get drawn with replacement, again and again; what the scores of
-    these resamples vary is what they would vary had other articles of the kind been held out [1]_.
-    Every system is scored on the same resamples: what is hard for both of a pair cancels out, and
-    the interval of their difference is the narrower.
+    As many articles as there are get drawn with replacement, again and again: scores vary between
+    these resamples about as they would between other articles of the kind [1]_. Every system is
+    scored on the same resamples: what is hard for both of a pair cancels out, and the interval of
+    their difference is the narrower.
 
     The interval is that of percentiles: of the resamples' scores, the middle share `level`. It
     speaks of the choice of test articles alone, not of another split, seed or training part. That

@@ -19,7 +19,7 @@ from tagsage.learn.targets import BoolArray
 if TYPE_CHECKING:
     from tagsage.graph.csr import Csr
 
-# Training articles; beyond the last, tags are target tags by default.
+# Training articles; beyond the last, all tags are target tags by default.
 SUPPORT_LIMITS = (0, 2, 5, 10, 30, 100)
 PLACES = 5
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
 from tagsage.learn.bands import bands
 from tagsage.learn.features import IndexArray
@@ -162,7 +163,8 @@ def _tag_frame(kind: str, column: pd.Series, sums: Sums, Y: BoolArray) -> pd.Dat
     relevant, assigned, hits = (
         counts[0, :, 0] for counts in (sums.relevant, sums.assigned, sums.hits)
     )
-    articles = (Y.astype(np.float32) @ members > 0).sum(axis=0)
+    own_tags = np.asarray(sp.csr_array(Y).astype(np.float64) @ members)
+    articles = (own_tags > 0).sum(axis=0)
     tags = (relevant > 0) @ members
     micro = 2 * (hits @ members) / np.maximum((assigned + relevant) @ members, 1)
     return pd.DataFrame({

@@ -263,16 +263,15 @@ def difference_intervals(intervals: pd.DataFrame) -> Picture:
     """
     found = intervals[intervals["baseline"].notna()]
     level = _level(found)
-    pairs = list(zip(found["system"], found["baseline"], strict=True))
-    place, names = pd.factorize(
-        np.array([f"{_label(one)}\nover {_label(other)}" for one, other in pairs], dtype=object)
-    )
+    pairs = pd.MultiIndex.from_frame(found[["system", "baseline"]])
+    place, names = pd.factorize(pairs)
 
     def draw(axes: Axes) -> None:
         axes.axvline(0, color=ROLES["ink"], linewidth=0.8)
         points = found.assign(**{name: 100 * found[name] for name in ("value", "low", "high")})
         _whiskers(axes, points, place)
-        axes.set_yticks(range(len(names)), list(names))
+        labels = [f"{_label(one)}\nover {_label(other)}" for one, other in names]
+        axes.set_yticks(range(len(names)), labels)
         axes.set_xlabel(f"points gained and {level} interval")
 
     alt = "No candidates were compared."
