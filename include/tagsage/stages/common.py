@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -210,6 +211,21 @@ def feature_matrix(
     TagsageError
         When a block was not computed tonight.
     """
+    from tagsage.learn.features import blocks_of, needs_lists
+
+    needed = [*blocks_of(feature_set), *([LINKED] if needs_lists(feature_set) else [])]
+    for block in needed:
+        if not features.get(block):
+            msg = f"The block {block} was not computed tonight; name it in the setting candidates."
+            raise TagsageError(msg)
+    folders = {block: night.workspace.open(features[block]).path for block in needed}
+    return matrix_of(folders, feature_set, tuning=tuning)
+
+
+def matrix_of(
+    folders: Mapping[str, Path], feature_set: str, *, tuning: bool = False
+) -> FeatureMatrix:
+    """Open the features of a feature set from a folder a block; see :func:`feature_matrix`."""
     import numpy as np
 
     from tagsage.graph.base import EMBEDDINGS_FILE, hop_file
@@ -219,24 +235,22 @@ def feature_matrix(
 
     arrays, kinds = [], []
     for block in blocks_of(feature_set):
-        if not features.get(block):
-            msg = f"The block {block} was not computed tonight; name it in the setting candidates."
-            raise TagsageError(msg)
-        artifact = night.workspace.open(features[block])
+        folder = folders[block]
+        hops = len(list(folder.glob(hop_file("*"))))
         files = {
             "text": ["vectors.npy"],
             "graphsage": [EMBEDDINGS_FILE],
             "fastrp": [EMBEDDINGS_FILE],
-            "lists": [hop_file(hop + 1) for hop in range(artifact.summary.get("hops", 0))],
+            "lists": [hop_file(hop + 1) for hop in range(hops)],
             "memberships": [MEMBERSHIPS_FILE],
             "labels": [SHARES_FILE, EVIDENCE_FILE],
             "authors": [SHARES_FILE, EVIDENCE_FILE],
         }[block]
-        of_tuning = tuning and block in LABEL_BLOCKS
-        folder = artifact.path / TUNING_FOLDER if of_tuning else artifact.path
+        if tuning and block in LABEL_BLOCKS:
+            folder /= TUNING_FOLDER
         arrays += [np.load(folder / file, mmap_mode="r") for file in files]
         kinds += [block] * len(files)
     linked = None
     if needs_lists(feature_set):
-        linked = np.load(night.workspace.open(features[LINKED]).path / LINKED_FILE)
+        linked = np.load(folders[LINKED] / LINKED_FILE)
     return FeatureMatrix(arrays, kinds=kinds, linked=linked)

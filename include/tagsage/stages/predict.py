@@ -189,7 +189,8 @@ def _champion_predictions(
         articles["lists"] = pd.Series(lists, index=articles.index, dtype=object)
         vectors = vectors_of(articles, block)
         fitted = tagger.candidate
-        answers = fitted.answer(tagger.features(articles, vectors), np.arange(len(block)))
+        X = tagger.features(articles, vectors, in_corpus=True)
+        answers = fitted.answer(X, np.arange(len(block)))
         parts.append(
             top_tags(
                 *answers,

@@ -4,9 +4,9 @@ An article that was not there when the graph was built has a text and perhaps th
 Its feature blocks are made of them alone:
 
 - ``text``: its embedding;
-- ``lists``: the weighted mean of its lists' means, hop by hop, as
-  :func:`tagsage.graph.lists.propagate_lists` would give an article that is in the lists but does
-  not itself count in their means. In no known list: zeros, as for isolated articles;
+- ``lists``: the weighted mean of its lists' means, hop by hop, its own vector counted among them,
+  as :func:`tagsage.graph.lists.propagate_lists` would give it. In no known list: zeros, as for
+  isolated articles;
 - ``memberships``: its lists' factors, as for every article;
 - ``labels``: what its lists say of tags, as :func:`tagsage.graph.labels.propagate_labels` would
   give it, with the labels of all articles that the tagger was fitted on;
@@ -35,10 +35,10 @@ from tagsage.graph.graphsage.infer import infer_graphsage
 from tagsage.graph.graphsage.model import GraphSageModel
 from tagsage.learn.features import FeatureMatrix, blocks_of
 from tagsage.tracking.list_blocks import (
-    ListMeans,
     NamedListFactors,
     NamedListLabels,
-    write_list_means,
+    NamedListVectors,
+    write_list_vectors,
     write_named_lists,
 )
 from tagsage.vectors.base import Embedder
@@ -105,7 +105,7 @@ class Featuriser:
         Numbers in a GraphSAGE embedding.
     fastrp : FastRpProjection or None
         None where it is not needed.
-    lists : ListMeans or None
+    lists : NamedListVectors or None
         None where they are not needed.
     memberships : NamedListFactors or None
         None where they are not needed.
@@ -121,7 +121,7 @@ class Featuriser:
     graphsage: GraphSageModel | None
     graphsage_dimensions: int
     fastrp: FastRpProjection | None
-    lists: ListMeans | None
+    lists: NamedListVectors | None
     memberships: NamedListFactors | None = None
     labels: NamedListLabels | None = None
     authors: NamedListLabels | None = None
@@ -133,6 +133,8 @@ class Featuriser:
         lists: Sequence[Sequence[str]],
         vectors: FloatArray | None = None,
         authors: Sequence[str] | None = None,
+        *,
+        in_corpus: bool = False,
     ) -> tuple[FloatArray, ...]:
         """Return the feature blocks of new articles.
 
@@ -146,6 +148,9 @@ class Featuriser:
             Their vectors, where they are known already; needed when there is no embedder.
         authors : sequence of str, length n, optional
             The names of their authors; may be empty.
+        in_corpus : bool
+            They are articles of the corpus that the lists are known from: their own vectors are
+            part of the lists' means already.
 
         Returns
         -------
@@ -168,7 +173,7 @@ class Featuriser:
             elif block == "fastrp" and self.fastrp is not None:
                 result.append(embed_alone(text, self.fastrp.matrix, self.fastrp.config))
             elif block == "lists" and self.lists is not None:
-                result += self.lists.features(lists)
+                result += self.lists.features(lists, None if in_corpus else text)
             elif block == "memberships" and self.memberships is not None:
                 result.append(self.memberships.features(lists))
             elif block == "labels" and self.labels is not None:
@@ -185,14 +190,16 @@ class Featuriser:
         lists: Sequence[Sequence[str]],
         vectors: FloatArray | None = None,
         authors: Sequence[str] | None = None,
+        *,
+        in_corpus: bool = False,
     ) -> FeatureMatrix:
         """Return what a candidate reads of new articles; arguments as for :meth:`features`.
 
         An article is linked when one of its lists is known. (For GraphSAGE and FastRP none is: new
         articles have no neighbours there.)
         """
-        arrays = self.features(titles, subtitles, lists, vectors, authors)
-        widths = {LABELS: 2, AUTHORS: 2, LISTS: len(self.lists.means) if self.lists else 0}
+        arrays = self.features(titles, subtitles, lists, vectors, authors, in_corpus=in_corpus)
+        widths = {LABELS: 2, AUTHORS: 2, LISTS: len(self.lists.hops) if self.lists else 0}
         kinds = [block for block in self.blocks for _ in range(widths.get(block, 1))]
         of_lists = next(
             (part for part in (self.lists, self.memberships, self.labels) if part), None
@@ -237,7 +244,7 @@ class Featuriser:
             graphsage_dimensions=about["graphsage_dimensions"],
             # Champions of nights before there was FastRP say nothing of it.
             fastrp=FastRpProjection.load(folder / FASTRP) if about.get("fastrp") else None,
-            lists=ListMeans.load(folder / LISTS, about["hops"]) if about["hops"] else None,
+            lists=NamedListVectors.load(folder / LISTS, about["hops"]) if about["hops"] else None,
             memberships=NamedListFactors.load(folder / MEMBERSHIPS)
             if MEMBERSHIPS in about["blocks"]
             else None,
@@ -316,7 +323,7 @@ def write_featuriser(
             raise ValueError(
                 "the block lists needs list_names, incidence, hop_inputs and size_discount"
             )
-        write_list_means(folder / LISTS, list_names, incidence, hop_inputs, size_discount)
+        write_list_vectors(folder / LISTS, list_names, incidence, hop_inputs, size_discount)
     if MEMBERSHIPS in blocks:
         if list_names is None or list_factors is None:
             raise ValueError("the block memberships needs list_names and list_factors")

@@ -102,7 +102,11 @@ class Tagger:
         return pd.DataFrame(rows, columns=["tags", "top"], index=articles.index, dtype=object)
 
     def features(
-        self, articles: pd.DataFrame, vectors: npt.NDArray[np.float32] | None = None
+        self,
+        articles: pd.DataFrame,
+        vectors: npt.NDArray[np.float32] | None = None,
+        *,
+        in_corpus: bool = False,
     ) -> FeatureMatrix:
         """Make the candidate's features of new articles; columns as for :meth:`tag`.
 
@@ -112,6 +116,8 @@ class Tagger:
             The articles.
         vectors : float32 array, shape [n, dimensions], optional
             Their vectors, where they are known already: nothing is embedded then.
+        in_corpus : bool
+            They were in the corpus that the tagger was fitted on.
         """
         if vectors is None and self.featuriser.embedder is None:
             vectors = _vectors(articles)
@@ -121,6 +127,7 @@ class Tagger:
             _lists(articles),
             vectors,
             _texts(articles, "author"),
+            in_corpus=in_corpus,
         )
 
     def _tag_block(self, articles: pd.DataFrame, top_k: int) -> list[dict[str, Any]]:
