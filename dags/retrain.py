@@ -155,19 +155,29 @@ def retrain():
             .partial(token=night, split=split, features=features)
             .expand(candidate=light(stages.candidate_names)(night))
         )
-        return split, features, fitted, light(stages.leaderboard)(night, split, fitted)
+        board = light(stages.leaderboard)(night, split, fitted)
+        answered = (
+            heavy(stages.answer_question, map_index_template="{{ task.op_kwargs['question'] }}")
+            .partial(token=night, corpus=corpus, split=split, features=features, board=board)
+            .expand(question=light(stages.questions)(night, board))
+        )
+        # Without a candidate on text and one with lists nothing is asked: no failure.
+        found = heavy(stages.findings, trigger_rule="none_failed")(
+            night, corpus, split, board, answered
+        )
+        return split, features, board, found
 
     corpus = ingest()
     vectors, stored = embed(corpus)
     graph_refs = graph(corpus, vectors, stored)
-    split, features, fitted, board = compare(corpus, vectors, graph_refs)
+    split, features, board, found = compare(corpus, vectors, graph_refs)
     promoted = heavy(stages.promote)(night, corpus, split, features, board)
     predicted = heavy(stages.predict)(night, corpus, features, promoted)
     explored = heavy(stages.eda)(night, corpus, split, graph_refs)
-    reported = heavy(stages.report)(night, board, promoted, predicted, explored)
+    reported = heavy(stages.report)(night, board, found, promoted, predicted, explored)
     # After everything: what it drops may be in use until then.
     ended = light(stages.teardown)(night).as_teardown()
-    [*graph_refs.values(), fitted, explored, reported] >> ended
+    [*graph_refs.values(), found, explored, reported] >> ended
 
 
 retrain()

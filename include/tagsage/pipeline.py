@@ -110,10 +110,16 @@ def _run_stages(night: Token) -> None:
     ]
     board = _told("leaderboard", stages.leaderboard, night, split, fitted)
 
+    answered = [
+        _told(question, stages.answer_question, night, corpus, split, features, board, question)
+        for question in stages.questions(night, board)
+    ]
+    found = _told("findings", stages.findings, night, corpus, split, board, answered)
+
     promoted = _told("promote", stages.promote, night, corpus, split, features, board)
     predicted = _told("predict", stages.predict, night, corpus, features, promoted)
     explored = _told("eda", stages.eda, night, corpus, split, graph)
-    _told("report", stages.report, night, board, promoted, predicted, explored)
+    _told("report", stages.report, night, board, found, promoted, predicted, explored)
 
 
 def _told(what: str, stage: Callable[..., T], *arguments: Any) -> T:

@@ -288,6 +288,22 @@ class Settings(BaseSettings):
     candidates: str = Field(
         DEFAULT_CANDIDATES, description="Comma-separated feature_set:classifier."
     )
+    questions: str = Field(
+        "cold_start,inductive,time",
+        pattern=r"^((cold_start|inductive|time)(,(cold_start|inductive|time)){0,2})?$",
+        description="What else the best two candidates are asked, comma-separated.",
+    )
+    splits: int = Field(
+        1, ge=1, le=100, description="On so many splits the best two candidates are compared."
+    )
+    learning_shares: str = Field(
+        "",
+        pattern=r"^(0?\.[0-9]{1,4}(,0?\.[0-9]{1,4})*)?$",
+        description="Shares of the training part to learn from besides: a learning curve.",
+    )
+    bootstrap_resamples: int = Field(
+        2000, ge=100, le=100_000, description="Resamples of the test articles for intervals."
+    )
     test_share: float = Field(0.2, gt=0, lt=1, description="Share of tagged articles held out.")
     seed: int = Field(42, ge=0, lt=2**31, description="Seed of everything random.")
     top_tags: PositiveInt = Field(20, description="Best tags kept a predicted article.")
@@ -408,6 +424,15 @@ class Settings(BaseSettings):
                 raise ValueError(f"candidate {item.strip()!r} is given twice")
             pairs.append((feature_set, classifier))
         return pairs
+
+    def asked_questions(self) -> list[str]:
+        """Return what else the best two candidates are asked, each once, in a fixed order."""
+        return [name for name in ("cold_start", "inductive", "time") if name in self.questions]
+
+    def asked_shares(self) -> list[float]:
+        """Return the shares of the learning curve, rising, each once."""
+        shares = {float(share) for share in self.learning_shares.split(",") if share}
+        return sorted(shares - {0.0})
 
     def sample_sizes(self) -> tuple[int, ...]:
         """Return GraphSAGE's sample sizes, one a layer; the last is for direct neighbours."""

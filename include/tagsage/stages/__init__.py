@@ -17,6 +17,7 @@ from tagsage.stages.embed import (
 )
 from tagsage.stages.embed_jobs import await_jobs, job_done, submit_jobs, take_job
 from tagsage.stages.embed_openai import embed_online, online_batches
+from tagsage.stages.findings import findings
 from tagsage.stages.graph import (
     components,
     factorise_memberships,
@@ -32,10 +33,12 @@ from tagsage.stages.ingest import load_corpus, start
 from tagsage.stages.labels import propagate_labels
 from tagsage.stages.predict import predict
 from tagsage.stages.promote import promote
+from tagsage.stages.questions import answer_question, questions
 from tagsage.stages.tell import eda, report, teardown
 
 __all__ = [
     "announce",
+    "answer_question",
     "await_jobs",
     "candidate_names",
     "collect_vectors",
@@ -46,6 +49,7 @@ __all__ = [
     "factorise_memberships",
     "fastrp",
     "features",
+    "findings",
     "fit_candidate",
     "graphsage",
     "harvest",
@@ -61,6 +65,7 @@ __all__ = [
     "promote",
     "propagate_labels",
     "propagate_lists",
+    "questions",
     "report",
     "sample",
     "similarity",

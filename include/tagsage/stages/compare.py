@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from tagsage.stages.common import (
 
 logger = logging.getLogger(__name__)
 
-PER_TAG_FILE = "per_tag.csv"
+JUDGED_FOLDER = "judged"
 
 
 def split(token: Token, corpus: Ref) -> Ref:
@@ -78,16 +79,42 @@ def candidate_names(token: Token) -> list[str]:
 
 
 def fit_candidate(token: Token, split: Ref, features: Blocks, candidate: str) -> Ref:
-    """Fit one candidate on the training part, score it on the test part, log its child run."""
-    import pandas as pd
-
-    from tagsage.learn.features import LABEL_BLOCKS, blocks_of
-    from tagsage.learn.fitting import fit_candidate as fit
+    """Fit one candidate on the training part, judge it on the test part, log its child run."""
+    from tagsage.learn.judgement import Judgement
+    from tagsage.report.comparison_figures import precision_recall_curves, reliability_diagram
     from tagsage.report.figures import f1_by_frequency
     from tagsage.report.picture import save_pictures
     from tagsage.tracking.runs import log_candidate
 
     night = Night.of(token)
+    artifact = night.workspace.open(candidate_ref(night, split, features, candidate))
+    # The same candidate on other vectors, in another run, is told apart by these.
+    about = {"embedder": night.settings.embedder, **vectors_of_night(night, features["text"])}
+    judged = Judgement.load(artifact.path / JUDGED_FOLDER)
+    pictures = [
+        f1_by_frequency(judged.per_tag),
+        precision_recall_curves({candidate: judged.curve}),
+        reliability_diagram(judged.reliability),
+    ]
+    with night.workspace.scratch() as folder:
+        log_candidate(
+            tracking_of(night.settings),
+            night.run_id,
+            candidate,
+            params=about | artifact.summary["fit"],
+            scores=artifact.summary["scores"],
+            per_tag=judged.per_tag,
+            figures=save_pictures(pictures, folder),
+        )
+    return artifact.ref
+
+
+def candidate_ref(night: Night, split: Ref, features: Blocks, candidate: str) -> Ref:
+    """Return the ref of a fitted and judged candidate, which is made where there is none."""
+    from tagsage.learn.features import LABEL_BLOCKS, blocks_of
+    from tagsage.learn.fitting import fit_candidate as fit
+    from tagsage.learn.judgement import Judgement
+
     seed = night.settings.seed
     feature_set, _, classifier = candidate.partition(":")
     inputs = {
@@ -118,25 +145,15 @@ def fit_candidate(token: Token, split: Ref, features: Blocks, candidate: str) ->
             assignment=assignment_config(night.settings),
         )
         fitted.save(folder / MODEL_FOLDER)
-        scores = fitted.evaluate(X, labels.Y_test, labels.test_rows)
-        scores.per_tag.to_csv(folder / PER_TAG_FILE, index=False)
-        return {"candidate": candidate, "scores": scores.overall, "fit": fitted.summary}
+        started = time.perf_counter()
+        answers = fitted.answer(X, labels.test_rows)
+        seconds = time.perf_counter() - started
+        judged = Judgement.of(fitted, answers, labels.Y_test)
+        judged.save(folder / JUDGED_FOLDER)
+        scores = {**judged.scores, "predict_seconds": seconds}
+        return {"candidate": candidate, "scores": scores, "fit": fitted.summary}
 
-    artifact = night.artifact("candidate", inputs, build, code=LEARN_CODE, label=candidate)
-    # The same candidate on other vectors, in another run, is told apart by these.
-    about = {"embedder": night.settings.embedder, **vectors_of_night(night, features["text"])}
-    per_tag = pd.read_csv(artifact.path / PER_TAG_FILE)
-    with night.workspace.scratch() as folder:
-        log_candidate(
-            tracking_of(night.settings),
-            night.run_id,
-            candidate,
-            params=about | artifact.summary["fit"],
-            scores=artifact.summary["scores"],
-            per_tag=per_tag,
-            figures=save_pictures([f1_by_frequency(per_tag)], folder),
-        )
-    return artifact.ref
+    return night.artifact("candidate", inputs, build, code=LEARN_CODE, label=candidate).ref
 
 
 def leaderboard(token: Token, split: Ref, fitted: Sequence[Ref]) -> Ref:
@@ -156,11 +173,14 @@ def leaderboard(token: Token, split: Ref, fitted: Sequence[Ref]) -> Ref:
             for result in results.values()
         ])
         board.to_csv(folder / "leaderboard.csv", index=False)
-        best = board["candidate"].iloc[0]
-        ref = next(ref for ref, result in results.items() if result["candidate"] == best)
         facts = night.workspace.open(split).summary
+        of_candidate = {
+            result["candidate"]: {**result, "ref": ref} for ref, result in results.items()
+        }
+        ranking = [of_candidate[candidate] for candidate in board["candidate"]]
         return {
-            "best": {**results[ref], "ref": ref},
+            "best": ranking[0],
+            "ranking": ranking,
             "candidates": {result["candidate"]: result["scores"] for result in results.values()},
             "split": {
                 **facts,
