@@ -165,19 +165,20 @@ def retrain():
         found = heavy(stages.findings, trigger_rule="none_failed")(
             night, corpus, split, board, answered
         )
-        return split, features, board, found
+        rare = heavy(stages.rare_tags)(night, corpus, split, features, board)
+        return split, features, board, found, rare
 
     corpus = ingest()
     vectors, stored = embed(corpus)
     graph_refs = graph(corpus, vectors, stored)
-    split, features, board, found = compare(corpus, vectors, graph_refs)
+    split, features, board, found, rare = compare(corpus, vectors, graph_refs)
     promoted = heavy(stages.promote)(night, corpus, split, features, board)
     predicted = heavy(stages.predict)(night, corpus, features, promoted)
     explored = heavy(stages.eda)(night, corpus, split, graph_refs)
     reported = heavy(stages.report)(night, board, found, promoted, predicted, explored)
     # After everything: what it drops may be in use until then.
     ended = light(stages.teardown)(night).as_teardown()
-    [*graph_refs.values(), found, explored, reported] >> ended
+    [*graph_refs.values(), found, rare, explored, reported] >> ended
 
 
 retrain()

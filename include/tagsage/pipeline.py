@@ -116,6 +116,8 @@ def _run_stages(night: Token) -> None:
     ]
     found = _told("findings", stages.findings, night, corpus, split, board, answered)
 
+    _told("rare tags", stages.rare_tags, night, corpus, split, features, board)
+
     promoted = _told("promote", stages.promote, night, corpus, split, features, board)
     predicted = _told("predict", stages.predict, night, corpus, features, promoted)
     explored = _told("eda", stages.eda, night, corpus, split, graph)

@@ -76,14 +76,14 @@ def sentences(found: pd.DataFrame, *, graph: str, text: str) -> list[str]:
     Returns
     -------
     list of str
-        A sentence for micro-F1, macro-F1 and P@5 of the transductive question, then one a further
-        question.
+        A sentence for micro-F1, macro-F1 and P@5 of the transductive question, where there is an
+        interval, then one a further question.
     """
     told = []
     lines = {(row["question"], row["metric"]): row for row in found.to_dict(orient="records")}
     for metric in ("micro_f1", "macro_f1", "p_at_5"):
         line = lines.get(("transductive", metric))
-        if line is not None:
+        if line is not None and pd.notna(line["low"]):
             bounds = {"value": line["gain"], "low": line["low"], "high": line["high"]}
             told.append(difference_sentence(graph, text, metric, **bounds) + ".")
     plain = lines.get(("transductive", "macro_f1"))

@@ -34,6 +34,7 @@ from tagsage.stages.labels import propagate_labels
 from tagsage.stages.predict import predict
 from tagsage.stages.promote import promote
 from tagsage.stages.questions import answer_question, questions
+from tagsage.stages.rare_tags import rare_tags
 from tagsage.stages.tell import eda, report, teardown
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "propagate_labels",
     "propagate_lists",
     "questions",
+    "rare_tags",
     "report",
     "sample",
     "similarity",
