@@ -104,9 +104,13 @@ def _run_stages(night: Token) -> None:
     split = _told("split", stages.split, night, corpus)
     labels = _told("propagate labels", stages.propagate_labels, night, corpus, split)
     features = stages.features(night, vectors, graph, labels)
+    # Those without lists first: they are the fallbacks of the others.
     fitted = [
         _told(f"fit {candidate}", stages.fit_candidate, night, split, features, candidate)
-        for candidate in stages.candidate_names(night)
+        for candidate in (
+            *stages.candidates_without_lists(night),
+            *stages.candidates_with_lists(night),
+        )
     ]
     board = _told("leaderboard", stages.leaderboard, night, split, fitted)
 

@@ -57,6 +57,17 @@ def needs_lists(feature_set: str) -> bool:
     return not set(blocks_of(feature_set)) <= set(OWN_BLOCKS)
 
 
+def own_feature_set(feature_set: str) -> str:
+    """Return what is left of a feature set for an article in no list; empty where nothing is.
+
+    Examples
+    --------
+    >>> own_feature_set("text+lists+authors")
+    'text+authors'
+    """
+    return "+".join(block for block in blocks_of(feature_set) if block in OWN_BLOCKS)
+
+
 class FeatureMatrix:
     """Feature blocks side by side, without a joined copy.
 

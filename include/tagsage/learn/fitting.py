@@ -55,6 +55,7 @@ def fit_candidate(
     seed: int,
     tuning: FeatureMatrix | None = None,
     assignment: AssignmentConfig | None = None,
+    fallback: Tagging | None = None,
 ) -> FittedCandidate:
     """Fit a classifier, calibrate it and choose its thresholds, on training articles alone.
 
@@ -85,6 +86,9 @@ def fit_candidate(
         the fit has learned, and they would look better than test articles do.
     assignment : AssignmentConfig, optional
         How tags are assigned.
+    fallback : Tagging, optional
+        The fallback, where it was fitted already: a candidate on the same articles, seed, and
+        blocks without lists is the same thing.
 
     Returns
     -------
@@ -95,16 +99,13 @@ def fit_candidate(
     config = assignment or AssignmentConfig()
     seen = X if tuning is None else tuning
     inner = tuning_split(Y, seed=seed)
-    own, own_seen = (_fallback_features(features) for features in (X, seen))
-    everyone = np.ones(len(train_rows), dtype=np.bool_)
     main = _tune(seen, Y, train_rows, inner, classifier, seed, config, seen.linked[train_rows])
     tune_seconds = time.perf_counter() - started
     fitted = main.fit(X, Y, train_rows)
-    fallback = None
-    if own is not None and own_seen is not None:
-        # It must do for any article, as a candidate on the same blocks would.
-        other = _tune(own_seen, Y, train_rows, inner, classifier, seed, config, everyone)
-        fallback = other.fit(own, Y, train_rows)
+    if set(X.kinds) <= set(OWN_BLOCKS):
+        fallback = None
+    elif fallback is None:
+        fallback = _fit_fallback(X, seen, Y, train_rows, inner, classifier, seed, config)
     summary = _summary(fitted, len(train_rows))
     summary["tune_seconds"] = tune_seconds
     summary["fit_seconds"] = time.perf_counter() - started
@@ -200,9 +201,24 @@ def _again(X: FeatureMatrix, Y: BoolArray, rows: IndexArray, before: Tagging) ->
     return replace(before, classifier=classifier.fit(X, rows, Y, start=known))
 
 
-def _fallback_features(X: FeatureMatrix) -> FeatureMatrix | None:
-    """Return the features of the fallback; None where none is needed, or none can be fitted."""
-    return None if set(X.kinds) <= set(OWN_BLOCKS) else X.own()
+def _fit_fallback(
+    X: FeatureMatrix,
+    seen: FeatureMatrix,
+    Y: BoolArray,
+    train_rows: IndexArray,
+    inner: Split | None,
+    classifier: str,
+    seed: int,
+    config: AssignmentConfig,
+) -> Tagging | None:
+    """Fit on the blocks that an article in no list has, too; None where there are none."""
+    own, own_seen = X.own(), seen.own()
+    if own is None or own_seen is None:
+        return None
+    # It must do for any article, as a candidate on the same blocks would.
+    everyone = np.ones(len(train_rows), dtype=np.bool_)
+    tuned = _tune(own_seen, Y, train_rows, inner, classifier, seed, config, everyone)
+    return tuned.fit(own, Y, train_rows)
 
 
 def _summary(fitted: Tagging, articles: int) -> dict[str, Any]:

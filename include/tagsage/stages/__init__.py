@@ -7,7 +7,14 @@ that Airflow reads this package quickly and forks safely.
 """
 
 from tagsage.stages.common import tracking_of
-from tagsage.stages.compare import candidate_names, features, fit_candidate, leaderboard, split
+from tagsage.stages.compare import (
+    candidates_with_lists,
+    candidates_without_lists,
+    features,
+    fit_candidate,
+    leaderboard,
+    split,
+)
 from tagsage.stages.embed import (
     collect_vectors,
     embed_batch,
@@ -41,7 +48,8 @@ __all__ = [
     "announce",
     "answer_question",
     "await_jobs",
-    "candidate_names",
+    "candidates_with_lists",
+    "candidates_without_lists",
     "collect_vectors",
     "components",
     "eda",

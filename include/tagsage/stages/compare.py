@@ -74,12 +74,41 @@ def features(token: Token, vectors: Ref, graph: Mapping[str, Ref], labels: Block
 
 
 def candidate_names(token: Token) -> list[str]:
-    """Return the candidates to fit, as ``feature_set:classifier``."""
+    """Return the candidates that are compared, as ``feature_set:classifier``."""
     return [":".join(pair) for pair in Night.of(token).settings.parsed_candidates()]
 
 
+def candidates_without_lists(token: Token) -> list[str]:
+    """Return the candidates to fit first: those without lists, and the fallbacks of the others."""
+    from tagsage.learn.features import needs_lists
+
+    names = candidate_names(token)
+    alone = [name for name in names if not needs_lists(name.partition(":")[0])]
+    fallbacks = [fallback_of(name) for name in names]
+    return list(dict.fromkeys([*alone, *(name for name in fallbacks if name)]))
+
+
+def candidates_with_lists(token: Token) -> list[str]:
+    """Return the candidates whose features know of lists."""
+    from tagsage.learn.features import needs_lists
+
+    return [name for name in candidate_names(token) if needs_lists(name.partition(":")[0])]
+
+
+def fallback_of(candidate: str) -> str:
+    """Return the candidate that answers in its place for articles in no list; empty for none."""
+    from tagsage.learn.features import needs_lists, own_feature_set
+
+    feature_set, _, classifier = candidate.partition(":")
+    own = own_feature_set(feature_set)
+    return f"{own}:{classifier}" if own and needs_lists(feature_set) else ""
+
+
 def fit_candidate(token: Token, split: Ref, features: Blocks, candidate: str) -> Ref:
-    """Fit one candidate on the training part, judge it on the test part, log its child run."""
+    """Fit one candidate on the training part, judge it on the test part, log its child run.
+
+    One that is only a fallback of others is fitted, but not logged.
+    """
     from tagsage.learn.judgement import Judgement
     from tagsage.report.comparison_figures import precision_recall_curves, reliability_diagram
     from tagsage.report.figures import f1_by_frequency
@@ -88,6 +117,8 @@ def fit_candidate(token: Token, split: Ref, features: Blocks, candidate: str) ->
 
     night = Night.of(token)
     artifact = night.workspace.open(candidate_ref(night, split, features, candidate))
+    if candidate not in candidate_names(token):
+        return artifact.ref
     # The same candidate on other vectors, in another run, is told apart by these.
     about = {"embedder": night.settings.embedder, **vectors_of_night(night, features["text"])}
     judged = Judgement.load(artifact.path / JUDGED_FOLDER)
@@ -111,12 +142,15 @@ def fit_candidate(token: Token, split: Ref, features: Blocks, candidate: str) ->
 
 def candidate_ref(night: Night, split: Ref, features: Blocks, candidate: str) -> Ref:
     """Return the ref of a fitted and judged candidate, which is made where there is none."""
+    from tagsage.learn.candidate import FittedCandidate
     from tagsage.learn.features import LABEL_BLOCKS, blocks_of
     from tagsage.learn.fitting import fit_candidate as fit
     from tagsage.learn.judgement import Judgement
 
     seed = night.settings.seed
     feature_set, _, classifier = candidate.partition(":")
+    other = fallback_of(candidate)
+    fallback = candidate_ref(night, split, features, other) if other else ""
     inputs = {
         "split": split,
         "features": {block: features[block] for block in (*blocks_of(feature_set), LINKED)},
@@ -124,6 +158,7 @@ def candidate_ref(night: Night, split: Ref, features: Blocks, candidate: str) ->
         "assignment": vars(assignment_config(night.settings)),
         "classifier": classifier,
         "seed": seed,
+        "fallback": fallback,
     }
 
     def build(folder: Path) -> dict[str, Any]:
@@ -143,6 +178,9 @@ def candidate_ref(night: Night, split: Ref, features: Blocks, candidate: str) ->
             seed=seed,
             tuning=tuning,
             assignment=assignment_config(night.settings),
+            fallback=FittedCandidate.load(night.workspace.open(fallback).path / MODEL_FOLDER).main
+            if fallback
+            else None,
         )
         fitted.save(folder / MODEL_FOLDER)
         started = time.perf_counter()
@@ -156,12 +194,24 @@ def candidate_ref(night: Night, split: Ref, features: Blocks, candidate: str) ->
     return night.artifact("candidate", inputs, build, code=LEARN_CODE, label=candidate).ref
 
 
-def leaderboard(token: Token, split: Ref, fitted: Sequence[Ref]) -> Ref:
-    """Rank the candidates; publishes ``leaderboard.csv``."""
+def leaderboard(token: Token, split: Ref, *fitted: Sequence[Ref]) -> Ref:
+    """Rank the candidates; publishes ``leaderboard.csv``.
+
+    Parameters
+    ----------
+    token : dict
+        The night.
+    split : str
+        Ref of the split.
+    *fitted : sequences of str
+        Refs of candidates; those that are only fallbacks of others are not ranked.
+    """
     from tagsage.learn.leaderboard import rank_candidates
 
     night = Night.of(token)
-    results = {ref: night.workspace.open(ref).summary for ref in fitted}
+    named = candidate_names(token)
+    summaries = {ref: night.workspace.open(ref).summary for refs in fitted for ref in refs or ()}
+    results = {ref: result for ref, result in summaries.items() if result["candidate"] in named}
 
     def build(folder: Path) -> dict[str, Any]:
         board = rank_candidates([
@@ -189,7 +239,7 @@ def leaderboard(token: Token, split: Ref, fitted: Sequence[Ref]) -> Ref:
             },
         }
 
-    inputs = {"split": split, "fitted": list(fitted)}
+    inputs = {"split": split, "fitted": list(results)}
     artifact = night.artifact("leaderboard", inputs, build, code=LEARN_CODE)
     night.workspace.publish(artifact.path / "leaderboard.csv", "leaderboard.csv")
     return artifact.ref

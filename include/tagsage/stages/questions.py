@@ -30,10 +30,11 @@ from tagsage.stages.common import (
     load_snapshot,
     memberships_config,
 )
+from tagsage.stages.compare import fallback_of
 from tagsage.stages.trials import NotMeasuredError, TrainingPart, run_trial
 
 if TYPE_CHECKING:
-    from tagsage.learn.candidate import FittedCandidate
+    from tagsage.learn.candidate import FittedCandidate, Tagging
     from tagsage.learn.features import FeatureMatrix
     from tagsage.learn.labels import Labels
 
@@ -150,8 +151,20 @@ class _Bench:
     def labels(self) -> Labels:
         return load_labels(self.night, self.split)
 
+    def compared(self) -> FittedCandidate:
+        """Return the candidate with lists as it was compared."""
+        from tagsage.learn.candidate import FittedCandidate
+
+        ref = self.pair[GRAPH]["ref"]
+        return FittedCandidate.load(self.night.workspace.open(ref).path / MODEL_FOLDER)
+
     def trial(
-        self, role: str, part: TrainingPart, *, hidden: Any = None
+        self,
+        role: str,
+        part: TrainingPart,
+        *,
+        hidden: Any = None,
+        fallback: Tagging | None = None,
     ) -> tuple[FittedCandidate, FeatureMatrix]:
         with self.night.workspace.scratch() as folder:
             trial = run_trial(
@@ -162,8 +175,16 @@ class _Bench:
                 part,
                 folder,
                 hidden=hidden,
+                fallback=fallback,
             )
             return trial.fitted, trial.X
+
+    def trials(self, part: TrainingPart) -> dict[str, tuple[FittedCandidate, FeatureMatrix]]:
+        """Fit both; the one on text serves the other as fallback, where it is that."""
+        text = self.trial(TEXT, part)
+        same = fallback_of(self.pair[GRAPH]["candidate"]) == self.pair[TEXT]["candidate"]
+        fallback = text[0].main if same else None
+        return {TEXT: text, GRAPH: self.trial(GRAPH, part, fallback=fallback)}
 
     def judge(
         self,
@@ -192,23 +213,21 @@ class _Bench:
 
 
 def _answer_inductive(bench: _Bench, _: str) -> list[Row]:
-    return _inductive(bench, bench.labels(), bench.night.settings.seed)
+    return _inductive(bench, bench.labels(), bench.night.settings.seed, bench.compared())
 
 
-def _inductive(bench: _Bench, labels: Labels, seed: int) -> list[Row]:
+def _inductive(bench: _Bench, labels: Labels, seed: int, plain: FittedCandidate) -> list[Row]:
     part = TrainingPart(labels.train_rows, labels.Y_train, labels.tags, seed)
-    fitted, X = bench.trial(GRAPH, part, hidden=labels.test_rows)
+    # Text and author are known of an article that comes later: the fallback is the same.
+    fitted, X = bench.trial(GRAPH, part, hidden=labels.test_rows, fallback=plain.fallback)
     test = (labels.test_rows, labels.Y_test)
     return [bench.judge(GRAPH, INDUCTIVE, fitted, X, test, seed=seed)]
 
 
 def _answer_cold_start(bench: _Bench, _: str) -> list[Row]:
-    from tagsage.learn.candidate import FittedCandidate
-
-    night, labels, graph = bench.night, bench.labels(), bench.pair[GRAPH]
-    fitted = FittedCandidate.load(night.workspace.open(graph["ref"]).path / MODEL_FOLDER)
-    X = feature_matrix(night, bench.features, graph["candidate"].partition(":")[0])
-    return [_cold(bench, fitted, X, labels, night.settings.seed)]
+    night = bench.night
+    X = feature_matrix(night, bench.features, bench.pair[GRAPH]["candidate"].partition(":")[0])
+    return [_cold(bench, bench.compared(), X, bench.labels(), night.settings.seed)]
 
 
 def _cold(
@@ -233,8 +252,8 @@ def _answer_time(bench: _Bench, _: str) -> list[Row]:
     test = (labels.rows[parted.test], labels.Y[parted.test])
     since = str(dates[parted.test].min())[:10]
     return [
-        bench.judge(role, TIME, *bench.trial(role, part), test, seed=seed, since=since)
-        for role in ROLES
+        bench.judge(role, TIME, *trial, test, seed=seed, since=since)
+        for role, trial in bench.trials(part).items()
     ]
 
 
@@ -251,15 +270,16 @@ def _answer_split(bench: _Bench, argument: str) -> list[Row]:
     )
     part = TrainingPart(labels.train_rows, labels.Y_train, labels.tags, seed)
     test = (labels.test_rows, labels.Y_test)
-    rows = []
-    for role in ROLES:
-        fitted, X = bench.trial(role, part)
-        rows.append(bench.judge(role, TRANSDUCTIVE, fitted, X, test, seed=seed))
-        if role == GRAPH and COLD_START in settings.asked_questions() and fitted.fallback:
-            rows.append(_cold(bench, fitted, X, labels, seed))
+    trials = bench.trials(part)
+    rows = [
+        bench.judge(role, TRANSDUCTIVE, *trial, test, seed=seed) for role, trial in trials.items()
+    ]
+    fitted, X = trials[GRAPH]
+    if COLD_START in settings.asked_questions() and fitted.fallback:
+        rows.append(_cold(bench, fitted, X, labels, seed))
     if INDUCTIVE in settings.asked_questions():
         try:
-            rows += _inductive(bench, labels, seed)
+            rows += _inductive(bench, labels, seed, fitted)
         except NotMeasuredError as error:
             logger.info("split %d: inductive: %s", seed, error)
     return rows
@@ -275,8 +295,8 @@ def _answer_share(bench: _Bench, argument: str) -> list[Row]:
     part = TrainingPart(labels.train_rows[chosen], labels.Y_train[chosen], labels.tags, seed)
     test = (labels.test_rows, labels.Y_test)
     return [
-        bench.judge(role, SHARE, *bench.trial(role, part), test, seed=seed, share=share)
-        for role in ROLES
+        bench.judge(role, SHARE, *trial, test, seed=seed, share=share)
+        for role, trial in bench.trials(part).items()
     ]
 
 

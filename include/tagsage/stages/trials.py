@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tagsage.graph.csr import Csr
-    from tagsage.learn.candidate import FittedCandidate
+    from tagsage.learn.candidate import FittedCandidate, Tagging
     from tagsage.learn.features import FeatureMatrix
     from tagsage.store.snapshot import Snapshot
 
@@ -73,6 +73,7 @@ def run_trial(
     folder: Path,
     *,
     hidden: npt.NDArray[np.int64] | None = None,
+    fallback: Tagging | None = None,
 ) -> Trial:
     """Fit a candidate on another training part.
 
@@ -93,6 +94,8 @@ def run_trial(
     hidden : int64 array, optional
         Articles that are not there while list features are built: they are in no list then. Their
         features are made of what the lists say without them, as those of articles that come later.
+    fallback : Tagging, optional
+        The candidate's fallback on this training part, where it was fitted already.
 
     Raises
     ------
@@ -132,6 +135,7 @@ def run_trial(
         seed=part.seed,
         tuning=matrix_of(folders, feature_set, tuning=True) if made_of_labels else None,
         assignment=assignment_config(night.settings),
+        fallback=fallback,
     )
     return Trial(fitted, X)
 
