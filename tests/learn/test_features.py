@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tagsage import settings
-from tagsage.learn.features import FEATURE_SETS, FeatureMatrix, row_blocks
+from tagsage.learn.features import FEATURE_SETS, FeatureMatrix, row_blocks, unit_rows
 
 
 def test_rows_joins_memory_mapped_blocks_as_float32(tmp_path):
@@ -40,3 +40,11 @@ def test_row_blocks_cover_the_rows_in_order():
     parts = list(row_blocks(rows, 2))
     assert [block.tolist() for _, block in parts] == [[5, 3], [9, 1], [7]]
     assert [rows[part].tolist() for part, _ in parts] == [[5, 3], [9, 1], [7]]
+
+
+def test_unit_rows_scales_each_blocks_rows_and_leaves_zeros_and_single_columns():
+    features = np.array([[3, 4, 7, 0, 5], [0, 0, -2, 0, -6]], dtype=np.float32)
+    scaled = unit_rows(features, [2, 1, 2])
+    assert scaled is features
+    expected = np.array([[0.6, 0.8, 7, 0, 1], [0, 0, -2, 0, -1]])
+    np.testing.assert_allclose(scaled, expected, rtol=1e-6)

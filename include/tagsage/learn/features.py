@@ -89,6 +89,33 @@ class FeatureMatrix:
         return joined
 
 
+def unit_rows(features: FloatArray, widths: Sequence[int]) -> FloatArray:
+    """Scale each row of each block to unit length, in place.
+
+    Zero rows stay zero. A block of a single column is left as it is: its length is all it has.
+
+    Parameters
+    ----------
+    features : float32 array, shape [m, d]
+        Rows of blocks side by side; overwritten.
+    widths : sequence of int
+        How many columns each block has; their sum is d.
+
+    Returns
+    -------
+    float32 array, shape [m, d]
+        `features` itself.
+    """
+    start = 0
+    for width in widths:
+        block = features[:, start : start + width]
+        start += width
+        if width > 1:
+            norms = np.sqrt(np.einsum("ij,ij->i", block, block))
+            block /= np.where(norms > 0, norms, 1)[:, None]
+    return features
+
+
 def row_blocks(rows: IndexArray, size: int) -> Iterator[tuple[slice, IndexArray]]:
     """Yield the rows in blocks: where each lies in `rows`, and the block itself."""
     for start in range(0, len(rows), size):

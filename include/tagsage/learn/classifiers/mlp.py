@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any, ClassVar, Self
 
@@ -12,7 +12,13 @@ import numpy as np
 import optax
 
 from tagsage.learn.classifiers.base import PREDICT_ROWS, Classifier, Validation, sigmoid
-from tagsage.learn.features import FeatureMatrix, FloatArray, IndexArray, row_blocks
+from tagsage.learn.features import (
+    FeatureMatrix,
+    FloatArray,
+    IndexArray,
+    row_blocks,
+    unit_rows,
+)
 from tagsage.learn.targets import BoolArray
 from tagsage.progress import track
 
@@ -82,7 +88,7 @@ class Mlp(Classifier):
                 chosen = order[first : first + batch]
                 # Scaled here, not in the compiled step: that one knows nothing of the data, so
                 # the next fit of the same shape need not compile it again.
-                x = (_unit_rows(X.rows(rows[chosen]), X.block_widths) - mean) * factor
+                x = (unit_rows(X.rows(rows[chosen]), X.block_widths) - mean) * factor
                 weights, state, averaged = step(weights, state, averaged, x, Y[chosen], key, done)
                 done += 1
             if validation is None:
@@ -112,7 +118,7 @@ class Mlp(Classifier):
         }
 
     def _predict(self, features: FloatArray) -> FloatArray:
-        features = _unit_rows(features, self.arrays["block_widths"].tolist())
+        features = unit_rows(features, self.arrays["block_widths"].tolist())
         hidden = features @ self.arrays["W1"]
         hidden += self.arrays["b1"]
         np.maximum(hidden, 0, out=hidden)
@@ -129,21 +135,6 @@ class Mlp(Classifier):
         return total / len(validation.rows)
 
 
-def _unit_rows(features: FloatArray, widths: Sequence[int]) -> FloatArray:
-    """Scale each row of each block to unit length, in place; zero rows stay zero.
-
-    A block of a single column is left as it is: its length is all it has.
-    """
-    start = 0
-    for width in widths:
-        block = features[:, start : start + width]
-        start += width
-        if width > 1:
-            norms = np.sqrt(np.einsum("ij,ij->i", block, block))
-            block /= np.where(norms > 0, norms, 1)[:, None]
-    return features
-
-
 def _copied(weights: Weights) -> dict[str, FloatArray]:
     """Return the weights as arrays of their own: the next step overwrites its input."""
     return {name: np.array(value) for name, value in weights.items()}
@@ -154,11 +145,11 @@ def _scaling(X: FeatureMatrix, rows: IndexArray) -> tuple[FloatArray, FloatArray
     total = np.zeros(X.shape[1])
     squares = np.zeros(X.shape[1])
     for _, block in row_blocks(rows, PREDICT_ROWS):
-        unit = _unit_rows(X.rows(block), X.block_widths)
+        unit = unit_rows(X.rows(block), X.block_widths)
         total += unit.sum(axis=0, dtype=np.float64)
     mean = total / len(rows)
     for _, block in row_blocks(rows, PREDICT_ROWS):
-        unit = _unit_rows(X.rows(block), X.block_widths)
+        unit = unit_rows(X.rows(block), X.block_widths)
         squares += np.square(unit - mean).sum(axis=0)
     variances = np.split(squares / len(rows), np.cumsum(X.block_widths)[:-1])
     scale = np.concatenate([np.full(len(v), np.sqrt(v.mean()) if len(v) else 0) for v in variances])
