@@ -25,6 +25,7 @@ SMALL = {
     "mlp": {"hidden": 16, "dropout": 0.2, "batch_size": 32, "epochs": 20, "learning_rate": 1e-2},
     "ovr_logistic": {},
     "label_powerset": {},
+    "mlknn": {},
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from tagsage.errors import TagsageError
 from tagsage.learn.classifiers.base import MODEL_FILE, Classifier
 
-CLASSIFIERS = ("label_powerset", "ovr_logistic", "mlp")
+CLASSIFIERS = ("label_powerset", "ovr_logistic", "mlp", "mlknn")
 
 
 def classifier_class(name: str) -> type[Classifier]:
@@ -32,6 +32,10 @@ def classifier_class(name: str) -> type[Classifier]:
         from tagsage.learn.classifiers.mlp import Mlp
 
         return Mlp
+    if name == "mlknn":
+        from tagsage.learn.classifiers.mlknn import MlKnn
+
+        return MlKnn
     raise TagsageError(f"There is no classifier {name!r}; choose one of {', '.join(CLASSIFIERS)}.")
 
 
