@@ -24,6 +24,7 @@ from tagsage.learn.metrics import evaluate
 SMALL = {
     "mlp": {"hidden": 16, "dropout": 0.2, "batch_size": 32, "epochs": 20, "learning_rate": 1e-2},
     "ovr_logistic": {},
+    "classifier_chain": {},
     "label_powerset": {},
     "mlknn": {},
 }

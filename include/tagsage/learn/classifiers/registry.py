@@ -9,7 +9,7 @@ from typing import Any
 from tagsage.errors import TagsageError
 from tagsage.learn.classifiers.base import MODEL_FILE, Classifier
 
-CLASSIFIERS = ("label_powerset", "ovr_logistic", "mlp", "mlknn")
+CLASSIFIERS = ("label_powerset", "ovr_logistic", "classifier_chain", "mlp", "mlknn")
 
 
 def classifier_class(name: str) -> type[Classifier]:
@@ -28,6 +28,10 @@ def classifier_class(name: str) -> type[Classifier]:
         from tagsage.learn.classifiers.ovr_logistic import OvrLogistic
 
         return OvrLogistic
+    if name == "classifier_chain":
+        from tagsage.learn.classifiers.classifier_chain import LogisticChain
+
+        return LogisticChain
     if name == "mlp":
         from tagsage.learn.classifiers.mlp import Mlp
 
