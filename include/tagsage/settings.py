@@ -25,7 +25,7 @@ FEATURE_SETS = (
     *("text+lists+fastrp", "labels", "text+labels", "text+lists+labels"),
     *("text+lists+labels+fastrp", "text+authors", "text+lists+labels+authors"),
 )
-CLASSIFIERS = ("label_powerset", "ovr_logistic", "classifier_chain", "mlp", "mlknn")
+CLASSIFIERS = ("label_powerset", "ovr_logistic", "classifier_chain", "mlp", "mlknn", "boosting")
 
 DEFAULT_CANDIDATES = ",".join((
     "text:label_powerset",  # the study's two models

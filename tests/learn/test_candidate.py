@@ -13,6 +13,7 @@ from tagsage.learn.candidate import (
     tuning_split,
 )
 from tagsage.learn.classifiers import CLASSIFIERS, make_classifier
+from tagsage.learn.classifiers.boosting import Boosting
 from tagsage.learn.classifiers.mlp import Mlp
 from tagsage.learn.features import FeatureMatrix
 from tagsage.learn.labels import Labels
@@ -24,9 +25,11 @@ TAGS = list("abcde")
 
 
 @pytest.fixture(autouse=True)
-def small_network(monkeypatch):
+def small_models(monkeypatch):
     small = {"hidden": 16, "dropout": 0.2, "batch_size": 32, "learning_rate": 1e-2}
     monkeypatch.setattr(Mlp, "defaults", {**Mlp.defaults, **small})
+    few = {"max_epochs": 20, "l2": 1.0, "max_features": 1.0}
+    monkeypatch.setattr(Boosting, "defaults", {**Boosting.defaults, **few})
 
 
 @pytest.fixture(params=CLASSIFIERS)
@@ -76,7 +79,7 @@ def test_candidate_tunes_on_a_held_out_part_and_fits_on_all_training_articles(na
     assert fitted.threshold == global_threshold(
         tuned.predict_proba(data.X, held_out.rows), held_out.Y
     )
-    if name == "mlp":
+    if name in {"mlp", "boosting"}:
         assert fitted.summary["epochs"] == tuned.fitted["epochs"]
     assert fitted.summary["train_articles"] == len(labels.train)
     assert fitted.summary["classifier"] == name

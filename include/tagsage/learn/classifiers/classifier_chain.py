@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from tagsage.learn.classifiers.base import Classifier, Validation, sigmoid
+from tagsage.learn.classifiers.base import Classifier, Range, Validation, sigmoid
 from tagsage.learn.classifiers.ovr_logistic import fitting_tags, tell_unfinished
 from tagsage.learn.features import FeatureMatrix, FloatArray, IndexArray
 from tagsage.learn.targets import BoolArray
@@ -51,6 +51,7 @@ class LogisticChain(Classifier):
         "max_iter": 1000,
         "pass_on_decisions": False,
     }
+    space: ClassVar[Mapping[str, Range]] = {"C": Range(0.01, 100.0, log=True)}
 
     def _fit(
         self,

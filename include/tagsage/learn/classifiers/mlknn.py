@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from tagsage.learn.classifiers.base import PREDICT_ROWS, Classifier, Validation
+from tagsage.learn.classifiers.base import PREDICT_ROWS, Classifier, Range, Validation
 from tagsage.learn.classifiers.neighbours import nearest
 from tagsage.learn.features import FeatureMatrix, FloatArray, IndexArray, row_blocks, unit_rows
 from tagsage.learn.targets import BoolArray
@@ -49,6 +49,10 @@ class MlKnn(Classifier):
 
     name: ClassVar[str] = "mlknn"
     defaults: ClassVar[Mapping[str, Any]] = {"k": 10, "s": 1.0, "count_itself": False}
+    space: ClassVar[Mapping[str, Range]] = {
+        "k": Range(3, 50, log=True),
+        "s": Range(0.01, 10.0, log=True),
+    }
 
     def _fit(
         self,

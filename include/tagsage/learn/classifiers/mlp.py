@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from tagsage.learn.classifiers.base import PREDICT_ROWS, Classifier, Validation, sigmoid
+from tagsage.learn.classifiers.base import PREDICT_ROWS, Classifier, Range, Validation, sigmoid
 from tagsage.learn.features import (
     FeatureMatrix,
     FloatArray,
@@ -56,6 +56,11 @@ class Mlp(Classifier):
         "epochs": 10,
         "max_epochs": 60,
         "patience": 4,
+    }
+    space: ClassVar[Mapping[str, Range]] = {
+        "dropout": Range(0.2, 0.8),
+        "learning_rate": Range(3e-4, 3e-3, log=True),
+        "weight_decay": Range(0.03, 3.0, log=True),
     }
 
     def _fit(

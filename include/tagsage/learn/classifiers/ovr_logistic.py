@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from tagsage.learn.classifiers.base import Classifier, Validation, sigmoid
+from tagsage.learn.classifiers.base import Classifier, Range, Validation, sigmoid
 from tagsage.learn.features import FeatureMatrix, FloatArray, IndexArray
 from tagsage.learn.targets import BoolArray
 from tagsage.progress import track
@@ -30,6 +30,7 @@ class OvrLogistic(Classifier):
 
     name: ClassVar[str] = "ovr_logistic"
     defaults: ClassVar[Mapping[str, Any]] = {"C": 1.0, "max_iter": 1000}
+    space: ClassVar[Mapping[str, Range]] = {"C": Range(0.01, 100.0, log=True)}
 
     def _fit(
         self,
