@@ -143,6 +143,8 @@ def fit_candidate(
     classifier: str,
     seed: int,
     tuning: FeatureMatrix | None = None,
+    search_trials: int = 0,
+    search_max_seconds: float | None = None,
 ) -> FittedCandidate:
     """Fit a classifier and choose its threshold, on training articles alone.
 
@@ -170,6 +172,12 @@ def fit_candidate(
         labels must know those of the 85% alone (:func:`tuning_split`). Otherwise the held-out
         articles' own labels would come back to them through their neighbours, on whose features
         the fit has learned, and they would look better than test articles do.
+    search_trials : int
+        How many hyper-parameter settings to try on the 85%, the defaults first; 0: the defaults
+        are taken. See :func:`tagsage.learn.search.search_settings`; the trials are told in the
+        summary as ``search``.
+    search_max_seconds : float, optional
+        When to begin no further trial.
 
     Returns
     -------
@@ -180,19 +188,37 @@ def fit_candidate(
     settings: dict[str, Any] = {}
     threshold = DEFAULT_THRESHOLD
     tuned: Classifier | None = None
+    found: dict[str, Any] = {}
     inner = tuning_split(Y, seed=seed)
     if inner is not None:
         seen = X if tuning is None else tuning
         held_out = Validation(train_rows[inner.test], Y[inner.test])
-        tuned = make_classifier(classifier, seed=seed)
-        tuned.fit(seen, train_rows[inner.train], Y[inner.train], validation=held_out)
+        if search_trials:
+            # Here, not above: a served model imports this module and never searches.
+            from tagsage.learn.search import search_settings
+
+            searched = search_settings(
+                seen,
+                Y,
+                train_rows,
+                classifier=classifier,
+                inner=inner,
+                seed=seed,
+                trials=search_trials,
+                max_seconds=search_max_seconds,
+            )
+            settings, tuned = searched.settings, searched.tuned
+            found["search"] = searched.trials
+        else:
+            tuned = make_classifier(classifier, seed=seed)
+            tuned.fit(seen, train_rows[inner.train], Y[inner.train], validation=held_out)
         threshold = global_threshold(tuned.predict_proba(seen, held_out.rows), held_out.Y)
         if tuned.fitted.get("epochs"):
             settings["epochs"] = tuned.fitted["epochs"]
     tune_seconds = time.perf_counter() - started
     fitted = make_classifier(classifier, seed=seed, **settings)
     fitted.fit(X, train_rows, Y, start=tuned)
-    summary = _summary(fitted, threshold, len(train_rows))
+    summary = _summary(fitted, threshold, len(train_rows)) | found
     summary["tune_seconds"] = tune_seconds
     summary["fit_seconds"] = time.perf_counter() - started
     return FittedCandidate(fitted, list(tags), threshold, summary)
