@@ -22,7 +22,7 @@ ENV_PREFIX = "TAGSAGE_"
 
 # What a feature set is made of, joined by +.
 BLOCKS = ("text", "graphsage", "fastrp", "lists", "memberships", "labels", "authors")
-CLASSIFIERS = ("label_powerset", "ovr_logistic", "mlp")
+CLASSIFIERS = ("label_powerset", "ovr_logistic", "classifier_chain", "mlp", "mlknn", "boosting")
 
 DEFAULT_CANDIDATES = ",".join((
     "text:label_powerset",  # the study's two models
@@ -309,6 +309,12 @@ class Settings(BaseSettings):
     )
     bootstrap_resamples: int = Field(
         2000, ge=100, le=100_000, description="Resamples of the test articles for intervals."
+    )
+    search_trials: int = Field(
+        0, ge=0, le=1000, description="Hyper-parameters tried a candidate; 0: the defaults."
+    )
+    search_max_minutes: float = Field(
+        30.0, gt=0, allow_inf_nan=False, description="No trial begins after so long a search."
     )
     test_share: float = Field(0.2, gt=0, lt=1, description="Share of tagged articles held out.")
     seed: int = Field(42, ge=0, lt=2**31, description="Seed of everything random.")

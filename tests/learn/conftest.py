@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tagsage.learn.candidate import FittedCandidate
+from tagsage.learn.classifiers.boosting import Boosting
 from tagsage.learn.classifiers.mlp import Mlp
 from tagsage.learn.features import FeatureMatrix
 from tagsage.learn.fitting import fit_candidate
@@ -42,9 +43,11 @@ def data() -> Data:
 
 
 @pytest.fixture
-def small_network(monkeypatch):
+def small_models(monkeypatch):
     small = {"hidden": 16, "dropout": 0.2, "batch_size": 32, "learning_rate": 1e-2}
     monkeypatch.setattr(Mlp, "defaults", {**Mlp.defaults, **small})
+    few = {"max_epochs": 20, "l2": 1.0, "max_features": 1.0}
+    monkeypatch.setattr(Boosting, "defaults", {**Boosting.defaults, **few})
 
 
 def labels_of(data) -> Labels:

@@ -13,7 +13,7 @@ from tagsage.learn.classifiers import CLASSIFIERS
 from tagsage.learn.predictions import top_tags
 from tests.learn.conftest import TAGS, assert_same_model, fit, labels_of
 
-pytestmark = pytest.mark.usefixtures("small_network")
+pytestmark = pytest.mark.usefixtures("small_models")
 
 
 @pytest.fixture(params=CLASSIFIERS)

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from tagsage import settings
-from tagsage.learn.features import BLOCKS, FeatureMatrix, blocks_of, needs_lists, row_blocks
+from tagsage.learn.features import (
+    BLOCKS,
+    FeatureMatrix,
+    blocks_of,
+    needs_lists,
+    own_feature_set,
+    row_blocks,
+    unit_blocks,
+    unit_rows,
+)
 
 
 def test_rows_joins_memory_mapped_blocks_as_float32(tmp_path):
@@ -72,3 +81,22 @@ def test_row_blocks_cover_the_rows_in_order():
     parts = list(row_blocks(rows, 2))
     assert [block.tolist() for _, block in parts] == [[5, 3], [9, 1], [7]]
     assert [rows[part].tolist() for part, _ in parts] == [[5, 3], [9, 1], [7]]
+
+
+def test_unit_rows_scales_rows_of_some_blocks_and_leaves_zeros():
+    features = np.array([[3, 4, 7, 0, 5], [0, 0, -2, 0, -6]], dtype=np.float32)
+    scaled = unit_rows(features, [2, 1, 2], [True, False, True])
+    assert scaled is features
+    expected = np.array([[0.6, 0.8, 7, 0, 1], [0, 0, -2, 0, -1]])
+    np.testing.assert_allclose(scaled, expected, rtol=1e-6)
+
+
+def test_neither_single_columns_nor_memberships_are_scaled():
+    blocks = [np.zeros((1, width), dtype=np.float32) for width in (2, 1, 3)]
+    X = FeatureMatrix(blocks, kinds=["text", "labels", "memberships"])
+    assert unit_blocks(X) == [True, False, False]
+
+
+def test_own_feature_set_is_what_an_article_in_no_list_has():
+    assert own_feature_set("text+lists+authors") == "text+authors"
+    assert own_feature_set("lists+memberships") == ""

@@ -151,6 +151,47 @@ class FeatureMatrix:
         return type(self)(self.blocks, kinds=self.kinds, linked=none)
 
 
+def unit_blocks(X: FeatureMatrix) -> list[bool]:
+    """Return which blocks are scaled row by row.
+
+    Not a block of a single column: its length is all it has. Nor memberships: the length tells how
+    much of an article's lists the factors hold, and without it little would be made as much of as
+    all. (On the bundled corpus, validation macro-F1 of the `mlp` .463 when they were scaled, .483
+    when not.)
+    """
+    return [
+        width > 1 and kind != "memberships"
+        for width, kind in zip(X.block_widths, X.kinds, strict=True)
+    ]
+
+
+def unit_rows(features: FloatArray, widths: Sequence[int], unit: Sequence[bool]) -> FloatArray:
+    """Scale each row of some blocks to unit length, in place; zero rows stay zero.
+
+    Parameters
+    ----------
+    features : float32 array, shape [m, d]
+        Rows of blocks side by side; overwritten.
+    widths : sequence of int
+        How many columns each block has; their sum is d.
+    unit : sequence of bool
+        Which blocks to scale; see :func:`unit_blocks`.
+
+    Returns
+    -------
+    float32 array, shape [m, d]
+        `features` itself.
+    """
+    start = 0
+    for width, scaled in zip(widths, unit, strict=True):
+        block = features[:, start : start + width]
+        start += width
+        if scaled:
+            norms = np.sqrt(np.einsum("ij,ij->i", block, block))
+            block /= np.where(norms > 0, norms, 1)[:, None]
+    return features
+
+
 def row_blocks(rows: IndexArray, size: int) -> Iterator[tuple[slice, IndexArray]]:
     """Yield the rows in blocks: where each lies in `rows`, and the block itself."""
     for start in range(0, len(rows), size):

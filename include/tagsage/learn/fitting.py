@@ -14,6 +14,7 @@ from tagsage.learn.calibration import Calibration, fit_calibration
 from tagsage.learn.candidate import FittedCandidate, Tagging
 from tagsage.learn.classifiers import Classifier, Validation, make_classifier
 from tagsage.learn.features import OWN_BLOCKS, FeatureMatrix, IndexArray
+from tagsage.learn.search import search_settings
 from tagsage.learn.split import Split, stratified_split
 from tagsage.learn.targets import BoolArray
 from tagsage.learn.thresholds import Assignment, AssignmentConfig
@@ -56,6 +57,7 @@ def fit_candidate(
     tuning: FeatureMatrix | None = None,
     assignment: AssignmentConfig | None = None,
     fallback: Tagging | None = None,
+    search: Search | None = None,
 ) -> FittedCandidate:
     """Fit a classifier, calibrate it and choose its thresholds, on training articles alone.
 
@@ -89,6 +91,9 @@ def fit_candidate(
     fallback : Tagging, optional
         The fallback, where it was fitted already: a candidate on the same articles, seed, and
         blocks without lists is the same thing.
+    search : Search, optional
+        Hyper-parameters to try on the 85%; the defaults are taken without it. The trials are told
+        in the summary as ``search``.
 
     Returns
     -------
@@ -99,14 +104,18 @@ def fit_candidate(
     config = assignment or AssignmentConfig()
     seen = X if tuning is None else tuning
     inner = tuning_split(Y, seed=seed)
-    main = _tune(seen, Y, train_rows, inner, classifier, seed, config, seen.linked[train_rows])
+    main = _tune(
+        seen, Y, train_rows, inner, classifier, seed, config, seen.linked[train_rows], search
+    )
     tune_seconds = time.perf_counter() - started
     fitted = main.fit(X, Y, train_rows)
     if set(X.kinds) <= set(OWN_BLOCKS):
         fallback = None
     elif fallback is None:
-        fallback = _fit_fallback(X, seen, Y, train_rows, inner, classifier, seed, config)
+        fallback = _fit_fallback(X, seen, Y, train_rows, inner, classifier, seed, config, search)
     summary = _summary(fitted, len(train_rows))
+    if main.trials:
+        summary["search"] = list(main.trials)
     summary["tune_seconds"] = tune_seconds
     summary["fit_seconds"] = time.perf_counter() - started
     return FittedCandidate(fitted, list(tags), summary, fallback)
@@ -150,6 +159,22 @@ def refit_candidate(
 
 
 @dataclass(frozen=True)
+class Search:
+    """The budget of a search for hyper-parameters.
+
+    Attributes
+    ----------
+    trials : int
+        How many settings to try, the defaults first.
+    max_seconds : float or None
+        When to begin no further trial.
+    """
+
+    trials: int
+    max_seconds: float | None = None
+
+
+@dataclass(frozen=True)
 class _Tuned:
     """What fitting on the 85% has chosen."""
 
@@ -159,6 +184,7 @@ class _Tuned:
     start: Classifier | None
     calibration: Calibration
     assignment: Assignment
+    trials: tuple[dict[str, float], ...] = ()
 
     def fit(self, X: FeatureMatrix, Y: BoolArray, train_rows: IndexArray) -> Tagging:
         """Fit on all training articles."""
@@ -176,14 +202,30 @@ def _tune(
     seed: int,
     config: AssignmentConfig,
     answers_for: npt.NDArray[np.bool_],
+    search: Search | None,
 ) -> _Tuned:
     """Fit on the 85%, choose on the articles of the other 15% that it will answer for."""
     if inner is None:
         constant = Assignment.constant(Y.shape[1], config=config)
         return _Tuned(classifier, seed, {}, None, Calibration(), constant)
     watched = Validation(train_rows[inner.test], Y[inner.test])
-    tuned = make_classifier(classifier, seed=seed)
-    tuned.fit(X, train_rows[inner.train], Y[inner.train], validation=watched)
+    settings: dict[str, Any] = {}
+    trials: list[dict[str, float]] = []
+    if search is None:
+        tuned = make_classifier(classifier, seed=seed)
+        tuned.fit(X, train_rows[inner.train], Y[inner.train], validation=watched)
+    else:
+        found = search_settings(
+            X,
+            Y,
+            train_rows,
+            classifier=classifier,
+            inner=inner,
+            seed=seed,
+            trials=search.trials,
+            max_seconds=search.max_seconds,
+        )
+        settings, trials, tuned = found.settings, found.trials, found.tuned
     epochs = tuned.fitted.get("epochs")
     judged = answers_for[inner.test]
     if judged.sum() < MIN_CALIBRATED_ROWS:
@@ -191,8 +233,9 @@ def _tune(
     P, truth = tuned.predict_proba(X, watched.rows[judged]), watched.Y[judged]
     calibration = fit_calibration(P, truth)
     assignment = Assignment.of(calibration.apply(P), truth, config)
-    settings = {"epochs": epochs} if epochs else {}
-    return _Tuned(classifier, seed, settings, tuned, calibration, assignment)
+    if epochs:
+        settings["epochs"] = epochs
+    return _Tuned(classifier, seed, settings, tuned, calibration, assignment, tuple(trials))
 
 
 def _again(X: FeatureMatrix, Y: BoolArray, rows: IndexArray, before: Tagging) -> Tagging:
@@ -210,6 +253,7 @@ def _fit_fallback(
     classifier: str,
     seed: int,
     config: AssignmentConfig,
+    search: Search | None,
 ) -> Tagging | None:
     """Fit on the blocks that an article in no list has, too; None where there are none."""
     own, own_seen = X.own(), seen.own()
@@ -217,7 +261,7 @@ def _fit_fallback(
         return None
     # It must do for any article, as a candidate on the same blocks would.
     everyone = np.ones(len(train_rows), dtype=np.bool_)
-    tuned = _tune(own_seen, Y, train_rows, inner, classifier, seed, config, everyone)
+    tuned = _tune(own_seen, Y, train_rows, inner, classifier, seed, config, everyone, search)
     return tuned.fit(own, Y, train_rows)
 
 

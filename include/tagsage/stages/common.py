@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tagsage.graph.labels import LabelsConfig
     from tagsage.graph.memberships import MembershipsConfig
     from tagsage.learn.features import FeatureMatrix
+    from tagsage.learn.fitting import Search
     from tagsage.learn.labels import Labels
     from tagsage.learn.thresholds import AssignmentConfig
     from tagsage.store.base import ArticleStore
@@ -188,6 +189,15 @@ def assignment_config(settings: Settings) -> AssignmentConfig:
     return AssignmentConfig(
         settings.assign_tag_share, settings.assign_top_k, settings.assign_min_tags
     )
+
+
+def search_of(settings: Settings) -> Search | None:
+    """Return the budget of the search for hyper-parameters; None: the defaults are taken."""
+    from tagsage.learn.fitting import Search
+
+    if not settings.search_trials:
+        return None
+    return Search(settings.search_trials, 60 * settings.search_max_minutes)
 
 
 def feature_matrix(

@@ -19,6 +19,7 @@ from tagsage.stages.common import (
     feature_matrix,
     load_labels,
     load_snapshot,
+    search_of,
     tracking_of,
     vectors_of_night,
 )
@@ -159,6 +160,7 @@ def candidate_ref(night: Night, split: Ref, features: Blocks, candidate: str) ->
         "classifier": classifier,
         "seed": seed,
         "fallback": fallback,
+        "search": night.settings.search_trials,
     }
 
     def build(folder: Path) -> dict[str, Any]:
@@ -181,6 +183,7 @@ def candidate_ref(night: Night, split: Ref, features: Blocks, candidate: str) ->
             fallback=FittedCandidate.load(night.workspace.open(fallback).path / MODEL_FOLDER).main
             if fallback
             else None,
+            search=search_of(night.settings),
         )
         fitted.save(folder / MODEL_FOLDER)
         started = time.perf_counter()

@@ -120,6 +120,7 @@ def answer_question(
         "test_share": settings.test_share,
         "min_tag_articles": settings.min_tag_articles,
         "seed": settings.seed,
+        "search": settings.search_trials,
     }
 
     def build(folder: Path) -> dict[str, Any]:

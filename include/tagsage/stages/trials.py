@@ -17,6 +17,7 @@ from tagsage.stages.common import (
     load_snapshot,
     matrix_of,
     memberships_config,
+    search_of,
 )
 from tagsage.stages.labels import propagate_parts
 
@@ -136,6 +137,7 @@ def run_trial(
         tuning=matrix_of(folders, feature_set, tuning=True) if made_of_labels else None,
         assignment=assignment_config(night.settings),
         fallback=fallback,
+        search=search_of(night.settings),
     )
     return Trial(fitted, X)
 
