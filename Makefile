@@ -7,6 +7,10 @@ UV_VERSION := 0.13.9
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 
+# Images often say that nothing compiled is to be kept. Then each task and each test that starts a
+# program would compile Airflow, MLflow and JAX anew, which takes longer than what they do.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Where Airflow and MLflow (`make up`) and Neo4j (`make neo4j`) listen.
 export AIRFLOW_PORT ?= 8080
 export MLFLOW_PORT ?= 5000

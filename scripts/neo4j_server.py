@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -154,6 +154,8 @@ class Neo4jServer:
         Further settings of neo4j.conf, or others for those below.
     with_gds : bool
         Whether the procedures of GDS are there.
+    java_options : sequence of str
+        Further options of Java.
     """
 
     def __init__(
@@ -165,6 +167,7 @@ class Neo4jServer:
         heap_mb: int = 4096,
         settings: Mapping[str, str] | None = None,
         with_gds: bool = True,
+        java_options: Sequence[str] = (),
     ) -> None:
         self.home = home
         self.port = port
@@ -172,6 +175,7 @@ class Neo4jServer:
         self.heap_mb = heap_mb
         self.settings = dict(settings or {})
         self.with_gds = with_gds
+        self.java_options = tuple(java_options)
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -213,6 +217,7 @@ class Neo4jServer:
             self.process = subprocess.Popen(
                 [
                     *("java", "-Xms512m", f"-Xmx{self.heap_mb}m", *JAVA_OPTIONS),
+                    *self.java_options,
                     *("-cp", f"{assembled / 'lib'}/*", "org.neo4j.server.CommunityEntryPoint"),
                     *(f"--home-dir={self.home}", f"--config-dir={self.home / 'conf'}"),
                     "--console-mode",

@@ -59,10 +59,14 @@ def start(command: list[str], log: Path) -> subprocess.Popen[bytes]:
 
 
 def stop(servers: dict[str, subprocess.Popen[bytes]]) -> None:
-    """Stop the servers. SIGINT, since SIGTERM makes `airflow standalone` orphan its children."""
+    """Stop the servers. SIGINT, since SIGTERM makes `airflow standalone` orphan its children.
+
+    Not to their groups: `airflow standalone` passes it on, and a part of Airflow that is signalled
+    twice at once can wait for itself for ever.
+    """
     for server in servers.values():
         if server.poll() is None:
-            os.killpg(server.pid, signal.SIGINT)
+            server.send_signal(signal.SIGINT)
     for name, server in servers.items():
         try:
             server.wait(timeout=30)

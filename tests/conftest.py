@@ -14,13 +14,19 @@ if TYPE_CHECKING:
     from neo4j import Driver
 
 PASSWORD = "password-of-the-tests"
+# Servers of tests live for seconds: what Java's second compiler makes of them costs twice the
+# start, and nothing runs long enough to have use of it.
+SHORT_LIVED = ("-XX:TieredStopAtLevel=1",)
 
 
 @pytest.fixture(scope="session")
 def neo4j_server(tmp_path_factory) -> Iterator[Neo4jServer]:
     """One server for the whole session; tests that break it start their own."""
     home = tmp_path_factory.mktemp("neo4j")
-    with Neo4jServer(home, port=free_port(), password=PASSWORD, heap_mb=3072) as server:
+    server = Neo4jServer(
+        home, port=free_port(), password=PASSWORD, heap_mb=3072, java_options=SHORT_LIVED
+    )
+    with server:
         yield server
 
 

@@ -15,7 +15,7 @@ from tagsage.neo4j_connection import (
     resolve_connection,
 )
 from tagsage.providers import Providers
-from tests.conftest import connection_to
+from tests.conftest import SHORT_LIVED, connection_to
 
 SECRET = "s3cret-of-this-test"
 
@@ -128,7 +128,10 @@ def test_driver_is_closed_when_the_block_ends(neo4j_server):
 @pytest.mark.neo4j
 @pytest.mark.slow
 def test_server_keeps_its_data_over_a_crash(tmp_path):
-    with Neo4jServer(tmp_path, port=free_port(), heap_mb=512) as server:
+    server = Neo4jServer(
+        tmp_path, port=free_port(), heap_mb=512, with_gds=False, java_options=SHORT_LIVED
+    )
+    with server:
         with open_driver(connection_to(server)) as driver:
             driver.execute_query("CREATE ()")
         server.kill()

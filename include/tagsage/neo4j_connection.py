@@ -1,4 +1,7 @@
-"""Which Neo4j server to talk to, drivers to it, and its complaints in plain sentences."""
+"""Which Neo4j server to talk to, drivers to it, and its complaints in plain sentences.
+
+The driver, which brings pandas, is imported where it is used: every task asks for this module.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +9,14 @@ import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-
-from neo4j import Driver, GraphDatabase, Session
-from neo4j.exceptions import (
-    AuthError,
-    ClientError,
-    ConfigurationError,
-    ConnectionPoolError,
-    DatabaseError,
-    DriverError,
-    Neo4jError,
-    ServiceUnavailable,
-    SessionExpired,
-    TransientError,
-)
 
 from tagsage.errors import TagsageError
 from tagsage.providers import Providers
+
+if TYPE_CHECKING:
+    from neo4j import Driver, Session
 
 CONNECT_WITHIN_S = 10.0
 # A server that restarts is back within this time; a transaction is tried again until then.
@@ -142,6 +134,8 @@ def open_driver(connection: Neo4jConnection) -> Generator[Driver]:
 
 def create_driver(connection: Neo4jConnection) -> Driver:
     """Return a driver, to be closed by the caller; nothing is sent yet."""
+    from neo4j import GraphDatabase
+
     options: dict[str, Any] = {}
     if connection.encrypted and urlsplit(connection.uri).scheme in {"bolt", "neo4j"}:
         options["encrypted"] = True
@@ -171,6 +165,8 @@ def told(connection: Neo4jConnection) -> Generator[None]:
     TagsageError
         For everything a user can act on; mistakes of this program go through as they are.
     """
+    from neo4j.exceptions import DriverError, Neo4jError
+
     try:
         yield
     except (Neo4jError, DriverError) as error:
@@ -182,6 +178,17 @@ def told(connection: Neo4jConnection) -> Generator[None]:
 
 def complaint(connection: Neo4jConnection, error: Exception) -> str | None:
     """Word an error of the driver for a user; None when it is a mistake of this program."""
+    from neo4j.exceptions import (
+        AuthError,
+        ClientError,
+        ConfigurationError,
+        ConnectionPoolError,
+        DatabaseError,
+        ServiceUnavailable,
+        SessionExpired,
+        TransientError,
+    )
+
     where = connection.uri
     kind = error_kind(error)
     if isinstance(error, AuthError) or kind in {"Unauthorized", "AuthenticationRateLimit"}:
@@ -229,11 +236,15 @@ def complaint(connection: Neo4jConnection, error: Exception) -> str | None:
 
 def error_kind(error: Exception) -> str:
     """Return the last part of the server's code of an error; empty when it is not the server's."""
+    from neo4j.exceptions import Neo4jError
+
     code = (error.code or "") if isinstance(error, Neo4jError) else ""
     return code.rpartition(".")[2]
 
 
 def _first(error: Exception) -> str:
     """Return the first line of an error's message, without a full stop."""
+    from neo4j.exceptions import Neo4jError
+
     text = (error.message or "") if isinstance(error, Neo4jError) else str(error)
     return (text.strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:300]

@@ -34,7 +34,7 @@ from tagsage.graph.gds.server import met_another, open_gds, refuse_old
 from tagsage.graph.graphsage.config import GraphSageConfig
 from tagsage.graph.similarity import SimilarityConfig
 from tagsage.neo4j_connection import Neo4jConnection, open_driver
-from tests.conftest import connection_to
+from tests.conftest import SHORT_LIVED, connection_to
 from tests.graph.conftest import PROPERTY, Study, fill_database, keys_of
 
 SAGE = GraphSageConfig(dimensions=8, sample_sizes=(3, 3), epochs=2, batch_size=5)
@@ -178,7 +178,13 @@ def test_a_gds_that_is_too_old_is_refused() -> None:
 
 @pytest.mark.neo4j
 def test_a_server_without_gds_is_told_in_one_sentence(tmp_path: Path) -> None:
-    bare = Neo4jServer(tmp_path / "home", port=free_port(), heap_mb=512, with_gds=False)
+    bare = Neo4jServer(
+        tmp_path / "home",
+        port=free_port(),
+        heap_mb=512,
+        with_gds=False,
+        java_options=SHORT_LIVED,
+    )
     with (
         bare as server,
         pytest.raises(TagsageError, match=r"has no Graph Data Science; install the plugin"),
@@ -495,7 +501,9 @@ def test_a_server_that_dies_in_the_middle_of_training_is_told_and_the_next_try_h
     tmp_path: Path,
 ) -> None:
     incidence, vectors = corpus()
-    server = Neo4jServer(tmp_path / "home", port=free_port(), heap_mb=1024)
+    server = Neo4jServer(
+        tmp_path / "home", port=free_port(), heap_mb=1024, java_options=SHORT_LIVED
+    )
     with server:
         connection = connection_to(server)
         fill_database(connection, incidence, vectors)

@@ -153,8 +153,8 @@ def airflow_home(tmp_path_factory):
     return home
 
 
-def make_variables(**extra):
-    """Return the environment that the Makefile gives Airflow, with `extra` over it."""
+def make_environment(**extra):
+    """Return the environment that the Makefile gives what it starts, with `extra` over ours."""
     printed = subprocess.run(
         ["make", "--no-print-directory", "-f", "-", "variables"],
         input="include Makefile\nvariables:\n\t@env\n",
@@ -165,8 +165,15 @@ def make_variables(**extra):
         check=True,
     ).stdout
     pairs = (line.partition("=") for line in printed.splitlines() if "=" in line)
+    return {name: value for name, _, value in pairs}
+
+
+def make_variables(**extra):
+    """Return what of the Makefile's environment is for Airflow, MLflow and us."""
     return {
-        name: value for name, _, value in pairs if name.startswith(("AIRFLOW", "MLFLOW", "TAGSAGE"))
+        name: value
+        for name, value in make_environment(**extra).items()
+        if name.startswith(("AIRFLOW", "MLFLOW", "TAGSAGE"))
     }
 
 

@@ -16,6 +16,7 @@ from tests.integration.conftest import (
     ROOT,
     SETTINGS,
     environment,
+    make_environment,
     make_variables,
     scores_of,
     serving,
@@ -147,6 +148,10 @@ def test_dags_start_by_the_clock_and_by_what_was_harvested(
 def test_embedder_of_make_run_becomes_the_setting():
     assert make_variables(EMBEDDER="openai")["TAGSAGE_EMBEDDER"] == "openai"
     assert "TAGSAGE_EMBEDDER" not in make_variables()
+
+
+def test_what_make_starts_keeps_what_it_compiles_although_the_machine_says_not_to():
+    assert "PYTHONDONTWRITEBYTECODE" not in make_environment(PYTHONDONTWRITEBYTECODE="1")
 
 
 def settings_of(small_corpus):

@@ -14,6 +14,7 @@ from tagsage.neo4j_connection import Neo4jConnection
 from tagsage.progress import track
 from tagsage.store import neo4j_corpus, neo4j_vectors
 from tagsage.store.neo4j import Neo4jStore
+from tests.conftest import SHORT_LIVED
 from tests.store.test_store_contract import expected, facts
 
 pytestmark = pytest.mark.neo4j
@@ -68,7 +69,11 @@ def test_a_load_that_is_killed_and_run_again_ends_like_an_undisturbed_one(
 def server(tmp_path_factory):
     """Return a server of this module, to be broken."""
     server = Neo4jServer(
-        tmp_path_factory.mktemp("broken"), port=free_port(), heap_mb=512, with_gds=False
+        tmp_path_factory.mktemp("broken"),
+        port=free_port(),
+        heap_mb=512,
+        with_gds=False,
+        java_options=SHORT_LIVED,
     )
     with server:
         yield server

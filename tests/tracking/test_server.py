@@ -33,7 +33,13 @@ def server(tmp_path_factory) -> Iterator[str]:
     ]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
-            command, cwd=folder, stdout=log, stderr=log, start_new_session=True
+            command,
+            cwd=folder,
+            # As `make up` starts it: its job runners, for language models, are eight processes.
+            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     try:
         _wait(f"http://127.0.0.1:{port}/health", process, folder / "log")

@@ -1,14 +1,15 @@
-"""Stores by name."""
+"""Stores by name; only the one that is opened is imported."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tagsage.errors import TagsageError
 from tagsage.neo4j_connection import Neo4jConnection, resolve_connection
-from tagsage.store.base import ArticleStore
-from tagsage.store.neo4j import Neo4jStore
-from tagsage.store.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from tagsage.store.base import ArticleStore
 
 KINDS = ("sqlite", "neo4j")
 
@@ -39,7 +40,11 @@ def open_store(
         When there is no such kind, or the store cannot be opened.
     """
     if kind == "sqlite":
+        from tagsage.store.sqlite import SqliteStore
+
         return SqliteStore(sqlite_path)
     if kind == "neo4j":
+        from tagsage.store.neo4j import Neo4jStore
+
         return Neo4jStore(neo4j or resolve_connection())
     raise TagsageError(f"There is no store {kind!r}; allowed are: {', '.join(KINDS)}.")

@@ -1,0 +1,56 @@
+"""What is imported before there is something to do: every command and every task waits for it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {
+    *("graphdatascience", "jax", "matplotlib", "mlflow", "neo4j", "numpy", "openai", "optax"),
+    *("pandas", "pyarrow", "scipy", "scrapy", "sklearn", "skmultilearn", "sqlalchemy"),
+}
+
+PROGRAM = """
+import sys
+from pathlib import Path
+{statements}
+print(*{{name.partition(".")[0] for name in sys.modules}})
+"""
+
+
+def imported_by(statements: str) -> set[str]:
+    """Return the packages that are there after some statements in a new process."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(statements=statements)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "modules",
+    [
+        "tagsage.cli",
+        "tagsage.pipeline",
+        "tagsage.stages",
+        # What the plugin asks for around every task.
+        "tagsage.errors, tagsage.neo4j_connection, tagsage.openai_connection",
+        "tagsage.store.open",
+    ],
+)
+def test_no_heavy_library_is_imported_before_there_is_something_to_do(modules):
+    assert imported_by(f"import {modules}") & HEAVY == set()
+
+
+def test_a_store_that_is_opened_imports_no_other(tmp_path):
+    opened = f"""
+from tagsage.store.open import open_store
+open_store("sqlite", sqlite_path=Path({str(tmp_path / "store.db")!r})).close()
+"""
+    found = imported_by(opened)
+    assert "pandas" in found
+    assert "neo4j" not in found
