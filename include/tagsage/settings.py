@@ -310,6 +310,18 @@ class Settings(BaseSettings):
     bootstrap_resamples: int = Field(
         2000, ge=100, le=100_000, description="Resamples of the test articles for intervals."
     )
+    candidate_max_minutes: float = Field(
+        60.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Candidates that would take longer: left out.",
+    )
+    candidate_max_gb: float = Field(
+        8.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Candidates that would take more memory: left out.",
+    )
     search_trials: int = Field(
         0, ge=0, le=1000, description="Hyper-parameters tried a candidate; 0: the defaults."
     )

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
+from threadpoolctl import threadpool_limits
 
 from tagsage.learn.classifiers import Validation, make_classifier
 from tagsage.learn.classifiers.boosting import Trees, complete_trees
@@ -16,6 +17,13 @@ NODE = [
     ("right", np.uint32),
     ("is_leaf", np.uint8),
 ]
+
+
+@pytest.fixture(autouse=True)
+def one_core():
+    """Many small parallel loops wait for each other on a busy machine."""
+    with threadpool_limits(limits=1):
+        yield
 
 
 def library(settings, *, epochs: int, seed: int) -> HistGradientBoostingClassifier:

@@ -107,6 +107,11 @@ def test_split_by_time_takes_at_least_the_last_moment_and_leaves_at_least_the_fi
         assert split_by_time(dates, test_share=share).test.tolist() == [1]
 
 
+def test_split_by_time_does_not_hold_out_rows_without_a_date_whatever_the_others():
+    dates = moments("1970-01-01", "1990-01-01", "1980-01-01", "1988-01-01", "1990-01-01")
+    assert split_by_time(dates, test_share=0.5).test.tolist() == [3]
+
+
 @pytest.mark.parametrize("days", [[], ["2020-01-01"], ["1990-01-01"] * 3, ["2020-01-01"] * 3])
 def test_split_by_time_of_dates_that_do_not_differ_is_none(days):
     assert split_by_time(moments(*days), test_share=0.2) is None

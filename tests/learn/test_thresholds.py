@@ -61,8 +61,10 @@ def test_global_threshold_without_right_tags_or_rows_is_a_half():
 def test_global_threshold_is_as_good_as_the_best_of_all_scores(pairs):
     P = np.array([[score for score, _ in pairs]], dtype=np.float32)
     Y = np.array([[truth for _, truth in pairs]])
-    if Y.any():
-        best = max(f1_at(P, Y, score) for score in P[0])
+    # A threshold of 0 would assign every tag to every article: it is none.
+    scores = P[0][P[0] > 0]
+    if Y.any() and len(scores):
+        best = max(f1_at(P, Y, score) for score in scores)
         assert f1_at(P, Y, np.float32(global_threshold(P, Y))) == best
 
 
@@ -170,3 +172,11 @@ def test_assignment_is_chosen_by_micro_f1_and_drawn_towards_each_tags_own():
     expected = tag_thresholds(scores, chosen.common, share=0.4)
     assert np.array_equal(chosen.thresholds, expected)
     assert (chosen.top_k, chosen.min_tags) == (2, 1)
+
+
+def test_a_threshold_is_never_zero():
+    scores = np.array([[0.0, 0.0, 0.4]], dtype=np.float32)
+    # The only right tag has score 0: no threshold above 0 finds it.
+    assert global_threshold(scores, np.array([[True, False, False]])) > 0
+    nothing = np.zeros((2, 2), dtype=np.float32)
+    assert global_threshold(nothing, np.ones((2, 2), dtype=bool)) == pytest.approx(0.5)

@@ -97,3 +97,11 @@ def test_blocks_that_need_the_projection_are_not_measured(block, tmp_path, monke
     candidate = f"text+{block}:ovr_logistic"
     with pytest.raises(trials.NotMeasuredError, match=f"{block} is not made anew"):
         trials.run_trial(night, "corpus", features, candidate, part, tmp_path, hidden=HIDDEN)
+
+
+def test_an_article_in_lists_of_hidden_articles_alone_is_in_no_known_list(tmp_path):
+    dense = np.array([[1, 0], [0, 1], [1, 1], [0, 0]], dtype=np.float32)
+    trials._linked_without(tmp_path, Snapshot(dense), np.array([1]))
+    assert np.load(tmp_path / "linked.npy").tolist() == [True, True, True, False]
+    trials._linked_without(tmp_path, Snapshot(dense), np.array([1, 2]))
+    assert np.load(tmp_path / "linked.npy").tolist() == [True, False, True, False]

@@ -171,7 +171,7 @@ def _print_findings(console: Console, metrics: Mapping[str, Any]) -> None:
             text += f" ± {100 * line['spread']:.1f}"
         cells.setdefault(line["question"], {})[line["metric"]] = text
     columns = {"micro_f1": "micro-F1", "macro_f1": "macro-F1", "p_at_5": "P@5", "lrap": "LRAP"}
-    table = Table(title="Gain of lists over text, in points")
+    table = Table(title="Gain of lists over text, in points [interval on the night's split]")
     table.add_column("question")
     for heading in columns.values():
         table.add_column(heading, justify="right", overflow="fold")

@@ -10,7 +10,10 @@ import pandas as pd
 from tagsage.learn.systems import METRICS
 from tagsage.learn.wording import METRIC_NAMES, difference_sentence
 
-GAIN_COLUMNS = ("question", "metric", "text", "graph", "gain", "spread", "splits", "low", "high")
+GAIN_COLUMNS = (
+    *("question", "metric", "text", "graph", "gain", "spread", "splits"),
+    *("on_night", "low", "high"),
+)
 STUDY_METRICS = ("accuracy", "macro_precision", "weighted_precision")
 STUDY_CANDIDATES = ("text:label_powerset", "text+graphsage:label_powerset")
 
@@ -25,18 +28,21 @@ def gains(rows: Sequence[Mapping[str, Any]], intervals: pd.DataFrame) -> pd.Data
         split), and the four metrics. A question without a row of text is measured against the
         transductive one of the same split: text is the same there.
     intervals : pandas.DataFrame
-        Of the night's split: ``question``, ``metric``, ``low``, ``high``.
+        Of the night's split: ``question``, ``metric``, ``value``, ``low``, ``high``.
 
     Returns
     -------
     pandas.DataFrame
         A line for each question and metric, columns :data:`GAIN_COLUMNS`: means over the splits,
         ``gain`` = graph - text, ``spread`` its standard deviation over the splits (null for one),
-        ``low`` and ``high`` its interval on the night's split (null where there is none).
+        ``on_night``, ``low`` and ``high`` the gain on the night's split and its interval (null
+        where there is none). Shares of the training part are left out: they are points of a curve.
     """
     frame = pd.DataFrame.from_records([dict(row) for row in rows])
     lines = []
     for question in frame["question"].unique() if len(frame) else ():
+        if question == "share":
+            continue
         asked = frame[frame["question"] == question]
         graph = asked[asked["role"] == "graph"].set_index("seed")
         text = asked[asked["role"] == "text"].set_index("seed")
@@ -57,8 +63,10 @@ def gains(rows: Sequence[Mapping[str, Any]], intervals: pd.DataFrame) -> pd.Data
                 differences.mean(),
                 differences.std(ddof=1),
                 len(common),
-                bounds["low"].iloc[0] if len(bounds) else float("nan"),
-                bounds["high"].iloc[0] if len(bounds) else float("nan"),
+                *(
+                    bounds[name].iloc[0] if len(bounds) else float("nan")
+                    for name in ("value", "low", "high")
+                ),
             ))
     return pd.DataFrame(lines, columns=list(GAIN_COLUMNS))
 
@@ -84,18 +92,19 @@ def sentences(found: pd.DataFrame, *, graph: str, text: str) -> list[str]:
     for metric in ("micro_f1", "macro_f1", "p_at_5"):
         line = lines.get(("transductive", metric))
         if line is not None and pd.notna(line["low"]):
-            bounds = {"value": line["gain"], "low": line["low"], "high": line["high"]}
+            bounds = {"value": line["on_night"], "low": line["low"], "high": line["high"]}
             told.append(difference_sentence(graph, text, metric, **bounds) + ".")
     plain = lines.get(("transductive", "macro_f1"))
     for question, wording in _WORDINGS.items():
         line = lines.get((question, "macro_f1"))
         if line is not None and plain is not None:
-            told.append(wording(line, plain["gain"]))
+            told.append(wording(line, _on_night(plain)))
     return told
 
 
 def _inductive(line: Mapping[Any, Any], transductive: float) -> str:
-    kept = f", {line['gain'] / transductive:.0%} of the gain above" if transductive > 0 else ""
+    share = _on_night(line) / transductive if transductive > 0 else 0
+    kept = f", {share:.0%} of the gain above" if share > 0 else ""
     return (
         "Of articles that were not there when list features were built, the gain in "
         f"{METRIC_NAMES['macro_f1']} is {_points(line)}{kept}."
@@ -117,10 +126,15 @@ def _time(line: Mapping[Any, Any], _: float) -> str:
 
 
 def _points(line: Mapping[Any, Any]) -> str:
-    value = f"{100 * line['gain'] + 0.0:+.1f} points"
+    value = f"{100 * _on_night(line) + 0.0:+.1f} points"
     if pd.notna(line["low"]):
         value += f" [{100 * line['low']:.1f}, {100 * line['high']:.1f}]"
     return value
+
+
+def _on_night(line: Mapping[Any, Any]) -> float:
+    """Return the gain that the interval is of; the mean where there is no interval."""
+    return float(line["gain"] if pd.isna(line["on_night"]) else line["on_night"])
 
 
 _WORDINGS: dict[str, Callable[[Mapping[Any, Any], float], str]] = {

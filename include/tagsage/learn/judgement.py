@@ -89,5 +89,9 @@ class Judgement:
         assigned = load_csr(folder / _ASSIGNED).astype(np.float64)
         system = System(assigned, *rankings)
         scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
-        per_tag, curve, bins = (pd.read_csv(folder / f"{name}.csv") for name in _TABLES)
+        # A tag may be called NA, or 1.
+        per_tag, curve, bins = (
+            pd.read_csv(folder / f"{name}.csv", keep_default_na=False, dtype={"tag": str})
+            for name in _TABLES
+        )
         return cls(scores, per_tag, curve, bins, system)

@@ -94,7 +94,7 @@ def split_by_time(dates: npt.NDArray[np.datetime64], *, test_share: float) -> Sp
     ----------
     dates : datetime64 array, shape [n]
         When each row is from. What stands for an unknown date
-        (:data:`tagsage.corpus.fields.DEFAULT_DATE_S`) counts as earlier than all others.
+        (:data:`tagsage.corpus.fields.DEFAULT_DATE_S`) is not held out.
     test_share : float
         Share of the dated rows to hold out, between 0 and 1. Rows of one moment stay together, so
         the test part may be smaller.
@@ -110,8 +110,8 @@ def split_by_time(dates: npt.NDArray[np.datetime64], *, test_share: float) -> Sp
         return None
     # At least one row is later than the limit, and at least one is not.
     limit = min(dated[int((1 - test_share) * (len(dated) - 1))], dated[dated < dated[-1]][-1])
-    test = np.flatnonzero(moments > limit)
-    return _split(len(dates), test) if len(test) < len(dates) else None
+    test = np.flatnonzero((moments > limit) & (moments != DEFAULT_DATE_S))
+    return _split(len(dates), test)
 
 
 def _split(n: int, test: npt.NDArray[np.int64]) -> Split:

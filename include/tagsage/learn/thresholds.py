@@ -181,7 +181,9 @@ def _best_cut(scores: FloatArray, hits: BoolArray, relevant: int) -> float:
     scores = scores[order]
     found = np.cumsum(hits[order], dtype=np.int64)
     # Equal scores are assigned together: only the last of them is a possible cut.
-    cuts = np.flatnonzero(np.append(scores[1:] != scores[:-1], True))
+    cuts = np.flatnonzero(np.append(scores[1:] != scores[:-1], True) & (scores > 0))
+    if not len(cuts):
+        return DEFAULT_THRESHOLD
     f1 = 2 * found[cuts] / (cuts + 1 + relevant)
     return float(scores[cuts[int(np.argmax(f1))]])
 

@@ -28,7 +28,7 @@ SLICE_KINDS: Mapping[str, str] = {
     "list_degree": "Lists that hold the article",
     "text_words": "Words of the text",
     "tag_count": "Tags of the article",
-    "tag_frequency": "Training articles of the tag",
+    "tag_support": "Training articles of the tag",
 }
 
 

@@ -200,6 +200,12 @@ def search_of(settings: Settings) -> Search | None:
     return Search(settings.search_trials, 60 * settings.search_max_minutes)
 
 
+def search_inputs(settings: Settings) -> list[float]:
+    """Return what a fit depends on of the budget of the search."""
+    search = search_of(settings)
+    return [] if search is None else [search.trials, search.max_seconds or 0.0]
+
+
 def feature_matrix(
     night: Night, features: Blocks, feature_set: str, *, tuning: bool = False
 ) -> FeatureMatrix:

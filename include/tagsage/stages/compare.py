@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tagsage.night import Night, Token
+from tagsage.errors import TagsageError
+from tagsage.night import Night, Token, file_name
 from tagsage.stages.common import (
     LEARN_CODE,
     LINKED,
@@ -19,6 +20,7 @@ from tagsage.stages.common import (
     feature_matrix,
     load_labels,
     load_snapshot,
+    search_inputs,
     search_of,
     tracking_of,
     vectors_of_night,
@@ -108,7 +110,8 @@ def fallback_of(candidate: str) -> str:
 def fit_candidate(token: Token, split: Ref, features: Blocks, candidate: str) -> Ref:
     """Fit one candidate on the training part, judge it on the test part, log its child run.
 
-    One that is only a fallback of others is fitted, but not logged.
+    One that is only a fallback of others is fitted, but not logged. One that would take too long or
+    too much memory is left out: its ref is then empty, and the leaderboard tells why.
     """
     from tagsage.learn.judgement import Judgement
     from tagsage.report.comparison_figures import precision_recall_curves, reliability_diagram
@@ -117,6 +120,11 @@ def fit_candidate(token: Token, split: Ref, features: Blocks, candidate: str) ->
     from tagsage.tracking.runs import log_candidate
 
     night = Night.of(token)
+    reason = _too_much(night, split, features, candidate)
+    night.note(_left_out_note(candidate), reason)
+    if reason:
+        logger.warning("%s is left out: %s.", candidate, reason)
+        return ""
     artifact = night.workspace.open(candidate_ref(night, split, features, candidate))
     if candidate not in candidate_names(token):
         return artifact.ref
@@ -141,6 +149,37 @@ def fit_candidate(token: Token, split: Ref, features: Blocks, candidate: str) ->
     return artifact.ref
 
 
+def _too_much(night: Night, split: Ref, features: Blocks, candidate: str) -> str:
+    """Return why a candidate cannot be fitted tonight, as far as can be told; empty when it can."""
+    import dataclasses
+
+    import numpy as np
+
+    from tagsage.learn.costs import estimate_cost, reason_to_leave_out
+
+    settings = night.settings
+    feature_set, _, classifier = candidate.partition(":")
+    Y = load_labels(night, split).Y_train
+    cost = estimate_cost(
+        classifier,
+        rows=len(Y),
+        features=feature_matrix(night, features, feature_set).shape[1],
+        tags=Y.shape[1],
+        label_sets=len(np.unique(np.packbits(Y, axis=1), axis=0)),
+    )
+    # A trial is a fit on 85%, and one such fit is part of every candidate.
+    trials = 1 + max(settings.search_trials - 1, 0) / 2
+    return reason_to_leave_out(
+        dataclasses.replace(cost, seconds=cost.seconds * trials),
+        max_minutes=settings.candidate_max_minutes,
+        max_gb=settings.candidate_max_gb,
+    )
+
+
+def _left_out_note(candidate: str) -> str:
+    return f"left_out/{file_name(candidate)}"
+
+
 def candidate_ref(night: Night, split: Ref, features: Blocks, candidate: str) -> Ref:
     """Return the ref of a fitted and judged candidate, which is made where there is none."""
     from tagsage.learn.candidate import FittedCandidate
@@ -160,7 +199,7 @@ def candidate_ref(night: Night, split: Ref, features: Blocks, candidate: str) ->
         "classifier": classifier,
         "seed": seed,
         "fallback": fallback,
-        "search": night.settings.search_trials,
+        "search": search_inputs(night.settings),
     }
 
     def build(folder: Path) -> dict[str, Any]:
@@ -213,7 +252,17 @@ def leaderboard(token: Token, split: Ref, *fitted: Sequence[Ref]) -> Ref:
 
     night = Night.of(token)
     named = candidate_names(token)
-    summaries = {ref: night.workspace.open(ref).summary for refs in fitted for ref in refs or ()}
+    reasons = {name: night.noted(_left_out_note(name)) for name in named}
+    left_out = {name: reason for name, reason in reasons.items() if reason}
+    if len(left_out) == len(named):
+        msg = (
+            "No candidate is left: "
+            + "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
+            + ". Raise candidate_max_minutes or candidate_max_gb, or name other candidates."
+        )
+        raise TagsageError(msg)
+    refs = [ref for part in fitted for ref in part or () if ref]
+    summaries = {ref: night.workspace.open(ref).summary for ref in refs}
     results = {ref: result for ref, result in summaries.items() if result["candidate"] in named}
 
     def build(folder: Path) -> dict[str, Any]:
@@ -234,6 +283,7 @@ def leaderboard(token: Token, split: Ref, *fitted: Sequence[Ref]) -> Ref:
         return {
             "best": ranking[0],
             "ranking": ranking,
+            "left_out": left_out,
             "candidates": {result["candidate"]: result["scores"] for result in results.values()},
             "split": {
                 **facts,
@@ -242,7 +292,7 @@ def leaderboard(token: Token, split: Ref, *fitted: Sequence[Ref]) -> Ref:
             },
         }
 
-    inputs = {"split": split, "fitted": list(results)}
+    inputs = {"split": split, "fitted": list(results), "left_out": left_out}
     artifact = night.artifact("leaderboard", inputs, build, code=LEARN_CODE)
     night.workspace.publish(artifact.path / "leaderboard.csv", "leaderboard.csv")
     return artifact.ref

@@ -25,6 +25,11 @@ TABLES = ("intervals", "questions", "gains", "slices", "study")
 """Tables of the artifact and of the workspace, as CSV."""
 
 
+# Of tables without a line: a file without a header could not be read.
+QUESTION_COLUMNS = ("question", "role", "candidate", "seed")
+SLICE_COLUMNS = ("slice_kind", "slice", "articles", "tags", "candidate")
+
+
 def findings(token: Token, corpus: Ref, split: Ref, board: Ref, answered: Sequence[Ref]) -> Ref:
     """Put together what was found; publishes the tables.
 
@@ -68,7 +73,7 @@ def findings(token: Token, corpus: Ref, split: Ref, board: Ref, answered: Sequen
             },
         }
 
-    artifact = night.artifact("findings", inputs, build, code=LEARN_CODE)
+    artifact = night.artifact("findings", inputs, build, code=(*LEARN_CODE, "vectors"))
     for name in TABLES:
         night.workspace.publish(artifact.path / f"{name}.csv", f"{name}.csv")
     _log(night, board, artifact.ref)
@@ -182,7 +187,9 @@ def _tables(
     asked = _question_intervals(night, labels, judged, pair, answers) if both else None
     return {
         "intervals": intervals,
-        "questions": pd.DataFrame(rows).drop(columns="judged", errors="ignore"),
+        "questions": pd.DataFrame(rows, columns=None if rows else [*QUESTION_COLUMNS]).drop(
+            columns="judged", errors="ignore"
+        ),
         "gains": gains(rows, asked) if asked is not None else pd.DataFrame(columns=[*GAIN_COLUMNS]),
         "slices": _slices(night, corpus, labels, judged, pair),
         "study": study_table({name: one.scores for name, one in judged.items()}),
@@ -226,7 +233,7 @@ def _question_intervals(
     asked = [name for name in systems if name != TEXT]
     found = _bootstrap(night, labels, systems, [(name, TEXT) for name in asked])
     differences = found[found["baseline"].notna()].rename(columns={"system": "question"})
-    return pd.DataFrame(differences[["question", "metric", "low", "high"]])
+    return pd.DataFrame(differences[["question", "metric", "value", "low", "high"]])
 
 
 def _slices(
@@ -253,7 +260,9 @@ def _slices(
         )
         for row in pair.values()
     ]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    return (
+        pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[*SLICE_COLUMNS])
+    )
 
 
 def _sentences(gained: pd.DataFrame, pair: dict[str, Any]) -> list[str]:

@@ -29,6 +29,7 @@ from tagsage.stages.common import (
     load_labels,
     load_snapshot,
     memberships_config,
+    search_inputs,
 )
 from tagsage.stages.compare import fallback_of
 from tagsage.stages.trials import NotMeasuredError, TrainingPart, run_trial
@@ -120,7 +121,7 @@ def answer_question(
         "test_share": settings.test_share,
         "min_tag_articles": settings.min_tag_articles,
         "seed": settings.seed,
-        "search": settings.search_trials,
+        "search": search_inputs(settings),
     }
 
     def build(folder: Path) -> dict[str, Any]:

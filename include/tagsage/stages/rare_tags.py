@@ -126,7 +126,7 @@ class _Bench:
         Parameters
         ----------
         known : int64 array, shape [m]
-            Articles whose tags are known; none of `rows`.
+            Labelled articles whose tags are known; none of `rows`.
         Y : bool array, shape [m, L]
             Their target tags.
         rows : int64 array, shape [n]
@@ -142,6 +142,11 @@ class _Bench:
             tag_frequencies,
         )
 
+        # Articles with rare tags alone teach these, too.
+        tagged = np.flatnonzero(np.diff(self.rare.indptr) > 0)
+        further = np.setdiff1d(tagged, self.labels.rows)
+        known = np.concatenate([known, further])
+        Y = np.concatenate([Y, np.zeros((len(further), Y.shape[1]), dtype=np.bool_)])
         config = LabelsConfig(prior_weight=self.night.settings.rare_tags_prior_weight)
         incidence = self.snapshot.incidence()
         lists = list_labels(incidence, known, self.rare[known], config)
@@ -175,7 +180,10 @@ def _judge(bench: _Bench) -> tuple[pd.DataFrame, dict[str, float]]:
     together: Csr = sp.hstack([sp.csr_array(P), rare], format="csr")
     frequent_only: Csr = sp.hstack([sp.csr_array(P), sp.csr_array(rare.shape)], format="csr")
     n = len(labels.train)
-    report = tail_report(together, truth.astype(bool), support, n, threshold=bench.fitted.threshold)
+    # Scores of rare tags are no probabilities, and nothing is assigned by them.
+    report = tail_report(
+        together, truth.astype(bool), support, n, threshold=bench.fitted.threshold
+    ).drop(columns="macro_f1")
     propensity = propensities(support, n)
     scores = {
         f"{key}{suffix}": float(value)

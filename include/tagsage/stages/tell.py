@@ -147,6 +147,10 @@ def report(
         cost=cost_of(night),
         harvested=harvest_of(night),
         comparison=comparison_of(night, board, found),
+        notes=[
+            f"{candidate} was left out: {reason}."
+            for candidate, reason in ranked.summary["left_out"].items()
+        ],
         quarantine=pd.DataFrame(quarantine["counts"], columns=["file", "kind", "reason", "rows"]),
         stages=pd.DataFrame(stages, columns=["stage", "seconds"]),
         settings=night.settings.model_dump(mode="json"),

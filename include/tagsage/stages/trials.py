@@ -11,6 +11,7 @@ from tagsage.errors import TagsageError
 from tagsage.night import Night
 from tagsage.stages.common import (
     LINKED,
+    LINKED_FILE,
     Blocks,
     Ref,
     assignment_config,
@@ -126,6 +127,9 @@ def run_trial(
                 (folder / block).mkdir()
                 _BUILDERS[block](night, folder / block, snapshot, features, hidden)
                 folders[block] = folder / block
+        if LINKED in folders:
+            folders[LINKED] = folder
+            _linked_without(folder, snapshot, hidden)
     X = matrix_of(folders, feature_set)
     fitted = fit_candidate(
         X,
@@ -140,6 +144,18 @@ def run_trial(
         search=search_of(night.settings),
     )
     return Trial(fitted, X)
+
+
+def _linked_without(folder: Path, snapshot: Snapshot, hidden: npt.NDArray[np.int64]) -> None:
+    """Tell which articles are in a list that is known without the hidden articles."""
+    import numpy as np
+
+    from tagsage.graph.csr import without_rows
+
+    incidence = snapshot.incidence()
+    sizes = np.bincount(without_rows(incidence, hidden).indices, minlength=incidence.shape[1])
+    known = sizes > 0
+    np.save(folder / LINKED_FILE, incidence @ known.astype(np.float32) > 0)
 
 
 def _lists_without(

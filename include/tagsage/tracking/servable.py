@@ -132,19 +132,17 @@ class Tagger:
 
     def _tag_block(self, articles: pd.DataFrame, top_k: int) -> list[dict[str, Any]]:
         P, flags = self.candidate.answer(self.features(articles), np.arange(len(articles)))
-        order = np.argsort(-P, axis=1, kind="stable")[:, :top_k]
-        scores = np.take_along_axis(P, order, axis=1)
-        assigned = np.take_along_axis(flags, order, axis=1)
+        order = np.argsort(-P, axis=1, kind="stable")
         tags = self.candidate.tags
         result = []
-        for best, values, marks in zip(
-            order.tolist(), scores.tolist(), assigned.tolist(), strict=True
-        ):
+        for best, scores, marks in zip(order.tolist(), P.tolist(), flags.tolist(), strict=True):
             top = [
-                {"tag": tags[column], "score": value, "assigned": mark}
-                for column, value, mark in zip(best, values, marks, strict=True)
+                {"tag": tags[column], "score": scores[column], "assigned": marks[column]}
+                for column in best[:top_k]
             ]
-            result.append({"tags": [item["tag"] for item in top if item["assigned"]], "top": top})
+            # All of them: a tag may be assigned that is not among the likeliest.
+            assigned = [tags[column] for column in best if marks[column]]
+            result.append({"tags": assigned, "top": top})
         return result
 
 

@@ -127,8 +127,8 @@ class Mlp(Classifier):
 
     def _predict(self, features: FloatArray) -> FloatArray:
         widths = self.arrays["block_widths"].tolist()
-        # Networks of before there were memberships scaled every block.
-        unit = self.arrays.get("unit_blocks", np.ones(len(widths), dtype=np.bool_)).tolist()
+        # Networks of before there were memberships scaled every block but single columns.
+        unit = self.arrays.get("unit_blocks", np.array(widths) > 1).tolist()
         features = unit_rows(features, widths, unit)
         hidden = features @ self.arrays["W1"]
         hidden += self.arrays["b1"]
