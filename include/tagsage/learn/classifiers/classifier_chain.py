@@ -51,7 +51,7 @@ class LogisticChain(Classifier):
         "max_iter": 1000,
         "pass_on_decisions": False,
     }
-    space: ClassVar[Mapping[str, Range]] = {"C": Range(0.01, 100.0, log=True)}
+    space: ClassVar[Mapping[str, Range]] = {"C": Range(0.1, 10.0, log=True)}
 
     def _fit(
         self,

@@ -35,7 +35,7 @@ class LabelPowersetLogistic(Classifier):
 
     name: ClassVar[str] = "label_powerset"
     defaults: ClassVar[Mapping[str, Any]] = {"C": 1.0, "max_iter": 60, "tol": 3e-4}
-    space: ClassVar[Mapping[str, Range]] = {"C": Range(0.01, 100.0, log=True)}
+    space: ClassVar[Mapping[str, Range]] = {"C": Range(0.1, 100.0, log=True)}
 
     def _fit(
         self,

@@ -30,7 +30,7 @@ class OvrLogistic(Classifier):
 
     name: ClassVar[str] = "ovr_logistic"
     defaults: ClassVar[Mapping[str, Any]] = {"C": 1.0, "max_iter": 1000}
-    space: ClassVar[Mapping[str, Range]] = {"C": Range(0.01, 100.0, log=True)}
+    space: ClassVar[Mapping[str, Range]] = {"C": Range(0.1, 10.0, log=True)}
 
     def _fit(
         self,
