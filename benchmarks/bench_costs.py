@@ -139,7 +139,8 @@ def tables(classifier: str, cases: Sequence[Case]) -> str:
         }
         rows.append(Row(one.name, taken.seconds, taken.peak_mb, taken.extra_mb, columns))
     parts = [f"### {classifier}", *([table(rows)] if rows else []), *left_out]
-    if len(measured) > 1:
+    # Fewer measurements than terms would say nothing.
+    if len(measured) > max(map(len, FORMULAS[classifier])):
         parts.append(f"Best coefficients: {coefficients(classifier, measured)}")
     return "\n\n".join(parts)
 

@@ -99,6 +99,11 @@ def test_reason_names_what_is_too_much_and_the_limit(cost, reason):
     assert told == f"boosting would take about {reason}"
 
 
+def test_reason_counts_a_single_minute_in_the_singular():
+    told = reason_to_leave_out(Cost(58, 10, "mlp"), max_minutes=0.5, max_gb=8)
+    assert told == "mlp would take about 1 minute, more than candidate_max_minutes=0.5"
+
+
 @pytest.mark.parametrize("limit", [30, math.inf])
 def test_there_is_no_reason_to_leave_out_what_just_fits(limit):
     assert not reason_to_leave_out(Cost(1800, 8_000_000_000, "mlp"), max_minutes=limit, max_gb=8)

@@ -185,7 +185,8 @@ def reason_to_leave_out(cost: Cost, *, max_minutes: float, max_gb: float) -> str
     """
     reasons = []
     if cost.seconds > 60 * max_minutes:
-        took = f"{_rounded_up(cost.seconds / 60)} minutes"
+        minutes = _rounded_up(cost.seconds / 60)
+        took = f"{minutes} minute{'' if minutes == '1' else 's'}"
         reasons.append(f"{took}, more than candidate_max_minutes={max_minutes:g}")
     if cost.bytes > GB * max_gb:
         held = f"{_rounded_up(cost.bytes / GB)} GB of memory"
