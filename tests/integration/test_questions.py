@@ -113,7 +113,7 @@ def test_slices_of_both_candidates_add_up(asked):
 def test_rare_tags_have_a_table_and_predictions_of_their_own(asked, small_corpus):
     report = table(asked[0] / "rare_tags.csv")
     assert [row["support"] for row in report][:2] == ["0", "1-2"]
-    assert all(0 <= float(row["psp_at_5"] or 0) <= 1 for row in report)
+    assert all(0 <= float(row["psp_at_5"] or 0) < 1.000001 for row in report)
     predictions = table(asked[0] / "rare_predictions.csv")
     frequent = {row["tag"] for row in table(asked[0] / "predictions.csv")}
     assert predictions
@@ -135,7 +135,7 @@ def test_a_night_without_a_candidate_on_text_has_nothing_to_compare(small_corpus
 
 
 def test_a_candidate_that_would_take_too_long_is_left_out_with_the_reason(small_corpus, tmp_path):
-    limits = {"candidate_max_minutes": "0.2"}
+    limits = {"candidate_max_minutes": "0.02"}
     candidates = "text:ovr_logistic,text:boosting"
     done = run_in_process(*run_arguments(small_corpus, tmp_path, candidates=candidates, **limits))
     assert done.returncode == 0, done.stderr
@@ -144,7 +144,7 @@ def test_a_candidate_that_would_take_too_long_is_left_out_with_the_reason(small_
     ]
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "text:boosting was left out: boosting would take about" in page
-    assert "more than candidate_max_minutes=0.2." in page
+    assert "more than candidate_max_minutes=0.02." in page
 
 
 def test_a_night_of_which_every_candidate_is_left_out_says_what_to_raise(small_corpus, tmp_path):
