@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import re
 import sys
 from pathlib import Path
 
@@ -24,13 +22,10 @@ LONG = 80
 def settings_tables() -> str:
     """Return a Markdown table for each section of the settings, under the section's heading."""
     parts = []
-    for line in inspect.getsource(Settings).splitlines():
-        if section := re.match(r" {4}# -- (.+?) -+$", line):
-            title = section[1][0].upper() + section[1][1:]
-            parts.append(f"\n### {title}\n\n| setting | default | allowed | meaning |")
-            parts.append("|---|---|---|---|")
-        elif (field := re.match(r" {4}([a-z]\w*): ", line)) and field[1] in Settings.model_fields:
-            parts.append(_row(field[1]))
+    for section in Settings.sections():
+        parts.append(f"\n### {section.title}\n\n| setting | default | allowed | meaning |")
+        parts.append("|---|---|---|---|")
+        parts += [_row(name) for name in section.model_fields]
     return "\n".join(parts).strip()
 
 

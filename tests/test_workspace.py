@@ -239,7 +239,7 @@ def test_the_home_folder_and_file_urls_are_understood(tmp_path, monkeypatch):
     assert Workspace(f"file://{tmp_path}/v").local_folder() == tmp_path / "v"
 
 
-@pytest.mark.parametrize("room", ["nowhere", "../tests", "settings"])
+@pytest.mark.parametrize("room", ["nowhere", "../tests", "night"])
 def test_code_of_a_room_that_does_not_exist_is_refused(room):
     with pytest.raises(ValueError, match="no room named"):
         code_digest((room,))

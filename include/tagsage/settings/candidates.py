@@ -1,0 +1,43 @@
+"""The names of candidates: a feature set, joined of blocks by ``+``, and a classifier."""
+
+from __future__ import annotations
+
+# What a feature set is made of, joined by +.
+BLOCKS = ("text", "graphsage", "fastrp", "lists", "memberships", "labels", "authors")
+CLASSIFIERS = ("label_powerset", "ovr_logistic", "classifier_chain", "mlp", "mlknn", "boosting")
+
+DEFAULT_CANDIDATES = ",".join((
+    "text:label_powerset",  # the study's two models
+    "text+graphsage:label_powerset",
+    "text:ovr_logistic",
+    "text:mlp",
+    "text+graphsage:mlp",
+    "text+lists:mlp",
+    "text+lists+labels+authors:mlp",
+    "text+lists+memberships+labels+authors:mlp",
+))
+
+
+def parse_candidates(text: str) -> list[tuple[str, str]]:
+    """Return comma-separated candidates as (feature set, classifier) pairs, in the order given.
+
+    Raises
+    ------
+    ValueError
+        When a candidate is malformed, unknown or given twice.
+    """
+    pairs: list[tuple[str, str]] = []
+    for item in text.split(","):
+        feature_set, separator, classifier = item.strip().partition(":")
+        blocks = feature_set.split("+")
+        known = set(blocks) <= set(BLOCKS) and len(set(blocks)) == len(blocks)
+        if not separator or not known or classifier not in CLASSIFIERS:
+            raise ValueError(
+                f"candidate {item.strip()!r} is not feature_set:classifier with a feature_set "
+                f"of some of {', '.join(BLOCKS)}, each once, joined by +, and classifier in "
+                f"{', '.join(CLASSIFIERS)}"
+            )
+        if (feature_set, classifier) in pairs:
+            raise ValueError(f"candidate {item.strip()!r} is given twice")
+        pairs.append((feature_set, classifier))
+    return pairs
