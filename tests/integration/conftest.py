@@ -36,6 +36,8 @@ SETTINGS = {
     "graphsage_epochs": "2",
     "candidates": "text:mlp,text:ovr_logistic,text+graphsage:label_powerset,text+lists:mlp",
 }
+# What the finished run said.
+SAID = "said.log"
 
 
 @dataclass(frozen=True)
@@ -145,11 +147,12 @@ def made_once(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def finished_run(small_corpus, made_once) -> Path:
-    """Return the workspace of an undisturbed run; tests only read it."""
+    """Return the workspace of an undisturbed run, with what it said; tests only read it."""
 
     def make(workspace: Path) -> None:
         done = run_tagsage(*run_arguments(small_corpus, workspace))
         assert done.returncode == 0, done.stderr
+        (workspace / SAID).write_text(done.stderr, encoding="utf-8")
 
     return made_once("finished", make)
 

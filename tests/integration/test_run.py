@@ -13,6 +13,7 @@ import pytest
 
 from tests.integration.conftest import (
     BIN,
+    SAID,
     SmallCorpus,
     environment,
     run_arguments,
@@ -88,8 +89,9 @@ def test_run_killed_again_and_again_ends_like_an_undisturbed_one(
     """Kills while it imports its libraries, then ever later in the night, then none."""
     moments = random.Random(29)
     command = [str(BIN / "tagsage"), *run_arguments(small_corpus, tmp_path)]
-    # After so many stages of 26 and a part of the next: by the clock, who is fast would be done.
-    for stages in (0, *sorted(moments.sample(range(1, 24), 6))):
+    # After so many stages and a part of the next: by the clock, who is fast would be done.
+    all_stages = (finished_run / SAID).read_text(encoding="utf-8").count("✓")
+    for stages in (0, *sorted(moments.sample(range(1, all_stages - 2), 6))):
         with subprocess.Popen(
             command, cwd="/", env=environment(), stderr=subprocess.PIPE, text=True
         ) as process:
