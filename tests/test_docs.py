@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from tagsage.cli import app
-from tagsage.settings import CLASSIFIERS, FEATURE_SETS, Settings
+from tagsage.settings import BLOCKS, CLASSIFIERS, Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -95,10 +95,10 @@ def test_settings_page_is_up_to_date():
     assert page == script["updated"](page), "run `.venv/bin/python scripts/settings_page.py`"
 
 
-def test_settings_page_lists_every_setting_feature_set_and_classifier():
+def test_settings_page_lists_every_setting_block_and_classifier():
     page = text_of(ROOT / "docs" / "configure.md")
     named = re.findall(r"^\| `([^`]+)` \|", page, flags=re.MULTILINE)
-    assert set(named) >= {*Settings.model_fields, *FEATURE_SETS, *CLASSIFIERS}
+    assert set(named) >= {*Settings.model_fields, *BLOCKS, *CLASSIFIERS}
 
 
 def test_every_file_of_docs_is_linked_from_the_readme():

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tagsage.errors import TagsageError
-from tagsage.settings import CLASSIFIERS, DEFAULT_CANDIDATES, FEATURE_SETS, Settings
+from tagsage.settings import BLOCKS, CLASSIFIERS, DEFAULT_CANDIDATES, Settings
 
 
 @pytest.fixture(autouse=True)
@@ -170,11 +170,13 @@ def test_spaces_around_candidates_do_not_matter():
     assert settings.parsed_candidates() == [("text", "mlp"), ("lists", "mlp")]
 
 
-@pytest.mark.parametrize("item", ["", "text", "text:", ":mlp", "txt:mlp", "text:svm", "text:mlp:x"])
+@pytest.mark.parametrize(
+    "item", ["", "text", "text:", ":mlp", "txt:mlp", "text:svm", "text:mlp:x", "text+text:mlp"]
+)
 def test_a_malformed_candidate_is_refused_with_what_is_allowed(item):
     sentence = (
-        f"candidate {item!r} is not feature_set:classifier with feature_set in "
-        f"{', '.join(FEATURE_SETS)} and classifier in {', '.join(CLASSIFIERS)}"
+        f"candidate {item!r} is not feature_set:classifier with a feature_set of some of "
+        f"{', '.join(BLOCKS)}, each once, joined by +, and classifier in {', '.join(CLASSIFIERS)}"
     )
     with pytest.raises(TagsageError, match=re.escape(sentence)):
         Settings.resolve({"candidates": f"text:ovr_logistic,{item}"})

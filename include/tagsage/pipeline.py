@@ -89,28 +89,43 @@ def _run_stages(night: Token) -> None:
     graphsage = _told("graphsage", stages.graphsage, night, corpus, similarity, sample, vectors)
     fastrp = _told("fastrp", stages.fastrp, night, similarity, vectors)
     lists = _told("propagate lists", stages.propagate_lists, night, projection, vectors)
+    memberships = _told("factorise memberships", stages.factorise_memberships, night, corpus)
     graph = {
+        "projection": projection,
         "similarity": similarity,
         "components": components,
         "sample": sample,
         "graphsage": graphsage,
         "fastrp": fastrp,
         "lists": lists,
+        "memberships": memberships,
     }
 
     split = _told("split", stages.split, night, corpus)
     labels = _told("propagate labels", stages.propagate_labels, night, corpus, split)
     features = stages.features(night, vectors, graph, labels)
+    # Those without lists first: they are the fallbacks of the others.
     fitted = [
         _told(f"fit {candidate}", stages.fit_candidate, night, split, features, candidate)
-        for candidate in stages.candidate_names(night)
+        for candidate in (
+            *stages.candidates_without_lists(night),
+            *stages.candidates_with_lists(night),
+        )
     ]
     board = _told("leaderboard", stages.leaderboard, night, split, fitted)
+
+    answered = [
+        _told(question, stages.answer_question, night, corpus, split, features, board, question)
+        for question in stages.questions(night, board)
+    ]
+    found = _told("findings", stages.findings, night, corpus, split, board, answered)
+
+    _told("rare tags", stages.rare_tags, night, corpus, split, features, board)
 
     promoted = _told("promote", stages.promote, night, corpus, split, features, board)
     predicted = _told("predict", stages.predict, night, corpus, features, promoted)
     explored = _told("eda", stages.eda, night, corpus, split, graph)
-    _told("report", stages.report, night, board, promoted, predicted, explored)
+    _told("report", stages.report, night, board, found, promoted, predicted, explored)
 
 
 def _told(what: str, stage: Callable[..., T], *arguments: Any) -> T:

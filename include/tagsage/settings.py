@@ -20,12 +20,9 @@ from tagsage.errors import FinalError
 
 ENV_PREFIX = "TAGSAGE_"
 
-FEATURE_SETS = (
-    *("text", "graphsage", "text+graphsage", "fastrp", "text+fastrp", "lists", "text+lists"),
-    *("text+lists+fastrp", "labels", "text+labels", "text+lists+labels"),
-    *("text+lists+labels+fastrp", "text+authors", "text+lists+labels+authors"),
-)
-CLASSIFIERS = ("label_powerset", "ovr_logistic", "mlp")
+# What a feature set is made of, joined by +.
+BLOCKS = ("text", "graphsage", "fastrp", "lists", "memberships", "labels", "authors")
+CLASSIFIERS = ("label_powerset", "ovr_logistic", "classifier_chain", "mlp", "mlknn", "boosting")
 
 DEFAULT_CANDIDATES = ",".join((
     "text:label_powerset",  # the study's two models
@@ -35,6 +32,7 @@ DEFAULT_CANDIDATES = ",".join((
     "text+graphsage:mlp",
     "text+lists:mlp",
     "text+lists+labels+authors:mlp",
+    "text+lists+memberships+labels+authors:mlp",
 ))
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -243,6 +241,12 @@ class Settings(BaseSettings):
     lists_size_discount: float = Field(
         0.0, ge=0, le=1, description="A list of n articles weighs n^-discount; 0: all alike."
     )
+    memberships_dimensions: PositiveInt = Field(
+        256, description="Numbers in an embedding by the SVD of the memberships."
+    )
+    memberships_rarity_power: float = Field(
+        0.5, ge=0, le=10, description="A list of s of n articles counts log(n/s)^power."
+    )
     fastrp_dimensions: PositiveInt = Field(512, description="Numbers in a FastRP embedding.")
     fastrp_iteration_weights: str = Field(
         "1,1",
@@ -284,9 +288,58 @@ class Settings(BaseSettings):
     candidates: str = Field(
         DEFAULT_CANDIDATES, description="Comma-separated feature_set:classifier."
     )
+    questions: str = Field(
+        "cold_start,inductive,time",
+        pattern=r"^((cold_start|inductive|time)(,(cold_start|inductive|time)){0,2})?$",
+        description="What else the best two candidates are asked, comma-separated.",
+    )
+    splits: int = Field(
+        1, ge=1, le=100, description="On so many splits the best two candidates are compared."
+    )
+    learning_shares: str = Field(
+        "",
+        pattern=r"^(0?\.[0-9]{1,4}(,0?\.[0-9]{1,4})*)?$",
+        description="Shares of the training part to learn from besides: a learning curve.",
+    )
+    rare_tags: bool = Field(
+        False, description="Score tags on too few articles to be learned, too (rare_tags.csv)."
+    )
+    rare_tags_prior_weight: float = Field(
+        3.0, ge=0, allow_inf_nan=False, description="As labels_prior_weight, for rare tags."
+    )
+    bootstrap_resamples: int = Field(
+        2000, ge=100, le=100_000, description="Resamples of the test articles for intervals."
+    )
+    candidate_max_minutes: float = Field(
+        60.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Candidates that would take longer: left out.",
+    )
+    candidate_max_gb: float = Field(
+        8.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Candidates that would take more memory: left out.",
+    )
+    search_trials: int = Field(
+        0, ge=0, le=1000, description="Hyper-parameters tried a candidate; 0: the defaults."
+    )
+    search_max_minutes: float = Field(
+        30.0, gt=0, allow_inf_nan=False, description="No trial begins after so long a search."
+    )
     test_share: float = Field(0.2, gt=0, lt=1, description="Share of tagged articles held out.")
     seed: int = Field(42, ge=0, lt=2**31, description="Seed of everything random.")
     top_tags: PositiveInt = Field(20, description="Best tags kept a predicted article.")
+
+    # -- how tags are assigned -------------------------------------------------------------
+    assign_tag_share: Share = Field(
+        0.7, description="0: one threshold for all tags; 1: as near each tag's own as it can carry."
+    )
+    assign_top_k: int = Field(0, ge=0, description="Most tags an article; 0: no limit.")
+    assign_min_tags: int = Field(
+        0, ge=0, description="Fewest tags an article: the likeliest, even below their thresholds."
+    )
 
     # -- promotion -------------------------------------------------------------------------
     promote: bool = Field(True, description="Let a better challenger become champion.")
@@ -383,15 +436,27 @@ class Settings(BaseSettings):
         pairs: list[tuple[str, str]] = []
         for item in self.candidates.split(","):
             feature_set, separator, classifier = item.strip().partition(":")
-            if not separator or feature_set not in FEATURE_SETS or classifier not in CLASSIFIERS:
+            blocks = feature_set.split("+")
+            known = set(blocks) <= set(BLOCKS) and len(set(blocks)) == len(blocks)
+            if not separator or not known or classifier not in CLASSIFIERS:
                 raise ValueError(
-                    f"candidate {item.strip()!r} is not feature_set:classifier with feature_set "
-                    f"in {', '.join(FEATURE_SETS)} and classifier in {', '.join(CLASSIFIERS)}"
+                    f"candidate {item.strip()!r} is not feature_set:classifier with a feature_set "
+                    f"of some of {', '.join(BLOCKS)}, each once, joined by +, and classifier in "
+                    f"{', '.join(CLASSIFIERS)}"
                 )
             if (feature_set, classifier) in pairs:
                 raise ValueError(f"candidate {item.strip()!r} is given twice")
             pairs.append((feature_set, classifier))
         return pairs
+
+    def asked_questions(self) -> list[str]:
+        """Return what else the best two candidates are asked, each once, in a fixed order."""
+        return [name for name in ("cold_start", "inductive", "time") if name in self.questions]
+
+    def asked_shares(self) -> list[float]:
+        """Return the shares of the learning curve, rising, each once."""
+        shares = {float(share) for share in self.learning_shares.split(",") if share}
+        return sorted(shares - {0.0})
 
     def sample_sizes(self) -> tuple[int, ...]:
         """Return GraphSAGE's sample sizes, one a layer; the last is for direct neighbours."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tagsage.errors import TagsageError
 from tagsage.graph import labels as room
-from tagsage.graph.labels import LabelsConfig, ListLabels, Own, propagate_labels
+from tagsage.graph.labels import LabelsConfig, ListLabels, Own, list_labels, propagate_labels
 
 
 def oracle(
@@ -195,6 +195,19 @@ def test_articles_that_are_not_counted_have_nothing_to_leave_out() -> None:
     _, _, lists = propagate_labels(INCIDENCE, ROWS, LABELS, LabelsConfig())
     nobody = Own(np.zeros(6, dtype=bool), np.zeros((6, 2), dtype=bool))
     assert np.array_equal(lists.features(INCIDENCE, nobody)[0], lists.features(INCIDENCE)[0])
+
+
+def test_sparse_labels_are_counted_like_dense_ones() -> None:
+    config = LabelsConfig(3, 0.5)
+    dense = list_labels(INCIDENCE, ROWS, LABELS, config)
+    sparse = list_labels(INCIDENCE, ROWS, sp.csr_array(LABELS), config)
+    assert np.array_equal(dense.sums.toarray(), sparse.sums.toarray())
+    for name in ("labelled", "weights", "totals"):
+        assert np.array_equal(getattr(dense, name), getattr(sparse, name)), name
+        assert getattr(sparse, name).dtype == np.float32
+    assert sparse.articles == dense.articles == 4
+    with pytest.raises(TagsageError, match="labels of 4 articles, 3 numbers of articles, and 6"):
+        list_labels(INCIDENCE, ROWS[:3], sp.csr_array(LABELS), config)
 
 
 def test_labels_for_other_articles_are_refused() -> None:

@@ -45,12 +45,19 @@ GROUPS = {
     "graph.graphsage",
     "graph.fastrp",
     "graph.propagate_lists",
+    "graph.factorise_memberships",
     "compare.split",
     "compare.propagate_labels",
     "compare.features",
-    "compare.candidate_names",
-    "compare.fit_candidate",
+    "compare.candidates_without_lists",
+    "compare.fit_without_lists",
+    "compare.candidates_with_lists",
+    "compare.fit_with_lists",
     "compare.leaderboard",
+    "compare.questions",
+    "compare.answer_question",
+    "compare.findings",
+    "compare.rare_tags",
     "promote",
     "predict",
     "eda",
@@ -120,7 +127,7 @@ def test_dags_parse_with_their_tasks_pool_and_limits_and_without_heavy_imports(p
     assert set(dags) == {"harvest", "retrain"}
     seen = dags["retrain"]
     assert set(seen["tasks"]) == GROUPS
-    assert seen["tasks"]["compare.fit_candidate"][:2] == ["tagsage_cpu", 2]
+    assert seen["tasks"]["compare.fit_with_lists"][:2] == ["tagsage_cpu", 2]
     # What waits for a server leaves the CPU to others.
     waiting = ("embed_online", "submit_jobs", "job.await_job", "job.take_job")
     for task in ("ingest.harvest", *(f"embed.{name}" for name in waiting)):

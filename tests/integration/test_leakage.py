@@ -18,7 +18,7 @@ from tests.integration.conftest import SETTINGS
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-FEATURE_SET = "text+lists+labels+authors"
+FEATURE_SET = "text+lists+memberships+labels+authors"
 CANDIDATE = f"{FEATURE_SET}:ovr_logistic"
 
 
@@ -43,7 +43,14 @@ def fit(workspace: Path, corpus: Any) -> tuple[list[np.ndarray], FittedCandidate
         lists = stages.propagate_lists(token, projection, vectors)
         split = stages.split(token, snapshot)
         labels = stages.propagate_labels(token, snapshot, split)
-        graph = {"graphsage": "", "fastrp": "", "lists": lists}
+        memberships = stages.factorise_memberships(token, snapshot)
+        graph = {
+            "projection": projection,
+            "graphsage": "",
+            "fastrp": "",
+            "lists": lists,
+            "memberships": memberships,
+        }
         features = stages.features(token, vectors, graph, labels)
         fitted = stages.fit_candidate(token, split, features, CANDIDATE)
     night = Night.of(token)
@@ -70,12 +77,15 @@ def test_flipping_every_test_label_changes_no_feature_no_model_and_no_threshold(
     monkeypatch.setattr(room, "label_corpus", flipped)
     after, same_model, other_scores = fit(tmp_path / "after", small_corpus)
     assert other_scores["micro_f1"] != scores["micro_f1"]
-    assert len(before) == len(after) == 2 * (1 + 2 + 2 + 2)
+    assert len(before) == len(after) == 2 * (1 + 2 + 1 + 2 + 2)
     for one, other in zip(before, after, strict=True):
         assert np.array_equal(one, other)
-    assert same_model.threshold == model.threshold
-    for name, array in model.classifier.arrays.items():
-        assert np.array_equal(array, same_model.classifier.arrays[name])
+    assert model.fallback is not None
+    assert same_model.fallback is not None
+    for one, other in ((model.main, same_model.main), (model.fallback, same_model.fallback)):
+        assert one.to_json() == other.to_json()
+        for name, array in one.classifier.arrays.items():
+            assert np.array_equal(array, other.classifier.arrays[name])
     # While it is tuned it knows fewer labels than later.
-    for evidence in (4, 6):
-        assert before[7 + evidence].sum() < before[evidence].sum()
+    for evidence in (5, 7):
+        assert before[8 + evidence].sum() < before[evidence].sum()

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from tagsage.learn.candidate import FittedCandidate
+from tagsage.learn.classifiers.boosting import Boosting
+from tagsage.learn.classifiers.mlp import Mlp
 from tagsage.learn.features import FeatureMatrix
+from tagsage.learn.fitting import fit_candidate
+from tagsage.learn.labels import Labels
+from tagsage.learn.split import stratified_split
+
+TAGS = list("abcde")
 
 
 @dataclass(frozen=True)
@@ -32,3 +40,34 @@ def synthetic(n: int = 300, d: int = 12, n_tags: int = 5, seed: int = 0) -> Data
 @pytest.fixture(scope="session")
 def data() -> Data:
     return synthetic()
+
+
+@pytest.fixture
+def small_models(monkeypatch):
+    small = {"hidden": 16, "dropout": 0.2, "batch_size": 32, "learning_rate": 1e-2}
+    monkeypatch.setattr(Mlp, "defaults", {**Mlp.defaults, **small})
+    few = {"max_epochs": 20, "l2": 1.0, "max_features": 1.0}
+    monkeypatch.setattr(Boosting, "defaults", {**Boosting.defaults, **few})
+
+
+def labels_of(data) -> Labels:
+    order = np.argsort(data.rows)
+    split = stratified_split(data.Y[order], test_share=0.2, seed=0)
+    return Labels(TAGS, data.rows[order], data.Y[order], split.train, split.test)
+
+
+def fit(data, labels: Labels, name: str, seed: int = 1) -> FittedCandidate:
+    return fit_candidate(
+        data.X, labels.Y_train, labels.train_rows, tags=labels.tags, classifier=name, seed=seed
+    )
+
+
+def assert_same_model(one: FittedCandidate, other: FittedCandidate) -> None:
+    assert one.tags == other.tags
+    parts, other_parts = (
+        [part for part in (fitted.main, fitted.fallback) if part] for fitted in (one, other)
+    )
+    for part, same in zip(parts, other_parts, strict=True):
+        assert part.to_json() == same.to_json()
+        arrays, others = part.classifier.arrays, same.classifier.arrays
+        assert all(np.array_equal(arrays[key], others[key]) for key in arrays)

@@ -18,13 +18,17 @@ from tagsage.learn.classifiers import (
     load_classifier,
     make_classifier,
 )
+from tagsage.learn.classifiers.registry import classifier_class
 from tagsage.learn.features import FeatureMatrix
 from tagsage.learn.metrics import evaluate
 
 SMALL = {
     "mlp": {"hidden": 16, "dropout": 0.2, "batch_size": 32, "epochs": 20, "learning_rate": 1e-2},
     "ovr_logistic": {},
+    "classifier_chain": {},
     "label_powerset": {},
+    "mlknn": {},
+    "boosting": {"epochs": 20, "l2": 1.0, "max_features": 1.0},
 }
 
 
@@ -40,6 +44,15 @@ def name(request) -> str:
 def test_classifiers_are_those_of_the_settings():
     assert CLASSIFIERS == settings.CLASSIFIERS
     assert set(SMALL) == set(CLASSIFIERS)
+
+
+def test_what_a_search_may_change_has_its_default_within_the_range(name):
+    kind = classifier_class(name)
+    assert kind.space
+    for setting, values in kind.space.items():
+        assert values.low < values.high
+        assert values.low <= kind.defaults[setting] <= values.high
+        assert isinstance(kind.defaults[setting], type(values.low))
 
 
 def test_classifier_learns_and_keeps_the_order_of_the_tags(name, data):

@@ -6,9 +6,16 @@ import sys
 PROGRAM = """
 import sys
 import tagsage.learn.candidate, tagsage.learn.labels, tagsage.learn.leaderboard
-assert not {"jax", "optax", "skmultilearn", "iterstrat"} & set(sys.modules), "too much is imported"
-import tagsage.learn.classifiers.mlp, tagsage.learn.classifiers.label_powerset
-assert not {"skmultilearn", "iterstrat"} & set(sys.modules), "a served model needs neither"
+from tagsage.learn.classifiers.registry import CLASSIFIERS, classifier_class
+fitting = {"skmultilearn", "iterstrat", "optuna"}
+assert not {"jax", "optax", *fitting} & set(sys.modules), "too much is imported"
+without_jax = set(CLASSIFIERS) - {"label_powerset", "mlp"}
+for name in without_jax:
+    classifier_class(name)
+assert not {"jax", "optax"} & set(sys.modules), "only two classifiers need jax"
+for name in CLASSIFIERS:
+    classifier_class(name)
+assert not fitting & set(sys.modules), "a served model needs none of these"
 """
 
 

@@ -5,7 +5,7 @@ import pytest
 from sklearn import metrics as sk
 
 from tagsage.learn import metrics
-from tagsage.learn.metrics import evaluate
+from tagsage.learn.metrics import article_rankings, evaluate
 
 # Worked by hand: three articles, three tags.
 P = np.array([[0.9, 0.6, 0.1], [0.2, 0.8, 0.8], [0.3, 0.3, 0.3]], dtype=np.float32)
@@ -49,6 +49,21 @@ def test_evaluate_of_a_worked_example():
     assert table["predicted"].tolist() == [1, 2, 1]
     # c: article 1 first (1/1), then article 2 (wrong), then article 0 (2/3).
     assert table["average_precision"].tolist() == pytest.approx([1, 0, (1 + 2 / 3) / 2])
+
+
+def test_article_rankings_are_those_of_the_worked_example_article_by_article():
+    found = article_rankings(P, Y)
+    expected = {
+        "p_at_1": [1, 0, 0],
+        "p_at_3": [2 / 3, 1 / 3, 0],
+        "p_at_5": [2 / 3, 1 / 3, 0],
+        "r_at_5": [1, 1, 0],
+        "lrap": [5 / 6, 1 / 2, 1],
+        "coverage_error": [3, 2, 0],
+    }
+    assert list(found) == list(expected)
+    for name, values in expected.items():
+        assert found[name].tolist() == pytest.approx(values), name
 
 
 def random_case(seed: int, n: int = 60, n_tags: int = 7):

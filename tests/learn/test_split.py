@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tagsage.learn import split as split_module
-from tagsage.learn.split import stratified_split
+from tagsage.learn.split import split_by_time, stratified_split
 
 
 def labels(n: int, shares: list[float], seed: int = 0) -> np.ndarray:
@@ -79,3 +79,39 @@ def test_split_keeps_the_share_of_a_tag_that_alone_varies():
     split = stratified_split(Y, test_share=0.25, seed=3)
     assert len(split.test) == 30
     assert Y[split.test, 1].sum() == 20
+
+
+def moments(*days: str) -> np.ndarray:
+    return np.array(days, dtype="datetime64[s]")
+
+
+def test_split_by_time_holds_out_the_latest():
+    dates = moments("2020-03-01", "2020-01-01", "2020-05-01", "2020-02-01", "2020-04-01")
+    split = split_by_time(dates, test_share=0.4)
+    assert split.test.tolist() == [2, 4]
+    assert split.train.tolist() == [0, 1, 3]
+    assert dates[split.train].max() < dates[split.test].min()
+
+
+def test_split_by_time_keeps_unknown_dates_and_equal_moments_together():
+    # 1990-01-01 stands for an unknown date.
+    dates = moments("1990-01-01", "2020-01-01", "2020-01-02", "2020-01-02", "2020-01-02")
+    split = split_by_time(dates, test_share=0.25)
+    assert split.test.tolist() == [2, 3, 4]
+    assert split.train.tolist() == [0, 1]
+
+
+def test_split_by_time_takes_at_least_the_last_moment_and_leaves_at_least_the_first():
+    dates = moments("2020-01-01", "2020-01-02")
+    for share in (0.01, 0.99):
+        assert split_by_time(dates, test_share=share).test.tolist() == [1]
+
+
+def test_split_by_time_does_not_hold_out_rows_without_a_date_whatever_the_others():
+    dates = moments("1970-01-01", "1990-01-01", "1980-01-01", "1988-01-01", "1990-01-01")
+    assert split_by_time(dates, test_share=0.5).test.tolist() == [3]
+
+
+@pytest.mark.parametrize("days", [[], ["2020-01-01"], ["1990-01-01"] * 3, ["2020-01-01"] * 3])
+def test_split_by_time_of_dates_that_do_not_differ_is_none(days):
+    assert split_by_time(moments(*days), test_share=0.2) is None

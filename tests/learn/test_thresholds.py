@@ -1,10 +1,21 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
+import pytest
+import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagsage.learn.thresholds import global_threshold
+from tagsage.learn.thresholds import (
+    Assignment,
+    AssignmentConfig,
+    expected_f1_threshold,
+    global_threshold,
+    sparse_threshold,
+    tag_thresholds,
+)
 
 
 def f1_at(P, Y, threshold) -> float:
@@ -50,6 +61,122 @@ def test_global_threshold_without_right_tags_or_rows_is_a_half():
 def test_global_threshold_is_as_good_as_the_best_of_all_scores(pairs):
     P = np.array([[score for score, _ in pairs]], dtype=np.float32)
     Y = np.array([[truth for _, truth in pairs]])
-    if Y.any():
-        best = max(f1_at(P, Y, score) for score in P[0])
+    # A threshold of 0 would assign every tag to every article: it is none.
+    scores = P[0][P[0] > 0]
+    if Y.any() and len(scores):
+        best = max(f1_at(P, Y, score) for score in scores)
         assert f1_at(P, Y, np.float32(global_threshold(P, Y))) == best
+
+
+def test_sparse_threshold_of_a_worked_example():
+    # Right: .9, .4 and a pair without a score. Cuts: .9 -> 2/(1+3); .8 -> 2/(2+3); .4 -> 4/(3+3).
+    scores = sp.csr_array(np.array([[0.9, 0.8, 0.0], [0.0, 0.4, 0.1]], dtype=np.float32))
+    Y = sp.csr_array(np.array([[True, False, True], [False, True, False]]))
+    assert sparse_threshold(scores, Y) == np.float32(0.4)
+
+
+def test_sparse_threshold_without_right_tags_or_scores_is_a_half():
+    scores, nothing = sp.csr_array(np.ones((2, 2), dtype=np.float32)), sp.csr_array((2, 2))
+    assert sparse_threshold(scores, nothing.astype(bool)) == np.float32(0.5)
+    assert sparse_threshold(nothing.astype(np.float32), scores.astype(bool)) == np.float32(0.5)
+
+
+@given(seed=st.integers(0, 10_000), n=st.integers(1, 6), n_tags=st.integers(1, 6))
+def test_sparse_threshold_is_the_best_of_all_scores_when_the_others_are_never_assigned(
+    seed, n, n_tags
+):
+    random = np.random.default_rng(seed)
+    P = (random.integers(0, 5, (n, n_tags)) / 5).astype(np.float32)
+    Y = random.random((n, n_tags)) < 0.3
+    found = sparse_threshold(sp.csr_array(P), sp.csr_array(Y))
+    scores = P[P > 0]
+    if Y.any() and len(scores):
+        assert found in scores
+        assert f1_at(P, Y, np.float32(found)) == max(f1_at(P, Y, score) for score in scores)
+
+
+def test_expected_f1_threshold_of_a_worked_example():
+    # Sorted .9 .6 .1, together 1.6. Expected F1: 1.8 / 2.6, 3 / 3.6, 3.2 / 4.6.
+    assert expected_f1_threshold(np.array([0.1, 0.9, 0.6])) == pytest.approx(0.6)
+    # One sure article: 2 / 2.02; both: 2.04 / 3.02.
+    assert expected_f1_threshold(np.array([0.02, 1.0])) == pytest.approx(1)
+
+
+def test_expected_f1_threshold_without_articles_or_hope_is_a_half():
+    assert expected_f1_threshold(np.zeros(3)) == pytest.approx(0.5)
+    assert expected_f1_threshold(np.zeros(0)) == pytest.approx(0.5)
+
+
+@given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=12))
+def test_expected_f1_threshold_is_as_good_as_the_best_of_all_cuts(p):
+    p = np.array(p, dtype=np.float64)
+
+    def expected_f1(threshold: float) -> float:
+        chosen = p[p >= threshold]
+        return 2 * chosen.sum() / (len(chosen) + p.sum())
+
+    if p.sum() > 0:
+        best = max(expected_f1(t) for t in p)
+        assert expected_f1(expected_f1_threshold(p)) == pytest.approx(best)
+
+
+def test_tag_thresholds_of_a_worked_example():
+    P = np.array([[0.9, 0.0], [0.6, 0.0], [0.1, 0.0]], dtype=np.float32)
+    # The first tag: own .6, 1.6 articles expected; the second expects none.
+    found = tag_thresholds(P, 0.3, share=0.5, prior=1.6)
+    assert found.dtype == np.float32
+    assert found.tolist() == pytest.approx([0.3**0.75 * 0.6**0.25, 0.3])
+    assert tag_thresholds(P, 0.3, share=1, prior=0).tolist() == pytest.approx([0.6, 0.3])
+
+
+def test_tag_thresholds_are_exactly_the_common_one_where_they_have_no_share():
+    common = float(np.float32(0.1))
+    P = np.full((4, 3), common, dtype=np.float32)
+    assert (tag_thresholds(P, common, share=0) == np.float32(common)).all()
+    assert (tag_thresholds(P[:0], common, share=1) == np.float32(common)).all()
+
+
+P = np.array([[0.9, 0.4, 0.2], [0.1, 0.3, 0.2], [0.8, 0.7, 0.6]], dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ({}, [[1, 0, 1], [0, 0, 1], [1, 1, 1]]),
+        ({"top_k": 1}, [[1, 0, 0], [0, 0, 0], [1, 0, 0]]),
+        ({"min_tags": 2}, [[1, 1, 1], [0, 1, 1], [1, 1, 1]]),
+        ({"top_k": 2, "min_tags": 1}, [[1, 0, 0], [0, 1, 1], [1, 1, 0]]),
+    ],
+)
+def test_tags_are_assigned_by_thresholds_and_limits(limits, expected):
+    assignment = Assignment(0.5, np.array([0.5, 0.5, 0.2], dtype=np.float32), **limits)
+    assert assignment.assign(P).tolist() == np.array(expected, dtype=bool).tolist()
+    assert (
+        Assignment.from_json(json.loads(json.dumps(assignment.to_json()))).assign(P).tolist()
+        == np.array(expected, dtype=bool).tolist()
+    )
+
+
+def test_equal_probabilities_at_a_limit_go_to_the_lower_column():
+    assignment = Assignment.constant(3, 0.9, AssignmentConfig(min_tags=1))
+    tied = np.full((1, 3), 0.5, dtype=np.float32)
+    assert assignment.assign(tied).tolist() == [[True, False, False]]
+
+
+def test_assignment_is_chosen_by_micro_f1_and_drawn_towards_each_tags_own():
+    rng = np.random.default_rng(0)
+    scores = rng.random((200, 3)).astype(np.float32) ** 3
+    Y = rng.random((200, 3)) < scores
+    chosen = Assignment.of(scores, Y, AssignmentConfig(tag_share=0.4, top_k=2, min_tags=1))
+    assert chosen.common == global_threshold(scores, Y)
+    expected = tag_thresholds(scores, chosen.common, share=0.4)
+    assert np.array_equal(chosen.thresholds, expected)
+    assert (chosen.top_k, chosen.min_tags) == (2, 1)
+
+
+def test_a_threshold_is_never_zero():
+    scores = np.array([[0.0, 0.0, 0.4]], dtype=np.float32)
+    # The only right tag has score 0: no threshold above 0 finds it.
+    assert global_threshold(scores, np.array([[True, False, False]])) > 0
+    nothing = np.zeros((2, 2), dtype=np.float32)
+    assert global_threshold(nothing, np.ones((2, 2), dtype=bool)) == pytest.approx(0.5)

@@ -13,8 +13,11 @@ import scipy.sparse as sp
 from tagsage.graph.fastrp import FastRpConfig, fastrp
 from tagsage.graph.lists import propagate_lists
 from tagsage.graph.similarity import jaccard_similarity
-from tagsage.learn.candidate import fit_candidate
+from tagsage.learn.calibration import Calibration
+from tagsage.learn.candidate import Tagging
 from tagsage.learn.features import FeatureMatrix
+from tagsage.learn.fitting import fit_candidate
+from tagsage.learn.thresholds import Assignment
 from tagsage.tracking.servable import write_served
 from tagsage.tracking.store import Tracking, initialise
 from tagsage.vectors.lsa import LsaEmbedder
@@ -51,11 +54,18 @@ def _make_served(folder: Path, feature_set: str = "text+lists", *, given: bool =
     (hop,) = propagate_lists(incidence, vectors, hops=1, size_discount=0.5)
     projected = fastrp(jaccard_similarity(incidence, top_k=10), vectors, FASTRP)
     blocks = {"text": vectors, "fastrp": projected, "lists": hop}
-    X = FeatureMatrix([blocks[block] for block in feature_set.split("+")])
+    kinds = feature_set.split("+")
+    linked = np.diff(incidence.indptr) > 0
+    X = FeatureMatrix([blocks[kind] for kind in kinds], kinds=kinds, linked=linked)
     fitted = fit_candidate(
         X, Y, np.arange(len(Y)), tags=["fruit", "cars"], classifier="ovr_logistic", seed=0
     )
-    dataclasses.replace(fitted, threshold=0.5).save(folder / "candidate")
+    # Plain scores and a threshold of a half: what is tested is not how these are chosen.
+    plain = [
+        part and Tagging(part.classifier, Calibration(), Assignment.constant(2))
+        for part in (fitted.main, fitted.fallback)
+    ]
+    dataclasses.replace(fitted, main=plain[0], fallback=plain[1]).save(folder / "candidate")
     served = folder / "served"
     served.mkdir()
     write_served(

@@ -14,8 +14,8 @@ from tagsage.graph.graphsage.infer import infer_graphsage
 from tagsage.graph.graphsage.model import GraphSageModel, initial_weights
 from tagsage.graph.labels import LabelsConfig, propagate_labels
 from tagsage.graph.lists import propagate_lists
+from tagsage.graph.memberships import MembershipsConfig, factorise_memberships
 from tagsage.tracking.featuriser import Featuriser, write_featuriser
-from tagsage.tracking.list_blocks import list_means
 from tagsage.vectors.lsa import LsaEmbedder
 from tagsage.vectors.text import article_texts
 
@@ -70,7 +70,7 @@ def test_articles_of_the_corpus_get_the_features_they_were_trained_with(write, e
     vectors = embedder.embed(article_texts(ARTICLES))
     hops = propagate_lists(INCIDENCE, vectors, hops=2, size_discount=discount)
     made = write("text+lists", size_discount=discount).features(
-        ARTICLES["title"].tolist(), ARTICLES["subtitle"].tolist(), LISTS
+        ARTICLES["title"].tolist(), ARTICLES["subtitle"].tolist(), LISTS, in_corpus=True
     )
     assert len(made) == 3
     assert np.array_equal(made[0], vectors)
@@ -98,25 +98,6 @@ def test_list_features_are_the_weighted_mean_worked_by_hand(tmp_path):
     (made,) = featuriser.features([""] * 5, [""] * 5, lists, np.zeros((5, 2), np.float32))
     expected = [[2 / 1.5, 2 / 1.5], [0, 4], [2, 0], [0, 0], [0, 0]]
     assert np.allclose(made, expected, atol=2e-3)
-
-
-def test_list_means_count_only_articles_of_which_something_is_known():
-    incidence = sp.csr_array(np.array([[1, 0], [1, 0], [1, 1]], dtype=np.float32))
-    vectors = np.array([[2, 2], [4, 0], [0, 0]], dtype=np.float32)
-    means, weights = list_means(incidence, vectors, 1)
-    assert means.tolist() == [[3, 1], [0, 0]]
-    assert np.allclose(weights, [1 / 3, 0])
-
-
-def test_list_means_computed_by_blocks_are_the_same(monkeypatch):
-    random = np.random.default_rng(0)
-    incidence = sp.csr_array((random.random((30, 7)) < 0.3).astype(np.float32))
-    vectors = random.random((30, 5)).astype(np.float32) * (random.random((30, 1)) < 0.7)
-    whole = list_means(incidence, vectors, 0.5)
-    monkeypatch.setattr("tagsage.tracking.list_blocks.BLOCK_NUMBERS", 60)
-    blocks = list_means(incidence, vectors, 0.5)
-    assert np.allclose(whole[0], blocks[0])
-    assert np.array_equal(whole[1], blocks[1])
 
 
 @pytest.fixture
@@ -275,7 +256,7 @@ def test_files_are_arrays_and_json_without_pickles(write, tmp_path, graphsage):
 @pytest.mark.parametrize("feature_set", ["", "words", "text+words"])
 def test_unknown_block_is_refused(feature_set, tmp_path):
     with pytest.raises(
-        ValueError, match="is not made of text, graphsage, fastrp, lists, labels, authors"
+        ValueError, match="is not made of some of text, graphsage, fastrp, lists, memberships"
     ):
         write_featuriser(tmp_path, feature_set=feature_set, dimensions=3, embedder=None)
 
@@ -288,3 +269,21 @@ def test_fastrp_without_its_settings_is_refused(tmp_path):
 def test_lists_without_their_inputs_are_refused(tmp_path):
     with pytest.raises(ValueError, match="needs list_names, incidence, hop_inputs and size_d"):
         write_featuriser(tmp_path, feature_set="lists", dimensions=3, embedder=None)
+
+
+def test_memberships_block_is_the_training_feature(write, tmp_path):
+    trained, factors = factorise_memberships(INCIDENCE, MembershipsConfig(dimensions=2))
+    factors.save(tmp_path / "list factors")
+    featuriser = write("text+memberships", list_factors=tmp_path / "list factors")
+    text, made = featuriser.features([""] * 6, [""] * 6, [*LISTS, ["unknown"]])
+    assert np.allclose(made[:5], trained, atol=1e-6)
+    assert not made[5].any()
+    assert text.shape == (6, 3)
+
+
+def test_matrix_tells_the_kinds_of_blocks_and_which_articles_are_in_a_known_list(write, tmp_path):
+    propagate_labels(INCIDENCE, TAGGED, TAGS, LABELS).lists.save(tmp_path / "list labels")
+    featuriser = write("text+lists+labels", list_labels=tmp_path / "list labels")
+    X = featuriser.matrix([""] * 3, [""] * 3, [["cars"], ["unknown"], []])
+    assert X.kinds == ("text", "lists", "lists", "labels", "labels")
+    assert X.linked.tolist() == [True, False, False]

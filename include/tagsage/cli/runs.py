@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, cast
+from collections.abc import Mapping
+from typing import Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -147,6 +148,37 @@ def _print_results(settings: Settings) -> None:
         )
     console = Console()
     console.print(table)
-    for name in ("report.html", "predictions.csv", "leaderboard.csv", "metrics.json"):
+    _print_findings(console, Workspace(settings.workspace).read_json("metrics.json") or {})
+    names = ("report.html", "predictions.csv", "leaderboard.csv", "questions.csv", "metrics.json")
+    for name in names:
         where = escape(str(root / name))
         console.print(f"{name:16} {where}", soft_wrap=True, highlight=False)
+
+
+def _print_findings(console: Console, metrics: Mapping[str, Any]) -> None:
+    """Print what lists gain over text, question by question, and the sentences about it."""
+    # Workspaces of before anything was asked have none.
+    findings = metrics.get("findings") or {}
+    lines = [line for line in findings.get("gains", []) if line["question"] != "share"]
+    if not lines:
+        return
+    cells: dict[str, dict[str, str]] = {}
+    for line in lines:
+        text = f"{100 * line['gain']:+.1f}"
+        if line["low"] is not None:
+            text += f" [{100 * line['low']:.1f}, {100 * line['high']:.1f}]"
+        if line["spread"] is not None:
+            text += f" ± {100 * line['spread']:.1f}"
+        cells.setdefault(line["question"], {})[line["metric"]] = text
+    columns = {"micro_f1": "micro-F1", "macro_f1": "macro-F1", "p_at_5": "P@5", "lrap": "LRAP"}
+    table = Table(title="Gain of lists over text, in points [interval on the night's split]")
+    table.add_column("question")
+    for heading in columns.values():
+        table.add_column(heading, justify="right", overflow="fold")
+    for question, texts in cells.items():
+        table.add_row(escape(question), *(escape(texts[metric]) for metric in columns))
+    console.print(table)
+    for sentence in findings["sentences"]:
+        console.print(escape(sentence), highlight=False)
+    for question, reason in findings["not_measured"].items():
+        console.print(escape(f"{question}: not measured, {reason}."), highlight=False)

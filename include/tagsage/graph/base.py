@@ -27,7 +27,7 @@ EMBEDDINGS_FILE = "embeddings.npy"
 MODEL_FOLDER = "model"
 
 
-def hop_file(hop: int) -> str:
+def hop_file(hop: int | str) -> str:
     """Return the name of the file with the vectors after 1, 2, … hops over lists."""
     return f"hop{hop}.npy"
 

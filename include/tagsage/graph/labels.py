@@ -277,7 +277,7 @@ def propagate_labels(
 def list_labels(
     incidence: Csr,
     rows: npt.NDArray[np.integer],
-    Y: npt.NDArray[np.bool_],
+    Y: npt.NDArray[np.bool_] | Csr,
     config: LabelsConfig,
 ) -> ListLabels:
     """Count the labelled articles of each list, and their labels.
@@ -285,20 +285,21 @@ def list_labels(
     Parameters
     ----------
     incidence, rows, Y, config
-        As for :func:`propagate_labels`.
+        As for :func:`propagate_labels`; `Y` may be sparse, for thousands of tags.
     """
     n = incidence.shape[0]
-    if len(Y) != len(rows) or (len(rows) and not 0 <= rows.min() <= rows.max() < n):
+    if Y.shape[0] != len(rows) or (len(rows) and not 0 <= rows.min() <= rows.max() < n):
         msg = (
-            f"There are labels of {len(Y)} articles, {len(rows)} numbers of articles, and {n} "
+            f"There are labels of {Y.shape[0]} articles, {len(rows)} numbers of articles, and {n} "
             "articles in the graph; run the stages from the split on again."
         )
         raise TagsageError(msg)
     labelled_lists: Csr = sp.csr_array(incidence)[rows].T.tocsr().astype(np.float32)
     sizes = np.bincount(incidence.indices, minlength=incidence.shape[1])
+    labels: Csr = sp.csr_array(Y) if isinstance(Y, np.ndarray) else Y
     return ListLabels(
         config,
-        sums=sp.csr_array(labelled_lists @ sp.csr_array(Y, dtype=np.float32)),
+        sums=sp.csr_array(labelled_lists @ labels.astype(np.float32)),
         labelled=np.diff(labelled_lists.indptr).astype(np.float32),
         weights=(np.maximum(sizes, 1) ** -float(config.size_discount)).astype(np.float32),
         totals=Y.sum(axis=0).astype(np.float32),

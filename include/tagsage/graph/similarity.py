@@ -12,6 +12,7 @@ import scipy.sparse as sp
 
 from tagsage.errors import TagsageError
 from tagsage.graph.csr import make_csr, row_blocks, vertical_stack
+from tagsage.graph.top_k import within_top_k
 from tagsage.progress import track
 
 if TYPE_CHECKING:
@@ -179,36 +180,8 @@ def _block(
     row, other, similarity = row[keep], other[keep], similarity[keep]
     lengths = np.bincount(row, minlength=rows)
     if lengths.max(initial=0) > config.top_k:
-        keep = _within_top_k(similarity, lengths, config.top_k)
+        keep = within_top_k(similarity, lengths, config.top_k)
         other, similarity = other[keep], similarity[keep]
         lengths = np.minimum(lengths, config.top_k)
     indptr = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
     return make_csr(similarity.astype(np.float32), other, indptr, (rows, n))
-
-
-def _within_top_k(
-    similarity: npt.NDArray[np.float64], lengths: npt.NDArray[np.int64], top_k: int
-) -> npt.NDArray[np.bool_]:
-    """Tell which entries are among the `top_k` largest of their row, the first ones at ties."""
-    keep = np.ones(len(similarity), dtype=bool)
-    ends = np.cumsum(lengths)
-    long_rows = np.flatnonzero(lengths > top_k)
-    # Rows of like length are put side by side, so that padding stays below one half.
-    order = long_rows[np.argsort(lengths[long_rows], kind="stable")]
-    first = 0
-    while first < len(order):
-        width_limit = 2 * lengths[order[first]]
-        last = int(np.searchsorted(lengths[order], width_limit, side="right"))
-        rows = order[first:last]
-        width = int(lengths[rows].max())
-        position = (ends - lengths)[rows][:, None] + np.arange(width)
-        inside = np.arange(width) < lengths[rows][:, None]
-        values = np.where(inside, similarity[np.minimum(position, len(similarity) - 1)], -1.0)
-        limit = np.partition(values, width - top_k, axis=1)[:, width - top_k, None]
-        above = values > limit
-        at_limit = values == limit
-        room = top_k - above.sum(axis=1, keepdims=True)
-        chosen = above | (at_limit & (np.cumsum(at_limit, axis=1) <= room))
-        keep[position[inside]] = chosen[inside]
-        first = last
-    return keep

@@ -1,61 +1,149 @@
-"""One candidate: a classifier fitted on a feature set, with the threshold that assigns tags."""
+"""One candidate: a classifier fitted on a feature set, calibrated, with thresholds for its tags.
+
+A feature set that knows of lists gets a second classifier beside it, the fallback, fitted on what
+an article in no list has, too (its text, its author). It answers for such articles: they get what
+a model without lists would say, instead of what a model of lists makes of their absence.
+"""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
 
 from tagsage.errors import TagsageError
-from tagsage.learn.classifiers import Classifier, Validation, load_classifier, make_classifier
+from tagsage.learn.calibration import Calibration, expected_calibration_error, reliability
+from tagsage.learn.classifiers import Classifier, load_classifier
 from tagsage.learn.classifiers.base import write_json
 from tagsage.learn.features import FeatureMatrix, FloatArray, IndexArray, row_blocks
 from tagsage.learn.metrics import Scores, evaluate
 from tagsage.learn.predictions import top_tags
-from tagsage.learn.split import Split, stratified_split
 from tagsage.learn.targets import BoolArray
-from tagsage.learn.thresholds import DEFAULT_THRESHOLD, global_threshold
+from tagsage.learn.thresholds import Assignment
 from tagsage.progress import track
 
 CANDIDATE_FILE = "candidate.json"
-CLASSIFIER_FOLDER = "classifier"
-VALIDATION_SHARE = 0.15
-# With fewer articles a validation part says nothing.
-MIN_VALIDATED_ROWS = 20
+CLASSIFIER_FOLDER, FALLBACK_FOLDER = "classifier", "fallback"
 PREDICT_ROWS = 1 << 14
 
 
+class Answers(NamedTuple):
+    """What a candidate says of some articles.
+
+    Attributes
+    ----------
+    probabilities : float32 array, shape [m, L]
+        Calibrated.
+    assigned : bool array, shape [m, L]
+        Which tags are assigned.
+    """
+
+    probabilities: FloatArray
+    assigned: BoolArray
+
+
 @dataclass(frozen=True)
-class FittedCandidate:
-    """A fitted classifier and its threshold.
+class Tagging:
+    """A fitted classifier, what makes probabilities of its scores, and tags of these.
 
     Attributes
     ----------
     classifier : Classifier
         Fitted.
-    tags : list of str, length L
-        The tags of its columns.
-    threshold : float
-        A tag is assigned when its probability is at least this.
-    summary : dict
-        JSON-serialisable: ``classifier``, ``seed``, its settings, what its fit found out,
-        ``threshold``, ``train_articles``, ``tune_seconds``, ``fit_seconds`` (tuning included).
+    calibration : Calibration
+        Of its scores.
+    assignment : Assignment
+        Of tags by the calibrated probabilities.
     """
 
     classifier: Classifier
+    calibration: Calibration
+    assignment: Assignment
+
+    def answer(self, X: FeatureMatrix, rows: IndexArray) -> Answers:
+        """Return probabilities and assigned tags of some articles."""
+        P = self.calibration.apply(self.classifier.predict_proba(X, rows))
+        return Answers(P, self.assignment.assign(P))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all but the classifier as JSON takes it."""
+        return {"calibration": vars(self.calibration), "assignment": self.assignment.to_json()}
+
+    @classmethod
+    def load(cls, classifier: Path, value: dict[str, Any]) -> Self:
+        """Read a classifier's folder and what :meth:`to_json` gave."""
+        return cls(
+            load_classifier(classifier),
+            Calibration(**value["calibration"]),
+            Assignment.from_json(value["assignment"]),
+        )
+
+
+@dataclass(frozen=True)
+class FittedCandidate:
+    """A fitted classifier, and how its tags are assigned.
+
+    Attributes
+    ----------
+    main : Tagging
+        Answers for articles in lists, and for all where there is no fallback.
+    tags : list of str, length L
+        The tags of its columns.
+    summary : dict
+        JSON-serialisable: ``classifier``, ``seed``, its settings, what its fit found out,
+        ``threshold`` (the one for all tags), ``calibration_slope`` and ``…_intercept``,
+        ``train_articles``, ``tune_seconds``, ``fit_seconds`` (tuning included).
+    fallback : Tagging or None
+        Answers for articles in no list, from the blocks that these have.
+    """
+
+    main: Tagging
     tags: list[str]
-    threshold: float
     summary: dict[str, Any]
+    fallback: Tagging | None = None
+
+    @property
+    def classifier(self) -> Classifier:
+        """The main classifier."""
+        return self.main.classifier
+
+    @property
+    def threshold(self) -> float:
+        """The threshold for all tags, which those of single tags are near."""
+        return self.main.assignment.common
+
+    def answer(self, X: FeatureMatrix, rows: IndexArray) -> Answers:
+        """Return what it says of some articles.
+
+        Parameters
+        ----------
+        X : FeatureMatrix
+            Features of all articles.
+        rows : integer array, shape [m]
+            The articles wanted.
+        """
+        linked, own = X.linked[rows], X.own()
+        if self.fallback is None or own is None or linked.all():
+            return self.main.answer(X, rows)
+        rows = np.asarray(rows)
+        of_linked = self.main.answer(X, rows[linked])
+        of_others = self.fallback.answer(own, rows[~linked])
+        # Where each article's answer is, when the two parts follow one another.
+        place = np.argsort(np.argsort(~linked, kind="stable"), kind="stable")
+        return Answers(
+            np.concatenate([of_linked.probabilities, of_others.probabilities])[place],
+            np.concatenate([of_linked.assigned, of_others.assigned])[place],
+        )
 
     def predict_proba(self, X: FeatureMatrix, rows: IndexArray) -> FloatArray:
-        """Return float32 [len(rows), L]: the probability of every tag."""
-        return self.classifier.predict_proba(X, rows)
+        """Return float32 [len(rows), L]: the calibrated probability of every tag."""
+        return self.answer(X, rows).probabilities
 
     def evaluate(self, X: FeatureMatrix, Y: BoolArray, rows: IndexArray) -> Scores:
         """Score it on articles it was not fitted on.
@@ -72,14 +160,38 @@ class FittedCandidate:
         Returns
         -------
         Scores
-            With ``predict_seconds`` and ``threshold`` among the overall ones.
+            See :meth:`score`, with ``predict_seconds`` besides.
         """
         started = time.perf_counter()
-        P = self.predict_proba(X, rows)
+        answers = self.answer(X, rows)
         seconds = time.perf_counter() - started
-        scores = evaluate(P, Y, self.threshold, self.tags)
-        overall = {**scores.overall, "threshold": self.threshold, "predict_seconds": seconds}
-        return Scores(overall, scores.per_tag)
+        scores = self.score(answers, Y)
+        return Scores({**scores.overall, "predict_seconds": seconds}, scores.per_tag)
+
+    def score(self, answers: Answers, Y: BoolArray) -> Scores:
+        """Score its answers.
+
+        Parameters
+        ----------
+        answers : Answers
+            What :meth:`answer` gave of m articles.
+        Y : bool array, shape [m, L]
+            The truth.
+
+        Returns
+        -------
+        Scores
+            With ``threshold``, ``ece`` (expected calibration error over all pairs) and
+            ``ece_top_5`` (over the five best tags of each article) among the overall ones.
+        """
+        P = answers.probabilities
+        scores = evaluate(P, Y, answers.assigned, self.tags)
+        further = {
+            "threshold": self.threshold,
+            "ece": expected_calibration_error(reliability(P, Y)),
+            "ece_top_5": expected_calibration_error(reliability(P, Y, top_k=5)),
+        }
+        return Scores({**scores.overall, **further}, scores.per_tag)
 
     def top_tags(self, X: FeatureMatrix, rows: IndexArray, *, k: int) -> Iterator[pd.DataFrame]:
         """Yield the best tags of articles, a frame for each block of them.
@@ -89,13 +201,19 @@ class FittedCandidate:
         """
         blocks = list(row_blocks(rows, PREDICT_ROWS))
         for _, block in track(blocks, "predicting: blocks of articles"):
-            P = self.predict_proba(X, block)
-            yield top_tags(P, threshold=self.threshold, tags=self.tags, k=k, rows=block)
+            yield top_tags(*self.answer(X, block), tags=self.tags, k=k, rows=block)
 
     def save(self, folder: Path) -> None:
         """Write arrays and JSON into a folder, which is made; ``candidate.json`` last."""
-        self.classifier.save(folder / CLASSIFIER_FOLDER)
-        value = {"tags": self.tags, "threshold": self.threshold, "summary": self.summary}
+        self.main.classifier.save(folder / CLASSIFIER_FOLDER)
+        if self.fallback is not None:
+            self.fallback.classifier.save(folder / FALLBACK_FOLDER)
+        value = {
+            "tags": self.tags,
+            "main": self.main.to_json(),
+            "fallback": None if self.fallback is None else self.fallback.to_json(),
+            "summary": self.summary,
+        }
         write_json(folder / CANDIDATE_FILE, value)
 
     @classmethod
@@ -111,135 +229,14 @@ class FittedCandidate:
         if not file.exists():
             raise TagsageError(f"The folder {folder} holds no fitted candidate; fit one again.")
         value = json.loads(file.read_text(encoding="utf-8"))
-        return cls(load_classifier(folder / CLASSIFIER_FOLDER), **value)
-
-
-def tuning_split(Y: BoolArray, *, seed: int) -> Split | None:
-    """Split the training articles for tuning; the same for every candidate of a night.
-
-    Parameters
-    ----------
-    Y : bool array, shape [m, L]
-        The tags of the training articles.
-    seed : int
-        Seed of the split.
-
-    Returns
-    -------
-    Split or None
-        `train` is fitted, `test` chooses threshold and epochs; None for too few articles.
-    """
-    if len(Y) < MIN_VALIDATED_ROWS:
-        return None
-    return stratified_split(Y, test_share=VALIDATION_SHARE, seed=seed)
-
-
-def fit_candidate(
-    X: FeatureMatrix,
-    Y: BoolArray,
-    train_rows: IndexArray,
-    *,
-    tags: Sequence[str],
-    classifier: str,
-    seed: int,
-    tuning: FeatureMatrix | None = None,
-) -> FittedCandidate:
-    """Fit a classifier and choose its threshold, on training articles alone.
-
-    Twice: first on 85% of the training articles, to choose on the other 15% the threshold (best
-    micro-F1) and, for a classifier that stops early, the number of epochs; then, with these, on all
-    of them. With fewer than 20 articles, or when no tag can be right among the 15%, the threshold
-    is 0.5 and the classifier's default settings are taken.
-
-    Parameters
-    ----------
-    X : FeatureMatrix, shape [n, d]
-        Features of all articles; only `train_rows` are read.
-    Y : bool array, shape [m, L]
-        The tags of the training articles, aligned with `train_rows`. Test labels do not come in.
-    train_rows : integer array, shape [m]
-        Article indices of the training part.
-    tags : sequence of str, length L
-        The tags of the columns.
-    classifier : str
-        Its name.
-    seed : int
-        Seed of the validation split and the classifier.
-    tuning : FeatureMatrix, shape [n, d], optional
-        The features while threshold and epochs are chosen, where these differ: features made of
-        labels must know those of the 85% alone (:func:`tuning_split`). Otherwise the held-out
-        articles' own labels would come back to them through their neighbours, on whose features
-        the fit has learned, and they would look better than test articles do.
-
-    Returns
-    -------
-    FittedCandidate
-        Fitted on all `train_rows`.
-    """
-    started = time.perf_counter()
-    settings: dict[str, Any] = {}
-    threshold = DEFAULT_THRESHOLD
-    tuned: Classifier | None = None
-    inner = tuning_split(Y, seed=seed)
-    if inner is not None:
-        seen = X if tuning is None else tuning
-        held_out = Validation(train_rows[inner.test], Y[inner.test])
-        tuned = make_classifier(classifier, seed=seed)
-        tuned.fit(seen, train_rows[inner.train], Y[inner.train], validation=held_out)
-        threshold = global_threshold(tuned.predict_proba(seen, held_out.rows), held_out.Y)
-        if tuned.fitted.get("epochs"):
-            settings["epochs"] = tuned.fitted["epochs"]
-    tune_seconds = time.perf_counter() - started
-    fitted = make_classifier(classifier, seed=seed, **settings)
-    fitted.fit(X, train_rows, Y, start=tuned)
-    summary = _summary(fitted, threshold, len(train_rows))
-    summary["tune_seconds"] = tune_seconds
-    summary["fit_seconds"] = time.perf_counter() - started
-    return FittedCandidate(fitted, list(tags), threshold, summary)
-
-
-def refit_candidate(
-    X: FeatureMatrix, Y: BoolArray, rows: IndexArray, *, like: FittedCandidate
-) -> FittedCandidate:
-    """Fit a candidate again on more articles, with nothing chosen anew.
-
-    The winner is fitted so on all labelled articles, test part included, before it predicts: same
-    settings and seed, same number of epochs, same threshold. What is known of its quality remains
-    the score of the fit on the training part.
-
-    Parameters
-    ----------
-    X : FeatureMatrix, shape [n, d]
-        Features of all articles.
-    Y : bool array, shape [m, L]
-        Tags, aligned with `rows`.
-    rows : integer array, shape [m]
-        The articles to fit.
-    like : FittedCandidate
-        The candidate fitted on the training part.
-
-    Returns
-    -------
-    FittedCandidate
-        Fitted on `rows`.
-    """
-    started = time.perf_counter()
-    before = like.classifier
-    fitted = make_classifier(before.name, seed=before.seed, **before.settings)
-    fitted.fit(X, rows, Y, start=before)
-    summary = _summary(fitted, like.threshold, len(rows))
-    summary["tune_seconds"] = 0.0
-    summary["fit_seconds"] = time.perf_counter() - started
-    return FittedCandidate(fitted, like.tags, like.threshold, summary)
-
-
-def _summary(fitted: Classifier, threshold: float, articles: int) -> dict[str, Any]:
-    found = {name: value for name, value in fitted.fitted.items() if np.isscalar(value)}
-    return {
-        "classifier": fitted.name,
-        "seed": fitted.seed,
-        **fitted.settings,
-        **found,
-        "threshold": threshold,
-        "train_articles": articles,
-    }
+        tags = value["tags"]
+        # Candidates of before there were thresholds a tag have one for all, and no calibration.
+        about = value.get("main") or {
+            "calibration": {},
+            "assignment": Assignment.constant(len(tags), value["threshold"]).to_json(),
+        }
+        main = Tagging.load(folder / CLASSIFIER_FOLDER, about)
+        fallback = None
+        if value.get("fallback") is not None:
+            fallback = Tagging.load(folder / FALLBACK_FOLDER, value["fallback"])
+        return cls(main, tags, value["summary"], fallback)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +34,7 @@ class Scores:
     per_tag: pd.DataFrame
 
 
-def evaluate(P: FloatArray, Y: BoolArray, threshold: float, tags: list[str]) -> Scores:
+def evaluate(P: FloatArray, Y: BoolArray, assigned: BoolArray | float, tags: list[str]) -> Scores:
     """Score probabilities against the truth.
 
     A ratio of nothing to nothing is 0 (scikit-learn's ``zero_division=0``): the precision of a tag
@@ -63,8 +64,8 @@ def evaluate(P: FloatArray, Y: BoolArray, threshold: float, tags: list[str]) -> 
         Probabilities.
     Y : bool array, shape [n, L]
         The truth.
-    threshold : float
-        A tag is assigned when its probability is at least this.
+    assigned : bool array, shape [n, L], or float
+        Which tags are assigned; a number: those whose probability is at least this.
     tags : list of str, length L
         Names of the columns.
 
@@ -83,8 +84,7 @@ def evaluate(P: FloatArray, Y: BoolArray, threshold: float, tags: list[str]) -> 
     if not len(P):
         raise ValueError("there is no article to score")
     n, n_tags = P.shape
-    # In float32 as the probabilities are: the score that is the threshold must reach it.
-    assigned = np.float32(threshold) <= P
+    assigned = assigned_tags(P, assigned)
     hits = (assigned & Y).sum(axis=0)
     predicted, support = assigned.sum(axis=0), Y.sum(axis=0)
     precision, recall = _ratio(hits, predicted), _ratio(hits, support)
@@ -101,7 +101,7 @@ def evaluate(P: FloatArray, Y: BoolArray, threshold: float, tags: list[str]) -> 
         "micro_recall": float(_ratio(total[0], total[2])[0]),
         "macro_recall": float(recall.mean()),
         "weighted_recall": _weighted(recall, support),
-        **_ranking(P, Y),
+        **{name: float(values.mean()) for name, values in article_rankings(P, Y).items()},
         "hamming_loss": float((assigned != Y).mean()),
         "share_assigned": float(assigned.any(axis=1).mean()),
         "test_articles": float(n),
@@ -119,6 +119,13 @@ def evaluate(P: FloatArray, Y: BoolArray, threshold: float, tags: list[str]) -> 
     return Scores(overall, per_tag)
 
 
+def ratio_or_null(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> Float64Array:
+    """Return part / whole element by element, null where there is nothing to divide by."""
+    ratio: Float64Array = np.full(part.shape, np.nan)
+    np.divide(part, whole, out=ratio, where=whole > 0)
+    return ratio
+
+
 def _ratio(part: npt.NDArray[np.int64], whole: npt.NDArray[np.int64]) -> Float64Array:
     return part / np.maximum(whole, 1)
 
@@ -128,21 +135,53 @@ def _weighted(values: Float64Array, weights: npt.NDArray[np.int64]) -> float:
     return float(values @ weights / total) if total else 0.0
 
 
-def _ranking(P: FloatArray, Y: BoolArray) -> dict[str, float]:
-    """Return the measures of the ranking of each article's tags."""
+def assigned_tags(P: FloatArray, assigned: BoolArray | float) -> BoolArray:
+    """Return which tags are assigned: as given, or those whose score reaches a threshold.
+
+    Parameters
+    ----------
+    P : float32 array, shape [n, L]
+        Scores.
+    assigned : bool array, shape [n, L], or float
+        Which tags are assigned; a number: those whose score is at least this.
+    """
+    if isinstance(assigned, np.ndarray):
+        return assigned
+    # In float32 as the scores are: the score that is the threshold must reach it.
+    reached: BoolArray = np.float32(assigned) <= P
+    return reached
+
+
+def article_rankings(P: FloatArray, Y: BoolArray) -> dict[str, Float64Array]:
+    """Score the ranking of each article's tags.
+
+    Parameters
+    ----------
+    P : float array, shape [n, L]
+        Scores, the higher the likelier.
+    Y : bool array, shape [n, L]
+        The truth.
+
+    Returns
+    -------
+    dict of str to float64 array, shape [n]
+        ``p_at_1``, ``p_at_3``, ``p_at_5``, ``r_at_5``, ``lrap``, ``coverage_error`` of each
+        article; :func:`evaluate` says what they are, and gives their means.
+    """
     n, n_tags = P.shape
-    sums = dict.fromkeys(("p_at_1", "p_at_3", "p_at_5", "r_at_5", "lrap", "coverage_error"), 0.0)
+    names = ("p_at_1", "p_at_3", "p_at_5", "r_at_5", "lrap", "coverage_error")
+    found = {name: np.zeros(n) for name in names}
     block = max(BLOCK_NUMBERS // n_tags, 1)
     for start in range(0, n, block):
-        scores, truth = P[start : start + block], Y[start : start + block]
-        order = np.argsort(-scores, axis=1, kind="stable")
-        scores = np.take_along_axis(scores, order, axis=1)
-        truth = np.take_along_axis(truth, order, axis=1)
+        rows = slice(start, start + block)
+        order = np.argsort(-P[rows], axis=1, kind="stable")
+        scores = np.take_along_axis(P[rows], order, axis=1)
+        truth = np.take_along_axis(Y[rows], order, axis=1)
         hits = truth.cumsum(axis=1)
         relevant = hits[:, -1]
         for k in (1, 3, 5):
-            sums[f"p_at_{k}"] += hits[:, min(k, n_tags) - 1].sum() / min(k, n_tags)
-        sums["r_at_5"] += _ratio(hits[:, min(5, n_tags) - 1], relevant).sum()
+            found[f"p_at_{k}"][rows] = hits[:, min(k, n_tags) - 1] / min(k, n_tags)
+        found["r_at_5"][rows] = _ratio(hits[:, min(5, n_tags) - 1], relevant)
         # A tied tag has the rank of the last of the tie.
         last = np.ones(scores.shape, dtype=np.bool_)
         last[:, :-1] = scores[:, 1:] != scores[:, :-1]
@@ -150,9 +189,9 @@ def _ranking(P: FloatArray, Y: BoolArray) -> dict[str, float]:
         worst = np.minimum.accumulate(places[:, ::-1], axis=1)[:, ::-1]
         precision = np.where(truth, np.take_along_axis(hits, worst, axis=1) / (worst + 1), 0)
         lrap = precision.sum(axis=1) / np.maximum(relevant, 1)
-        sums["lrap"] += np.where(relevant > 0, lrap, 1.0).sum()
-        sums["coverage_error"] += np.where(truth, worst + 1, 0).max(axis=1).sum()
-    return {name: float(value / n) for name, value in sums.items()}
+        found["lrap"][rows] = np.where(relevant > 0, lrap, 1.0)
+        found["coverage_error"][rows] = np.where(truth, worst + 1, 0).max(axis=1)
+    return found
 
 
 def _average_precision(scores: FloatArray, truth: BoolArray) -> float:

@@ -8,10 +8,16 @@ import numpy as np
 import pandas as pd
 
 from tagsage.learn.features import FloatArray, IndexArray
+from tagsage.learn.targets import BoolArray
 
 
 def top_tags(
-    P: FloatArray, *, threshold: float, tags: Sequence[str], k: int, rows: IndexArray | None = None
+    P: FloatArray,
+    assigned: BoolArray,
+    *,
+    tags: Sequence[str],
+    k: int,
+    rows: IndexArray | None = None,
 ) -> pd.DataFrame:
     """Return the best tags of some articles.
 
@@ -19,8 +25,9 @@ def top_tags(
     ----------
     P : float32 array, shape [n, L]
         Probabilities.
-    threshold : float
-        A tag is assigned when its probability is at least this.
+    assigned : bool array, shape [n, L]
+        Which tags are assigned. An assigned tag is among the k, whatever its probability, unless
+        more than k are assigned.
     tags : sequence of str, length L
         The tags of the columns.
     k : int
@@ -40,7 +47,10 @@ def top_tags(
     if k < 1:
         raise ValueError(f"{k=} must be at least 1")
     k = min(k, n_tags)
-    best = np.argsort(-P, axis=1, kind="stable")[:, :k]
+    # Probabilities are at most 1.
+    wanted = np.sort(np.argsort(-P - 2.0 * assigned, axis=1, kind="stable")[:, :k], axis=1)
+    of_wanted = np.take_along_axis(P, wanted, axis=1)
+    best = np.take_along_axis(wanted, np.argsort(-of_wanted, axis=1, kind="stable"), axis=1)
     scores = np.take_along_axis(P, best, axis=1).ravel()
     names = np.arange(n) if rows is None else np.asarray(rows)
     return pd.DataFrame({
@@ -48,5 +58,5 @@ def top_tags(
         # Categories: the names of a few hundred tags are not repeated for millions of lines.
         "tag": pd.Categorical.from_codes(best.ravel(), categories=pd.Index(tags)).astype("str"),
         "score": scores,
-        "assigned": scores >= np.float32(threshold),
+        "assigned": np.take_along_axis(assigned, best, axis=1).ravel(),
     })

@@ -1,13 +1,129 @@
-"""From probabilities to assigned tags: one threshold for all."""
+"""From probabilities to assigned tags: one threshold for all, one a tag, the best few."""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from tagsage.graph.csr import make_csr
 from tagsage.learn.features import FloatArray
 from tagsage.learn.targets import BoolArray
 
+if TYPE_CHECKING:
+    from tagsage.graph.csr import Csr
+
 DEFAULT_THRESHOLD = 0.5
+# As how many expected articles the common threshold counts against a tag's own.
+PRIOR_ARTICLES = 10.0
+LOWEST = 1e-4
+
+
+@dataclass(frozen=True)
+class AssignmentConfig:
+    """How tags are assigned.
+
+    Attributes
+    ----------
+    tag_share : float
+        0: one threshold for all tags, the best for micro-F1; 1: as far towards each tag's own, the
+        best for macro-F1, as the tag's articles carry.
+    top_k : int
+        At most so many tags an article, the likeliest; 0: no limit.
+    min_tags : int
+        At least so many tags an article, the likeliest, even below their thresholds.
+    """
+
+    tag_share: float = 0.7
+    top_k: int = 0
+    min_tags: int = 0
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Which tags are assigned, given their probabilities.
+
+    Attributes
+    ----------
+    common : float
+        The threshold with the best micro-F1.
+    thresholds : float32 array, shape [L]
+        A tag is assigned when its probability is at least its threshold.
+    top_k, min_tags : int
+        See :class:`AssignmentConfig`.
+    """
+
+    common: float
+    thresholds: FloatArray
+    top_k: int = 0
+    min_tags: int = 0
+
+    @classmethod
+    def of(cls, P: FloatArray, Y: BoolArray, config: AssignmentConfig | None = None) -> Self:
+        """Choose thresholds on articles that the probabilities were not fitted on.
+
+        Parameters
+        ----------
+        P : float32 array, shape [n, L]
+            Calibrated probabilities.
+        Y : bool array, shape [n, L]
+            Which tags are right.
+        config : AssignmentConfig, optional
+            The settings.
+        """
+        config = config or AssignmentConfig()
+        common = global_threshold(P, Y)
+        thresholds = tag_thresholds(P, common, share=config.tag_share)
+        return cls(common, thresholds, config.top_k, config.min_tags)
+
+    @classmethod
+    def constant(
+        cls,
+        tags: int,
+        threshold: float = DEFAULT_THRESHOLD,
+        config: AssignmentConfig | None = None,
+    ) -> Self:
+        """Return one threshold for all of so many tags."""
+        config = config or AssignmentConfig()
+        thresholds = np.full(tags, threshold, dtype=np.float32)
+        return cls(threshold, thresholds, config.top_k, config.min_tags)
+
+    def assign(self, P: FloatArray) -> BoolArray:
+        """Return which tags are assigned.
+
+        Parameters
+        ----------
+        P : float32 array, shape [n, L]
+            Probabilities.
+
+        Returns
+        -------
+        bool array, shape [n, L]
+            Equal probabilities at the limit of `top_k` or `min_tags`: the lower column first.
+        """
+        assigned: BoolArray = self.thresholds <= P
+        if not (self.top_k or self.min_tags):
+            return assigned
+        rank = np.empty(P.shape, dtype=np.int64)
+        order = np.argsort(-P, axis=1, kind="stable")
+        np.put_along_axis(rank, order, np.arange(P.shape[1])[None, :], axis=1)
+        if self.top_k:
+            assigned &= rank < self.top_k
+        assigned |= rank < self.min_tags
+        return assigned
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON takes it."""
+        return {**vars(self), "thresholds": [float(value) for value in self.thresholds]}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_json` gave."""
+        return cls(**{**value, "thresholds": np.array(value["thresholds"], dtype=np.float32)})
 
 
 def global_threshold(P: FloatArray, Y: BoolArray) -> float:
@@ -29,14 +145,117 @@ def global_threshold(P: FloatArray, Y: BoolArray) -> float:
         One of the scores; among equally good ones the highest. 0.5 when no tag is right, or there
         is no row.
     """
-    scores = np.asarray(P, dtype=np.float32).ravel()
-    relevant = int(Y.sum())
-    if relevant == 0:
+    return _best_cut(np.asarray(P, dtype=np.float32).ravel(), Y.ravel(), int(Y.sum()))
+
+
+def sparse_threshold(scores: Csr, Y: Csr) -> float:
+    """Return the threshold with the best micro-F1, for sparse scores of thousands of tags.
+
+    As :func:`global_threshold`; a pair without a score is never assigned.
+
+    Parameters
+    ----------
+    scores : csr_array of floats, shape [n, R]
+        Scores above 0, the higher the likelier.
+    Y : csr_array, shape [n, R]
+        Which tags are right, as ones.
+
+    Returns
+    -------
+    float
+        One of the scores; 0.5 when no tag is right, or there is no score.
+    """
+    # To learn which scores are of right tags: number them all; what Y has keeps its number.
+    numbers = np.arange(1, scores.nnz + 1)
+    places = make_csr(numbers, scores.indices, scores.indptr, scores.shape)
+    hits = np.zeros(scores.nnz, dtype=np.bool_)
+    hits[sp.csr_array(places.multiply(Y)).data - 1] = True
+    return _best_cut(scores.data.astype(np.float32), hits, int(Y.sum()))
+
+
+def _best_cut(scores: FloatArray, hits: BoolArray, relevant: int) -> float:
+    """Return the best of the scores of some pairs; `relevant` counts pairs without a score, too."""
+    if relevant == 0 or len(scores) == 0:
         return DEFAULT_THRESHOLD
     order = np.argsort(-scores, kind="stable")
     scores = scores[order]
-    hits = np.cumsum(Y.ravel()[order], dtype=np.int64)
+    found = np.cumsum(hits[order], dtype=np.int64)
     # Equal scores are assigned together: only the last of them is a possible cut.
-    cuts = np.flatnonzero(np.append(scores[1:] != scores[:-1], True))
-    f1 = 2 * hits[cuts] / (cuts + 1 + relevant)
+    cuts = np.flatnonzero(np.append(scores[1:] != scores[:-1], True) & (scores > 0))
+    if not len(cuts):
+        return DEFAULT_THRESHOLD
+    f1 = 2 * found[cuts] / (cuts + 1 + relevant)
     return float(scores[cuts[int(np.argmax(f1))]])
+
+
+def expected_f1_threshold(p: FloatArray) -> float:
+    """Return the threshold with the best F1 of one tag that its probabilities lead one to expect.
+
+    With articles sorted by probability, p_1 ≥ p_2 ≥ …, assigning the first j is expected to give
+    F1 ≈ 2 (p_1 + … + p_j) / (j + sum of all p) [1]_. No label is used, so a handful of articles
+    with the tag does not decide, as it would for the observed F1.
+
+    Parameters
+    ----------
+    p : float array, shape [n]
+        Calibrated probabilities of one tag.
+
+    Returns
+    -------
+    float
+        One of the probabilities; among equally good ones the highest. 0.5 when all are 0, or there
+        is none.
+
+    References
+    ----------
+    .. [1] Z. Lipton, C. Elkan, B. Narayanaswamy: Optimal thresholding of classifiers to maximize F1
+       measure. ECML PKDD 2014.
+    """
+    ranked = np.sort(np.asarray(p, dtype=np.float64))[::-1]
+    total = ranked.sum()
+    if total == 0:
+        return DEFAULT_THRESHOLD
+    f1 = 2 * np.cumsum(ranked) / (np.arange(1, len(ranked) + 1) + total)
+    return float(ranked[int(np.argmax(f1))])
+
+
+def tag_thresholds(
+    P: FloatArray, common: float, *, share: float, prior: float = PRIOR_ARTICLES
+) -> npt.NDArray[np.float32]:
+    """Return a threshold for each tag, between the common one and the tag's own.
+
+    With e_l the articles expected to have tag l (the sum of its probabilities), t_l its
+    :func:`expected_f1_threshold`, t the common threshold::
+
+        log t'_l = (1 - w_l) log t + w_l log t_l,    w_l = share · e_l / (e_l + prior)
+
+    A rare tag is drawn towards the common threshold: its own rests on few articles. On validation
+    parts of 11,260 labelled scientific articles with 174 tags (mlp on text, lists and labels, three
+    seeds), shares 0, 0.3, 0.7, 1 gave micro/macro-F1 .486/.473, .484/.475, .483/.480, .479/.481.
+
+    Parameters
+    ----------
+    P : float32 array, shape [n, L]
+        Calibrated probabilities of articles that were not fitted on.
+    common : float
+        The threshold for all.
+    share : float
+        From 0 (all tags have the common threshold) to 1.
+    prior : float
+        See above, at least 0.
+
+    Returns
+    -------
+    float32 array, shape [L]
+        The thresholds.
+    """
+    tags = P.shape[1]
+    if share == 0 or not len(P):
+        return np.full(tags, common, dtype=np.float32)
+    own = np.array([expected_f1_threshold(P[:, tag]) for tag in range(tags)])
+    expected = P.sum(axis=0, dtype=np.float64)
+    weight = share * np.divide(
+        expected, expected + prior, out=np.zeros(tags), where=expected + prior > 0
+    )
+    logs = (1 - weight) * np.log(max(common, LOWEST)) + weight * np.log(np.maximum(own, LOWEST))
+    return np.asarray(np.exp(logs), dtype=np.float32)

@@ -73,6 +73,53 @@ class Predicted:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """What the best candidate with lists gains over the best on text, and how sure that is.
+
+    Attributes
+    ----------
+    text, graph : str
+        The two candidates.
+    sentences : sequence of str
+        What was found, in plain words.
+    gains : pandas.DataFrame
+        See :func:`tagsage.learn.findings.gains`.
+    intervals : pandas.DataFrame
+        See :func:`tagsage.learn.bootstrap.paired_bootstrap`.
+    slices : pandas.DataFrame
+        See :func:`tagsage.learn.slices.slice_scores`; with a column ``candidate``.
+    study : pandas.DataFrame
+        See :func:`tagsage.learn.findings.study_table`.
+    curves : mapping of str to pandas.DataFrame
+        Precision and recall of both; see :func:`tagsage.learn.curves.precision_recall`.
+    per_tag : mapping of str to pandas.DataFrame
+        Scores tag by tag of both, by candidate.
+    reliability : pandas.DataFrame
+        Of the candidate with lists; see :func:`tagsage.learn.calibration.reliability`.
+    calibration_errors : mapping of str to float
+        ``ece`` and ``ece_top_5`` of the candidate with lists.
+    learning : pandas.DataFrame
+        Columns ``candidate``, ``share`` and the metrics; empty when no learning curve was asked.
+    not_measured : mapping of str to str
+        Questions without an answer, and why.
+    """
+
+    text: str
+    graph: str
+    sentences: Sequence[str]
+    gains: pd.DataFrame
+    intervals: pd.DataFrame
+    slices: pd.DataFrame
+    study: pd.DataFrame
+    curves: Mapping[str, pd.DataFrame]
+    per_tag: Mapping[str, pd.DataFrame]
+    reliability: pd.DataFrame
+    calibration_errors: Mapping[str, float]
+    learning: pd.DataFrame
+    not_measured: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class ReportData:
     """Everything that the page shows; a part that is empty is said to be so, or left out.
 
@@ -121,6 +168,8 @@ class ReportData:
         The resolved settings.
     harvested : str
         How the harvest before the night ended; empty when there was none.
+    comparison : Comparison or None
+        None when there was no candidate on text, or none with lists.
     notes : sequence of str
         Sentences to show under the leaderboard: what was left out, and why.
     """
@@ -144,4 +193,5 @@ class ReportData:
     stages: pd.DataFrame = field(default_factory=pd.DataFrame)
     settings: Mapping[str, Any] = field(default_factory=dict)
     harvested: str = ""
+    comparison: Comparison | None = None
     notes: Sequence[str] = ()

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from tagsage.report.eda import CorpusProfile
-from tagsage.report.picture import ROLES, Picture, draw_picture
+from tagsage.report.picture import ROLES, Picture, draw_picture, shorten, show_thousands
 from tagsage.report.word_cloud import word_cloud
 
 FloatArray = npt.NDArray[np.float64]
@@ -35,7 +34,7 @@ def tags_per_article(profile: CorpusProfile) -> Picture:
         axes.bar(range(limit + 1), values, color=colours, width=0.82)
         axes.set_xticks(range(limit + 1), labels)
         axes.set(xlabel="tags of an article", ylabel="articles")
-        _thousands(axes.yaxis)
+        show_thousands(axes.yaxis)
 
     total = max(sum(values), 1)
     alt = (
@@ -158,7 +157,7 @@ def leaderboard_bars(leaderboard: pd.DataFrame) -> Picture:
     def draw(axes: Axes) -> None:
         axes.barh(rows - 0.2, micro, 0.38, color=ROLES["accent"], label="micro-F1")
         axes.barh(rows + 0.2, macro, 0.38, color=ROLES["accent-soft"], label="macro-F1")
-        axes.set_yticks(rows, [_short(name, 30) for name in leaderboard["candidate"]])
+        axes.set_yticks(rows, [shorten(name, 30) for name in leaderboard["candidate"]])
         axes.set(xlabel="F1 on the test part", ylim=(n - 0.4, -0.6), xlim=(0, None))
         axes.grid(visible=False, axis="y")
         axes.grid(visible=True, axis="x")
@@ -188,7 +187,7 @@ def f1_by_frequency(per_tag: pd.DataFrame) -> Picture:
             axes.set_xscale("log")
         axes.grid(visible=True, axis="x")
         axes.set(xlabel="test articles with the tag", ylabel="F1", ylim=(-0.03, 1.03))
-        _thousands(axes.xaxis)
+        show_thousands(axes.xaxis)
 
     alt = (
         f"Scatter plot of F1 against frequency for {len(f1)} target tags: median F1 "
@@ -236,8 +235,8 @@ def _log_log(axes: Axes, counts: Mapping[int, int], xlabel: str, ylabel: str) ->
     axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.set_xlim(0.8, max(values.max(initial=1.0) * 1.6, 12))
     axes.set_ylim(min(numbers.min(initial=1.0), 1.0) * 0.7, max(numbers.max(initial=1.0) * 1.8, 12))
-    _thousands(axes.xaxis)
-    _thousands(axes.yaxis)
+    show_thousands(axes.xaxis)
+    show_thousands(axes.yaxis)
 
 
 def _thinned(counts: Mapping[int, int]) -> tuple[FloatArray, FloatArray]:
@@ -255,14 +254,6 @@ def _thinned(counts: Mapping[int, int]) -> tuple[FloatArray, FloatArray]:
     centres = np.sqrt(edges[:-1] * (edges[1:] - 1))
     seen = sums > 0
     return centres[seen], (sums / np.diff(edges))[seen]
-
-
-def _thousands(axis: Any) -> None:
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-
-
-def _short(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def _first(frame: pd.DataFrame, column: str) -> str:

@@ -13,7 +13,8 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from tagsage.report.data import ReportData
+from tagsage.report.comparison import comparison_pictures, gain_lines, slice_lines
+from tagsage.report.data import Comparison, ReportData
 from tagsage.report.figures import corpus_pictures, f1_by_frequency, loss_curve
 from tagsage.report.picture import Picture
 
@@ -110,6 +111,7 @@ def render_report(data: ReportData, path: Path) -> None:
         "clean": _clean,
         "link": _link,
         "breakable": _breakable,
+        "points": _points,
     }
     page = environment.get_template("report.html.j2").render(**_context(data))
     temporary = path.with_name(f".{path.name}.tmp")
@@ -133,6 +135,7 @@ def _context(data: ReportData) -> dict[str, Any]:
     corpus = {picture.name: _drawn(picture) for picture in drawn}
     return {
         "data": data,
+        **_comparison_context(data.comparison),
         "counts": data.profile.counts,
         "quantiles": data.profile.list_size_quantiles,
         "candidates": candidates,
@@ -159,6 +162,23 @@ def _context(data: ReportData) -> dict[str, Any]:
         "longest": max((row["seconds"] for row in stages), default=0.0),
         "settings": _shown_settings(data.settings),
         "style": Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),  # ruff: ignore[unsafe-markup-use]
+    }
+
+
+def _comparison_context(comparison: Comparison | None) -> dict[str, Any]:
+    """Return what the template of the comparison needs."""
+    if comparison is None:
+        return {"comparison": None}
+    return {
+        "comparison": comparison,
+        "gain_lines": gain_lines(comparison.gains),
+        "gain_metrics": [
+            (metric.key, metric.name)
+            for metric in METRICS
+            if metric.key in {"micro_f1", "macro_f1", "p_at_5", "lrap"}
+        ],
+        "comparison_figures": [_drawn(picture) for picture in comparison_pictures(comparison)],
+        "slice_tables": slice_lines(comparison.slices, comparison),
     }
 
 
@@ -212,6 +232,13 @@ def _score(value: float | None) -> str:
         return "–"
     text = f"{value:.3f}"
     return text.removeprefix("0") if text.startswith("0.") else text
+
+
+def _points(value: float | None) -> str:
+    """Return a difference of scores in points, that is hundredths: +8.4."""
+    if value is None or pd.isna(value):
+        return "–"
+    return f"{round(100 * value, 1) + 0.0:+.1f}".replace("-", "\u2212")
 
 
 def _share(part: float, whole: float) -> str:

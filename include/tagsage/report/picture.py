@@ -18,9 +18,11 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 # Role -> colour of the light palette. In the SVG each exact colour stands for var(--role).
 ROLES = {
@@ -156,6 +158,16 @@ def save_pictures(pictures: Sequence[Picture], folder: Path) -> dict[str, Path]:
     """Write pictures as PNG files; return them by name."""
     folder.mkdir(parents=True, exist_ok=True)
     return {picture.name: picture.save_png(folder) for picture in pictures}
+
+
+def show_thousands(axis: Axis) -> None:
+    """Write the numbers of an axis plainly, with commas: 1,000 instead of powers of ten."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+
+
+def shorten(text: str, limit: int) -> str:
+    """Cut a text for a label to at most `limit` characters, an ellipsis at the end."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 @contextmanager

@@ -7,7 +7,14 @@ that Airflow reads this package quickly and forks safely.
 """
 
 from tagsage.stages.common import tracking_of
-from tagsage.stages.compare import candidate_names, features, fit_candidate, leaderboard, split
+from tagsage.stages.compare import (
+    candidates_with_lists,
+    candidates_without_lists,
+    features,
+    fit_candidate,
+    leaderboard,
+    split,
+)
 from tagsage.stages.embed import (
     collect_vectors,
     embed_batch,
@@ -17,8 +24,10 @@ from tagsage.stages.embed import (
 )
 from tagsage.stages.embed_jobs import await_jobs, job_done, submit_jobs, take_job
 from tagsage.stages.embed_openai import embed_online, online_batches
+from tagsage.stages.findings import findings
 from tagsage.stages.graph import (
     components,
+    factorise_memberships,
     fastrp,
     graphsage,
     project,
@@ -31,19 +40,25 @@ from tagsage.stages.ingest import load_corpus, start
 from tagsage.stages.labels import propagate_labels
 from tagsage.stages.predict import predict
 from tagsage.stages.promote import promote
+from tagsage.stages.questions import answer_question, questions
+from tagsage.stages.rare_tags import rare_tags
 from tagsage.stages.tell import eda, report, teardown
 
 __all__ = [
     "announce",
+    "answer_question",
     "await_jobs",
-    "candidate_names",
+    "candidates_with_lists",
+    "candidates_without_lists",
     "collect_vectors",
     "components",
     "eda",
     "embed_batch",
     "embed_online",
+    "factorise_memberships",
     "fastrp",
     "features",
+    "findings",
     "fit_candidate",
     "graphsage",
     "harvest",
@@ -59,6 +74,8 @@ __all__ = [
     "promote",
     "propagate_labels",
     "propagate_lists",
+    "questions",
+    "rare_tags",
     "report",
     "sample",
     "similarity",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
 
     from tagsage.graph.fastrp import FastRpConfig
     from tagsage.graph.labels import LabelsConfig
+    from tagsage.graph.memberships import MembershipsConfig
     from tagsage.learn.features import FeatureMatrix
+    from tagsage.learn.fitting import Search
     from tagsage.learn.labels import Labels
+    from tagsage.learn.thresholds import AssignmentConfig
     from tagsage.store.base import ArticleStore
     from tagsage.store.snapshot import Snapshot
     from tagsage.tracking.store import Tracking
@@ -30,6 +34,9 @@ Ref = str
 Blocks = dict[str, Ref]
 
 MODEL_FOLDER = "model"
+# Which articles are in a list: no block, but feature sets that know of lists need it.
+LINKED = "linked"
+LINKED_FILE = "linked.npy"
 # In the artifact of propagated labels: what is known of them while a candidate is tuned.
 TUNING_FOLDER = "tuning"
 
@@ -131,12 +138,10 @@ def tracking_of(settings: Settings) -> Tracking:
 
 def wanted_blocks(settings: Settings) -> set[str]:
     """Return the blocks that some candidate of the night uses."""
-    from tagsage.learn.features import FEATURE_SETS
+    from tagsage.learn.features import blocks_of
 
     return {
-        block
-        for feature_set, _ in settings.parsed_candidates()
-        for block in FEATURE_SETS[feature_set]
+        block for feature_set, _ in settings.parsed_candidates() for block in blocks_of(feature_set)
     }
 
 
@@ -154,6 +159,17 @@ def fastrp_config(settings: Settings) -> FastRpConfig:
     )
 
 
+def memberships_config(settings: Settings) -> MembershipsConfig:
+    """Return the settings of the factorisation of memberships."""
+    from tagsage.graph.memberships import MembershipsConfig
+
+    return MembershipsConfig(
+        dimensions=settings.memberships_dimensions,
+        rarity_power=settings.memberships_rarity_power,
+        seed=settings.seed,
+    )
+
+
 def labels_config(settings: Settings, block: str) -> LabelsConfig:
     """Return the settings of the propagation of labels for the block ``labels`` or ``authors``."""
     from tagsage.graph.labels import LabelsConfig
@@ -164,6 +180,30 @@ def labels_config(settings: Settings, block: str) -> LabelsConfig:
     return LabelsConfig(
         prior_weight=settings.labels_prior_weight, size_discount=settings.labels_size_discount
     )
+
+
+def assignment_config(settings: Settings) -> AssignmentConfig:
+    """Return how tags are assigned."""
+    from tagsage.learn.thresholds import AssignmentConfig
+
+    return AssignmentConfig(
+        settings.assign_tag_share, settings.assign_top_k, settings.assign_min_tags
+    )
+
+
+def search_of(settings: Settings) -> Search | None:
+    """Return the budget of the search for hyper-parameters; None: the defaults are taken."""
+    from tagsage.learn.fitting import Search
+
+    if not settings.search_trials:
+        return None
+    return Search(settings.search_trials, 60 * settings.search_max_minutes)
+
+
+def search_inputs(settings: Settings) -> list[float]:
+    """Return what a fit depends on of the budget of the search."""
+    search = search_of(settings)
+    return [] if search is None else [search.trials, search.max_seconds or 0.0]
 
 
 def feature_matrix(
@@ -187,27 +227,46 @@ def feature_matrix(
     TagsageError
         When a block was not computed tonight.
     """
+    from tagsage.learn.features import blocks_of, needs_lists
+
+    needed = [*blocks_of(feature_set), *([LINKED] if needs_lists(feature_set) else [])]
+    for block in needed:
+        if not features.get(block):
+            msg = f"The block {block} was not computed tonight; name it in the setting candidates."
+            raise TagsageError(msg)
+    folders = {block: night.workspace.open(features[block]).path for block in needed}
+    return matrix_of(folders, feature_set, tuning=tuning)
+
+
+def matrix_of(
+    folders: Mapping[str, Path], feature_set: str, *, tuning: bool = False
+) -> FeatureMatrix:
+    """Open the features of a feature set from a folder a block; see :func:`feature_matrix`."""
     import numpy as np
 
     from tagsage.graph.base import EMBEDDINGS_FILE, hop_file
     from tagsage.graph.labels import EVIDENCE_FILE, SHARES_FILE
-    from tagsage.learn.features import FEATURE_SETS, LABEL_BLOCKS, FeatureMatrix
+    from tagsage.graph.memberships import MEMBERSHIPS_FILE
+    from tagsage.learn.features import LABEL_BLOCKS, FeatureMatrix, blocks_of, needs_lists
 
-    arrays = []
-    for block in FEATURE_SETS[feature_set]:
-        if not features.get(block):
-            msg = f"The block {block} was not computed tonight; name it in the setting candidates."
-            raise TagsageError(msg)
-        artifact = night.workspace.open(features[block])
+    arrays, kinds = [], []
+    for block in blocks_of(feature_set):
+        folder = folders[block]
+        hops = len(list(folder.glob(hop_file("*"))))
         files = {
             "text": ["vectors.npy"],
             "graphsage": [EMBEDDINGS_FILE],
             "fastrp": [EMBEDDINGS_FILE],
-            "lists": [hop_file(hop + 1) for hop in range(artifact.summary.get("hops", 0))],
+            "lists": [hop_file(hop + 1) for hop in range(hops)],
+            "memberships": [MEMBERSHIPS_FILE],
             "labels": [SHARES_FILE, EVIDENCE_FILE],
             "authors": [SHARES_FILE, EVIDENCE_FILE],
         }[block]
-        of_tuning = tuning and block in LABEL_BLOCKS
-        folder = artifact.path / TUNING_FOLDER if of_tuning else artifact.path
+        if tuning and block in LABEL_BLOCKS:
+            folder /= TUNING_FOLDER
         arrays += [np.load(folder / file, mmap_mode="r") for file in files]
-    return FeatureMatrix(arrays)
+        kinds += [block] * len(files)
+    linked = None
+    if needs_lists(feature_set):
+        linked = np.load(folders[LINKED] / LINKED_FILE)
+    return FeatureMatrix(arrays, kinds=kinds, linked=linked)

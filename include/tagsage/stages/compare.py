@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tagsage.night import Night, Token
+from tagsage.errors import TagsageError
+from tagsage.night import Night, Token, file_name
 from tagsage.stages.common import (
     LEARN_CODE,
+    LINKED,
     MODEL_FOLDER,
     Blocks,
     Ref,
+    assignment_config,
     feature_matrix,
     load_labels,
     load_snapshot,
+    search_inputs,
+    search_of,
     tracking_of,
     vectors_of_night,
 )
 
 logger = logging.getLogger(__name__)
 
-PER_TAG_FILE = "per_tag.csv"
+JUDGED_FOLDER = "judged"
 
 
 def split(token: Token, corpus: Ref) -> Ref:
@@ -62,8 +68,8 @@ def features(token: Token, vectors: Ref, graph: Mapping[str, Ref], labels: Block
         Block -> ref, for the blocks that were computed; `text` is always there.
     """
     night = Night.of(token)
-    computed = {block: graph[block] for block in ("graphsage", "fastrp", "lists")}
-    computed = {"text": vectors, **computed, **labels}
+    computed = {block: graph[block] for block in ("graphsage", "fastrp", "lists", "memberships")}
+    computed = {"text": vectors, LINKED: graph["projection"], **computed, **labels}
     blocks = {block: ref for block, ref in computed.items() if ref}
     for feature_set, _ in night.settings.parsed_candidates():
         feature_matrix(night, blocks, feature_set)
@@ -71,29 +77,129 @@ def features(token: Token, vectors: Ref, graph: Mapping[str, Ref], labels: Block
 
 
 def candidate_names(token: Token) -> list[str]:
-    """Return the candidates to fit, as ``feature_set:classifier``."""
+    """Return the candidates that are compared, as ``feature_set:classifier``."""
     return [":".join(pair) for pair in Night.of(token).settings.parsed_candidates()]
 
 
-def fit_candidate(token: Token, split: Ref, features: Blocks, candidate: str) -> Ref:
-    """Fit one candidate on the training part, score it on the test part, log its child run."""
-    import pandas as pd
+def candidates_without_lists(token: Token) -> list[str]:
+    """Return the candidates to fit first: those without lists, and the fallbacks of the others."""
+    from tagsage.learn.features import needs_lists
 
-    from tagsage.learn.candidate import fit_candidate as fit
-    from tagsage.learn.features import FEATURE_SETS, LABEL_BLOCKS
+    names = candidate_names(token)
+    alone = [name for name in names if not needs_lists(name.partition(":")[0])]
+    fallbacks = [fallback_of(name) for name in names]
+    return list(dict.fromkeys([*alone, *(name for name in fallbacks if name)]))
+
+
+def candidates_with_lists(token: Token) -> list[str]:
+    """Return the candidates whose features know of lists."""
+    from tagsage.learn.features import needs_lists
+
+    return [name for name in candidate_names(token) if needs_lists(name.partition(":")[0])]
+
+
+def fallback_of(candidate: str) -> str:
+    """Return the candidate that answers in its place for articles in no list; empty for none."""
+    from tagsage.learn.features import needs_lists, own_feature_set
+
+    feature_set, _, classifier = candidate.partition(":")
+    own = own_feature_set(feature_set)
+    return f"{own}:{classifier}" if own and needs_lists(feature_set) else ""
+
+
+def fit_candidate(token: Token, split: Ref, features: Blocks, candidate: str) -> Ref:
+    """Fit one candidate on the training part, judge it on the test part, log its child run.
+
+    One that is only a fallback of others is fitted, but not logged. One that would take too long or
+    too much memory is left out: its ref is then empty, and the leaderboard tells why.
+    """
+    from tagsage.learn.judgement import Judgement
+    from tagsage.report.comparison_figures import precision_recall_curves, reliability_diagram
     from tagsage.report.figures import f1_by_frequency
     from tagsage.report.picture import save_pictures
     from tagsage.tracking.runs import log_candidate
 
     night = Night.of(token)
+    reason = _too_much(night, split, features, candidate)
+    night.note(_left_out_note(candidate), reason)
+    if reason:
+        logger.warning("%s is left out: %s.", candidate, reason)
+        return ""
+    artifact = night.workspace.open(candidate_ref(night, split, features, candidate))
+    if candidate not in candidate_names(token):
+        return artifact.ref
+    # The same candidate on other vectors, in another run, is told apart by these.
+    about = {"embedder": night.settings.embedder, **vectors_of_night(night, features["text"])}
+    judged = Judgement.load(artifact.path / JUDGED_FOLDER)
+    pictures = [
+        f1_by_frequency(judged.per_tag),
+        precision_recall_curves({candidate: judged.curve}),
+        reliability_diagram(judged.reliability),
+    ]
+    with night.workspace.scratch() as folder:
+        log_candidate(
+            tracking_of(night.settings),
+            night.run_id,
+            candidate,
+            params=about | artifact.summary["fit"],
+            scores=artifact.summary["scores"],
+            per_tag=judged.per_tag,
+            figures=save_pictures(pictures, folder),
+        )
+    return artifact.ref
+
+
+def _too_much(night: Night, split: Ref, features: Blocks, candidate: str) -> str:
+    """Return why a candidate cannot be fitted tonight, as far as can be told; empty when it can."""
+    import dataclasses
+
+    import numpy as np
+
+    from tagsage.learn.costs import estimate_cost, reason_to_leave_out
+
+    settings = night.settings
+    feature_set, _, classifier = candidate.partition(":")
+    Y = load_labels(night, split).Y_train
+    cost = estimate_cost(
+        classifier,
+        rows=len(Y),
+        features=feature_matrix(night, features, feature_set).shape[1],
+        tags=Y.shape[1],
+        label_sets=len(np.unique(np.packbits(Y, axis=1), axis=0)),
+    )
+    # A trial is a fit on 85%, and one such fit is part of every candidate.
+    trials = 1 + max(settings.search_trials - 1, 0) / 2
+    return reason_to_leave_out(
+        dataclasses.replace(cost, seconds=cost.seconds * trials),
+        max_minutes=settings.candidate_max_minutes,
+        max_gb=settings.candidate_max_gb,
+    )
+
+
+def _left_out_note(candidate: str) -> str:
+    return f"left_out/{file_name(candidate)}"
+
+
+def candidate_ref(night: Night, split: Ref, features: Blocks, candidate: str) -> Ref:
+    """Return the ref of a fitted and judged candidate, which is made where there is none."""
+    from tagsage.learn.candidate import FittedCandidate
+    from tagsage.learn.features import LABEL_BLOCKS, blocks_of
+    from tagsage.learn.fitting import fit_candidate as fit
+    from tagsage.learn.judgement import Judgement
+
     seed = night.settings.seed
     feature_set, _, classifier = candidate.partition(":")
+    other = fallback_of(candidate)
+    fallback = candidate_ref(night, split, features, other) if other else ""
     inputs = {
         "split": split,
-        "features": {block: features[block] for block in FEATURE_SETS[feature_set]},
+        "features": {block: features[block] for block in (*blocks_of(feature_set), LINKED)},
         "feature_set": feature_set,
+        "assignment": vars(assignment_config(night.settings)),
         "classifier": classifier,
         "seed": seed,
+        "fallback": fallback,
+        "search": search_inputs(night.settings),
     }
 
     def build(folder: Path) -> dict[str, Any]:
@@ -101,7 +207,7 @@ def fit_candidate(token: Token, split: Ref, features: Blocks, candidate: str) ->
         X = feature_matrix(night, features, feature_set)
         tuning = (
             feature_matrix(night, features, feature_set, tuning=True)
-            if set(LABEL_BLOCKS) & set(FEATURE_SETS[feature_set])
+            if set(LABEL_BLOCKS) & set(blocks_of(feature_set))
             else None
         )
         fitted = fit(
@@ -112,35 +218,52 @@ def fit_candidate(token: Token, split: Ref, features: Blocks, candidate: str) ->
             classifier=classifier,
             seed=seed,
             tuning=tuning,
+            assignment=assignment_config(night.settings),
+            fallback=FittedCandidate.load(night.workspace.open(fallback).path / MODEL_FOLDER).main
+            if fallback
+            else None,
+            search=search_of(night.settings),
         )
         fitted.save(folder / MODEL_FOLDER)
-        scores = fitted.evaluate(X, labels.Y_test, labels.test_rows)
-        scores.per_tag.to_csv(folder / PER_TAG_FILE, index=False)
-        return {"candidate": candidate, "scores": scores.overall, "fit": fitted.summary}
+        started = time.perf_counter()
+        answers = fitted.answer(X, labels.test_rows)
+        seconds = time.perf_counter() - started
+        judged = Judgement.of(fitted, answers, labels.Y_test)
+        judged.save(folder / JUDGED_FOLDER)
+        scores = {**judged.scores, "predict_seconds": seconds}
+        return {"candidate": candidate, "scores": scores, "fit": fitted.summary}
 
-    artifact = night.artifact("candidate", inputs, build, code=LEARN_CODE, label=candidate)
-    # The same candidate on other vectors, in another run, is told apart by these.
-    about = {"embedder": night.settings.embedder, **vectors_of_night(night, features["text"])}
-    per_tag = pd.read_csv(artifact.path / PER_TAG_FILE)
-    with night.workspace.scratch() as folder:
-        log_candidate(
-            tracking_of(night.settings),
-            night.run_id,
-            candidate,
-            params=about | artifact.summary["fit"],
-            scores=artifact.summary["scores"],
-            per_tag=per_tag,
-            figures=save_pictures([f1_by_frequency(per_tag)], folder),
-        )
-    return artifact.ref
+    return night.artifact("candidate", inputs, build, code=LEARN_CODE, label=candidate).ref
 
 
-def leaderboard(token: Token, split: Ref, fitted: Sequence[Ref]) -> Ref:
-    """Rank the candidates; publishes ``leaderboard.csv``."""
+def leaderboard(token: Token, split: Ref, *fitted: Sequence[Ref]) -> Ref:
+    """Rank the candidates; publishes ``leaderboard.csv``.
+
+    Parameters
+    ----------
+    token : dict
+        The night.
+    split : str
+        Ref of the split.
+    *fitted : sequences of str
+        Refs of candidates; those that are only fallbacks of others are not ranked.
+    """
     from tagsage.learn.leaderboard import rank_candidates
 
     night = Night.of(token)
-    results = {ref: night.workspace.open(ref).summary for ref in fitted}
+    named = candidate_names(token)
+    reasons = {name: night.noted(_left_out_note(name)) for name in named}
+    left_out = {name: reason for name, reason in reasons.items() if reason}
+    if len(left_out) == len(named):
+        msg = (
+            "No candidate is left: "
+            + "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
+            + ". Raise candidate_max_minutes or candidate_max_gb, or name other candidates."
+        )
+        raise TagsageError(msg)
+    refs = [ref for part in fitted for ref in part or () if ref]
+    summaries = {ref: night.workspace.open(ref).summary for ref in refs}
+    results = {ref: result for ref, result in summaries.items() if result["candidate"] in named}
 
     def build(folder: Path) -> dict[str, Any]:
         board = rank_candidates([
@@ -152,11 +275,15 @@ def leaderboard(token: Token, split: Ref, fitted: Sequence[Ref]) -> Ref:
             for result in results.values()
         ])
         board.to_csv(folder / "leaderboard.csv", index=False)
-        best = board["candidate"].iloc[0]
-        ref = next(ref for ref, result in results.items() if result["candidate"] == best)
         facts = night.workspace.open(split).summary
+        of_candidate = {
+            result["candidate"]: {**result, "ref": ref} for ref, result in results.items()
+        }
+        ranking = [of_candidate[candidate] for candidate in board["candidate"]]
         return {
-            "best": {**results[ref], "ref": ref},
+            "best": ranking[0],
+            "ranking": ranking,
+            "left_out": left_out,
             "candidates": {result["candidate"]: result["scores"] for result in results.values()},
             "split": {
                 **facts,
@@ -165,7 +292,7 @@ def leaderboard(token: Token, split: Ref, fitted: Sequence[Ref]) -> Ref:
             },
         }
 
-    inputs = {"split": split, "fitted": list(fitted)}
+    inputs = {"split": split, "fitted": list(results), "left_out": left_out}
     artifact = night.artifact("leaderboard", inputs, build, code=LEARN_CODE)
     night.workspace.publish(artifact.path / "leaderboard.csv", "leaderboard.csv")
     return artifact.ref

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 from tagsage.night import Night, Token
 from tagsage.stages.common import (
     GRAPH_CODE,
+    LINKED_FILE,
     Ref,
     fastrp_config,
     keep_vectors,
     load_snapshot,
+    memberships_config,
     wanted_blocks,
 )
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 GRAPHSAGE_PROPERTY = "graphSAGE"
+FACTORS_FOLDER = "factors"
 
 
 def engine_of(night: Night) -> GraphEngine:
@@ -59,10 +62,14 @@ def project(token: Token, corpus: Ref, vectors: Ref, vector_property: str) -> Re
     night = Night.of(token)
 
     def build(folder: Path) -> dict[str, Any]:
+        import numpy as np
+
         snapshot = load_snapshot(night, corpus)
+        incidence = snapshot.incidence()
+        np.save(folder / LINKED_FILE, np.diff(incidence.indptr) > 0)
         return engine_of(night).project(
             folder,
-            snapshot.incidence(),
+            incidence,
             keys=snapshot.articles["key"].tolist(),
             vector_property=vector_property,
         )
@@ -208,6 +215,38 @@ def propagate_lists(token: Token, projection: Ref, vectors: Ref) -> Ref:
 
     inputs = {"projection": projection, "vectors": vectors, **vars(config)}
     return _artifact(night, "lists", inputs, build)
+
+
+def factorise_memberships(token: Token, corpus: Ref) -> Ref:
+    """Embed every article by a truncated SVD of the memberships.
+
+    The same for every engine: it needs the memberships alone.
+    """
+    from tagsage.graph.arrays import create_array, nonzero_rows
+    from tagsage.graph.memberships import MEMBERSHIPS_FILE, factorise_memberships
+
+    night = Night.of(token)
+    if not _wanted(night, "memberships"):
+        return ""
+    config = memberships_config(night.settings)
+
+    def build(folder: Path) -> dict[str, Any]:
+        incidence = load_snapshot(night, corpus).incidence()
+        embeddings, factors = factorise_memberships(
+            incidence,
+            config,
+            out=lambda k: create_array(folder / MEMBERSHIPS_FILE, (incidence.shape[0], k)),
+        )
+        factors.save(folder / FACTORS_FOLDER)
+        return {
+            "dimensions": int(embeddings.shape[1]),
+            "articles_reached": int(nonzero_rows(embeddings).sum()),
+        }
+
+    inputs = {"corpus": corpus, **vars(config)}
+    artifact = night.artifact("memberships", inputs, build, code=GRAPH_CODE)
+    logger.info("memberships: %s", artifact.summary)
+    return artifact.ref
 
 
 def _wanted(night: Night, block: str) -> bool:

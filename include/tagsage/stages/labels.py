@@ -51,7 +51,6 @@ def propagate_labels(token: Token, corpus: Ref, split: Ref) -> Blocks:
     dict of str to str
         Block -> ref, for the blocks that some candidate uses.
     """
-    from tagsage.learn.candidate import tuning_split
     from tagsage.learn.features import LABEL_BLOCKS
 
     night = Night.of(token)
@@ -59,17 +58,55 @@ def propagate_labels(token: Token, corpus: Ref, split: Ref) -> Blocks:
     def fill(folder: Path, block: str) -> dict[str, Any]:
         snapshot, labels = load_snapshot(night, corpus), load_labels(night, split)
         rows, Y = labels.train_rows, labels.Y_train
-        # Where there are too few articles to tune on, nothing is tuned.
-        inner = tuning_split(Y, seed=night.settings.seed)
-        fitted = slice(None) if inner is None else inner.train
-        (folder / TUNING_FOLDER).mkdir()
-        _propagate(night, folder / TUNING_FOLDER, snapshot, rows[fitted], Y[fitted], block)
-        return _propagate(night, folder, snapshot, rows, Y, block)
+        return propagate_parts(night, folder, snapshot, rows, Y, block, seed=night.settings.seed)
 
     wanted = [block for block in LABEL_BLOCKS if block in wanted_blocks(night.settings)]
     if not wanted:
         logger.info("No candidate uses labels: left out.")
     return {block: _artifact(night, corpus, split, block, fill, of="training") for block in wanted}
+
+
+def propagate_parts(
+    night: Night,
+    folder: Path,
+    snapshot: Snapshot,
+    rows: npt.NDArray[np.int64],
+    Y: npt.NDArray[np.bool_],
+    block: str,
+    *,
+    seed: int,
+    hidden: npt.NDArray[np.int64] | None = None,
+) -> dict[str, Any]:
+    """Propagate the labels of a training part, and, for tuning, those of the part fitted then.
+
+    Parameters
+    ----------
+    night : Night
+        The night.
+    folder : pathlib.Path
+        An existing empty folder; filled as :func:`propagate_labels` says.
+    snapshot : Snapshot
+        The corpus.
+    rows : int64 array, shape [m]
+        Article indices of the training part.
+    Y : bool array, shape [m, L]
+        Their labels; no others are read.
+    block : str
+        ``labels`` or ``authors``.
+    seed : int
+        Seed of the fit, on which the part for tuning depends.
+    hidden : int64 array, optional
+        Articles that are not there while lists are counted; none of `rows`.
+    """
+    from tagsage.learn.fitting import tuning_split
+
+    # Where there are too few articles to tune on, nothing is tuned.
+    inner = tuning_split(Y, seed=seed)
+    fitted = slice(None) if inner is None else inner.train
+    tuning = folder / TUNING_FOLDER
+    tuning.mkdir()
+    _propagate(night, tuning, snapshot, rows[fitted], Y[fitted], block, hidden=hidden)
+    return _propagate(night, folder, snapshot, rows, Y, block, hidden=hidden)
 
 
 def propagate_all_labels(night: Night, corpus: Ref, split: Ref, block: str) -> Ref:
@@ -93,20 +130,27 @@ def _propagate(
     rows: npt.NDArray[np.int64],
     Y: npt.NDArray[np.bool_],
     block: str,
+    *,
+    hidden: npt.NDArray[np.int64] | None = None,
 ) -> dict[str, Any]:
     import numpy as np
 
     from tagsage.graph.arrays import create_array
+    from tagsage.graph.csr import without_rows
     from tagsage.graph.labels import propagate_labels as propagate
 
     n = len(snapshot.articles)
+    incidence = snapshot.authorship()[1] if block == "authors" else snapshot.incidence()
     propagated = propagate(
-        snapshot.authorship()[1] if block == "authors" else snapshot.incidence(),
+        incidence if hidden is None else without_rows(incidence, hidden),
         rows,
         Y,
         labels_config(night.settings, block),
         out=lambda name, width: create_array(folder / name, (n, width)),
     )
+    if hidden is not None:
+        further = propagated.lists.features(incidence[hidden])
+        propagated.shares[hidden], propagated.evidence[hidden] = further
     for array in propagated[:2]:
         if isinstance(array, np.memmap):
             array.flush()

@@ -189,11 +189,11 @@ def _champion_predictions(
         articles["lists"] = pd.Series(lists, index=articles.index, dtype=object)
         vectors = vectors_of(articles, block)
         fitted = tagger.candidate
-        P = fitted.predict_proba(tagger.features(articles, vectors), np.arange(len(block)))
+        X = tagger.features(articles, vectors, in_corpus=True)
+        answers = fitted.answer(X, np.arange(len(block)))
         parts.append(
             top_tags(
-                P,
-                threshold=fitted.threshold,
+                *answers,
                 tags=fitted.tags,
                 k=night.settings.top_tags,
                 rows=block,

@@ -20,6 +20,7 @@ from tagsage.stages.common import (
     load_snapshot,
     tracking_of,
 )
+from tagsage.stages.graph import FACTORS_FOLDER
 from tagsage.stages.labels import LISTS_FOLDER, propagate_all_labels
 from tagsage.workspace import Artifact
 
@@ -46,8 +47,9 @@ def promote(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Ref)
 
     The new version has the alias ``challenger``; ``champion`` when the promotion rule says so.
     """
-    from tagsage.learn.candidate import FittedCandidate, refit_candidate
-    from tagsage.learn.features import FEATURE_SETS, LABEL_BLOCKS
+    from tagsage.learn.candidate import FittedCandidate
+    from tagsage.learn.features import LABEL_BLOCKS, blocks_of
+    from tagsage.learn.fitting import refit_candidate
     from tagsage.tracking.registry import decide_promotion, register_winner
     from tagsage.tracking.runs import log_results
 
@@ -57,7 +59,7 @@ def promote(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Ref)
     best, counts = ranked["best"], ranked["split"]
     winner: str = best["candidate"]
     feature_set = winner.partition(":")[0]
-    made_of_labels = set(LABEL_BLOCKS) & set(FEATURE_SETS[feature_set])
+    made_of_labels = set(LABEL_BLOCKS) & set(blocks_of(feature_set))
     # The comparison is over: now the labels of the test part may be known, too.
     features = features | {
         block: propagate_all_labels(night, corpus, split, block) for block in made_of_labels
@@ -128,7 +130,7 @@ def _served(night: Night, corpus: Ref, features: Blocks, feature_set: str, model
     import numpy as np
 
     from tagsage.graph.base import hop_file
-    from tagsage.learn.features import FEATURE_SETS
+    from tagsage.learn.features import blocks_of
     from tagsage.tracking.servable import write_served
 
     def build(folder: Path) -> None:
@@ -136,7 +138,8 @@ def _served(night: Night, corpus: Ref, features: Blocks, feature_set: str, model
         vectors = np.load(text.path / "vectors.npy", mmap_mode="r")
         snapshot = load_snapshot(night, corpus)
         parts: dict[str, Any] = {"list_names": snapshot.lists}
-        if "graphsage" in FEATURE_SETS[feature_set]:
+        blocks = blocks_of(feature_set)
+        if "graphsage" in blocks:
             graphsage = night.workspace.open(features["graphsage"])
             trained = graphsage.path / MODEL_FOLDER
             parts["graphsage"] = trained if trained.is_dir() else None
@@ -146,9 +149,9 @@ def _served(night: Night, corpus: Ref, features: Blocks, feature_set: str, model
                     "its part; with engine=local they are part of the model."
                 )
             parts["graphsage_dimensions"] = night.settings.graphsage_dimensions
-        if "fastrp" in FEATURE_SETS[feature_set]:
+        if "fastrp" in blocks:
             parts["fastrp"] = fastrp_config(night.settings)
-        if "lists" in FEATURE_SETS[feature_set]:
+        if "lists" in blocks:
             lists = night.workspace.open(features["lists"])
             hops = [
                 np.load(lists.path / hop_file(hop), mmap_mode="r")
@@ -157,9 +160,12 @@ def _served(night: Night, corpus: Ref, features: Blocks, feature_set: str, model
             parts["incidence"] = snapshot.incidence()
             parts["hop_inputs"] = [vectors, *hops]
             parts["size_discount"] = lists.summary["size_discount"]
-        if "labels" in FEATURE_SETS[feature_set]:
+        if "memberships" in blocks:
+            memberships = night.workspace.open(features["memberships"])
+            parts["list_factors"] = memberships.path / FACTORS_FOLDER
+        if "labels" in blocks:
             parts["list_labels"] = night.workspace.open(features["labels"]).path / LISTS_FOLDER
-        if "authors" in FEATURE_SETS[feature_set]:
+        if "authors" in blocks:
             parts["author_labels"] = night.workspace.open(features["authors"]).path / LISTS_FOLDER
             parts["author_names"], _ = snapshot.authorship()
         embedder = text.path / MODEL_FOLDER

@@ -19,8 +19,9 @@ from tagsage.stages.common import (
     tracking_of,
     vectors_folder,
 )
-from tagsage.stages.compare import PER_TAG_FILE
+from tagsage.stages.compare import JUDGED_FOLDER
 from tagsage.stages.embed import VECTORS
+from tagsage.stages.findings import comparison_of
 from tagsage.stages.graph import engine_of
 from tagsage.stages.harvest import harvest_of
 from tagsage.stages.ingest import QUARANTINE, REPORTED, STARTED
@@ -97,7 +98,9 @@ def _graph_facts(night: Night, graph: Mapping[str, Ref]) -> dict[str, Any]:
     }
 
 
-def report(token: Token, board: Ref, promoted: Promoted, predicted: Ref, explored: Ref) -> str:
+def report(
+    token: Token, board: Ref, found: Ref, promoted: Promoted, predicted: Ref, explored: Ref
+) -> str:
     """Write ``report.html`` and ``metrics.json``, log both, and call the night finished.
 
     Returns
@@ -107,6 +110,7 @@ def report(token: Token, board: Ref, promoted: Promoted, predicted: Ref, explore
     """
     import pandas as pd
 
+    from tagsage.learn.judgement import Judgement
     from tagsage.report.data import Predicted, ReportData
     from tagsage.report.eda import CorpusProfile
     from tagsage.report.figures import leaderboard_bars, loss_curve
@@ -119,6 +123,7 @@ def report(token: Token, board: Ref, promoted: Promoted, predicted: Ref, explore
     predictions = night.workspace.open(predicted)
     exploration = night.workspace.open(explored).summary
     best = ranked.summary["best"]
+    findings = night.workspace.open(found).summary
     quarantine = _quarantine(night)
     stages = night.artifacts()
     totals = {key: predictions.summary[key] for key in ("articles", "assigned", "tags")}
@@ -131,7 +136,7 @@ def report(token: Token, board: Ref, promoted: Promoted, predicted: Ref, explore
         corpus_name=night.settings.articles or night.settings.corpus,
         profile=CorpusProfile.from_json(exploration["profile"]),
         leaderboard=pd.read_csv(ranked.path / "leaderboard.csv"),
-        per_tag=pd.read_csv(night.workspace.open(best["ref"]).path / PER_TAG_FILE),
+        per_tag=Judgement.load(night.workspace.open(best["ref"]).path / JUDGED_FOLDER).per_tag,
         split=ranked.summary["split"],
         predicted=Predicted(**totals, earlier_version=earlier),
         promoted=promoted["promoted"],
@@ -141,6 +146,11 @@ def report(token: Token, board: Ref, promoted: Promoted, predicted: Ref, explore
         graphsage_losses=exploration["graph"]["losses"],
         cost=cost_of(night),
         harvested=harvest_of(night),
+        comparison=comparison_of(night, board, found),
+        notes=[
+            f"{candidate} was left out: {reason}."
+            for candidate, reason in ranked.summary["left_out"].items()
+        ],
         quarantine=pd.DataFrame(quarantine["counts"], columns=["file", "kind", "reason", "rows"]),
         stages=pd.DataFrame(stages, columns=["stage", "seconds"]),
         settings=night.settings.model_dump(mode="json"),
@@ -152,6 +162,7 @@ def report(token: Token, board: Ref, promoted: Promoted, predicted: Ref, explore
         "promoted": promoted["promoted"],
         "promotion_reason": promoted["reason"],
         "candidates": ranked.summary["candidates"],
+        "findings": findings,
         "split": ranked.summary["split"],
         "target_tags": ranked.summary["split"]["target_tags"],
         "corpus": exploration["profile"]["counts"],

@@ -4,9 +4,10 @@ An article that was not there when the graph was built has a text and perhaps th
 Its feature blocks are made of them alone:
 
 - ``text``: its embedding;
-- ``lists``: the weighted mean of its lists' means, hop by hop, as
-  :func:`tagsage.graph.lists.propagate_lists` would give an article that is in the lists but does
-  not itself count in their means. In no known list: zeros, as for isolated articles;
+- ``lists``: the weighted mean of its lists' means, hop by hop, its own vector counted among them,
+  as :func:`tagsage.graph.lists.propagate_lists` would give it. In no known list: zeros, as for
+  isolated articles;
+- ``memberships``: its lists' factors, as for every article;
 - ``labels``: what its lists say of tags, as :func:`tagsage.graph.labels.propagate_labels` would
   give it, with the labels of all articles that the tagger was fitted on;
 - ``authors``: what its author's articles say of tags, in the same way;
@@ -32,11 +33,13 @@ from tagsage.graph.csr import FloatArray, make_csr
 from tagsage.graph.fastrp import FastRpConfig, embed_alone, projection_matrix
 from tagsage.graph.graphsage.infer import infer_graphsage
 from tagsage.graph.graphsage.model import GraphSageModel
+from tagsage.learn.features import FeatureMatrix, blocks_of
 from tagsage.tracking.list_blocks import (
-    ListMeans,
+    NamedListFactors,
     NamedListLabels,
-    write_list_labels,
-    write_list_means,
+    NamedListVectors,
+    write_list_vectors,
+    write_named_lists,
 )
 from tagsage.vectors.base import Embedder
 from tagsage.vectors.lsa import MODEL_FILE, LsaEmbedder
@@ -50,9 +53,9 @@ EMBEDDER = "embedder"
 GRAPHSAGE = "graphsage"
 FASTRP = "fastrp"
 LISTS = "lists"
+MEMBERSHIPS = "memberships"
 LABELS = "labels"
 AUTHORS = "authors"
-BLOCKS = ("text", "graphsage", "fastrp", "lists", "labels", "authors")
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,9 @@ class Featuriser:
         Numbers in a GraphSAGE embedding.
     fastrp : FastRpProjection or None
         None where it is not needed.
-    lists : ListMeans or None
+    lists : NamedListVectors or None
+        None where they are not needed.
+    memberships : NamedListFactors or None
         None where they are not needed.
     labels : NamedListLabels or None
         None where they are not needed.
@@ -116,7 +121,8 @@ class Featuriser:
     graphsage: GraphSageModel | None
     graphsage_dimensions: int
     fastrp: FastRpProjection | None
-    lists: ListMeans | None
+    lists: NamedListVectors | None
+    memberships: NamedListFactors | None = None
     labels: NamedListLabels | None = None
     authors: NamedListLabels | None = None
 
@@ -127,6 +133,8 @@ class Featuriser:
         lists: Sequence[Sequence[str]],
         vectors: FloatArray | None = None,
         authors: Sequence[str] | None = None,
+        *,
+        in_corpus: bool = False,
     ) -> tuple[FloatArray, ...]:
         """Return the feature blocks of new articles.
 
@@ -140,6 +148,9 @@ class Featuriser:
             Their vectors, where they are known already; needed when there is no embedder.
         authors : sequence of str, length n, optional
             The names of their authors; may be empty.
+        in_corpus : bool
+            They are articles of the corpus that the lists are known from: their own vectors are
+            part of the lists' means already.
 
         Returns
         -------
@@ -162,13 +173,40 @@ class Featuriser:
             elif block == "fastrp" and self.fastrp is not None:
                 result.append(embed_alone(text, self.fastrp.matrix, self.fastrp.config))
             elif block == "lists" and self.lists is not None:
-                result += self.lists.features(lists)
+                result += self.lists.features(lists, None if in_corpus else text)
+            elif block == "memberships" and self.memberships is not None:
+                result.append(self.memberships.features(lists))
             elif block == "labels" and self.labels is not None:
                 result += self.labels.features(lists)
             elif block == "authors" and self.authors is not None:
                 # No name stands for nobody: it is in no index.
                 result += self.authors.features([[name] for name in authors or [""] * len(text)])
         return tuple(result)
+
+    def matrix(
+        self,
+        titles: Sequence[str],
+        subtitles: Sequence[str],
+        lists: Sequence[Sequence[str]],
+        vectors: FloatArray | None = None,
+        authors: Sequence[str] | None = None,
+        *,
+        in_corpus: bool = False,
+    ) -> FeatureMatrix:
+        """Return what a candidate reads of new articles; arguments as for :meth:`features`.
+
+        An article is linked when one of its lists is known. (For GraphSAGE and FastRP none is: new
+        articles have no neighbours there.)
+        """
+        arrays = self.features(titles, subtitles, lists, vectors, authors, in_corpus=in_corpus)
+        widths = {LABELS: 2, AUTHORS: 2, LISTS: len(self.lists.hops) if self.lists else 0}
+        kinds = [block for block in self.blocks for _ in range(widths.get(block, 1))]
+        of_lists = next(
+            (part for part in (self.lists, self.memberships, self.labels) if part), None
+        )
+        index = of_lists.index if of_lists else {}
+        linked = np.array([any(name in index for name in names) for names in lists], dtype=np.bool_)
+        return FeatureMatrix(arrays, kinds=kinds, linked=linked)
 
     def _vectors(
         self, titles: Sequence[str], subtitles: Sequence[str], vectors: FloatArray | None
@@ -206,7 +244,10 @@ class Featuriser:
             graphsage_dimensions=about["graphsage_dimensions"],
             # Champions of nights before there was FastRP say nothing of it.
             fastrp=FastRpProjection.load(folder / FASTRP) if about.get("fastrp") else None,
-            lists=ListMeans.load(folder / LISTS, about["hops"]) if about["hops"] else None,
+            lists=NamedListVectors.load(folder / LISTS, about["hops"]) if about["hops"] else None,
+            memberships=NamedListFactors.load(folder / MEMBERSHIPS)
+            if MEMBERSHIPS in about["blocks"]
+            else None,
             labels=NamedListLabels.load(folder / LABELS) if LABELS in about["blocks"] else None,
             authors=NamedListLabels.load(folder / AUTHORS) if AUTHORS in about["blocks"] else None,
         )
@@ -225,6 +266,7 @@ def write_featuriser(
     incidence: Csr | None = None,
     hop_inputs: Sequence[npt.NDArray[np.floating]] = (),
     size_discount: float | None = None,
+    list_factors: Path | None = None,
     list_labels: Path | None = None,
     author_names: npt.NDArray[Any] | None = None,
     author_labels: Path | None = None,
@@ -248,7 +290,8 @@ def write_featuriser(
     fastrp : FastRpConfig, optional
         The settings that made the training features; needed for the block ``fastrp``.
     list_names : str array, shape [n_lists], optional
-        The lists' names; needed for the blocks ``lists``, as are the next three, and ``labels``.
+        The lists' names; needed for the blocks ``lists``, ``memberships`` and ``labels``. The next
+        three are needed for ``lists``.
     incidence : csr_array, shape [n_articles, n_lists], optional
         Which article is in which list.
     hop_inputs : sequence of float arrays, shape [n_articles, d]
@@ -257,6 +300,9 @@ def write_featuriser(
     size_discount : float, optional
         As in the propagation that made the training features: a list weighs
         size ** -size_discount.
+    list_factors : pathlib.Path, optional
+        Folder of the saved :class:`~tagsage.graph.memberships.ListFactors`; needed for the block
+        ``memberships``.
     list_labels : pathlib.Path, optional
         Folder of the saved :class:`~tagsage.graph.labels.ListLabels` of the fit; needed for the
         block ``labels``.
@@ -268,27 +314,28 @@ def write_featuriser(
     Raises
     ------
     ValueError
-        When a block is unknown, or ``lists``, ``labels``, ``authors`` or ``fastrp`` lacks its
-        inputs.
+        When a block is unknown, or lacks its inputs.
     """
-    blocks = tuple(feature_set.split("+"))
-    if not blocks or set(blocks) - set(BLOCKS):
-        raise ValueError(f"feature set {feature_set!r} is not made of {', '.join(BLOCKS)}")
+    blocks = blocks_of(feature_set)
     hops = len(hop_inputs) if "lists" in blocks else 0
     if "lists" in blocks:
         if list_names is None or incidence is None or not hops or size_discount is None:
             raise ValueError(
                 "the block lists needs list_names, incidence, hop_inputs and size_discount"
             )
-        write_list_means(folder / LISTS, list_names, incidence, hop_inputs, size_discount)
+        write_list_vectors(folder / LISTS, list_names, incidence, hop_inputs, size_discount)
+    if MEMBERSHIPS in blocks:
+        if list_names is None or list_factors is None:
+            raise ValueError("the block memberships needs list_names and list_factors")
+        write_named_lists(folder / MEMBERSHIPS, list_names, list_factors)
     if "labels" in blocks:
         if list_names is None or list_labels is None:
             raise ValueError("the block labels needs list_names and list_labels")
-        write_list_labels(folder / LABELS, list_names, list_labels)
+        write_named_lists(folder / LABELS, list_names, list_labels)
     if "authors" in blocks:
         if author_names is None or author_labels is None:
             raise ValueError("the block authors needs author_names and author_labels")
-        write_list_labels(folder / AUTHORS, author_names, author_labels)
+        write_named_lists(folder / AUTHORS, author_names, author_labels)
     if embedder is not None:
         shutil.copytree(embedder, folder / EMBEDDER)
     trained = "graphsage" in blocks and graphsage is not None

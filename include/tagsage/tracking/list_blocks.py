@@ -14,65 +14,54 @@ import numpy.typing as npt
 
 from tagsage.graph.csr import FloatArray, make_csr
 from tagsage.graph.labels import ListLabels
-from tagsage.graph.lists import list_weights
+from tagsage.graph.list_vectors import ListVectors
+from tagsage.graph.memberships import ListFactors
 
 if TYPE_CHECKING:
     from tagsage.graph.csr import Csr
-
-# Columns of the vectors taken at a time when list means are computed: 256 MB of float32.
-BLOCK_NUMBERS = 1 << 26
 
 _NAMES = "names.json"
 
 
 @dataclass(frozen=True)
-class ListMeans:
-    """What the lists of the corpus say: a mean vector and a weight each, hop by hop.
+class NamedListVectors:
+    """The mean vectors of the corpus's lists, hop by hop, by the lists' names.
 
     Attributes
     ----------
     index : dict of str to int
         Row of each list's name.
-    means : list of float16 arrays, shape [n_lists, d]
-        One a hop: the mean of the members' vectors, of the hop before.
-    weights : list of float32 arrays, shape [n_lists]
-        One a hop: size ** -discount, and 0 for a list of whose members nothing is known.
+    hops : list of ListVectors
+        One a hop: the means of the members' vectors, of the hop before.
     """
 
     index: dict[str, int]
-    means: list[npt.NDArray[np.float16]]
-    weights: list[FloatArray]
+    hops: list[ListVectors]
 
-    def features(self, lists: Sequence[Sequence[str]]) -> list[FloatArray]:
-        """Return the propagated vectors of new articles, one array [n, d] a hop.
+    def features(
+        self, lists: Sequence[Sequence[str]], own: FloatArray | None = None
+    ) -> list[FloatArray]:
+        """Return the propagated vectors of articles, one array [n, d] a hop.
 
         Parameters
         ----------
         lists : sequence of sequences of str, length n
             The names of each article's lists; names that are not known do not count.
+        own : float32 array, shape [n, d], optional
+            The articles' own vectors, of articles that the means are not of; see
+            :meth:`ListVectors.propagate`.
         """
         members, used = _memberships(self.index, lists)
-        result = []
-        for means, weights in zip(self.means, self.weights, strict=True):
-            chosen = weights[used][members.indices]
-            pick = make_csr(chosen, members.indices, members.indptr, members.shape)
-            total = pick @ np.ones(len(used), dtype=np.float32)
-            summed: FloatArray = pick @ np.asarray(means[used], dtype=np.float32)
-            result.append(summed / np.where(total > 0, total, 1).astype(np.float32)[:, None])
+        result: list[FloatArray] = []
+        for hop in self.hops:
+            result.append(hop.select(used).propagate(members, own))
+            own = None if own is None else result[-1]
         return result
 
     @classmethod
     def load(cls, folder: Path, hops: int) -> Self:
-        """Read what :func:`write_list_means` wrote; the means are memory-mapped."""
-        numbers = range(1, hops + 1)
-        return cls(
-            _load_names(folder),
-            means=[
-                np.load(folder / f"means{hop}.npy", mmap_mode="r", allow_pickle=False)
-                for hop in numbers
-            ],
-            weights=[np.load(folder / f"weights{hop}.npy", allow_pickle=False) for hop in numbers],
-        )
+        """Read what :func:`write_list_vectors` wrote; the means are memory-mapped."""
+        return cls(_load_names(folder), [_load_hop(folder, hop) for hop in range(1, hops + 1)])
 
 
 @dataclass(frozen=True)
@@ -103,57 +92,50 @@ class NamedListLabels:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what :func:`write_list_labels` wrote."""
+        """Read what :func:`write_named_lists` wrote."""
         return cls(_load_names(folder), ListLabels.load(folder))
 
 
-def list_means(
-    incidence: Csr, vectors: npt.NDArray[np.floating], size_discount: float
-) -> tuple[FloatArray, FloatArray]:
-    """Average the known vectors of each list's articles, and weigh the lists.
+@dataclass(frozen=True)
+class NamedListFactors:
+    """The factors of the corpus's lists, by the lists' names.
 
-    Parameters
+    Attributes
     ----------
-    incidence : csr_array, shape [n_articles, n_lists]
-        Which article is in which list.
-    vectors : float array, shape [n_articles, d]
-        One vector an article; a zero row is not known and does not count.
-    size_discount : float
-        See :func:`tagsage.graph.lists.propagate_lists`.
-
-    Returns
-    -------
-    means : float32 array, shape [n_lists, d]
-        Zero rows for lists of whose articles nothing is known.
-    weights : float32 array, shape [n_lists]
-        size ** -size_discount, where size counts all articles of the list; 0 for lists of whose
-        articles nothing is known.
+    index : dict of str to int
+        Row of each list's name.
+    lists : ListFactors
+        The factors.
     """
-    n, n_lists = incidence.shape
-    to_lists = incidence.T.tocsr().astype(np.float32)
-    sizes = np.diff(to_lists.indptr).astype(np.float32)
-    d = vectors.shape[1]
-    width = max(1, min(d, BLOCK_NUMBERS // max(n, n_lists, 1)))
-    means = np.zeros((n_lists, d), dtype=np.float32)
-    known = np.zeros(n, dtype=bool)
-    for left in range(0, d, width):
-        columns = slice(left, min(left + width, d))
-        block = np.ascontiguousarray(vectors[:, columns], dtype=np.float32)
-        known |= (block != 0).any(axis=1)
-        means[:, columns] = to_lists @ block
-    members = to_lists @ known.astype(np.float32)
-    means /= np.maximum(members, 1)[:, None]
-    return means, list_weights(sizes, members, size_discount)
+
+    index: dict[str, int]
+    lists: ListFactors
+
+    def features(self, lists: Sequence[Sequence[str]]) -> FloatArray:
+        """Return the embeddings of new articles, float32 [n, k].
+
+        Parameters
+        ----------
+        lists : sequence of sequences of str, length n
+            The names of each article's lists; names that are not known do not count.
+        """
+        members, used = _memberships(self.index, lists)
+        return self.lists.of(used).embed(members)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what :func:`write_named_lists` wrote."""
+        return cls(_load_names(folder), ListFactors.load(folder))
 
 
-def write_list_means(
+def write_list_vectors(
     folder: Path,
     names: npt.NDArray[Any],
     incidence: Csr,
     hop_inputs: Sequence[npt.NDArray[np.floating]],
     size_discount: float,
 ) -> None:
-    """Write what :class:`ListMeans` needs to a folder, which is made.
+    """Write what :class:`NamedListVectors` needs to a folder, which is made.
 
     Parameters
     ----------
@@ -167,14 +149,24 @@ def write_list_means(
     folder.mkdir()
     _write_names(folder, names)
     for hop, vectors in enumerate(hop_inputs, start=1):
-        means, weights = list_means(incidence, vectors, size_discount)
+        of_hop = ListVectors.of(incidence, vectors, size_discount)
         # Half precision halves what every version keeps; it moves a feature by less than 0.1%.
-        np.save(folder / f"means{hop}.npy", means.astype(np.float16), allow_pickle=False)
-        np.save(folder / f"weights{hop}.npy", weights, allow_pickle=False)
+        np.save(folder / f"means{hop}.npy", of_hop.means.astype(np.float16), allow_pickle=False)
+        np.save(folder / f"weights{hop}.npy", of_hop.weights, allow_pickle=False)
+        if of_hop.known is not None:
+            np.save(folder / f"known{hop}.npy", of_hop.known, allow_pickle=False)
 
 
-def write_list_labels(folder: Path, names: npt.NDArray[Any], lists: Path) -> None:
-    """Write what :class:`NamedListLabels` needs to a folder, which is made.
+def _load_hop(folder: Path, hop: int) -> ListVectors:
+    means = np.load(folder / f"means{hop}.npy", mmap_mode="r", allow_pickle=False)
+    weights = np.load(folder / f"weights{hop}.npy", allow_pickle=False)
+    # Champions of before that was kept do not have it.
+    file = folder / f"known{hop}.npy"
+    return ListVectors(means, weights, np.load(file, allow_pickle=False) if file.exists() else None)
+
+
+def write_named_lists(folder: Path, names: npt.NDArray[Any], lists: Path) -> None:
+    """Write what was saved of lists, with their names, to a folder, which is made.
 
     Parameters
     ----------
@@ -183,7 +175,8 @@ def write_list_labels(folder: Path, names: npt.NDArray[Any], lists: Path) -> Non
     names : str array, shape [n_lists]
         The lists' names.
     lists : pathlib.Path
-        Folder of the saved :class:`~tagsage.graph.labels.ListLabels`.
+        Folder of the saved :class:`~tagsage.graph.labels.ListLabels` or
+        :class:`~tagsage.graph.memberships.ListFactors`.
     """
     shutil.copytree(lists, folder)
     _write_names(folder, names)

@@ -38,7 +38,6 @@ REQUIREMENTS = (
     "scipy",
     "scikit-learn",
     "scikit-multilearn-ng",
-    "iterative-stratification",
     "jax",
     "optax",
     "rich",
@@ -103,7 +102,11 @@ class Tagger:
         return pd.DataFrame(rows, columns=["tags", "top"], index=articles.index, dtype=object)
 
     def features(
-        self, articles: pd.DataFrame, vectors: npt.NDArray[np.float32] | None = None
+        self,
+        articles: pd.DataFrame,
+        vectors: npt.NDArray[np.float32] | None = None,
+        *,
+        in_corpus: bool = False,
     ) -> FeatureMatrix:
         """Make the candidate's features of new articles; columns as for :meth:`tag`.
 
@@ -113,32 +116,33 @@ class Tagger:
             The articles.
         vectors : float32 array, shape [n, dimensions], optional
             Their vectors, where they are known already: nothing is embedded then.
+        in_corpus : bool
+            They were in the corpus that the tagger was fitted on.
         """
         if vectors is None and self.featuriser.embedder is None:
             vectors = _vectors(articles)
-        return FeatureMatrix(
-            self.featuriser.features(
-                _texts(articles, "title"),
-                _texts(articles, "subtitle"),
-                _lists(articles),
-                vectors,
-                _texts(articles, "author"),
-            )
+        return self.featuriser.matrix(
+            _texts(articles, "title"),
+            _texts(articles, "subtitle"),
+            _lists(articles),
+            vectors,
+            _texts(articles, "author"),
+            in_corpus=in_corpus,
         )
 
     def _tag_block(self, articles: pd.DataFrame, top_k: int) -> list[dict[str, Any]]:
-        P = self.candidate.predict_proba(self.features(articles), np.arange(len(articles)))
-        order = np.argsort(-P, axis=1, kind="stable")[:, :top_k]
-        scores = np.take_along_axis(P, order, axis=1)
+        P, flags = self.candidate.answer(self.features(articles), np.arange(len(articles)))
+        order = np.argsort(-P, axis=1, kind="stable")
         tags = self.candidate.tags
-        threshold = self.candidate.threshold
         result = []
-        for best, values in zip(order.tolist(), scores.tolist(), strict=True):
+        for best, scores, marks in zip(order.tolist(), P.tolist(), flags.tolist(), strict=True):
             top = [
-                {"tag": tags[column], "score": value, "assigned": value >= threshold}
-                for column, value in zip(best, values, strict=True)
+                {"tag": tags[column], "score": scores[column], "assigned": marks[column]}
+                for column in best[:top_k]
             ]
-            result.append({"tags": [item["tag"] for item in top if item["assigned"]], "top": top})
+            # All of them: a tag may be assigned that is not among the likeliest.
+            assigned = [tags[column] for column in best if marks[column]]
+            result.append({"tags": assigned, "top": top})
         return result
 
 

@@ -35,6 +35,22 @@ class Validation(NamedTuple):
     Y: BoolArray
 
 
+class Range(NamedTuple):
+    """Values that a search may give a hyper-parameter.
+
+    Attributes
+    ----------
+    low, high : int or float
+        Both included; whole numbers when both are int.
+    log : bool
+        Whether steps are ratios: from 0.1 to 1 is as far as from 1 to 10.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+
 class Classifier(ABC):
     """Gives every article a probability for every tag.
 
@@ -51,6 +67,8 @@ class Classifier(ABC):
 
     name: ClassVar[str]
     defaults: ClassVar[Mapping[str, Any]]
+    space: ClassVar[Mapping[str, Range]]
+    """The few hyper-parameters that a search may change; their defaults lie within."""
 
     def __init__(self, *, seed: int, **settings: Any) -> None:
         unknown = sorted(set(settings) - set(self.defaults))

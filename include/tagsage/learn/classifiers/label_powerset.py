@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from tagsage.learn.classifiers.base import Classifier, Validation
+from tagsage.learn.classifiers.base import Classifier, Range, Validation
 from tagsage.learn.classifiers.multinomial import MultinomialLogistic, softmax
 from tagsage.learn.features import FeatureMatrix, FloatArray, IndexArray
 from tagsage.learn.targets import BoolArray
@@ -35,6 +35,7 @@ class LabelPowersetLogistic(Classifier):
 
     name: ClassVar[str] = "label_powerset"
     defaults: ClassVar[Mapping[str, Any]] = {"C": 1.0, "max_iter": 60, "tol": 3e-4}
+    space: ClassVar[Mapping[str, Range]] = {"C": Range(0.1, 100.0, log=True)}
 
     def _fit(
         self,

@@ -11,8 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from tagsage.learn.classifiers.base import PREDICT_ROWS, Classifier, Validation, sigmoid
-from tagsage.learn.features import FeatureMatrix, FloatArray, IndexArray, row_blocks
+from tagsage.learn.classifiers.base import PREDICT_ROWS, Classifier, Range, Validation, sigmoid
+from tagsage.learn.features import (
+    FeatureMatrix,
+    FloatArray,
+    IndexArray,
+    row_blocks,
+    unit_blocks,
+    unit_rows,
+)
 from tagsage.learn.targets import BoolArray
 from tagsage.progress import track
 
@@ -22,12 +29,12 @@ Weights = dict[str, jax.Array]
 class Mlp(Classifier):
     """A network with one hidden layer, trained on all tags at once by binary cross-entropy.
 
-    z = W2 dropout(relu(W1 s(x) + b1)) + b2, probability = sigmoid(z). Each row of a block is
-    scaled to unit length first: the mean over an article's lists is the shorter the more they
-    disagree, and its direction is what counts (validation micro/macro-F1 on text and lists, two
-    seeds: .447/.437 without, .463/.450 with). The input is then centred column by column and
-    divided by one number a block, its root mean square, so that blocks of different length weigh
-    alike while a block's small directions stay small. AdamW with weight decay on the
+    z = W2 dropout(relu(W1 s(x) + b1)) + b2, probability = sigmoid(z). Each row of a block, but for
+    memberships, is scaled to unit length first: the mean over an article's lists is the shorter the
+    more they disagree, and its direction is what counts (validation micro/macro-F1 on text and
+    lists, two seeds: .447/.437 without, .463/.450 with). The input is then centred column by column
+    and divided by one number a block, its root mean square, so that blocks of different length
+    weigh alike while a block's small directions stay small. AdamW with weight decay on the
     matrices; b2 starts at the tags' log odds; the weights used are a moving average over the steps
     (Polyak averaging). The rows of a batch are read when they are needed.
 
@@ -51,6 +58,11 @@ class Mlp(Classifier):
         "max_epochs": 60,
         "patience": 4,
     }
+    space: ClassVar[Mapping[str, Range]] = {
+        "dropout": Range(0.2, 0.8),
+        "learning_rate": Range(3e-4, 3e-3, log=True),
+        "weight_decay": Range(0.03, 3.0, log=True),
+    }
 
     def _fit(
         self,
@@ -63,7 +75,8 @@ class Mlp(Classifier):
         del start
         settings = self.settings
         rng = np.random.default_rng(self.seed)
-        mean, scale = _scaling(X, rows)
+        unit = unit_blocks(X)
+        mean, scale = _scaling(X, rows, unit)
         # A column that never varies says nothing: let none of its noise through.
         factor = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
         weights = _initial_weights(rng, X.shape[1], settings["hidden"], Y)
@@ -82,7 +95,7 @@ class Mlp(Classifier):
                 chosen = order[first : first + batch]
                 # Scaled here, not in the compiled step: that one knows nothing of the data, so
                 # the next fit of the same shape need not compile it again.
-                x = (_unit_rows(X.rows(rows[chosen]), X.block_widths) - mean) * factor
+                x = (unit_rows(X.rows(rows[chosen]), X.block_widths, unit) - mean) * factor
                 weights, state, averaged = step(weights, state, averaged, x, Y[chosen], key, done)
                 done += 1
             if validation is None:
@@ -109,10 +122,14 @@ class Mlp(Classifier):
             "W2": plain["W2"],
             "b2": plain["b2"],
             "block_widths": np.array(X.block_widths, dtype=np.int64),
+            "unit_blocks": np.array(unit_blocks(X), dtype=np.bool_),
         }
 
     def _predict(self, features: FloatArray) -> FloatArray:
-        features = _unit_rows(features, self.arrays["block_widths"].tolist())
+        widths = self.arrays["block_widths"].tolist()
+        # Networks of before there were memberships scaled every block but single columns.
+        unit = self.arrays.get("unit_blocks", np.array(widths) > 1).tolist()
+        features = unit_rows(features, widths, unit)
         hidden = features @ self.arrays["W1"]
         hidden += self.arrays["b1"]
         np.maximum(hidden, 0, out=hidden)
@@ -129,37 +146,24 @@ class Mlp(Classifier):
         return total / len(validation.rows)
 
 
-def _unit_rows(features: FloatArray, widths: Sequence[int]) -> FloatArray:
-    """Scale each row of each block to unit length, in place; zero rows stay zero.
-
-    A block of a single column is left as it is: its length is all it has.
-    """
-    start = 0
-    for width in widths:
-        block = features[:, start : start + width]
-        start += width
-        if width > 1:
-            norms = np.sqrt(np.einsum("ij,ij->i", block, block))
-            block /= np.where(norms > 0, norms, 1)[:, None]
-    return features
-
-
 def _copied(weights: Weights) -> dict[str, FloatArray]:
     """Return the weights as arrays of their own: the next step overwrites its input."""
     return {name: np.array(value) for name, value in weights.items()}
 
 
-def _scaling(X: FeatureMatrix, rows: IndexArray) -> tuple[FloatArray, FloatArray]:
+def _scaling(
+    X: FeatureMatrix, rows: IndexArray, unit: Sequence[bool]
+) -> tuple[FloatArray, FloatArray]:
     """Return each column's mean, and its block's root mean square about it, over some rows."""
     total = np.zeros(X.shape[1])
     squares = np.zeros(X.shape[1])
     for _, block in row_blocks(rows, PREDICT_ROWS):
-        unit = _unit_rows(X.rows(block), X.block_widths)
-        total += unit.sum(axis=0, dtype=np.float64)
+        scaled = unit_rows(X.rows(block), X.block_widths, unit)
+        total += scaled.sum(axis=0, dtype=np.float64)
     mean = total / len(rows)
     for _, block in row_blocks(rows, PREDICT_ROWS):
-        unit = _unit_rows(X.rows(block), X.block_widths)
-        squares += np.square(unit - mean).sum(axis=0)
+        scaled = unit_rows(X.rows(block), X.block_widths, unit)
+        squares += np.square(scaled - mean).sum(axis=0)
     variances = np.split(squares / len(rows), np.cumsum(X.block_widths)[:-1])
     scale = np.concatenate([np.full(len(v), np.sqrt(v.mean()) if len(v) else 0) for v in variances])
     return mean.astype(np.float32), scale.astype(np.float32)

@@ -9,7 +9,7 @@ from typing import Any
 from tagsage.errors import TagsageError
 from tagsage.learn.classifiers.base import MODEL_FILE, Classifier
 
-CLASSIFIERS = ("label_powerset", "ovr_logistic", "mlp")
+CLASSIFIERS = ("label_powerset", "ovr_logistic", "classifier_chain", "mlp", "mlknn", "boosting")
 
 
 def classifier_class(name: str) -> type[Classifier]:
@@ -28,10 +28,22 @@ def classifier_class(name: str) -> type[Classifier]:
         from tagsage.learn.classifiers.ovr_logistic import OvrLogistic
 
         return OvrLogistic
+    if name == "classifier_chain":
+        from tagsage.learn.classifiers.classifier_chain import LogisticChain
+
+        return LogisticChain
     if name == "mlp":
         from tagsage.learn.classifiers.mlp import Mlp
 
         return Mlp
+    if name == "mlknn":
+        from tagsage.learn.classifiers.mlknn import MlKnn
+
+        return MlKnn
+    if name == "boosting":
+        from tagsage.learn.classifiers.boosting import Boosting
+
+        return Boosting
     raise TagsageError(f"There is no classifier {name!r}; choose one of {', '.join(CLASSIFIERS)}.")
 
 

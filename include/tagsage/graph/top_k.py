@@ -1,0 +1,82 @@
+"""The largest entries of each row of a sparse matrix."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from tagsage.graph.csr import make_csr
+
+if TYPE_CHECKING:
+    from tagsage.graph.csr import Csr
+
+
+def top_entries(matrix: Csr, top_k: int) -> Csr:
+    """Keep the largest entries of each row.
+
+    Linear in the entries; no row is sorted.
+
+    Parameters
+    ----------
+    matrix : csr_array of floats, shape [rows, columns]
+        At least 0; zeros are no entries.
+    top_k : int
+        How many entries a row keeps, at least 1; of equal ones those of the lower columns.
+
+    Returns
+    -------
+    csr_array, shape [rows, columns]
+        Columns of a row ascending, no zeros.
+    """
+    matrix = matrix.sorted_indices()
+    matrix.eliminate_zeros()
+    lengths = np.diff(matrix.indptr).astype(np.int64)
+    if lengths.max(initial=0) <= top_k:
+        return matrix
+    keep = within_top_k(matrix.data, lengths, top_k)
+    indptr = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(np.minimum(lengths, top_k))])
+    return make_csr(matrix.data[keep], matrix.indices[keep], indptr, matrix.shape)
+
+
+def within_top_k(
+    values: npt.NDArray[np.floating], lengths: npt.NDArray[np.int64], top_k: int
+) -> npt.NDArray[np.bool_]:
+    """Tell which entries are among the `top_k` largest of their row, the first ones at ties.
+
+    Parameters
+    ----------
+    values : float array, shape [entries]
+        At least 0; row after row.
+    lengths : int64 array, shape [rows]
+        How many entries each row has.
+    top_k : int
+        How many stay, at least 1.
+
+    Returns
+    -------
+    bool array, shape [entries]
+    """
+    keep = np.ones(len(values), dtype=bool)
+    ends = np.cumsum(lengths)
+    long_rows = np.flatnonzero(lengths > top_k)
+    # Rows of like length are put side by side, so that padding stays below one half.
+    order = long_rows[np.argsort(lengths[long_rows], kind="stable")]
+    first = 0
+    while first < len(order):
+        width_limit = 2 * lengths[order[first]]
+        last = int(np.searchsorted(lengths[order], width_limit, side="right"))
+        rows = order[first:last]
+        width = int(lengths[rows].max())
+        position = (ends - lengths)[rows][:, None] + np.arange(width)
+        inside = np.arange(width) < lengths[rows][:, None]
+        padded = np.where(inside, values[np.minimum(position, len(values) - 1)], -1.0)
+        limit = np.partition(padded, width - top_k, axis=1)[:, width - top_k, None]
+        above = padded > limit
+        at_limit = padded == limit
+        room = top_k - above.sum(axis=1, keepdims=True)
+        chosen = above | (at_limit & (np.cumsum(at_limit, axis=1) <= room))
+        keep[position[inside]] = chosen[inside]
+        first = last
+    return keep

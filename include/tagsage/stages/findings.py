@@ -1,0 +1,283 @@
+"""What the night's comparison amounts to: intervals, gains, slices, and what is told of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tagsage.night import Night, Token
+from tagsage.stages.common import LEARN_CODE, Ref, load_labels, load_snapshot, tracking_of
+from tagsage.stages.compare import JUDGED_FOLDER
+from tagsage.stages.questions import GRAPH, ROLES, SHARE, TEXT, TIME, TRANSDUCTIVE, finalists
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tagsage.learn.judgement import Judgement
+    from tagsage.learn.labels import Labels
+    from tagsage.report.data import Comparison
+
+logger = logging.getLogger(__name__)
+
+TABLES = ("intervals", "questions", "gains", "slices", "study")
+"""Tables of the artifact and of the workspace, as CSV."""
+
+
+# Of tables without a line: a file without a header could not be read.
+QUESTION_COLUMNS = ("question", "role", "candidate", "seed")
+SLICE_COLUMNS = ("slice_kind", "slice", "articles", "tags", "candidate")
+
+
+def findings(token: Token, corpus: Ref, split: Ref, board: Ref, answered: Sequence[Ref]) -> Ref:
+    """Put together what was found; publishes the tables.
+
+    - ``intervals.csv``: each candidate's scores and its differences to the best one on text, with
+      bootstrap intervals over the test articles;
+    - ``questions.csv``: all scores of the best two candidates, question by question;
+    - ``gains.csv``: what lists gain over text, question by question;
+    - ``slices.csv``: their scores by lists, words, tags, and frequency of tags;
+    - ``study.csv``: the study's own table.
+    """
+    night = Night.of(token)
+    ranked = night.workspace.open(board).summary
+    inputs = {
+        "corpus": corpus,
+        "split": split,
+        "board": board,
+        "answered": list(answered),
+        "resamples": night.settings.bootstrap_resamples,
+        "seed": night.settings.seed,
+        "min_tag_articles": night.settings.min_tag_articles,
+    }
+
+    def build(folder: Path) -> dict[str, Any]:
+        labels = load_labels(night, split)
+        judged = _judged(night, ranked)
+        pair = finalists(ranked)
+        answers = [(ref, night.workspace.open(ref)) for ref in answered]
+        rows = _rows(night, ranked, [artifact.summary for _, artifact in answers])
+        tables = _tables(night, corpus, labels, judged, pair, rows, answers)
+        for name in TABLES:
+            tables[name].to_csv(folder / f"{name}.csv", index=False)
+        return {
+            "finalists": {role: row["candidate"] for role, row in pair.items()},
+            "sentences": _sentences(tables["gains"], pair),
+            "gains": _records(tables["gains"]),
+            "study": _records(tables["study"]),
+            "not_measured": {
+                artifact.summary["question"]: artifact.summary["reason"]
+                for _, artifact in answers
+                if artifact.summary["reason"]
+            },
+        }
+
+    artifact = night.artifact("findings", inputs, build, code=(*LEARN_CODE, "vectors"))
+    for name in TABLES:
+        night.workspace.publish(artifact.path / f"{name}.csv", f"{name}.csv")
+    _log(night, board, artifact.ref)
+    for sentence in artifact.summary["sentences"]:
+        logger.info("%s", sentence)
+    return artifact.ref
+
+
+def comparison_of(night: Night, board: Ref, found: Ref) -> Comparison | None:
+    """Return what is shown of the findings; None when there was nothing to compare."""
+    import pandas as pd
+
+    from tagsage.report.data import Comparison
+
+    ranked = night.workspace.open(board).summary
+    pair = finalists(ranked)
+    if len(pair) < len(ROLES):
+        return None
+    artifact = night.workspace.open(found)
+    judged = _judged(night, ranked)
+    text, graph = (pair[role]["candidate"] for role in (TEXT, GRAPH))
+    tables = {name: pd.read_csv(artifact.path / f"{name}.csv") for name in TABLES}
+    asked = tables["questions"]
+    shares = asked[asked["question"] == SHARE]
+    whole = asked[(asked["question"] == TRANSDUCTIVE) & (asked["seed"] == night.settings.seed)]
+    return Comparison(
+        text=text,
+        graph=graph,
+        sentences=artifact.summary["sentences"],
+        gains=tables["gains"],
+        intervals=tables["intervals"],
+        slices=tables["slices"],
+        study=tables["study"],
+        curves={name: judged[name].curve for name in (graph, text)},
+        per_tag={name: judged[name].per_tag for name in (graph, text)},
+        reliability=judged[graph].reliability,
+        calibration_errors={name: judged[graph].scores[name] for name in ("ece", "ece_top_5")},
+        learning=pd.concat([shares, whole.assign(share=1.0)]) if len(shares) else shares,
+        not_measured=artifact.summary["not_measured"],
+    )
+
+
+def _log(night: Night, board: Ref, found: Ref) -> None:
+    """Log tables, gains and figures to the night's run in MLflow."""
+    import pandas as pd
+
+    from tagsage.report.comparison import comparison_pictures
+    from tagsage.report.picture import save_pictures
+    from tagsage.tracking.runs import log_results
+
+    artifact = night.workspace.open(found)
+    comparison = comparison_of(night, board, found)
+    with night.workspace.scratch() as folder:
+        pictures = comparison_pictures(comparison) if comparison else []
+        log_results(
+            tracking_of(night.settings),
+            night.run_id,
+            metrics={
+                f"gain_{row['question']}_{row['metric']}": row["gain"]
+                for row in artifact.summary["gains"]
+            },
+            tags={"tagsage.findings": " ".join(artifact.summary["sentences"])},
+            tables={f"{name}.csv": pd.read_csv(artifact.path / f"{name}.csv") for name in TABLES},
+            figures=save_pictures(pictures, folder),
+        )
+
+
+def _judged(night: Night, ranked: dict[str, Any]) -> dict[str, Judgement]:
+    from tagsage.learn.judgement import Judgement
+
+    return {
+        row["candidate"]: Judgement.load(night.workspace.open(row["ref"]).path / JUDGED_FOLDER)
+        for row in ranked["ranking"]
+    }
+
+
+def _rows(
+    night: Night, ranked: dict[str, Any], summaries: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the lines of ``questions.csv``: those of the night's split first."""
+    rows = [
+        {
+            "question": TRANSDUCTIVE,
+            "role": role,
+            "candidate": row["candidate"],
+            "seed": night.settings.seed,
+            **row["scores"],
+        }
+        for role, row in finalists(ranked).items()
+    ]
+    return rows + [row for summary in summaries for row in summary["rows"]]
+
+
+def _tables(
+    night: Night,
+    corpus: Ref,
+    labels: Labels,
+    judged: dict[str, Judgement],
+    pair: dict[str, Any],
+    rows: list[dict[str, Any]],
+    answers: Sequence[Any],
+) -> dict[str, pd.DataFrame]:
+    import pandas as pd
+
+    from tagsage.learn.findings import GAIN_COLUMNS, gains, study_table
+
+    text = pair[TEXT]["candidate"] if TEXT in pair else None
+    both = len(pair) == len(ROLES)
+    pairs = [(name, text) for name in judged if text and name != text]
+    intervals = _bootstrap(night, labels, {name: one.system for name, one in judged.items()}, pairs)
+    asked = _question_intervals(night, labels, judged, pair, answers) if both else None
+    return {
+        "intervals": intervals,
+        "questions": pd.DataFrame(rows, columns=None if rows else [*QUESTION_COLUMNS]).drop(
+            columns="judged", errors="ignore"
+        ),
+        "gains": gains(rows, asked) if asked is not None else pd.DataFrame(columns=[*GAIN_COLUMNS]),
+        "slices": _slices(night, corpus, labels, judged, pair),
+        "study": study_table({name: one.scores for name, one in judged.items()}),
+    }
+
+
+def _bootstrap(
+    night: Night, labels: Labels, systems: dict[str, Any], pairs: list[tuple[str, str]]
+) -> pd.DataFrame:
+    from tagsage.learn.bootstrap import paired_bootstrap
+
+    return paired_bootstrap(
+        labels.Y_test,
+        systems,
+        pairs=pairs,
+        resamples=night.settings.bootstrap_resamples,
+        seed=night.settings.seed,
+    )
+
+
+def _question_intervals(
+    night: Night,
+    labels: Labels,
+    judged: dict[str, Judgement],
+    pair: dict[str, Any],
+    answers: Sequence[Any],
+) -> pd.DataFrame:
+    """Return the intervals of the gains on the night's test articles, question by question."""
+    import pandas as pd
+
+    from tagsage.learn.judgement import Judgement
+
+    text = judged[pair[TEXT]["candidate"]].system
+    systems = {TEXT: text, TRANSDUCTIVE: judged[pair[GRAPH]["candidate"]].system}
+    for _, artifact in answers:
+        # Other splits and times have other test articles.
+        question = artifact.summary["question"]
+        if " " not in question and question != TIME:
+            for row in artifact.summary["rows"]:
+                systems[question] = Judgement.load(artifact.path / row["judged"]).system
+    asked = [name for name in systems if name != TEXT]
+    found = _bootstrap(night, labels, systems, [(name, TEXT) for name in asked])
+    differences = found[found["baseline"].notna()].rename(columns={"system": "question"})
+    return pd.DataFrame(differences[["question", "metric", "value", "low", "high"]])
+
+
+def _slices(
+    night: Night,
+    corpus: Ref,
+    labels: Labels,
+    judged: dict[str, Judgement],
+    pair: dict[str, Any],
+) -> pd.DataFrame:
+    import numpy as np
+    import pandas as pd
+
+    from tagsage.learn.slices import article_slices, slice_scores, tag_slices
+    from tagsage.vectors.text import article_texts
+
+    snapshot = load_snapshot(night, corpus)
+    degrees = np.diff(snapshot.incidence().indptr)[labels.test_rows]
+    texts = article_texts(snapshot.articles.iloc[labels.test_rows])
+    articles = article_slices(list_degree=degrees, texts=texts, Y=labels.Y_test)
+    tags = tag_slices(labels.Y_train.sum(axis=0), night.settings.min_tag_articles)
+    frames = [
+        slice_scores(judged[row["candidate"]].system, labels.Y_test, articles, tags).assign(
+            candidate=row["candidate"]
+        )
+        for row in pair.values()
+    ]
+    return (
+        pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[*SLICE_COLUMNS])
+    )
+
+
+def _sentences(gained: pd.DataFrame, pair: dict[str, Any]) -> list[str]:
+    from tagsage.learn.findings import sentences
+
+    if len(pair) < len(ROLES):
+        return []
+    return sentences(gained, graph=pair[GRAPH]["candidate"], text=pair[TEXT]["candidate"])
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a frame's lines as JSON takes them: null where a number is missing."""
+    import pandas as pd
+
+    return [
+        {str(name): None if pd.isna(value) else value for name, value in row.items()}
+        for row in frame.to_dict(orient="records")
+    ]

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tagsage.learn.calibration import fit_calibration
+from tagsage.learn.candidate import FittedCandidate
+from tagsage.learn.classifiers import CLASSIFIERS, Validation, make_classifier
+from tagsage.learn.features import FeatureMatrix
+from tagsage.learn.fitting import fit_candidate, refit_candidate, tuning_split
+from tagsage.learn.labels import Labels
+from tagsage.learn.split import stratified_split
+from tagsage.learn.thresholds import AssignmentConfig, global_threshold, tag_thresholds
+from tests.learn.conftest import TAGS, assert_same_model, fit, labels_of
+
+pytestmark = pytest.mark.usefixtures("small_models")
+
+
+@pytest.fixture(params=CLASSIFIERS)
+def name(request) -> str:
+    return request.param
+
+
+def test_flipping_every_test_label_changes_neither_model_nor_threshold(name, data):
+    labels = labels_of(data)
+    flipped = labels.Y.copy()
+    flipped[labels.test] ^= True
+    turned = Labels(labels.tags, labels.rows, flipped, labels.train, labels.test)
+    before, after = fit(data, labels, name), fit(data, turned, name)
+    assert_same_model(before, after)
+    good = before.evaluate(data.X, labels.Y_test, labels.test_rows)
+    bad = after.evaluate(data.X, turned.Y_test, turned.test_rows)
+    assert good.overall["micro_f1"] > bad.overall["micro_f1"]
+
+
+def test_candidate_tunes_on_a_held_out_part_and_fits_on_all_training_articles(name, data):
+    labels = labels_of(data)
+    fitted = fit(data, labels, name)
+    inner = stratified_split(labels.Y_train, test_share=0.15, seed=1)
+    rows, Y = labels.train_rows, labels.Y_train
+    tuned = make_classifier(name, seed=1)
+    held_out = Validation(rows[inner.test], Y[inner.test])
+    tuned.fit(data.X, rows[inner.train], Y[inner.train], validation=held_out)
+    raw = tuned.predict_proba(data.X, held_out.rows)
+    assert fitted.main.calibration == fit_calibration(raw, held_out.Y)
+    calibrated = fitted.main.calibration.apply(raw)
+    assert fitted.threshold == global_threshold(calibrated, held_out.Y)
+    own = tag_thresholds(calibrated, fitted.threshold, share=AssignmentConfig().tag_share)
+    assert np.array_equal(fitted.main.assignment.thresholds, own)
+    if name in {"mlp", "boosting"}:
+        assert fitted.summary["epochs"] == tuned.fitted["epochs"]
+    assert fitted.summary["train_articles"] == len(labels.train)
+    assert fitted.summary["classifier"] == name
+    assert 0 < fitted.summary["tune_seconds"] < fitted.summary["fit_seconds"]
+
+
+def test_candidate_is_tuned_on_the_features_for_tuning_and_fitted_on_the_others(name, data):
+    labels = labels_of(data)
+    noise = np.random.default_rng(3).normal(size=data.X.shape).astype(np.float32)
+    columns = [noise[:, : data.X.block_widths[0]], noise[:, data.X.block_widths[0] :]]
+    options = {"tags": TAGS, "classifier": name, "seed": 1}
+    arguments = (labels.Y_train, labels.train_rows)
+    plain = fit(data, labels, name)
+    tuned_on_noise = fit_candidate(data.X, *arguments, tuning=FeatureMatrix(columns), **options)
+    fitted_on_noise = fit_candidate(FeatureMatrix(columns), *arguments, tuning=data.X, **options)
+    assert tuned_on_noise.threshold < plain.threshold
+    assert fitted_on_noise.main.to_json() == plain.main.to_json()
+    good = tuned_on_noise.evaluate(data.X, labels.Y_test, labels.test_rows)
+    bad = fitted_on_noise.evaluate(FeatureMatrix(columns), labels.Y_test, labels.test_rows)
+    assert good.overall["lrap"] > bad.overall["lrap"]
+
+
+def test_tuning_splits_off_15_percent_unless_there_are_too_few_articles(data):
+    inner = tuning_split(data.Y, seed=1)
+    assert len(inner.test) == pytest.approx(0.15 * len(data.Y), abs=10)
+    assert len(inner.train) + len(inner.test) == len(data.Y)
+    assert tuning_split(data.Y[:19], seed=1) is None
+
+
+def test_refit_takes_over_threshold_and_epochs(name, data):
+    labels = labels_of(data)
+    fitted = fit(data, labels, name)
+    again = refit_candidate(data.X, labels.Y, labels.rows, like=fitted)
+    assert again.main.to_json() == fitted.main.to_json()
+    assert again.classifier.settings == fitted.classifier.settings
+    assert again.summary["train_articles"] == len(labels.rows)
+    repeated = refit_candidate(data.X, labels.Y, labels.rows, like=fitted)
+    assert_same_model(again, repeated)
+
+
+def test_candidate_of_very_few_articles_takes_a_half_as_threshold(name, data):
+    fitted = fit_candidate(data.X, data.Y[:6], data.rows[:6], tags=TAGS, classifier=name, seed=0)
+    assert fitted.threshold == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_candidate_of_a_tag_that_all_or_no_training_articles_have(name, data, value):
+    Y = np.full((300, 1), value)
+    fitted = fit_candidate(data.X, Y, data.rows, tags=["a"], classifier=name, seed=0)
+    assert (fitted.predict_proba(data.X, data.rows) == value).all()
+    scores = fitted.evaluate(data.X, Y, data.rows)
+    assert scores.overall["accuracy"] == 1
+
+
+def with_lists(data, linked: np.ndarray) -> FeatureMatrix:
+    """Text that says little, lists that say the rest, of the articles that are in one."""
+    text, rest = data.X.blocks
+    return FeatureMatrix(
+        [text, np.where(linked[:, None], rest, 0)], kinds=["text", "lists"], linked=linked
+    )
+
+
+def test_article_in_no_list_gets_what_the_candidate_on_text_says(name, data, tmp_path):
+    labels = labels_of(data)
+    linked = np.arange(len(data.X)) % 3 > 0
+    options = {"tags": TAGS, "classifier": name, "seed": 1}
+    arguments = (labels.Y_train, labels.train_rows)
+    X = with_lists(data, linked)
+    fitted = fit_candidate(X, *arguments, **options)
+    on_text = fit_candidate(FeatureMatrix(data.X.blocks[:1]), *arguments, **options)
+    rows = labels.test_rows
+    P, assigned = fitted.answer(X, rows)
+    cold = ~linked[rows]
+    # The same model as the candidate on text, to the last digit.
+    expected, tags = on_text.answer(FeatureMatrix(data.X.blocks[:1]), rows)
+    assert np.allclose(P[cold], expected[cold], rtol=1e-5)
+    assert np.array_equal(assigned[cold], tags[cold])
+    of_main = fitted.main.answer(X, rows[~cold])
+    assert np.allclose(P[~cold], of_main.probabilities, rtol=1e-5)
+    assert np.array_equal(assigned[~cold], of_main.assigned)
+    # Taken for being in no list, all of them do.
+    assert np.allclose(fitted.predict_proba(X.unlinked(), rows), expected, rtol=1e-5)
+    fitted.save(tmp_path / "candidate")
+    again = FittedCandidate.load(tmp_path / "candidate")
+    assert_same_model(fitted, again)
+    refitted = refit_candidate(X, labels.Y, labels.rows, like=fitted)
+    assert fitted.fallback is not None
+    assert refitted.fallback is not None
+    assert refitted.fallback.to_json() == fitted.fallback.to_json()
+    assert refitted.fallback.classifier.settings == fitted.fallback.classifier.settings
+
+
+def test_candidate_of_lists_alone_or_of_text_alone_has_no_fallback(data):
+    labels = labels_of(data)
+    options = {"tags": TAGS, "classifier": "ovr_logistic", "seed": 1}
+    for kinds in (["lists", "lists"], ["text", "authors"]):
+        X = FeatureMatrix(data.X.blocks, kinds=kinds, linked=np.zeros(len(data.X), dtype=bool))
+        fitted = fit_candidate(X, labels.Y_train, labels.train_rows, **options)
+        assert fitted.fallback is None
+        P = fitted.predict_proba(X, labels.test_rows)
+        assert np.array_equal(P, fitted.main.answer(X, labels.test_rows).probabilities)
