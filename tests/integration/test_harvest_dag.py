@@ -9,7 +9,7 @@ import urllib.request
 import pytest
 
 from scripts.medium_server import Config, MediumServer
-from tests.integration.conftest import SETTINGS, serving
+from tests.integration.conftest import SETTINGS, copied_home, serving
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -71,7 +71,10 @@ def settings_for(site):
 
 
 @pytest.mark.timeout(900)
-def test_retrain_takes_up_what_was_harvested_and_nothing_when_nothing_changed(tmp_path):
+def test_retrain_takes_up_what_was_harvested_and_nothing_when_nothing_changed(
+    prepared_home, tmp_path
+):
+    copied_home(prepared_home, tmp_path / "airflow")
     site_config = Config(lists=8, posts=120, publications=0, special=0, page_kb=(5, 10))
     with (
         MediumServer(site_config) as site,

@@ -1,4 +1,4 @@
-"""A small night to report on."""
+"""A small night to report on; tests only read it."""
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,7 @@ from tagsage.report.data import Example, Predicted, PredictedTag, ReportData
 from tagsage.report.eda import CorpusProfile, profile_corpus
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def articles() -> pd.DataFrame:
     # a and b share both lists, c is in one, d in none; e is a stub of the first list.
     return pd.DataFrame({
@@ -18,14 +18,14 @@ def articles() -> pd.DataFrame:
     })
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def memberships() -> tuple[np.ndarray, np.ndarray]:
     article_index = np.array([0, 1, 2, 4, 0, 1], dtype=np.int32)
     list_index = np.array([0, 0, 0, 0, 1, 1], dtype=np.int32)
     return article_index, list_index
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def profile(articles: pd.DataFrame, memberships: tuple[np.ndarray, np.ndarray]) -> CorpusProfile:
     return profile_corpus(
         articles,
@@ -36,7 +36,7 @@ def profile(articles: pd.DataFrame, memberships: tuple[np.ndarray, np.ndarray]) 
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def night(profile: CorpusProfile) -> ReportData:
     return ReportData(
         run_id="scheduled__2026-11-22",

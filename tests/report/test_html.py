@@ -50,11 +50,19 @@ class Page(HTMLParser):
         return re.sub(r"\s+", " ", "".join(self.text))
 
 
-@pytest.fixture
-def render(tmp_path):
+@pytest.fixture(scope="module")
+def render(night, tmp_path_factory):
+    """Return a function that renders a page; that of the night as it is, once for all tests."""
+    file = tmp_path_factory.mktemp("page") / "report.html"
+
+    def html_of(data: ReportData) -> str:
+        render_report(data, file)
+        return file.read_text(encoding="utf-8")
+
+    unchanged = html_of(night)
+
     def render(data: ReportData) -> tuple[str, Page]:
-        render_report(data, tmp_path / "report.html")
-        html = (tmp_path / "report.html").read_text(encoding="utf-8")
+        html = unchanged if data is night else html_of(data)
         return html, Page(html)
 
     return render
