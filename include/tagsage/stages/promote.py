@@ -160,6 +160,7 @@ def _served(night: Night, corpus: Ref, features: Blocks, feature_set: str, model
             parts["incidence"] = snapshot.incidence()
             parts["hop_inputs"] = [vectors, *hops]
             parts["size_discount"] = lists.summary["size_discount"]
+            parts["topic_sharpness"] = lists.summary["topic_sharpness"]
         if "memberships" in blocks:
             memberships = night.workspace.open(features["memberships"])
             parts["list_factors"] = memberships.path / FACTORS_FOLDER

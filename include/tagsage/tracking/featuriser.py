@@ -173,7 +173,7 @@ class Featuriser:
             elif block == "fastrp" and self.fastrp is not None:
                 result.append(embed_alone(text, self.fastrp.matrix, self.fastrp.config))
             elif block == "lists" and self.lists is not None:
-                result += self.lists.features(lists, None if in_corpus else text)
+                result += self.lists.features(lists, text, inside=in_corpus)
             elif block == "memberships" and self.memberships is not None:
                 result.append(self.memberships.features(lists))
             elif block == "labels" and self.labels is not None:
@@ -244,7 +244,11 @@ class Featuriser:
             graphsage_dimensions=about["graphsage_dimensions"],
             # Champions of nights before there was FastRP say nothing of it.
             fastrp=FastRpProjection.load(folder / FASTRP) if about.get("fastrp") else None,
-            lists=NamedListVectors.load(folder / LISTS, about["hops"]) if about["hops"] else None,
+            lists=NamedListVectors.load(
+                folder / LISTS, about["hops"], about.get("topic_sharpness", 0.0)
+            )
+            if about["hops"]
+            else None,
             memberships=NamedListFactors.load(folder / MEMBERSHIPS)
             if MEMBERSHIPS in about["blocks"]
             else None,
@@ -266,6 +270,7 @@ def write_featuriser(
     incidence: Csr | None = None,
     hop_inputs: Sequence[npt.NDArray[np.floating]] = (),
     size_discount: float | None = None,
+    topic_sharpness: float = 0.0,
     list_factors: Path | None = None,
     list_labels: Path | None = None,
     author_names: npt.NDArray[Any] | None = None,
@@ -300,6 +305,8 @@ def write_featuriser(
     size_discount : float, optional
         As in the propagation that made the training features: a list weighs
         size ** -size_discount.
+    topic_sharpness : float
+        As in that propagation; see :func:`tagsage.graph.topic_fit.topic_fit`.
     list_factors : pathlib.Path, optional
         Folder of the saved :class:`~tagsage.graph.memberships.ListFactors`; needed for the block
         ``memberships``.
@@ -354,6 +361,7 @@ def write_featuriser(
         "graphsage_dimensions": graphsage_dimensions,
         "fastrp": "fastrp" in blocks,
         "hops": hops,
+        "topic_sharpness": topic_sharpness,
     }
     (folder / FEATURISER).write_text(json.dumps(about, indent=1), encoding="utf-8")
 
