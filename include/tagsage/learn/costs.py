@@ -109,7 +109,7 @@ def _together(members: Sequence[str]) -> Formula:
 
 FORMULAS: Mapping[str, Formula] = MappingProxyType({
     **_SINGLE,
-    "ensemble": _together(("mlp", "mlp", "mlp", "ovr_logistic")),
+    "ensemble": _together(("mlp", "mlp", "mlp")),
 })
 
 

@@ -32,7 +32,10 @@ class Ensemble(Classifier):
     the weights, and each member's settings, are those of `start`; without that, too, all members
     weigh alike.
 
-    The other settings are those of the member networks.
+    The other settings are those of the member networks. On a validation part of the training part
+    of 12,986 scientific articles, three networks on text, lists, memberships and labels had
+    micro/macro-F1 .506/.496, and one by itself .502/.484 on average; a fourth added nothing, nor
+    did other settings of the networks or `mlknn`.
 
     References
     ----------
@@ -41,7 +44,7 @@ class Ensemble(Classifier):
     """
 
     name: ClassVar[str] = "ensemble"
-    defaults: ClassVar[Mapping[str, Any]] = {"members": "mlp,mlp,mlp,ovr_logistic", **Mlp.defaults}
+    defaults: ClassVar[Mapping[str, Any]] = {"members": "mlp,mlp,mlp", **Mlp.defaults}
     space: ClassVar[Mapping[str, Range]] = Mlp.space
 
     def _fit(
