@@ -60,6 +60,7 @@ GROUPS = {
     "compare.rare_tags",
     "promote",
     "predict",
+    "catalogue",
     "eda",
     "report",
     "teardown",
