@@ -118,7 +118,7 @@ def build(folder: Path) -> str:
     nights = [
         {
             "run_id": f"night {n}",
-            "at": f"2026-{n // 28 + 1:02d}-{n % 28 + 1:02d}",
+            "at": f"2026-{n // 28 + 1:02d}-{n % 28 + 1:02d}T02:00+00:00",
             "started": f"night {n}",
             "winner": "text:mlp",
             "promoted": n % 7 == 0,

@@ -10,10 +10,13 @@ from datetime import UTC
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from airflow.configuration import conf
 from airflow.plugins_manager import AirflowPlugin
 
 DAG = "retrain"
 PREFIX = "/tagsage"
+# Airflow may itself be served below a path.
+ADDRESS = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/") + PREFIX
 
 
 class Pages:
@@ -112,9 +115,9 @@ class TagsagePages(AirflowPlugin):
     external_views = [  # ruff: ignore[mutable-class-default]
         {
             "name": "tagsage",
-            "href": f"{PREFIX}/",
+            "href": f"{ADDRESS}/",
             "destination": "nav",
-            "icon": f"{PREFIX}/icon.svg",
+            "icon": f"{ADDRESS}/icon.svg",
             "nav_top_level": True,
         }
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from itertools import pairwise
 
@@ -219,6 +221,14 @@ def test_without_a_session_the_way_to_the_login_is_shown(workspace):
     hrefs = [str(link["href"]) for link in page.all("a")]
     wanted = "/api/v2/auth/login?next=http%3A%2F%2Ftestserver%2Ftagsage%2Ftag%3Fname%3Da"
     assert wanted in hrefs
+
+
+def test_who_is_refused_gets_the_style_with_the_page(workspace):
+    answer = client_of(workspace, guard=by_header).get("/")
+    style = re.findall(r"<style>(.*?)</style>", answer.text, flags=re.DOTALL)[0]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"style-src 'sha256-{digest}';" in answer.headers["content-security-policy"]
+    assert "stylesheet" not in answer.text
 
 
 # -- what is wrong is said -----------------------------------------------------------------------

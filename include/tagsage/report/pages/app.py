@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -232,19 +235,38 @@ def _add_errors(app: FastAPI) -> None:
         return _message(request, 503, "That did not work", str(error))
 
 
-def _page(request: Request, template: str, status: int = 200, **context: Any) -> Response:
+def _page(
+    request: Request,
+    template: str,
+    status: int = 200,
+    *,
+    policy: str = PAGE_POLICY,
+    **context: Any,
+) -> Response:
     base = str(request.scope.get("root_path", ""))
     # Airflow's own pages begin where these are mounted.
     airflow = base.rpartition("/")[0]
     html = render.render(template, base, airflow=airflow, **context)
     # A lone surrogate from a broken source must not cost a page.
     body = html.encode("utf-8", errors="replace")
-    return HTMLResponse(body, status_code=status, headers=_headers(PAGE_POLICY))
+    return HTMLResponse(body, status_code=status, headers=_headers(policy))
 
 
 def _message(request: Request, status: int, heading: str, sentence: str) -> Response:
-    login = f"/api/v2/auth/login?next={quote(str(request.url), safe='')}" if status == 401 else ""
-    return _page(request, "message", status, heading=heading, sentence=sentence, login=login)
+    context: dict[str, Any] = {"heading": heading, "sentence": sentence, "login": ""}
+    if status == 401:
+        context["login"] = f"/api/v2/auth/login?next={quote(str(request.url), safe='')}"
+    if status in {401, 403}:
+        # Who may not see the pages does not get their style sheet either: it comes along.
+        context["inline_style"] = render.inline_style()
+        context["policy"] = PAGE_POLICY.replace("style-src 'self'", _style_source())
+    return _page(request, "message", status, **context)
+
+
+@cache
+def _style_source() -> str:
+    digest = hashlib.sha256(render.style().encode()).digest()
+    return f"style-src 'sha256-{base64.b64encode(digest).decode()}'"
 
 
 def _headers(policy: str) -> dict[str, str]:

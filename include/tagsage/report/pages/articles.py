@@ -10,12 +10,12 @@ from typing import Any
 
 from tagsage.corpus.keys import parse_address
 
-LISTS_SHOWN = 30
+LISTS_SHOWN = 20
 # So many of the predicted tags are explained.
 EXPLAINED = 5
 EVIDENCE_LISTS = 5
 EVIDENCE_ARTICLES = 5
-# Among the members of so many lists, the smallest, labelled articles are looked for.
+# Among the members of so many lists, the smallest that have one, labelled articles are looked for.
 SEARCHED_LISTS = 12
 SEARCHED_MEMBERS = 500
 
@@ -153,7 +153,8 @@ class Article:
     predicted : sequence of PredictedTag
         Those proposed for it, the best first.
     lists : sequence of InList
-        Those that hold it, the smallest first, :data:`LISTS_SHOWN` at most.
+        Those that hold it: first those with tagged articles, the smallest first;
+        :data:`LISTS_SHOWN` at most.
     n_lists : int
         How many hold it.
     """
@@ -209,7 +210,7 @@ def _article_row(connection: sqlite3.Connection, key: str) -> sqlite3.Row | None
 def _lists(connection: sqlite3.Connection, article: int) -> list[InList]:
     rows = connection.execute(
         "SELECT l.name, l.size, l.tagged FROM memberships m JOIN lists l ON l.id = m.list_id "
-        "WHERE m.article_id = ? ORDER BY l.size, l.id LIMIT ?",
+        "WHERE m.article_id = ? ORDER BY l.tagged = 0, l.size, l.id LIMIT ?",
         (article, LISTS_SHOWN),
     )
     return [InList(row["name"], row["size"], row["tagged"]) for row in rows]
@@ -269,6 +270,7 @@ def _co_listed(connection: sqlite3.Connection, article: int, tag: int) -> list[N
     rows = connection.execute(
         "WITH near AS ("
         "  SELECT l.id, l.size FROM memberships m CROSS JOIN lists l ON l.id = m.list_id"
+        "  CROSS JOIN list_tags n ON n.list_id = l.id AND n.tag_id = :tag"
         "  WHERE m.article_id = :article AND l.size <= :members ORDER BY l.size, l.id LIMIT :lists"
         ") "
         "SELECT a.key, a.title, count(*) AS shared FROM near "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from tagsage.report.pages.database import fact
@@ -104,9 +105,14 @@ def _plot(remembered: Sequence[Mapping[str, Any]]) -> Plot | None:
     ]
     return draw_plot(
         [Series("Best candidate", best), Series("Best on text alone", text)],
-        [str(one["at"])[:10] for one in remembered],
+        [_day(str(one["at"])) for one in remembered],
         [bool(one["promoted"]) for one in remembered],
     )
+
+
+def _day(at: str) -> str:
+    """Return a day for an axis: 22 Nov."""
+    return f"{datetime.fromisoformat(at):%d %b}".lstrip("0")
 
 
 def _best(scores: Mapping[str, Mapping[str, float]]) -> float | None:

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from tagsage.report.words import FILTERS
 
@@ -69,6 +70,11 @@ def render(template: str, base: str, **context: Any) -> str:
 def style() -> str:
     """Return the pages' style sheet."""
     return "\n".join(file.read_text(encoding="utf-8") for file in (REPORT_STYLE, PAGE_STYLE))
+
+
+def inline_style() -> Markup:
+    """Return the style sheet as it may stand in a page."""
+    return Markup(style())  # ruff: ignore[unsafe-markup-use]
 
 
 @cache
