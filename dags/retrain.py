@@ -18,8 +18,8 @@ quota that is used up, a ceiling that is reached. Clear the task, or trigger the
 done is found in the workspace and not done twice.
 
 **What it leaves.** `predictions.csv`, `leaderboard.csv`, `metrics.json`, `report.html` and
-`quarantine/` in the workspace; a parent run with a child a candidate in MLflow; predicted tags in
-the store.
+`quarantine/` in the workspace, and `catalogue.db`, which the pages under *tagsage* show; a parent
+run with a child a candidate in MLflow; predicted tags in the store.
 """
 
 from __future__ import annotations
@@ -187,11 +187,12 @@ def retrain():
     split, features, board, found, rare = compare(corpus, vectors, graph_refs)
     promoted = heavy(stages.promote)(night, corpus, split, features, board)
     predicted = heavy(stages.predict)(night, corpus, features, promoted)
+    catalogued = heavy(stages.catalogue)(night, corpus, split, board, promoted, predicted)
     explored = heavy(stages.eda)(night, corpus, split, graph_refs)
     reported = heavy(stages.report)(night, board, found, promoted, predicted, explored)
     # After everything: what it drops may be in use until then.
     ended = light(stages.teardown)(night).as_teardown()
-    [*graph_refs.values(), found, rare, explored, reported] >> ended
+    [*graph_refs.values(), found, rare, catalogued, explored, reported] >> ended
 
 
 retrain()

@@ -21,6 +21,13 @@ from tests.integration.conftest import (
     scores_of,
     serving,
 )
+from tests.integration.page_checks import (
+    check_closed_to_strangers,
+    check_hostile_texts_are_inert,
+    check_pages_of_a_night,
+    follow_to_the_form,
+    open_from_airflow,
+)
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -60,6 +67,7 @@ GROUPS = {
     "compare.rare_tags",
     "promote",
     "predict",
+    "catalogue",
     "eda",
     "report",
     "teardown",
@@ -230,6 +238,10 @@ def test_run_triggered_in_the_ui_gives_the_leaderboard_of_the_command_line(
         page.fill("input[name=password]", served["password"])
         page.click("button[type=submit]")
         page.wait_for_url(lambda url: "login" not in url)
+        check_closed_to_strangers(served["airflow"])
+        pages = open_from_airflow(page)
+        form = follow_to_the_form(pages, "Open retrain in Airflow")
+        form.close()
         page.goto(f"{served['airflow']}/dags/retrain")
         page.get_by_role("button", name="Trigger").first.click()
         dialog = page.get_by_role("dialog")
@@ -248,6 +260,8 @@ def test_run_triggered_in_the_ui_gives_the_leaderboard_of_the_command_line(
             time.sleep(2)
         page.goto(f"{served['airflow']}/dags/retrain/runs")
         expect(page.get_by_text("Success").first).to_be_visible(timeout=120_000)
+        check_pages_of_a_night(pages, served["workspace"])
+        check_hostile_texts_are_inert(pages, served["workspace"])
         browser.close()
     board = scores_of(served["workspace"] / "leaderboard.csv")
     assert board == scores_of(finished_run / "leaderboard.csv")

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from tagsage.report.data import Example, Predicted, PredictedTag, ReportData
-from tagsage.report.html import METRICS, _share, render_report
+from tagsage.report.html import render_report
+from tagsage.report.words import METRICS, share
 
 VOID = {"meta", "link", "br", "img", "hr", "input", "wbr"}
 
@@ -349,4 +350,4 @@ def test_stages_of_one_name_are_added_up(render, night):
     ],
 )
 def test_shares_never_round_something_to_nothing_or_to_all(part, whole, shown):
-    assert _share(part, whole) == shown
+    assert share(part, whole) == shown
