@@ -112,6 +112,7 @@ def render_report(data: ReportData, path: Path) -> None:
         "link": _link,
         "breakable": _breakable,
         "points": _points,
+        "measure": _measure,
     }
     page = environment.get_template("report.html.j2").render(**_context(data))
     temporary = path.with_name(f".{path.name}.tmp")
@@ -239,6 +240,16 @@ def _points(value: float | None) -> str:
     if value is None or pd.isna(value):
         return "–"
     return f"{round(100 * value, 1) + 0.0:+.1f}".replace("-", "\u2212")
+
+
+def _measure(value: float | None) -> str:
+    """Return what a guard measured, in its own unit: 0.013, 1,000; an en dash for none."""
+    if value is None or pd.isna(value):
+        return "–"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    text = f"{value:.2f}" if abs(value) >= 1 else f"{value:.4f}"
+    return text.rstrip("0").rstrip(".") or "0"
 
 
 def _share(part: float, whole: float) -> str:
