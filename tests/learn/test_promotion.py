@@ -235,9 +235,9 @@ def test_slices_too_small_to_judge_are_not_judged():
 
 
 def test_slices_of_two_that_are_equally_good_give_no_alarm_by_chance():
-    """Thirty pairs of equally good systems on 9 slices: many have one that looks worse."""
+    """Twenty pairs of equally good systems on 9 slices: many have one that looks worse."""
     alarms, looks_worse = 0, 0
-    for seed in range(30):
+    for seed in range(20):
         Y = labels(300, seed=seed)
         pair = paired(Y, with_errors(Y, 0.2, seed + 100), with_errors(Y, 0.2, seed + 200))
         degrees = np.random.default_rng(seed).integers(0, 12, 300)
@@ -246,11 +246,11 @@ def test_slices_of_two_that_are_equally_good_give_no_alarm_by_chance():
         )
         alarms += not check.passed
         looks_worse += (check.value or 0) > 0.02
-    assert looks_worse > 10
-    assert alarms <= 3
+    assert looks_worse > 6
+    assert alarms <= 2
 
 
-@pytest.mark.parametrize(("drop", "passed"), [(4, True), (5, True), (6, False)])
+@pytest.mark.parametrize(("drop", "passed"), [(9, True), (10, True), (11, False)])
 def test_drop_of_articles_with_a_tag_is_held_to_its_limit(drop, passed):
     Y = np.ones((100, 2), dtype=bool)
     challenger = Y.copy()

@@ -50,7 +50,7 @@ class Limits:
     min_articles: int = 100
     slice_drop: float = 0.02
     calibration_error: float = 0.05
-    assigned_drop: float = 0.05
+    assigned_drop: float = 0.1
     latency_ms: float = 1000.0
     model_mb: float = 2000.0
 

@@ -50,7 +50,7 @@ class PromotionSettings(Section):
         0.05, ge=0, le=1, description="Guard: `ece_top_5`, less what chance alone would make of it."
     )
     promote_max_assigned_drop: float = Field(
-        0.05,
+        0.1,
         ge=0,
         le=1,
         description="Guard: by how much fewer test articles may get a tag, 0 to 1.",
