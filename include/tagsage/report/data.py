@@ -150,6 +150,8 @@ class ReportData:
         Whether the winner is champion now; None: it was not asked.
     promotion_reason : str
         Why, as a sentence.
+    checks : sequence of mapping
+        The guards of promotion, see :class:`tagsage.learn.promotion.Check`; empty: none was tried.
     examples : sequence of Example
         A few articles with their predicted tags.
     graph : mapping of str to object
@@ -185,6 +187,7 @@ class ReportData:
     predicted: Predicted
     promoted: bool | None = None
     promotion_reason: str = ""
+    checks: Sequence[Mapping[str, Any]] = ()
     examples: Sequence[Example] = ()
     graph: Mapping[str, Any] = field(default_factory=dict)
     graphsage_losses: Sequence[float] = ()

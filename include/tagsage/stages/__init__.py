@@ -14,7 +14,6 @@ from tagsage.stages.compare import (
     features,
     fit_candidate,
     leaderboard,
-    split,
 )
 from tagsage.stages.embed import (
     collect_vectors,
@@ -43,6 +42,7 @@ from tagsage.stages.predict import predict
 from tagsage.stages.promote import promote
 from tagsage.stages.questions import answer_question, questions
 from tagsage.stages.rare_tags import rare_tags
+from tagsage.stages.splitting import split
 from tagsage.stages.tell import eda, report, teardown
 
 __all__ = [

@@ -28,6 +28,7 @@ from tagsage.stages.ingest import QUARANTINE, REPORTED, STARTED
 from tagsage.stages.predict import EXAMPLES_FILE
 from tagsage.stages.promote import Promoted
 from tagsage.stages.spending import cost_of, log_spending
+from tagsage.stages.splitting import SPLIT_TOLD
 
 if TYPE_CHECKING:
     from tagsage.report.data import Example
@@ -147,9 +148,13 @@ def report(
         cost=cost_of(night),
         harvested=harvest_of(night),
         comparison=comparison_of(night, board, found),
+        checks=promoted["decision"]["checks"],
         notes=[
-            f"{candidate} was left out: {reason}."
-            for candidate, reason in ranked.summary["left_out"].items()
+            *filter(None, [night.noted(SPLIT_TOLD)]),
+            *(
+                f"{candidate} was left out: {reason}."
+                for candidate, reason in ranked.summary["left_out"].items()
+            ),
         ],
         quarantine=pd.DataFrame(quarantine["counts"], columns=["file", "kind", "reason", "rows"]),
         stages=pd.DataFrame(stages, columns=["stage", "seconds"]),
@@ -161,6 +166,7 @@ def report(
         "model_version": promoted["version"],
         "promoted": promoted["promoted"],
         "promotion_reason": promoted["reason"],
+        "promotion": promoted["decision"],
         "candidates": ranked.summary["candidates"],
         "findings": findings,
         "split": ranked.summary["split"],
