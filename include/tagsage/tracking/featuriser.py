@@ -21,6 +21,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -34,6 +35,7 @@ from tagsage.graph.fastrp import FastRpConfig, embed_alone, projection_matrix
 from tagsage.graph.graphsage.infer import infer_graphsage
 from tagsage.graph.graphsage.model import GraphSageModel
 from tagsage.learn.features import FeatureMatrix, blocks_of
+from tagsage.tracking.inputs import Inputs, members_of
 from tagsage.tracking.list_blocks import (
     NamedListFactors,
     NamedListLabels,
@@ -163,25 +165,58 @@ class Featuriser:
         TagsageError
             When vectors are needed and not given, or have another length.
         """
+        inputs = self.inputs(titles, subtitles, lists, vectors, authors, in_corpus=in_corpus)
+        return self.blocks_of(inputs)
+
+    def inputs(
+        self,
+        titles: Sequence[str],
+        subtitles: Sequence[str],
+        lists: Sequence[Sequence[str]],
+        vectors: FloatArray | None = None,
+        authors: Sequence[str] | None = None,
+        *,
+        in_corpus: bool = False,
+    ) -> Inputs:
+        """Return what the features of new articles are made of; as for :meth:`features`."""
         text = self._vectors(titles, subtitles, vectors)
+        # No name stands for nobody: it is in no index.
+        names = [[name] for name in authors or [""] * len(text)]
+        return Inputs(
+            text,
+            members_of(self.list_index, lists),
+            members_of(self.authors.index if self.authors else {}, names),
+            in_corpus=in_corpus,
+        )
+
+    def blocks_of(self, inputs: Inputs) -> tuple[FloatArray, ...]:
+        """Return the feature blocks of articles; see :meth:`features`."""
+        text, members = inputs.text, inputs.members
         result: list[FloatArray] = []
         for block in self.blocks:
-            if block == "text":
+            if block in inputs.given:
+                result.append(inputs.given[block])
+            elif block == "text":
                 result.append(text)
             elif block == "graphsage":
                 result.append(self._graphsage(text))
             elif block == "fastrp" and self.fastrp is not None:
                 result.append(embed_alone(text, self.fastrp.matrix, self.fastrp.config))
             elif block == "lists" and self.lists is not None:
-                result += self.lists.features(lists, None if in_corpus else text)
+                result += self.lists.features(members, None if inputs.in_corpus else text)
             elif block == "memberships" and self.memberships is not None:
-                result.append(self.memberships.features(lists))
+                result.append(self.memberships.features(members))
             elif block == "labels" and self.labels is not None:
-                result += self.labels.features(lists)
+                result += self.labels.features(members, inputs.own)
             elif block == "authors" and self.authors is not None:
-                # No name stands for nobody: it is in no index.
-                result += self.authors.features([[name] for name in authors or [""] * len(text)])
+                result += self.authors.features(inputs.authors, inputs.own)
         return tuple(result)
+
+    @cached_property
+    def list_index(self) -> dict[str, int]:
+        """The number of each list's name; empty when lists do not matter."""
+        of_lists = (self.lists, self.memberships, self.labels)
+        return next((part.index for part in of_lists if part), {})
 
     def matrix(
         self,
@@ -198,21 +233,35 @@ class Featuriser:
         An article is linked when one of its lists is known. (For GraphSAGE and FastRP none is: new
         articles have no neighbours there.)
         """
-        arrays = self.features(titles, subtitles, lists, vectors, authors, in_corpus=in_corpus)
+        inputs = self.inputs(titles, subtitles, lists, vectors, authors, in_corpus=in_corpus)
+        return self.matrix_of(inputs)
+
+    def matrix_of(self, inputs: Inputs) -> FeatureMatrix:
+        """Return what a candidate reads of articles; see :meth:`matrix`."""
         widths = {LABELS: 2, AUTHORS: 2, LISTS: len(self.lists.hops) if self.lists else 0}
         kinds = [block for block in self.blocks for _ in range(widths.get(block, 1))]
-        of_lists = next(
-            (part for part in (self.lists, self.memberships, self.labels) if part), None
-        )
-        index = of_lists.index if of_lists else {}
-        linked = np.array([any(name in index for name in names) for names in lists], dtype=np.bool_)
-        return FeatureMatrix(arrays, kinds=kinds, linked=linked)
+        linked = np.diff(inputs.members.indptr) > 0
+        return FeatureMatrix(self.blocks_of(inputs), kinds=kinds, linked=linked)
+
+    def text_vectors(self, texts: Sequence[str]) -> FloatArray:
+        """Embed texts with the model's own embedder, float32 [n, dimensions].
+
+        Raises
+        ------
+        TagsageError
+            When the model was trained on given vectors, or its embedder is away.
+        """
+        if self.embedder is None:
+            raise TagsageError(
+                "This tagger was trained on given vectors and cannot embed a text; give vectors."
+            )
+        return self.embedder.embed(texts)
 
     def _vectors(
         self, titles: Sequence[str], subtitles: Sequence[str], vectors: FloatArray | None
     ) -> FloatArray:
         if self.embedder is not None and vectors is None:
-            return self.embedder.embed(texts_of(titles, subtitles))
+            return self.text_vectors(texts_of(titles, subtitles))
         if vectors is None or vectors.shape != (len(titles), self.dimensions):
             got = "none" if vectors is None else f"an array of shape {vectors.shape}"
             msg = (
