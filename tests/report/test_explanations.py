@@ -230,3 +230,19 @@ def test_only_some_of_very_many_lists_are_tried_those_where_the_tag_is_frequent(
         (again,) = explain(tagger, background, [int(one.story[-3:])], [column])
         assert len(again.lists) <= 1
         assert len(again.words) <= 1
+
+
+def test_sentence_names_the_strongest_evidence(explained):
+    one = next(one for one in explained if one.lists and one.words and one.articles)
+    said = one.sentence()
+    first = one.lists[0]
+    assert f"the list {first.list} ({first.with_tag} of {first.labelled} tagged" in said
+    assert f"the words {one.words[0].word}" in said
+    assert f"{one.articles[0].title}" in said
+    assert said.endswith(f"without lists {100 * one.score_without_graph:.0f}%")
+    assert Explanation.of(one.record()) == one
+
+
+def test_sentence_without_single_evidence_says_so():
+    bare = Explanation("s", "t", 0.5, 0.5, [], [], [], [])
+    assert bare.sentence() == "all of the article together: no list or word alone matters"

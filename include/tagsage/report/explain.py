@@ -48,6 +48,7 @@ ROWS_A_CALL = 4096
 # Below that a score is rounding.
 LEAST_DROP = 1e-6
 
+Vectors = Callable[[IntArray], npt.NDArray[np.float32]]
 Blocks = Mapping[str, npt.NDArray[np.float32]]
 
 
@@ -58,7 +59,7 @@ def explain(
     columns: npt.ArrayLike,
     *,
     top: int = TOP,
-    vectors: npt.NDArray[np.floating] | None = None,
+    vectors: Vectors | None = None,
     given: Callable[[IntArray], Blocks] | None = None,
 ) -> Iterator[Explanation]:
     """Explain tags of articles of the corpus.
@@ -77,9 +78,9 @@ def explain(
         Articles, and the column of a tag of each; an article may come several times.
     top : int
         How many lists, articles, texts and words to name at most.
-    vectors : float array, shape [n_articles, d], optional
-        The vectors that the model is given, where they are known; may be memory-mapped. By
-        default they are embedded.
+    vectors : callable, optional
+        Returns, of articles, the vectors that the model is given, float32 [m, d], where they are
+        known. By default they are embedded.
     given : callable, optional
         Returns, of articles, the blocks of features that are not to be made anew: those of a graph
         that only the corpus has.
@@ -94,9 +95,7 @@ def explain(
     articles, first = np.unique(rows, return_index=True)
     neighbours = background.colisted(rows, columns, top=top)
     texts = background.nearest_texts(articles, top=top)
-    index = tagger.featuriser.list_index
-    # The model may be of an earlier night, with lists of its own.
-    numbers = np.array([index.get(str(name), -1) for name in background.lists], dtype=np.int64)
+    numbers = _list_numbers(tagger, background)
     for start in range(0, len(articles), ARTICLES_A_BLOCK):
         block = articles[start : start + ARTICLES_A_BLOCK]
         stop = start + len(block)
@@ -111,6 +110,41 @@ def explain(
         )
 
 
+def score_articles(
+    tagger: Tagger,
+    background: Background,
+    articles: IntArray,
+    *,
+    vectors: Vectors | None = None,
+) -> npt.NDArray[np.float32]:
+    """Return what the model says of articles of the corpus, as explanations measure it.
+
+    Parameters
+    ----------
+    tagger, background, vectors
+        As for :func:`explain`.
+    articles : int64 array, shape [m]
+        Articles.
+
+    Returns
+    -------
+    float32 array, shape [m, L]
+        Probabilities. What a labelled article's own tags add to its lists is left out.
+    """
+    numbers = _list_numbers(tagger, background)
+    asked = _Asked(tagger, background, articles, numbers, vectors, None)
+    return asked.answer(np.arange(len(articles)))
+
+
+def _list_numbers(tagger: Tagger, background: Background) -> IntArray:
+    """Return the number that each of the corpus' lists has in the model, or -1.
+
+    The model may be of an earlier night, with lists of its own.
+    """
+    index = tagger.featuriser.list_index
+    return np.array([index.get(str(name), -1) for name in background.lists], dtype=np.int64)
+
+
 class _Asked:
     """A block of articles that the model can be asked about."""
 
@@ -120,7 +154,7 @@ class _Asked:
         background: Background,
         articles: IntArray,
         numbers: IntArray,
-        vectors: npt.NDArray[np.floating] | None,
+        vectors: Vectors | None,
         given: Callable[[IntArray], Blocks] | None,
     ) -> None:
         self.tagger, self.background, self.articles = tagger, background, articles
@@ -133,7 +167,7 @@ class _Asked:
         if self.lsa is not None and self.terms is not None:
             text = self.lsa.embed_terms(self.terms)
         elif vectors is not None:
-            text = np.asarray(vectors[articles], dtype=np.float32)
+            text = np.asarray(vectors(articles), dtype=np.float32)
         else:
             text = featuriser.text_vectors(texts)
         n_lists = len(featuriser.list_index)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,42 @@ class Explanation:
     articles: list[ArticleEvidence]
     texts: list[TextEvidence]
     words: list[WordEvidence]
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Self:
+        """Read what :meth:`record` gave."""
+        kinds = {
+            "lists": ListEvidence,
+            "articles": ArticleEvidence,
+            "texts": TextEvidence,
+            "words": WordEvidence,
+        }
+        items = {
+            kind: [make(**item) for item in json.loads(record[kind])]
+            for kind, make in kinds.items()
+        }
+        return cls(**{**record, **items})
+
+    def sentence(self) -> str:
+        """Return what speaks the most for it, to follow "because of"; without a full stop.
+
+        Names of lists, titles and words are as they came: they may hold anything.
+        """
+        parts = [
+            f"the list {item.list} ({item.with_tag:,} of {item.labelled:,} tagged articles in it "
+            "have the tag)"
+            for item in self.lists[:2]
+        ]
+        if self.lists and self.articles:
+            titles = " and ".join(item.title for item in self.articles[:2])
+            parts.append(f"{titles} in the same lists")
+        if self.words:
+            parts.append(f"the words {', '.join(item.word for item in self.words[:3])}")
+        if not parts:
+            parts = ["all of the article together: no list or word alone matters"]
+        if self.lists:
+            parts.append(f"without lists {100 * self.score_without_graph:.0f}%")
+        return "; ".join(parts)
 
     def record(self) -> dict[str, Any]:
         """Return it as a row of a table: what is a list, as JSON."""
