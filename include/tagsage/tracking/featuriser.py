@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -35,6 +35,8 @@ from tagsage.graph.fastrp import FastRpConfig, embed_alone, projection_matrix
 from tagsage.graph.graphsage.infer import infer_graphsage
 from tagsage.graph.graphsage.model import GraphSageModel
 from tagsage.learn.features import FeatureMatrix, blocks_of
+from tagsage.tracking.companions import Companions, write_companions
+from tagsage.tracking.fastrp_projection import FastRpProjection
 from tagsage.tracking.inputs import Inputs, members_of
 from tagsage.tracking.list_blocks import (
     NamedListFactors,
@@ -58,35 +60,7 @@ LISTS = "lists"
 MEMBERSHIPS = "memberships"
 LABELS = "labels"
 AUTHORS = "authors"
-
-
-@dataclass(frozen=True)
-class FastRpProjection:
-    """How FastRP embeds an article that is not in the graph.
-
-    Attributes
-    ----------
-    config : FastRpConfig
-        The settings of the training features.
-    matrix : float32 array, shape [dimensions, property dimensions]
-        What vectors are multiplied by.
-    """
-
-    config: FastRpConfig
-    matrix: FloatArray
-
-    def save(self, folder: Path) -> None:
-        """Write it to a folder, which is made."""
-        folder.mkdir()
-        (folder / "config.json").write_text(json.dumps(asdict(self.config)), encoding="utf-8")
-        np.save(folder / "matrix.npy", self.matrix, allow_pickle=False)
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read what :meth:`save` wrote."""
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        config["iteration_weights"] = tuple(config["iteration_weights"])
-        return cls(FastRpConfig(**config), np.load(folder / "matrix.npy", allow_pickle=False))
+COMPANIONS = "companions"
 
 
 @dataclass(frozen=True)
@@ -115,6 +89,9 @@ class Featuriser:
         None where they are not needed.
     authors : NamedListLabels or None
         An author is a list of the author's articles; None where they are not needed.
+    companions : Companions or None
+        Which lists the corpus' articles are in; None where lists do not matter, and in champions
+        of before that was kept.
     """
 
     blocks: tuple[str, ...]
@@ -127,6 +104,7 @@ class Featuriser:
     memberships: NamedListFactors | None = None
     labels: NamedListLabels | None = None
     authors: NamedListLabels | None = None
+    companions: Companions | None = None
 
     def features(
         self,
@@ -135,6 +113,7 @@ class Featuriser:
         lists: Sequence[Sequence[str]],
         vectors: FloatArray | None = None,
         authors: Sequence[str] | None = None,
+        articles: Sequence[Sequence[str]] | None = None,
         *,
         in_corpus: bool = False,
     ) -> tuple[FloatArray, ...]:
@@ -150,6 +129,9 @@ class Featuriser:
             Their vectors, where they are known already; needed when there is no embedder.
         authors : sequence of str, length n, optional
             The names of their authors; may be empty.
+        articles : sequence of sequences of str, length n, optional
+            URLs or keys of articles of the corpus that are in lists with each; see
+            :meth:`Companions.lists_of`.
         in_corpus : bool
             They are articles of the corpus that the lists are known from: their own vectors are
             part of the lists' means already.
@@ -165,7 +147,9 @@ class Featuriser:
         TagsageError
             When vectors are needed and not given, or have another length.
         """
-        inputs = self.inputs(titles, subtitles, lists, vectors, authors, in_corpus=in_corpus)
+        inputs = self.inputs(
+            titles, subtitles, lists, vectors, authors, articles, in_corpus=in_corpus
+        )
         return self.blocks_of(inputs)
 
     def inputs(
@@ -175,6 +159,7 @@ class Featuriser:
         lists: Sequence[Sequence[str]],
         vectors: FloatArray | None = None,
         authors: Sequence[str] | None = None,
+        articles: Sequence[Sequence[str]] | None = None,
         *,
         in_corpus: bool = False,
     ) -> Inputs:
@@ -182,9 +167,12 @@ class Featuriser:
         text = self._vectors(titles, subtitles, vectors)
         # No name stands for nobody: it is in no index.
         names = [[name] for name in authors or [""] * len(text)]
+        further = None
+        if articles is not None and self.companions is not None:
+            further = [self.companions.lists_of(some) if some else () for some in articles]
         return Inputs(
             text,
-            members_of(self.list_index, lists),
+            members_of(self.list_index, lists, further),
             members_of(self.authors.index if self.authors else {}, names),
             in_corpus=in_corpus,
         )
@@ -225,6 +213,7 @@ class Featuriser:
         lists: Sequence[Sequence[str]],
         vectors: FloatArray | None = None,
         authors: Sequence[str] | None = None,
+        articles: Sequence[Sequence[str]] | None = None,
         *,
         in_corpus: bool = False,
     ) -> FeatureMatrix:
@@ -233,7 +222,9 @@ class Featuriser:
         An article is linked when one of its lists is known. (For GraphSAGE and FastRP none is: new
         articles have no neighbours there.)
         """
-        inputs = self.inputs(titles, subtitles, lists, vectors, authors, in_corpus=in_corpus)
+        inputs = self.inputs(
+            titles, subtitles, lists, vectors, authors, articles, in_corpus=in_corpus
+        )
         return self.matrix_of(inputs)
 
     def matrix_of(self, inputs: Inputs) -> FeatureMatrix:
@@ -299,6 +290,7 @@ class Featuriser:
             else None,
             labels=NamedListLabels.load(folder / LABELS) if LABELS in about["blocks"] else None,
             authors=NamedListLabels.load(folder / AUTHORS) if AUTHORS in about["blocks"] else None,
+            companions=Companions.load(folder / COMPANIONS) if about.get("companions") else None,
         )
 
 
@@ -319,6 +311,7 @@ def write_featuriser(
     list_labels: Path | None = None,
     author_names: npt.NDArray[Any] | None = None,
     author_labels: Path | None = None,
+    article_keys: Sequence[str] | None = None,
 ) -> None:
     """Write everything that a feature set needs of the corpus to a folder.
 
@@ -359,6 +352,8 @@ def write_featuriser(
         The authors' names; needed for the block ``authors``.
     author_labels : pathlib.Path, optional
         The same as `list_labels`, of authors; needed for the block ``authors``.
+    article_keys : sequence of str, length n_articles, optional
+        The articles' keys; with `incidence` companions are understood, where lists matter.
 
     Raises
     ------
@@ -395,6 +390,11 @@ def write_featuriser(
             raise ValueError("the block fastrp needs its settings")
         matrix = projection_matrix(dimensions, fastrp)
         FastRpProjection(fastrp, matrix).save(folder / FASTRP)
+    by_name = not {LISTS, MEMBERSHIPS, LABELS}.isdisjoint(blocks)
+    companions = False
+    if by_name and article_keys is not None and incidence is not None:
+        companions = True
+        write_companions(folder / COMPANIONS, article_keys, incidence)
     about = {
         "blocks": blocks,
         "dimensions": dimensions,
@@ -403,6 +403,7 @@ def write_featuriser(
         "graphsage_dimensions": graphsage_dimensions,
         "fastrp": "fastrp" in blocks,
         "hops": hops,
+        "companions": companions,
     }
     (folder / FEATURISER).write_text(json.dumps(about, indent=1), encoding="utf-8")
 

@@ -62,7 +62,11 @@ class Inputs:
         )
 
 
-def members_of(index: Mapping[str, int], names: Iterable[Sequence[str]]) -> Csr:
+def members_of(
+    index: Mapping[str, int],
+    names: Iterable[Sequence[str]],
+    further: Iterable[Sequence[int]] | None = None,
+) -> Csr:
     """Return which article is in which known list.
 
     Parameters
@@ -71,6 +75,8 @@ def members_of(index: Mapping[str, int], names: Iterable[Sequence[str]]) -> Csr:
         The number of each list's name, from 0.
     names : iterable of sequences of str, n of them
         The names of each article's lists; one that is not known, or comes twice, does not count.
+    further : iterable of sequences of int, n of them, optional
+        Numbers of further lists of each.
 
     Returns
     -------
@@ -81,6 +87,11 @@ def members_of(index: Mapping[str, int], names: Iterable[Sequence[str]]) -> Csr:
         sorted({index[name] for name in of_article if name in index}) if of_article else ()
         for of_article in names
     ]
+    if further is not None:
+        known = [
+            sorted({*own, *others}) if others else own
+            for own, others in zip(known, further, strict=True)
+        ]
     lengths = np.fromiter(map(len, known), dtype=np.int64, count=len(known))
     indptr = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
     indices = np.fromiter(chain.from_iterable(known), dtype=np.int32, count=int(indptr[-1]))
