@@ -124,9 +124,12 @@ def _run_stages(night: Token) -> None:
 
     promoted = _told("promote", stages.promote, night, corpus, split, features, board)
     predicted = _told("predict", stages.predict, night, corpus, features, promoted)
+    explained = _told("explain", stages.explain, night, corpus, features, promoted, predicted)
     explored = _told("eda", stages.eda, night, corpus, split, graph)
-    _told("catalogue", stages.catalogue, night, corpus, split, board, promoted, predicted)
-    _told("report", stages.report, night, board, found, promoted, predicted, explored)
+    _told(
+        "catalogue", stages.catalogue, night, corpus, split, board, promoted, predicted, explained
+    )
+    _told("report", stages.report, night, board, found, promoted, predicted, explored, explained)
 
 
 def _told(what: str, stage: Callable[..., T], *arguments: Any) -> T:

@@ -68,6 +68,7 @@ GROUPS = {
     "promote",
     "predict",
     "catalogue",
+    "explain",
     "eda",
     "report",
     "teardown",

@@ -70,7 +70,7 @@ def night(profile: CorpusProfile) -> ReportData:
                 "A subtitle",
                 "https://medium.example/a-1",
                 [
-                    PredictedTag("python", 0.91, assigned=True),
+                    PredictedTag("python", 0.91, assigned=True, because="the words snake, pip"),
                     PredictedTag("graphs", 0.12, assigned=False),
                 ],
             )

@@ -78,6 +78,12 @@ def test_page_tells_the_night_in_its_first_sentence(render, night):
     assert "New champion Promoted: there was no champion yet." in page.words
 
 
+def test_assigned_tag_says_why(render, night):
+    _, page = render(night)
+    assert "python because of the words snake, pip." in page.words
+    assert "graphs because of" not in page.words
+
+
 def test_page_has_one_h1_and_headings_that_skip_no_level(render, night):
     _, page = render(night)
     levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch(r"h[1-6]", tag)]
@@ -186,7 +192,12 @@ def column(values: list[str]) -> pd.Series:
 
 def test_any_text_is_shown_inert_and_cut(render, night):
     examples = [
-        Example(text, text, f"https://x.example/{text}", [PredictedTag(text, 0.5, assigned=True)])
+        Example(
+            text,
+            text,
+            f"https://x.example/{text}",
+            [PredictedTag(text, 0.5, assigned=True, because=text)],
+        )
         for text in HOSTILE
     ]
     texts = column(HOSTILE)

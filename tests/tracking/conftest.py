@@ -80,6 +80,7 @@ def _make_served(folder: Path, feature_set: str = "text+lists", *, given: bool =
         incidence=incidence,
         hop_inputs=[vectors],
         size_discount=0.5,
+        article_keys=[f"site.example/{row}" for row in range(len(articles))],
     )
     return served
 

@@ -11,6 +11,7 @@ from scripts.openai_server import OpenAiServer, expected_vectors
 from tagsage.errors import TagsageError
 from tagsage.tracking.featuriser import FEATURISER, Featuriser, embedder_kind, texts_of
 from tagsage.tracking.mlflow_models import load_model
+from tagsage.tracking.seal import seal
 from tagsage.tracking.servable import REQUIREMENTS, Tagger, save_servable
 from tagsage.vectors.openai.config import OpenAiConfig
 from tagsage.vectors.openai.embedder import OpenAiEmbedder
@@ -41,6 +42,7 @@ def remote(tmp_path_factory, make_served) -> Path:
     OpenAiEmbedder(config, DIMENSIONS).save(served / "embedder")
     about = json.loads((served / FEATURISER).read_text(encoding="utf-8"))
     (served / FEATURISER).write_text(json.dumps(about | {"embedder": "openai"}), encoding="utf-8")
+    seal(served)
     return served
 
 

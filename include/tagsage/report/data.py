@@ -23,11 +23,14 @@ class PredictedTag:
         Its probability, 0 to 1.
     assigned : bool
         Whether the score reaches the threshold.
+    because : str
+        What speaks for it, in words that may hold anything; empty where it was not explained.
     """
 
     tag: str
     score: float
     assigned: bool
+    because: str = ""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from tagsage.errors import FinalError
 from tagsage.settings.candidates import parse_candidates
 from tagsage.settings.corpus import CorpusSettings
+from tagsage.settings.explanations import ExplanationSettings
 from tagsage.settings.graph import GraphSettings, StudyGraphSettings
 from tagsage.settings.harvest import HarvestSettings
 from tagsage.settings.learn import AssignmentSettings, LearnSettings
@@ -27,6 +28,7 @@ ENV_PREFIX = "TAGSAGE_"
 
 # Fields are listed base by base, the last first.
 class Settings(
+    ExplanationSettings,
     PromotionSettings,
     AssignmentSettings,
     LearnSettings,

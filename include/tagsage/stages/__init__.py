@@ -24,6 +24,7 @@ from tagsage.stages.embed import (
 )
 from tagsage.stages.embed_jobs import await_jobs, job_done, submit_jobs, take_job
 from tagsage.stages.embed_openai import embed_online, online_batches
+from tagsage.stages.explain import explain
 from tagsage.stages.findings import findings
 from tagsage.stages.graph import (
     components,
@@ -57,6 +58,7 @@ __all__ = [
     "eda",
     "embed_batch",
     "embed_online",
+    "explain",
     "factorise_memberships",
     "fastrp",
     "features",

@@ -166,7 +166,11 @@ def _served(night: Night, corpus: Ref, features: Blocks, feature_set: str, model
         text = night.workspace.open(features["text"])
         vectors = np.load(text.path / "vectors.npy", mmap_mode="r")
         snapshot = load_snapshot(night, corpus)
-        parts: dict[str, Any] = {"list_names": snapshot.lists}
+        parts: dict[str, Any] = {
+            "list_names": snapshot.lists,
+            "incidence": snapshot.incidence(),
+            "article_keys": snapshot.articles["key"].tolist(),
+        }
         blocks = blocks_of(feature_set)
         if "graphsage" in blocks:
             graphsage = night.workspace.open(features["graphsage"])
@@ -186,7 +190,6 @@ def _served(night: Night, corpus: Ref, features: Blocks, feature_set: str, model
                 np.load(lists.path / hop_file(hop), mmap_mode="r")
                 for hop in range(1, lists.summary["hops"])
             ]
-            parts["incidence"] = snapshot.incidence()
             parts["hop_inputs"] = [vectors, *hops]
             parts["size_discount"] = lists.summary["size_discount"]
             parts["topic_sharpness"] = lists.summary["topic_sharpness"]

@@ -21,6 +21,7 @@ from tagsage.stages.common import (
 )
 from tagsage.stages.compare import JUDGED_FOLDER
 from tagsage.stages.embed import VECTORS
+from tagsage.stages.explain import EXPLANATIONS_FILE
 from tagsage.stages.findings import comparison_of
 from tagsage.stages.graph import engine_of
 from tagsage.stages.harvest import harvest_of
@@ -100,7 +101,13 @@ def _graph_facts(night: Night, graph: Mapping[str, Ref]) -> dict[str, Any]:
 
 
 def report(
-    token: Token, board: Ref, found: Ref, promoted: Promoted, predicted: Ref, explored: Ref
+    token: Token,
+    board: Ref,
+    found: Ref,
+    promoted: Promoted,
+    predicted: Ref,
+    explored: Ref,
+    explained: Ref,
 ) -> str:
     """Write ``report.html`` and ``metrics.json``, log both, and call the night finished.
 
@@ -142,7 +149,10 @@ def report(
         predicted=Predicted(**totals, earlier_version=earlier),
         promoted=promoted["promoted"],
         promotion_reason=promoted["reason"],
-        examples=_examples(predictions.path / EXAMPLES_FILE),
+        examples=_examples(
+            predictions.path / EXAMPLES_FILE,
+            night.workspace.open(explained).path / EXPLANATIONS_FILE,
+        ),
         graph=exploration["graph"]["facts"],
         graphsage_losses=exploration["graph"]["losses"],
         cost=cost_of(night),
@@ -211,17 +221,28 @@ def _quarantine(night: Night) -> dict[str, Any]:
     }
 
 
-def _examples(file: Path) -> list[Example]:
-    from tagsage.report.data import Example, PredictedTag
+def _examples(file: Path, explanations: Path) -> list[Example]:
+    """Read what the report shows of the predictions, with why where that was explained."""
+    import pyarrow.parquet as pq
 
+    from tagsage.report.data import Example, PredictedTag
+    from tagsage.report.explanations import Explanation
+
+    items = json.loads(file.read_text(encoding="utf-8"))
+    shown = ("story", "in", [item["url"] for item in items])
+    rows = pq.read_table(explanations, filters=[shown]).to_pylist() if items else []
+    because = {(row["story"], row["tag"]): Explanation.of(row).sentence() for row in rows}
     return [
         Example(
             title=item["title"],
             subtitle=item["subtitle"],
             url=item["url"],
-            tags=[PredictedTag(**tag) for tag in item["tags"]],
+            tags=[
+                PredictedTag(**tag, because=because.get((item["url"], tag["tag"]), ""))
+                for tag in item["tags"]
+            ],
         )
-        for item in json.loads(file.read_text(encoding="utf-8"))
+        for item in items
     ]
 
 

@@ -20,7 +20,8 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -34,6 +35,9 @@ from tagsage.graph.fastrp import FastRpConfig, embed_alone, projection_matrix
 from tagsage.graph.graphsage.infer import infer_graphsage
 from tagsage.graph.graphsage.model import GraphSageModel
 from tagsage.learn.features import FeatureMatrix, blocks_of
+from tagsage.tracking.companions import Companions, write_companions
+from tagsage.tracking.fastrp_projection import FastRpProjection
+from tagsage.tracking.inputs import Inputs, members_of
 from tagsage.tracking.list_blocks import (
     NamedListFactors,
     NamedListLabels,
@@ -56,35 +60,7 @@ LISTS = "lists"
 MEMBERSHIPS = "memberships"
 LABELS = "labels"
 AUTHORS = "authors"
-
-
-@dataclass(frozen=True)
-class FastRpProjection:
-    """How FastRP embeds an article that is not in the graph.
-
-    Attributes
-    ----------
-    config : FastRpConfig
-        The settings of the training features.
-    matrix : float32 array, shape [dimensions, property dimensions]
-        What vectors are multiplied by.
-    """
-
-    config: FastRpConfig
-    matrix: FloatArray
-
-    def save(self, folder: Path) -> None:
-        """Write it to a folder, which is made."""
-        folder.mkdir()
-        (folder / "config.json").write_text(json.dumps(asdict(self.config)), encoding="utf-8")
-        np.save(folder / "matrix.npy", self.matrix, allow_pickle=False)
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read what :meth:`save` wrote."""
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        config["iteration_weights"] = tuple(config["iteration_weights"])
-        return cls(FastRpConfig(**config), np.load(folder / "matrix.npy", allow_pickle=False))
+COMPANIONS = "companions"
 
 
 @dataclass(frozen=True)
@@ -113,6 +89,9 @@ class Featuriser:
         None where they are not needed.
     authors : NamedListLabels or None
         An author is a list of the author's articles; None where they are not needed.
+    companions : Companions or None
+        Which lists the corpus' articles are in; None where lists do not matter, and in champions
+        of before that was kept.
     """
 
     blocks: tuple[str, ...]
@@ -125,6 +104,7 @@ class Featuriser:
     memberships: NamedListFactors | None = None
     labels: NamedListLabels | None = None
     authors: NamedListLabels | None = None
+    companions: Companions | None = None
 
     def features(
         self,
@@ -133,6 +113,7 @@ class Featuriser:
         lists: Sequence[Sequence[str]],
         vectors: FloatArray | None = None,
         authors: Sequence[str] | None = None,
+        articles: Sequence[Sequence[str]] | None = None,
         *,
         in_corpus: bool = False,
     ) -> tuple[FloatArray, ...]:
@@ -148,6 +129,9 @@ class Featuriser:
             Their vectors, where they are known already; needed when there is no embedder.
         authors : sequence of str, length n, optional
             The names of their authors; may be empty.
+        articles : sequence of sequences of str, length n, optional
+            URLs or keys of articles of the corpus that are in lists with each; see
+            :meth:`Companions.lists_of`.
         in_corpus : bool
             They are articles of the corpus that the lists are known from: their own vectors are
             part of the lists' means already.
@@ -163,25 +147,64 @@ class Featuriser:
         TagsageError
             When vectors are needed and not given, or have another length.
         """
+        inputs = self.inputs(
+            titles, subtitles, lists, vectors, authors, articles, in_corpus=in_corpus
+        )
+        return self.blocks_of(inputs)
+
+    def inputs(
+        self,
+        titles: Sequence[str],
+        subtitles: Sequence[str],
+        lists: Sequence[Sequence[str]],
+        vectors: FloatArray | None = None,
+        authors: Sequence[str] | None = None,
+        articles: Sequence[Sequence[str]] | None = None,
+        *,
+        in_corpus: bool = False,
+    ) -> Inputs:
+        """Return what the features of new articles are made of; as for :meth:`features`."""
         text = self._vectors(titles, subtitles, vectors)
+        # No name stands for nobody: it is in no index.
+        names = [[name] for name in authors or [""] * len(text)]
+        further = None
+        if articles is not None and self.companions is not None:
+            further = [self.companions.lists_of(some) if some else () for some in articles]
+        return Inputs(
+            text,
+            members_of(self.list_index, lists, further),
+            members_of(self.authors.index if self.authors else {}, names),
+            in_corpus=in_corpus,
+        )
+
+    def blocks_of(self, inputs: Inputs) -> tuple[FloatArray, ...]:
+        """Return the feature blocks of articles; see :meth:`features`."""
+        text, members = inputs.text, inputs.members
         result: list[FloatArray] = []
         for block in self.blocks:
-            if block == "text":
+            if block in inputs.given:
+                result.append(inputs.given[block])
+            elif block == "text":
                 result.append(text)
             elif block == "graphsage":
                 result.append(self._graphsage(text))
             elif block == "fastrp" and self.fastrp is not None:
                 result.append(embed_alone(text, self.fastrp.matrix, self.fastrp.config))
             elif block == "lists" and self.lists is not None:
-                result += self.lists.features(lists, text, inside=in_corpus)
+                result += self.lists.features(members, text, inside=inputs.in_corpus)
             elif block == "memberships" and self.memberships is not None:
-                result.append(self.memberships.features(lists))
+                result.append(self.memberships.features(members))
             elif block == "labels" and self.labels is not None:
-                result += self.labels.features(lists)
+                result += self.labels.features(members, inputs.own)
             elif block == "authors" and self.authors is not None:
-                # No name stands for nobody: it is in no index.
-                result += self.authors.features([[name] for name in authors or [""] * len(text)])
+                result += self.authors.features(inputs.authors, inputs.own)
         return tuple(result)
+
+    @cached_property
+    def list_index(self) -> dict[str, int]:
+        """The number of each list's name; empty when lists do not matter."""
+        of_lists = (self.lists, self.memberships, self.labels)
+        return next((part.index for part in of_lists if part), {})
 
     def matrix(
         self,
@@ -190,6 +213,7 @@ class Featuriser:
         lists: Sequence[Sequence[str]],
         vectors: FloatArray | None = None,
         authors: Sequence[str] | None = None,
+        articles: Sequence[Sequence[str]] | None = None,
         *,
         in_corpus: bool = False,
     ) -> FeatureMatrix:
@@ -198,21 +222,37 @@ class Featuriser:
         An article is linked when one of its lists is known. (For GraphSAGE and FastRP none is: new
         articles have no neighbours there.)
         """
-        arrays = self.features(titles, subtitles, lists, vectors, authors, in_corpus=in_corpus)
+        inputs = self.inputs(
+            titles, subtitles, lists, vectors, authors, articles, in_corpus=in_corpus
+        )
+        return self.matrix_of(inputs)
+
+    def matrix_of(self, inputs: Inputs) -> FeatureMatrix:
+        """Return what a candidate reads of articles; see :meth:`matrix`."""
         widths = {LABELS: 2, AUTHORS: 2, LISTS: len(self.lists.hops) if self.lists else 0}
         kinds = [block for block in self.blocks for _ in range(widths.get(block, 1))]
-        of_lists = next(
-            (part for part in (self.lists, self.memberships, self.labels) if part), None
-        )
-        index = of_lists.index if of_lists else {}
-        linked = np.array([any(name in index for name in names) for names in lists], dtype=np.bool_)
-        return FeatureMatrix(arrays, kinds=kinds, linked=linked)
+        linked = np.diff(inputs.members.indptr) > 0
+        return FeatureMatrix(self.blocks_of(inputs), kinds=kinds, linked=linked)
+
+    def text_vectors(self, texts: Sequence[str]) -> FloatArray:
+        """Embed texts with the model's own embedder, float32 [n, dimensions].
+
+        Raises
+        ------
+        TagsageError
+            When the model was trained on given vectors, or its embedder is away.
+        """
+        if self.embedder is None:
+            raise TagsageError(
+                "This tagger was trained on given vectors and cannot embed a text; give vectors."
+            )
+        return self.embedder.embed(texts)
 
     def _vectors(
         self, titles: Sequence[str], subtitles: Sequence[str], vectors: FloatArray | None
     ) -> FloatArray:
         if self.embedder is not None and vectors is None:
-            return self.embedder.embed(texts_of(titles, subtitles))
+            return self.text_vectors(texts_of(titles, subtitles))
         if vectors is None or vectors.shape != (len(titles), self.dimensions):
             got = "none" if vectors is None else f"an array of shape {vectors.shape}"
             msg = (
@@ -254,6 +294,7 @@ class Featuriser:
             else None,
             labels=NamedListLabels.load(folder / LABELS) if LABELS in about["blocks"] else None,
             authors=NamedListLabels.load(folder / AUTHORS) if AUTHORS in about["blocks"] else None,
+            companions=Companions.load(folder / COMPANIONS) if about.get("companions") else None,
         )
 
 
@@ -275,6 +316,7 @@ def write_featuriser(
     list_labels: Path | None = None,
     author_names: npt.NDArray[Any] | None = None,
     author_labels: Path | None = None,
+    article_keys: Sequence[str] | None = None,
 ) -> None:
     """Write everything that a feature set needs of the corpus to a folder.
 
@@ -317,6 +359,8 @@ def write_featuriser(
         The authors' names; needed for the block ``authors``.
     author_labels : pathlib.Path, optional
         The same as `list_labels`, of authors; needed for the block ``authors``.
+    article_keys : sequence of str, length n_articles, optional
+        The articles' keys; with `incidence` companions are understood, where lists matter.
 
     Raises
     ------
@@ -353,6 +397,11 @@ def write_featuriser(
             raise ValueError("the block fastrp needs its settings")
         matrix = projection_matrix(dimensions, fastrp)
         FastRpProjection(fastrp, matrix).save(folder / FASTRP)
+    by_name = not {LISTS, MEMBERSHIPS, LABELS}.isdisjoint(blocks)
+    companions = False
+    if by_name and article_keys is not None and incidence is not None:
+        companions = True
+        write_companions(folder / COMPANIONS, article_keys, incidence)
     about = {
         "blocks": blocks,
         "dimensions": dimensions,
@@ -362,6 +411,7 @@ def write_featuriser(
         "fastrp": "fastrp" in blocks,
         "hops": hops,
         "topic_sharpness": topic_sharpness,
+        "companions": companions,
     }
     (folder / FEATURISER).write_text(json.dumps(about, indent=1), encoding="utf-8")
 
