@@ -17,9 +17,9 @@ tried three times, but only once where that cannot help: a wrong setting, a key 
 quota that is used up, a ceiling that is reached. Clear the task, or trigger the DAG again: what is
 done is found in the workspace and not done twice.
 
-**What it leaves.** `predictions.csv`, `leaderboard.csv`, `metrics.json`, `report.html` and
-`quarantine/` in the workspace; a parent run with a child a candidate in MLflow; predicted tags in
-the store.
+**What it leaves.** `predictions.csv`, `changes.csv`, `suggestions.csv`, `leaderboard.csv`,
+`metrics.json`, `report.html` and `quarantine/` in the workspace; a parent run with a child a
+candidate in MLflow; predicted and suggested tags in the store.
 """
 
 from __future__ import annotations
@@ -187,8 +187,10 @@ def retrain():
     split, features, board, found, rare = compare(corpus, vectors, graph_refs)
     promoted = heavy(stages.promote)(night, corpus, split, features, board)
     predicted = heavy(stages.predict)(night, corpus, features, promoted)
+    suggested = heavy(stages.suggest)(night, corpus, promoted)
     explored = heavy(stages.eda)(night, corpus, split, graph_refs)
     reported = heavy(stages.report)(night, board, found, promoted, predicted, explored)
+    suggested >> reported
     # After everything: what it drops may be in use until then.
     ended = light(stages.teardown)(night).as_teardown()
     [*graph_refs.values(), found, rare, explored, reported] >> ended

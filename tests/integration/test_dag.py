@@ -60,6 +60,7 @@ GROUPS = {
     "compare.rare_tags",
     "promote",
     "predict",
+    "suggest",
     "eda",
     "report",
     "teardown",

@@ -42,6 +42,7 @@ from tagsage.stages.predict import predict
 from tagsage.stages.promote import promote
 from tagsage.stages.questions import answer_question, questions
 from tagsage.stages.rare_tags import rare_tags
+from tagsage.stages.suggest import suggest
 from tagsage.stages.tell import eda, report, teardown
 
 __all__ = [
@@ -83,6 +84,7 @@ __all__ = [
     "start",
     "store_vectors",
     "submit_jobs",
+    "suggest",
     "take_job",
     "teardown",
     "tracking_of",

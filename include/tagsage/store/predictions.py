@@ -7,7 +7,7 @@ articles without tags, and *suggestions* of tags that tagged articles lack.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,6 +47,17 @@ class WriteReport:
             self.removed + other.removed,
             self.unchanged + other.unchanged,
         )
+
+    def __str__(self) -> str:
+        """Say it for the log."""
+        return (
+            f"{self.added:,} pairs of article and tag added, {self.changed:,} changed, "
+            f"{self.removed:,} removed, {self.unchanged:,} unchanged"
+        )
+
+    def to_json(self) -> dict[str, int]:
+        """Return the counts by name."""
+        return asdict(self)
 
 
 class TagRows(NamedTuple):
