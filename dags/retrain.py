@@ -17,9 +17,10 @@ tried three times, but only once where that cannot help: a wrong setting, a key 
 quota that is used up, a ceiling that is reached. Clear the task, or trigger the DAG again: what is
 done is found in the workspace and not done twice.
 
-**What it leaves.** `predictions.csv`, `leaderboard.csv`, `metrics.json`, `report.html` and
-`quarantine/` in the workspace, and `catalogue.db`, which the pages under *tagsage* show; a parent
-run with a child a candidate in MLflow; predicted tags in the store.
+**What it leaves.** `predictions.csv`, `changes.csv`, `suggestions.csv`, `leaderboard.csv`,
+`metrics.json`, `report.html` and `quarantine/` in the workspace, and `catalogue.db`, which the
+pages under *tagsage* show; a parent run with a child a candidate in MLflow; predicted and suggested
+tags in the store.
 """
 
 from __future__ import annotations
@@ -188,11 +189,13 @@ def retrain():
     promoted = heavy(stages.promote)(night, corpus, split, features, board)
     predicted = heavy(stages.predict)(night, corpus, features, promoted)
     explained = heavy(stages.explain)(night, corpus, features, promoted, predicted)
+    suggested = heavy(stages.suggest)(night, corpus, promoted)
     catalogued = heavy(stages.catalogue)(
         night, corpus, split, board, promoted, predicted, explained
     )
     explored = heavy(stages.eda)(night, corpus, split, graph_refs)
     reported = heavy(stages.report)(night, board, found, promoted, predicted, explored, explained)
+    suggested >> reported
     # After everything: what it drops may be in use until then.
     ended = light(stages.teardown)(night).as_teardown()
     [*graph_refs.values(), found, rare, catalogued, explored, reported] >> ended

@@ -69,6 +69,7 @@ GROUPS = {
     "predict",
     "catalogue",
     "explain",
+    "suggest",
     "eda",
     "report",
     "teardown",

@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import time
+from collections import Counter
 
 import pytest
 
@@ -49,7 +50,11 @@ def test_run_leaves_the_results_of_the_contract(small_corpus, finished_run):
     assert {row["story"] for row in rows} == stories
     metrics = json.loads((finished_run / "metrics.json").read_text(encoding="utf-8"))
     tags_each = min(20, metrics["target_tags"])
-    assert len(rows) == len(stories) * tags_each
+    lines = Counter(row["story"] for row in rows)
+    assert min(lines.values()) == tags_each
+    # Lines beyond the best are of assigned tags.
+    assigned = Counter(row["story"] for row in rows if row["assigned"] == "1")
+    assert all(count <= tags_each or assigned[story] for story, count in lines.items())
     assert {row["assigned"] for row in rows} <= {"0", "1"}
     assert all(0 <= float(row["score"]) <= 1 for row in rows)
     board = scores_of(finished_run / "leaderboard.csv")

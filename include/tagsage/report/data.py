@@ -76,6 +76,51 @@ class Predicted:
 
 
 @dataclass(frozen=True)
+class ChangedArticle:
+    """An article whose assigned tags are not those of the night before.
+
+    Attributes
+    ----------
+    title, url : str
+        As for :class:`Example`.
+    gained, lost : sequence of str
+        Tags assigned now and not before, and the other way round.
+    """
+
+    title: str
+    url: str
+    gained: Sequence[str]
+    lost: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What is new in the predictions, and which tags are suggested to tagged articles.
+
+    Attributes
+    ----------
+    counts : mapping of str to int, or None
+        See :class:`tagsage.learn.changes.ChangeCounts`; None: there were no earlier predictions.
+    written : mapping of str to int
+        What the store wrote: ``added``, ``changed``, ``removed`` and ``unchanged`` pairs of article
+        and tag.
+    articles : sequence of ChangedArticle
+        A few of the articles that changed.
+    suggested : mapping of str to int, or None
+        ``asked`` (tagged articles), ``articles`` (with a suggestion), ``tags`` (suggested in all);
+        None: nothing was suggested, since the setting is off.
+    suggestions : sequence of Example
+        A few articles with the tags suggested to them.
+    """
+
+    counts: Mapping[str, int] | None
+    written: Mapping[str, int]
+    articles: Sequence[ChangedArticle] = ()
+    suggested: Mapping[str, int] | None = None
+    suggestions: Sequence[Example] = ()
+
+
+@dataclass(frozen=True)
 class Comparison:
     """What the best candidate with lists gains over the best on text, and how sure that is.
 
@@ -175,6 +220,8 @@ class ReportData:
         How the harvest before the night ended; empty when there was none.
     comparison : Comparison or None
         None when there was no candidate on text, or none with lists.
+    changes : Changes or None
+        None: it is not known.
     notes : sequence of str
         Sentences to show under the leaderboard: what was left out, and why.
     """
@@ -200,4 +247,5 @@ class ReportData:
     settings: Mapping[str, Any] = field(default_factory=dict)
     harvested: str = ""
     comparison: Comparison | None = None
+    changes: Changes | None = None
     notes: Sequence[str] = ()

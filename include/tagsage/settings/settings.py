@@ -19,6 +19,7 @@ from tagsage.settings.graph import GraphSettings, StudyGraphSettings
 from tagsage.settings.harvest import HarvestSettings
 from tagsage.settings.learn import AssignmentSettings, LearnSettings
 from tagsage.settings.places import PlaceSettings
+from tagsage.settings.predictions import PredictionSettings
 from tagsage.settings.promotion import PromotionSettings
 from tagsage.settings.section import Section
 from tagsage.settings.vectors import VectorsSettings
@@ -29,6 +30,7 @@ ENV_PREFIX = "TAGSAGE_"
 # Fields are listed base by base, the last first.
 class Settings(
     ExplanationSettings,
+    PredictionSettings,
     PromotionSettings,
     AssignmentSettings,
     LearnSettings,

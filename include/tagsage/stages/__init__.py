@@ -44,6 +44,7 @@ from tagsage.stages.promote import promote
 from tagsage.stages.questions import answer_question, questions
 from tagsage.stages.rare_tags import rare_tags
 from tagsage.stages.splitting import split
+from tagsage.stages.suggest import suggest
 from tagsage.stages.tell import eda, report, teardown
 
 __all__ = [
@@ -87,6 +88,7 @@ __all__ = [
     "start",
     "store_vectors",
     "submit_jobs",
+    "suggest",
     "take_job",
     "teardown",
     "tracking_of",
