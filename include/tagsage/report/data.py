@@ -73,6 +73,26 @@ class Predicted:
 
 
 @dataclass(frozen=True)
+class Checked:
+    """What was checked of the corpus before anything was trained on it.
+
+    Attributes
+    ----------
+    compared_with : str
+        The run whose corpus it was compared with; empty: there was none.
+    checks : sequence of mapping
+        One a check: ``what``, ``measure``, ``before``, ``tonight`` (str), ``value``, ``limit``
+        (float), ``passed`` (bool).
+    failed : sequence of str
+        A sentence for each check that failed.
+    """
+
+    compared_with: str
+    checks: Sequence[Mapping[str, Any]]
+    failed: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Comparison:
     """What the best candidate with lists gains over the best on text, and how sure that is.
 
@@ -170,6 +190,8 @@ class ReportData:
         How the harvest before the night ended; empty when there was none.
     comparison : Comparison or None
         None when there was no candidate on text, or none with lists.
+    checked : Checked or None
+        None when nothing was checked.
     notes : sequence of str
         Sentences to show under the leaderboard: what was left out, and why.
     """
@@ -194,4 +216,5 @@ class ReportData:
     settings: Mapping[str, Any] = field(default_factory=dict)
     harvested: str = ""
     comparison: Comparison | None = None
+    checked: Checked | None = None
     notes: Sequence[str] = ()

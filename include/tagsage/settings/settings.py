@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tagsage.errors import FinalError
 from tagsage.settings.candidates import parse_candidates
+from tagsage.settings.checks import ChecksSettings
 from tagsage.settings.corpus import CorpusSettings
 from tagsage.settings.graph import GraphSettings, StudyGraphSettings
 from tagsage.settings.harvest import HarvestSettings
@@ -34,6 +35,7 @@ class Settings(
     StudyGraphSettings,
     VectorsSettings,
     HarvestSettings,
+    ChecksSettings,
     CorpusSettings,
     PlaceSettings,
     BaseSettings,

@@ -6,6 +6,7 @@ are continued, the store's writes are idempotent. Libraries are imported inside 
 that Airflow reads this package quickly and forks safely.
 """
 
+from tagsage.stages.checks import check_corpus
 from tagsage.stages.common import tracking_of
 from tagsage.stages.compare import (
     candidates_with_lists,
@@ -50,6 +51,7 @@ __all__ = [
     "await_jobs",
     "candidates_with_lists",
     "candidates_without_lists",
+    "check_corpus",
     "collect_vectors",
     "components",
     "eda",

@@ -6,11 +6,13 @@ import json
 import logging
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage import __version__
 from tagsage.night import Night, Token, artifacts_of_run, latest_runs
+from tagsage.stages.checks import checks_of, keep_profile
 from tagsage.stages.common import (
     GRAPH_CODE,
     Ref,
@@ -125,6 +127,7 @@ def report(
     best = ranked.summary["best"]
     findings = night.workspace.open(found).summary
     quarantine = _quarantine(night)
+    checked = checks_of(night)
     stages = night.artifacts()
     totals = {key: predictions.summary[key] for key in ("articles", "assigned", "tags")}
     by_earlier = predictions.summary["by"] == "champion" and not promoted["promoted"]
@@ -147,6 +150,7 @@ def report(
         cost=cost_of(night),
         harvested=harvest_of(night),
         comparison=comparison_of(night, board, found),
+        checked=checked,
         notes=[
             f"{candidate} was left out: {reason}."
             for candidate, reason in ranked.summary["left_out"].items()
@@ -170,6 +174,7 @@ def report(
         "predicted_by": predictions.summary["by"],
         "predictions": predictions.summary,
         "quarantine": quarantine,
+        "checks": asdict(checked) if checked else None,
         "cost": data.cost,
         "seconds": {stage["ref"]: stage["seconds"] for stage in stages},
     }
@@ -189,6 +194,7 @@ def report(
             files={name: folder / name for name in ("report.html", "metrics.json")},
         )
     log_spending(night)
+    keep_profile(night)
     finish(tracking_of(night.settings), night.run_id, "FINISHED")
     night.note(REPORTED, {"report": where})
     return where
