@@ -51,7 +51,7 @@ BATCH_TIMEOUT = timedelta(hours=50)
 DEFAULTS = Settings.resolve()
 
 FORM = {
-    "What to read": ("corpus", "articles", "lists", "workspace"),
+    "What to read": ("corpus", "articles", "lists", "workspace", "checks"),
     "How": ("store", "engine", "embedder", "vectors", "seed"),
     "OpenAI": ("openai_model", "openai_dimensions", "openai_mode", "openai_max_dollars"),
     "What to compare": ("candidates", "min_tag_articles", "test_share"),
@@ -92,7 +92,8 @@ def retrain():
         harvested = light(stages.harvest, execution_timeout=HARVEST_TIMEOUT)(night)
         corpus = heavy(stages.load_corpus)(night)
         harvested >> corpus
-        return corpus
+        # It gives the corpus on: all that follows waits for the checks.
+        return heavy(stages.check_corpus)(night, corpus)
 
     @task_group
     def embed(corpus):

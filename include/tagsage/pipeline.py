@@ -68,6 +68,7 @@ def _teardown_after_failure(night: Token) -> None:
 def _run_stages(night: Token) -> None:
     _told("harvest", stages.harvest, night)
     corpus = _told("load corpus", stages.load_corpus, night)
+    corpus = _told("check corpus", stages.check_corpus, night, corpus)
 
     plan = _told("plan vectors", stages.plan_vectors, night, corpus)
     for batch in stages.vector_batches(night, plan):

@@ -35,6 +35,7 @@ GROUPS = {
     "start",
     "ingest.harvest",
     "ingest.load_corpus",
+    "ingest.check_corpus",
     "embed.plan_vectors",
     "embed.vector_batches",
     "embed.embed_batch",

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tagsage.report.data import Example, Predicted, PredictedTag, ReportData
+from tagsage.report.data import Checked, Example, Predicted, PredictedTag, ReportData
 from tagsage.report.eda import CorpusProfile, profile_corpus
 
 
@@ -75,6 +75,21 @@ def night(profile: CorpusProfile) -> ReportData:
                 ],
             )
         ],
+        checked=Checked(
+            compared_with="scheduled__2026-11-21",
+            checks=[
+                {
+                    "what": "words a text",
+                    "measure": "PSI",
+                    "before": "7.1 in the mean",
+                    "tonight": "9.8",
+                    "value": 0.412,
+                    "limit": 0.25,
+                    "passed": False,
+                }
+            ],
+            failed=["words a text: 7.1 in the mean before, 9.8 tonight (PSI 0.412, at most 0.25)"],
+        ),
         graph={"SIMILAR pairs": 12345, "engine": "local"},
         graphsage_losses=[22.5, 18.0, 14.5],
         cost={"Model": "text-embedding-ada-002", "Tokens": 1_234_567, "Dollars": "$0.1235"},

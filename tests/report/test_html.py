@@ -8,7 +8,7 @@ from itertools import pairwise
 import pandas as pd
 import pytest
 
-from tagsage.report.data import Example, Predicted, PredictedTag, ReportData
+from tagsage.report.data import Checked, Example, Predicted, PredictedTag, ReportData
 from tagsage.report.html import render_report
 from tagsage.report.words import METRICS, share
 
@@ -95,7 +95,7 @@ def test_page_has_one_h1_and_headings_that_skip_no_level(render, night):
 def test_every_table_has_a_caption_and_scoped_headings(render, night):
     html, page = render(night)
     tables = re.findall(r"<table.*?</table>", html, flags=re.DOTALL)
-    assert len(tables) == 4  # leaderboard, tags, stages, quarantine
+    assert len(tables) == 5  # leaderboard, tags, checks, stages, quarantine
     assert all("<caption>" in table for table in tables)
     assert all(heading.get("scope") in {"col", "row"} for heading in page.all("th"))
 
@@ -220,6 +220,19 @@ def test_any_text_is_shown_inert_and_cut(render, night):
         cost=dict(zip(HOSTILE, HOSTILE, strict=True)),
         settings=dict(zip(HOSTILE, HOSTILE, strict=True)),
         notes=HOSTILE,
+        checked=Checked(
+            compared_with=ALL_HOSTILE,
+            checks=[
+                {
+                    **dict.fromkeys(("what", "measure", "before", "tonight"), text),
+                    "value": 0.5,
+                    "limit": 0.25,
+                    "passed": False,
+                }
+                for text in HOSTILE
+            ],
+            failed=HOSTILE,
+        ),
         leaderboard=pd.DataFrame({"candidate": texts, "micro_f1": 0.5}),
     )
     html, page = render(data)
@@ -230,6 +243,18 @@ def test_any_text_is_shown_inert_and_cut(render, night):
     assert "{{ 7 * 7 }}" in page.words
     assert "x" * 600 not in html
     assert not re.search(r"[\x00-\x08\u202a-\u202e]", html)
+
+
+def test_checks_are_told_of_with_their_numbers(render, night):
+    _, page = render(night)
+    assert "Compared with the corpus of the run scheduled__2026-11-21" in page.words
+    assert "9.8 tonight (PSI 0.412, at most 0.25)" in page.words
+    assert "All checks passed." not in page.words
+    checked = dataclasses.replace(night.checked, compared_with="", failed=[])
+    _, page = render(dataclasses.replace(night, checked=checked))
+    assert "No earlier night to compare the corpus with. All checks passed." in page.words
+    _, page = render(dataclasses.replace(night, checked=None))
+    assert "Checks before training" not in page.words
 
 
 def test_only_web_addresses_become_links(render, night):

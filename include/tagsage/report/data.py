@@ -121,6 +121,26 @@ class Changes:
 
 
 @dataclass(frozen=True)
+class Checked:
+    """What was checked of the corpus before anything was trained on it.
+
+    Attributes
+    ----------
+    compared_with : str
+        The run whose corpus it was compared with; empty: there was none.
+    checks : sequence of mapping
+        One a check: ``what``, ``measure``, ``before``, ``tonight`` (str), ``value``, ``limit``
+        (float), ``passed`` (bool).
+    failed : sequence of str
+        A sentence for each check that failed.
+    """
+
+    compared_with: str
+    checks: Sequence[Mapping[str, Any]]
+    failed: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Comparison:
     """What the best candidate with lists gains over the best on text, and how sure that is.
 
@@ -222,6 +242,8 @@ class ReportData:
         None when there was no candidate on text, or none with lists.
     changes : Changes or None
         None: it is not known.
+    checked : Checked or None
+        None when nothing was checked.
     notes : sequence of str
         Sentences to show under the leaderboard: what was left out, and why.
     """
@@ -248,4 +270,5 @@ class ReportData:
     harvested: str = ""
     comparison: Comparison | None = None
     changes: Changes | None = None
+    checked: Checked | None = None
     notes: Sequence[str] = ()

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tagsage.errors import FinalError
 from tagsage.settings.candidates import parse_candidates
+from tagsage.settings.checks import ChecksSettings
 from tagsage.settings.corpus import CorpusSettings
 from tagsage.settings.explanations import ExplanationSettings
 from tagsage.settings.graph import GraphSettings, StudyGraphSettings
@@ -38,6 +39,7 @@ class Settings(
     StudyGraphSettings,
     VectorsSettings,
     HarvestSettings,
+    ChecksSettings,
     CorpusSettings,
     PlaceSettings,
     BaseSettings,

@@ -7,6 +7,7 @@ that Airflow reads this package quickly and forks safely.
 """
 
 from tagsage.stages.catalogue import catalogue
+from tagsage.stages.checks import check_corpus
 from tagsage.stages.common import tracking_of
 from tagsage.stages.compare import (
     candidates_with_lists,
@@ -54,6 +55,7 @@ __all__ = [
     "candidates_with_lists",
     "candidates_without_lists",
     "catalogue",
+    "check_corpus",
     "collect_vectors",
     "components",
     "eda",

@@ -6,12 +6,14 @@ import json
 import logging
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage import __version__
 from tagsage.night import Night, Token, artifacts_of_run, latest_runs
 from tagsage.stages.changes import CHANGED_EXAMPLES_FILE, CHANGES
+from tagsage.stages.checks import checks_of, keep_profile
 from tagsage.stages.common import (
     GRAPH_CODE,
     Ref,
@@ -136,6 +138,7 @@ def report(
     best = ranked.summary["best"]
     findings = night.workspace.open(found).summary
     quarantine = _quarantine(night)
+    checked = checks_of(night)
     stages = night.artifacts()
     totals = {key: predictions.summary[key] for key in ("articles", "assigned", "tags")}
     by_earlier = predictions.summary["by"] == "champion" and not promoted["promoted"]
@@ -164,6 +167,7 @@ def report(
         comparison=comparison_of(night, board, found),
         checks=promoted["decision"]["checks"],
         changes=changes,
+        checked=checked,
         notes=[
             *filter(None, [night.noted(SPLIT_TOLD)]),
             *(
@@ -195,6 +199,7 @@ def report(
         "changes": changes.counts,
         "suggestions": changes.suggested,
         "quarantine": quarantine,
+        "checks": asdict(checked) if checked else None,
         "cost": data.cost,
         "seconds": {stage["ref"]: stage["seconds"] for stage in stages},
     }
@@ -218,6 +223,7 @@ def report(
             files={name: folder / name for name in ("report.html", "metrics.json")},
         )
     log_spending(night)
+    keep_profile(night)
     finish(tracking_of(night.settings), night.run_id, "FINISHED")
     night.note(REPORTED, {"report": where})
     return where
