@@ -37,6 +37,10 @@ def topic_fit(
     cosine for a score [1]_. Where nothing is known of the article, or of the list without it, the
     cosine counts as 0.
 
+    By default the sharpness is 0: on a validation part of the training part of 12,986 scientific
+    articles, 0, 1, 3 and 8 gave the `mlp` on text and lists a micro/macro-F1 of .465/.448,
+    .465/.447, .463/.441 and .454/.437, mean of two seeds.
+
     Parameters
     ----------
     members : csr_array, shape [m, n_lists]
