@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from tagsage import stages
+from tagsage.errors import TagsageError
 from tagsage.pipeline import run_night
 from tagsage.store.open import open_store
 from tests.integration.conftest import SETTINGS, SmallCorpus
@@ -43,9 +44,10 @@ class Nights:
             **settings,
         })
 
-    def again(self):
+    def again(self, **settings):
         """Run the last night's stage predict again, as a cleared task does."""
-        return self.predict(*self.calls[-1])
+        token, *others = self.calls[-1]
+        return self.predict({**token, "settings": token["settings"] | settings}, *others)
 
     def table(self, name):
         return pd.read_csv(self.workspace / name, keep_default_na=False, na_values=[""])
@@ -153,6 +155,16 @@ def test_a_second_night_writes_and_tells_only_what_changed(small_corpus, tmp_pat
     nights.again()
     assert nights.table("changes.csv").equals(changes)
     assert nights.table("predictions.csv").equals(third)
+
+    # Without MLflow there is no champion to ask: one sentence, and nothing is lost.
+    away = tmp_path / "away.db"
+    away.write_bytes(b"no database" * 1000)
+    with pytest.raises(TagsageError, match=r"MLflow at .* did not do what was asked .*check that"):
+        nights.again(mlflow_tracking_uri=f"sqlite:///{away}")
+    assert nights.table("predictions.csv").equals(third)
+    assert nights.stored()[0].equals(stored)
+    nights.again()
+    assert nights.table("changes.csv").equals(changes)
 
 
 def test_suggestions_are_missing_tags_and_go_when_they_are_switched_off(small_corpus, nights):

@@ -124,7 +124,6 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "DROP TABLE prediction_articles",
         "DROP TABLE prediction_tags",
         "ALTER TABLE newer_predictions RENAME TO predictions",
-        "CREATE INDEX predictions_ended ON predictions (end_set) WHERE end_set IS NOT NULL",
         """
         CREATE TABLE suggestion_sets (
             id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -142,7 +141,6 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (article_id, tag_id, first_set)
         ) WITHOUT ROWID
         """,
-        "CREATE INDEX suggestions_ended ON suggestions (end_set) WHERE end_set IS NOT NULL",
     ),
 )
 
