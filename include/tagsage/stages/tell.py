@@ -149,6 +149,7 @@ def report(
         harvested=harvest_of(night),
         comparison=comparison_of(night, board, found),
         checks=promoted["decision"]["checks"],
+        gain=promoted["decision"]["gain"],
         notes=[
             *filter(None, [night.noted(SPLIT_TOLD)]),
             *(
