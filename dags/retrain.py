@@ -1,7 +1,8 @@
 """Retrain the tagger: the nightly run.
 
 Reads the corpus, turns texts and lists into features, compares the candidates on one frozen split,
-promotes the best in MLflow, and writes tags for every article that has none.
+registers the best in MLflow, promotes it when it is surely better than the champion, and writes
+tags for every article that has none.
 
 **When.** Every night at 02:00 (`TAGSAGE_SCHEDULE`), when the DAG `harvest` has brought something
 new, or by hand: *Trigger* opens a form with the settings most often changed. Every other setting

@@ -68,8 +68,27 @@ def test_it_comes_back_from_its_folder(tmp_path):
     assert (again.test_share, again.seed) == (0.25, 7)
     assert again.train.tolist() == kept.train.tolist()
     assert again.assigned.toarray().tolist() == [[0, 1]]
-    (tmp_path / "assigned" / "indptr.npy").unlink()
-    with pytest.raises(TagsageError, match="Cannot read a sparse matrix"):
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("assigned/indptr.npy", None),
+        ("test.npy", b""),
+        ("test.npy", b"\x93NUMPY\x01\x00 nothing"),
+        ("frozen.json", b"{"),
+        ("frozen.json", b"[1]"),
+        ("frozen.json", b'{"tags": ["x", "y"], "scores": {}, "test_share": 1, "seed": 1}'),
+        ("frozen.json", b'{"tags": ["x"], "other": 1}'),
+    ],
+)
+def test_damaged_files_are_told_in_one_sentence(tmp_path, file, content):
+    frozen(["x"], ["a"], ["b"], [[1]]).save(tmp_path)
+    if content is None:
+        (tmp_path / file).unlink()
+    else:
+        (tmp_path / file).write_bytes(content)
+    with pytest.raises(TagsageError, match=r"; run the (night|stage that makes it) again\.$"):
         FrozenTest.load(tmp_path)
 
 

@@ -387,3 +387,27 @@ def test_stages_of_one_name_are_added_up(render, night):
 )
 def test_shares_never_round_something_to_nothing_or_to_all(part, whole, shown):
     assert share(part, whole) == shown
+
+
+def test_promotion_tells_the_gain_and_each_guard(render, night):
+    check = {"champion": None, "limit": 1000.0, "about": "ms"}
+    checks = [
+        {**check, "name": "latency", "value": 1234.5, "passed": False},
+        {**check, "name": "size", "value": 0.5, "passed": True, "champion": 1.25},
+        {**check, "name": "calibration", "value": None, "passed": True},
+    ]
+    gain = {"challenger": 0.7, "champion": 0.65, "value": 0.05, "low": 0.04, "high": 0.06}
+    data = dataclasses.replace(night, checks=checks, gain={**gain, "articles": 2000, "tags": 50})
+    _, page = render(data)
+    assert "On 2,000 test articles and 50 target tags that both have: micro-F1 .700" in page.words
+    assert "the gain in points is +5.0 [+4.0, +6.0]." in page.words
+    assert "latency1,234–1,000brokenms" in page.words
+    assert "size0.51.251,000yesms" in page.words
+    assert "calibration––1,000not measuredms" in page.words
+
+
+def test_hostile_words_of_a_guard_are_inert(render, night):
+    check = {"champion": None, "limit": 1.0, "value": 2.0, "passed": False}
+    hostile = [{**check, "name": ALL_HOSTILE, "about": ALL_HOSTILE}]
+    html, _ = render(dataclasses.replace(night, checks=hostile))
+    assert "<script" not in html

@@ -114,7 +114,7 @@ def test_frozen_test_of_a_version_comes_back_as_it_was(
     assert (before.assigned != after.assigned).nnz == 0
 
 
-def test_version_of_a_night_that_kept_no_test_or_whose_run_is_gone_has_none(
+def test_version_of_a_night_that_kept_no_test_or_lost_it_has_none(
     tracking, register, name, run_id, tmp_path
 ):
     register(run_id, 0.6)
@@ -123,6 +123,8 @@ def test_version_of_a_night_that_kept_no_test_or_whose_run_is_gone_has_none(
     assert not load_frozen(tracking, dataclasses.replace(version, run_id="0" * 32), tmp_path)
     elsewhere = {**version.tags, FROZEN_TEST: "frozen_test/removed"}
     assert not load_frozen(tracking, dataclasses.replace(version, tags=elsewhere), tmp_path)
+    tracking.client.log_text(version.run_id, "{", f"{version.tags[FROZEN_TEST]}/frozen.json")
+    assert not load_frozen(tracking, version, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from tagsage.errors import TagsageError
 from tagsage.graph.csr import load_csr, save_csr
 from tagsage.learn.classifiers.base import write_json
 from tagsage.learn.labels import IntArray
@@ -111,14 +112,28 @@ class FrozenTest:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what :meth:`save` wrote."""
-        arrays = {
-            name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in ("test", "train")
-        }
-        # Sums are exact in double precision alone.
-        assigned = load_csr(folder / _ASSIGNED).astype(np.float64)
-        about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
-        return cls(**arrays, assigned=assigned, **about)
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        TagsageError
+            When it is damaged.
+        """
+        try:
+            arrays = {
+                name: np.load(folder / f"{name}.npy", allow_pickle=False)
+                for name in ("test", "train")
+            }
+            # Sums are exact in double precision alone.
+            assigned = load_csr(folder / _ASSIGNED).astype(np.float64)
+            about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
+            kept = cls(**arrays, assigned=assigned, **about)
+            if assigned.shape != (len(kept.test), len(kept.tags)):
+                raise ValueError(f"answers of the shape {assigned.shape}")
+        except (OSError, EOFError, ValueError, TypeError) as error:
+            msg = f"The frozen test in {folder} is damaged ({error}); run the night again."
+            raise TagsageError(msg) from error
+        return kept
 
     def parts(self, ids: IdArray) -> npt.NDArray[np.int8]:
         """Return which part each article had: ``TEST``, ``TRAIN`` or ``NEW``, int8 [n]."""

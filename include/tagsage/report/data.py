@@ -220,6 +220,9 @@ class ReportData:
         Why, as a sentence.
     checks : sequence of mapping
         The guards of promotion, see :class:`tagsage.learn.promotion.Check`; empty: none was tried.
+    gain : mapping or None
+        What the winner gains over the champion, see :class:`tagsage.learn.promotion.Gain`; None
+        where the two were not compared.
     examples : sequence of Example
         A few articles with their predicted tags.
     graph : mapping of str to object
@@ -260,6 +263,7 @@ class ReportData:
     promoted: bool | None = None
     promotion_reason: str = ""
     checks: Sequence[Mapping[str, Any]] = ()
+    gain: Mapping[str, Any] | None = None
     examples: Sequence[Example] = ()
     graph: Mapping[str, Any] = field(default_factory=dict)
     graphsage_losses: Sequence[float] = ()

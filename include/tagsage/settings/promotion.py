@@ -41,7 +41,9 @@ class PromotionSettings(Section):
         0.95, ge=0.5, lt=1, description="How sure: the level of the intervals of gains and drops."
     )
     promote_min_articles: int = Field(
-        100, ge=1, description="On fewer test articles nothing is compared or guarded."
+        100,
+        ge=1,
+        description="On fewer test articles nothing is compared, no slice or calibration judged.",
     )
     promote_max_slice_drop: float = Field(
         0.02, ge=0, le=1, description="Guard: micro-F1 that may surely be lost on a slice."

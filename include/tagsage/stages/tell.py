@@ -168,6 +168,7 @@ def report(
         checks=promoted["decision"]["checks"],
         changes=changes,
         checked=checked,
+        gain=promoted["decision"]["gain"],
         notes=[
             *filter(None, [night.noted(SPLIT_TOLD)]),
             *(

@@ -7,6 +7,7 @@ champion, and why, is the matter of :mod:`tagsage.tracking.champions`.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -26,10 +27,13 @@ from mlflow.protos.databricks_pb2 import (
 )
 
 from tagsage.errors import TagsageError
+from tagsage.learn.frozen import FrozenTest
 from tagsage.tracking.mlflow_models import Model, PyFuncModel, load_model
 from tagsage.tracking.runs import RUN_ID, candidate_run
 from tagsage.tracking.servable import save_servable
 from tagsage.tracking.store import Tracking, without_secrets
+
+logger = logging.getLogger(__name__)
 
 CHALLENGER = "challenger"
 CHAMPION = "champion"
@@ -180,8 +184,8 @@ def load_frozen(tracking: Tracking, version: Version, folder: Path) -> bool:
     Returns
     -------
     bool
-        False when there is none: the version is of a tagsage that kept none, or its run was
-        removed.
+        False when there is none: the version is of a tagsage that kept none, its run was removed,
+        or the files are damaged.
     """
     path = version.tags.get(FROZEN_TEST)
     if not path:
@@ -195,6 +199,11 @@ def load_frozen(tracking: Tracking, version: Version, folder: Path) -> bool:
                 raise
             return False
         found = tracking.client.download_artifacts(version.run_id, path, scratch)
+        try:
+            FrozenTest.load(Path(found))
+        except TagsageError as error:
+            logger.warning("Version %s is not compared with: %s", version.number, error)
+            return False
         shutil.copytree(found, folder, dirs_exist_ok=True)
     return True
 
