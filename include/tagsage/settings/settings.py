@@ -18,6 +18,7 @@ from tagsage.settings.corpus import CorpusSettings
 from tagsage.settings.graph import GraphSettings, StudyGraphSettings
 from tagsage.settings.harvest import HarvestSettings
 from tagsage.settings.learn import AssignmentSettings, LearnSettings
+from tagsage.settings.notifications import NotificationSettings
 from tagsage.settings.places import PlaceSettings
 from tagsage.settings.promotion import PromotionSettings
 from tagsage.settings.section import Section
@@ -28,6 +29,7 @@ ENV_PREFIX = "TAGSAGE_"
 
 # Fields are listed base by base, the last first.
 class Settings(
+    NotificationSettings,
     PromotionSettings,
     AssignmentSettings,
     LearnSettings,
