@@ -108,3 +108,6 @@ def test_an_address_of_mlflow_is_one_for_a_browser():
     assert Settings.resolve({"mlflow_url": "https://mlflow.example/x"}).mlflow_url
     with pytest.raises(FinalError, match="mlflow_url"):
         Settings.resolve({"mlflow_url": "sqlite:///mlflow.db"})
+    with pytest.raises(FinalError, match="mlflow_url holds a user or a password") as raised:
+        Settings.resolve({"mlflow_url": "https://ann:hush@mlflow.example"})
+    assert "hush" not in str(raised.value)

@@ -200,7 +200,7 @@ def test_dags_test_gives_the_leaderboard_of_the_command_line(
     # The message of the night, although the notifier before it breaks.
     (told,) = messages_in(messages / "told")
     best = scores_of(tmp_path / "leaderboard.csv")[0]["candidate"]
-    assert told["text"].startswith(f"4 candidates were compared, {best} is the best with micro-F1 ")
+    assert told["text"].startswith(f"{best}, the best of 4 candidates, reaches micro-F1 ")
     assert f"Report: {tmp_path / 'report.html'}" in told["text"]
     assert re.search(r"^Airflow: http://\S+/dags/retrain/runs/manual__", told["text"], re.MULTILINE)
     assert re.search(

@@ -111,8 +111,9 @@ def test_retrain_takes_up_what_was_harvested_and_nothing_when_nothing_changed(tm
 
         # The night was told of, by the DAG processor; harvests that end well are not.
         (told,) = sent(messages / "told", 1)
-        assert told["text"].startswith("text:ovr_logistic was the only candidate with micro-F1 ")
+        assert told["text"].startswith("text:ovr_logistic, the only candidate, reaches micro-F1 ")
         assert f"Airflow: {served['airflow']}/dags/retrain/runs/asset_triggered__" in told["text"]
+        assert f"MLflow: {served['mlflow']}/#/experiments/" in told["text"]
         conf = {"embedder": "none"}
         airflow.call("/api/v2/dags/retrain/dagRuns", {"logical_date": None, "conf": conf})
         assert airflow.ended("retrain", 2)["state"] == "failed"

@@ -39,8 +39,8 @@ def test_a_night_in_one_sentence_and_what_follows_it():
     }
     told = summarise(METRICS, earlier)
     assert told.sentence == (
-        "2 candidates were compared, text+lists:mlp is the best with micro-F1 0.676, and it is the "
-        "new champion (version 3); 40,100 of 41,679 articles without tags got 52,000 tags."
+        "text+lists:mlp, the best of 2 candidates, reaches micro-F1 0.676 and is the new champion "
+        "(version 3); 40,100 of 41,679 articles without tags got 52,000 tags."
     )
     assert told.details == [
         "text+lists:mlp gains 0.012 micro-F1 over the champion.",
@@ -57,8 +57,8 @@ def test_a_champion_that_was_kept_is_named_as_the_one_that_predicts():
     predictions = {"articles": 1, "assigned": 1, "tags": 1, "version": "2", "by": "champion"}
     night = {**METRICS, "promoted": False, "predictions": predictions}
     assert summarise(night).sentence.endswith(
-        "and it did not become champion (version 3); 1 of 1 article without tags got 1 tag from "
-        "the champion (version 2)."
+        "reaches micro-F1 0.676 and did not become champion (version 3); 1 of 1 article without "
+        "tags got 1 tag from the champion (version 2)."
     )
 
 
@@ -73,7 +73,7 @@ def test_nothing_is_said_of_what_there_is_not():
     }
     told = summarise(night, night)
     assert told.sentence == (
-        "text+lists:mlp was the only candidate with micro-F1 0.676, and it is the new champion "
+        "text+lists:mlp, the only candidate, reaches micro-F1 0.676 and is the new champion "
         "(version 3); no article was without tags."
     )
     assert told.details == [

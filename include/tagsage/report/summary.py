@@ -63,16 +63,12 @@ def summarise(metrics: Mapping[str, Any], earlier: Mapping[str, Any] | None = No
 
 def _night(metrics: Mapping[str, Any]) -> str:
     winner, scores = metrics["winner"], metrics["candidates"]
-    compared = (
-        f"{len(scores)} candidates were compared, {winner} is the best"
-        if len(scores) > 1
-        else f"{winner} was the only candidate"
-    )
+    among = f"the best of {len(scores)} candidates" if len(scores) > 1 else "the only candidate"
     version = metrics["model_version"]
     champion = (
-        f"it is the new champion (version {version})"
+        f"is the new champion (version {version})"
         if metrics["promoted"]
-        else f"it did not become champion (version {version})"
+        else f"did not become champion (version {version})"
     )
     predictions = metrics["predictions"]
     if predictions["articles"]:
@@ -84,7 +80,8 @@ def _night(metrics: Mapping[str, Any]) -> str:
             tagged += f" from the champion (version {predictions['version']})"
     else:
         tagged = "no article was without tags"
-    return f"{compared} with micro-F1 {scores[winner]['micro_f1']:.3f}, and {champion}; {tagged}."
+    score = f"micro-F1 {scores[winner]['micro_f1']:.3f}"
+    return f"{winner}, {among}, reaches {score} and {champion}; {tagged}."
 
 
 def _changes(metrics: Mapping[str, Any], earlier: Mapping[str, Any]) -> list[str]:

@@ -50,13 +50,15 @@ class NotificationSettings(Section):
     )
     mlflow_url: str = Field(
         "",
-        pattern=r"^(https?://[^\s@]+)?$",
+        pattern=r"^(https?://\S+)?$",
         description="Where people open MLflow, for links; empty: the tracking URI, if it is http.",
     )
 
     @model_validator(mode="after")
-    def _check_notifiers(self) -> Self:
+    def _check_secrets(self) -> Self:
         # Here and not in a validator of the field, whose message would repeat the value.
+        if SECRET_VALUE.search(self.mlflow_url):
+            raise ValueError("mlflow_url holds a user or a password, and people are shown it")
         for name in ("notify_on_failure", "notify_on_success"):
             parse_notifiers(name, getattr(self, name))
         return self
