@@ -1,8 +1,8 @@
 """Retrain the tagger: the nightly run.
 
-Reads the corpus, turns texts and lists into features, compares the candidates on one frozen split,
-registers the best in MLflow, promotes it when it is surely better than the champion, and writes
-tags for every article that has none.
+Reads the corpus and checks it, turns texts and lists into features, compares the candidates on one
+frozen split, registers the best in MLflow, promotes it when it is surely better than the champion,
+and writes tags for every article that has none.
 
 **When.** Every night at 02:00 (`TAGSAGE_SCHEDULE`), when the DAG `harvest` has brought something
 new, or by hand: *Trigger* opens a form with the settings most often changed. Every other setting
@@ -17,6 +17,9 @@ the batches without a worker, for 50 hours at most.
 tried three times, but only once where that cannot help: a wrong setting, a key that is refused, a
 quota that is used up, a ceiling that is reached. Clear the task, or trigger the DAG again: what is
 done is found in the workspace and not done twice.
+
+**Who is told.** Whom `TAGSAGE_NOTIFY_ON_FAILURE` and `TAGSAGE_NOTIFY_ON_SUCCESS` name, by any
+notifier of Airflow (docs/configure.md). docs/on-call.md is for those who are.
 
 **What it leaves.** `predictions.csv`, `changes.csv`, `suggestions.csv`, `leaderboard.csv`,
 `metrics.json`, `report.html` and `quarantine/` in the workspace, and `catalogue.db`, which the
@@ -33,6 +36,7 @@ from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, task, ta
 from tagsage import stages
 from tagsage.settings import Settings
 from tagsage_connections import with_connections
+from tagsage_notifications import last_words, notifications
 from tagsage_wiring import (
     CORPUS,
     DEFAULT_ARGS,
@@ -80,9 +84,10 @@ FORM = {
     catchup=False,
     max_active_runs=1,
     params=trigger_form(DEFAULTS, FORM),
-    default_args=DEFAULT_ARGS,
+    default_args=DEFAULT_ARGS | last_words(DEFAULTS),
     doc_md=__doc__,
     tags=["tagsage"],
+    **notifications(DEFAULTS),
 )
 def retrain():
     """Wire the stages; what a night does is told in the module's docstring."""

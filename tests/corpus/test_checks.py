@@ -116,6 +116,10 @@ def test_another_language_fails_by_its_words():
     foreign = replace(PROFILE, words={"der": 100, "graph": 60, "liste": 40})
     found = failed(foreign)
     assert found.keys() == {"words_distance", "new_words_rise"}
+    assert found["words_distance"].sentence() == (
+        "most frequent words: 'the', 'graph', 'list' before, 'der', 'graph', 'liste' tonight "
+        "(Jensen-Shannon distance 0.837, at most 0.3)"
+    )
     assert found["new_words_rise"].value == pytest.approx(0.7)
     # Only graph is in common, at the same share: half of the divergence is on the other 70%.
     assert found["words_distance"].value == pytest.approx(0.7**0.5)

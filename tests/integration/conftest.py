@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import fcntl
 import gzip
+import json
 import logging
 import os
 import re
@@ -196,6 +197,53 @@ def copied_home(prepared: Path, home: Path) -> Path:
 def airflow_home(prepared_home, tmp_path_factory):
     """Return the home of an Airflow of this worker's own."""
     return copied_home(prepared_home, tmp_path_factory.mktemp("homes") / "airflow")
+
+
+NOTIFIER = """
+import json, os
+from airflow.sdk import BaseNotifier
+
+class FileNotifier(BaseNotifier):
+    template_fields = ("text", "html")
+
+    def __init__(self, name, text="", html="", **kwargs):
+        super().__init__(**kwargs)
+        self.name, self.text, self.html = name, text, html
+
+    def notify(self, context):
+        if self.name == "broken":
+            raise RuntimeError("the chat is away, password=hush")
+        with open(os.path.join(os.path.dirname(__file__), self.name), "a") as file:
+            file.write(json.dumps({"text": self.text, "html": self.html}) + chr(10))
+"""
+
+
+def notifying(folder: Path, **notified: str) -> dict[str, str]:
+    """Return an environment in which a notifier writes messages to files of a folder.
+
+    `notified` maps ``failure`` and ``success`` to the names of files; a notifier that always breaks
+    comes before each.
+    """
+    folder.mkdir(exist_ok=True)
+    (folder / "file_notifier.py").write_text(NOTIFIER, encoding="utf-8")
+    variables = {"PYTHONPATH": str(folder)}
+    for event, name in notified.items():
+        told = {"text": "{{ tagsage_text }}", "html": "{{ tagsage_html }}"}
+        variables[f"TAGSAGE_NOTIFY_ON_{event.upper()}"] = json.dumps([
+            {"notifier": "file_notifier.FileNotifier", "arguments": {"name": "broken"}},
+            {
+                "notifier": "file_notifier.FileNotifier",
+                "arguments": {"name": name, **told},
+            },
+        ])
+    return variables
+
+
+def messages_in(file: Path) -> list[dict[str, str]]:
+    """Return the messages that the notifier of :func:`notifying` has sent to a file."""
+    if not file.exists():
+        return []
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
 def make_environment(**extra):

@@ -18,6 +18,8 @@ from tests.integration.conftest import (
     environment,
     make_environment,
     make_variables,
+    messages_in,
+    notifying,
     scores_of,
     serving,
 )
@@ -197,12 +199,15 @@ def settings_of(small_corpus):
 def test_dags_test_gives_the_leaderboard_of_the_command_line(
     small_corpus, finished_run, airflow_home, tmp_path
 ):
+    messages = tmp_path / "messages"
     done = subprocess.run(
         [str(BIN / "airflow"), "dags", "test", "retrain"],
         env={
             **environment(),
             **make_variables(AIRFLOW_HOME=str(airflow_home), TAGSAGE_WORKSPACE=str(tmp_path)),
             **settings_of(small_corpus),
+            **notifying(messages, success="told", failure="failed"),
+            "TAGSAGE_MLFLOW_URL": "http://mlflow.example:5000",
         },
         capture_output=True,
         text=True,
@@ -212,6 +217,20 @@ def test_dags_test_gives_the_leaderboard_of_the_command_line(
     assert scores_of(tmp_path / "leaderboard.csv") == scores_of(finished_run / "leaderboard.csv")
     predictions = (tmp_path / "predictions.csv").read_bytes()
     assert predictions == (finished_run / "predictions.csv").read_bytes()
+    # The message of the night, although the notifier before it breaks.
+    (told,) = messages_in(messages / "told")
+    best = scores_of(tmp_path / "leaderboard.csv")[0]["candidate"]
+    assert told["text"].startswith(f"{best}, the best of 4 candidates, reaches micro-F1 ")
+    assert f"Report: {tmp_path / 'report.html'}" in told["text"]
+    assert re.search(r"^Airflow: http://\S+/dags/retrain/runs/manual__", told["text"], re.MULTILINE)
+    assert re.search(
+        r"^MLflow: http://mlflow\.example:5000/#/experiments/\d+/runs/[0-9a-f]{32}$",
+        told["text"],
+        re.MULTILINE,
+    )
+    assert messages_in(messages / "failed") == []
+    broken = "The notifier FileNotifier did not send: RuntimeError: the chat is away, password=***"
+    assert broken in done.stdout + done.stderr
 
 
 @pytest.fixture

@@ -92,7 +92,7 @@ def test_profiles_of_the_last_nights_alone_are_kept(begin):
 def test_a_stopped_night_stops_again_and_passes_with_warn(begin):
     keep_profile(begin("first", "graph list model"))
     for _ in range(2):
-        with pytest.raises(FinalError, match=r"words of the texts: 3 before, 3 tonight") as raised:
+        with pytest.raises(FinalError, match=r"'graph', 'list', 'model' before, 'baum'") as raised:
             begin("second", "baum liste modell", checks="stop")
     assert "checks=warn" in str(raised.value)
     assert begin("second", "baum liste modell").workspace.read_json(PROFILES)[0]["run_id"] == (

@@ -15,7 +15,8 @@ from tagsage.corpus.profile import Profile
 
 TOP_WORDS = 1000
 TOP_TAGS = 1000
-TAGS_NAMED = 3
+NAMED = 3
+NAME_LETTERS = 30
 NONE_AT_ALL = "none at all"
 HISTOGRAMS = {
     "text_lengths": "words a text",
@@ -237,10 +238,10 @@ def _words(tonight: Profile, earlier: Profile, limits: Limits) -> Iterator[Check
     totals = (earlier.words_in_all, tonight.words_in_all)
     yield _limited(
         "words_distance",
-        "words of the texts",
+        "most frequent words",
         "Jensen-Shannon distance",
-        f"{totals[0]:,}",
-        f"{totals[1]:,}",
+        _named(earlier.words),
+        _named(tonight.words),
         jensen_shannon_distance(earlier.words, tonight.words, totals=totals, top=TOP_WORDS),
         limits.words,
     )
@@ -266,10 +267,10 @@ def _tags(
     totals = (earlier.tags_in_all, tonight.tags_in_all)
     yield _limited(
         "tags_distance",
-        "tags of the articles",
+        "most frequent tags",
         "Jensen-Shannon distance",
-        f"{totals[0]:,}",
-        f"{totals[1]:,}",
+        _named(earlier.tags),
+        _named(tonight.tags),
         jensen_shannon_distance(earlier.tags, tonight.tags, totals=totals, top=TOP_TAGS),
         limits.tags,
     )
@@ -277,10 +278,13 @@ def _tags(
         {tag for tag, articles in profile.tags.items() if articles > min_tag_articles}
         for profile in (earlier, tonight)
     )
-    gone, new = before - now, now - before
+    gone, new = (
+        {tag: n for tag, n in profile.tags.items() if tag in changed}
+        for profile, changed in ((earlier, before - now), (tonight, now - before))
+    )
     changes = [
-        f"{len(changed):,} {word}: {_named(changed, found.tags)}"
-        for word, changed, found in (("gone", gone, earlier), ("new", new, tonight))
+        f"{len(changed):,} {word}: {_named(changed)}"
+        for word, changed in (("gone", gone), ("new", new))
         if changed
     ]
     told = f"{len(now):,} ({'; '.join(changes)})" if changes else f"{len(now):,}"
@@ -295,12 +299,11 @@ def _tags(
     )
 
 
-def _named(changed: set[str], frequency: Mapping[str, int]) -> str:
-    """Name the most frequent tags of some."""
-    ranked = sorted(changed, key=lambda tag: (-frequency[tag], tag))
+def _named(counts: Mapping[str, int]) -> str:
+    """Name the first of some words or tags, which stand by falling frequency."""
     # A tag is whatever somebody typed.
-    shown = ", ".join(repr(tag[:30]) for tag in ranked[:TAGS_NAMED])
-    return f"{shown}, …" if len(ranked) > TAGS_NAMED else shown
+    shown = ", ".join(repr(name[:NAME_LETTERS]) for name in list(counts)[:NAMED])
+    return f"{shown}, …" if len(counts) > NAMED else shown or "none"
 
 
 def _limited(

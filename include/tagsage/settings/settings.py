@@ -19,6 +19,7 @@ from tagsage.settings.explanations import ExplanationSettings
 from tagsage.settings.graph import GraphSettings, StudyGraphSettings
 from tagsage.settings.harvest import HarvestSettings
 from tagsage.settings.learn import AssignmentSettings, LearnSettings
+from tagsage.settings.notifications import NotificationSettings
 from tagsage.settings.places import PlaceSettings
 from tagsage.settings.predictions import PredictionSettings
 from tagsage.settings.promotion import PromotionSettings
@@ -32,6 +33,7 @@ ENV_PREFIX = "TAGSAGE_"
 class Settings(
     ExplanationSettings,
     PredictionSettings,
+    NotificationSettings,
     PromotionSettings,
     AssignmentSettings,
     LearnSettings,

@@ -29,6 +29,7 @@ from tagsage.stages.findings import comparison_of
 from tagsage.stages.graph import engine_of
 from tagsage.stages.harvest import harvest_of
 from tagsage.stages.ingest import QUARANTINE, REPORTED, STARTED
+from tagsage.stages.messages import keep_summary
 from tagsage.stages.predict import EXAMPLES_FILE, STOOD_IN, WRITTEN
 from tagsage.stages.promote import Promoted
 from tagsage.stages.spending import cost_of, log_spending
@@ -208,6 +209,7 @@ def report(
         render_report(data, folder / "report.html")
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=1), encoding="utf-8")
         where = night.workspace.publish(folder / "report.html", "report.html")
+        keep_summary(night, metrics, where)
         night.workspace.publish(folder / "metrics.json", "metrics.json")
         log_results(
             tracking_of(night.settings),
