@@ -156,7 +156,7 @@ def write_list_vectors(
     names : str array, shape [n_lists]
         The lists' names.
     incidence, hop_inputs, size_discount
-        See :func:`tagsage.tracking.featuriser.write_featuriser`.
+        See :func:`tagsage.tracking.write_featuriser.write_featuriser`.
     """
     folder.mkdir()
     _write_names(folder, names)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
@@ -17,21 +19,26 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import Array, Object, Property
+from threadpoolctl import ThreadpoolController
 
 import tagsage
 from tagsage.errors import TagsageError
 from tagsage.learn.candidate import FittedCandidate
 from tagsage.learn.features import FeatureMatrix
-from tagsage.tracking.featuriser import Featuriser, embedder_kind, write_featuriser
+from tagsage.tracking.featuriser import Featuriser, embedder_kind
 from tagsage.tracking.mlflow_models import Model, ModelSignature, PythonModel, save_model
 from tagsage.tracking.seal import check_seal, is_sealed, seal
+from tagsage.tracking.write_featuriser import write_featuriser
 
 SERVED = "served"
 CANDIDATE = "candidate"
 TOP_K = 20
 BLOCK_ROWS = 4096
+FEW_ROWS = 8
 # What the modules that a loaded tagger imports need; held by a test.
 REQUIREMENTS = (
     "mlflow",
@@ -144,7 +151,9 @@ class Tagger:
         )
 
     def _tag_block(self, articles: pd.DataFrame, top_k: int) -> list[dict[str, Any]]:
-        P, flags = self.candidate.answer(self.features(articles), np.arange(len(articles)))
+        # A few rows are multiplied before a second thread has woken up.
+        with _one_thread() if len(articles) <= FEW_ROWS else nullcontext():
+            P, flags = self.candidate.answer(self.features(articles), np.arange(len(articles)))
         order = np.argsort(-P, axis=1, kind="stable")
         best = order[:, :top_k]
         tags = np.array(self.candidate.tags, dtype=object)
@@ -168,6 +177,13 @@ class Tagger:
                 strict=True,
             )
         ]
+
+
+class RefusedError(TagsageError, MlflowException):
+    """What a tagger refuses, as MLflow tells it: one sentence."""
+
+    def __init__(self, message: str) -> None:
+        MlflowException.__init__(self, message, error_code=INVALID_PARAMETER_VALUE)
 
 
 class ServableModel(PythonModel):
@@ -202,7 +218,22 @@ class ServableModel(PythonModel):
         if self.tagger is None:
             raise ValueError("load_context comes before predict")
         top_k = int((params or {}).get("top_k", TOP_K))
-        return self.tagger.tag(as_frame(model_input), top_k=top_k)
+        try:
+            return self.tagger.tag(as_frame(model_input), top_k=top_k)
+        except TagsageError as error:
+            # Of any other exception MLflow's server answers with the trace.
+            raise RefusedError(str(error)) from None
+
+
+@lru_cache(maxsize=1)
+def _pools() -> ThreadpoolController:
+    # To look for them takes longer than a request.
+    return ThreadpoolController()
+
+
+def _one_thread() -> AbstractContextManager[Any]:
+    limited: AbstractContextManager[Any] = _pools().limit(limits=1)
+    return limited
 
 
 def as_frame(articles: Any) -> pd.DataFrame:
@@ -233,7 +264,7 @@ def write_served(
     dimensions : int
         Numbers in a text vector.
     **parts
-        See :func:`tagsage.tracking.featuriser.write_featuriser`.
+        See :func:`tagsage.tracking.write_featuriser.write_featuriser`.
     """
     write_featuriser(folder, feature_set=feature_set, dimensions=dimensions, **parts)
     shutil.copytree(candidate, folder / CANDIDATE)
