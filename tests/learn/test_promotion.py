@@ -11,20 +11,16 @@ import pytest
 import scipy.sparse as sp
 
 from tagsage.learn.frozen import FrozenTest, article_ids
-from tagsage.learn.promotion import (
-    Check,
-    Decision,
-    Gain,
-    Limits,
+from tagsage.learn.guards import (
     check_assigned,
     check_calibration,
     check_most,
     check_slices,
-    decide,
     measure_gain,
     pair_up,
     why_not_comparable,
 )
+from tagsage.learn.promotion import Check, Decision, Gain, Limits, decide
 from tagsage.learn.slices import article_slices, tag_slices
 from tagsage.learn.systems import System
 

@@ -14,10 +14,10 @@ from tagsage.tracking.champions import (
     kept_decision,
     pin,
     promote_version,
-    registered,
     roll_back,
     unpin,
 )
+from tagsage.tracking.history import registered
 from tagsage.tracking.registry import load_champion, register_winner
 from tagsage.tracking.runs import log_candidate, log_night
 from tagsage.tracking.store import initialise
@@ -238,7 +238,8 @@ def test_pinned_version_that_was_deleted_is_told(tracking, name, night):
     tracking.client.delete_model_version(name, "1")
     now = registered(tracking, name)
     assert now.champion == ""
-    assert "but it is no longer in the registry, so run `tagsage model unpin`" in now.pinned_words()
+    released = ", though no longer in the registry (`tagsage model unpin` releases it)"
+    assert now.pinned_words().endswith(released)
     with pytest.raises(TagsageError, match="no longer in the registry"):
         pin(tracking, name, **ANN)
     with pytest.raises(TagsageError, match="has no champion of the model"):

@@ -22,7 +22,7 @@ from tagsage.cli.common import (
 from tagsage.settings import Settings
 
 if TYPE_CHECKING:
-    from tagsage.tracking.champions import Registered
+    from tagsage.tracking.history import Registered
     from tagsage.tracking.store import Tracking
 
 app = typer.Typer(
@@ -41,7 +41,7 @@ def list_versions(
 ) -> None:
     """List the versions, newest first: score, alias, what the night decided, and why."""
     with failures_told(debug=debug):
-        from tagsage.tracking.champions import registered
+        from tagsage.tracking.history import registered
 
         tracking, name = _registry(workspace, set_)
         now = registered(tracking, name)
@@ -133,7 +133,7 @@ def _who() -> str:
 
 
 def _table(now: Registered) -> Table:
-    from tagsage.tracking.champions import DECISION
+    from tagsage.tracking.history import DECISION
     from tagsage.tracking.registry import WINNER
 
     table = Table("version", "alias", "micro-F1", "candidate", "registered (UTC)", "decision")

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tagsage.learn.frozen import FrozenTest
+    from tagsage.learn.guards import Pair
     from tagsage.learn.judgement import Judgement
     from tagsage.learn.labels import Labels
-    from tagsage.learn.promotion import Check, Decision, Gain, Limits, Pair
+    from tagsage.learn.promotion import Check, Decision, Gain, Limits
     from tagsage.store.snapshot import Snapshot
     from tagsage.tracking.registry import Version
     from tagsage.tracking.servable import ServableModel
@@ -113,7 +114,7 @@ def _decide(
 ) -> Decision:
     from tagsage.learn.judgement import Judgement
     from tagsage.learn.promotion import decide
-    from tagsage.tracking.champions import registered
+    from tagsage.tracking.history import registered
     from tagsage.tracking.registry import DATA_DIGEST
 
     now = registered(tracking_of(night.settings), night.settings.registered_model)
@@ -163,7 +164,7 @@ def _compare(
 ) -> tuple[Gain | None, str, list[Check]]:
     """Return the gain, why there is none, and the guards that need both."""
     from tagsage.learn.frozen import article_ids
-    from tagsage.learn.promotion import (
+    from tagsage.learn.guards import (
         check_assigned,
         check_slices,
         measure_gain,
@@ -228,7 +229,7 @@ def _absolute_checks(
     frozen: FrozenTest | None,
 ) -> list[Check]:
     """Return the guards that a first champion has to pass, too."""
-    from tagsage.learn.promotion import check_calibration, check_most
+    from tagsage.learn.guards import check_calibration, check_most
 
     limits = limits_of(night)
     latency, about = _latency(night, snapshot, labels, served, version)
@@ -260,7 +261,7 @@ def _earlier_values(champion: Version | None) -> dict[str, float]:
     """Return what was measured of the champion when it was the challenger."""
     import json
 
-    from tagsage.tracking.champions import DECISION
+    from tagsage.tracking.history import DECISION
 
     kept = json.loads(champion.tags.get(DECISION, "{}")) if champion else {}
     return {check["name"]: check["value"] for check in kept.get("checks", [])}
