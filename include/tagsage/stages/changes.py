@@ -93,7 +93,7 @@ def _examples(changes: pd.DataFrame, snapshot: Snapshot, *, seed: int) -> list[d
     was = changes["assigned_before"].fillna(0).to_numpy() == 1
     is_now = changes["assigned"].fillna(0).to_numpy() == 1
     flipped = changes[was != is_now].assign(gained=is_now[was != is_now])
-    titles = snapshot.articles.set_index("url")["title"]
+    titles = snapshot.articles.drop_duplicates("url").set_index("url")["title"]
     stories = np.intersect1d(flipped["story"].unique(), titles.index)
     drawn = np.sort(np.random.default_rng(seed).permutation(len(stories))[:EXAMPLES])
     shown = flipped[flipped["story"].isin(stories[drawn])]
