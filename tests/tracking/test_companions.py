@@ -47,6 +47,15 @@ def test_only_so_many_companions_are_looked_at(companions):
     assert companions.lists_of([*unknown, "x.example/a"]) == []
 
 
+def test_companions_of_many_lists_do_not_say_which_is_meant(tmp_path):
+    incidence = sp.csr_array(np.array([[1, 1, 1, 1], [1, 1, 1, 0]], dtype=np.float32))
+    write_companions(tmp_path / "many", KEYS[:2], incidence)
+    many = Companions.load(tmp_path / "many")
+    assert many.lists_of(["x.example/a"]) == []
+    assert many.lists_of(["x.example/b"]) == [0, 1, 2]
+    assert many.lists_of(["x.example/a", "x.example/b"]) == [0, 1, 2]
+
+
 def test_corpus_without_memberships_knows_no_companions(tmp_path):
     write_companions(tmp_path / "none", KEYS, sp.csr_array((5, 0), dtype=np.float32))
     assert Companions.load(tmp_path / "none").lists_of(["x.example/a"]) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from tagsage.tracking.store import initialise
 
 pytestmark = [pytest.mark.slow, pytest.mark.integration]
 
+ROOT = Path(__file__).resolve().parents[2]
 CANDIDATE = "text+lists:ovr_logistic"
 Post = Callable[[object], tuple[int, dict]]
 
@@ -110,6 +112,18 @@ def test_articles_are_tagged_by_text_lists_and_companions(post):
         assert best["tag"] == row["tags"][0]
         assert best["assigned"] is True
         assert 0.5 < best["score"] <= 1
+
+
+def test_request_in_the_docs_is_answered_with_what_the_docs_say(post):
+    page = (ROOT / "docs" / "serve.md").read_text(encoding="utf-8")
+    (request,) = re.findall(r"^curl .*? -d '(.*?)'$", page, flags=re.MULTILINE | re.DOTALL)
+    (shown,) = re.findall(r"^```json\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    status, answer = post(request.encode())
+    assert status == 200, answer
+    for row, expected in zip(answer["predictions"], json.loads(shown)["predictions"], strict=True):
+        assert row.keys() == expected.keys()
+        assert all(item.keys() == {"tag", "score", "assigned"} for item in expected["top"])
+        assert row["top"][0].keys() == expected["top"][0].keys()
 
 
 @pytest.mark.parametrize(

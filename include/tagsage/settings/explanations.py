@@ -13,7 +13,7 @@ class ExplanationSettings(Section):
     title = "Explanations"
 
     explain_articles: int = Field(
-        15_000,
+        20_000,
         ge=0,
         description="Predicted articles whose tags are explained every night; 0: none.",
     )

@@ -1,7 +1,9 @@
 """The lists of the corpus that a new article's known companions stand for.
 
 Who serves a title may know no list by name, but some articles that are listed with it. The lists
-that hold most of these are taken for the article's own.
+that hold most of these are taken for the article's own, where they are few: companions that stand
+in many lists together do not say which of them is meant. (On the bundled corpus, to take all of
+these lists was worse than to take none when one companion was known.)
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 _HASHES, _LISTS = "hashes.npy", "lists"
 # More companions than that tell nothing new, and a request is not to be a way to keep us busy.
 MOST_COMPANIONS = 100
+MOST_LISTS = 3
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Companions:
         -------
         list of int
             Ascending: the lists that hold more than half of the articles that count; where there
-            is none, those that hold the most.
+            is none, those that hold the most. Empty when they are more than `MOST_LISTS`.
         """
         addresses = map(parse_address, articles[:MOST_COMPANIONS])
         keys = {address.key for address in addresses if address is not None}
@@ -74,7 +77,8 @@ class Companions:
             return_counts=True,
         )
         most = min(int(counts.max()), len(places) // 2 + 1)
-        return [int(number) for number in numbers[counts >= most]]
+        best = numbers[counts >= most]
+        return best.tolist() if len(best) <= MOST_LISTS else []
 
     @classmethod
     def load(cls, folder: Path) -> Self:
