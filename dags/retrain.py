@@ -18,7 +18,7 @@ quota that is used up, a ceiling that is reached. Clear the task, or trigger the
 done is found in the workspace and not done twice.
 
 **What it leaves.** `predictions.csv`, `leaderboard.csv`, `metrics.json`, `report.html` and
-`quarantine/` in the workspace, and `catalogue.db`, which the pages under *tagsage* show; a parent
+`quarantine/` in the workspace, and `catalogue.db`, which [the pages](/tagsage/) show; a parent
 run with a child a candidate in MLflow; predicted tags in the store.
 """
 
