@@ -22,9 +22,9 @@ done is found in the workspace and not done twice.
 notifier of Airflow (docs/configure.md). docs/on-call.md is for those who are.
 
 **What it leaves.** `predictions.csv`, `changes.csv`, `suggestions.csv`, `leaderboard.csv`,
-`metrics.json`, `report.html` and `quarantine/` in the workspace, and `catalogue.db`, which the
-pages under *tagsage* show; a parent run with a child a candidate in MLflow; predicted and suggested
-tags in the store.
+`metrics.json`, `report.html` and `quarantine/` in the workspace, and `catalogue.db`, which
+[the pages](/tagsage/) show; a parent run with a child a candidate in MLflow; predicted and
+suggested tags in the store.
 """
 
 from __future__ import annotations

@@ -111,13 +111,14 @@ class TagsagePages(AirflowPlugin):
     name = "tagsage_page"
     fastapi_apps = [{"app": Pages(), "url_prefix": PREFIX, "name": "tagsage"}]  # ruff: ignore[mutable-class-default]
     # Without `url_route` it is a page of its own: in Airflow's frame, which is sandboxed, neither
-    # the articles nor MLflow nor the trigger form could be opened.
+    # the articles nor MLflow nor the trigger form could be opened. In a menu, since Airflow 3.3
+    # makes a button that does nothing of such a link at the top level.
     external_views = [  # ruff: ignore[mutable-class-default]
         {
             "name": "tagsage",
             "href": f"{ADDRESS}/",
             "destination": "nav",
             "icon": f"{ADDRESS}/icon.svg",
-            "nav_top_level": True,
+            "category": "browse",
         }
     ]

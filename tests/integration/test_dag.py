@@ -253,7 +253,7 @@ def test_run_triggered_in_the_ui_gives_the_leaderboard_of_the_command_line(
             executable_path=executable,
             args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
         )
-        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page = browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
         page.set_default_timeout(60_000)
         page.goto(served["airflow"])
         page.fill("input[name=username]", served["user"])

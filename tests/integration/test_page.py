@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 
+import pandas as pd
 import pytest
 
 from tagsage.report.catalogue.build import build_catalogue
 from tagsage.report.catalogue.schema import CATALOGUE_FILE
+from tagsage.report.pages.database import reading
+from tagsage.report.pages.nights import read_home
+from tagsage.report.pages.tags import list_tags
 from tests.integration.conftest import BIN, environment, make_variables
 from tests.report.pages.conftest import data
 
@@ -114,3 +118,28 @@ def test_airflow_links_to_the_pages_and_imports_nothing_heavy_for_them(asked):
     assert (view["name"], view["href"], view["destination"]) == ("tagsage", "/tagsage/", "nav")
     assert asked["mounted"] == "Pages"
     assert asked["heavy"] == []
+
+
+def test_a_night_leaves_a_catalogue_of_what_it_predicted(finished_run):
+    predictions = pd.read_csv(finished_run / "predictions.csv", keep_default_na=False)
+    board = pd.read_csv(finished_run / "leaderboard.csv")
+    with reading(finished_run / CATALOGUE_FILE) as connection:
+        home = read_home(connection)
+        rows = connection.execute(
+            "SELECT a.url, tags.tag, p.score, p.assigned FROM predictions p "
+            "JOIN articles a ON a.id = p.article_id JOIN tags ON tags.id = p.tag_id"
+        ).fetchall()
+        learned = list_tags(connection)
+    kept = pd.DataFrame([tuple(row) for row in rows], columns=list(predictions)[:4])
+    # All of them, for there are fewer target tags than an article may keep.
+    columns = ["story", "tag"]
+    pd.testing.assert_frame_equal(
+        kept.sort_values(columns, ignore_index=True),
+        predictions[kept.columns].sort_values(columns, ignore_index=True),
+    )
+    assert [row["candidate"] for row in home.night["leaderboard"]] == board["candidate"].tolist()
+    assert home.night["predicted"]["articles"] == predictions["story"].nunique()
+    assert home.night["mlflow"]["run"]
+    assert all(line.f1 is not None for line in learned.tags)
+    assert [line.winner for line in home.nights] == [board["candidate"][0]]
+    assert len(list((finished_run / "history").iterdir())) == 1
