@@ -17,6 +17,8 @@ from tagsage.learn.targets import BoolArray
 
 # Steps of the greedy choice: weights are multiples of a twelfth.
 STEPS = 12
+# Validation articles that weights are chosen on at most: more only take memory.
+WEIGHING_ARTICLES = 20_000
 # Nearest to 0 and 1 that a probability comes in a logarithm.
 EDGE = 1e-6
 
@@ -68,13 +70,15 @@ class Ensemble(Classifier):
             member = _new_member(name, self.seed + place, self.settings, known)
             members.append(member.fit(X, rows, Y, validation=validation, start=known))
         if validation is not None:
+            every = slice(None, None, -(-len(validation.rows) // WEIGHING_ARTICLES))
+            seen = Validation(validation.rows[every], validation.Y[every])
             P = np.stack([
-                np.zeros(validation.Y.shape, np.float32)
+                np.zeros(seen.Y.shape, np.float32)
                 if member is None
-                else member.predict_proba(X, validation.rows)
+                else member.predict_proba(X, seen.rows)
                 for member in members
             ])
-            weights = greedy_weights(P, validation.Y)
+            weights = greedy_weights(P, seen.Y)
         self._keep(members, weights, X)
 
     def _keep(
