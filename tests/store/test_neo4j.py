@@ -164,7 +164,7 @@ def test_a_database_with_such_nodes_of_others_is_refused(neo4j_connection, cyphe
 
 def test_a_database_of_a_newer_version_is_refused(neo4j_connection, store, monkeypatch):
     monkeypatch.setattr(neo4j_schema, "VERSION", 0)
-    with pytest.raises(TagsageError, match=r"A newer tagsage made .* \(schema 1, .* knows 0\)"):
+    with pytest.raises(TagsageError, match=r"A newer tagsage made .* \(schema 2, .* knows 0\)"):
         Neo4jStore(neo4j_connection)
 
 

@@ -69,9 +69,12 @@ _MARK = """
     ON CREATE SET s.schema = $version, s.loads = 0, s.sets = 0
 """
 # Before version 2 every set was written whole: what is not of the newest complete one is a rest.
+# Each looks at the version: another process may have done it all meanwhile, and write on.
 _TO_VERSION_2 = (
     """
-    OPTIONAL MATCH (s:PredictionSet) WHERE s.complete WITH coalesce(max(s.number), 0) AS newest
+    MATCH (state:TagsageStore {name: 'tagsage', schema: 1})
+    OPTIONAL MATCH (s:PredictionSet) WHERE s.complete
+    WITH state, coalesce(max(s.number), 0) AS newest
     MATCH ()-[p:PREDICTED_TAG]->() WHERE p.set_number <> newest
     CALL (p) { DELETE p } IN TRANSACTIONS
     """,
@@ -80,7 +83,9 @@ _TO_VERSION_2 = (
     CALL (p) { REMOVE p.position } IN TRANSACTIONS
     """,
     """
-    OPTIONAL MATCH (s:PredictionSet) WHERE s.complete WITH coalesce(max(s.number), 0) AS newest
+    MATCH (state:TagsageStore {name: 'tagsage', schema: 1})
+    OPTIONAL MATCH (s:PredictionSet) WHERE s.complete
+    WITH state, coalesce(max(s.number), 0) AS newest
     MATCH (s:PredictionSet) WHERE s.number <> newest DELETE s
     """,
     "MATCH (s:TagsageStore {name: 'tagsage'}) WHERE s.schema = 1 SET s.schema = 2",
