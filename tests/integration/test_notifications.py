@@ -49,7 +49,7 @@ def test_a_run_that_fails_is_told_of_with_its_task_and_last_words(airflow_home, 
     assert len(found) == 1, done.stdout[-3000:] + done.stderr[-3000:]
     first, *others = found[0]["text"].splitlines()
     assert first.startswith(
-        "retrain failed in ingest.check_corpus: The corpus was not trained on, for 1 of 3 checks "
+        "retrain failed in ingest.load_corpus: The corpus was not trained on, for 1 of 3 checks "
         "failed: articles with a tag: 0 of 1. "
     )
     assert any(line.startswith("Airflow: http") for line in others)

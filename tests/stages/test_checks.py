@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 
+import pandas as pd
 import pytest
 
 from tagsage import stages
 from tagsage.errors import FinalError
 from tagsage.night import Night
-from tagsage.stages.checks import PROFILES, checks_of, keep_profile
+from tagsage.stages.checks import CHECKED, PROFILES, checks_of, keep_profile
+from tagsage.stages.common import open_store
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +100,36 @@ def test_a_stopped_night_stops_again_and_passes_with_warn(begin):
     assert begin("second", "baum liste modell").workspace.read_json(PROFILES)[0]["run_id"] == (
         "first"
     )
+
+
+def kept_in_store(night: Night) -> tuple[list[str], list[list[str]]]:
+    with open_store(night) as store:
+        told = store.read_predictions()[["story", "tag"]]
+        return store.snapshot().articles["title"].tolist(), told.to_numpy().tolist()
+
+
+def test_a_stopped_night_leaves_the_store_as_it_was(begin):
+    night = begin("first", "graph list")
+    keep_profile(night)
+    last = "https://articles.example/1"
+    predictions = pd.DataFrame([{"story": last, "tag": "ml", "score": 0.5, "assigned": True}])
+    with open_store(night) as store:
+        store.write_predictions(predictions, run_id="first", model_version="1")
+    before = (["graph", "list"], [[last, "ml"]])
+    assert kept_in_store(night) == before
+    # The export is cut off: half of the articles are gone.
+    with pytest.raises(FinalError, match="articles: 2 before, 1 tonight"):
+        begin("second", "graph", checks="stop")
+    assert kept_in_store(night) == before
+    assert kept_in_store(begin("second", "graph", checks="warn")) == (["graph"], [])
+
+
+def test_what_was_checked_before_loading_is_not_checked_again(begin):
+    night = begin("first", "list graph list2", checks="stop")
+    (made,) = [one for one in night.artifacts() if one["stage"] == "checks"]
+    assert made["ref"] == night.noted(CHECKED)
+    names = [path.name for path in (night.workspace.local_folder() / "artifacts").iterdir()]
+    assert sum(name.startswith("checks-") for name in names) == 1
 
 
 def test_without_checks_nothing_is_kept(begin):

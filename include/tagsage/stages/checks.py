@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from tagsage.errors import FinalError
 from tagsage.night import Night, Token
-from tagsage.stages.common import CORPUS_CODE, Ref, load_snapshot, tracking_of
-from tagsage.stages.ingest import QUARANTINE
+from tagsage.stages.common import CORPUS_CODE, QUARANTINE, Ref, load_snapshot, tracking_of
 
 if TYPE_CHECKING:
+    from tagsage.corpus.model import Corpus
     from tagsage.report.data import Checked
+    from tagsage.store.snapshot import Snapshot
     from tagsage.workspace import Artifact
 
 logger = logging.getLogger(__name__)
@@ -29,6 +30,8 @@ PROFILES_KEPT = 3
 def check_corpus(token: Token, corpus: Ref) -> Ref:
     """Check the corpus; what is trained on it waits for that.
 
+    With ``checks=stop`` it was checked before it was loaded, too; the result is found again.
+
     Returns
     -------
     str
@@ -40,12 +43,33 @@ def check_corpus(token: Token, corpus: Ref) -> Ref:
         With ``checks=stop``, when a check fails; names each with its numbers.
     """
     night = Night.of(token)
-    settings = night.settings
-    if settings.checks == "off":
+    if night.settings.checks == "off":
         night.note(CHECKED, None)
         return corpus
-    earlier = _earlier(night)
-    artifact = _checked(night, corpus, earlier)
+    _check(night, load_snapshot(night, corpus))
+    return corpus
+
+
+def check_before_loading(night: Night, corpus: Corpus) -> None:
+    """With ``checks=stop``, check what was read while the store is as it was.
+
+    What a broken export lacks would be removed from the store, and predictions with it.
+
+    Raises
+    ------
+    FinalError
+        When a check fails.
+    """
+    from tagsage.store.base import snapshot_of
+
+    if night.settings.checks == "stop":
+        _check(night, snapshot_of(corpus))
+
+
+def _check(night: Night, snapshot: Snapshot) -> None:
+    """Check a corpus and note that; stop the night where it is to be stopped."""
+    settings = night.settings
+    artifact = _checked(night, snapshot, _earlier(night))
     night.note(CHECKED, artifact.ref)
     _log(night, artifact)
     failed = artifact.summary["failed"]
@@ -59,10 +83,9 @@ def check_corpus(token: Token, corpus: Ref) -> Ref:
             "checks of the form in Airflow) or higher limits (check_…)."
         )
         raise FinalError(msg)
-    return corpus
 
 
-def _checked(night: Night, corpus: Ref, earlier: dict[str, Any] | None) -> Artifact:
+def _checked(night: Night, snapshot: Snapshot, earlier: dict[str, Any] | None) -> Artifact:
     settings = night.settings
     limits = {
         "psi": settings.check_psi,
@@ -76,7 +99,7 @@ def _checked(night: Night, corpus: Ref, earlier: dict[str, Any] | None) -> Artif
     }
     quarantined = int((night.noted(QUARANTINE) or {"rows": 0})["rows"])
     inputs = {
-        "corpus": corpus,
+        "corpus": snapshot.digest,
         "earlier": _digest(earlier),
         "limits": limits,
         "quarantined": quarantined,
@@ -88,7 +111,6 @@ def _checked(night: Night, corpus: Ref, earlier: dict[str, Any] | None) -> Artif
         from tagsage.corpus.checks import Limits, check_corpus
         from tagsage.corpus.profile import Profile, profile_of
 
-        snapshot = load_snapshot(night, corpus)
         profile = profile_of(
             snapshot.articles,
             snapshot.article_index,
