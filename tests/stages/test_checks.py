@@ -84,6 +84,19 @@ def test_a_night_run_again_is_compared_with_the_one_before_it(begin):
     assert compared_with(begin("first", "graph list")) == ""
 
 
+def test_an_older_night_that_ends_after_a_newer_one_keeps_its_place(begin):
+    keep_profile(begin("first", "graph list"))
+    begin("second", "graph list tree")
+    keep_profile(begin("third", "graph list model"))
+    # The second failed somewhere after its checks and is continued now.
+    second = begin("second", "graph list tree")
+    assert compared_with(second) == "first"
+    keep_profile(second)
+    kept = second.workspace.read_json(PROFILES)
+    assert [one["run_id"] for one in kept] == ["third", "second", "first"]
+    assert compared_with(begin("fourth", "graph list")) == "third"
+
+
 def test_profiles_of_the_last_nights_alone_are_kept(begin):
     for run_id in "abcde":
         night = begin(run_id, "graph list")
@@ -142,5 +155,8 @@ def test_without_checks_nothing_is_kept(begin):
 def test_a_profile_of_another_version_is_left_alone(begin, caplog):
     first = begin("first", "graph list")
     first.workspace.write_json(PROFILES, [{"run_id": "old", "profile": {"counts": {}}}])
-    assert compared_with(begin("second", "graph list")) == ""
+    second = begin("second", "graph list")
+    assert compared_with(second) == ""
+    keep_profile(second)
+    assert [one["run_id"] for one in second.workspace.read_json(PROFILES)] == ["second", "old"]
     assert "of another version of tagsage" in caplog.text

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tagsage.errors import TagsageError
 from tagsage.night import Night, Token
 from tagsage.settings import Settings
-from tagsage.stages.checks import check_before_loading
+from tagsage.stages.checks import check_before_loading, note_began
 from tagsage.stages.common import CORPUS_CODE, QUARANTINE, Ref, open_store, tracking_of
 from tagsage.stages.harvest import export_harvest, revision_of, taken_up
 from tagsage.stages.messages import note_mlflow
@@ -59,6 +59,7 @@ def start(run_id: str, overrides: Mapping[str, Any]) -> Token:
         tags={"store": settings.store, "engine": settings.engine, "embedder": settings.embedder},
     )
     note_mlflow(night, mlflow_run)
+    note_began(night)
     if night.noted(STARTED) is None:
         night.note(STARTED, f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC")
     night.note(REPORTED, None)
