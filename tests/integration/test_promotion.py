@@ -211,6 +211,36 @@ def test_person_rolls_back_pins_and_no_night_changes_it_until_it_is_unpinned(nig
     assert night(smaller, workspace, **GOOD, promote="true")["promoted"]
 
 
+def test_model_that_is_asked_with_vectors_is_timed_with_vectors(tmp_path):
+    urls = [f"https://articles.example/{place}" for place in range(60)]
+    corpus = SmallCorpus(tmp_path / "articles.csv", tmp_path / "lists.csv")
+    rows = {
+        corpus.articles: [
+            ("story", "title", "date", "author", "tags"),
+            *((url, "A title", "", "", f'["tag {n % 3}"]') for n, url in enumerate(urls)),
+        ],
+        corpus.lists: [
+            ("list", "article"),
+            *((f"list {n % 4}", url) for n, url in enumerate(urls)),
+        ],
+        tmp_path / "vectors.csv": [
+            ("url", "vector"),
+            *((url, json.dumps([n % 3, n % 5, 1.0])) for n, url in enumerate(urls)),
+        ],
+    }
+    for file, lines in rows.items():
+        with file.open("w", encoding="utf-8", newline="") as opened:
+            csv.writer(opened).writerows(lines)
+    given = {"embedder": "none", "vectors": str(tmp_path / "vectors.csv")}
+    first = night(corpus, tmp_path / "w", **{**GOOD, **given, "min_tag_articles": "3"})
+    (latency,) = [check for check in first["promotion"]["checks"] if check["name"] == "latency"]
+    assert latency["value"] > 0
+    assert latency["about"] == "ms a request, median of 30"
+    # Twelve test articles are too few to tell how far off probabilities are.
+    assert first["promotion"]["checks"][0]["about"].startswith("not measured: fewer than 100")
+    assert first["promoted"]
+
+
 def test_bad_input_of_the_commands_is_told_in_one_sentence(nights, tmp_path):
     workspace, _ = nights
     assert "has no version '99'; `tagsage model list` shows" in refused(workspace, "promote", "99")

@@ -37,6 +37,8 @@ REQUESTS = 30
 # What is compiled or read at the first requests is not what a request takes.
 WARMING_REQUESTS = 3
 MEGABYTE = 1e6
+# What the guards are called where their earlier values are looked up.
+LATENCY, SIZE = "latency", "size of the model"
 
 
 def freeze_test(night: Night, corpus: Ref, split: Ref, candidate: Ref) -> Artifact:
@@ -132,7 +134,7 @@ def _decide(
     digest = night.workspace.open(corpus).summary["digest"]
     return decide(
         challenger_version=version,
-        champion_version=now.champion,
+        champion_version=champion.number if champion else "",
         promote=night.settings.promote,
         limits=limits_of(night),
         checks=checks,
@@ -254,9 +256,6 @@ def _absolute_checks(
     ]
 
 
-LATENCY, SIZE = "latency", "size of the model"
-
-
 def _earlier_values(champion: Version | None) -> dict[str, float]:
     """Return what was measured of the champion when it was the challenger."""
     import json
@@ -287,7 +286,7 @@ def _latency(
         started = time.perf_counter()
         model.predict([request])
         times.append(1000 * (time.perf_counter() - started))
-    measured = times[WARMING_REQUESTS:] or times
+    measured = times[WARMING_REQUESTS:]
     return statistics.median(measured), f"ms a request, median of {len(measured)}"
 
 
