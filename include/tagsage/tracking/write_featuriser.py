@@ -143,6 +143,8 @@ def write_featuriser(
         "fastrp": "fastrp" in blocks,
         "hops": hops,
         "companions": companions,
+        # A folder that says so and has no digests lost them.
+        "sealed": True,
     }
     (folder / FEATURISER).write_text(json.dumps(about, indent=1), encoding="utf-8")
 
