@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from tagsage.report.comparison import comparison_pictures, gain_lines, slice_lines
 from tagsage.report.data import Comparison, ReportData
 from tagsage.report.figures import corpus_pictures, f1_by_frequency, loss_curve
 from tagsage.report.picture import Picture
+from tagsage.report.words import FILTERS, METRICS
 
 TEMPLATES = Path(__file__).parent / "templates"
 TITLE_LIMIT = 140
@@ -26,62 +26,6 @@ PER_TAG_ENDS = 10  # tags shown at each end before the full table
 CORPUS_FIGURES = ("tags_per_article", "isolated", "list_sizes", "lists_per_article")
 # Not `tokens`, of which a setting may be a count.
 SECRET = re.compile(r"password|secret|token(?!s)|api_key", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A column of the leaderboard.
-
-    Attributes
-    ----------
-    key : str
-        Column of the frame.
-    name : str
-        Heading.
-    meaning : str
-        One sentence for readers who do not know it.
-    """
-
-    key: str
-    name: str
-    meaning: str
-
-
-METRICS = (
-    Metric(
-        "micro_f1",
-        "Micro-F1",
-        "Harmonic mean of precision and recall over all (article, tag) decisions together; "
-        "the leaderboard is ranked by it.",
-    ),
-    Metric(
-        "macro_f1",
-        "Macro-F1",
-        "F1 of each tag, averaged over the tags: rare tags count as much as frequent ones.",
-    ),
-    Metric("p_at_5", "P@5", "Share of an article's five best tags that it really has, on average."),
-    Metric(
-        "lrap",
-        "LRAP",
-        "Label ranking average precision: how far up an article's own tags stand in its ranking; "
-        "1 is perfect.",
-    ),
-    Metric(
-        "accuracy",
-        "Accuracy",
-        "Share of articles whose tags are exactly right, all of them. Hardly moves with many tags.",
-    ),
-    Metric(
-        "macro_precision",
-        "Macro prec.",
-        "Precision of each tag, averaged over the tags; a tag never assigned counts 0.",
-    ),
-    Metric(
-        "weighted_precision",
-        "Weighted prec.",
-        "Precision of each tag, averaged by how many test articles have the tag.",
-    ),
-)
 
 
 def render_report(data: ReportData, path: Path) -> None:
@@ -102,17 +46,7 @@ def render_report(data: ReportData, path: Path) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "number": _number,
-        "score": _score,
-        "share": _share,
-        "duration": _duration,
-        "cut": _cut,
-        "clean": _clean,
-        "link": _link,
-        "breakable": _breakable,
-        "points": _points,
-    }
+    environment.filters |= FILTERS
     page = environment.get_template("report.html.j2").render(**_context(data))
     temporary = path.with_name(f".{path.name}.tmp")
     # A lone surrogate from a broken source must not cost the night its report.
@@ -139,6 +73,7 @@ def _context(data: ReportData) -> dict[str, Any]:
         "counts": data.profile.counts,
         "quantiles": data.profile.list_size_quantiles,
         "candidates": candidates,
+        "intervals": _intervals(data.comparison),
         "best": best,
         "baseline": baseline,
         "gain": gain,
@@ -162,6 +97,17 @@ def _context(data: ReportData) -> dict[str, Any]:
         "longest": max((row["seconds"] for row in stages), default=0.0),
         "settings": _shown_settings(data.settings),
         "style": Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),  # ruff: ignore[unsafe-markup-use]
+    }
+
+
+def _intervals(comparison: Comparison | None) -> dict[tuple[str, str], tuple[float, float]]:
+    """Return the intervals of scores by candidate and metric; none without a comparison."""
+    if comparison is None:
+        return {}
+    scores = comparison.intervals[comparison.intervals["baseline"].isna()]
+    return {
+        (row["system"], row["metric"]): (row["low"], row["high"])
+        for row in scores.to_dict("records")
     }
 
 
@@ -215,73 +161,3 @@ def _shown_settings(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
         text = re.sub(r"(://)[^/\s]*@", r"\1***@", str(value))
         shown.append((name, "***" if SECRET.search(name) and text else text))
     return shown
-
-
-def _number(value: float | None) -> str:
-    """Return a count or a number for people: 63,436; 10.6; an en dash for none."""
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        return "–"
-    if isinstance(value, float) and not value.is_integer():
-        return f"{value:,.1f}" if abs(value) >= 1 else f"{value:.3g}"
-    return f"{int(value):,}"
-
-
-def _score(value: float | None) -> str:
-    """Return a score between 0 and 1 with three digits: .661."""
-    if value is None or pd.isna(value):
-        return "–"
-    text = f"{value:.3f}"
-    return text.removeprefix("0") if text.startswith("0.") else text
-
-
-def _points(value: float | None) -> str:
-    """Return a difference of scores in points, that is hundredths: +8.4."""
-    if value is None or pd.isna(value):
-        return "–"
-    return f"{round(100 * value, 1) + 0.0:+.1f}".replace("-", "\u2212")
-
-
-def _share(part: float, whole: float) -> str:
-    """Return a share in percent; an en dash when there is no whole."""
-    if not whole:
-        return "–"
-    percent = 100 * part / whole
-    if 0 < percent < 1:
-        return "<1%"
-    return f"{min(round(percent), 99) if part < whole else 100}%"
-
-
-def _duration(seconds: float | None) -> str:
-    """Return a time for people: 4 min 05 s, 12.3 s."""
-    if seconds is None or pd.isna(seconds):
-        return "–"
-    if seconds >= 3600:
-        return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60):02d} min"
-    if seconds >= 60:
-        return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
-    return f"{seconds:.1f} s"
-
-
-def _clean(text: object) -> str:
-    """Return a text without control characters: HTML forbids them, or they turn the page around."""
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", "", str(text))
-
-
-def _cut(text: object, limit: int) -> str:
-    """Return a text that is short enough to show, without control characters."""
-    cleaned = " ".join(_clean(str(text)[: limit * 20]).split())
-    return cleaned if len(cleaned) <= limit else f"{cleaned[: limit - 1].rstrip()}…"
-
-
-def _link(url: object) -> str:
-    """Return a web address as it is, and nothing for any other kind of address."""
-    text = str(url).strip()
-    return text if re.match(r"https?://[^\s\"'<>\x00-\x20]+$", text) and len(text) < 2000 else ""
-
-
-def _breakable(text: str) -> Markup:
-    """Let the name of a candidate break where its parts meet, on a narrow screen."""
-    name = escape(text)
-    for joint in (":", "+"):
-        name = name.replace(joint, Markup(f"{joint}<wbr>"))  # ruff: ignore[unsafe-markup-use]
-    return name

@@ -6,6 +6,8 @@ are continued, the store's writes are idempotent. Libraries are imported inside 
 that Airflow reads this package quickly and forks safely.
 """
 
+from tagsage.stages.catalogue import catalogue
+from tagsage.stages.checks import check_corpus
 from tagsage.stages.common import tracking_of
 from tagsage.stages.compare import (
     candidates_with_lists,
@@ -13,7 +15,6 @@ from tagsage.stages.compare import (
     features,
     fit_candidate,
     leaderboard,
-    split,
 )
 from tagsage.stages.embed import (
     collect_vectors,
@@ -43,6 +44,8 @@ from tagsage.stages.predict import predict
 from tagsage.stages.promote import promote
 from tagsage.stages.questions import answer_question, questions
 from tagsage.stages.rare_tags import rare_tags
+from tagsage.stages.splitting import split
+from tagsage.stages.suggest import suggest
 from tagsage.stages.tell import eda, report, teardown
 
 __all__ = [
@@ -51,6 +54,8 @@ __all__ = [
     "await_jobs",
     "candidates_with_lists",
     "candidates_without_lists",
+    "catalogue",
+    "check_corpus",
     "collect_vectors",
     "components",
     "eda",
@@ -85,6 +90,7 @@ __all__ = [
     "start",
     "store_vectors",
     "submit_jobs",
+    "suggest",
     "take_job",
     "teardown",
     "tracking_of",

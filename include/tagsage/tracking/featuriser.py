@@ -185,7 +185,7 @@ class Featuriser:
             elif block == "fastrp" and self.fastrp is not None:
                 result.append(embed_alone(text, self.fastrp.matrix, self.fastrp.config))
             elif block == "lists" and self.lists is not None:
-                result += self.lists.features(members, None if inputs.in_corpus else text)
+                result += self.lists.features(members, text, inside=inputs.in_corpus)
             elif block == "memberships" and self.memberships is not None:
                 result.append(self.memberships.features(members))
             elif block == "labels" and self.labels is not None:
@@ -278,7 +278,11 @@ class Featuriser:
             graphsage_dimensions=about["graphsage_dimensions"],
             # Champions of nights before there was FastRP say nothing of it.
             fastrp=FastRpProjection.load(folder / FASTRP) if about.get("fastrp") else None,
-            lists=NamedListVectors.load(folder / LISTS, about["hops"]) if about["hops"] else None,
+            lists=NamedListVectors.load(
+                folder / LISTS, about["hops"], about.get("topic_sharpness", 0.0)
+            )
+            if about["hops"]
+            else None,
             memberships=NamedListFactors.load(folder / MEMBERSHIPS)
             if MEMBERSHIPS in about["blocks"]
             else None,

@@ -34,33 +34,44 @@ class NamedListVectors:
         Row of each list's name.
     hops : list of ListVectors
         One a hop: the means of the members' vectors, of the hop before.
+    topic_sharpness : float
+        Of an article's fit to a list's topic.
     """
 
     index: dict[str, int]
     hops: list[ListVectors]
+    topic_sharpness: float = 0.0
 
-    def features(self, members: Csr, own: FloatArray | None = None) -> list[FloatArray]:
+    def features(
+        self, members: Csr, vectors: FloatArray, *, inside: bool = False
+    ) -> list[FloatArray]:
         """Return the propagated vectors of articles, one array [n, d] a hop.
 
         Parameters
         ----------
         members : csr_array, shape [n, n_lists]
             Which article is in which list, as ones.
-        own : float32 array, shape [n, d], optional
-            The articles' own vectors, of articles that the means are not of; see
-            :meth:`ListVectors.propagate`.
+        vectors : float32 array, shape [n, d]
+            The articles' own vectors.
+        inside : bool
+            Whether they are among the articles that the means are of; their own vectors count in
+            the means already then.
         """
         members, used = used_columns(members)
         result: list[FloatArray] = []
-        for hop in self.hops:
-            result.append(hop.select(used).propagate(members, own))
+        hops = [hop.select(used) for hop in self.hops]
+        fit = hops[0].fit(members, vectors, self.topic_sharpness, inside=inside) if hops else None
+        own = None if inside else vectors
+        for hop in hops:
+            result.append(hop.propagate(members, own, fit))
             own = None if own is None else result[-1]
         return result
 
     @classmethod
-    def load(cls, folder: Path, hops: int) -> Self:
+    def load(cls, folder: Path, hops: int, topic_sharpness: float = 0.0) -> Self:
         """Read what :func:`write_list_vectors` wrote; the means are memory-mapped."""
-        return cls(_load_names(folder), [_load_hop(folder, hop) for hop in range(1, hops + 1)])
+        of_hops = [_load_hop(folder, hop) for hop in range(1, hops + 1)]
+        return cls(_load_names(folder), of_hops, topic_sharpness)
 
 
 @dataclass(frozen=True)

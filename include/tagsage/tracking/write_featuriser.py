@@ -46,6 +46,7 @@ def write_featuriser(
     incidence: Csr | None = None,
     hop_inputs: Sequence[npt.NDArray[np.floating]] = (),
     size_discount: float | None = None,
+    topic_sharpness: float = 0.0,
     list_factors: Path | None = None,
     list_labels: Path | None = None,
     author_names: npt.NDArray[Any] | None = None,
@@ -81,6 +82,8 @@ def write_featuriser(
     size_discount : float, optional
         As in the propagation that made the training features: a list weighs
         size ** -size_discount.
+    topic_sharpness : float
+        As in that propagation; see :func:`tagsage.graph.topic_fit.topic_fit`.
     list_factors : pathlib.Path, optional
         Folder of the saved :class:`~tagsage.graph.memberships.ListFactors`; needed for the block
         ``memberships``.
@@ -142,6 +145,7 @@ def write_featuriser(
         "graphsage_dimensions": graphsage_dimensions,
         "fastrp": "fastrp" in blocks,
         "hops": hops,
+        "topic_sharpness": topic_sharpness,
         "companions": companions,
         # A folder that says so and has no digests lost them.
         "sealed": True,

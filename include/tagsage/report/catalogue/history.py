@@ -1,0 +1,55 @@
+"""What is kept of every night, so that the pages can show how scores went.
+
+One small JSON file a run in ``history/`` of the workspace; a run that is done again replaces its
+own. The pages read them from the catalogue.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from tagsage.workspace import Workspace
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "history"
+NIGHTS_KEPT = 400
+NIGHTS_SHOWN = 60
+
+
+def remember(workspace: Workspace, name: str, entry: Mapping[str, Any]) -> None:
+    """Keep what is told of a night.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        The workspace.
+    name : str
+        The run's id as a file's name.
+    entry : mapping
+        JSON-able; ``at`` says when the night began, in a form that sorts as text does.
+    """
+    workspace.write_json(f"{FOLDER}/{name}.json", dict(entry))
+
+
+def latest_nights(workspace: Workspace, shown: int = NIGHTS_SHOWN) -> list[dict[str, Any]]:
+    """Return what was remembered of the latest nights, oldest first.
+
+    Nights beyond :data:`NIGHTS_KEPT` are forgotten. A file that cannot be read is left out, and
+    the log says so.
+    """
+    folder = workspace.root / FOLDER
+    entries = []
+    for file in sorted(folder.iterdir()) if folder.exists() else ():
+        try:
+            entry = json.loads(file.read_text(encoding="utf-8"))
+            entries.append((str(entry["at"]), file, entry))
+        except (ValueError, KeyError, TypeError) as error:
+            logger.warning("%s is left out of the history: %s; remove it.", file, error)
+    entries.sort(key=lambda one: (one[0], one[1].name))
+    for _, file, _ in entries[:-NIGHTS_KEPT]:
+        file.unlink(missing_ok=True)
+    return [entry for _, _, entry in entries[-shown:]]

@@ -1,0 +1,156 @@
+"""A line a series, drawn as SVG by a template: no library for figures is loaded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# Small, so that what is written in it can still be read on a phone.
+WIDTH, HEIGHT = 480, 180
+LEFT, RIGHT, TOP, BOTTOM = 38, 8, 8, 22
+X_LABELS = 5
+
+
+@dataclass(frozen=True)
+class Series:
+    """Values of one line, one a night; None where there is none."""
+
+    name: str
+    values: Sequence[float | None]
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A value on the paper.
+
+    Attributes
+    ----------
+    x, y : float
+        Where it is.
+    text : str
+        What it says when it is pointed at.
+    marked : bool
+        Whether it stands out.
+    """
+
+    x: float
+    y: float
+    text: str
+    marked: bool
+
+
+@dataclass(frozen=True)
+class Line:
+    """A drawn series.
+
+    Attributes
+    ----------
+    name : str
+        What it shows.
+    path : str
+        An SVG path; it breaks where a value is missing.
+    dots : sequence of Dot
+        Its values.
+    """
+
+    name: str
+    path: str
+    dots: Sequence[Dot]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawing of the size :data:`WIDTH` by :data:`HEIGHT`.
+
+    Attributes
+    ----------
+    lines : sequence of Line
+        The first is meant to stand out.
+    x_labels, y_labels : sequence of (float, str)
+        Place on the axis, and what stands there.
+    alt : str
+        What it shows, in words.
+    """
+
+    lines: Sequence[Line]
+    x_labels: Sequence[tuple[float, str]]
+    y_labels: Sequence[tuple[float, str]]
+    alt: str
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    right: int = WIDTH - RIGHT
+    bottom: int = HEIGHT - BOTTOM
+
+
+def draw_plot(
+    series: Sequence[Series], labels: Sequence[str], marked: Sequence[bool]
+) -> Plot | None:
+    """Draw scores night by night.
+
+    Parameters
+    ----------
+    series : sequence of Series
+        Values between 0 and 1, all of the same length.
+    labels : sequence of str
+        What to call each night.
+    marked : sequence of bool
+        Which dots of the first line stand out.
+
+    Returns
+    -------
+    Plot or None
+        None when there is no value at all.
+    """
+    known = [
+        value
+        for one in series
+        for value in one.values
+        if value is not None and math.isfinite(value)
+    ]
+    if not known:
+        return None
+    low, high, step = _axis(min(known), max(known))
+    n = len(labels)
+
+    def x(place: int) -> float:
+        return round(LEFT + (WIDTH - LEFT - RIGHT) * (place / (n - 1) if n > 1 else 0.5), 1)
+
+    def y(value: float) -> float:
+        return round(HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value - low) / (high - low), 1)
+
+    lines = []
+    for number, one in enumerate(series):
+        dots, path, pen = [], [], "M"
+        for place, value in enumerate(one.values):
+            if value is None or not math.isfinite(value):
+                pen = "M"
+                continue
+            path.append(f"{pen}{x(place)} {y(value)}")
+            pen = "L"
+            stands_out = number == 0 and marked[place]
+            text = f"{labels[place]}: {value:.3f}{', new champion' if stands_out else ''}"
+            dots.append(Dot(x(place), y(value), text, stands_out))
+        if dots:
+            lines.append(Line(one.name, " ".join(path), dots))
+    ticks = round((high - low) / step)
+    every = max(math.ceil(n / X_LABELS), 1)
+    latest = ", ".join(
+        f"{one.name.lower()} {one.values[-1]:.3f}" for one in series if one.values[-1] is not None
+    )
+    return Plot(
+        lines,
+        [(x(place), labels[place]) for place in range(n - 1, -1, -every)],
+        [(y(low + step * tick), f"{low + step * tick:.2f}") for tick in range(ticks + 1)],
+        f"Micro-F1 over {n} nights, from {labels[0]} to {labels[-1]}; last night: {latest}.",
+    )
+
+
+def _axis(lowest: float, highest: float) -> tuple[float, float, float]:
+    """Return the ends of an axis and its step: round numbers, four or five steps."""
+    span = max(highest - lowest, 0.02)
+    step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0) if span / step <= 4)
+    low = math.floor(lowest / step) * step
+    high = math.ceil(highest / step) * step
+    return low, high if high > low else low + step, step

@@ -1,0 +1,154 @@
+"""The catalogue that the pages in Airflow are served from, and the history that they draw."""
+
+from __future__ import annotations
+
+import logging
+import math
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from tagsage import __version__
+from tagsage.night import Night, Token
+from tagsage.stages.common import Ref, load_labels, load_snapshot, tracking_of
+from tagsage.stages.compare import JUDGED_FOLDER
+from tagsage.stages.ingest import STARTED
+from tagsage.stages.promote import Promoted
+
+if TYPE_CHECKING:
+    from tagsage.store.snapshot import Snapshot
+    from tagsage.workspace import Artifact
+
+logger = logging.getLogger(__name__)
+
+EXPLANATIONS_FILE = "explanations.parquet"
+
+
+def catalogue(
+    token: Token,
+    corpus: Ref,
+    split: Ref,
+    board: Ref,
+    promoted: Promoted,
+    predicted: Ref,
+    explained: Ref = "",
+) -> str:
+    """Write ``catalogue.db``, from which the pages are served, and remember the night.
+
+    Parameters
+    ----------
+    token : dict
+        The night.
+    corpus, split, board, predicted : str
+        Refs of the snapshot, the split, the leaderboard and the predictions.
+    promoted : dict
+        The decision.
+    explained : str
+        Ref of an artifact that holds ``explanations.parquet``; empty: there are none, and the
+        pages show only what can be counted.
+
+    Returns
+    -------
+    str
+        Where the catalogue is.
+    """
+    from tagsage.learn.judgement import Judgement
+    from tagsage.report.catalogue.build import CatalogueData, build_catalogue
+    from tagsage.report.catalogue.history import latest_nights, remember
+    from tagsage.report.catalogue.schema import CATALOGUE_FILE
+
+    night = Night.of(token)
+    ranked = night.workspace.open(board)
+    predictions = night.workspace.open(predicted)
+    snapshot = load_snapshot(night, corpus)
+    target_tags = load_labels(night, split).tags
+    facts = _facts(night, snapshot, ranked, promoted, predictions)
+    facts["counts"]["target_tags"] = len(target_tags)
+    remember(night.workspace, night.folder_name, _history(facts, ranked))
+    best = ranked.summary["best"]
+    data = CatalogueData(
+        snapshot=snapshot,
+        target_tags=target_tags,
+        per_tag=Judgement.load(night.workspace.open(best["ref"]).path / JUDGED_FOLDER).per_tag,
+        predictions=predictions.path / "predictions.parquet",
+        facts={"night": facts, "nights": latest_nights(night.workspace)},
+        explanations=night.workspace.open(explained).path / EXPLANATIONS_FILE
+        if explained
+        else None,
+    )
+    with night.workspace.scratch() as folder:
+        file = folder / CATALOGUE_FILE
+        counts = build_catalogue(data, file)
+        where = night.workspace.publish(file, CATALOGUE_FILE)
+    if counts["unknown"]:
+        logger.warning(
+            "%d predictions or explanations are of articles or tags that the corpus does not hold; "
+            "they are left out.",
+            counts["unknown"],
+        )
+    logger.info("catalogue: %s", counts)
+    return where
+
+
+def _facts(
+    night: Night,
+    snapshot: Snapshot,
+    ranked: Artifact,
+    promoted: Promoted,
+    predictions: Artifact,
+) -> dict[str, Any]:
+    """Gather what the first page tells of the night."""
+    import pandas as pd
+
+    from tagsage.tracking.runs import parent_run
+
+    tracking = tracking_of(night.settings)
+    leaderboard = pd.read_csv(ranked.path / "leaderboard.csv").to_dict("records")
+    totals = {
+        key: predictions.summary[key] for key in ("articles", "assigned", "tags", "version", "by")
+    }
+    return {
+        "run_id": night.run_id,
+        "started": str(night.noted(STARTED)),
+        "version": __version__,
+        "winner": promoted["winner"],
+        "promoted": promoted["promoted"],
+        "reason": promoted["reason"],
+        "model_version": promoted["version"],
+        "champion_version": promoted["champion_version"],
+        "leaderboard": [
+            {str(name): _plain(value) for name, value in row.items()} for row in leaderboard
+        ],
+        "split": ranked.summary["split"],
+        "predicted": totals,
+        "counts": {
+            "articles": int((~snapshot.articles["is_stub"]).sum()),
+            "stubs": int(snapshot.articles["is_stub"].sum()),
+            "lists": len(snapshot.lists),
+            "memberships": len(snapshot.article_index),
+        },
+        "mlflow": {
+            "experiment": tracking.experiment_id,
+            "run": parent_run(tracking, night.run_id),
+        },
+    }
+
+
+def _history(facts: dict[str, Any], ranked: Artifact) -> dict[str, Any]:
+    """Return what is remembered of the night when its catalogue is long replaced."""
+    started = datetime.strptime(facts["started"], "%d %B %Y, %H:%M UTC").replace(tzinfo=UTC)
+    kept = ("run_id", "started", "winner", "promoted", "model_version", "champion_version")
+    return {
+        "at": started.isoformat(timespec="minutes"),
+        **{name: facts[name] for name in kept},
+        "scores": {
+            name: {key: _plain(value) for key, value in scores.items()}
+            for name, scores in ranked.summary["candidates"].items()
+        },
+        "counts": facts["counts"],
+        "predicted": facts["predicted"],
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that JSON has: no NaN."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
