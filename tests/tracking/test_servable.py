@@ -214,11 +214,17 @@ def test_seal_that_is_no_seal_is_refused(copied, seal):
         Tagger.load(copied)
 
 
+def test_model_that_lost_its_seal_is_refused(copied):
+    (copied / "sha256.json").unlink()
+    with pytest.raises(TagsageError, match=r"file sha256\.json in .* cannot be read"):
+        Tagger.load(copied)
+
+
 def test_champion_of_before_there_were_seals_and_companions_still_loads(copied, tagger):
     (copied / "sha256.json").unlink()
     shutil.rmtree(copied / "companions")
     about = json.loads((copied / "featuriser.json").read_text())
-    del about["companions"]
+    del about["companions"], about["sealed"]
     (copied / "featuriser.json").write_text(json.dumps(about))
     frame = pd.DataFrame({"title": ["pears"], "articles": [["site.example/13"]]})
     made = Tagger.load(copied).tag(frame)

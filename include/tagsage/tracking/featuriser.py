@@ -313,6 +313,12 @@ def embedder_kind(folder: Path) -> str:
     return str(about["embedder"])
 
 
+def says_sealed(folder: Path) -> bool:
+    """Return whether a folder was written with digests of its files."""
+    about = json.loads((folder / FEATURISER).read_text(encoding="utf-8"))
+    return bool(about.get("sealed"))
+
+
 def _load_embedder(folder: Path, kind: str) -> Embedder | None:
     """Read a saved embedder; the packages that only one kind needs are imported only for it."""
     if kind == "openai":

@@ -29,7 +29,7 @@ import tagsage
 from tagsage.errors import TagsageError
 from tagsage.learn.candidate import FittedCandidate
 from tagsage.learn.features import FeatureMatrix
-from tagsage.tracking.featuriser import Featuriser, embedder_kind
+from tagsage.tracking.featuriser import Featuriser, embedder_kind, says_sealed
 from tagsage.tracking.mlflow_models import Model, ModelSignature, PythonModel, save_model
 from tagsage.tracking.seal import check_seal, is_sealed, seal
 from tagsage.tracking.write_featuriser import write_featuriser
@@ -81,7 +81,7 @@ class Tagger:
             When a file was changed since it was written.
         """
         # Champions of before there was a seal have none.
-        if is_sealed(folder):
+        if is_sealed(folder) or says_sealed(folder):
             check_seal(folder)
         return cls(Featuriser.load(folder), FittedCandidate.load(folder / CANDIDATE))
 
