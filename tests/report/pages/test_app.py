@@ -154,7 +154,7 @@ def test_first_page_tells_the_state_of_the_latest_run(workspace, state):
 def test_article_tells_why(client):
     words = Page(client.get("/article?key=host.example/naive").text).words
     assert "With its lists the article scores .900, by its text alone .350." in words
-    assert "Words that matter <b>bayes</b> −12.0" in words
+    assert "in points of a hundred. <b>bayes</b> −12.0" in words
     assert "−41.0" in words
     assert "similarity .720, has not the tag" in words
     assert "2 of its 2 lists hold articles with the tag: 3 of 3 memberships" in words
