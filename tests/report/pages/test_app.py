@@ -19,7 +19,7 @@ from tagsage.report.catalogue.schema import CATALOGUE_FILE
 from tagsage.report.pages.app import Surroundings, make_app
 from tagsage.report.pages.nights import RunState
 from tests.report.pages.conftest import HOSTILE_TAG
-from tests.report.test_html import Page as ReportPage
+from tests.report.test_html import Page
 
 PAGES = [
     "/",
@@ -44,16 +44,6 @@ FILES = ["/report", "/style.css", "/icon.svg"]
 RUN = RunState("manual__<b>1</b>", "failed", "23 November 2026, 02:00 UTC")
 BASE = "http://testserver/tagsage"
 REPORT = "<!doctype html><title>the report</title>"
-
-
-class Page(ReportPage):
-    """As the report's, with elements that only pages have."""
-
-    def handle_starttag(self, tag, attrs):
-        super().handle_starttag(tag, attrs)
-
-    def handle_startendtag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
 
 
 def everybody() -> None:
