@@ -14,6 +14,20 @@ PAGE_SIZE = 20
 COUNTED = 2000
 TAGS_SHOWN = 5
 
+# A tag of more articles is looked for article by article, which ends when enough are found; the
+# articles of others are gathered first.
+FREQUENT = 4 * COUNTED
+
+_WITH_TAG = (
+    "a.id IN (SELECT article_id FROM article_tags WHERE tag_id = :tag UNION "
+    "SELECT article_id FROM predictions WHERE tag_id = :tag AND assigned = 1)"
+)
+_WITH_FREQUENT_TAG = (
+    "(EXISTS (SELECT 1 FROM article_tags t WHERE t.article_id = a.id AND +t.tag_id = :tag) OR "
+    "EXISTS (SELECT 1 FROM predictions p "
+    "WHERE p.article_id = a.id AND +p.tag_id = :tag AND +p.assigned = 1))"
+)
+
 State = Literal["all", "untagged", "tagged"]
 
 
@@ -142,13 +156,12 @@ def search_articles(connection: sqlite3.Connection, query: Query) -> Found:
     if query.state != "all":
         wheres.append("a.n_tags = 0" if query.state == "untagged" else "a.n_tags > 0")
     if query.tag:
-        row = connection.execute("SELECT id FROM tags WHERE tag = ?", (query.tag,)).fetchone()
+        row = connection.execute(
+            "SELECT id, n_articles + n_assigned AS articles FROM tags WHERE tag = ?", (query.tag,)
+        ).fetchone()
         if row is None:
             return Found([], 0, more=False, pages=0)
-        wheres.append(
-            "a.id IN (SELECT article_id FROM article_tags WHERE tag_id = :tag UNION "
-            "SELECT article_id FROM predictions WHERE tag_id = :tag AND assigned = 1)"
-        )
+        wheres.append(_WITH_FREQUENT_TAG if row["articles"] > FREQUENT else _WITH_TAG)
         values["tag"] = row["id"]
     number = "search.rowid" if match else "a.id"
     # The parts are fixed texts of this function; what a person typed is bound.
