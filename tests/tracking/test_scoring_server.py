@@ -127,6 +127,17 @@ def test_request_in_the_docs_is_answered_with_what_the_docs_say(post):
         assert row["top"][0].keys() == expected["top"][0].keys()
 
 
+def test_request_in_the_readme_is_answered(post):
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    (request,) = re.findall(r"^curl .*? -d '(.*?)'$", page, flags=re.MULTILINE | re.DOTALL)
+    status, answer = post(request.encode())
+    assert status == 200, answer
+    (row,) = answer["predictions"]
+    scores = [item["score"] for item in row["top"]]
+    assert scores == sorted(scores, reverse=True)
+    assert set(row["tags"]) >= {item["tag"] for item in row["top"] if item["assigned"]}
+
+
 @pytest.mark.parametrize(
     "body",
     [
