@@ -30,6 +30,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from tagsage import stages
 from tagsage.settings import Settings
+from tagsage_notifications import last_words, notifications
 from tagsage_wiring import CORPUS, DEFAULT_ARGS, HARVEST_TIMEOUT, first, light, trigger_form
 
 # The form's defaults and the schedule: those of the environment in which the DAG is parsed.
@@ -50,9 +51,11 @@ FORM = {
     catchup=False,
     max_active_runs=1,
     params=trigger_form(DEFAULTS, FORM),
-    default_args=DEFAULT_ARGS,
+    default_args=DEFAULT_ARGS | last_words(DEFAULTS),
     doc_md=__doc__,
     tags=["tagsage"],
+    # It runs several times a day; how it went is in the night's report.
+    **notifications(DEFAULTS, on_success=False),
 )
 def harvest():
     """Wire the stages; what a harvest does is told in the module's docstring."""

@@ -1,7 +1,8 @@
 """Retrain the tagger: the nightly run.
 
-Reads the corpus, turns texts and lists into features, compares the candidates on one frozen split,
-promotes the best in MLflow, and writes tags for every article that has none.
+Reads the corpus and checks it, turns texts and lists into features, compares the candidates on one
+frozen split, registers the best in MLflow, promotes it when it is surely better than the champion,
+and writes tags for every article that has none.
 
 **When.** Every night at 02:00 (`TAGSAGE_SCHEDULE`), when the DAG `harvest` has brought something
 new, or by hand: *Trigger* opens a form with the settings most often changed. Every other setting
@@ -17,9 +18,13 @@ tried three times, but only once where that cannot help: a wrong setting, a key 
 quota that is used up, a ceiling that is reached. Clear the task, or trigger the DAG again: what is
 done is found in the workspace and not done twice.
 
-**What it leaves.** `predictions.csv`, `leaderboard.csv`, `metrics.json`, `report.html` and
-`quarantine/` in the workspace, and `catalogue.db`, which [the pages](/tagsage/) show; a parent
-run with a child a candidate in MLflow; predicted tags in the store.
+**Who is told.** Whom `TAGSAGE_NOTIFY_ON_FAILURE` and `TAGSAGE_NOTIFY_ON_SUCCESS` name, by any
+notifier of Airflow (docs/configure.md). docs/on-call.md is for those who are.
+
+**What it leaves.** `predictions.csv`, `changes.csv`, `suggestions.csv`, `leaderboard.csv`,
+`metrics.json`, `report.html` and `quarantine/` in the workspace, and `catalogue.db`, which
+[the pages](/tagsage/) show; a parent run with a child a candidate in MLflow; predicted and
+suggested tags in the store.
 """
 
 from __future__ import annotations
@@ -31,6 +36,7 @@ from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, task, ta
 from tagsage import stages
 from tagsage.settings import Settings
 from tagsage_connections import with_connections
+from tagsage_notifications import last_words, notifications
 from tagsage_wiring import (
     CORPUS,
     DEFAULT_ARGS,
@@ -50,7 +56,7 @@ BATCH_TIMEOUT = timedelta(hours=50)
 DEFAULTS = Settings.resolve()
 
 FORM = {
-    "What to read": ("corpus", "articles", "lists", "workspace"),
+    "What to read": ("corpus", "articles", "lists", "workspace", "checks"),
     "How": ("store", "engine", "embedder", "vectors", "seed"),
     "OpenAI": ("openai_model", "openai_dimensions", "openai_mode", "openai_max_dollars"),
     "What to compare": ("candidates", "min_tag_articles", "test_share"),
@@ -78,9 +84,10 @@ FORM = {
     catchup=False,
     max_active_runs=1,
     params=trigger_form(DEFAULTS, FORM),
-    default_args=DEFAULT_ARGS,
+    default_args=DEFAULT_ARGS | last_words(DEFAULTS),
     doc_md=__doc__,
     tags=["tagsage"],
+    **notifications(DEFAULTS),
 )
 def retrain():
     """Wire the stages; what a night does is told in the module's docstring."""
@@ -91,7 +98,8 @@ def retrain():
         harvested = light(stages.harvest, execution_timeout=HARVEST_TIMEOUT)(night)
         corpus = heavy(stages.load_corpus)(night)
         harvested >> corpus
-        return corpus
+        # It gives the corpus on: all that follows waits for the checks.
+        return heavy(stages.check_corpus)(night, corpus)
 
     @task_group
     def embed(corpus):
@@ -187,9 +195,14 @@ def retrain():
     split, features, board, found, rare = compare(corpus, vectors, graph_refs)
     promoted = heavy(stages.promote)(night, corpus, split, features, board)
     predicted = heavy(stages.predict)(night, corpus, features, promoted)
-    catalogued = heavy(stages.catalogue)(night, corpus, split, board, promoted, predicted)
+    explained = heavy(stages.explain)(night, corpus, features, promoted, predicted)
+    suggested = heavy(stages.suggest)(night, corpus, promoted)
+    catalogued = heavy(stages.catalogue)(
+        night, corpus, split, board, promoted, predicted, explained
+    )
     explored = heavy(stages.eda)(night, corpus, split, graph_refs)
-    reported = heavy(stages.report)(night, board, found, promoted, predicted, explored)
+    reported = heavy(stages.report)(night, board, found, promoted, predicted, explored, explained)
+    suggested >> reported
     # After everything: what it drops may be in use until then.
     ended = light(stages.teardown)(night).as_teardown()
     [*graph_refs.values(), found, rare, catalogued, explored, reported] >> ended

@@ -104,8 +104,12 @@ def main() -> int:
             )
             return 1
     logs = {"Airflow": home / "airflow.log", "MLflow": home / "mlflow.log"}
+    own_mlflow = tracking.uri.startswith("sqlite:")
+    if own_mlflow:
+        # For links to it; what tasks log goes into the file.
+        os.environ.setdefault("TAGSAGE_MLFLOW_URL", mlflow_url)
     servers = {"Airflow": start([str(BIN / "airflow"), "standalone"], logs["Airflow"])}
-    if tracking.uri.startswith("sqlite:"):
+    if own_mlflow:
         servers["MLflow"] = start(
             [
                 *(str(BIN / "mlflow"), "server", "--backend-store-uri", tracking.uri),

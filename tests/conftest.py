@@ -1,8 +1,9 @@
-"""A real Neo4j with GDS for every test that asks for one."""
+"""The order of the files, and a real Neo4j with GDS for every test that asks for one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,10 +14,39 @@ from tagsage.neo4j_connection import Neo4jConnection, open_driver
 if TYPE_CHECKING:
     from neo4j import Driver
 
+# The files that take longest, the longest first: a worker that began one of them last would leave
+# the others idle. One that mostly waits stands between two that use all cores.
+LONGEST = (
+    "tests/integration/test_compose.py",
+    "tests/integration/test_harvest.py",
+    "tests/integration/test_dag.py",
+    "tests/store/test_neo4j_faults.py",
+    "tests/integration/test_run.py",
+    "tests/integration/test_harvest_dag.py",
+    "tests/integration/test_openai_dag.py",
+    "tests/graph/test_gds_engine.py",
+    "tests/integration/test_neo4j_run.py",
+    "tests/integration/test_openai_run.py",
+    "tests/integration/test_harvest_nights.py",
+    "tests/integration/test_bad_input.py",
+    "tests/graph/test_engine_contract.py",
+    "tests/vectors/openai/test_online_processes.py",
+    "tests/vectors/openai/test_batch_jobs.py",
+    "tests/vectors/openai/test_batch_kills.py",
+)
 PASSWORD = "password-of-the-tests"
 # Servers of tests live for seconds: what Java's second compiler makes of them costs twice the
 # start, and nothing runs long enough to have use of it.
 SHORT_LIVED = ("-XX:TieredStopAtLevel=1",)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Put the longest files first where several workers share the tests."""
+    if not hasattr(config, "workerinput"):
+        return
+    root = Path(__file__).resolve().parents[1]
+    places = {root / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture(scope="session")

@@ -46,7 +46,16 @@ def test_overrides_outweigh_the_environment_and_that_outweighs_defaults(monkeypa
 
 def test_strings_are_converted_to_the_settings_type():
     settings = Settings.resolve({"promote": "false", "test_share": "0.3", "seed": "1"})
-    assert (settings.promote, settings.test_share, settings.seed) == (False, 0.3, 1)
+    assert (settings.promote, settings.test_share, settings.seed) == ("never", 0.3, 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "meant"),
+    [(True, "better"), ("TRUE", "better"), ("1", "better"), (False, "never"), ("off", "never")],
+)
+def test_promote_is_still_a_switch_too(value, meant):
+    assert Settings.resolve({"promote": value}).promote == meant
+    assert Settings.form_field("promote")["enum"] == ["better", "always", "never"]
 
 
 def test_weights_of_iterations_are_numbers_in_their_order():

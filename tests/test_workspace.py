@@ -138,6 +138,16 @@ def test_publishing_replaces_the_older_file_and_leaves_no_other(workspace, tmp_p
     assert [p.name for p in (workspace.root / "quarantine").iterdir()] == ["q.csv"]
 
 
+def test_unpublishing_removes_what_is_there_also_in_object_storage(workspace, tmp_path):
+    (tmp_path / "file").write_text("x")
+    for some in (workspace, Workspace(f"memory://{tmp_path.name}")):
+        for name in ("a.csv", "b.csv"):
+            some.publish(tmp_path / "file", name)
+        some.unpublish("a.csv", "never.csv")
+        assert not (some.root / "a.csv").exists()
+        assert (some.root / "b.csv").exists()
+
+
 def test_json_written_is_read_back_and_absent_json_is_none(workspace):
     assert workspace.read_json("runs/last.json") is None
     workspace.write_json("runs/last.json", {"b": [1, None], "a": "ä"})

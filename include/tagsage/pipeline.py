@@ -68,6 +68,7 @@ def _teardown_after_failure(night: Token) -> None:
 def _run_stages(night: Token) -> None:
     _told("harvest", stages.harvest, night)
     corpus = _told("load corpus", stages.load_corpus, night)
+    corpus = _told("check corpus", stages.check_corpus, night, corpus)
 
     plan = _told("plan vectors", stages.plan_vectors, night, corpus)
     for batch in stages.vector_batches(night, plan):
@@ -124,9 +125,13 @@ def _run_stages(night: Token) -> None:
 
     promoted = _told("promote", stages.promote, night, corpus, split, features, board)
     predicted = _told("predict", stages.predict, night, corpus, features, promoted)
+    explained = _told("explain", stages.explain, night, corpus, features, promoted, predicted)
+    _told("suggest", stages.suggest, night, corpus, promoted)
     explored = _told("eda", stages.eda, night, corpus, split, graph)
-    _told("catalogue", stages.catalogue, night, corpus, split, board, promoted, predicted)
-    _told("report", stages.report, night, board, found, promoted, predicted, explored)
+    _told(
+        "catalogue", stages.catalogue, night, corpus, split, board, promoted, predicted, explained
+    )
+    _told("report", stages.report, night, board, found, promoted, predicted, explored, explained)
 
 
 def _told(what: str, stage: Callable[..., T], *arguments: Any) -> T:

@@ -182,6 +182,14 @@ class Workspace:
             _copy(UPath(file), target)
         return str(target)
 
+    def unpublish(self, *names: str) -> None:
+        """Remove files that :meth:`publish` put there on an earlier night, where there are any.
+
+        What a part of the night that is switched off left must not pass for tonight's.
+        """
+        for name in names:
+            (self.root / name).unlink(missing_ok=True)
+
     def write_json(self, name: str, value: object) -> None:
         """Write a small JSON file at the top of the workspace, whole or not at all."""
         with self.scratch() as folder:

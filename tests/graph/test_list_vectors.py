@@ -27,7 +27,7 @@ def test_means_count_only_articles_of_which_something_is_known():
 def test_means_computed_by_blocks_are_the_same(monkeypatch):
     incidence, vectors = random_corpus(0)
     whole = ListVectors.of(incidence, vectors, 0.5)
-    monkeypatch.setattr("tagsage.graph.list_vectors.BLOCK_NUMBERS", 60)
+    monkeypatch.setattr("tagsage.graph.lists.BLOCK_NUMBERS", 60)
     blocks = ListVectors.of(incidence, vectors, 0.5)
     assert np.allclose(whole.means, blocks.means)
     assert np.array_equal(whole.weights, blocks.weights)

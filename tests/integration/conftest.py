@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import gzip
+import json
 import logging
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +37,8 @@ SETTINGS = {
     "graphsage_epochs": "2",
     "candidates": "text:mlp,text:ovr_logistic,text+graphsage:label_powerset,text+lists:mlp",
 }
+# What the finished run said.
+SAID = "said.log"
 
 
 @dataclass(frozen=True)
@@ -120,12 +126,36 @@ def run_arguments(corpus: SmallCorpus, workspace: Path, **settings: str) -> list
 
 
 @pytest.fixture(scope="session")
-def finished_run(small_corpus, tmp_path_factory) -> Path:
-    """Return the workspace of an undisturbed run; tests only read it."""
-    workspace = tmp_path_factory.mktemp("finished")
-    done = run_tagsage(*run_arguments(small_corpus, workspace))
-    assert done.returncode == 0, done.stderr
-    return workspace
+def made_once(tmp_path_factory):
+    """Return a function that fills a folder once for all of xdist's workers, which only read it."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+
+    def folder_of(name: str, make: Callable[[Path], None]) -> Path:
+        folder, made = root / name, root / f"{name}.made"
+        with (root / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not made.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                made.touch()
+        return folder
+
+    return folder_of
+
+
+@pytest.fixture(scope="session")
+def finished_run(small_corpus, made_once) -> Path:
+    """Return the workspace of an undisturbed run, with what it said; tests only read it."""
+
+    def make(workspace: Path) -> None:
+        done = run_tagsage(*run_arguments(small_corpus, workspace))
+        assert done.returncode == 0, done.stderr
+        (workspace / SAID).write_text(done.stderr, encoding="utf-8")
+
+    return made_once("finished", make)
 
 
 def scores_of(leaderboard: Path) -> list[dict[str, str]]:
@@ -138,19 +168,82 @@ def scores_of(leaderboard: Path) -> list[dict[str, str]]:
 
 
 @pytest.fixture(scope="session")
-def airflow_home(tmp_path_factory):
-    """Prepare an Airflow of the tests' own, as the Makefile does."""
-    home = tmp_path_factory.mktemp("airflow")
-    done = subprocess.run(
-        ["make", f"{home}/.ready"],
-        cwd=ROOT,
-        env=environment(AIRFLOW_HOME=str(home)),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+def prepared_home(made_once):
+    """Prepare an Airflow as the Makefile does; tests take copies of it by `copied_home`."""
+
+    def make(home: Path) -> None:
+        done = subprocess.run(
+            ["make", f"{home}/.ready"],
+            cwd=ROOT,
+            env=environment(AIRFLOW_HOME=str(home)),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return made_once("prepared-airflow", make)
+
+
+def copied_home(prepared: Path, home: Path) -> Path:
+    """Make another home with the database of a prepared one; that is all that is not its own."""
+    home.mkdir()
+    for name in ("airflow.db", ".ready"):
+        shutil.copyfile(prepared / name, home / name)
     return home
+
+
+@pytest.fixture(scope="session")
+def airflow_home(prepared_home, tmp_path_factory):
+    """Return the home of an Airflow of this worker's own."""
+    return copied_home(prepared_home, tmp_path_factory.mktemp("homes") / "airflow")
+
+
+NOTIFIER = """
+import json, os
+from airflow.sdk import BaseNotifier
+
+class FileNotifier(BaseNotifier):
+    template_fields = ("text", "html")
+
+    def __init__(self, name, text="", html="", **kwargs):
+        super().__init__(**kwargs)
+        self.name, self.text, self.html = name, text, html
+
+    def notify(self, context):
+        if self.name == "broken":
+            raise RuntimeError("the chat is away, password=hush")
+        with open(os.path.join(os.path.dirname(__file__), self.name), "a") as file:
+            file.write(json.dumps({"text": self.text, "html": self.html}) + chr(10))
+"""
+
+
+def notifying(folder: Path, **notified: str) -> dict[str, str]:
+    """Return an environment in which a notifier writes messages to files of a folder.
+
+    `notified` maps ``failure`` and ``success`` to the names of files; a notifier that always breaks
+    comes before each.
+    """
+    folder.mkdir(exist_ok=True)
+    (folder / "file_notifier.py").write_text(NOTIFIER, encoding="utf-8")
+    variables = {"PYTHONPATH": str(folder)}
+    for event, name in notified.items():
+        told = {"text": "{{ tagsage_text }}", "html": "{{ tagsage_html }}"}
+        variables[f"TAGSAGE_NOTIFY_ON_{event.upper()}"] = json.dumps([
+            {"notifier": "file_notifier.FileNotifier", "arguments": {"name": "broken"}},
+            {
+                "notifier": "file_notifier.FileNotifier",
+                "arguments": {"name": name, **told},
+            },
+        ])
+    return variables
+
+
+def messages_in(file: Path) -> list[dict[str, str]]:
+    """Return the messages that the notifier of :func:`notifying` has sent to a file."""
+    if not file.exists():
+        return []
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
 def make_environment(**extra):
@@ -179,7 +272,10 @@ def make_variables(**extra):
 
 @contextmanager
 def serving(folder: Path, **settings: str):
-    """Run `make up` on free ports; yield what it printed: URLs, user, password."""
+    """Run `make up` on free ports; yield what it printed: URLs, user, password.
+
+    It makes a new Airflow in `folder`, or takes the one that `copied_home` has put there.
+    """
     airflow_port, mlflow_port = free_ports(2)
     log = folder / "up.log"
     with log.open("w") as output:
@@ -191,6 +287,8 @@ def serving(folder: Path, **settings: str):
                 AIRFLOW_PORT=str(airflow_port),
                 MLFLOW_PORT=str(mlflow_port),
                 TAGSAGE_WORKSPACE=str(folder / "workspace"),
+                # The DAGs' files do not change under a test; by default they are read each 30 s.
+                AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL="300",
                 **settings,
             ),
             stdout=output,

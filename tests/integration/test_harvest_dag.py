@@ -9,7 +9,7 @@ import urllib.request
 import pytest
 
 from scripts.medium_server import Config, MediumServer
-from tests.integration.conftest import SETTINGS, serving
+from tests.integration.conftest import SETTINGS, copied_home, messages_in, notifying, serving
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -52,6 +52,15 @@ class Airflow:
         return runs[0]
 
 
+def sent(file, count):
+    """Wait until so many messages were sent; return them."""
+    deadline = time.monotonic() + WITHIN_S
+    while len(found := messages_in(file)) < count:
+        assert time.monotonic() < deadline, f"{file}: {found}"
+        time.sleep(1)
+    return found
+
+
 def settings_for(site):
     values = {
         **SETTINGS,
@@ -71,11 +80,19 @@ def settings_for(site):
 
 
 @pytest.mark.timeout(900)
-def test_retrain_takes_up_what_was_harvested_and_nothing_when_nothing_changed(tmp_path):
+def test_retrain_takes_up_what_was_harvested_and_nothing_when_nothing_changed(
+    prepared_home, tmp_path
+):
+    copied_home(prepared_home, tmp_path / "airflow")
+    messages = tmp_path / "messages"
     site_config = Config(lists=8, posts=120, publications=0, special=0, page_kb=(5, 10))
     with (
         MediumServer(site_config) as site,
-        serving(tmp_path, **settings_for(site)) as served,
+        serving(
+            tmp_path,
+            **settings_for(site),
+            **notifying(messages, success="told", failure="failed"),
+        ) as served,
     ):
         airflow = Airflow(served)
         assert airflow.runs("retrain") == []
@@ -94,3 +111,16 @@ def test_retrain_takes_up_what_was_harvested_and_nothing_when_nothing_changed(tm
         assert airflow.tasks(run)["announce"] == "skipped"
         assert len(airflow.runs("retrain")) == 1
         assert len(site.log.entries()) == asked
+
+        # The night was told of, by the DAG processor; harvests that end well are not.
+        (told,) = sent(messages / "told", 1)
+        assert told["text"].startswith("text:ovr_logistic, the only candidate, reaches micro-F1 ")
+        assert f"Airflow: {served['airflow']}/dags/retrain/runs/asset_triggered__" in told["text"]
+        assert f"MLflow: {served['mlflow']}/#/experiments/" in told["text"]
+        conf = {"embedder": "none"}
+        airflow.call("/api/v2/dags/retrain/dagRuns", {"logical_date": None, "conf": conf})
+        assert airflow.ended("retrain", 2)["state"] == "failed"
+        (told,) = sent(messages / "failed", 1)
+        assert told["text"].startswith(
+            "retrain failed in start: Impossible settings: embedder=none needs `vectors`"
+        )

@@ -7,11 +7,14 @@ import json
 import random
 import signal
 import subprocess
+import time
+from collections import Counter
 
 import pytest
 
 from tests.integration.conftest import (
     BIN,
+    SAID,
     SmallCorpus,
     environment,
     run_arguments,
@@ -47,7 +50,11 @@ def test_run_leaves_the_results_of_the_contract(small_corpus, finished_run):
     assert {row["story"] for row in rows} == stories
     metrics = json.loads((finished_run / "metrics.json").read_text(encoding="utf-8"))
     tags_each = min(20, metrics["target_tags"])
-    assert len(rows) == len(stories) * tags_each
+    lines = Counter(row["story"] for row in rows)
+    assert min(lines.values()) == tags_each
+    # Lines beyond the best are of assigned tags.
+    assigned = Counter(row["story"] for row in rows if row["assigned"] == "1")
+    assert all(count <= tags_each or assigned[story] for story, count in lines.items())
     assert {row["assigned"] for row in rows} <= {"0", "1"}
     assert all(0 <= float(row["score"]) <= 1 for row in rows)
     board = scores_of(finished_run / "leaderboard.csv")
@@ -72,28 +79,33 @@ def test_champion_tags_a_new_title_in_a_clean_process(finished_run):
     assert "::" in tagged.stdout
 
 
+def read_stages(log, count):
+    """Read what a run says until so many of its stages are done; return it."""
+    said = []
+    while count and (line := log.readline()):
+        said.append(line)
+        count -= "✓" in line
+    return "".join(said)
+
+
 def test_run_killed_again_and_again_ends_like_an_undisturbed_one(
     small_corpus, finished_run, tmp_path
 ):
-    """Kills at seeded random moments, the first ones early, until a run gets through."""
-    moments = random.Random(7)
+    """Kills while it imports its libraries, then ever later in the night, then none."""
+    moments = random.Random(29)
     command = [str(BIN / "tagsage"), *run_arguments(small_corpus, tmp_path)]
-    kills = 0
-    for attempt in range(30):
-        process = subprocess.Popen(
+    # After so many stages and a part of the next: by the clock, who is fast would be done.
+    all_stages = (finished_run / SAID).read_text(encoding="utf-8").count("✓")
+    for stages in (0, *sorted(moments.sample(range(1, all_stages - 2), 6))):
+        with subprocess.Popen(
             command, cwd="/", env=environment(), stderr=subprocess.PIPE, text=True
-        )
-        try:
-            patience = 300 if attempt >= 8 else moments.uniform(2, 4 + 4 * attempt)
-            _, errors = process.communicate(timeout=patience)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-            kills += 1
-            continue
-        assert process.returncode == 0, errors
-        break
-    assert kills >= 3
+        ) as process:
+            said = read_stages(process.stderr, stages)
+            time.sleep(moments.uniform(0, 0.3 if stages else 2))
+            process.kill()
+        assert process.returncode == -signal.SIGKILL, said
+    done = run_tagsage(*run_arguments(small_corpus, tmp_path))
+    assert done.returncode == 0, done.stderr
     assert scores_of(tmp_path / "leaderboard.csv") == scores_of(finished_run / "leaderboard.csv")
     predictions = (tmp_path / "predictions.csv").read_text(encoding="utf-8")
     assert predictions == (finished_run / "predictions.csv").read_text(encoding="utf-8")
@@ -110,11 +122,12 @@ def scores_by_tag(predictions):
 
 def test_nights_after_the_first(small_corpus, finished_run, tmp_path):
     """The same corpus again, then without promotion, then another corpus, in one workspace."""
-    first = run_tagsage(*run_arguments(small_corpus, tmp_path))
+    first = run_in_process(*run_arguments(small_corpus, tmp_path))
     assert first.returncode == 0, first.stderr
     assert scores_of(tmp_path / "leaderboard.csv") == scores_of(finished_run / "leaderboard.csv")
     by_winner = scores_by_tag(tmp_path / "predictions.csv")
 
+    # In another process, as on another night: the champion comes from its files.
     second = run_tagsage(*run_arguments(small_corpus, tmp_path, promote="false"))
     assert second.returncode == 0, second.stderr
     assert "Not promoted" in second.stderr
@@ -131,7 +144,7 @@ def test_nights_after_the_first(small_corpus, finished_run, tmp_path):
     other = SmallCorpus(tmp_path / "other.csv", small_corpus.lists)
     text = small_corpus.articles.read_text(encoding="utf-8")
     other.articles.write_text(text.replace("::", " of "), encoding="utf-8")
-    third = run_tagsage(*run_arguments(other, tmp_path))
+    third = run_in_process(*run_arguments(other, tmp_path))
     assert third.returncode == 0, third.stderr
     assert "other target tags" in third.stderr
     assert not any("::" in tag for _, tag in scores_by_tag(tmp_path / "predictions.csv"))
@@ -141,9 +154,9 @@ def test_champion_that_cannot_make_its_features_leaves_the_night_to_the_winner(
     small_corpus, tmp_path
 ):
     settings = {"candidates": "text+graphsage:ovr_logistic"}
-    first = run_tagsage(*run_arguments(small_corpus, tmp_path, **settings))
+    first = run_in_process(*run_arguments(small_corpus, tmp_path, **settings))
     assert first.returncode == 0, first.stderr
-    second = run_tagsage(*run_arguments(small_corpus, tmp_path, **settings, promote="false"))
+    second = run_in_process(*run_arguments(small_corpus, tmp_path, **settings, promote="false"))
     assert second.returncode == 0, second.stderr
     assert "cannot predict tonight" in second.stderr
     versions = {version for _, version in scores_by_tag(tmp_path / "predictions.csv").values()}

@@ -22,13 +22,21 @@ from tagsage.learn.classifiers.registry import classifier_class
 from tagsage.learn.features import FeatureMatrix
 from tagsage.learn.metrics import evaluate
 
+SMALL_NETWORK = {
+    "hidden": 16,
+    "dropout": 0.2,
+    "batch_size": 32,
+    "epochs": 20,
+    "learning_rate": 1e-2,
+}
 SMALL = {
-    "mlp": {"hidden": 16, "dropout": 0.2, "batch_size": 32, "epochs": 20, "learning_rate": 1e-2},
+    "mlp": SMALL_NETWORK,
     "ovr_logistic": {},
     "classifier_chain": {},
     "label_powerset": {},
     "mlknn": {},
     "boosting": {"epochs": 20, "l2": 1.0, "max_features": 1.0},
+    "ensemble": {**SMALL_NETWORK, "members": "mlp,mlp,ovr_logistic"},
 }
 
 
@@ -234,3 +242,28 @@ def test_mlp_reads_the_direction_of_each_blocks_rows_and_not_their_length():
     again = first.predict_proba(FeatureMatrix([one, longer]), rows)
     np.testing.assert_allclose(again, P, atol=1e-5)
     assert np.isfinite(P).all()
+
+
+@pytest.mark.parametrize("classifier", ["mlp", "ensemble"])
+def test_a_block_that_says_an_articles_own_tags_upside_down_is_not_believed(classifier):
+    """The labels of one list that holds all articles, each without its own: all but constant."""
+    random = np.random.default_rng(0)
+    direction = random.normal(size=(6, 4))
+    text = random.normal(size=(2400, 6)).astype(np.float32)
+    Y = text @ direction + random.normal(size=(2400, 4)) > 1
+    train, test = np.arange(2000), np.arange(2000, 2400)
+    totals = Y[train].sum(axis=0)
+    shares = np.tile(totals / 2000, (2400, 1))
+    shares[train] = (totals - Y[train]) / 1999
+    shares = shares.astype(np.float32)
+    scores = [
+        evaluate(
+            make(classifier).fit(X, train, Y[train]).predict_proba(X, test),
+            Y[test],
+            0.5,
+            list("abcd"),
+        ).overall["micro_f1"]
+        for X in (FeatureMatrix([text]), FeatureMatrix([text, shares], kinds=["text", "labels"]))
+    ]
+    assert scores[0] > 0.5
+    assert scores[1] > scores[0] - 0.05

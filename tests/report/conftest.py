@@ -1,14 +1,14 @@
-"""A small night to report on."""
+"""A small night to report on; tests only read it."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from tagsage.report.data import Example, Predicted, PredictedTag, ReportData
+from tagsage.report.data import Checked, Example, Predicted, PredictedTag, ReportData
 from tagsage.report.eda import CorpusProfile, profile_corpus
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def articles() -> pd.DataFrame:
     # a and b share both lists, c is in one, d in none; e is a stub of the first list.
     return pd.DataFrame({
@@ -18,14 +18,14 @@ def articles() -> pd.DataFrame:
     })
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def memberships() -> tuple[np.ndarray, np.ndarray]:
     article_index = np.array([0, 1, 2, 4, 0, 1], dtype=np.int32)
     list_index = np.array([0, 0, 0, 0, 1, 1], dtype=np.int32)
     return article_index, list_index
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def profile(articles: pd.DataFrame, memberships: tuple[np.ndarray, np.ndarray]) -> CorpusProfile:
     return profile_corpus(
         articles,
@@ -36,7 +36,7 @@ def profile(articles: pd.DataFrame, memberships: tuple[np.ndarray, np.ndarray]) 
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def night(profile: CorpusProfile) -> ReportData:
     return ReportData(
         run_id="scheduled__2026-11-22",
@@ -70,11 +70,26 @@ def night(profile: CorpusProfile) -> ReportData:
                 "A subtitle",
                 "https://medium.example/a-1",
                 [
-                    PredictedTag("python", 0.91, assigned=True),
+                    PredictedTag("python", 0.91, assigned=True, because="the words snake, pip"),
                     PredictedTag("graphs", 0.12, assigned=False),
                 ],
             )
         ],
+        checked=Checked(
+            compared_with="scheduled__2026-11-21",
+            checks=[
+                {
+                    "what": "words a text",
+                    "measure": "PSI",
+                    "before": "7.1 in the mean",
+                    "tonight": "9.8",
+                    "value": 0.412,
+                    "limit": 0.25,
+                    "passed": False,
+                }
+            ],
+            failed=["words a text: 7.1 in the mean before, 9.8 tonight (PSI 0.412, at most 0.25)"],
+        ),
         graph={"SIMILAR pairs": 12345, "engine": "local"},
         graphsage_losses=[22.5, 18.0, 14.5],
         cost={"Model": "text-embedding-ada-002", "Tokens": 1_234_567, "Dollars": "$0.1235"},

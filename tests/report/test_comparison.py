@@ -144,3 +144,17 @@ def test_report_of_a_night_without_a_comparison_says_so(night: ReportData, tmp_p
     render_report(night, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "It takes a candidate on text and one with lists to tell." in page
+
+
+def test_leaderboard_shows_the_interval_of_a_score_below_it(
+    night: ReportData, comparison, tmp_path
+):
+    board = night.leaderboard.assign(candidate=[GRAPH, *night.leaderboard["candidate"][1:]])
+    told = dataclasses.replace(night, comparison=comparison, leaderboard=board)
+    render_report(told, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    # That of the score, and not that of the difference to text; only where there is one.
+    assert page.count('<span class="interval">.070–.090</span>') == len(METRICS)
+    assert "Below a score" in page
+    render_report(night, tmp_path / "report.html")
+    assert "Below a score" not in (tmp_path / "report.html").read_text(encoding="utf-8")

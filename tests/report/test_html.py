@@ -8,7 +8,7 @@ from itertools import pairwise
 import pandas as pd
 import pytest
 
-from tagsage.report.data import Example, Predicted, PredictedTag, ReportData
+from tagsage.report.data import Checked, Example, Predicted, PredictedTag, ReportData
 from tagsage.report.html import render_report
 from tagsage.report.words import METRICS, share
 
@@ -51,11 +51,19 @@ class Page(HTMLParser):
         return re.sub(r"\s+", " ", "".join(self.text))
 
 
-@pytest.fixture
-def render(tmp_path):
+@pytest.fixture(scope="module")
+def render(night, tmp_path_factory):
+    """Return a function that renders a page; that of the night as it is, once for all tests."""
+    file = tmp_path_factory.mktemp("page") / "report.html"
+
+    def html_of(data: ReportData) -> str:
+        render_report(data, file)
+        return file.read_text(encoding="utf-8")
+
+    unchanged = html_of(night)
+
     def render(data: ReportData) -> tuple[str, Page]:
-        render_report(data, tmp_path / "report.html")
-        html = (tmp_path / "report.html").read_text(encoding="utf-8")
+        html = unchanged if data is night else html_of(data)
         return html, Page(html)
 
     return render
@@ -70,6 +78,12 @@ def test_page_tells_the_night_in_its_first_sentence(render, night):
     assert "New champion Promoted: there was no champion yet." in page.words
 
 
+def test_assigned_tag_says_why(render, night):
+    _, page = render(night)
+    assert "python because of the words snake, pip." in page.words
+    assert "graphs because of" not in page.words
+
+
 def test_page_has_one_h1_and_headings_that_skip_no_level(render, night):
     _, page = render(night)
     levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch(r"h[1-6]", tag)]
@@ -81,7 +95,7 @@ def test_page_has_one_h1_and_headings_that_skip_no_level(render, night):
 def test_every_table_has_a_caption_and_scoped_headings(render, night):
     html, page = render(night)
     tables = re.findall(r"<table.*?</table>", html, flags=re.DOTALL)
-    assert len(tables) == 4  # leaderboard, tags, stages, quarantine
+    assert len(tables) == 5  # leaderboard, tags, checks, stages, quarantine
     assert all("<caption>" in table for table in tables)
     assert all(heading.get("scope") in {"col", "row"} for heading in page.all("th"))
 
@@ -178,7 +192,12 @@ def column(values: list[str]) -> pd.Series:
 
 def test_any_text_is_shown_inert_and_cut(render, night):
     examples = [
-        Example(text, text, f"https://x.example/{text}", [PredictedTag(text, 0.5, assigned=True)])
+        Example(
+            text,
+            text,
+            f"https://x.example/{text}",
+            [PredictedTag(text, 0.5, assigned=True, because=text)],
+        )
         for text in HOSTILE
     ]
     texts = column(HOSTILE)
@@ -201,6 +220,19 @@ def test_any_text_is_shown_inert_and_cut(render, night):
         cost=dict(zip(HOSTILE, HOSTILE, strict=True)),
         settings=dict(zip(HOSTILE, HOSTILE, strict=True)),
         notes=HOSTILE,
+        checked=Checked(
+            compared_with=ALL_HOSTILE,
+            checks=[
+                {
+                    **dict.fromkeys(("what", "measure", "before", "tonight"), text),
+                    "value": 0.5,
+                    "limit": 0.25,
+                    "passed": False,
+                }
+                for text in HOSTILE
+            ],
+            failed=HOSTILE,
+        ),
         leaderboard=pd.DataFrame({"candidate": texts, "micro_f1": 0.5}),
     )
     html, page = render(data)
@@ -211,6 +243,18 @@ def test_any_text_is_shown_inert_and_cut(render, night):
     assert "{{ 7 * 7 }}" in page.words
     assert "x" * 600 not in html
     assert not re.search(r"[\x00-\x08\u202a-\u202e]", html)
+
+
+def test_checks_are_told_of_with_their_numbers(render, night):
+    _, page = render(night)
+    assert "Compared with the corpus of the run scheduled__2026-11-21" in page.words
+    assert "9.8 tonight (PSI 0.412, at most 0.25)" in page.words
+    assert "All checks passed." not in page.words
+    checked = dataclasses.replace(night.checked, compared_with="", failed=[])
+    _, page = render(dataclasses.replace(night, checked=checked))
+    assert "No earlier night to compare the corpus with. All checks passed." in page.words
+    _, page = render(dataclasses.replace(night, checked=None))
+    assert "Checks before training" not in page.words
 
 
 def test_only_web_addresses_become_links(render, night):
@@ -343,3 +387,27 @@ def test_stages_of_one_name_are_added_up(render, night):
 )
 def test_shares_never_round_something_to_nothing_or_to_all(part, whole, shown):
     assert share(part, whole) == shown
+
+
+def test_promotion_tells_the_gain_and_each_guard(render, night):
+    check = {"champion": None, "limit": 1000.0, "about": "ms"}
+    checks = [
+        {**check, "name": "latency", "value": 1234.5, "passed": False},
+        {**check, "name": "size", "value": 0.5, "passed": True, "champion": 1.25},
+        {**check, "name": "calibration", "value": None, "passed": True},
+    ]
+    gain = {"challenger": 0.7, "champion": 0.65, "value": 0.05, "low": 0.04, "high": 0.06}
+    data = dataclasses.replace(night, checks=checks, gain={**gain, "articles": 2000, "tags": 50})
+    _, page = render(data)
+    assert "On 2,000 test articles and 50 target tags that both have: micro-F1 .700" in page.words
+    assert "the gain in points is +5.0 [+4.0, +6.0]." in page.words
+    assert "latency1,234–1,000brokenms" in page.words
+    assert "size0.51.251,000yesms" in page.words
+    assert "calibration––1,000not measuredms" in page.words
+
+
+def test_hostile_words_of_a_guard_are_inert(render, night):
+    check = {"champion": None, "limit": 1.0, "value": 2.0, "passed": False}
+    hostile = [{**check, "name": ALL_HOSTILE, "about": ALL_HOSTILE}]
+    html, _ = render(dataclasses.replace(night, checks=hostile))
+    assert "<script" not in html

@@ -28,20 +28,23 @@ class Snapshot:
         return sp.csr_array(self.dense)
 
 
-def night_of(folder: Path, vectors: np.ndarray) -> SimpleNamespace:
+def night_of(folder: Path, vectors: np.ndarray, sharpness: float = 0.0) -> SimpleNamespace:
     """A night that has artifacts, and nothing else."""
     folder.mkdir()
     np.save(folder / "vectors.npy", vectors)
-    artifact = SimpleNamespace(path=folder, summary={"hops": 2, "size_discount": 0.0})
+    summary = {"hops": 2, "size_discount": 0.0, "topic_sharpness": sharpness}
+    artifact = SimpleNamespace(path=folder, summary=summary)
     settings = Settings.resolve({"memberships_dimensions": 3})
     return SimpleNamespace(workspace=SimpleNamespace(open=lambda _: artifact), settings=settings)
 
 
-def lists_without(folder: Path, vectors: np.ndarray, dense: np.ndarray) -> list[np.ndarray]:
+def lists_without(
+    folder: Path, vectors: np.ndarray, dense: np.ndarray, sharpness: float = 0.0
+) -> list[np.ndarray]:
     made = folder / "lists"
     made.mkdir(parents=True)
     features = {"lists": "lists", "text": "text"}
-    night = night_of(folder / "night", vectors)
+    night = night_of(folder / "night", vectors, sharpness)
     trials._lists_without(night, made, Snapshot(dense), features, HIDDEN)
     return [np.load(made / f"hop{hop}.npy") for hop in (1, 2)]
 
@@ -60,8 +63,9 @@ def test_lists_of_the_others_know_nothing_of_hidden_articles(tmp_path):
         assert np.array_equal(made[others], other[others])
 
 
-def test_hidden_article_gets_what_it_would_get_if_it_alone_were_added(tmp_path):
-    hops = lists_without(tmp_path / "one", VECTORS, DENSE)
+@pytest.mark.parametrize("sharpness", [0.0, 2.0])
+def test_hidden_article_gets_what_it_would_get_if_it_alone_were_added(sharpness, tmp_path):
+    hops = lists_without(tmp_path / "one", VECTORS, DENSE, sharpness)
     others = np.setdiff1d(np.arange(20), HIDDEN)
     for article in HIDDEN:
         known = DENSE[others].any(axis=0)
@@ -69,8 +73,10 @@ def test_hidden_article_gets_what_it_would_get_if_it_alone_were_added(tmp_path):
         memberships = DENSE[together]
         # A list that nobody else is in is not known.
         memberships[-1] *= known
-        (first,) = propagate_lists(sp.csr_array(memberships), VECTORS[together], hops=1)
-        assert np.allclose(hops[0][article], first[-1], atol=1e-6)
+        (first,) = propagate_lists(
+            sp.csr_array(memberships), VECTORS[together], hops=1, topic_sharpness=sharpness
+        )
+        assert np.allclose(hops[0][article], first[-1], atol=1e-5)
 
 
 def test_memberships_are_factorised_without_the_hidden_articles(tmp_path):

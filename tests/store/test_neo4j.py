@@ -13,6 +13,7 @@ from tagsage.neo4j_connection import open_driver
 from tagsage.store import neo4j_database, neo4j_schema
 from tagsage.store.neo4j import Neo4jStore
 from tagsage.store.neo4j_database import Rows, batches
+from tagsage.store.predictions import WriteReport
 from tests.store.test_store_contract import expected, facts, predictions
 
 pytestmark = pytest.mark.neo4j
@@ -50,7 +51,7 @@ def test_the_graph_is_the_studys(store, cypher, make_corpus):
     """) == [["a.example/0", 0, "x"], ["a.example/0", 1, "y"], ["a.example/1", 0, "y"]]
     assert cypher("""
         MATCH (a:Article)-[p:PREDICTED_TAG]->(t:Tag)
-        RETURN a.key, t.name, p.score, p.assigned, p.model_version, p.run_id ORDER BY p.position
+        RETURN a.key, t.name, p.score, p.assigned, p.model_version, p.run_id ORDER BY p.score
     """) == [
         ["a.example/0", "x", 0.0, False, "7", "run-1"],
         ["a.example/0", "ü 🐝", pytest.approx(0.9), True, "7", "run-1"],
@@ -69,6 +70,37 @@ def test_what_the_corpus_no_longer_has_leaves_nothing_behind(store, cypher, make
     nothing = make_corpus({"1": ("B", [])}, [("l", "1")], "none")
     store.load(replace(nothing, articles=nothing.articles[:0], memberships=nothing.memberships[:0]))
     assert cypher("MATCH (n) WHERE NOT n:TagsageStore AND NOT n:PredictionSet RETURN n") == []
+
+
+def test_a_database_of_the_first_schema_keeps_its_newest_predictions(
+    store, cypher, make_corpus, neo4j_connection
+):
+    """Every night wrote all of them then, in a position each."""
+    store.load(make_corpus({"0": ("A", []), "1": ("B", ["own"])}, [("l", "0")]))
+    cypher("""
+        MATCH (s:TagsageStore) SET s.schema = 1, s.sets = 3
+        CREATE (:PredictionSet {
+            number: 2, run_id: 'r', model_version: '7', complete: true, written: 1
+        })
+        CREATE (:PredictionSet {number: 3, run_id: 'killed', model_version: '8', complete: false})
+        WITH s UNWIND [[1, 0.25], [2, 0.5], [3, 0.75]] AS row
+        MATCH (a:Article {key: 'a.example/0'}) MERGE (t:Tag {name: 'x'})
+        CREATE (a)-[:PREDICTED_TAG {
+            score: row[1], assigned: true, set_number: row[0], position: 0, run_id: 'r',
+            model_version: '7'
+        }]->(t)
+    """)
+    with Neo4jStore(neo4j_connection) as newer:
+        read = newer.read_predictions()
+        assert read.to_numpy().tolist() == [["https://a.example/0", "x", 0.5, 1, "7", "r"]]
+        assert newer.snapshot().articles["tags"].tolist() == [[], ["own"]]
+        report = newer.write_predictions(
+            read[["story", "tag", "score", "assigned"]], run_id="next", model_version="9"
+        )
+        assert report == WriteReport(unchanged=1)
+    assert cypher("MATCH ()-[p:PREDICTED_TAG]->() RETURN p.set_number, p.position") == [[2, None]]
+    assert cypher("MATCH (s:TagsageStore) RETURN s.schema") == [[2]]
+    assert cypher("MATCH (p:PredictionSet) RETURN p.number ORDER BY p.number") == [[2], [4]]
 
 
 AWKWARD = {
@@ -95,7 +127,7 @@ def test_awkward_texts_are_kept_as_they_are(store, make_corpus):
     store.write_predictions(frame, run_id="r", model_version="1")
     read = store.read_predictions()
     assert read["story"].tolist() == [url, url]
-    assert read["tag"].tolist() == frame["tag"].tolist()
+    assert read["tag"].tolist() == frame["tag"].tolist()[::-1]  # best first
 
 
 def test_nodes_of_others_are_left_alone(store, cypher, make_corpus):
@@ -132,7 +164,7 @@ def test_a_database_with_such_nodes_of_others_is_refused(neo4j_connection, cyphe
 
 def test_a_database_of_a_newer_version_is_refused(neo4j_connection, store, monkeypatch):
     monkeypatch.setattr(neo4j_schema, "VERSION", 0)
-    with pytest.raises(TagsageError, match=r"A newer tagsage made .* \(schema 1, .* knows 0\)"):
+    with pytest.raises(TagsageError, match=r"A newer tagsage made .* \(schema 2, .* knows 0\)"):
         Neo4jStore(neo4j_connection)
 
 

@@ -72,7 +72,7 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(path, monkeypatch):
 def test_a_file_of_a_newer_version_is_refused(path, monkeypatch):
     SqliteStore(path).close()
     monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
-    with pytest.raises(TagsageError, match=r"written by a newer tagsage \(schema 2, .*knows 1\)"):
+    with pytest.raises(TagsageError, match=r"written by a newer tagsage \(schema 3, .*knows 1\)"):
         SqliteStore(path)
 
 
@@ -234,21 +234,6 @@ def test_a_load_that_is_killed_and_run_again_ends_like_an_undisturbed_one(
         assert store.snapshot().digest == after
 
 
-def test_predictions_half_written_by_a_killed_process_are_never_seen(path, make_corpus):
-    with SqliteStore(path) as store:
-        store.load(make_corpus({"a": ("A", [])}))
-        store._database.execute(
-            "INSERT INTO prediction_sets (run_id, model_version, complete) VALUES ('a', '1', 0)"
-        )
-        store._database.execute("INSERT INTO prediction_articles VALUES (1, 0, 1)")
-        store._database.execute("INSERT INTO predictions VALUES (1, 0, 0, 0, 0.5, 1)")
-        assert store.read_predictions().empty
-        row = {"story": ["https://a.example/a"], "tag": ["t"], "score": [0.5], "assigned": [1]}
-        store.write_predictions(DataFrame(row), run_id="b", model_version="2")
-        assert len(store.read_predictions()) == 1
-    assert query(path, "SELECT DISTINCT set_id FROM predictions") == [(2,)]
-
-
 def test_a_file_of_the_first_schema_keeps_the_predictions_of_its_articles(
     path, monkeypatch, make_corpus
 ):
@@ -262,6 +247,10 @@ def test_a_file_of_the_first_schema_keeps_the_predictions_of_its_articles(
         INSERT INTO prediction_sets VALUES (3, 'run', '7', 1);
         INSERT INTO prediction_stories VALUES
             (3, 0, 'https://a.example/gone'), (3, 1, 'https://a.example/b');
+        INSERT INTO prediction_sets VALUES (4, 'killed', '8', 0);
+        INSERT INTO prediction_stories VALUES (4, 0, 'https://a.example/a');
+        INSERT INTO prediction_tags VALUES (4, 0, 'x');
+        INSERT INTO predictions VALUES (4, 0, 0, 0, 0.75, 1);
         INSERT INTO prediction_tags VALUES (3, 0, 'x'), (3, 1, 'y');
         INSERT INTO predictions VALUES (3, 0, 0, 1, 0.5, 1), (3, 1, 1, 0, 0.25, 0);
     """)
@@ -297,15 +286,10 @@ def test_predictions_of_an_article_that_leaves_while_they_are_written_are_left_o
             loader.load(make_corpus({"b": ("B", [])}, [], "fewer"))
             yield from items
 
-        for turn in range(3):  # the load comes before stories, tags, predictions
-            turns = iter(range(3))
-            monkeypatch.setattr(
-                "tagsage.store.sqlite.track",
-                lambda items, *_, turn=turn, turns=turns: (
-                    load(items) if "predictions" in _[0] and next(turns) == turn else iter(items)
-                ),
-            )
-            writer.load(both)
-            writer.write_predictions(frame, run_id="r", model_version="1")
-            assert writer.read_predictions()["tag"].tolist() == ["y"]
-            assert writer.counts()["predictions"] == 1
+        monkeypatch.setattr(
+            "tagsage.store.sqlite_predictions.track",
+            lambda items, what: load(items) if "predictions" in what else iter(items),
+        )
+        writer.write_predictions(frame, run_id="r", model_version="1")
+        assert writer.read_predictions()["tag"].tolist() == ["y"]
+        assert writer.counts()["predictions"] == 1

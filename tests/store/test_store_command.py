@@ -40,13 +40,20 @@ def filled(tmp_path, make_corpus):
     path = tmp_path / "filled.db"
     with SqliteStore(path) as store:
         store.load(make_corpus(KEPT, MEMBERS))
+        store.write_predictions(predictions(7), run_id="older", model_version="6")
         store.write_predictions(predictions(9), run_id="run ü", model_version="7")
+        store.write_suggestions(predictions(3), run_id="run ü", model_version="7")
     return path
 
 
 def content(store):
     with store:
-        return store.snapshot().digest, store.read_predictions().to_dict("records"), store.counts()
+        return (
+            store.snapshot().digest,
+            store.read_predictions().to_dict("records"),
+            store.read_suggestions().to_dict("records"),
+            store.counts(),
+        )
 
 
 @pytest.mark.neo4j

@@ -12,6 +12,7 @@ from tagsage.corpus.model import Corpus
 from tagsage.errors import TagsageError
 from tagsage.store.base import ArticleStore, LoadReport
 from tagsage.store.open import open_store
+from tagsage.store.predictions import WriteReport
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ STORES = {
     "sqlite": Kind(
         lambda folder, _: open_store("sqlite", sqlite_path=folder / "store" / "tagsage.db"),
         ("tagsage.store.sqlite.BATCH",),
-        "tagsage.store.sqlite",
+        "tagsage.store.sqlite_predictions",
         7,
     ),
     "neo4j": Kind(
@@ -51,7 +52,7 @@ def kind(request):
 def small_batches(kind, monkeypatch):
     for name in kind.batches:
         monkeypatch.setattr(name, kind.small)
-    monkeypatch.setattr(f"{kind.predictions}.BATCH", 2)
+    monkeypatch.setattr(f"{kind.predictions}.ARTICLES", 1)
 
 
 @pytest.fixture
@@ -106,6 +107,7 @@ def test_a_snapshot_holds_what_was_loaded_sorted_by_key(store, make_corpus):
         "lists": 3,
         "memberships": 5,
         "predictions": 0,
+        "suggestions": 0,
     }
 
 
@@ -213,14 +215,18 @@ def stocked(store, make_corpus):
     return store
 
 
+def in_order(frame):
+    """Return predictions as they are read: articles by key, best first."""
+    return frame.sort_values(["story", "score"], ascending=[True, False]).to_dict("records")
+
+
 def test_predictions_come_back_as_they_were_written(stocked):
     written = predictions()
-    stocked.write_predictions(written, run_id="run-1", model_version="7")
+    report = stocked.write_predictions(written, run_id="run-1", model_version="7")
+    assert report == WriteReport(added=5)
     read = stocked.read_predictions()
     assert read.columns.tolist() == [*written.columns, "model_version", "run_id"]
-    assert read.drop(columns=["model_version", "run_id"]).to_dict("records") == written.to_dict(
-        "records"
-    )
+    assert read[written.columns].to_dict("records") == in_order(written)
     assert read.dtypes.astype(str).tolist() == ["str", "str", "float64", "int64", "str", "str"]
     assert read[["model_version", "run_id"]].drop_duplicates().to_numpy().tolist() == [
         ["7", "run-1"]
@@ -228,25 +234,108 @@ def test_predictions_come_back_as_they_were_written(stocked):
     assert stocked.counts()["predictions"] == 5
 
 
-def test_predictions_keep_their_order_when_an_articles_rows_are_not_together(
-    stocked, small_batches
-):
+def test_predictions_are_read_best_first_in_whatever_order_they_were_given(stocked, small_batches):
     written = predictions(9).sample(frac=1, random_state=3).reset_index(drop=True)
+    written.loc[written["story"].str.endswith("/2"), "score"] = 0.5
     stocked.write_predictions(written, run_id="run-1", model_version="7")
     read = stocked.read_predictions()[written.columns]
-    assert read.to_dict("records") == written.to_dict("records")
+    assert read.to_dict("records") == in_order(written.sort_values("tag"))
+    # Equal scores by tag.
+    assert read["tag"][read["story"].str.endswith("/2")].tolist() == ["x", "ü 🐝"]
 
 
 def test_new_predictions_replace_all_earlier_ones(stocked, small_batches):
     stocked.write_predictions(predictions(9), run_id="run-1", model_version="1")
+    reports = []
     for _ in range(2):
-        stocked.write_predictions(predictions(5, 0.05), run_id="run-2", model_version="2")
+        reports.append(
+            stocked.write_predictions(predictions(5, 0.05), run_id="run-2", model_version="2")
+        )
         read = stocked.read_predictions()
-        assert read["score"].tolist() == predictions(5, 0.05)["score"].tolist()
+        assert read[predictions().columns].to_dict("records") == in_order(predictions(5, 0.05))
         assert set(read["run_id"]) == {"run-2"}
-    stocked.write_predictions(predictions(0), run_id="run-3", model_version="3")
+    assert reports == [WriteReport(changed=5, removed=4), WriteReport(unchanged=5)]
+    report = stocked.write_predictions(predictions(0), run_id="run-3", model_version="3")
+    assert report == WriteReport(removed=5)
     assert stocked.read_predictions().empty
     assert stocked.counts()["predictions"] == 0
+
+
+def test_predictions_that_stay_keep_the_run_that_made_them_and_are_not_written(
+    stocked, small_batches
+):
+    before = predictions(9).iloc[:7]
+    stocked.write_predictions(before, run_id="run-1", model_version="1")
+    after = predictions(9).iloc[[0, 1, 2, 3, 5, 6, 7, 8]].copy()  # one went, two came
+    after.loc[1, "score"] = 0.75
+    after.loc[2, "assigned"] = 1
+    report = stocked.write_predictions(after, run_id="run-2", model_version="2")
+    assert report == WriteReport(added=2, changed=2, removed=1, unchanged=4)
+    read = stocked.read_predictions()
+    assert read[after.columns].to_dict("records") == in_order(after)
+    made = {(row.story[-1], row.tag): (row.run_id, row.model_version) for row in read.itertuples()}
+    second = {key for key, by in made.items() if by == ("run-2", "2")}
+    assert second == {("0", "ü 🐝"), ("1", "x"), ("3", "ü 🐝"), ("4", "x")}
+    assert {made[key] for key in made.keys() - second} == {("run-1", "1")}
+    assert stocked.write_predictions(after, run_id="run-3", model_version="3") == WriteReport(
+        unchanged=8
+    )
+    assert stocked.read_predictions().equals(read)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_sequence_of_writes_ends_like_a_clean_write_of_the_last(stocked, small_batches, seed):
+    chance = np.random.default_rng(seed)
+    held = {}
+    for turn in range(4):
+        frame = predictions(10).sample(frac=chance.random(), random_state=chance.integers(99))
+        frame = frame.assign(score=chance.integers(0, 3, len(frame)) / 4)
+        report = stocked.write_predictions(frame, run_id=f"run-{turn}", model_version="1")
+        wanted = {(row.story, row.tag): (row.score, row.assigned) for row in frame.itertuples()}
+        same = [pair for pair, value in wanted.items() if held.get(pair) == value]
+        assert report == WriteReport(
+            added=len(wanted.keys() - held.keys()),
+            changed=len(wanted.keys() & held.keys()) - len(same),
+            removed=len(held.keys() - wanted.keys()),
+            unchanged=len(same),
+        )
+        held = wanted
+        read = stocked.read_predictions()[frame.columns]
+        assert read.to_dict("records") == in_order(frame.sort_values("tag"))
+        assert stocked.counts()["predictions"] == len(frame)
+
+
+def test_neither_predictions_nor_suggestions_touch_the_articles_own_tags(stocked, small_batches):
+    before = facts(stocked.snapshot())
+    # One of them is an article's own tag, which a prediction must not become or end.
+    frame = predictions(9).replace("x", "z")
+    for some in (frame, frame.iloc[:4], frame.iloc[:0]):
+        stocked.write_predictions(some, run_id="run-1", model_version="1")
+        assert facts(stocked.snapshot()) == before
+        stocked.write_suggestions(some, run_id="run-1", model_version="1")
+        assert facts(stocked.snapshot()) == before
+
+
+def test_suggestions_are_kept_apart_from_predictions(stocked, make_corpus, small_batches):
+    columns = ["story", "tag", "score"]
+    stocked.write_predictions(predictions(5), run_id="run-1", model_version="1")
+    suggested = predictions(9)[columns].iloc[3:]
+    report = stocked.write_suggestions(suggested, run_id="run-1", model_version="1")
+    assert report == WriteReport(added=6)
+    assert stocked.read_predictions()[predictions().columns].to_dict("records") == in_order(
+        predictions(5)
+    )
+    read = stocked.read_suggestions()
+    assert read.columns.tolist() == [*columns, "model_version", "run_id"]
+    assert read[columns].to_dict("records") == in_order(suggested)
+    stocked.write_predictions(predictions(0), run_id="run-2", model_version="2")
+    assert stocked.read_suggestions().equals(read)
+    counts = stocked.counts()
+    assert (counts["predictions"], counts["suggestions"]) == (0, 6)
+    report = stocked.write_suggestions(suggested.iloc[1:], run_id="run-2", model_version="2")
+    assert report == WriteReport(removed=1, unchanged=5)
+    stocked.load(make_corpus({"3": PREDICTED["3"]}, [], "fewer"))
+    assert set(stocked.read_suggestions()["story"]) == {"https://a.example/3"}
 
 
 def test_predictions_outlive_the_next_load_and_follow_an_articles_new_address(stocked, make_corpus):
@@ -256,6 +345,7 @@ def test_predictions_outlive_the_next_load_and_follow_an_articles_new_address(st
     report = stocked.load(corpus)
     assert (report.added, report.updated, report.removed) == (1, 1, 0)
     written = predictions().replace("https://a.example/0", "https://elsewhere.example/0")
+    # The order is that of the keys, which do not change with the address.
     assert stocked.read_predictions()["story"].tolist() == written["story"].tolist()
 
 
@@ -265,7 +355,7 @@ def test_predictions_of_articles_that_leave_the_corpus_leave_with_them(stocked, 
     stocked.load(make_corpus(fewer, [], "fewer"))
     left = predictions(9).iloc[[2, 3, 6, 7]]
     read = stocked.read_predictions()[left.columns]
-    assert read.to_dict("records") == left.to_dict("records")
+    assert read.to_dict("records") == in_order(left)
     assert stocked.counts()["predictions"] == 4
     stocked.load(make_corpus(PREDICTED, [], "again"))
     assert stocked.counts()["predictions"] == 4
@@ -287,6 +377,7 @@ def test_predictions_of_unknown_articles_are_refused_and_the_earlier_ones_stay(s
         (lambda frame: frame.assign(score=np.inf), "score of the predictions is not a finite"),
         (lambda frame: frame.assign(assigned=2), "assigned is neither 0 nor 1"),
         (lambda frame: frame.assign(tag=None), "a story or tag of the predictions is missing"),
+        (lambda frame: frame.assign(tag="x"), "a story has a tag twice in the predictions"),
     ],
 )
 def test_impossible_predictions_are_refused_and_the_earlier_ones_stay(stocked, change, message):
@@ -329,10 +420,39 @@ def test_of_two_runs_that_write_predictions_at_once_the_one_that_began_later_sta
             yield from items
 
         monkeypatch.setattr(f"{kind.predictions}.track", overtake)
-        with pytest.raises(TagsageError, match="A run that began later has written its pred"):
+        with pytest.raises(TagsageError, match="A run that began later writes its predictions"):
             first.write_predictions(predictions(9), run_id="earlier", model_version="1")
         assert set(first.read_predictions()["run_id"]) == {"later"}
         assert len(first.read_predictions()) == 5
+
+
+def test_a_write_that_died_leaves_no_trace_in_what_readers_see_or_in_the_next_write(
+    kind, open_it, stocked, small_batches, monkeypatch
+):
+    from tagsage.progress import track
+
+    class DeadError(Exception):
+        pass
+
+    before = predictions(9)
+    stocked.write_predictions(before, run_id="run-1", model_version="1")
+    changed = predictions(9, 0.03125).iloc[2:]
+
+    def die(items, *_):
+        yield from list(items)[:2]
+        raise DeadError
+
+    with open_it() as dying, monkeypatch.context() as patch:
+        patch.setattr(f"{kind.predictions}.track", die)
+        with pytest.raises(DeadError):
+            dying.write_predictions(changed, run_id="dead", model_version="2")
+    read = stocked.read_predictions()
+    assert read[before.columns].to_dict("records") == in_order(before)
+    monkeypatch.setattr(f"{kind.predictions}.track", track)
+    # The pairs that it had written or ended count as they were.
+    report = stocked.write_predictions(before, run_id="run-2", model_version="3")
+    assert report == WriteReport(unchanged=9)
+    assert stocked.read_predictions().equals(read)
 
 
 def test_there_is_no_other_kind_of_store(tmp_path):

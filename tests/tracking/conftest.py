@@ -17,6 +17,7 @@ from tagsage.learn.calibration import Calibration
 from tagsage.learn.candidate import Tagging
 from tagsage.learn.features import FeatureMatrix
 from tagsage.learn.fitting import fit_candidate
+from tagsage.learn.frozen import FrozenTest, article_ids
 from tagsage.learn.thresholds import Assignment
 from tagsage.tracking.servable import write_served
 from tagsage.tracking.store import Tracking, initialise
@@ -79,6 +80,7 @@ def _make_served(folder: Path, feature_set: str = "text+lists", *, given: bool =
         incidence=incidence,
         hop_inputs=[vectors],
         size_discount=0.5,
+        article_keys=[f"site.example/{row}" for row in range(len(articles))],
     )
     return served
 
@@ -104,6 +106,21 @@ def picture(tmp_path: Path) -> Path:
 def make_served() -> Callable[..., Path]:
     """Return the function that fits a small tagger; its vectors have 6 numbers."""
     return _make_served
+
+
+@pytest.fixture(scope="session")
+def frozen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("frozen")
+    FrozenTest(
+        tags=["fruit", "cars"],
+        test=article_ids(["a", "b"]),
+        train=article_ids(["c"]),
+        assigned=sp.csr_array(np.array([[1.0, 0.0], [0.0, 1.0]])),
+        scores={"micro_f1": 0.6},
+        test_share=0.2,
+        seed=42,
+    ).save(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,8 @@ from tagsage.graph.graphsage.model import GraphSageModel, initial_weights
 from tagsage.graph.labels import LabelsConfig, propagate_labels
 from tagsage.graph.lists import propagate_lists
 from tagsage.graph.memberships import MembershipsConfig, factorise_memberships
-from tagsage.tracking.featuriser import Featuriser, write_featuriser
+from tagsage.tracking.featuriser import Featuriser, texts_of
+from tagsage.tracking.write_featuriser import write_featuriser
 from tagsage.vectors.lsa import LsaEmbedder
 from tagsage.vectors.text import article_texts
 
@@ -287,3 +288,11 @@ def test_matrix_tells_the_kinds_of_blocks_and_which_articles_are_in_a_known_list
     X = featuriser.matrix([""] * 3, [""] * 3, [["cars"], ["unknown"], []])
     assert X.kinds == ("text", "lists", "lists", "labels", "labels")
     assert X.linked.tolist() == [True, False, False]
+
+
+def test_texts_of_new_articles_are_made_like_those_of_the_corpus():
+    titles = [" red apples ", "", "a\tb", "🎉 مرحبا", "  "]
+    subtitles = ["sweet", " sour", "", "  x  ", ""]
+    frame = pd.DataFrame({"title": titles, "subtitle": subtitles, "is_stub": False})
+    assert texts_of(titles, subtitles) == article_texts(frame)
+    assert texts_of([None, "a"], ["b", float("nan")]) == ["b", "a"]

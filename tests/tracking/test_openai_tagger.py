@@ -2,16 +2,19 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.exceptions import MlflowException
 
 from scripts.openai_server import OpenAiServer, expected_vectors
 from tagsage.errors import TagsageError
 from tagsage.tracking.featuriser import FEATURISER, Featuriser, embedder_kind, texts_of
 from tagsage.tracking.mlflow_models import load_model
-from tagsage.tracking.servable import REQUIREMENTS, Tagger, save_servable
+from tagsage.tracking.seal import seal
+from tagsage.tracking.servable import REQUIREMENTS, ServableModel, Tagger, save_servable
 from tagsage.vectors.openai.config import OpenAiConfig
 from tagsage.vectors.openai.embedder import OpenAiEmbedder
 
@@ -41,6 +44,7 @@ def remote(tmp_path_factory, make_served) -> Path:
     OpenAiEmbedder(config, DIMENSIONS).save(served / "embedder")
     about = json.loads((served / FEATURISER).read_text(encoding="utf-8"))
     (served / FEATURISER).write_text(json.dumps(about | {"embedder": "openai"}), encoding="utf-8")
+    seal(served)
     return served
 
 
@@ -65,6 +69,18 @@ def test_title_without_a_key_for_openai_is_refused_in_one_sentence(remote, monke
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     with pytest.raises(TagsageError, match="OpenAI wants a key; set OPENAI_API_KEY"):
         Tagger.load(remote).tag(pd.DataFrame({"title": ["a title"]}))
+
+
+def test_served_model_whose_embedder_is_away_answers_mlflow_in_one_sentence(remote, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    model = ServableModel()
+    model.load_context(SimpleNamespace(artifacts={"served": str(remote)}))
+    with pytest.raises(MlflowException, match="OpenAI wants a key; set OPENAI_API_KEY") as refused:
+        model.predict(None, ["a title"])
+    # And the command line tells it as ours.
+    assert isinstance(refused.value, TagsageError)
+    assert "\n" not in str(refused.value)
 
 
 def test_saved_model_names_the_model_and_no_server_and_requires_the_sdk(

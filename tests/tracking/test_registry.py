@@ -1,6 +1,6 @@
-"""The registry: one version a night, the rule of promotion, the champion in a clean process."""
+"""The registry: one version a night, its frozen test, the champion in a clean process."""
 
-import json
+import dataclasses
 import subprocess
 import sys
 import uuid
@@ -8,16 +8,17 @@ import uuid
 import pytest
 
 from tagsage.errors import TagsageError
+from tagsage.learn.frozen import FrozenTest
 from tagsage.tracking.registry import (
     DATA_DIGEST,
+    FROZEN_TEST,
     MICRO_F1,
-    TARGET_TAGS,
-    decide_promotion,
+    Version,
     load_champion,
-    promotion_rule,
+    load_frozen,
     register_winner,
 )
-from tagsage.tracking.runs import log_candidate, log_night, parent_run
+from tagsage.tracking.runs import log_candidate, log_night
 
 CANDIDATE = "text+lists:ovr_logistic"
 CLEAN = """
@@ -36,7 +37,7 @@ def name() -> str:
 
 
 @pytest.fixture
-def register(tracking, served, name):
+def register(tracking, served, frozen, name):
     def register(
         run_id: str,
         micro_f1: float,
@@ -54,6 +55,7 @@ def register(tracking, served, name):
             name=name,
             served=served,
             served_ref=served_ref,
+            frozen=frozen,
             micro_f1=micro_f1,
             data_digest=digest,
             tags_digest=tags_digest,
@@ -61,16 +63,6 @@ def register(tracking, served, name):
         )
 
     return register
-
-
-@pytest.fixture
-def decide(tracking, name):
-    def decide(run_id: str, version: str, *, margin: float = 0.0, promote: bool = True):
-        return decide_promotion(
-            tracking, run_id, name=name, version=version, margin=margin, promote=promote
-        )
-
-    return decide
 
 
 def holder(tracking, name, alias):
@@ -110,103 +102,39 @@ def test_model_that_a_killed_task_left_unfinished_is_made_anew(tracking, registe
     assert models[0].model_id != pending.model_id
 
 
-def test_first_version_becomes_champion_and_a_better_one_follows(
-    tracking, register, decide, name, run_id
+def test_frozen_test_of_a_version_comes_back_as_it_was(
+    tracking, register, name, run_id, tmp_path, frozen
 ):
-    first = decide(run_id, register(run_id, 0.6))
-    assert first.promoted
-    assert first.champion_version == ""
-    second_id = f"{run_id}-2"
-    second = decide(second_id, register(second_id, 0.7))
-    assert second.promoted
-    assert second.champion_version == "1"
-    assert "micro-F1 0.7000 is at least the champion's 0.6000 (version 1)." in second.reason
-    assert str(holder(tracking, name, "champion")) == "2"
+    register(run_id, 0.6)
+    version = Version.of(tracking.client.get_model_version(name, "1"))
+    assert load_frozen(tracking, version, tmp_path)
+    before, after = FrozenTest.load(frozen), FrozenTest.load(tmp_path)
+    assert before.test.tolist() == after.test.tolist()
+    assert (before.tags, before.scores, before.seed) == (after.tags, after.scores, after.seed)
+    assert (before.assigned != after.assigned).nnz == 0
 
 
-def test_worse_version_stays_challenger(tracking, register, decide, name, run_id):
-    decide(run_id, register(run_id, 0.6))
-    second_id = f"{run_id}-2"
-    decision = decide(second_id, register(second_id, 0.5))
-    assert not decision.promoted
-    assert str(holder(tracking, name, "champion")) == "1"
+def test_version_of_a_night_that_kept_no_test_or_lost_it_has_none(
+    tracking, register, name, run_id, tmp_path
+):
+    register(run_id, 0.6)
+    version = Version.of(tracking.client.get_model_version(name, "1"))
+    assert not load_frozen(tracking, dataclasses.replace(version, tags={}), tmp_path)
+    assert not load_frozen(tracking, dataclasses.replace(version, run_id="0" * 32), tmp_path)
+    elsewhere = {**version.tags, FROZEN_TEST: "frozen_test/removed"}
+    assert not load_frozen(tracking, dataclasses.replace(version, tags=elsewhere), tmp_path)
+    tracking.client.log_text(version.run_id, "{", f"{version.tags[FROZEN_TEST]}/frozen.json")
+    assert not load_frozen(tracking, version, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_old_night_registered_again_takes_no_alias_from_a_later_one(
+    tracking, register, name, run_id
+):
+    register(run_id, 0.6)
+    register(f"{run_id}-2", 0.7)
+    register(run_id, 0.6)
     assert str(holder(tracking, name, "challenger")) == "2"
-
-
-def test_promotion_that_is_off_leaves_the_challenger(tracking, register, decide, name, run_id):
-    decision = decide(run_id, register(run_id, 0.6), promote=False)
-    assert not decision.promoted
-    assert holder(tracking, name, "champion") is None
-
-
-def test_decision_is_kept_on_the_version_and_on_the_night_and_repeated(
-    tracking, register, decide, name, run_id
-):
-    decision = decide(run_id, register(run_id, 0.6))
-    kept = tracking.client.get_model_version(name, "1").tags["tagsage.decision"]
-    assert json.loads(kept)["reason"] == decision.reason
-    tags = tracking.client.get_run(parent_run(tracking, run_id)).data.tags
-    assert tags["tagsage.promotion.promoted"] == "True"
-    assert tags["tagsage.promotion.reason"] == decision.reason
-    assert tags["tagsage.winner"] == CANDIDATE
-    # After a kill the champion is the version itself: the first decision stands.
-    assert decide(run_id, "1") == decision
-
-
-def test_old_night_run_again_takes_no_alias_from_a_later_one(
-    tracking, register, decide, name, run_id
-):
-    decide(run_id, register(run_id, 0.6))
-    later = f"{run_id}-2"
-    decide(later, register(later, 0.7))
-    decide(run_id, register(run_id, 0.6))
-    assert str(holder(tracking, name, "champion")) == "2"
-    assert str(holder(tracking, name, "challenger")) == "2"
-
-
-def tags(micro_f1: float | None, digest: str = "a") -> dict[str, str]:
-    score = {} if micro_f1 is None else {MICRO_F1: repr(micro_f1)}
-    return {DATA_DIGEST: digest, **score}
-
-
-@pytest.mark.parametrize(
-    ("new", "old", "margin", "promoted"),
-    [
-        (0.6, 0.6, 0.0, True),
-        (0.6, 0.6, 0.001, False),
-        (0.6, 0.59, 0.01, True),
-        (0.59, 0.6, 0.0, False),
-        (0.59, 0.6, -0.01, True),
-        (0.6, None, 0.0, False),
-        (None, 0.6, 0.0, False),
-    ],
-)
-def test_rule_asks_for_at_least_the_champions_score_plus_the_margin(new, old, margin, promoted):
-    decision = promotion_rule(
-        challenger_version="2",
-        challenger_tags=tags(new),
-        champion_version="1",
-        champion_tags=tags(old),
-        margin=margin,
-        promote=True,
-    )
-    assert decision.promoted is promoted
-    assert decision.same_data
-    assert decision.reason.startswith("Promoted: " if promoted else "Not promoted: ")
-
-
-def test_rule_says_when_the_scores_are_from_different_corpora():
-    decision = promotion_rule(
-        challenger_version="2",
-        challenger_tags=tags(0.6, "b"),
-        champion_version="1",
-        champion_tags=tags(0.5, "a"),
-        margin=0.0,
-        promote=True,
-    )
-    assert decision.promoted
-    assert not decision.same_data
-    assert decision.reason.endswith("The two were measured on different corpora.")
 
 
 def test_champion_that_is_not_there_is_told_in_one_sentence(tracking, name):
@@ -216,9 +144,10 @@ def test_champion_that_is_not_there_is_told_in_one_sentence(tracking, name):
 
 @pytest.mark.slow
 def test_champion_loads_from_the_registry_in_a_new_process_and_tags(
-    tracking, register, decide, name, run_id, tmp_path
+    tracking, register, name, run_id, tmp_path
 ):
-    decide(run_id, register(run_id, 0.6))
+    version = register(run_id, 0.6)
+    tracking.client.set_registered_model_alias(name, "champion", version)
     champion = load_champion(tracking, name)
     assert champion.predict([{"title": "new brakes"}])["tags"].tolist() == [["cars"]]
     done = subprocess.run(
@@ -231,19 +160,6 @@ def test_champion_loads_from_the_registry_in_a_new_process_and_tags(
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[['fruit']]"
-
-
-def test_rule_promotes_when_the_target_tags_have_changed():
-    decision = promotion_rule(
-        challenger_version="2",
-        challenger_tags={**tags(0.4), TARGET_TAGS: "new"},
-        champion_version="1",
-        champion_tags={**tags(0.9), TARGET_TAGS: "old"},
-        margin=0.1,
-        promote=True,
-    )
-    assert decision.promoted
-    assert "other target tags" in decision.reason
 
 
 def test_night_run_again_after_its_input_changed_gets_a_version_of_its_own(register):

@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import shutil
 import subprocess
 import sys
 from importlib.metadata import packages_distributions
@@ -154,6 +155,81 @@ def test_a_single_list_name_is_one_list_and_not_its_letters(tagger):
     assert made["tags"].tolist() == [["cars"]]
 
 
+def test_known_companions_stand_for_their_lists(tagger):
+    # Articles 0 to 11 are of the orchard, 12 to 23 of the garage.
+    made = tagger.tag(
+        pd.DataFrame({
+            "title": [""] * 5,
+            "articles": [
+                ["https://site.example/1?source=rss", "site.example/3"],
+                ["http://site.example/13/"],
+                ["site.example/999", "no address", ""],
+                None,
+                "site.example/12",
+            ],
+        })
+    )
+    by_name = tagger.tag(
+        pd.DataFrame({"title": [""] * 5, "lists": [["orchard"], "garage", [], None, ["garage"]]})
+    )
+    assert made["top"].tolist() == by_name["top"].tolist()
+    assert made["tags"].tolist()[:2] == [["fruit"], ["cars"]]
+
+
+def test_unknown_lists_of_any_kind_count_as_none(tagger):
+    odd = [[None, "never seen"], [float("nan")], 7, [7, "garage"]]
+    made = tagger.tag(pd.DataFrame({"title": [""] * 4, "lists": pd.Series(odd, dtype=object)}))
+    plain = tagger.tag(pd.DataFrame({"title": [""] * 4, "lists": [[], [], [], ["garage"]]}))
+    assert made["top"].tolist() == plain["top"].tolist()
+
+
+@pytest.fixture
+def copied(served, tmp_path) -> Path:
+    return Path(shutil.copytree(served, tmp_path / "copy"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["featuriser.json", "candidate/classifier/classifier.json", "embedder/components.npy",
+     "lists/means1.npy", "companions/hashes.npy"],
+)  # fmt: skip
+def test_file_that_was_changed_is_named_and_nothing_is_loaded(copied, name):
+    content = bytearray((copied / name).read_bytes())
+    content[-3] ^= 1
+    (copied / name).write_bytes(content)
+    with pytest.raises(TagsageError, match=f"The model's file {name} in .* was changed since"):
+        Tagger.load(copied)
+
+
+def test_file_that_is_gone_is_named(copied):
+    (copied / "candidate" / "candidate.json").unlink()
+    with pytest.raises(TagsageError, match=r"file candidate/candidate\.json in .* missing"):
+        Tagger.load(copied)
+
+
+@pytest.mark.parametrize("seal", ["{", "[]", '{"../../x": "ab"}'])
+def test_seal_that_is_no_seal_is_refused(copied, seal):
+    (copied / "sha256.json").write_text(seal)
+    with pytest.raises(TagsageError, match=r"sha256\.json"):
+        Tagger.load(copied)
+
+
+def test_champion_of_before_there_were_seals_and_companions_still_loads(copied, tagger):
+    (copied / "sha256.json").unlink()
+    shutil.rmtree(copied / "companions")
+    about = json.loads((copied / "featuriser.json").read_text())
+    del about["companions"]
+    (copied / "featuriser.json").write_text(json.dumps(about))
+    frame = pd.DataFrame({"title": ["pears"], "articles": [["site.example/13"]]})
+    made = Tagger.load(copied).tag(frame)
+    assert made["top"].tolist() == tagger.tag(frame[["title"]])["top"].tolist()
+
+
+def test_files_that_came_later_do_not_matter(copied):
+    (copied / "artifact.json").write_text("{}")
+    assert Tagger.load(copied).tag(as_frame("pears"))["tags"].tolist() == [["fruit"]]
+
+
 def test_tagger_of_given_vectors_wants_a_vector_with_every_title(tmp_path, make_served):
     dimensions = 6
     tagger = Tagger.load(make_served(tmp_path, "text", given=True))
@@ -183,7 +259,7 @@ def test_mlflow_checks_the_signature_and_passes_top_k(saved):
     assert model.predict(pd.Series(["gears"], name="title"))["tags"].tolist() == [["cars"]]
     assert model.unwrap_python_model().predict(None, ["gears"])["tags"].tolist() == [["cars"]]
     assert {column.name for column in model.metadata.signature.inputs.inputs} == {
-        "title", "subtitle", "lists", "author",
+        "title", "subtitle", "author", "lists", "articles",
     }  # fmt: skip
     assert model.input_example["title"].tolist() == ["How graphs help to tag articles"]
 

@@ -13,7 +13,9 @@ from urllib.error import URLError
 import pandas as pd
 import pytest
 
-from tagsage.tracking.registry import decide_promotion, load_champion, register_winner
+from tagsage.learn.promotion import Decision
+from tagsage.tracking.champions import carry_out
+from tagsage.tracking.registry import load_champion, register_winner
 from tagsage.tracking.runs import DataSet, finish, log_candidate, log_night, log_results
 from tagsage.tracking.store import initialise
 
@@ -65,7 +67,7 @@ def _wait(url: str, process: subprocess.Popen, log) -> None:
 @pytest.mark.slow
 @pytest.mark.integration
 def test_night_logged_twice_to_a_server_is_one_night_with_one_champion(
-    server, served, tmp_path, picture
+    server, served, frozen, tmp_path, picture
 ):
     for attempt in ("killed", "whole"):
         tracking = initialise(server, experiment="nightly", folder=tmp_path / attempt)
@@ -84,18 +86,23 @@ def test_night_logged_twice_to_a_server_is_one_night_with_one_champion(
         log_results(tracking, "n1", series={"loss": [2.0, 1.0]})
         version = register_winner(
             tracking, "n1", CANDIDATE, name="tagger", served=served, served_ref="s",
-            micro_f1=0.6, data_digest="ab", tags_digest="t", description="The best.",
+            frozen=frozen, micro_f1=0.6, data_digest="ab", tags_digest="t", description="The best.",
         )  # fmt: skip
-        decision = decide_promotion(
-            tracking, "n1", name="tagger", version=version, margin=0.0, promote=True
+        decided = Decision(True, "Promoted: it is the first.", version, "", 0.6, None, False)
+        decision, champion_version = carry_out(
+            tracking, "n1", name="tagger", version=version, decision=decided
         )
     finish(tracking, "n1", "FINISHED")
     client = tracking.client
     assert len(client.search_runs([tracking.experiment_id])) == 2
     assert client.get_run(parent).info.status == "FINISHED"
     assert len(client.get_metric_history(parent, "loss")) == 2
-    assert [file.path for file in client.list_artifacts(child)] == ["figures", "per_tag.csv"]
+    assert [file.path for file in client.list_artifacts(child)] == [
+        "figures",
+        "frozen_test",
+        "per_tag.csv",
+    ]
     assert decision.promoted
-    assert version == "1"
+    assert version == champion_version == "1"
     champion = load_champion(tracking, "tagger")
     assert champion.predict([{"title": "ripe pears"}])["tags"].tolist() == [["fruit"]]

@@ -195,3 +195,16 @@ def test_a_model_of_another_format_is_refused(tmp_path):
 def test_impossible_parameters_are_refused(dimensions, max_terms):
     with pytest.raises(ValueError, match="must be at least 1"):
         LsaEmbedder.fit(["cow"], dimensions=dimensions, max_terms=max_terms, seed=1)
+
+
+def test_text_without_a_word_has_the_same_terms_without_it():
+    texts = ["red apples and red pears", "green pears", "cars"]
+    model = LsaEmbedder.fit(texts, dimensions=3, max_terms=50, seed=0)
+    terms = model.terms(["Red apples and red pears"])
+    assert np.array_equal(model.embed_terms(terms), model.embed(["Red apples and red pears"]))
+    terms.data[terms.indices == model.vocabulary.index("red")] = 0
+    np.testing.assert_allclose(
+        model.embed_terms(terms), model.embed(["apples and pears"]), atol=1e-6
+    )
+    empty = LsaEmbedder.fit([], dimensions=3, max_terms=50, seed=0)
+    assert empty.embed_terms(empty.terms(["a", "b"])).tolist() == [[0, 0, 0]] * 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from tagsage.cli import embedding, harvest, runs, store, vectors
+from tagsage.cli import embedding, explain, harvest, model, runs, store, vectors
 
 app = typer.Typer(
     name="tagsage",
@@ -14,7 +14,9 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(runs.app)
+app.add_typer(explain.app)
 app.add_typer(harvest.app)
+app.add_typer(model.app, name="model")
 app.add_typer(store.app, name="store")
 vectors.app.add_typer(embedding.app)
 app.add_typer(vectors.app, name="vectors")

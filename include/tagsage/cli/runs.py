@@ -71,6 +71,12 @@ def tag(
     in_list: Annotated[
         list[str] | None, typer.Option("--list", help="A list that holds it; may be repeated.")
     ] = None,
+    beside: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--beside", help="An article of the corpus in the same lists; may be repeated."
+        ),
+    ] = None,
     author: Annotated[str, typer.Option(help="Who wrote it.")] = "",
     top: Annotated[int, typer.Option(min=1, help="How many tags to print.")] = 5,
     workspace: WorkspaceOption = None,
@@ -96,6 +102,7 @@ def tag(
         row = {"title": title, "subtitle": subtitle, "lists": in_list or []}
         # A champion of nights before there were authors takes none.
         row |= {"author": author} if author else {}
+        row |= {"articles": beside} if beside else {}
         table = Table("tag", "probability", "assigned")
         tagged = champion.predict(pd.DataFrame([row]), params={"top_k": top})
         for item in cast("pd.DataFrame", tagged)["top"].iloc[0]:

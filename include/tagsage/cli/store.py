@@ -52,7 +52,7 @@ def store_copy(
     set_: SetOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Copy articles, lists and predictions from one store to another."""
+    """Copy articles, lists, predictions and suggestions from one store to another."""
     with failures_told(debug=debug):
         from tagsage.store.copy import copy_store
 

@@ -213,7 +213,8 @@ class GraphEngine(ABC):
         Returns
         -------
         dict
-            ``hops``, ``size_discount``, ``dimensions``, ``articles_reached`` (by the last hop).
+            ``hops``, ``size_discount``, ``topic_sharpness``, ``dimensions``, ``articles_reached``
+            (by the last hop).
         """
 
     @abstractmethod

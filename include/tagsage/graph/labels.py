@@ -132,7 +132,8 @@ class ListLabels:
         alpha = self.config.prior_weight
         counted = np.zeros(members.shape[0]) if own is None else own.counted.astype(np.float64)
         lists, starts = members.indices, members.indptr
-        others = self.labelled[lists] - np.repeat(counted, np.diff(starts))
+        # An article that was labelled only later is not counted: less than nothing is not left.
+        others = np.maximum(self.labelled[lists] - np.repeat(counted, np.diff(starts)), 0)
         size = others + alpha
         weight = np.where(size > 0, self.weights[lists], 0).astype(np.float64)
         factor = np.divide(weight, size, out=np.zeros_like(size), where=size > 0)
@@ -149,6 +150,7 @@ class ListLabels:
         shares += prior[:, None] * self.totals
         if own is not None:
             shares -= (in_lists + prior)[:, None] * own.labels
+            np.maximum(shares, 0, out=shares)
         shares /= np.where(total > 0, total, 1)[:, None]
         evidence = np.log1p(neighbours)[:, None]
         return shares.round(DECIMALS).astype(np.float32), evidence.astype(np.float32)

@@ -9,13 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tagsage.graph.csr import FloatArray, make_csr
-from tagsage.graph.lists import list_weights
+from tagsage.graph.lists import list_means, list_weights
+from tagsage.graph.topic_fit import topic_fit
 
 if TYPE_CHECKING:
     from tagsage.graph.csr import Csr
-
-# Columns of the vectors taken at a time when list means are computed: 256 MB of float32.
-BLOCK_NUMBERS = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -49,20 +47,8 @@ class ListVectors:
         size_discount : float
             See :func:`tagsage.graph.lists.propagate_lists`.
         """
-        n, n_lists = incidence.shape
-        to_lists = incidence.T.tocsr().astype(np.float32)
-        sizes = np.diff(to_lists.indptr).astype(np.float32)
-        d = vectors.shape[1]
-        width = max(1, min(d, BLOCK_NUMBERS // max(n, n_lists, 1)))
-        means = np.zeros((n_lists, d), dtype=np.float32)
-        has_vector = np.zeros(n, dtype=bool)
-        for left in range(0, d, width):
-            columns = slice(left, min(left + width, d))
-            block = np.ascontiguousarray(vectors[:, columns], dtype=np.float32)
-            has_vector |= (block != 0).any(axis=1)
-            means[:, columns] = to_lists @ block
-        known = to_lists @ has_vector.astype(np.float32)
-        means /= np.maximum(known, 1)[:, None]
+        means, known = list_means(incidence, vectors)
+        sizes = np.bincount(incidence.indices, minlength=incidence.shape[1]).astype(np.float32)
         return cls(means, list_weights(sizes, known, size_discount), known)
 
     def select(self, used: npt.NDArray[np.integer]) -> Self:
@@ -70,12 +56,43 @@ class ListVectors:
         known = None if self.known is None else self.known[used]
         return replace(self, means=self.means[used], weights=self.weights[used], known=known)
 
-    def propagate(self, members: Csr, own: FloatArray | None = None) -> FloatArray:
+    def fit(
+        self,
+        members: Csr,
+        vectors: npt.NDArray[np.floating],
+        sharpness: float,
+        *,
+        inside: bool = False,
+    ) -> FloatArray | None:
+        """Weigh articles' memberships by their fit to these lists' topics.
+
+        Parameters
+        ----------
+        members : csr_array, shape [m, n_lists]
+            Which article is in which list.
+        vectors : float array, shape [m, d]
+            The articles' own vectors.
+        sharpness, inside
+            See :func:`tagsage.graph.topic_fit.topic_fit`.
+
+        Returns
+        -------
+        float32 array, shape [memberships], or None
+            For :meth:`propagate`; None when the sharpness is 0.
+        """
+        if not sharpness:
+            return None
+        counts = np.ones(len(self.means), np.float32) if self.known is None else self.known
+        return topic_fit(members, vectors, self.means, counts, sharpness, inside=inside)
+
+    def propagate(
+        self, members: Csr, own: FloatArray | None = None, fit: FloatArray | None = None
+    ) -> FloatArray:
         """Propagate the lists' means to articles.
 
         With z_l the mean of list l over c_l articles, w_l its weight, x_a an article's own vector::
 
-            X'_a = (sum over its lists l of w_l z'_l) / (sum over its lists l of w_l)
+            X'_a = (sum over its lists l of w_l f_al z'_l) / (sum over its lists l of w_l f_al)
             z'_l = (c_l z_l + x_a) / (c_l + 1)    if x_a is given and not zero, else z_l
 
         With `own` an article that the means are not of gets what
@@ -89,6 +106,8 @@ class ListVectors:
         own : float32 array, shape [m, d], optional
             The articles' own vectors, of this hop. Without it, or where it is not kept of how many
             articles the means are, z_l is taken as it is.
+        fit : float32 array, shape [memberships], optional
+            f_al, in the order of ``members.indices``; 1 for all without it.
 
         Returns
         -------
@@ -96,6 +115,8 @@ class ListVectors:
             Zeros for articles in no list of which something is known.
         """
         weights = np.asarray(self.weights)[members.indices]
+        if fit is not None:
+            weights = weights * fit
         total = _row_sums(members, weights)
         scale = 1 / np.where(total > 0, total, 1).astype(np.float32)
         means = np.asarray(self.means, dtype=np.float32)

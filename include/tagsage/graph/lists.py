@@ -12,6 +12,8 @@ import scipy.sparse as sp
 
 from tagsage.errors import TagsageError
 from tagsage.graph.arrays import nonzero_rows
+from tagsage.graph.csr import make_csr
+from tagsage.graph.topic_fit import topic_fit
 from tagsage.progress import track
 
 if TYPE_CHECKING:
@@ -31,10 +33,14 @@ class ListsConfig:
         How many times the vectors are propagated, at least 1.
     size_discount : float
         A list of n articles weighs n^-size_discount, at least 0.
+    topic_sharpness : float
+        How much more the lists count that an article fits in, at least 0; see
+        :func:`tagsage.graph.topic_fit.topic_fit`.
     """
 
     hops: int = 2
     size_discount: float = 0.0
+    topic_sharpness: float = 0.0
 
 
 def propagate_lists(
@@ -43,6 +49,7 @@ def propagate_lists(
     *,
     hops: int = 2,
     size_discount: float = 0.0,
+    topic_sharpness: float = 0.0,
     out: Callable[[int], FloatArray] | None = None,
 ) -> list[FloatArray]:
     """Propagate vectors over lists: article <- mean of its lists <- mean of their articles.
@@ -51,9 +58,11 @@ def propagate_lists(
 
         Z_l = mean of X_b over the articles b of l that have a vector
         w_l = |l| ** -size_discount
-        X'_a = (sum over its lists l of w_l Z_l) / (sum over its lists l of w_l)
+        X'_a = (sum over its lists l of w_l f_al Z_l) / (sum over its lists l of w_l f_al)
 
-    With a discount above 0 a short list says more of its articles than a long one. No article
+    where f_al, the article's fit to the list's topic, is 1 unless there is a sharpness
+    (:func:`tagsage.graph.topic_fit.topic_fit`, with the vectors given, at every hop). With a
+    discount above 0 a short list says more of its articles than a long one. No article
     pairs are built; the cost is linear in memberships. An article's own vector is part of its
     lists' means: it is a feature anyway, and leaks no tag; the fewer and the shorter an article's
     lists, and the higher the discount, the more the result only repeats it.
@@ -78,6 +87,8 @@ def propagate_lists(
     size_discount : float
         The exponent of a list's size in its weight, at least 0: 0 weighs all lists alike, 1 by
         1/|l|.
+    topic_sharpness : float
+        The sharpness of the fit, at least 0: 0 weighs an article's lists without a look at it.
     out : callable, optional
         Called with the hop (1, 2, …), returns the float32 array [n_articles, d] that takes the
         result, such as a memory-mapped file. By default arrays in memory.
@@ -90,8 +101,8 @@ def propagate_lists(
     Raises
     ------
     TagsageError
-        When `hops` is below 1 or `size_discount` below 0, or vectors and memberships disagree on
-        the number of articles.
+        When `hops` is below 1, `size_discount` or `topic_sharpness` below 0, or vectors and
+        memberships disagree on the number of articles.
 
     References
     ----------
@@ -102,6 +113,9 @@ def propagate_lists(
         raise TagsageError(f"lists: hops must be at least 1, not {hops}.")
     if not size_discount >= 0:
         raise TagsageError(f"lists: size_discount must be at least 0, not {size_discount}.")
+    if not topic_sharpness >= 0:
+        msg = f"lists: topic_sharpness must be at least 0, not {topic_sharpness}."
+        raise TagsageError(msg)
     n, n_lists = incidence.shape
     if len(vectors) != n:
         msg = (
@@ -113,6 +127,9 @@ def propagate_lists(
     to_articles: Csr = sp.csr_array(incidence).astype(np.float32)
     to_lists: Csr = to_articles.T.tocsr()
     sizes = np.diff(to_lists.indptr).astype(np.float32)
+
+    if topic_sharpness:
+        to_articles = _fitted(to_articles, vectors, topic_sharpness)
 
     results = [(out or _in_memory(n, d))(hop) for hop in range(1, hops + 1)]
     known = nonzero_rows(vectors)
@@ -133,6 +150,46 @@ def propagate_lists(
             block *= article_scale[:, None]
             result[:, columns] = block
     return results
+
+
+def _fitted(members: Csr, vectors: npt.NDArray[np.floating], sharpness: float) -> Csr:
+    """Return the memberships weighed by the articles' fit."""
+    means, counts = list_means(members, vectors)
+    fit = topic_fit(members, vectors, means, counts, sharpness, inside=True)
+    return make_csr(fit, members.indices, members.indptr, members.shape)
+
+
+def list_means(incidence: Csr, vectors: npt.NDArray[np.floating]) -> tuple[FloatArray, FloatArray]:
+    """Average the known vectors of each list's articles.
+
+    Parameters
+    ----------
+    incidence : csr_array, shape [n_articles, n_lists]
+        Which article is in which list, as ones.
+    vectors : float array, shape [n_articles, d]
+        One vector an article; a zero row is not known and does not count.
+
+    Returns
+    -------
+    means : float32 array, shape [n_lists, d]
+        The means.
+    known : float32 array, shape [n_lists]
+        Of how many articles each is.
+    """
+    n, n_lists = incidence.shape
+    to_lists = incidence.T.tocsr().astype(np.float32)
+    d = vectors.shape[1]
+    width = max(1, min(d, BLOCK_NUMBERS // max(n, n_lists, 1)))
+    means = np.zeros((n_lists, d), dtype=np.float32)
+    has_vector = np.zeros(n, dtype=bool)
+    for left in range(0, d, width):
+        columns = slice(left, min(left + width, d))
+        block = np.ascontiguousarray(vectors[:, columns], dtype=np.float32)
+        has_vector |= (block != 0).any(axis=1)
+        means[:, columns] = to_lists @ block
+    known = to_lists @ has_vector.astype(np.float32)
+    means /= np.maximum(known, 1)[:, None]
+    return means, known
 
 
 def list_weights(sizes: FloatArray, known_members: FloatArray, size_discount: float) -> FloatArray:

@@ -167,6 +167,7 @@ class LocalEngine(GraphEngine):
             features,
             hops=config.hops,
             size_discount=config.size_discount,
+            topic_sharpness=config.topic_sharpness,
             out=lambda hop: create_array(folder / hop_file(hop), shape),
         )
         for result in results:
@@ -175,6 +176,7 @@ class LocalEngine(GraphEngine):
         return {
             "hops": config.hops,
             "size_discount": config.size_discount,
+            "topic_sharpness": config.topic_sharpness,
             "dimensions": shape[1],
             "articles_reached": int(nonzero_rows(results[-1]).sum()),
         }

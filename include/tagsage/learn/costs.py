@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
@@ -63,7 +63,7 @@ class Formula(NamedTuple):
 # cores. Real data count three times as much as drawn ones. How many steps and epochs a fit takes is
 # up to the data: most estimates were within a third of what was measured, the worst off by a
 # factor of two.
-FORMULAS: Mapping[str, Formula] = MappingProxyType({
+_SINGLE: Mapping[str, Formula] = MappingProxyType({
     "label_powerset": Formula(
         {"": 1.5, "rows features label_sets": 3.6e-10, "features features features": 3e-10},
         {"": 3.5e8, "rows features": 51, "features label_sets": 34, "rows tags": 48},
@@ -93,6 +93,23 @@ FORMULAS: Mapping[str, Formula] = MappingProxyType({
         },
         {"": 3.6e7, "rows features": 12, "rows tags": 30},
     ),
+})
+
+
+def _together(members: Sequence[str]) -> Formula:
+    """Return the cost of an ensemble: its members are fitted one after the other, and all kept."""
+
+    def summed(costs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+        terms = {term for cost in costs for term in cost}
+        return {term: sum(cost.get(term, 0.0) for cost in costs) for term in sorted(terms)}
+
+    formulas = [_SINGLE[name] for name in members]
+    return Formula(summed([f.seconds for f in formulas]), summed([f.bytes for f in formulas]))
+
+
+FORMULAS: Mapping[str, Formula] = MappingProxyType({
+    **_SINGLE,
+    "ensemble": _together(("mlp", "mlp", "mlp")),
 })
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tagsage.errors import TagsageError
-from tagsage.learn.split import stratified_split
+from tagsage.learn.split import continued_split, stratified_split
 from tagsage.learn.targets import BoolArray, label_matrix, target_tags
 
 IntArray = npt.NDArray[np.int64]
@@ -91,7 +91,12 @@ class Labels:
 
 
 def label_corpus(
-    tags: Sequence[Sequence[str]], *, min_tag_articles: int, test_share: float, seed: int
+    tags: Sequence[Sequence[str]],
+    *,
+    min_tag_articles: int,
+    test_share: float,
+    seed: int,
+    parts: npt.NDArray[np.int8] | None = None,
 ) -> Labels:
     """Choose the target tags, label the articles that have some, split these.
 
@@ -105,6 +110,9 @@ def label_corpus(
         Share of the labelled articles to hold out.
     seed : int
         Seed of the split.
+    parts : int8 array, one number an article, optional
+        What part each article had in an earlier split (see :mod:`tagsage.learn.split`). The split
+        continues that one where it can be, and is a new one where it cannot.
 
     Raises
     ------
@@ -122,5 +130,9 @@ def label_corpus(
         raise TagsageError(msg)
     own_tags = [tags[i] for i in rows.tolist()]
     Y = label_matrix(own_tags, targets)
-    split = stratified_split(Y, test_share=test_share, seed=seed)
+    split = None
+    if parts is not None:
+        split = continued_split(Y, parts[rows], test_share=test_share, seed=seed)
+    if split is None:
+        split = stratified_split(Y, test_share=test_share, seed=seed)
     return Labels(targets, rows, Y, split.train, split.test)

@@ -15,6 +15,11 @@ from tagsage.learn.targets import BoolArray
 # at 20% holds 40 ± 6.
 MAX_STRATIFIED_ROWS = 200_000
 
+TEST, TRAIN, NEW = 1, 0, -1
+"""The part that a row had in an earlier split; new rows had none."""
+# Beyond this the earlier parts are too uneven to go on with: half or twice the share held out.
+SHARE_FACTOR = 2.0
+
 
 @dataclass(frozen=True)
 class Split:
@@ -85,6 +90,48 @@ def stratified_split(Y: BoolArray, *, test_share: float, seed: int) -> Split:
         if 0 < len(test) < n:
             return _split(n, test)
     return _split(n, np.random.default_rng(seed).permutation(n)[:n_test])
+
+
+def continued_split(
+    Y: BoolArray, parts: npt.NDArray[np.int8], *, test_share: float, seed: int
+) -> Split | None:
+    """Split rows so that those of an earlier split keep their part.
+
+    Only new rows are dealt out, stratified, as many of them to the test part as make the share of
+    all rows hold.
+
+    Parameters
+    ----------
+    Y : bool array, shape [n, L]
+        Which row has which tag.
+    parts : int8 array, shape [n]
+        `TEST`, `TRAIN` or `NEW`.
+    test_share : float
+        Share of the rows to hold out, between 0 and 1.
+    seed : int
+        Seed for the new rows.
+
+    Returns
+    -------
+    Split or None
+        None where the parts cannot be kept: no row has one, a part would be empty, or the share
+        held out would be less than half or more than twice `test_share`.
+    """
+    n = len(Y)
+    known_test, new = np.flatnonzero(parts == TEST), np.flatnonzero(parts == NEW)
+    if len(new) == n:
+        return None
+    wanted = min(max(round(n * test_share) - len(known_test), 0), len(new))
+    if 0 < wanted < len(new):
+        share = wanted / len(new)
+        test = new[stratified_split(Y[new], test_share=share, seed=seed).test]
+    else:
+        test = new[:wanted]
+    split = _split(n, np.concatenate([known_test, test]))
+    share = len(split.test) / n
+    if not 0 < share < 1 or not test_share / SHARE_FACTOR <= share <= test_share * SHARE_FACTOR:
+        return None
+    return split
 
 
 def split_by_time(dates: npt.NDArray[np.datetime64], *, test_share: float) -> Split | None:

@@ -23,11 +23,14 @@ class PredictedTag:
         Its probability, 0 to 1.
     assigned : bool
         Whether the score reaches the threshold.
+    because : str
+        What speaks for it, in words that may hold anything; empty where it was not explained.
     """
 
     tag: str
     score: float
     assigned: bool
+    because: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,71 @@ class Predicted:
     assigned: int
     tags: int
     earlier_version: str = ""
+
+
+@dataclass(frozen=True)
+class ChangedArticle:
+    """An article whose assigned tags are not those of the night before.
+
+    Attributes
+    ----------
+    title, url : str
+        As for :class:`Example`.
+    gained, lost : sequence of str
+        Tags assigned now and not before, and the other way round.
+    """
+
+    title: str
+    url: str
+    gained: Sequence[str]
+    lost: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What is new in the predictions, and which tags are suggested to tagged articles.
+
+    Attributes
+    ----------
+    counts : mapping of str to int, or None
+        See :class:`tagsage.learn.changes.ChangeCounts`; None: there were no earlier predictions.
+    written : mapping of str to int
+        What the store wrote: ``added``, ``changed``, ``removed`` and ``unchanged`` pairs of article
+        and tag.
+    articles : sequence of ChangedArticle
+        A few of the articles that changed.
+    suggested : mapping of str to int, or None
+        ``asked`` (tagged articles), ``articles`` (with a suggestion), ``tags`` (suggested in all);
+        None: nothing was suggested, since the setting is off.
+    suggestions : sequence of Example
+        A few articles with the tags suggested to them.
+    """
+
+    counts: Mapping[str, int] | None
+    written: Mapping[str, int]
+    articles: Sequence[ChangedArticle] = ()
+    suggested: Mapping[str, int] | None = None
+    suggestions: Sequence[Example] = ()
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was checked of the corpus before anything was trained on it.
+
+    Attributes
+    ----------
+    compared_with : str
+        The run whose corpus it was compared with; empty: there was none.
+    checks : sequence of mapping
+        One a check: ``what``, ``measure``, ``before``, ``tonight`` (str), ``value``, ``limit``
+        (float), ``passed`` (bool).
+    failed : sequence of str
+        A sentence for each check that failed.
+    """
+
+    compared_with: str
+    checks: Sequence[Mapping[str, Any]]
+    failed: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -150,6 +218,11 @@ class ReportData:
         Whether the winner is champion now; None: it was not asked.
     promotion_reason : str
         Why, as a sentence.
+    checks : sequence of mapping
+        The guards of promotion, see :class:`tagsage.learn.promotion.Check`; empty: none was tried.
+    gain : mapping or None
+        What the winner gains over the champion, see :class:`tagsage.learn.promotion.Gain`; None
+        where the two were not compared.
     examples : sequence of Example
         A few articles with their predicted tags.
     graph : mapping of str to object
@@ -170,6 +243,10 @@ class ReportData:
         How the harvest before the night ended; empty when there was none.
     comparison : Comparison or None
         None when there was no candidate on text, or none with lists.
+    changes : Changes or None
+        None: it is not known.
+    checked : Checked or None
+        None when nothing was checked.
     notes : sequence of str
         Sentences to show under the leaderboard: what was left out, and why.
     """
@@ -185,6 +262,8 @@ class ReportData:
     predicted: Predicted
     promoted: bool | None = None
     promotion_reason: str = ""
+    checks: Sequence[Mapping[str, Any]] = ()
+    gain: Mapping[str, Any] | None = None
     examples: Sequence[Example] = ()
     graph: Mapping[str, Any] = field(default_factory=dict)
     graphsage_losses: Sequence[float] = ()
@@ -194,4 +273,6 @@ class ReportData:
     settings: Mapping[str, Any] = field(default_factory=dict)
     harvested: str = ""
     comparison: Comparison | None = None
+    changes: Changes | None = None
+    checked: Checked | None = None
     notes: Sequence[str] = ()

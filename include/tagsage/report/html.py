@@ -73,6 +73,7 @@ def _context(data: ReportData) -> dict[str, Any]:
         "counts": data.profile.counts,
         "quantiles": data.profile.list_size_quantiles,
         "candidates": candidates,
+        "intervals": _intervals(data.comparison),
         "best": best,
         "baseline": baseline,
         "gain": gain,
@@ -96,6 +97,17 @@ def _context(data: ReportData) -> dict[str, Any]:
         "longest": max((row["seconds"] for row in stages), default=0.0),
         "settings": _shown_settings(data.settings),
         "style": Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),  # ruff: ignore[unsafe-markup-use]
+    }
+
+
+def _intervals(comparison: Comparison | None) -> dict[tuple[str, str], tuple[float, float]]:
+    """Return the intervals of scores by candidate and metric; none without a comparison."""
+    if comparison is None:
+        return {}
+    scores = comparison.intervals[comparison.intervals["baseline"].isna()]
+    return {
+        (row["system"], row["metric"]): (row["low"], row["high"])
+        for row in scores.to_dict("records")
     }
 
 

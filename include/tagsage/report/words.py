@@ -92,6 +92,16 @@ def points(value: float | None) -> str:
     return f"{round(100 * value, 1) + 0.0:+.1f}".replace("-", "\u2212")
 
 
+def measure(value: float | None) -> str:
+    """Return what a guard measured, in its own unit: 0.013, 1,000; an en dash for none."""
+    if value is None or math.isnan(value):
+        return "–"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    text = f"{value:.2f}" if abs(value) >= 1 else f"{value:.4f}"
+    return text.rstrip("0").rstrip(".") or "0"
+
+
 def share(part: float, whole: float) -> str:
     """Return a share in percent; an en dash when there is no whole."""
     if not whole:
@@ -139,6 +149,7 @@ def breakable(text: str) -> Markup:
 
 
 FILTERS = {
+    "measure": measure,
     "number": number,
     "score": score,
     "share": share,

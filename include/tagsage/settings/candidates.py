@@ -4,7 +4,15 @@ from __future__ import annotations
 
 # What a feature set is made of, joined by +.
 BLOCKS = ("text", "graphsage", "fastrp", "lists", "memberships", "labels", "authors")
-CLASSIFIERS = ("label_powerset", "ovr_logistic", "classifier_chain", "mlp", "mlknn", "boosting")
+CLASSIFIERS = (
+    "label_powerset",
+    "ovr_logistic",
+    "classifier_chain",
+    "mlp",
+    "mlknn",
+    "boosting",
+    "ensemble",
+)
 
 DEFAULT_CANDIDATES = ",".join((
     "text:label_powerset",  # the study's two models

@@ -2,17 +2,64 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
 
 from tagsage.settings.section import Section
 
+# What the setting was before it had three values.
+_SWITCH = {
+    **dict.fromkeys(("true", "1", "yes", "on", "t", "y"), "better"),
+    **dict.fromkeys(("false", "0", "no", "off", "f", "n"), "never"),
+}
+
+
+def _of_switch(value: object) -> object:
+    return _SWITCH.get(str(value).strip().lower(), value)
+
 
 class PromotionSettings(Section):
-    """Promotion."""
+    """The rule of promotion and its guards."""
 
     title = "Promotion"
 
-    promote: bool = Field(True, description="Let a better challenger become champion.")
+    promote: Annotated[Literal["better", "always", "never"], BeforeValidator(_of_switch)] = Field(
+        "better",
+        description="Make the challenger champion when it is better, always, or never. "
+        "`true` and `false` are taken as `better` and `never`.",
+    )
     promote_margin: float = Field(
-        0.0, ge=-1, le=1, description="Micro-F1 the challenger must gain over the champion."
+        0.0,
+        ge=-1,
+        le=1,
+        allow_inf_nan=False,
+        description="Micro-F1 the challenger must surely gain over the champion; "
+        "below 0: what it may lose.",
+    )
+    promote_level: float = Field(
+        0.95, ge=0.5, lt=1, description="How sure: the level of the intervals of gains and drops."
+    )
+    promote_min_articles: int = Field(
+        100,
+        ge=1,
+        description="On fewer test articles nothing is compared, no slice or calibration judged.",
+    )
+    promote_max_slice_drop: float = Field(
+        0.02, ge=0, le=1, description="Guard: micro-F1 that may surely be lost on a slice."
+    )
+    promote_max_calibration_error: float = Field(
+        0.05, ge=0, le=1, description="Guard: `ece_top_5`, less what chance alone would make of it."
+    )
+    promote_max_assigned_drop: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="Guard: by how much fewer test articles may get a tag, 0 to 1.",
+    )
+    promote_max_latency_ms: float = Field(
+        1000.0, gt=0, allow_inf_nan=False, description="Guard: median time of one request."
+    )
+    promote_max_model_mb: float = Field(
+        2000.0, gt=0, allow_inf_nan=False, description="Guard: size of the model's files."
     )

@@ -13,11 +13,15 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tagsage.errors import FinalError
 from tagsage.settings.candidates import parse_candidates
+from tagsage.settings.checks import ChecksSettings
 from tagsage.settings.corpus import CorpusSettings
+from tagsage.settings.explanations import ExplanationSettings
 from tagsage.settings.graph import GraphSettings, StudyGraphSettings
 from tagsage.settings.harvest import HarvestSettings
 from tagsage.settings.learn import AssignmentSettings, LearnSettings
+from tagsage.settings.notifications import NotificationSettings
 from tagsage.settings.places import PlaceSettings
+from tagsage.settings.predictions import PredictionSettings
 from tagsage.settings.promotion import PromotionSettings
 from tagsage.settings.section import Section
 from tagsage.settings.vectors import VectorsSettings
@@ -27,6 +31,9 @@ ENV_PREFIX = "TAGSAGE_"
 
 # Fields are listed base by base, the last first.
 class Settings(
+    ExplanationSettings,
+    PredictionSettings,
+    NotificationSettings,
     PromotionSettings,
     AssignmentSettings,
     LearnSettings,
@@ -34,6 +41,7 @@ class Settings(
     StudyGraphSettings,
     VectorsSettings,
     HarvestSettings,
+    ChecksSettings,
     CorpusSettings,
     PlaceSettings,
     BaseSettings,

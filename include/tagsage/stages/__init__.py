@@ -7,6 +7,7 @@ that Airflow reads this package quickly and forks safely.
 """
 
 from tagsage.stages.catalogue import catalogue
+from tagsage.stages.checks import check_corpus
 from tagsage.stages.common import tracking_of
 from tagsage.stages.compare import (
     candidates_with_lists,
@@ -14,7 +15,6 @@ from tagsage.stages.compare import (
     features,
     fit_candidate,
     leaderboard,
-    split,
 )
 from tagsage.stages.embed import (
     collect_vectors,
@@ -25,6 +25,7 @@ from tagsage.stages.embed import (
 )
 from tagsage.stages.embed_jobs import await_jobs, job_done, submit_jobs, take_job
 from tagsage.stages.embed_openai import embed_online, online_batches
+from tagsage.stages.explain import explain
 from tagsage.stages.findings import findings
 from tagsage.stages.graph import (
     components,
@@ -43,6 +44,8 @@ from tagsage.stages.predict import predict
 from tagsage.stages.promote import promote
 from tagsage.stages.questions import answer_question, questions
 from tagsage.stages.rare_tags import rare_tags
+from tagsage.stages.splitting import split
+from tagsage.stages.suggest import suggest
 from tagsage.stages.tell import eda, report, teardown
 
 __all__ = [
@@ -52,11 +55,13 @@ __all__ = [
     "candidates_with_lists",
     "candidates_without_lists",
     "catalogue",
+    "check_corpus",
     "collect_vectors",
     "components",
     "eda",
     "embed_batch",
     "embed_online",
+    "explain",
     "factorise_memberships",
     "fastrp",
     "features",
@@ -85,6 +90,7 @@ __all__ = [
     "start",
     "store_vectors",
     "submit_jobs",
+    "suggest",
     "take_job",
     "teardown",
     "tracking_of",

@@ -16,6 +16,7 @@ from tagsage.workspace import Workspace, code_digest
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    import pandas as pd
 
     from tagsage.graph.fastrp import FastRpConfig
     from tagsage.graph.labels import LabelsConfig
@@ -34,6 +35,8 @@ Ref = str
 Blocks = dict[str, Ref]
 
 MODEL_FOLDER = "model"
+# The tables of what a model says, as files of artifacts and of the workspace.
+PREDICTIONS, SUGGESTIONS = "predictions", "suggestions"
 # Which articles are in a list: no block, but feature sets that know of lists need it.
 LINKED = "linked"
 LINKED_FILE = "linked.npy"
@@ -134,6 +137,31 @@ def tracking_of(settings: Settings) -> Tracking:
         experiment=settings.mlflow_experiment,
         folder=Workspace(settings.workspace).local_folder(),
     )
+
+
+def write_table(folder: Path, name: str, frame: pd.DataFrame) -> None:
+    """Write a frame of an artifact as ``<name>.parquet`` and ``<name>.csv``."""
+    import pyarrow as pa
+    import pyarrow.csv as pa_csv
+
+    frame.to_parquet(folder / f"{name}.parquet", index=False)
+    pa_csv.write_csv(
+        pa.Table.from_pandas(frame, preserve_index=False),
+        folder / f"{name}.csv",
+        pa_csv.WriteOptions(quoting_style="needed"),
+    )
+
+
+def publish_table(night: Night, folder: Path, name: str, frame: pd.DataFrame) -> None:
+    """Publish what :func:`write_table` wrote; the Parquet file names the run besides.
+
+    An artifact does not: on another night it may be found again.
+    """
+    night.workspace.publish(folder / f"{name}.csv", f"{name}.csv")
+    with night.workspace.scratch() as scratch:
+        file = scratch / f"{name}.parquet"
+        frame.assign(run_id=night.run_id).astype({"run_id": "str"}).to_parquet(file, index=False)
+        night.workspace.publish(file, file.name)
 
 
 def wanted_blocks(settings: Settings) -> set[str]:

@@ -1,4 +1,4 @@
-"""One frozen split, the features joined, every candidate fitted, the leaderboard."""
+"""The features joined, every candidate fitted on the one split, the leaderboard."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from tagsage.stages.common import (
     assignment_config,
     feature_matrix,
     load_labels,
-    load_snapshot,
     search_inputs,
     search_of,
     tracking_of,
@@ -29,34 +28,6 @@ from tagsage.stages.common import (
 logger = logging.getLogger(__name__)
 
 JUDGED_FOLDER = "judged"
-
-
-def split(token: Token, corpus: Ref) -> Ref:
-    """Choose the target tags and the one split that every candidate of the night shares."""
-    from tagsage.learn.labels import label_corpus
-
-    night = Night.of(token)
-    settings = night.settings
-    inputs = {
-        "corpus": corpus,
-        "min_tag_articles": settings.min_tag_articles,
-        "test_share": settings.test_share,
-        "seed": settings.seed,
-    }
-
-    def build(folder: Path) -> dict[str, Any]:
-        labels = label_corpus(
-            load_snapshot(night, corpus).articles["tags"].tolist(),
-            min_tag_articles=settings.min_tag_articles,
-            test_share=settings.test_share,
-            seed=settings.seed,
-        )
-        labels.save(folder)
-        return labels.summary()
-
-    artifact = night.artifact("split", inputs, build, code=LEARN_CODE)
-    logger.info("split: %s", artifact.summary)
-    return artifact.ref
 
 
 def features(token: Token, vectors: Ref, graph: Mapping[str, Ref], labels: Blocks) -> Blocks:

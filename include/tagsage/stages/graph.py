@@ -205,7 +205,9 @@ def propagate_lists(token: Token, projection: Ref, vectors: Ref) -> Ref:
     if not _wanted(night, "lists"):
         return ""
     config = ListsConfig(
-        hops=night.settings.lists_hops, size_discount=night.settings.lists_size_discount
+        hops=night.settings.lists_hops,
+        size_discount=night.settings.lists_size_discount,
+        topic_sharpness=night.settings.lists_topic_sharpness,
     )
 
     def build(folder: Path) -> dict[str, Any]:

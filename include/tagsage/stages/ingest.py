@@ -14,6 +14,7 @@ from tagsage.night import Night, Token
 from tagsage.settings import Settings
 from tagsage.stages.common import CORPUS_CODE, Ref, open_store, tracking_of
 from tagsage.stages.harvest import export_harvest, revision_of, taken_up
+from tagsage.stages.messages import note_mlflow
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,12 +52,13 @@ def start(run_id: str, overrides: Mapping[str, Any]) -> Token:
 
     night = Night(run_id, Settings.resolve(overrides))
     settings = night.settings
-    log_night(
+    mlflow_run = log_night(
         tracking_of(settings),
         run_id,
         params=settings.model_dump(mode="json"),
         tags={"store": settings.store, "engine": settings.engine, "embedder": settings.embedder},
     )
+    note_mlflow(night, mlflow_run)
     if night.noted(STARTED) is None:
         night.note(STARTED, f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC")
     night.note(REPORTED, None)

@@ -1,4 +1,4 @@
-"""The tags of the articles that have none: written to the store and to ``predictions.csv``."""
+"""The tags of the articles that have none: in the store, in files, and beside last night's."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tagsage.errors import TagsageError
 from tagsage.night import Night, Token
 from tagsage.progress import track
+from tagsage.stages.changes import predictions_before, remember_predictions, tell_changes
 from tagsage.stages.common import (
     LEARN_CODE,
+    PREDICTIONS,
     Blocks,
     Ref,
     feature_matrix,
     load_snapshot,
     open_store,
+    publish_table,
     tracking_of,
+    write_table,
 )
 from tagsage.stages.embed_openai import embed_as, open_cache
 from tagsage.stages.promote import Promoted
@@ -35,26 +40,28 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ARTICLES_A_BLOCK = 8192
+# What a night notes of its predictions: what the store wrote, and who could not make them.
+WRITTEN, STOOD_IN = "predictions_written", "stood_in"
 EXAMPLES_FILE = "examples.json"
 EXAMPLES = 12
 
 
 def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> Ref:
-    """Write the best tags of every article that has none; publishes ``predictions.csv``.
+    """Write the best tags of every article that has none, and what is new in them.
 
-    The champion predicts: tonight's winner when it was promoted, or when there is no champion yet;
-    else the champion of an earlier night, which makes its own features. When it cannot make them
-    tonight (see :func:`_cannot_predict`), the winner stands in, and the summary says why.
+    Publishes ``predictions.csv``, ``predictions.parquet`` and ``changes.csv``. The champion
+    predicts: tonight's winner when it was promoted, or when there is no champion yet; else the
+    champion of an earlier night, which makes its own features. When it cannot be loaded or cannot
+    make them tonight (see :func:`_cannot_predict`), the winner stands in, and the summary says why.
     """
     import pandas as pd
-    import pyarrow as pa
-    import pyarrow.csv as pa_csv
 
     night = Night.of(token)
+    before = predictions_before(night)
     snapshot = load_snapshot(night, corpus)
     has_none = snapshot.articles["tags"].map(len) == 0
     rows = (has_none & ~snapshot.articles["is_stub"]).to_numpy().nonzero()[0]
-    champion = _load_champion(night, features, promoted)
+    champion, why_not = _load_champion(night, features, promoted)
     version = promoted["champion_version"] if champion else promoted["version"]
     inputs = {
         "corpus": corpus,
@@ -81,13 +88,8 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
             "model_version": str(version),
         })
         predictions["model_version"] = predictions["model_version"].astype("str")
-        predictions.to_parquet(folder / "predictions.parquet", index=False)
-        pa_csv.write_csv(
-            pa.Table.from_pandas(predictions, preserve_index=False),
-            folder / "predictions.csv",
-            pa_csv.WriteOptions(quoting_style="needed"),
-        )
-        _write_examples(folder / EXAMPLES_FILE, snapshot, predictions, seed=night.settings.seed)
+        write_table(folder, PREDICTIONS, predictions)
+        write_examples(folder / EXAMPLES_FILE, snapshot, predictions, seed=night.settings.seed)
         assigned = predictions[predictions["assigned"] == 1]
         return {
             "articles": len(rows),
@@ -98,14 +100,19 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
         }
 
     artifact = night.artifact("predictions", inputs, build, code=(*LEARN_CODE, "tracking"))
+    predictions = pd.read_parquet(artifact.path / f"{PREDICTIONS}.parquet")
     with open_store(night) as store:
-        store.write_predictions(
-            pd.read_parquet(artifact.path / "predictions.parquet"),
-            run_id=night.run_id,
-            model_version=str(version),
+        written = store.write_predictions(
+            predictions, run_id=night.run_id, model_version=str(version)
         )
-    night.workspace.publish(artifact.path / "predictions.csv", "predictions.csv")
-    logger.info("predictions: %s", artifact.summary)
+    logger.info("predictions: %s; in the store: %s", artifact.summary, written)
+    # A task that is run again finds its own: what it wrote at first is what is told.
+    if written.unchanged < len(predictions) or written.removed or not night.noted(WRITTEN):
+        night.note(WRITTEN, written.to_json())
+    publish_table(night, artifact.path, PREDICTIONS, predictions)
+    tell_changes(night, before, artifact, snapshot)
+    night.note(STOOD_IN, why_not)
+    remember_predictions(night, artifact)
     return artifact.ref
 
 
@@ -127,26 +134,50 @@ class _Champion:
     model_id: str
 
 
-def _load_champion(night: Night, features: Blocks, promoted: Promoted) -> _Champion | None:
-    """Load the champion of an earlier night; None when tonight's winner is to predict."""
+def _load_champion(
+    night: Night, features: Blocks, promoted: Promoted
+) -> tuple[_Champion | None, str]:
+    """Load the champion of an earlier night.
+
+    Returns
+    -------
+    (_Champion or None, str)
+        None when tonight's winner is to predict; then why the champion of an earlier night does
+        not, empty when there is none.
+
+    Raises
+    ------
+    TagsageError
+        When MLflow cannot be asked for it; the earlier predictions stay, and a later try may find
+        MLflow there.
+    """
     from tagsage.tracking.registry import load_champion
 
     version = promoted["champion_version"]
     if version in {"", promoted["version"]}:
-        return None
-    loaded = load_champion(
-        tracking_of(night.settings), night.settings.registered_model, version=version
-    )
-    tagger = loaded.unwrap_python_model().tagger  # type: ignore[no-untyped-call]
-    why_not = _cannot_predict(night, tagger, features)
-    if why_not:
-        logger.warning(
-            "The champion (version %s) cannot predict tonight, since %s: tonight's winner does.",
-            version,
-            why_not,
+        return None, ""
+    champion = None
+    try:
+        loaded = load_champion(
+            tracking_of(night.settings), night.settings.registered_model, version=version
         )
-        return None
-    return _Champion(tagger, str(loaded.metadata.model_uuid))
+        tagger = loaded.unwrap_python_model().tagger  # type: ignore[no-untyped-call]
+        champion = _Champion(tagger, str(loaded.metadata.model_uuid))
+        why_not = _cannot_predict(night, tagger, features)
+    except TagsageError:
+        raise
+    except Exception as error:
+        # What a damaged file makes of a library's reader is any error whatever.
+        logger.debug("the champion", exc_info=True)
+        why_not = f"its files are damaged ({type(error).__name__})"
+    if not why_not:
+        return champion, ""
+    told = (
+        f"The champion (version {version}) cannot predict tonight, since {why_not}: tonight's "
+        "winner does."
+    )
+    logger.warning("%s", told)
+    return None, told
 
 
 def _cannot_predict(night: Night, tagger: Tagger, features: Blocks) -> str:
@@ -230,9 +261,7 @@ def _champion_vectors(
     )
 
 
-def _write_examples(
-    file: Path, snapshot: Snapshot, predictions: pd.DataFrame, *, seed: int
-) -> None:
+def write_examples(file: Path, snapshot: Snapshot, predictions: pd.DataFrame, *, seed: int) -> None:
     """Write a few predicted articles, drawn at random, for the report."""
     import numpy as np
 

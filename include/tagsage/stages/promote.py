@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from tagsage.night import Night, Token
 from tagsage.stages.common import (
@@ -20,9 +20,13 @@ from tagsage.stages.common import (
     load_snapshot,
     tracking_of,
 )
+from tagsage.stages.decide import freeze_test, make_decision
 from tagsage.stages.graph import FACTORS_FOLDER
 from tagsage.stages.labels import LISTS_FOLDER, propagate_all_labels
 from tagsage.workspace import Artifact
+
+if TYPE_CHECKING:
+    from tagsage.learn.promotion import Decision
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +34,8 @@ logger = logging.getLogger(__name__)
 class Promoted(TypedDict):
     """What the stages after promotion need: the model that predicts, and the decision.
 
-    `features` are the blocks that the winner was refitted on.
+    `features` are the blocks that the winner was refitted on; `decision` holds all the numbers, see
+    :class:`tagsage.learn.promotion.Decision`.
     """
 
     winner: str
@@ -40,6 +45,7 @@ class Promoted(TypedDict):
     champion_version: str
     promoted: bool
     reason: str
+    decision: dict[str, Any]
 
 
 def promote(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Ref) -> Promoted:
@@ -50,7 +56,7 @@ def promote(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Ref)
     from tagsage.learn.candidate import FittedCandidate
     from tagsage.learn.features import LABEL_BLOCKS, blocks_of
     from tagsage.learn.fitting import refit_candidate
-    from tagsage.tracking.registry import decide_promotion, register_winner
+    from tagsage.tracking.registry import register_winner
     from tagsage.tracking.runs import log_results
 
     night = Night.of(token)
@@ -96,6 +102,7 @@ def promote(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Ref)
         name=settings.registered_model,
         served=served.path,
         served_ref=served.ref,
+        frozen=freeze_test(night, corpus, split, best["ref"]).path,
         micro_f1=best["scores"]["micro_f1"],
         data_digest=night.workspace.open(corpus).summary["digest"],
         tags_digest=hashlib.sha256(tags.encode()).hexdigest()[:16],
@@ -105,24 +112,46 @@ def promote(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Ref)
             f"refitted on all {counts['labelled_articles']:,} tagged articles."
         ),
     )
-    decision = decide_promotion(
-        tracking,
-        night.run_id,
-        name=settings.registered_model,
-        version=version,
-        margin=settings.promote_margin,
-        promote=settings.promote,
-    )
+    decision, champion = make_decision(night, corpus, split, best, served, version)
+    _log_decision(night, winner, decision)
     logger.info("%s", decision.reason)
     return Promoted(
         winner=winner,
         model=model.ref,
         features=features,
         version=version,
-        champion_version=version if decision.promoted else decision.champion_version,
+        champion_version=champion,
         promoted=decision.promoted,
         reason=decision.reason,
+        decision=decision.to_json(),
     )
+
+
+def _log_decision(night: Night, winner: str, decision: Decision) -> None:
+    """Log the decision with its numbers to the night's run in MLflow."""
+    from tagsage.tracking.runs import log_results
+
+    told = decision.to_json()
+    numbers = {f"promotion_{name}": value for name, value in (decision.gain or {}).items()}
+    for check in decision.checks:
+        name = f"promotion_{check['name'].replace(' ', '_')}"
+        numbers |= {name: check["value"], f"{name}_limit": check["limit"]}
+    words = {name: told[name] for name in told if name not in {"gain", "checks"}}
+    broken = [check["name"] for check in decision.checks if not check["passed"]]
+    with night.workspace.scratch() as folder:
+        file = folder / "promotion.json"
+        file.write_text(json.dumps(told, indent=1), encoding="utf-8")
+        log_results(
+            tracking_of(night.settings),
+            night.run_id,
+            metrics={name: value for name, value in numbers.items() if value is not None},
+            tags={
+                "tagsage.winner": winner,
+                **{f"tagsage.promotion.{name}": str(value) for name, value in words.items()},
+                "tagsage.promotion.broken_guards": ", ".join(broken),
+            },
+            files={"promotion.json": file},
+        )
 
 
 def _served(night: Night, corpus: Ref, features: Blocks, feature_set: str, model: Ref) -> Artifact:
@@ -137,7 +166,11 @@ def _served(night: Night, corpus: Ref, features: Blocks, feature_set: str, model
         text = night.workspace.open(features["text"])
         vectors = np.load(text.path / "vectors.npy", mmap_mode="r")
         snapshot = load_snapshot(night, corpus)
-        parts: dict[str, Any] = {"list_names": snapshot.lists}
+        parts: dict[str, Any] = {
+            "list_names": snapshot.lists,
+            "incidence": snapshot.incidence(),
+            "article_keys": snapshot.articles["key"].tolist(),
+        }
         blocks = blocks_of(feature_set)
         if "graphsage" in blocks:
             graphsage = night.workspace.open(features["graphsage"])
@@ -157,9 +190,9 @@ def _served(night: Night, corpus: Ref, features: Blocks, feature_set: str, model
                 np.load(lists.path / hop_file(hop), mmap_mode="r")
                 for hop in range(1, lists.summary["hops"])
             ]
-            parts["incidence"] = snapshot.incidence()
             parts["hop_inputs"] = [vectors, *hops]
             parts["size_discount"] = lists.summary["size_discount"]
+            parts["topic_sharpness"] = lists.summary["topic_sharpness"]
         if "memberships" in blocks:
             memberships = night.workspace.open(features["memberships"])
             parts["list_factors"] = memberships.path / FACTORS_FOLDER

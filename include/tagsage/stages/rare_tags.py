@@ -51,6 +51,7 @@ def rare_tags(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Re
     night = Night.of(token)
     settings = night.settings
     if not settings.rare_tags:
+        night.workspace.unpublish(REPORT_FILE, PREDICTIONS_FILE)
         return ""
     best = night.workspace.open(board).summary["best"]
     inputs = {
@@ -88,6 +89,8 @@ def rare_tags(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Re
             metrics={f"rare_tags_{key}": value for key, value in scores.items()},
             tables={REPORT_FILE: pd.read_csv(artifact.path / REPORT_FILE)},
         )
+    else:
+        night.workspace.unpublish(REPORT_FILE, PREDICTIONS_FILE)
     return artifact.ref
 
 

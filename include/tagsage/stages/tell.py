@@ -6,11 +6,14 @@ import json
 import logging
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage import __version__
 from tagsage.night import Night, Token, artifacts_of_run, latest_runs
+from tagsage.stages.changes import CHANGED_EXAMPLES_FILE, CHANGES
+from tagsage.stages.checks import checks_of, keep_profile
 from tagsage.stages.common import (
     GRAPH_CODE,
     Ref,
@@ -21,20 +24,25 @@ from tagsage.stages.common import (
 )
 from tagsage.stages.compare import JUDGED_FOLDER
 from tagsage.stages.embed import VECTORS
+from tagsage.stages.explain import EXPLANATIONS_FILE
 from tagsage.stages.findings import comparison_of
 from tagsage.stages.graph import engine_of
 from tagsage.stages.harvest import harvest_of
 from tagsage.stages.ingest import QUARANTINE, REPORTED, STARTED
-from tagsage.stages.predict import EXAMPLES_FILE
+from tagsage.stages.messages import keep_summary
+from tagsage.stages.predict import EXAMPLES_FILE, STOOD_IN, WRITTEN
 from tagsage.stages.promote import Promoted
 from tagsage.stages.spending import cost_of, log_spending
+from tagsage.stages.splitting import SPLIT_TOLD
+from tagsage.stages.suggest import SUGGESTED
 
 if TYPE_CHECKING:
-    from tagsage.report.data import Example
+    from tagsage.report.data import Changes, Example
 
 logger = logging.getLogger(__name__)
 
 NIGHTS_KEPT = 3
+SUGGESTIONS_SHOWN = 6
 
 
 def eda(token: Token, corpus: Ref, split: Ref, graph: Mapping[str, Ref]) -> Ref:
@@ -99,7 +107,13 @@ def _graph_facts(night: Night, graph: Mapping[str, Ref]) -> dict[str, Any]:
 
 
 def report(
-    token: Token, board: Ref, found: Ref, promoted: Promoted, predicted: Ref, explored: Ref
+    token: Token,
+    board: Ref,
+    found: Ref,
+    promoted: Promoted,
+    predicted: Ref,
+    explored: Ref,
+    explained: Ref,
 ) -> str:
     """Write ``report.html`` and ``metrics.json``, log both, and call the night finished.
 
@@ -125,10 +139,12 @@ def report(
     best = ranked.summary["best"]
     findings = night.workspace.open(found).summary
     quarantine = _quarantine(night)
+    checked = checks_of(night)
     stages = night.artifacts()
     totals = {key: predictions.summary[key] for key in ("articles", "assigned", "tags")}
     by_earlier = predictions.summary["by"] == "champion" and not promoted["promoted"]
     earlier = predictions.summary["version"] if by_earlier else ""
+    changes = _changes(night)
     data = ReportData(
         run_id=night.run_id,
         started=str(night.noted(STARTED)),
@@ -141,15 +157,26 @@ def report(
         predicted=Predicted(**totals, earlier_version=earlier),
         promoted=promoted["promoted"],
         promotion_reason=promoted["reason"],
-        examples=_examples(predictions.path / EXAMPLES_FILE),
+        examples=_examples(
+            predictions.path / EXAMPLES_FILE,
+            night.workspace.open(explained).path / EXPLANATIONS_FILE,
+        ),
         graph=exploration["graph"]["facts"],
         graphsage_losses=exploration["graph"]["losses"],
         cost=cost_of(night),
         harvested=harvest_of(night),
         comparison=comparison_of(night, board, found),
+        checks=promoted["decision"]["checks"],
+        changes=changes,
+        checked=checked,
+        gain=promoted["decision"]["gain"],
         notes=[
-            f"{candidate} was left out: {reason}."
-            for candidate, reason in ranked.summary["left_out"].items()
+            *filter(None, [night.noted(SPLIT_TOLD)]),
+            *(
+                f"{candidate} was left out: {reason}."
+                for candidate, reason in ranked.summary["left_out"].items()
+            ),
+            *filter(None, [night.noted(STOOD_IN)]),
         ],
         quarantine=pd.DataFrame(quarantine["counts"], columns=["file", "kind", "reason", "rows"]),
         stages=pd.DataFrame(stages, columns=["stage", "seconds"]),
@@ -161,6 +188,7 @@ def report(
         "model_version": promoted["version"],
         "promoted": promoted["promoted"],
         "promotion_reason": promoted["reason"],
+        "promotion": promoted["decision"],
         "candidates": ranked.summary["candidates"],
         "findings": findings,
         "split": ranked.summary["split"],
@@ -169,7 +197,11 @@ def report(
         "graph": exploration["graph"],
         "predicted_by": predictions.summary["by"],
         "predictions": predictions.summary,
+        "predictions_written": changes.written,
+        "changes": changes.counts,
+        "suggestions": changes.suggested,
         "quarantine": quarantine,
+        "checks": asdict(checked) if checked else None,
         "cost": data.cost,
         "seconds": {stage["ref"]: stage["seconds"] for stage in stages},
     }
@@ -177,11 +209,16 @@ def report(
         render_report(data, folder / "report.html")
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=1), encoding="utf-8")
         where = night.workspace.publish(folder / "report.html", "report.html")
+        keep_summary(night, metrics, where)
         night.workspace.publish(folder / "metrics.json", "metrics.json")
         log_results(
             tracking_of(night.settings),
             night.run_id,
-            metrics={f"predicted_{name}": value for name, value in totals.items()},
+            metrics={
+                **{f"predicted_{name}": value for name, value in totals.items()},
+                **{f"changes_{name}": value for name, value in (changes.counts or {}).items()},
+                **{f"suggested_{name}": value for name, value in (changes.suggested or {}).items()},
+            },
             tables={"leaderboard.csv": data.leaderboard},
             figures=save_pictures(
                 [leaderboard_bars(data.leaderboard), loss_curve(data.graphsage_losses)], folder
@@ -189,6 +226,7 @@ def report(
             files={name: folder / name for name in ("report.html", "metrics.json")},
         )
     log_spending(night)
+    keep_profile(night)
     finish(tracking_of(night.settings), night.run_id, "FINISHED")
     night.note(REPORTED, {"report": where})
     return where
@@ -205,17 +243,54 @@ def _quarantine(night: Night) -> dict[str, Any]:
     }
 
 
-def _examples(file: Path) -> list[Example]:
-    from tagsage.report.data import Example, PredictedTag
+def _changes(night: Night) -> Changes:
+    """Gather what is new in the predictions, and what is suggested."""
+    from tagsage.report.data import ChangedArticle, Changes
 
+    counts, articles = None, []
+    if ref := night.noted(CHANGES):
+        compared = night.workspace.open(ref)
+        counts = {name: n for name, n in compared.summary.items() if name != "told"}
+        examples = (compared.path / CHANGED_EXAMPLES_FILE).read_text(encoding="utf-8")
+        articles = [ChangedArticle(**item) for item in json.loads(examples)]
+    suggested, suggestions = None, []
+    if ref := night.noted(SUGGESTED):
+        artifact = night.workspace.open(ref)
+        suggested = {name: artifact.summary[name] for name in ("asked", "articles", "tags")}
+        suggestions = _examples(artifact.path / EXAMPLES_FILE)[:SUGGESTIONS_SHOWN]
+    return Changes(
+        counts=counts,
+        written=night.noted(WRITTEN) or {},
+        articles=articles,
+        suggested=suggested,
+        suggestions=suggestions,
+    )
+
+
+def _examples(file: Path, explanations: Path | None = None) -> list[Example]:
+    """Read what the report shows of articles and their tags, with why where that was explained."""
+    import pyarrow.parquet as pq
+
+    from tagsage.report.data import Example, PredictedTag
+    from tagsage.report.explanations import Explanation
+
+    items = json.loads(file.read_text(encoding="utf-8"))
+    shown = ("story", "in", [item["url"] for item in items])
+    rows = []
+    if items and explanations is not None:
+        rows = pq.read_table(explanations, filters=[shown]).to_pylist()
+    because = {(row["story"], row["tag"]): Explanation.of(row).sentence() for row in rows}
     return [
         Example(
             title=item["title"],
             subtitle=item["subtitle"],
             url=item["url"],
-            tags=[PredictedTag(**tag) for tag in item["tags"]],
+            tags=[
+                PredictedTag(**tag, because=because.get((item["url"], tag["tag"]), ""))
+                for tag in item["tags"]
+            ],
         )
-        for item in json.loads(file.read_text(encoding="utf-8"))
+        for item in items
     ]
 
 

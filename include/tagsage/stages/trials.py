@@ -175,7 +175,7 @@ def _lists_without(
     from tagsage.graph.lists import propagate_lists
 
     about = night.workspace.open(features["lists"]).summary
-    discount = about["size_discount"]
+    discount, sharpness = about["size_discount"], about["topic_sharpness"]
     vectors = np.load(night.workspace.open(features["text"]).path / "vectors.npy", mmap_mode="r")
     incidence = snapshot.incidence()
     others = without_rows(incidence, hidden)
@@ -184,12 +184,14 @@ def _lists_without(
         vectors,
         hops=about["hops"],
         size_discount=discount,
+        topic_sharpness=sharpness,
         out=lambda hop: create_array(folder / hop_file(hop), vectors.shape),
     )
     members: Csr = incidence[hidden]
     before, own = vectors, np.asarray(vectors[hidden], dtype=np.float32)
+    fit = ListVectors.of(others, vectors, discount).fit(members, own, sharpness)
     for hop in hops:
-        own = ListVectors.of(others, before, discount).propagate(members, own)
+        own = ListVectors.of(others, before, discount).propagate(members, own, fit)
         hop[hidden] = own
         before = hop
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +14,8 @@ import pandas as pd
 
 from tagsage.corpus.model import Corpus
 from tagsage.errors import TagsageError
+from tagsage.store.predictions import WriteReport
 from tagsage.store.snapshot import Snapshot
-
-PREDICTION_COLUMNS = ("story", "tag", "score", "assigned")
 
 
 @dataclass(frozen=True)
@@ -50,11 +49,11 @@ class InterruptedLoadError(TagsageError):
 
 
 class ArticleStore(ABC):
-    """Keeps the corpus and the predictions; a context manager.
+    """Keeps the corpus, predictions and suggestions; a context manager.
 
     Several processes may use a store at once: one load goes on at a time, a snapshot waits for it,
-    and predictions are read either as they were or as they will be. A process that is killed leaves
-    nothing that running the same call again does not mend.
+    and predictions and suggestions are read either as they were or as they will be. A process that
+    is killed leaves nothing that running the same call again does not mend.
 
     Attributes
     ----------
@@ -69,7 +68,8 @@ class ArticleStore(ABC):
         """Make the store hold this corpus and nothing else.
 
         Only what differs is written, in batches, each in a transaction; what the corpus no longer
-        has is removed last. Predictions stay, except those of articles that go.
+        has is removed last. Predictions and suggestions stay, except
+        those of articles that go.
 
         Parameters
         ----------
@@ -104,8 +104,12 @@ class ArticleStore(ABC):
     @abstractmethod
     def write_predictions(
         self, predictions: pd.DataFrame, *, run_id: str, model_version: str
-    ) -> None:
-        """Replace all predictions.
+    ) -> WriteReport:
+        """Make the store hold these predictions and no others.
+
+        Only what differs is written, in batches, each in a transaction. A pair of article and tag
+        whose score and assignment are as before keeps the run and the model that first gave them.
+        The articles' own tags are not touched.
 
         Parameters
         ----------
@@ -117,10 +121,15 @@ class ArticleStore(ABC):
         model_version : str
             The model that made them.
 
+        Returns
+        -------
+        WriteReport
+            What changed.
+
         Raises
         ------
         TagsageError
-            When the store cannot be written, a run that began later wrote its own meanwhile, or a
+            When the store cannot be written, a run that began later writes its own meanwhile, or a
             story is not in the store; the earlier predictions stay then.
         ValueError
             When the frame is not as said.
@@ -128,13 +137,33 @@ class ArticleStore(ABC):
 
     @abstractmethod
     def read_predictions(self) -> pd.DataFrame:
-        """Read the predictions, in the order in which they were given.
+        """Read the predictions: articles by key, the best tag first, equal scores by tag.
 
         Returns
         -------
         pandas.DataFrame
             ``story``, ``tag`` (str), ``score`` (float64), ``assigned`` (int64), ``model_version``,
             ``run_id`` (str); empty when there are none.
+        """
+
+    @abstractmethod
+    def write_suggestions(
+        self, suggestions: pd.DataFrame, *, run_id: str, model_version: str
+    ) -> WriteReport:
+        """Make the store hold these suggestions of missing tags and no others.
+
+        They are kept apart from predictions and from the articles' own tags; in all else this is
+        :meth:`write_predictions`, without the column ``assigned``.
+        """
+
+    @abstractmethod
+    def read_suggestions(self) -> pd.DataFrame:
+        """Read the suggestions in the order of :meth:`read_predictions`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``story``, ``tag``, ``score``, ``model_version``, ``run_id``; types as for predictions.
         """
 
     def write_vectors(
@@ -198,7 +227,13 @@ class ArticleStore(ABC):
 
     @abstractmethod
     def counts(self) -> dict[str, int]:
-        """Return how many ``articles``, ``stubs``, ``lists``, ``memberships``, ``predictions``."""
+        """Return how much there is of everything.
+
+        Returns
+        -------
+        dict of str to int
+            ``articles``, ``stubs``, ``lists``, ``memberships``, ``predictions``, ``suggestions``.
+        """
 
     @abstractmethod
     def close(self) -> None:
@@ -247,65 +282,3 @@ def numbered_memberships(
     if len(np.unique(list_of * len(articles) + article_of)) < len(list_of):
         raise ValueError("a membership is not unique in the corpus")
     return list_of, names.tolist(), article_of
-
-
-def check_predictions(predictions: pd.DataFrame) -> None:
-    """Refuse predictions that no store could give back as they are.
-
-    Raises
-    ------
-    ValueError
-        Saying which column and why.
-    """
-    missing = [name for name in PREDICTION_COLUMNS if name not in predictions.columns]
-    if missing:
-        raise ValueError(f"predictions lack the columns {', '.join(missing)}")
-    if not np.isfinite(predictions["score"].to_numpy(dtype=np.float64)).all():
-        raise ValueError("a score of the predictions is not a finite number")
-    if not predictions["assigned"].isin([0, 1]).all():
-        raise ValueError("a value of assigned is neither 0 nor 1")
-    if predictions[["story", "tag"]].isna().any(axis=None):
-        raise ValueError("a story or tag of the predictions is missing")
-
-
-def unknown_stories(stories: Sequence[str]) -> None:
-    """Refuse predictions of articles that are not in the store.
-
-    Raises
-    ------
-    TagsageError
-        When there are any; names one.
-    """
-    if stories:
-        more = f" and {len(stories) - 1:,} more" if len(stories) > 1 else ""
-        msg = (
-            f"The predictions name {stories[0]!r}{more}, which the store does not hold: another "
-            "corpus was loaded meanwhile; run again, one run at a time."
-        )
-        raise TagsageError(msg)
-
-
-def predictions_frame(
-    story: Any, tag: Any, score: Any, assigned: Any, *, run_id: str, model_version: str
-) -> pd.DataFrame:
-    """Make the frame of :meth:`ArticleStore.read_predictions`.
-
-    Parameters
-    ----------
-    story, tag : pandas array of str, length n
-        What was predicted for whom.
-    score, assigned : array, shape [n]
-        Probabilities, and whether they reach the threshold.
-    run_id, model_version : str
-        Who predicted.
-    """
-    text = pd.array([model_version, run_id], dtype="str")
-    once = np.zeros(len(score), dtype=np.int64)
-    return pd.DataFrame({
-        "story": story,
-        "tag": tag,
-        "score": score,
-        "assigned": assigned,
-        "model_version": text.take(once),
-        "run_id": text.take(once + 1),
-    })

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
 import pandas as pd
 
 from tagsage.corpus.model import Corpus, text_frame
@@ -11,7 +13,7 @@ from tagsage.store.snapshot import Snapshot
 
 
 def copy_store(source: ArticleStore, target: ArticleStore, *, replace: bool) -> LoadReport:
-    """Make a store hold what another holds: articles, lists, memberships and predictions.
+    """Make a store hold what another holds: the corpus, predictions and suggestions.
 
     Vectors are not copied: every night writes its own. A copy that was killed is run again.
 
@@ -34,21 +36,18 @@ def copy_store(source: ArticleStore, target: ArticleStore, *, replace: bool) -> 
         when it was changed meanwhile.
     """
     snapshot = source.snapshot()
-    predictions = source.read_predictions()
+    predictions, suggestions = source.read_predictions(), source.read_suggestions()
     if not len(snapshot.articles):
         raise TagsageError("The store to copy from is empty; name the one that holds the corpus.")
-    if not replace and not _may_load(target, snapshot, predictions):
+    if not replace and not _may_load(target, snapshot, predictions, suggestions):
         msg = (
             "The store to copy to holds another corpus or other predictions; name an empty one, or "
             "let it be replaced with --replace."
         )
         raise TagsageError(msg)
     report = target.load(corpus_of(snapshot))
-    made_by = {
-        name: "" if predictions.empty else str(predictions[name].iloc[0])
-        for name in ("run_id", "model_version")
-    }
-    target.write_predictions(predictions, **made_by)
+    _copy_tags(predictions, target.read_predictions(), target.write_predictions)
+    _copy_tags(suggestions, target.read_suggestions(), target.write_suggestions)
     if target.snapshot().digest != snapshot.digest:
         msg = "The store copied to was loaded by another process meanwhile; copy again."
         raise TagsageError(msg)
@@ -65,13 +64,45 @@ def corpus_of(snapshot: Snapshot) -> Corpus:
     return Corpus(snapshot.articles, memberships, quarantine=pd.DataFrame(), digests={})
 
 
-def _may_load(target: ArticleStore, snapshot: Snapshot, predictions: pd.DataFrame) -> bool:
-    """Tell whether a snapshot and predictions can take the place of the target's without a loss."""
+class _Write(Protocol):
+    def __call__(self, frame: pd.DataFrame, /, *, run_id: str, model_version: str) -> Any: ...
+
+
+def _copy_tags(wanted: pd.DataFrame, held: pd.DataFrame, write: _Write) -> None:
+    """Write predictions or suggestions, each with the run and the model that made it.
+
+    What is there already keeps its own: so those of one run after the other are added.
+    """
+    if not _are_among(held, wanted):
+        write(wanted.iloc[:0], run_id="", model_version="")
+    made_by = wanted.groupby(["run_id", "model_version"], sort=False).ngroup().to_numpy()
+    for number in range(int(made_by.max(initial=-1)) + 1):
+        first = wanted.iloc[int((made_by == number).argmax())]
+        write(
+            wanted[made_by <= number],
+            run_id=str(first["run_id"]),
+            model_version=str(first["model_version"]),
+        )
+
+
+def _are_among(some: pd.DataFrame, others: pd.DataFrame) -> bool:
+    """Tell whether all rows of a frame are rows of another, too."""
+    return len(some.merge(others, how="inner")) == len(some)
+
+
+def _may_load(
+    target: ArticleStore, snapshot: Snapshot, predictions: pd.DataFrame, suggestions: pd.DataFrame
+) -> bool:
+    """Tell whether the source's content can take the place of the target's without a loss."""
     if target.counts()["articles"] == 0:
         return True
     try:
         same = target.snapshot().digest == snapshot.digest
     except InterruptedLoadError:
         return False
-    held = target.read_predictions()
-    return same and (held.empty or held.equals(predictions))
+    return (
+        same
+        # A copy that was killed has written some of them.
+        and _are_among(target.read_predictions(), predictions)
+        and _are_among(target.read_suggestions(), suggestions)
+    )

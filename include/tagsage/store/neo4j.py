@@ -7,17 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from neo4j import ManagedTransaction
 
 from tagsage.corpus.model import Corpus
 from tagsage.neo4j_connection import Neo4jConnection
-from tagsage.store import neo4j_corpus, neo4j_predictions, neo4j_vectors
+from tagsage.store import neo4j_corpus, neo4j_vectors
 from tagsage.store.base import ArticleStore, LoadReport
 from tagsage.store.neo4j_database import Neo4jDatabase
+from tagsage.store.neo4j_predictions import TagRelationships
+from tagsage.store.predictions import WriteReport
 from tagsage.store.snapshot import Snapshot
 
 
 class Neo4jStore(ArticleStore):
-    """Articles, lists, predictions and vectors in one Neo4j database (5.26 or newer).
+    """Articles, lists, predictions, suggestions and vectors in one Neo4j database (5.26 or newer).
 
     What ends by a lost connection, a restart of the server or a deadlock is tried again by itself.
 
@@ -36,6 +39,8 @@ class Neo4jStore(ArticleStore):
 
     def __init__(self, connection: Neo4jConnection) -> None:
         self._database = Neo4jDatabase(connection)
+        self._predictions = TagRelationships(self._database, "predictions")
+        self._suggestions = TagRelationships(self._database, "suggestions")
 
     def close(self) -> None:
         """Close the driver; may be called twice."""
@@ -51,19 +56,39 @@ class Neo4jStore(ArticleStore):
 
     def write_predictions(
         self, predictions: pd.DataFrame, *, run_id: str, model_version: str
-    ) -> None:
-        """Replace all predictions; see the base class."""
-        neo4j_predictions.write_predictions(
-            self._database, predictions, run_id=run_id, model_version=model_version
-        )
+    ) -> WriteReport:
+        """Store the predictions that differ; see the base class."""
+        return self._predictions.write(predictions, run_id=run_id, model_version=model_version)
 
     def read_predictions(self) -> pd.DataFrame:
         """Read the predictions; see the base class."""
-        return neo4j_predictions.read_predictions(self._database)
+        return self._predictions.read()
+
+    def write_suggestions(
+        self, suggestions: pd.DataFrame, *, run_id: str, model_version: str
+    ) -> WriteReport:
+        """Store the suggestions that differ; see the base class."""
+        return self._suggestions.write(
+            suggestions.assign(assigned=1), run_id=run_id, model_version=model_version
+        )
+
+    def read_suggestions(self) -> pd.DataFrame:
+        """Read the suggestions; see the base class."""
+        return self._suggestions.read().drop(columns="assigned")
 
     def counts(self) -> dict[str, int]:
         """Return how much there is of everything; see the base class."""
-        return neo4j_predictions.read_counts(self._database)
+        kinds = {"predictions": self._predictions, "suggestions": self._suggestions}
+
+        def count(tx: ManagedTransaction) -> dict[str, int] | None:
+            newest = [kind.newest(tx) for kind in kinds.values()]
+            counts = neo4j_corpus.read_counts(tx)
+            counts |= {name: kind.count(tx) for name, kind in kinds.items()}
+            return counts if [kind.newest(tx) for kind in kinds.values()] == newest else None
+
+        while (counts := self._database.transact(count)) is None:
+            continue
+        return counts
 
     def write_vectors(
         self, name: str, keys: Sequence[str], vectors: npt.NDArray[np.floating], *, digest: str

@@ -93,9 +93,13 @@ _REMOVE_ORPHANS = {
     for label, kinds in (
         ("List", "IN_LIST"),
         ("Author", "WROTE"),
-        ("Tag", "HAS_TAG|PREDICTED_TAG"),
+        ("Tag", "HAS_TAG|PREDICTED_TAG|SUGGESTED_TAG"),
     )
 }
+_COUNTS = """
+    RETURN COUNT { (:Article) }, COUNT { MATCH (a:Article) WHERE a.is_stub },
+        COUNT { (:List) }, COUNT { ()-[:IN_LIST]->(:List) }
+"""
 
 Row = list[Any]
 
@@ -341,3 +345,9 @@ def _read(tx: ManagedTransaction, loads: int) -> tuple[Any, ...] | None:
         np.array(list_ids, dtype=np.int64),
         (pairs[:, 0], pairs[:, 1]),
     )
+
+
+def read_counts(tx: ManagedTransaction) -> dict[str, int]:
+    """Return how many articles, stubs, lists and memberships there are."""
+    names = ("articles", "stubs", "lists", "memberships")
+    return dict(zip(names, tx.run(_COUNTS).single(strict=True), strict=True))

@@ -1,9 +1,10 @@
-"""Predicted tags in Neo4j, as relationships: the newest complete set is what readers see."""
+"""Predictions and suggestions in Neo4j, as relationships: readers see the newest complete set."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,9 +13,9 @@ from neo4j import ManagedTransaction
 
 from tagsage.errors import TagsageError
 from tagsage.progress import track
-from tagsage.store.base import check_predictions, predictions_frame, unknown_stories
 from tagsage.store.neo4j_corpus import remove_orphans, write_full_names
 from tagsage.store.neo4j_database import (
+    Int64s,
     Neo4jDatabase,
     Rows,
     columns,
@@ -23,142 +24,369 @@ from tagsage.store.neo4j_database import (
     query,
     read_state,
 )
+from tagsage.store.predictions import (
+    Grouped,
+    TagRows,
+    WriteReport,
+    check_predictions,
+    differences,
+    predictions_frame,
+    unknown_stories,
+)
 
-BATCH = 20_000  # predictions a transaction
-ARTICLES = 1_000  # articles whose older predictions go in one transaction
+ARTICLES = 1_000  # a transaction
+STORIES = 20_000  # looked for in one
 
+# The statements are those of predictions; for suggestions other labels take their place.
 _KNOWN = """
     UNWIND range(0, size($urls) - 1) AS number MATCH (a:Article {url: $urls[number]})
     RETURN DISTINCT number
 """
-_BEGIN_SET = """
+# A killed writer cannot end its set, and a slower one must not.
+_GIVE_UP = "MATCH (p:PredictionSet) WHERE NOT p.complete SET p.given_up = true RETURN p.number"
+_CREATE_SET = """
     MATCH (s:TagsageStore {name: 'tagsage'}) SET s.sets = s.sets + 1
     CREATE (p:PredictionSet {
-        number: s.sets, run_id: $run_id, model_version: $model_version, complete: false, written: 0
+        number: s.sets, run_id: $run_id, model_version: $model_version, complete: false
     })
     RETURN p.number
 """
-_WRITTEN = "MATCH (p:PredictionSet {number: $number}) RETURN p.written"
-_SET_WRITTEN = "MATCH (p:PredictionSet {number: $number}) SET p.written = $written"
-_TAG_IDS = "UNWIND $names AS name MERGE (t:Tag {name: name}) RETURN name, id(t)"
-_WRITE = """
-    UNWIND $rows AS row
-    MATCH (a:Article {url: row[0]}) MATCH (t:Tag) WHERE id(t) = row[1]
-    CREATE (a)-[:PREDICTED_TAG {
-        score: row[2], assigned: row[3] = 1, model_version: $model_version, run_id: $run_id,
-        set_number: $number, position: row[4]
-    }]->(t)
+_IS_THERE = """
+    MATCH (p:PredictionSet {number: $number}) WHERE p.given_up IS NULL RETURN p.number
 """
-_COMPLETE = "MATCH (p:PredictionSet {number: $number}) SET p.complete = true RETURN p.number"
-_WITH_OLDER = """
-    MATCH (a:Article)
-    WHERE EXISTS { (a)-[p:PREDICTED_TAG]->() WHERE p.set_number < $number }
+_NEWEST = """
+    OPTIONAL MATCH (p:PredictionSet) WHERE p.complete RETURN coalesce(max(p.number), 0)
+"""
+_WITH_TRACES = """
+    MATCH (a:Article) WHERE EXISTS {
+        (a)-[p:PREDICTED_TAG]->() WHERE p.set_number > $newest OR p.end_number > $newest
+    }
     RETURN a.key
 """
-_REMOVE_OLDER = """
+_REMOVE_TRACES = """
     UNWIND $keys AS key
-    MATCH (:Article {key: key})-[p:PREDICTED_TAG]->() WHERE p.set_number < $number DELETE p
+    MATCH (:Article {key: key})-[p:PREDICTED_TAG]->() WHERE p.set_number > $newest DELETE p
 """
-_REMOVE_SETS = "MATCH (p:PredictionSet) WHERE p.number < $number DETACH DELETE p"
-_NEWEST = """
-    MATCH (p:PredictionSet) WHERE p.complete
-    RETURN p.number, p.run_id, p.model_version ORDER BY p.number DESC LIMIT 1
+_REVIVE = """
+    UNWIND $keys AS key
+    MATCH (:Article {key: key})-[p:PREDICTED_TAG]->() WHERE p.end_number > $newest
+    SET p.end_number = null
+"""
+_REMOVE_GIVEN_UP = "MATCH (p:PredictionSet) WHERE p.number IN $numbers DELETE p"
+_TAG_IDS = "UNWIND $names AS name MERGE (t:Tag {name: name}) RETURN name, id(t)"
+_READ_SOME = """
+    UNWIND range(0, size($urls) - 1) AS number MATCH (a:Article {url: $urls[number]})
+    WITH number, a ORDER BY id(a)
+    WITH number, head(collect(a)) AS a
+    RETURN number, id(a), a.key, [
+        (a)-[p:PREDICTED_TAG]->(t:Tag) WHERE p.end_number IS NULL |
+        [id(t), p.score, coalesce(p.assigned, true), id(p)]
+    ]
+"""
+_END = """
+    UNWIND $ids AS one MATCH ()-[p:PREDICTED_TAG]->() WHERE id(p) = one SET p.end_number = $number
+"""
+_WRITE = """
+    UNWIND $rows AS row
+    MATCH (a:Article) WHERE id(a) = row[0] MATCH (t:Tag) WHERE id(t) = row[1]
+    CREATE (a)-[:PREDICTED_TAG {
+        score: row[2], assigned: row[3] = 1, model_version: $model_version, run_id: $run_id,
+        set_number: $number
+    }]->(t)
+"""
+_WITH_ANY = """
+    MATCH (a:Article) WHERE EXISTS { (a)-[p:PREDICTED_TAG]->() WHERE p.end_number IS NULL }
+    RETURN a.key
+"""
+_END_ALL = """
+    UNWIND $keys AS key
+    MATCH (:Article {key: key})-[p:PREDICTED_TAG]->() WHERE p.end_number IS NULL
+    SET p.end_number = $number RETURN count(p)
+"""
+_COMPLETE = "MATCH (p:PredictionSet {number: $number}) SET p.complete = true"
+_WITH_ENDED = """
+    MATCH (a:Article) WHERE EXISTS { (a)-[p:PREDICTED_TAG]->() WHERE p.end_number <= $number }
+    RETURN a.key
+"""
+_REMOVE_ENDED = """
+    UNWIND $keys AS key
+    MATCH (:Article {key: key})-[p:PREDICTED_TAG]->() WHERE p.end_number <= $number DELETE p
+"""
+_IN_USE = "MATCH (:Article)-[p:PREDICTED_TAG]->(:Tag) RETURN collect(DISTINCT p.set_number)"
+_REMOVE_SETS = """
+    MATCH (p:PredictionSet) WHERE p.number < $number AND NOT p.number IN $kept DELETE p
 """
 _READ = """
-    MATCH (a:Article)-[p:PREDICTED_TAG]->(t:Tag) WHERE p.set_number = $number
-    RETURN coalesce(a.full_url, a.url), collect(id(t)), collect(p.score),
-        collect(p.assigned), collect(p.position)
+    MATCH (a:Article)-[p:PREDICTED_TAG]->(t:Tag)
+    WHERE p.set_number <= $number AND (p.end_number IS NULL OR p.end_number > $number)
+    RETURN coalesce(a.full_key, a.key), coalesce(a.full_url, a.url), collect(id(t)),
+        collect(p.score), collect(coalesce(p.assigned, true)), collect(p.set_number)
 """
 _READ_TAGS = "MATCH (t:Tag) RETURN id(t), coalesce(t.full_name, t.name)"
-_COUNT = "MATCH ()-[p:PREDICTED_TAG]->() WHERE p.set_number = $number RETURN count(p)"
-_COUNTS = """
-    RETURN COUNT { (:Article) }, COUNT { MATCH (a:Article) WHERE a.is_stub },
-        COUNT { (:List) }, COUNT { ()-[:IN_LIST]->(:List) }
+_READ_SETS = "MATCH (p:PredictionSet) RETURN p.number, p.model_version, p.run_id"
+_COUNT = """
+    MATCH (:Article)-[p:PREDICTED_TAG]->(:Tag)
+    WHERE p.set_number <= $number AND (p.end_number IS NULL OR p.end_number > $number)
+    RETURN count(p)
 """
 
 T = TypeVar("T")
 
 
-def write_predictions(
-    database: Neo4jDatabase, predictions: pd.DataFrame, *, run_id: str, model_version: str
-) -> None:
-    """Replace all predictions; see :class:`ArticleStore`."""
-    check_predictions(predictions)
-    story_of, stories = pd.factorize(predictions["story"])
-    urls = [indexable(story) for story in stories]
-    _check_stories(database, list(stories), urls)
-    told = {"run_id": run_id, "model_version": model_version}
-    transact = _locked(database)
-    ((number,),) = transact(query(_BEGIN_SET, **told))
-    columns_ = (
-        [urls[place] for place in story_of],
-        predictions["tag"].tolist(),
-        predictions["score"].astype("float64").tolist(),
-        predictions["assigned"].astype("int64").tolist(),
-    )
-    rows = list(zip(*columns_, range(len(predictions)), strict=True))
-    for start in track(range(0, len(rows), BATCH), "storing predictions"):
-        part = rows[start : start + BATCH]
+class TagRelationships:
+    """Relationships from articles to tags as a model gives them, and the sets they came in.
 
-        def write(tx: ManagedTransaction, start: int = start, part: Sequence[Any] = part) -> None:
-            # After a commit that was not heard of, there is nothing left to do.
-            if _written(database, tx, number) == start:
-                _write_rows(tx, part, {**told, "number": number})
-                end = start + len(part)
-                tx.run(_SET_WRITTEN, number=number, written=end).consume()
+    A relationship holds from the set that wrote it, ``set_number``, up to the set in which it is no
+    more, ``end_number``; so what is the same in the newest complete set and in one that is being
+    written is there once.
 
-        transact(write)
+    Parameters
+    ----------
+    database : Neo4jDatabase
+        The database.
+    what : str
+        ``predictions`` or ``suggestions``.
+    """
 
-    def complete(tx: ManagedTransaction) -> None:
-        _written(database, tx, number)
-        tx.run(_COMPLETE, number=number).consume()
+    def __init__(self, database: Neo4jDatabase, what: str) -> None:
+        self._database = database
+        self.what = what
 
-    transact(complete)
-    _remove_older(database, number)
+    def write(self, predictions: pd.DataFrame, *, run_id: str, model_version: str) -> WriteReport:
+        """Make the database hold these and no others; see :class:`ArticleStore`."""
+        check_predictions(predictions)
+        wanted = Grouped.of(predictions)
+        urls = [indexable(story) for story in wanted.stories]
+        self._check_stories(wanted.stories, urls)
+        told = {"run_id": run_id, "model_version": model_version}
+        number = self._begin(told)
+        fenced = self._fenced(number)
+        report = WriteReport()
+        seen: set[str] = set()
+        for start in track(range(0, len(urls), ARTICLES), f"storing {self.what}"):
+            part = urls[start : start + ARTICLES]
+            batch = _Batch(self, part, wanted.part(start, start + len(part)), wanted.tags)
+            fenced(partial(batch.write, told={**told, "number": number}))
+            report += batch.report
+            seen.update(batch.keys)
+        report += self._end_others(fenced, number, seen)
+        fenced(self.query(_COMPLETE, number=number))
+        self._remove_ended(number)
+        return report
 
+    def read(self) -> pd.DataFrame:
+        """Return the newest complete set; see :class:`ArticleStore`."""
+        while (frame := self._database.transact(self._read)) is None:
+            # New ones became whole meanwhile, and the older ones go; or a load removed articles.
+            continue
+        return frame
 
-def _check_stories(database: Neo4jDatabase, stories: Sequence[str], urls: Sequence[str]) -> None:
-    unknown: list[str] = []
-    for start in range(0, len(urls), BATCH):
-        part = Rows(urls[start : start + BATCH])
-        known = {row[0] for row in database.transact(query(_KNOWN, urls=part))}
-        unknown += [stories[start + i] for i in range(len(part)) if i not in known]
-    unknown_stories(unknown)
+    def count(self, tx: ManagedTransaction) -> int:
+        """Return how many readers see."""
+        count = tx.run(self.named(_COUNT), number=self.newest(tx)).single(strict=True)[0]
+        return int(count)
 
+    def newest(self, tx: ManagedTransaction) -> int:
+        """Return the number of the newest complete set; 0 when there is none."""
+        return int(tx.run(self.named(_NEWEST)).single(strict=True)[0])
 
-def _written(database: Neo4jDatabase, tx: ManagedTransaction, number: int) -> int:
-    record = tx.run(_WRITTEN, number=number).single()
-    if record is None:
-        msg = (
-            "A run that began later has written its predictions meanwhile to "
-            f"{database.name}; these were not kept."
+    def named(self, statement: str) -> str:
+        """Return a statement on predictions as one on what this is."""
+        if self.what == "predictions":
+            return statement
+        return (
+            statement
+            .replace("PredictionSet", "SuggestionSet")
+            .replace("PREDICTED_TAG", "SUGGESTED_TAG")
+            # All of them are; a property that says so would say nothing.
+            .replace("assigned: row[3] = 1, ", "")
         )
-        raise TagsageError(msg)
-    return int(record[0])
+
+    def query(self, statement: str, **parameters: Any) -> Callable[[ManagedTransaction], Any]:
+        """Return the work that runs a statement and returns its rows."""
+        return query(self.named(statement), **parameters)
+
+    def _check_stories(self, stories: Sequence[str], urls: Sequence[str]) -> None:
+        unknown: list[str] = []
+        for start in range(0, len(urls), STORIES):
+            part = Rows(urls[start : start + STORIES])
+            known = {row[0] for row in self._database.transact(query(_KNOWN, urls=part))}
+            unknown += [stories[start + i] for i in range(len(part)) if i not in known]
+        unknown_stories(unknown)
+
+    def _begin(self, told: dict[str, Any]) -> int:
+        """Begin a set; others that are not complete are given up, and their traces removed."""
+
+        def begin(tx: ManagedTransaction) -> tuple[int, list[int], int]:
+            given_up = [row[0] for row in tx.run(self.named(_GIVE_UP)).values()]
+            number = tx.run(self.named(_CREATE_SET), told).single(strict=True)[0]
+            return number, given_up, self.newest(tx)
+
+        number, given_up, newest = _locked(self._database)(begin)
+        if given_up:
+            fenced = self._fenced(number)
+            with_traces = fenced(self.query(_WITH_TRACES, newest=newest))
+            for part in _parts([row[0] for row in with_traces]):
+                fenced(self.query(_REMOVE_TRACES, keys=part, newest=newest))
+                fenced(self.query(_REVIVE, keys=part, newest=newest))
+            fenced(self.query(_REMOVE_GIVEN_UP, numbers=given_up))
+        return number
+
+    def _fenced(self, number: int) -> Callable[[Callable[[ManagedTransaction], T]], T]:
+        """Return what does work under the store's write lock as long as the set is not given up."""
+        locked = _locked(self._database)
+
+        def transact(work: Callable[[ManagedTransaction], T]) -> T:
+            def checked(tx: ManagedTransaction) -> T:
+                if tx.run(self.named(_IS_THERE), number=number).single() is None:
+                    msg = (
+                        f"A run that began later writes its {self.what} to {self._database.name}; "
+                        "these were not kept."
+                    )
+                    raise TagsageError(msg)
+                return work(tx)
+
+            return locked(checked)
+
+        return transact
+
+    def _end_others(
+        self,
+        fenced: Callable[[Callable[[ManagedTransaction], Any]], Any],
+        number: int,
+        seen: set[str],
+    ) -> WriteReport:
+        """End those of all articles but those seen."""
+        held = [row[0] for row in fenced(self.query(_WITH_ANY))]
+        removed = 0
+        for part in _parts([key for key in held if key not in seen]):
+            removed += fenced(self.query(_END_ALL, keys=part, number=number))[0][0]
+        return WriteReport(removed=removed)
+
+    def _remove_ended(self, number: int) -> None:
+        """Remove what readers of a complete set do not see."""
+        locked = _locked(self._database)
+        keys = [row[0] for row in locked(self.query(_WITH_ENDED, number=number))]
+        for part in _parts(keys):
+            locked(self.query(_REMOVE_ENDED, keys=part, number=number))
+
+        def remove_sets(tx: ManagedTransaction) -> None:
+            kept = tx.run(self.named(_IN_USE)).single(strict=True)[0]
+            tx.run(self.named(_REMOVE_SETS), number=number, kept=kept).consume()
+
+        locked(remove_sets)
+        remove_orphans(locked, "Tag")
+
+    def _read(self, tx: ManagedTransaction) -> pd.DataFrame | None:
+        newest, state = self.newest(tx), read_state(tx)
+        keys: list[str] = []
+        urls: list[str] = []
+        article_of = [np.empty(0, dtype=np.int64)]
+        gathered: list[list[Any]] = [[], [], [], []]
+        for some_keys, some_urls, *parts in columns(tx, self.named(_READ), number=newest):
+            lengths = [len(one) for one in parts[0]]
+            article_of.append(np.repeat(np.arange(len(some_keys)) + len(keys), lengths))
+            keys += some_keys
+            urls += some_urls
+            for all_values, part in zip(gathered, parts, strict=True):
+                all_values.extend(value for one in part for value in one)
+        tag_of, scores, assigned, set_of = gathered
+        tags = _by_number(tx, _READ_TAGS)
+        sets = _by_number(tx, self.named(_READ_SETS))
+        whole = set(tags) >= set(tag_of) and set(sets) >= set(set_of)
+        if self.newest(tx) != newest or read_state(tx) != state or not whole:
+            return None
+        return predictions_frame(
+            (keys, urls),
+            [name for (name,) in tags.values()],
+            ([version for version, _ in sets.values()], [run for _, run in sets.values()]),
+            TagRows(
+                np.concatenate(article_of),
+                _places(tags, tag_of),
+                np.array(scores, dtype=np.float64),
+                np.array(assigned, dtype=np.int64),
+            ),
+            _places(sets, set_of),
+        )
 
 
-def _write_rows(tx: ManagedTransaction, rows: Sequence[Any], told: dict[str, Any]) -> None:
-    names = list(dict.fromkeys(row[1] for row in rows))
-    short = {name: indexable(name) for name in names}
-    id_of = dict(tx.run(_TAG_IDS, names=Rows(short.values())).values())
-    write_full_names(tx, "Tag", names)
-    sent = Rows(
-        [url, id_of[short[tag]], score, assigned, position]
-        for url, tag, score, assigned, position in rows
+class _Batch:
+    """What is wanted of some articles, and what became of it."""
+
+    def __init__(
+        self, kind: TagRelationships, urls: Sequence[str], rows: TagRows, tags: Sequence[str]
+    ) -> None:
+        self._kind = kind
+        self._urls = urls
+        self._rows = rows
+        self._tags = tags
+        self.keys: list[str] = []
+        self._report: WriteReport | None = None
+
+    @property
+    def report(self) -> WriteReport:
+        return self._report or WriteReport()
+
+    def write(self, tx: ManagedTransaction, told: dict[str, Any]) -> None:
+        """Write what differs; done again after a commit that was not heard of, nothing does."""
+        found = tx.run(self._kind.named(_READ_SOME), urls=Rows(self._urls)).values()
+        self.keys = [key for _, _, key, _ in found]
+        # What a load has removed since it was looked for is left out.
+        ids = np.full(len(self._urls), -1, dtype=np.int64)
+        ids[[place for place, *_ in found]] = [article for _, article, _, _ in found]
+        wanted = self._rows._replace(article=ids[self._rows.article])
+        wanted = wanted.take(wanted.article >= 0)
+        wanted = wanted._replace(tag=self._tag_ids(tx, wanted.tag))
+        stored, relationships = _stored(found)
+        new, ended, report = differences(wanted, stored)
+        if len(ended):
+            ids_ended = Rows(relationships[ended].tolist())
+            tx.run(self._kind.named(_END), ids=ids_ended, number=told["number"]).consume()
+        if len(new):
+            rows = zip(*(column.tolist() for column in wanted.take(new)), strict=True)
+            tx.run(self._kind.named(_WRITE), {**told, "rows": Rows(map(list, rows))}).consume()
+        if self._report is None:
+            self._report = report
+
+    def _tag_ids(self, tx: ManagedTransaction, tag_of: Int64s) -> Int64s:
+        """Return the tags' ids in the database, which gets those that are new."""
+        used, place = np.unique(tag_of, return_inverse=True)
+        names = [self._tags[one] for one in used]
+        short = [indexable(name) for name in names]
+        id_of = dict(tx.run(_TAG_IDS, names=Rows(short)).values())
+        write_full_names(tx, "Tag", names)
+        return np.array([id_of[name] for name in short], dtype=np.int64)[place]
+
+
+def _stored(found: Sequence[Sequence[Any]]) -> tuple[TagRows, Int64s]:
+    """Return what :data:`_READ_SOME` found, and the ids of the relationships."""
+    articles = np.array([article for _, article, _, _ in found], dtype=np.int64)
+    lengths = [len(pairs) for *_, pairs in found]
+    flat = [pair for *_, pairs in found for pair in pairs]
+    tag, score, assigned, relationship = zip(*flat, strict=True) if flat else ((),) * 4
+    return (
+        TagRows(
+            np.repeat(articles, np.array(lengths, dtype=np.int64)),
+            np.array(tag, dtype=np.int64),
+            np.array(score, dtype=np.float64),
+            np.array(assigned, dtype=np.int64),
+        ),
+        np.array(relationship, dtype=np.int64),
     )
-    tx.run(_WRITE, {**told, "rows": sent}).consume()
 
 
-def _remove_older(database: Neo4jDatabase, number: int) -> None:
-    """Remove what is older than a complete set, complete or not."""
-    transact = _locked(database)
-    # First of all, lest a slower writer go on filling an older one.
-    transact(query(_REMOVE_SETS, number=number))
-    keys = [row[0] for row in transact(query(_WITH_OLDER, number=number))]
-    for start in range(0, len(keys), ARTICLES):
-        part = Rows(keys[start : start + ARTICLES])
-        transact(query(_REMOVE_OLDER, keys=part, number=number))
-    remove_orphans(transact, "Tag")
+def _by_number(tx: ManagedTransaction, statement: str) -> dict[int, list[Any]]:
+    return {row[0]: row[1:] for row in sorted(tx.run(statement).values())}
+
+
+def _places(by_number: dict[int, Any], numbers: Sequence[int]) -> Int64s:
+    """Return where numbers are among the sorted keys of a dict, which has them all."""
+    keys = np.array(list(by_number), dtype=np.int64)
+    return np.searchsorted(keys, np.array(numbers, dtype=np.int64)).astype(np.int64)
+
+
+def _parts(keys: Sequence[str]) -> list[Rows]:
+    return [Rows(keys[start : start + ARTICLES]) for start in range(0, len(keys), ARTICLES)]
 
 
 def _locked(database: Neo4jDatabase) -> Callable[[Callable[[ManagedTransaction], T]], T]:
@@ -173,65 +401,3 @@ def _locked(database: Neo4jDatabase) -> Callable[[Callable[[ManagedTransaction],
         return database.transact(locked)
 
     return transact
-
-
-def read_predictions(database: Neo4jDatabase) -> pd.DataFrame:
-    """Read the predictions; see :class:`ArticleStore`."""
-    while (frame := database.transact(_read)) is None:
-        # New ones became whole meanwhile, and the older ones go; or a load removed articles.
-        continue
-    return frame
-
-
-def _read(tx: ManagedTransaction) -> pd.DataFrame | None:
-    newest, state = _newest(tx), read_state(tx)
-    number, run_id, model_version = newest
-    stories: list[str] = []
-    of_story: list[int] = []
-    tags: list[int] = []
-    scores: list[float] = []
-    assigned: list[bool] = []
-    positions: list[int] = []
-    for urls, *parts in columns(tx, _READ, number=number):
-        lengths = [len(one) for one in parts[0]]
-        of_story += np.repeat(np.arange(len(urls)) + len(stories), lengths).tolist()
-        stories += urls
-        for gathered, part in zip((tags, scores, assigned, positions), parts, strict=True):
-            gathered.extend(value for one in part for value in one)  # type: ignore[attr-defined]
-    names: dict[int, str] = {}
-    for ids, texts in columns(tx, _READ_TAGS):
-        names.update(zip(ids, texts, strict=True))
-    if _newest(tx) != newest or read_state(tx) != state or not names.keys() >= set(tags):
-        return None
-    order = np.argsort(np.array(positions, dtype=np.int64), kind="stable")
-    story = pd.array(stories, dtype="str").take(np.array(of_story, dtype=np.int64)[order])
-    tag_ids, tag_of = np.unique(np.array(tags, dtype=np.int64)[order], return_inverse=True)
-    tag = pd.array([names[int(one)] for one in tag_ids], dtype="str").take(tag_of)
-    return predictions_frame(
-        story,
-        tag,
-        np.array(scores, dtype=np.float64)[order],
-        np.array(assigned, dtype=np.int64)[order],
-        run_id=run_id,
-        model_version=model_version,
-    )
-
-
-def _newest(tx: ManagedTransaction) -> tuple[int, str, str]:
-    record = tx.run(_NEWEST).single()
-    return (0, "", "") if record is None else (record[0], record[1], record[2])
-
-
-def read_counts(database: Neo4jDatabase) -> dict[str, int]:
-    """Return how much there is of everything; see :class:`ArticleStore`."""
-
-    def count(tx: ManagedTransaction) -> dict[str, int] | None:
-        newest = _newest(tx)
-        names = ("articles", "stubs", "lists", "memberships")
-        counts = dict(zip(names, tx.run(_COUNTS).single(strict=True), strict=True))
-        counts["predictions"] = tx.run(_COUNT, number=newest[0]).single(strict=True)[0]
-        return counts if _newest(tx) == newest else None
-
-    while (counts := database.transact(count)) is None:
-        continue
-    return counts

@@ -5,14 +5,19 @@ The model::
     (:Author {name})-[:WROTE]->(:Article {key, url, title, subtitle, date, is_stub})
     (:Article)-[:IN_LIST]->(:List {name})
     (:Article)-[:HAS_TAG {position}]->(:Tag {name})
-    (:Article)-[:PREDICTED_TAG {score, assigned, model_version, run_id, set_number, position}]
+    (:Article)-[:PREDICTED_TAG {score, assigned, model_version, run_id, set_number, end_number}]
         ->(:Tag)
-    (:PredictionSet {number, run_id, model_version, complete, written})
+    (:Article)-[:SUGGESTED_TAG {score, model_version, run_id, set_number, end_number}]->(:Tag)
+    (:PredictionSet {number, run_id, model_version, complete, given_up})
+    (:SuggestionSet {number, run_id, model_version, complete, given_up})
     (:VectorSet {name, digest, dimensions, complete})
     (:TagsageStore {name, schema, loads, loading, sets})
 
 Vectors are properties of articles, named by the vector set. A key, URL or name that is too long for
 an index is cut there, and stands whole in ``full_key``, ``full_url`` or ``full_name``.
+
+A predicted or suggested tag holds from the set ``set_number`` on, up to the set ``end_number`` when
+it has one; what readers see is the newest complete set.
 
 All nodes with these labels are the store's; it removes those that the corpus no longer has. What
 has other labels is never touched, except that its relationships to a removed node go. Properties
@@ -33,7 +38,7 @@ if TYPE_CHECKING:
     from neo4j import ManagedTransaction, Session
 
 # Counts the forms of the model; a newer tagsage that changes it adds a step in `prepare`.
-VERSION = 1
+VERSION = 2
 
 UNIQUE = {
     "Article": "key",
@@ -56,12 +61,35 @@ _LOOK = """
     OPTIONAL MATCH (s:TagsageStore {name: 'tagsage'})
     RETURN s.schema, EXISTS {
         MATCH (n) WHERE n:Article OR n:Author OR n:List OR n:Tag OR n:VectorSet OR n:PredictionSet
+            OR n:SuggestionSet
     }
 """
 _MARK = """
     MERGE (s:TagsageStore {name: 'tagsage'})
     ON CREATE SET s.schema = $version, s.loads = 0, s.sets = 0
 """
+# Before version 2 every set was written whole: what is not of the newest complete one is a rest.
+# Each looks at the version: another process may have done it all meanwhile, and write on.
+_TO_VERSION_2 = (
+    """
+    MATCH (state:TagsageStore {name: 'tagsage', schema: 1})
+    OPTIONAL MATCH (s:PredictionSet) WHERE s.complete
+    WITH state, coalesce(max(s.number), 0) AS newest
+    MATCH ()-[p:PREDICTED_TAG]->() WHERE p.set_number <> newest
+    CALL (p) { DELETE p } IN TRANSACTIONS
+    """,
+    """
+    MATCH ()-[p:PREDICTED_TAG]->() WHERE p.position IS NOT NULL
+    CALL (p) { REMOVE p.position } IN TRANSACTIONS
+    """,
+    """
+    MATCH (state:TagsageStore {name: 'tagsage', schema: 1})
+    OPTIONAL MATCH (s:PredictionSet) WHERE s.complete
+    WITH state, coalesce(max(s.number), 0) AS newest
+    MATCH (s:PredictionSet) WHERE s.number <> newest DELETE s
+    """,
+    "MATCH (s:TagsageStore {name: 'tagsage'}) WHERE s.schema = 1 SET s.schema = 2",
+)
 _ATTEMPTS = 20
 
 
@@ -96,6 +124,9 @@ def prepare(session: Session, name: str) -> None:
             _define(session, statement)
         session.run("CALL db.awaitIndexes(300)").consume()
         session.execute_write(_mark)
+    elif schema < VERSION:
+        for statement in _TO_VERSION_2:
+            session.run(statement).consume()
     elif schema > VERSION:
         msg = (
             f"A newer tagsage made {name} (schema {schema}, this one knows {VERSION}); update "

@@ -91,6 +91,57 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
         "DROP TABLE prediction_stories",
     ),
+    (
+        # Only differences are written: a row holds from the set that wrote it, `first_set`, up to
+        # the one in which it is no more, `end_set`. Suggestions of tags are kept like predictions.
+        "CREATE TABLE tag_names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
+        "INSERT INTO tag_names (name) SELECT DISTINCT tag FROM prediction_tags",
+        """
+        CREATE TABLE newer_predictions (
+            article_id INTEGER NOT NULL REFERENCES articles (id) ON DELETE CASCADE,
+            tag_id INTEGER NOT NULL REFERENCES tag_names (id),
+            score REAL NOT NULL, assigned INTEGER NOT NULL,
+            first_set INTEGER NOT NULL, end_set INTEGER,
+            PRIMARY KEY (article_id, tag_id, first_set)
+        ) WITHOUT ROWID
+        """,
+        """
+        DELETE FROM prediction_sets WHERE id IS NOT
+            (SELECT max(id) FROM prediction_sets WHERE complete)
+        """,
+        """
+        INSERT INTO newer_predictions
+        SELECT a.article_id, n.id, max(p.score), max(p.assigned), p.set_id, NULL
+        FROM predictions p
+        JOIN prediction_sets s ON s.id = p.set_id
+        JOIN prediction_articles a ON a.set_id = p.set_id AND a.number = p.story
+        JOIN articles held ON held.id = a.article_id
+        JOIN prediction_tags t ON t.set_id = p.set_id AND t.number = p.tag
+        JOIN tag_names n ON n.name = t.tag
+        GROUP BY a.article_id, n.id, p.set_id
+        """,
+        "DROP TABLE predictions",
+        "DROP TABLE prediction_articles",
+        "DROP TABLE prediction_tags",
+        "ALTER TABLE newer_predictions RENAME TO predictions",
+        """
+        CREATE TABLE suggestion_sets (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            run_id TEXT NOT NULL,
+            model_version TEXT NOT NULL,
+            complete INTEGER NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE suggestions (
+            article_id INTEGER NOT NULL REFERENCES articles (id) ON DELETE CASCADE,
+            tag_id INTEGER NOT NULL REFERENCES tag_names (id),
+            score REAL NOT NULL, assigned INTEGER NOT NULL,
+            first_set INTEGER NOT NULL, end_set INTEGER,
+            PRIMARY KEY (article_id, tag_id, first_set)
+        ) WITHOUT ROWID
+        """,
+    ),
 )
 
 

@@ -5,29 +5,24 @@ from __future__ import annotations
 import fcntl
 import json
 from collections.abc import Iterator, Sequence
-from itertools import repeat
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
 from tagsage.corpus.model import ARTICLE_SCHEMA, Corpus
-from tagsage.errors import TagsageError
 from tagsage.progress import track
 from tagsage.store.base import (
     ArticleStore,
     InterruptedLoadError,
     LoadReport,
-    check_predictions,
     numbered_memberships,
-    predictions_frame,
-    unknown_stories,
 )
 from tagsage.store.database import BATCH, Database, Int64s
+from tagsage.store.predictions import WriteReport
 from tagsage.store.snapshot import Snapshot, assemble
+from tagsage.store.sqlite_predictions import TagTable
 
 _SELECT_ARTICLES = """
     SELECT id, key, url, title, subtitle, author, date, tags, is_stub FROM articles
@@ -57,25 +52,6 @@ _NOTE_SEEN = """
     INSERT INTO temp.seen SELECT b.number, a.id FROM temp.batch b JOIN articles a ON a.key = b.key
 """
 _DELETE_UNSEEN = "DELETE FROM articles WHERE id NOT IN (SELECT id FROM temp.seen)"
-# Of all sets, also of one that is being written.
-_DELETE_ORPHANED_STORIES = """
-    DELETE FROM prediction_articles WHERE article_id NOT IN (SELECT id FROM articles)
-"""
-_DELETE_ORPHANED_PREDICTIONS = """
-    DELETE FROM predictions WHERE NOT EXISTS (
-        SELECT 1 FROM prediction_articles a
-        WHERE a.set_id = predictions.set_id AND a.number = predictions.story
-    )
-"""
-# What a load has removed since it was looked for is left out, as the load would have done.
-_INSERT_STORIES = """
-    INSERT INTO prediction_articles
-    SELECT ?1, ?2, min(id) FROM articles WHERE url = ?3 HAVING min(id) IS NOT NULL
-"""
-_INSERT_PREDICTIONS = """
-    INSERT INTO predictions SELECT ?1, ?2, ?3, ?4, ?5, ?6
-    WHERE EXISTS (SELECT 1 FROM prediction_articles WHERE set_id = ?1 AND number = ?3)
-"""
 _DELETE_EMPTY_LISTS = """
     DELETE FROM lists
     WHERE NOT EXISTS (SELECT 1 FROM memberships m WHERE m.list_id = lists.id)
@@ -86,9 +62,7 @@ _COUNTS = """
         (SELECT count(*) FROM articles) AS articles,
         (SELECT count(*) FROM articles WHERE is_stub) AS stubs,
         (SELECT count(*) FROM lists) AS lists,
-        (SELECT count(*) FROM memberships) AS memberships,
-        (SELECT count(*) FROM predictions WHERE set_id =
-            (SELECT max(id) FROM prediction_sets WHERE complete)) AS predictions
+        (SELECT count(*) FROM memberships) AS memberships
 """
 _TWO_INTEGERS = (np.int64, np.int64)
 _PAIR = np.int64(1) << np.int64(32)  # a pair of ids as one number: list * _PAIR + article
@@ -111,6 +85,8 @@ class SqliteStore(ArticleStore):
 
     def __init__(self, path: Path) -> None:
         self._database = Database(path)
+        self._predictions = TagTable(self._database, "predictions", "prediction_sets")
+        self._suggestions = TagTable(self._database, "suggestions", "suggestion_sets")
 
     def close(self) -> None:
         """Close the file; may be called twice."""
@@ -144,10 +120,8 @@ class SqliteStore(ArticleStore):
                 database.execute_many(
                     "DELETE FROM memberships WHERE list_id = ? AND article_id = ?", _unpaired(gone)
                 )
+                # Their predictions and suggestions go with them.
                 removed = database.execute(_DELETE_UNSEEN).rowcount
-                if removed:
-                    database.execute(_DELETE_ORPHANED_STORIES)
-                    database.execute(_DELETE_ORPHANED_PREDICTIONS)
                 database.execute(_DELETE_EMPTY_LISTS)
                 database.execute("UPDATE state SET loading = 0")
         total = len(corpus.articles)
@@ -231,110 +205,37 @@ class SqliteStore(ArticleStore):
 
     def write_predictions(
         self, predictions: pd.DataFrame, *, run_id: str, model_version: str
-    ) -> None:
-        """Replace all predictions; see the base class."""
-        check_predictions(predictions)
-        story_of, stories = pd.factorize(predictions["story"])
-        tag_of, tags = pd.factorize(predictions["tag"])
-        database = self._database
-        with database.told():
-            self._check_stories(stories.tolist())
-            with database.transaction():
-                number = database.execute(
-                    "INSERT INTO prediction_sets (run_id, model_version, complete) "
-                    "VALUES (?, ?, 0)",
-                    (run_id, model_version),
-                ).lastrowid
-            self._insert_batches(_INSERT_STORIES, number, [np.array(stories)])
-            self._insert_batches(
-                "INSERT INTO prediction_tags VALUES (?, ?, ?)", number, [np.array(tags)]
-            )
-            columns = [
-                story_of,
-                tag_of,
-                predictions["score"].to_numpy(dtype=np.float64),
-                predictions["assigned"].to_numpy(dtype=np.int64),
-            ]
-            self._insert_batches(_INSERT_PREDICTIONS, number, columns)
-            with database.transaction():
-                self._check_set(number)
-                database.execute("UPDATE prediction_sets SET complete = 1 WHERE id = ?", (number,))
-            # From here on readers see the new ones. What is older goes, complete or not.
-            with database.transaction():
-                database.execute("DELETE FROM predictions WHERE set_id < ?", (number,))
-                database.execute("DELETE FROM prediction_articles WHERE set_id < ?", (number,))
-                database.execute("DELETE FROM prediction_tags WHERE set_id < ?", (number,))
-                database.execute("DELETE FROM prediction_sets WHERE id < ?", (number,))
-
-    def _check_stories(self, stories: Sequence[str]) -> None:
-        known = "SELECT 1 FROM articles WHERE url = ?"
-        with self._database.transaction("DEFERRED"):
-            unknown_stories([
-                story for story in stories if not self._database.execute(known, (story,)).fetchone()
-            ])
-
-    def _insert_batches(
-        self, insert: str, number: int | None, columns: Sequence[npt.NDArray[Any]]
-    ) -> None:
-        rows = len(columns[0])
-        for start in track(range(0, rows, BATCH), "storing predictions"):
-            with self._database.transaction():
-                self._check_set(number)
-                part = [column[start : start + BATCH].tolist() for column in columns]
-                self._database.execute_many(
-                    insert, zip(repeat(number), range(start, rows), *part, strict=False)
-                )
-
-    def _check_set(self, number: int | None) -> None:
-        if not self._database.execute(
-            "SELECT 1 FROM prediction_sets WHERE id = ?", (number,)
-        ).fetchone():
-            msg = (
-                "A run that began later has written its predictions meanwhile to "
-                f"{self._database.path}; these were not kept."
-            )
-            raise TagsageError(msg)
+    ) -> WriteReport:
+        """Store the predictions that differ; see the base class."""
+        return self._predictions.write(predictions, run_id=run_id, model_version=model_version)
 
     def read_predictions(self) -> pd.DataFrame:
         """Read the predictions; see the base class."""
-        database = self._database
-        with database.told(), database.transaction("DEFERRED"):
-            newest = database.execute(
-                "SELECT id, run_id, model_version FROM prediction_sets "
-                "WHERE complete ORDER BY id DESC LIMIT 1"
-            ).fetchone()
-            number, run_id, model_version = newest or (0, "", "")
-            of_set = (number,)
-            numbers, stories = database.columns(
-                "SELECT s.number, a.url FROM prediction_articles s JOIN articles a "
-                "ON a.id = s.article_id WHERE s.set_id = ? ORDER BY s.number",
-                [np.int64, object],
-                of_set,
-            )
-            (tags,) = database.columns(
-                "SELECT tag FROM prediction_tags WHERE set_id = ? ORDER BY number", [object], of_set
-            )
-            story_of, tag_of, score, assigned = database.columns(
-                "SELECT story, tag, score, assigned FROM predictions "
-                "WHERE set_id = ? ORDER BY number",
-                [np.int64, np.int64, np.float64, np.int64],
-                of_set,
-            )
-        return predictions_frame(
-            pd.array(stories, dtype="str").take(np.searchsorted(numbers, story_of)),
-            pd.array(tags, dtype="str").take(tag_of),
-            score,
-            assigned,
+        return self._predictions.read()
+
+    def write_suggestions(
+        self, suggestions: pd.DataFrame, *, run_id: str, model_version: str
+    ) -> WriteReport:
+        """Store the suggestions that differ; see the base class."""
+        return self._suggestions.write(
+            suggestions.assign(assigned=1),
             run_id=run_id,
             model_version=model_version,
         )
 
+    def read_suggestions(self) -> pd.DataFrame:
+        """Read the suggestions; see the base class."""
+        return self._suggestions.read().drop(columns="assigned")
+
     def counts(self) -> dict[str, int]:
         """Return how much there is of everything; see the base class."""
-        with self._database.told():
+        with self._database.told(), self._database.transaction("DEFERRED"):
             cursor = self._database.execute(_COUNTS)
             names = [column[0] for column in cursor.description]
-            return dict(zip(names, cursor.fetchone(), strict=True))
+            counts = dict(zip(names, cursor.fetchone(), strict=True))
+            counts["predictions"] = self._predictions.count()
+            counts["suggestions"] = self._suggestions.count()
+            return counts
 
 
 def _article_rows(articles: pd.DataFrame, start: int) -> Iterator[tuple[object, ...]]:

@@ -18,35 +18,33 @@ Its feature blocks are made of them alone:
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 
 from tagsage.errors import TagsageError
 from tagsage.graph.csr import FloatArray, make_csr
-from tagsage.graph.fastrp import FastRpConfig, embed_alone, projection_matrix
+from tagsage.graph.fastrp import embed_alone
 from tagsage.graph.graphsage.infer import infer_graphsage
 from tagsage.graph.graphsage.model import GraphSageModel
-from tagsage.learn.features import FeatureMatrix, blocks_of
+from tagsage.learn.features import FeatureMatrix
+from tagsage.tracking.companions import Companions
+from tagsage.tracking.fastrp_projection import FastRpProjection
+from tagsage.tracking.inputs import Inputs, members_of
 from tagsage.tracking.list_blocks import (
     NamedListFactors,
     NamedListLabels,
     NamedListVectors,
-    write_list_vectors,
-    write_named_lists,
 )
 from tagsage.vectors.base import Embedder
-from tagsage.vectors.lsa import MODEL_FILE, LsaEmbedder
-from tagsage.vectors.text import article_texts
+from tagsage.vectors.lsa import LsaEmbedder
 
 if TYPE_CHECKING:
-    from tagsage.graph.csr import Csr
+    pass
 
 FEATURISER = "featuriser.json"
 EMBEDDER = "embedder"
@@ -56,35 +54,7 @@ LISTS = "lists"
 MEMBERSHIPS = "memberships"
 LABELS = "labels"
 AUTHORS = "authors"
-
-
-@dataclass(frozen=True)
-class FastRpProjection:
-    """How FastRP embeds an article that is not in the graph.
-
-    Attributes
-    ----------
-    config : FastRpConfig
-        The settings of the training features.
-    matrix : float32 array, shape [dimensions, property dimensions]
-        What vectors are multiplied by.
-    """
-
-    config: FastRpConfig
-    matrix: FloatArray
-
-    def save(self, folder: Path) -> None:
-        """Write it to a folder, which is made."""
-        folder.mkdir()
-        (folder / "config.json").write_text(json.dumps(asdict(self.config)), encoding="utf-8")
-        np.save(folder / "matrix.npy", self.matrix, allow_pickle=False)
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read what :meth:`save` wrote."""
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        config["iteration_weights"] = tuple(config["iteration_weights"])
-        return cls(FastRpConfig(**config), np.load(folder / "matrix.npy", allow_pickle=False))
+COMPANIONS = "companions"
 
 
 @dataclass(frozen=True)
@@ -113,6 +83,9 @@ class Featuriser:
         None where they are not needed.
     authors : NamedListLabels or None
         An author is a list of the author's articles; None where they are not needed.
+    companions : Companions or None
+        Which lists the corpus' articles are in; None where lists do not matter, and in champions
+        of before that was kept.
     """
 
     blocks: tuple[str, ...]
@@ -125,6 +98,7 @@ class Featuriser:
     memberships: NamedListFactors | None = None
     labels: NamedListLabels | None = None
     authors: NamedListLabels | None = None
+    companions: Companions | None = None
 
     def features(
         self,
@@ -133,6 +107,7 @@ class Featuriser:
         lists: Sequence[Sequence[str]],
         vectors: FloatArray | None = None,
         authors: Sequence[str] | None = None,
+        articles: Sequence[Sequence[str]] | None = None,
         *,
         in_corpus: bool = False,
     ) -> tuple[FloatArray, ...]:
@@ -148,6 +123,9 @@ class Featuriser:
             Their vectors, where they are known already; needed when there is no embedder.
         authors : sequence of str, length n, optional
             The names of their authors; may be empty.
+        articles : sequence of sequences of str, length n, optional
+            URLs or keys of articles of the corpus that are in lists with each; see
+            :meth:`Companions.lists_of`.
         in_corpus : bool
             They are articles of the corpus that the lists are known from: their own vectors are
             part of the lists' means already.
@@ -163,25 +141,64 @@ class Featuriser:
         TagsageError
             When vectors are needed and not given, or have another length.
         """
+        inputs = self.inputs(
+            titles, subtitles, lists, vectors, authors, articles, in_corpus=in_corpus
+        )
+        return self.blocks_of(inputs)
+
+    def inputs(
+        self,
+        titles: Sequence[str],
+        subtitles: Sequence[str],
+        lists: Sequence[Sequence[str]],
+        vectors: FloatArray | None = None,
+        authors: Sequence[str] | None = None,
+        articles: Sequence[Sequence[str]] | None = None,
+        *,
+        in_corpus: bool = False,
+    ) -> Inputs:
+        """Return what the features of new articles are made of; as for :meth:`features`."""
         text = self._vectors(titles, subtitles, vectors)
+        # No name stands for nobody: it is in no index.
+        names = [[name] for name in authors or [""] * len(text)]
+        further = None
+        if articles is not None and self.companions is not None:
+            further = [self.companions.lists_of(some) if some else () for some in articles]
+        return Inputs(
+            text,
+            members_of(self.list_index, lists, further),
+            members_of(self.authors.index if self.authors else {}, names),
+            in_corpus=in_corpus,
+        )
+
+    def blocks_of(self, inputs: Inputs) -> tuple[FloatArray, ...]:
+        """Return the feature blocks of articles; see :meth:`features`."""
+        text, members = inputs.text, inputs.members
         result: list[FloatArray] = []
         for block in self.blocks:
-            if block == "text":
+            if block in inputs.given:
+                result.append(inputs.given[block])
+            elif block == "text":
                 result.append(text)
             elif block == "graphsage":
                 result.append(self._graphsage(text))
             elif block == "fastrp" and self.fastrp is not None:
                 result.append(embed_alone(text, self.fastrp.matrix, self.fastrp.config))
             elif block == "lists" and self.lists is not None:
-                result += self.lists.features(lists, None if in_corpus else text)
+                result += self.lists.features(members, text, inside=inputs.in_corpus)
             elif block == "memberships" and self.memberships is not None:
-                result.append(self.memberships.features(lists))
+                result.append(self.memberships.features(members))
             elif block == "labels" and self.labels is not None:
-                result += self.labels.features(lists)
+                result += self.labels.features(members, inputs.own)
             elif block == "authors" and self.authors is not None:
-                # No name stands for nobody: it is in no index.
-                result += self.authors.features([[name] for name in authors or [""] * len(text)])
+                result += self.authors.features(inputs.authors, inputs.own)
         return tuple(result)
+
+    @cached_property
+    def list_index(self) -> dict[str, int]:
+        """The number of each list's name; empty when lists do not matter."""
+        of_lists = (self.lists, self.memberships, self.labels)
+        return next((part.index for part in of_lists if part), {})
 
     def matrix(
         self,
@@ -190,6 +207,7 @@ class Featuriser:
         lists: Sequence[Sequence[str]],
         vectors: FloatArray | None = None,
         authors: Sequence[str] | None = None,
+        articles: Sequence[Sequence[str]] | None = None,
         *,
         in_corpus: bool = False,
     ) -> FeatureMatrix:
@@ -198,21 +216,37 @@ class Featuriser:
         An article is linked when one of its lists is known. (For GraphSAGE and FastRP none is: new
         articles have no neighbours there.)
         """
-        arrays = self.features(titles, subtitles, lists, vectors, authors, in_corpus=in_corpus)
+        inputs = self.inputs(
+            titles, subtitles, lists, vectors, authors, articles, in_corpus=in_corpus
+        )
+        return self.matrix_of(inputs)
+
+    def matrix_of(self, inputs: Inputs) -> FeatureMatrix:
+        """Return what a candidate reads of articles; see :meth:`matrix`."""
         widths = {LABELS: 2, AUTHORS: 2, LISTS: len(self.lists.hops) if self.lists else 0}
         kinds = [block for block in self.blocks for _ in range(widths.get(block, 1))]
-        of_lists = next(
-            (part for part in (self.lists, self.memberships, self.labels) if part), None
-        )
-        index = of_lists.index if of_lists else {}
-        linked = np.array([any(name in index for name in names) for names in lists], dtype=np.bool_)
-        return FeatureMatrix(arrays, kinds=kinds, linked=linked)
+        linked = np.diff(inputs.members.indptr) > 0
+        return FeatureMatrix(self.blocks_of(inputs), kinds=kinds, linked=linked)
+
+    def text_vectors(self, texts: Sequence[str]) -> FloatArray:
+        """Embed texts with the model's own embedder, float32 [n, dimensions].
+
+        Raises
+        ------
+        TagsageError
+            When the model was trained on given vectors, or its embedder is away.
+        """
+        if self.embedder is None:
+            raise TagsageError(
+                "This tagger was trained on given vectors and cannot embed a text; give vectors."
+            )
+        return self.embedder.embed(texts)
 
     def _vectors(
         self, titles: Sequence[str], subtitles: Sequence[str], vectors: FloatArray | None
     ) -> FloatArray:
         if self.embedder is not None and vectors is None:
-            return self.embedder.embed(texts_of(titles, subtitles))
+            return self.text_vectors(texts_of(titles, subtitles))
         if vectors is None or vectors.shape != (len(titles), self.dimensions):
             got = "none" if vectors is None else f"an array of shape {vectors.shape}"
             msg = (
@@ -244,124 +278,27 @@ class Featuriser:
             graphsage_dimensions=about["graphsage_dimensions"],
             # Champions of nights before there was FastRP say nothing of it.
             fastrp=FastRpProjection.load(folder / FASTRP) if about.get("fastrp") else None,
-            lists=NamedListVectors.load(folder / LISTS, about["hops"]) if about["hops"] else None,
+            lists=NamedListVectors.load(
+                folder / LISTS, about["hops"], about.get("topic_sharpness", 0.0)
+            )
+            if about["hops"]
+            else None,
             memberships=NamedListFactors.load(folder / MEMBERSHIPS)
             if MEMBERSHIPS in about["blocks"]
             else None,
             labels=NamedListLabels.load(folder / LABELS) if LABELS in about["blocks"] else None,
             authors=NamedListLabels.load(folder / AUTHORS) if AUTHORS in about["blocks"] else None,
+            companions=Companions.load(folder / COMPANIONS) if about.get("companions") else None,
         )
-
-
-def write_featuriser(
-    folder: Path,
-    *,
-    feature_set: str,
-    dimensions: int,
-    embedder: Path | None,
-    graphsage: Path | None = None,
-    graphsage_dimensions: int = 0,
-    fastrp: FastRpConfig | None = None,
-    list_names: npt.NDArray[Any] | None = None,
-    incidence: Csr | None = None,
-    hop_inputs: Sequence[npt.NDArray[np.floating]] = (),
-    size_discount: float | None = None,
-    list_factors: Path | None = None,
-    list_labels: Path | None = None,
-    author_names: npt.NDArray[Any] | None = None,
-    author_labels: Path | None = None,
-) -> None:
-    """Write everything that a feature set needs of the corpus to a folder.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        An existing empty folder.
-    feature_set : str
-        ``text``, ``text+lists``, …: block names joined by ``+``.
-    dimensions : int
-        Numbers in a text vector.
-    embedder : pathlib.Path or None
-        Folder of the saved embedder; None when vectors were given.
-    graphsage : pathlib.Path, optional
-        Folder of the saved GraphSAGE model; None when it was not trained.
-    graphsage_dimensions : int
-        Numbers in a GraphSAGE embedding.
-    fastrp : FastRpConfig, optional
-        The settings that made the training features; needed for the block ``fastrp``.
-    list_names : str array, shape [n_lists], optional
-        The lists' names; needed for the blocks ``lists``, ``memberships`` and ``labels``. The next
-        three are needed for ``lists``.
-    incidence : csr_array, shape [n_articles, n_lists], optional
-        Which article is in which list.
-    hop_inputs : sequence of float arrays, shape [n_articles, d]
-        What is averaged at each hop: the text vectors for the first, the vectors after one hop for
-        the second. They may be memory-mapped.
-    size_discount : float, optional
-        As in the propagation that made the training features: a list weighs
-        size ** -size_discount.
-    list_factors : pathlib.Path, optional
-        Folder of the saved :class:`~tagsage.graph.memberships.ListFactors`; needed for the block
-        ``memberships``.
-    list_labels : pathlib.Path, optional
-        Folder of the saved :class:`~tagsage.graph.labels.ListLabels` of the fit; needed for the
-        block ``labels``.
-    author_names : str array, shape [n_authors], optional
-        The authors' names; needed for the block ``authors``.
-    author_labels : pathlib.Path, optional
-        The same as `list_labels`, of authors; needed for the block ``authors``.
-
-    Raises
-    ------
-    ValueError
-        When a block is unknown, or lacks its inputs.
-    """
-    blocks = blocks_of(feature_set)
-    hops = len(hop_inputs) if "lists" in blocks else 0
-    if "lists" in blocks:
-        if list_names is None or incidence is None or not hops or size_discount is None:
-            raise ValueError(
-                "the block lists needs list_names, incidence, hop_inputs and size_discount"
-            )
-        write_list_vectors(folder / LISTS, list_names, incidence, hop_inputs, size_discount)
-    if MEMBERSHIPS in blocks:
-        if list_names is None or list_factors is None:
-            raise ValueError("the block memberships needs list_names and list_factors")
-        write_named_lists(folder / MEMBERSHIPS, list_names, list_factors)
-    if "labels" in blocks:
-        if list_names is None or list_labels is None:
-            raise ValueError("the block labels needs list_names and list_labels")
-        write_named_lists(folder / LABELS, list_names, list_labels)
-    if "authors" in blocks:
-        if author_names is None or author_labels is None:
-            raise ValueError("the block authors needs author_names and author_labels")
-        write_named_lists(folder / AUTHORS, author_names, author_labels)
-    if embedder is not None:
-        shutil.copytree(embedder, folder / EMBEDDER)
-    trained = "graphsage" in blocks and graphsage is not None
-    if trained and graphsage is not None:
-        shutil.copytree(graphsage, folder / GRAPHSAGE)
-    if "fastrp" in blocks:
-        if fastrp is None:
-            raise ValueError("the block fastrp needs its settings")
-        matrix = projection_matrix(dimensions, fastrp)
-        FastRpProjection(fastrp, matrix).save(folder / FASTRP)
-    about = {
-        "blocks": blocks,
-        "dimensions": dimensions,
-        "embedder": _kind_of(embedder),
-        "graphsage": trained,
-        "graphsage_dimensions": graphsage_dimensions,
-        "fastrp": "fastrp" in blocks,
-        "hops": hops,
-    }
-    (folder / FEATURISER).write_text(json.dumps(about, indent=1), encoding="utf-8")
 
 
 def texts_of(titles: Sequence[str], subtitles: Sequence[str]) -> list[str]:
     """Return what is embedded of new articles, as for those of the corpus."""
-    frame = pd.DataFrame({"title": titles, "subtitle": subtitles}, dtype=object)
-    return article_texts(frame.assign(is_stub=False))
+    # Frames as article_texts takes them are a third of the time of a single request.
+    return [
+        " ".join(part.strip() for part in parts if isinstance(part, str)).strip()
+        for parts in zip(titles, subtitles, strict=True)
+    ]
 
 
 def embedder_kind(folder: Path) -> str:
@@ -374,12 +311,6 @@ def embedder_kind(folder: Path) -> str:
     """
     about = json.loads((folder / FEATURISER).read_text(encoding="utf-8"))
     return str(about["embedder"])
-
-
-def _kind_of(embedder: Path | None) -> str:
-    if embedder is None:
-        return ""
-    return "lsa" if (embedder / MODEL_FILE).is_file() else "openai"
 
 
 def _load_embedder(folder: Path, kind: str) -> Embedder | None:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from tagsage.graph.csr import FloatArray, make_csr
-from tagsage.graph.labels import ListLabels
+from tagsage.graph.csr import FloatArray
+from tagsage.graph.labels import ListLabels, Own
 from tagsage.graph.list_vectors import ListVectors
 from tagsage.graph.memberships import ListFactors
+from tagsage.tracking.inputs import used_columns
 
 if TYPE_CHECKING:
     from tagsage.graph.csr import Csr
@@ -33,35 +34,44 @@ class NamedListVectors:
         Row of each list's name.
     hops : list of ListVectors
         One a hop: the means of the members' vectors, of the hop before.
+    topic_sharpness : float
+        Of an article's fit to a list's topic.
     """
 
     index: dict[str, int]
     hops: list[ListVectors]
+    topic_sharpness: float = 0.0
 
     def features(
-        self, lists: Sequence[Sequence[str]], own: FloatArray | None = None
+        self, members: Csr, vectors: FloatArray, *, inside: bool = False
     ) -> list[FloatArray]:
         """Return the propagated vectors of articles, one array [n, d] a hop.
 
         Parameters
         ----------
-        lists : sequence of sequences of str, length n
-            The names of each article's lists; names that are not known do not count.
-        own : float32 array, shape [n, d], optional
-            The articles' own vectors, of articles that the means are not of; see
-            :meth:`ListVectors.propagate`.
+        members : csr_array, shape [n, n_lists]
+            Which article is in which list, as ones.
+        vectors : float32 array, shape [n, d]
+            The articles' own vectors.
+        inside : bool
+            Whether they are among the articles that the means are of; their own vectors count in
+            the means already then.
         """
-        members, used = _memberships(self.index, lists)
+        members, used = used_columns(members)
         result: list[FloatArray] = []
-        for hop in self.hops:
-            result.append(hop.select(used).propagate(members, own))
+        hops = [hop.select(used) for hop in self.hops]
+        fit = hops[0].fit(members, vectors, self.topic_sharpness, inside=inside) if hops else None
+        own = None if inside else vectors
+        for hop in hops:
+            result.append(hop.propagate(members, own, fit))
             own = None if own is None else result[-1]
         return result
 
     @classmethod
-    def load(cls, folder: Path, hops: int) -> Self:
+    def load(cls, folder: Path, hops: int, topic_sharpness: float = 0.0) -> Self:
         """Read what :func:`write_list_vectors` wrote; the means are memory-mapped."""
-        return cls(_load_names(folder), [_load_hop(folder, hop) for hop in range(1, hops + 1)])
+        of_hops = [_load_hop(folder, hop) for hop in range(1, hops + 1)]
+        return cls(_load_names(folder), of_hops, topic_sharpness)
 
 
 @dataclass(frozen=True)
@@ -79,16 +89,18 @@ class NamedListLabels:
     index: dict[str, int]
     lists: ListLabels
 
-    def features(self, lists: Sequence[Sequence[str]]) -> list[FloatArray]:
-        """Return the propagated labels of new articles: shares [n, L] and evidence [n, 1].
+    def features(self, members: Csr, own: Own | None = None) -> list[FloatArray]:
+        """Return the propagated labels of articles: shares [n, L] and evidence [n, 1].
 
         Parameters
         ----------
-        lists : sequence of sequences of str, length n
-            The names of each article's lists; names that are not known do not count.
+        members : csr_array, shape [n, n_lists]
+            Which article is in which list, as ones.
+        own : Own, optional
+            What is counted of the articles themselves, and is left out.
         """
-        members, used = _memberships(self.index, lists)
-        return list(self.lists.of(used).features(members))
+        members, used = used_columns(members)
+        return list(self.lists.of(used).features(members, own))
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -111,15 +123,15 @@ class NamedListFactors:
     index: dict[str, int]
     lists: ListFactors
 
-    def features(self, lists: Sequence[Sequence[str]]) -> FloatArray:
+    def features(self, members: Csr) -> FloatArray:
         """Return the embeddings of new articles, float32 [n, k].
 
         Parameters
         ----------
-        lists : sequence of sequences of str, length n
-            The names of each article's lists; names that are not known do not count.
+        members : csr_array, shape [n, n_lists]
+            Which article is in which list, as ones.
         """
-        members, used = _memberships(self.index, lists)
+        members, used = used_columns(members)
         return self.lists.of(used).embed(members)
 
     @classmethod
@@ -144,7 +156,7 @@ def write_list_vectors(
     names : str array, shape [n_lists]
         The lists' names.
     incidence, hop_inputs, size_discount
-        See :func:`tagsage.tracking.featuriser.write_featuriser`.
+        See :func:`tagsage.tracking.write_featuriser.write_featuriser`.
     """
     folder.mkdir()
     _write_names(folder, names)
@@ -180,19 +192,6 @@ def write_named_lists(folder: Path, names: npt.NDArray[Any], lists: Path) -> Non
     """
     shutil.copytree(lists, folder)
     _write_names(folder, names)
-
-
-def _memberships(
-    index: dict[str, int], lists: Sequence[Sequence[str]]
-) -> tuple[Csr, npt.NDArray[np.int64]]:
-    """Return which article is in which known list, as ones, and the rows of these lists."""
-    known = [{index[name] for name in names if name in index} for names in lists]
-    columns = np.array([row for found in known for row in sorted(found)], dtype=np.int64)
-    used, position = np.unique(columns, return_inverse=True)
-    indptr = np.concatenate([[0], np.cumsum([len(found) for found in known], dtype=np.int64)])
-    ones = np.ones(len(columns), dtype=np.float32)
-    members = make_csr(ones, position.astype(np.int32), indptr, (len(lists), len(used)))
-    return members, used
 
 
 def _write_names(folder: Path, names: npt.NDArray[Any]) -> None:

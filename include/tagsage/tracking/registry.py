@@ -1,18 +1,19 @@
-"""The registry: the night's winner becomes a version, and the better one the champion.
+"""The registry: the night's winner becomes a version, and a version is loaded again.
 
-Each version carries what promotion needs as tags: the score on the test part, the digest of the
-corpus it was measured on, and, afterwards, the decision and its numbers. So a decision can be
-understood, and repeated after a kill, from the registry alone.
+Each version carries what promotion needs: as tags the score on the test part and the digest of the
+corpus it was measured on; in its run the frozen test (:mod:`tagsage.learn.frozen`). Who is
+champion, and why, is the matter of :mod:`tagsage.tracking.champions`.
 """
 
 from __future__ import annotations
 
-import json
+import logging
+import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from mlflow.artifacts import download_artifacts
 from mlflow.entities import LoggedModel, LoggedModelOutput
@@ -26,10 +27,13 @@ from mlflow.protos.databricks_pb2 import (
 )
 
 from tagsage.errors import TagsageError
+from tagsage.learn.frozen import FrozenTest
 from tagsage.tracking.mlflow_models import Model, PyFuncModel, load_model
-from tagsage.tracking.runs import RUN_ID, candidate_run, log_results
+from tagsage.tracking.runs import RUN_ID, candidate_run
 from tagsage.tracking.servable import save_servable
 from tagsage.tracking.store import Tracking, without_secrets
+
+logger = logging.getLogger(__name__)
 
 CHALLENGER = "challenger"
 CHAMPION = "champion"
@@ -38,36 +42,54 @@ DATA_DIGEST = "tagsage.data_digest"
 TARGET_TAGS = "tagsage.target_tags_digest"
 SERVED_REF = "tagsage.served"
 WINNER = "tagsage.candidate"
-DECISION = "tagsage.decision"
+FROZEN_TEST = "tagsage.frozen_test"
+FROZEN_FOLDER = "frozen_test"
 MODEL_NAME = "tagger"
 
 
 @dataclass(frozen=True)
-class Decision:
-    """What promotion decided, and why.
+class Version:
+    """A version of the registered model.
 
     Attributes
     ----------
-    promoted : bool
-        Whether the challenger is now champion.
-    reason : str
-        One plain sentence with the numbers.
-    challenger_version, champion_version : str
-        Versions in the registry; `champion_version` is the champion before the decision, empty
-        when there was none.
-    challenger_micro_f1, champion_micro_f1 : float or None
-        Micro-F1 of each on its test part.
-    same_data : bool
-        Whether both were measured on the same corpus.
+    number : str
+        The version.
+    run_id : str
+        MLflow's id of the run that it was made in.
+    tags : mapping of str to str
+        Its tags.
+    created_ms : int
+        When it was registered, in milliseconds since 1970.
+    aliases : tuple of str
+        Its aliases, sorted.
     """
 
-    promoted: bool
-    reason: str
-    challenger_version: str
-    champion_version: str
-    challenger_micro_f1: float | None
-    champion_micro_f1: float | None
-    same_data: bool
+    number: str
+    run_id: str
+    tags: Mapping[str, str]
+    created_ms: int
+    aliases: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, found: ModelVersion, aliases: Mapping[str, Any] | None = None) -> Self:
+        """Return what MLflow says of a version; `aliases` of the model: alias -> version."""
+        own = [
+            alias for alias, number in (aliases or {}).items() if str(number) == str(found.version)
+        ]
+        return cls(
+            str(found.version),
+            str(found.run_id or ""),
+            dict(found.tags),
+            int(found.creation_timestamp),
+            tuple(sorted(own)),
+        )
+
+    @property
+    def micro_f1(self) -> float | None:
+        """Micro-F1 on its own test part; None when it carries none."""
+        value = self.tags.get(MICRO_F1)
+        return None if value is None else float(value)
 
 
 def register_winner(
@@ -78,6 +100,7 @@ def register_winner(
     name: str,
     served: Path,
     served_ref: str,
+    frozen: Path,
     micro_f1: float,
     data_digest: str,
     tags_digest: str,
@@ -101,6 +124,8 @@ def register_winner(
         Folder that :func:`tagsage.tracking.servable.write_served` filled.
     served_ref : str
         Tells this model from another of the same night, made after its input changed.
+    frozen : pathlib.Path
+        Folder of the saved :class:`~tagsage.learn.frozen.FrozenTest`, for later nights.
     micro_f1 : float
         The winner's micro-F1 on the test part.
     data_digest : str
@@ -121,6 +146,9 @@ def register_winner(
         version = _version_of(tracking, name, run_id, served_ref)
         if version is None:
             model = _logged_model(tracking, child, run_id, served, served_ref)
+            # Before the version: one without it could never be compared with.
+            frozen_path = f"{FROZEN_FOLDER}/{served_ref}"
+            tracking.client.log_artifacts(child, str(frozen), frozen_path)
             version = tracking.client.create_model_version(
                 name,
                 source=model.artifact_location,
@@ -134,135 +162,57 @@ def register_winner(
                     TARGET_TAGS: tags_digest,
                     MICRO_F1: repr(float(micro_f1)),
                     DATA_DIGEST: data_digest,
+                    FROZEN_TEST: frozen_path,
                 },
             )
-        _set_alias(tracking, name, CHALLENGER, version.version)
+        _set_challenger(tracking, name, version.version)
     return str(version.version)
 
 
-def decide_promotion(
-    tracking: Tracking, run_id: str, *, name: str, version: str, margin: float, promote: bool
-) -> Decision:
-    """Compare the challenger with the champion, and promote it when it is good enough.
-
-    The rule is :func:`promotion_rule`. The decision and its numbers are kept as tags of the
-    version and of the night's parent run. Called again for the same version it returns, and
-    carries out, the decision made before.
+def load_frozen(tracking: Tracking, version: Version, folder: Path) -> bool:
+    """Fetch the frozen test of a version.
 
     Parameters
     ----------
     tracking : Tracking
         The store.
-    run_id : str
-        tagsage's name of the run.
-    name : str
-        Name of the registered model.
-    version : str
-        The challenger's version.
-    margin : float
-        Micro-F1 that the challenger must gain over the champion; may be negative.
-    promote : bool
-        False: the challenger stays challenger.
+    version : Version
+        The version.
+    folder : pathlib.Path
+        An existing folder; gets what :meth:`tagsage.learn.frozen.FrozenTest.load` reads.
 
     Returns
     -------
-    Decision
-        What was decided.
+    bool
+        False when there is none: the version is of a tagsage that kept none, its run was removed,
+        or the files are damaged.
     """
+    path = version.tags.get(FROZEN_TEST)
+    if not path:
+        return False
+    with tracking.alone(), tempfile.TemporaryDirectory() as scratch:
+        try:
+            if not tracking.client.list_artifacts(version.run_id, path):
+                return False
+        except MlflowException as error:
+            if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+                raise
+            return False
+        found = tracking.client.download_artifacts(version.run_id, path, scratch)
+        try:
+            FrozenTest.load(Path(found))
+        except TagsageError as error:
+            logger.warning("Version %s is not compared with: %s", version.number, error)
+            return False
+        shutil.copytree(found, folder, dirs_exist_ok=True)
+    return True
+
+
+def champion_of(tracking: Tracking, name: str) -> Version | None:
+    """Return the version that is champion, or None."""
     with tracking.alone():
-        challenger = tracking.client.get_model_version(name, version)
-        kept = challenger.tags.get(DECISION)
-        if kept is not None:
-            decision = Decision(**json.loads(kept))
-        else:
-            champion = _by_alias(tracking, name, CHAMPION)
-            decision = promotion_rule(
-                challenger_version=version,
-                challenger_tags=challenger.tags,
-                champion_version=str(champion.version) if champion else "",
-                champion_tags=champion.tags if champion else {},
-                margin=margin,
-                promote=promote,
-            )
-            # Kept before it is carried out: a rerun after a kill must not compare the new champion
-            # with itself.
-            tracking.client.set_model_version_tag(
-                name, version, DECISION, json.dumps(asdict(decision))
-            )
-        if decision.promoted:
-            _set_alias(tracking, name, CHAMPION, version)
-    tags = {f"tagsage.promotion.{key}": str(value) for key, value in asdict(decision).items()}
-    log_results(tracking, run_id, tags={"tagsage.winner": challenger.tags[WINNER], **tags})
-    return decision
-
-
-def promotion_rule(
-    *,
-    challenger_version: str,
-    challenger_tags: Mapping[str, str],
-    champion_version: str,
-    champion_tags: Mapping[str, str],
-    margin: float,
-    promote: bool,
-) -> Decision:
-    """Decide whether a challenger becomes champion.
-
-    It does when there is no champion yet, when the target tags have changed (the champion then
-    knows other tags than the corpus has now, and the scores cannot be compared), or when its
-    micro-F1 on its test part is at least the champion's plus `margin`. Scores over the same target
-    tags from a corpus that has grown are compared, and the reason says so.
-
-    Parameters
-    ----------
-    challenger_version, champion_version : str
-        Versions; an empty `champion_version` means that there is no champion.
-    challenger_tags, champion_tags : mapping of str to str
-        Tags of the versions, as :func:`register_winner` writes them.
-    margin : float
-        Micro-F1 to gain.
-    promote : bool
-        False: never promote.
-
-    Returns
-    -------
-    Decision
-        The decision with its reason.
-    """
-    new = _score(challenger_tags)
-    old = _score(champion_tags)
-    same_data = challenger_tags.get(DATA_DIGEST) == champion_tags.get(DATA_DIGEST)
-    if not promote:
-        promoted, reason = False, "Not promoted: the setting promote is off."
-    elif not champion_version:
-        promoted, reason = True, "Promoted: there was no champion yet."
-    elif challenger_tags.get(TARGET_TAGS) != champion_tags.get(TARGET_TAGS):
-        promoted = True
-        reason = (
-            f"Promoted: the champion (version {champion_version}) was trained on other target "
-            "tags, so it cannot be compared and would miss some."
-        )
-    elif new is None or old is None:
-        which = "challenger" if new is None else f"champion (version {champion_version})"
-        promoted, reason = False, f"Not promoted: the {which} carries no test micro-F1."
-    else:
-        promoted = new >= old + margin
-        relation = "is at least" if promoted else "is less than"
-        plus = f" plus the margin {margin:g}" if margin else ""
-        reason = (
-            f"{'Promoted' if promoted else 'Not promoted'}: micro-F1 {new:.4f} {relation} the "
-            f"champion's {old:.4f} (version {champion_version}){plus}."
-        )
-        if not same_data:
-            reason += " The two were measured on different corpora."
-    return Decision(
-        promoted=promoted,
-        reason=reason,
-        challenger_version=challenger_version,
-        champion_version=champion_version,
-        challenger_micro_f1=new,
-        champion_micro_f1=old,
-        same_data=same_data,
-    )
+        found = by_alias(tracking, name, CHAMPION)
+    return None if found is None else Version.of(found)
 
 
 def load_champion(tracking: Tracking, name: str, *, version: str | None = None) -> PyFuncModel:
@@ -289,24 +239,19 @@ def load_champion(tracking: Tracking, name: str, *, version: str | None = None) 
     """
     with tracking.alone():
         champion = (
-            _by_alias(tracking, name, CHAMPION)
+            by_alias(tracking, name, CHAMPION)
             if version is None
             else tracking.client.get_model_version(name, version)
         )
         if champion is None:
             msg = (
                 f"The registry at {without_secrets(tracking.uri)} has no champion of the model "
-                f"{name!r}; run the retrain with promote on."
+                f"{name!r}; run the retrain, or name one with `tagsage model promote VERSION`."
             )
             raise TagsageError(msg)
         source = tracking.client.get_model_version_download_uri(name, champion.version)
         folder = download_artifacts(artifact_uri=source, tracking_uri=tracking.uri)
     return load_model(folder)
-
-
-def _score(tags: Mapping[str, str]) -> float | None:
-    value = tags.get(MICRO_F1)
-    return None if value is None else float(value)
 
 
 def _create_name(tracking: Tracking, name: str) -> None:
@@ -364,7 +309,8 @@ def _logged_model(
     return client.finalize_logged_model(model.model_id, "READY")
 
 
-def _by_alias(tracking: Tracking, name: str, alias: str) -> ModelVersion | None:
+def by_alias(tracking: Tracking, name: str, alias: str) -> ModelVersion | None:
+    """Return the version that has an alias, or None; call it within ``tracking.alone()``."""
     try:
         return tracking.client.get_model_version_by_alias(name, alias)
     except MlflowException as error:
@@ -377,8 +323,8 @@ def _by_alias(tracking: Tracking, name: str, alias: str) -> ModelVersion | None:
         raise
 
 
-def _set_alias(tracking: Tracking, name: str, alias: str, version: str | int) -> None:
+def _set_challenger(tracking: Tracking, name: str, version: str | int) -> None:
     """Give a version the alias, unless a later version has it: an old night was run again."""
-    holder = _by_alias(tracking, name, alias)
+    holder = by_alias(tracking, name, CHALLENGER)
     if holder is None or int(holder.version) < int(version):
-        tracking.client.set_registered_model_alias(name, alias, str(version))
+        tracking.client.set_registered_model_alias(name, CHALLENGER, str(version))

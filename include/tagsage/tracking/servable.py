@@ -8,28 +8,37 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import Array, Object, Property
+from threadpoolctl import ThreadpoolController
 
 import tagsage
 from tagsage.errors import TagsageError
 from tagsage.learn.candidate import FittedCandidate
 from tagsage.learn.features import FeatureMatrix
-from tagsage.tracking.featuriser import Featuriser, embedder_kind, write_featuriser
+from tagsage.tracking.featuriser import Featuriser, embedder_kind
 from tagsage.tracking.mlflow_models import Model, ModelSignature, PythonModel, save_model
+from tagsage.tracking.seal import check_seal, is_sealed, seal
+from tagsage.tracking.write_featuriser import write_featuriser
 
 SERVED = "served"
 CANDIDATE = "candidate"
 TOP_K = 20
 BLOCK_ROWS = 4096
+FEW_ROWS = 8
 # What the modules that a loaded tagger imports need; held by a test.
 REQUIREMENTS = (
     "mlflow",
@@ -64,7 +73,16 @@ class Tagger:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what :func:`write_served` wrote."""
+        """Read what :func:`write_served` wrote.
+
+        Raises
+        ------
+        TagsageError
+            When a file was changed since it was written.
+        """
+        # Champions of before there was a seal have none.
+        if is_sealed(folder):
+            check_seal(folder)
         return cls(Featuriser.load(folder), FittedCandidate.load(folder / CANDIDATE))
 
     def tag(self, articles: pd.DataFrame, *, top_k: int = TOP_K) -> pd.DataFrame:
@@ -74,8 +92,9 @@ class Tagger:
         ----------
         articles : pandas.DataFrame
             Column ``title`` (str); optional ``subtitle`` and ``author`` (str), ``lists`` (list of
-            str) and, for a tagger trained on given vectors, ``vector`` (list of float). Nulls count
-            as empty.
+            str: names as in the corpus), ``articles`` (list of str: URLs or keys of articles of the
+            corpus that are in lists with it) and, for a tagger trained on given vectors, ``vector``
+            (list of float). Nulls count as empty; what is not known counts as none.
         top_k : int
             How many tags to rank, at least 1.
 
@@ -124,26 +143,47 @@ class Tagger:
         return self.featuriser.matrix(
             _texts(articles, "title"),
             _texts(articles, "subtitle"),
-            _lists(articles),
+            _names(articles, "lists"),
             vectors,
             _texts(articles, "author"),
+            _names(articles, "articles") if "articles" in articles.columns else None,
             in_corpus=in_corpus,
         )
 
     def _tag_block(self, articles: pd.DataFrame, top_k: int) -> list[dict[str, Any]]:
-        P, flags = self.candidate.answer(self.features(articles), np.arange(len(articles)))
+        # A few rows are multiplied before a second thread has woken up.
+        with _one_thread() if len(articles) <= FEW_ROWS else nullcontext():
+            P, flags = self.candidate.answer(self.features(articles), np.arange(len(articles)))
         order = np.argsort(-P, axis=1, kind="stable")
-        tags = self.candidate.tags
-        result = []
-        for best, scores, marks in zip(order.tolist(), P.tolist(), flags.tolist(), strict=True):
-            top = [
-                {"tag": tags[column], "score": scores[column], "assigned": marks[column]}
-                for column in best[:top_k]
-            ]
-            # All of them: a tag may be assigned that is not among the likeliest.
-            assigned = [tags[column] for column in best if marks[column]]
-            result.append({"tags": assigned, "top": top})
-        return result
+        best = order[:, :top_k]
+        tags = np.array(self.candidate.tags, dtype=object)
+        # All of them: a tag may be assigned that is not among the likeliest.
+        row, rank = np.nonzero(np.take_along_axis(flags, order, axis=1))
+        bounds = np.searchsorted(row, np.arange(len(P) + 1)).tolist()
+        assigned = tags[order[row, rank]].tolist()
+        return [
+            {
+                "tags": assigned[first:last],
+                "top": [
+                    {"tag": tag, "score": score, "assigned": mark}
+                    for tag, score, mark in zip(names, scores, marks, strict=True)
+                ],
+            }
+            for names, scores, marks, (first, last) in zip(
+                tags[best].tolist(),
+                np.take_along_axis(P, best, axis=1).tolist(),
+                np.take_along_axis(flags, best, axis=1).tolist(),
+                pairwise(bounds),
+                strict=True,
+            )
+        ]
+
+
+class RefusedError(TagsageError, MlflowException):
+    """What a tagger refuses, as MLflow tells it: one sentence."""
+
+    def __init__(self, message: str) -> None:
+        MlflowException.__init__(self, message, error_code=INVALID_PARAMETER_VALUE)
 
 
 class ServableModel(PythonModel):
@@ -178,7 +218,22 @@ class ServableModel(PythonModel):
         if self.tagger is None:
             raise ValueError("load_context comes before predict")
         top_k = int((params or {}).get("top_k", TOP_K))
-        return self.tagger.tag(as_frame(model_input), top_k=top_k)
+        try:
+            return self.tagger.tag(as_frame(model_input), top_k=top_k)
+        except TagsageError as error:
+            # Of any other exception MLflow's server answers with the trace.
+            raise RefusedError(str(error)) from None
+
+
+@lru_cache(maxsize=1)
+def _pools() -> ThreadpoolController:
+    # To look for them takes longer than a request.
+    return ThreadpoolController()
+
+
+def _one_thread() -> AbstractContextManager[Any]:
+    limited: AbstractContextManager[Any] = _pools().limit(limits=1)
+    return limited
 
 
 def as_frame(articles: Any) -> pd.DataFrame:
@@ -209,10 +264,11 @@ def write_served(
     dimensions : int
         Numbers in a text vector.
     **parts
-        See :func:`tagsage.tracking.featuriser.write_featuriser`.
+        See :func:`tagsage.tracking.write_featuriser.write_featuriser`.
     """
     write_featuriser(folder, feature_set=feature_set, dimensions=dimensions, **parts)
     shutil.copytree(candidate, folder / CANDIDATE)
+    seal(folder)
 
 
 def save_servable(served: Path, folder: Path, mlflow_model: Model | None = None) -> None:
@@ -256,8 +312,9 @@ def signature(*, given_vectors: bool) -> ModelSignature:
     inputs: list[ColSpec | TensorSpec] = [
         ColSpec(DataType.string, "title"),
         ColSpec(DataType.string, "subtitle", required=False),
-        ColSpec(Array(DataType.string), "lists", required=False),
         ColSpec(DataType.string, "author", required=False),
+        ColSpec(Array(DataType.string), "lists", required=False),
+        ColSpec(Array(DataType.string), "articles", required=False),
     ]
     if given_vectors:
         inputs.append(ColSpec(Array(DataType.double), "vector"))
@@ -282,7 +339,9 @@ def input_example() -> pd.DataFrame:
     example = pd.DataFrame({
         "title": ["How graphs help to tag articles"],
         "subtitle": ["Reading lists tell what an article is about"],
+        "author": ["Ann"],
         "lists": [["reading list"]],
+        "articles": [["https://medium.com/p/1a2b3c4d5e6f"]],
     })
     # MLflow compares the column names with a range, which pandas' own strings deprecate.
     return example.set_axis(example.columns.astype(object), axis=1)
@@ -291,18 +350,23 @@ def input_example() -> pd.DataFrame:
 def _texts(articles: pd.DataFrame, column: str) -> list[str]:
     if column not in articles.columns:
         return [""] * len(articles)
-    return ["" if _is_null(value) else str(value) for value in articles[column]]
+    return [
+        value if type(value) is str else "" if _is_null(value) else str(value)
+        for value in articles[column].tolist()
+    ]
 
 
-def _lists(articles: pd.DataFrame) -> list[Sequence[str]]:
-    if "lists" not in articles.columns:
+def _names(articles: pd.DataFrame, column: str) -> list[Sequence[str]]:
+    if column not in articles.columns:
         return [()] * len(articles)
-    return [() if _is_null(value) else _names(value) for value in articles["lists"]]
+    return [() if _is_null(value) else _as_names(value) for value in articles[column].tolist()]
 
 
-def _names(value: Any) -> list[str]:
+def _as_names(value: Any) -> list[str]:
     # A single name is taken as a list of one, not as its letters.
-    return [value] if isinstance(value, str) else [str(name) for name in value]
+    if isinstance(value, str | int | float):
+        return [str(value)]
+    return [str(name) for name in value if not _is_null(name)]
 
 
 def _vectors(articles: pd.DataFrame) -> npt.NDArray[np.float32] | None:

@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -26,6 +26,10 @@ from threadpoolctl import threadpool_limits
 from tagsage.errors import TagsageError
 from tagsage.progress import track
 from tagsage.vectors.files import new_folder
+
+if TYPE_CHECKING:
+    # Generic only in its stubs.
+    Terms = sp.csr_array[Any, tuple[int, int]]
 
 FORMAT = 1
 MODEL_FILE = "lsa.json"
@@ -173,14 +177,34 @@ class LsaEmbedder:
             depend on the texts beside it.
         """
         vectors = np.zeros((len(texts), self.dimensions), np.float32)
-        if self._counter is None:
-            return vectors
         blocks = range(0, len(texts), BLOCK_ROWS)
         for start in track(blocks, "embedding texts") if len(blocks) > 1 else blocks:
             block = slice(start, start + BLOCK_ROWS)
-            counts = self._counter.transform(texts[block])
-            vectors[block] = _unit_rows(_weighted(counts, self.idf) @ self.components)
+            vectors[block] = self.embed_terms(self.terms(texts[block]))
         return vectors
+
+    def terms(self, texts: Sequence[str]) -> Terms:
+        """Return what each known word of the texts weighs.
+
+        Parameters
+        ----------
+        texts : sequence of str, length n
+            The texts.
+
+        Returns
+        -------
+        scipy.sparse.csr_array of float32, shape (n, t)
+            Columns as in `vocabulary`. A text without some of its words has the same row without
+            their entries.
+        """
+        if self._counter is None:
+            return sp.csr_array(np.zeros((len(texts), 0), dtype=np.float32))
+        terms: Terms = sp.csr_array(_weighted(self._counter.transform(texts), self.idf))
+        return terms
+
+    def embed_terms(self, terms: Terms) -> NDArray[np.float32]:
+        """Return the vectors of texts of which only :meth:`terms` are known; as :meth:`embed`."""
+        return _unit_rows(np.asarray(terms @ self.components, dtype=np.float32))
 
     def save(self, folder: Path) -> None:
         """Write the model as arrays and JSON to a folder that does not exist yet.

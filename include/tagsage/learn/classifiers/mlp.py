@@ -25,6 +25,9 @@ from tagsage.progress import track
 
 Weights = dict[str, jax.Array]
 
+# Share of a block's mean square that its variance counts as at least.
+LEAST_VARIANCE = 0.05**2
+
 
 class Mlp(Classifier):
     """A network with one hidden layer, trained on all tags at once by binary cross-entropy.
@@ -154,7 +157,12 @@ def _copied(weights: Weights) -> dict[str, FloatArray]:
 def _scaling(
     X: FeatureMatrix, rows: IndexArray, unit: Sequence[bool]
 ) -> tuple[FloatArray, FloatArray]:
-    """Return each column's mean, and its block's root mean square about it, over some rows."""
+    """Return each column's mean, and its block's root mean square about it, over some rows.
+
+    The latter is at least a twentieth of the root mean square about 0. A block that hardly varies
+    says hardly anything, and what it says can be wrong: where one list holds all articles, its
+    labels without an article's own are nothing but the own ones, upside down.
+    """
     total = np.zeros(X.shape[1])
     squares = np.zeros(X.shape[1])
     for _, block in row_blocks(rows, PREDICT_ROWS):
@@ -164,8 +172,16 @@ def _scaling(
     for _, block in row_blocks(rows, PREDICT_ROWS):
         scaled = unit_rows(X.rows(block), X.block_widths, unit)
         squares += np.square(scaled - mean).sum(axis=0)
-    variances = np.split(squares / len(rows), np.cumsum(X.block_widths)[:-1])
-    scale = np.concatenate([np.full(len(v), np.sqrt(v.mean()) if len(v) else 0) for v in variances])
+    variance = squares / len(rows)
+    scale = np.zeros(X.shape[1])
+    first = 0
+    for width in X.block_widths:
+        block_columns = slice(first, first + width)
+        first += width
+        if width:
+            about_mean = variance[block_columns].mean()
+            about_zero = about_mean + np.square(mean[block_columns]).mean()
+            scale[block_columns] = np.sqrt(max(about_mean, LEAST_VARIANCE * about_zero))
     return mean.astype(np.float32), scale.astype(np.float32)
 
 

@@ -9,7 +9,15 @@ from typing import Any
 from tagsage.errors import TagsageError
 from tagsage.learn.classifiers.base import MODEL_FILE, Classifier
 
-CLASSIFIERS = ("label_powerset", "ovr_logistic", "classifier_chain", "mlp", "mlknn", "boosting")
+CLASSIFIERS = (
+    "label_powerset",
+    "ovr_logistic",
+    "classifier_chain",
+    "mlp",
+    "mlknn",
+    "boosting",
+    "ensemble",
+)
 
 
 def classifier_class(name: str) -> type[Classifier]:
@@ -44,6 +52,10 @@ def classifier_class(name: str) -> type[Classifier]:
         from tagsage.learn.classifiers.boosting import Boosting
 
         return Boosting
+    if name == "ensemble":
+        from tagsage.learn.classifiers.ensemble import Ensemble
+
+        return Ensemble
     raise TagsageError(f"There is no classifier {name!r}; choose one of {', '.join(CLASSIFIERS)}.")
 
 

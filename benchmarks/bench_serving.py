@@ -1,0 +1,220 @@
+"""The served champion: batches, single requests, loading, explanations, known companions.
+
+A night with two candidates is run first. What is measured is its champion as it is served: text,
+lists, labels and authors of the corpus, a network. *CPU ms* is the time of all cores together: it
+says what a request costs where the wall clock says how busy the machine was.
+
+Known companions are judged on the night's test articles, with the candidate that was fitted without
+them: of one of its lists, drawn at random, some other members are named instead of the lists.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.runner import Row, measure, number, prepared, table
+from tagsage.learn.labels import Labels
+from tagsage.pipeline import run_night
+from tagsage.stages.common import MODEL_FOLDER
+from tagsage.stages.labels import LISTS_FOLDER
+from tagsage.store.snapshot import Snapshot
+from tagsage.tracking.seal import SEAL
+from tagsage.tracking.servable import CANDIDATE, Tagger
+
+SEED = 42
+FEATURES = "text+lists+labels+authors"
+SETTINGS = {"candidates": f"text:mlp,{FEATURES}:mlp", "questions": "", "seed": SEED}
+BATCH = 55_000
+REQUESTS = 1000
+WARM = 20
+COMPANIONS = (1, 3, 10)
+SHOWN = {"micro_f1": "micro-F1", "macro_f1": "macro-F1", "p_at_5": "P@5", "lrap": "LRAP"}
+
+
+def main(corpus: str) -> str:
+    """Run a night, then measure what it serves.
+
+    Parameters
+    ----------
+    corpus : str
+        Folder with articles.csv.gz and lists.csv.gz.
+
+    Returns
+    -------
+    str
+        Markdown tables.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        files = {kind: str(Path(corpus) / f"{kind}.csv.gz") for kind in ("articles", "lists")}
+        run_night({**SETTINGS, **files, "workspace": name})
+        return report(Path(name) / "artifacts")
+
+
+def report(artifacts: Path) -> str:
+    """Measure what the artifacts of a night serve."""
+    served = found(artifacts, "served")
+    without_seal = artifacts.parent / "without-seal"
+    shutil.copytree(served, without_seal)
+    (without_seal / SEAL).unlink(missing_ok=True)
+    explained = json.loads((found(artifacts, "explain") / "artifact.json").read_text())
+    told = explained["summary"]
+    scoring = [
+        measured(f"{BATCH:,} articles at once", artifacts, BATCH, in_batches),
+        measured(f"{REQUESTS:,} articles, one a request", artifacts, REQUESTS, one_by_one),
+    ]
+    loading = [
+        loaded("load, without looking at digests", without_seal),
+        loaded("load, every file's SHA-256 compared", served),
+    ]
+    return "\n\n".join([
+        "### Scoring",
+        table(scoring),
+        "### Loading",
+        table(loading),
+        "### Explaining",
+        f"The stage explained {told['tags']:,} tags of {told['articles']:,} articles in "
+        f"{explained['seconds']:.0f} s.",
+        "### Known companions instead of lists",
+        companions(artifacts),
+    ])
+
+
+def found(artifacts: Path, stage: str, **inputs: str) -> Path:
+    """Return the folder of an artifact of a stage, with these among its inputs."""
+    for file in sorted(artifacts.glob(f"{stage}-*/artifact.json")):
+        made = json.loads(file.read_text(encoding="utf-8"))["inputs"]
+        if all(made.get(name) == value for name, value in inputs.items()):
+            return file.parent
+    raise FileNotFoundError(f"no artifact of {stage} with {inputs} in {artifacts}")
+
+
+def articles_of(artifacts: Path, n: int) -> pd.DataFrame:
+    """Return articles of the corpus as a served model takes them, drawn at random."""
+    snapshot = Snapshot.load(found(artifacts, "corpus"))
+    rows = np.random.default_rng(SEED).integers(0, len(snapshot.articles), n)
+    frame = snapshot.articles.iloc[rows][["title", "subtitle", "author"]].reset_index(drop=True)
+    lists = pd.Series(names(snapshot, snapshot.incidence(), rows), index=frame.index, dtype=object)
+    return frame.assign(lists=lists)
+
+
+def names(snapshot: Snapshot, incidence: Any, rows: Sequence[int]) -> list[list[str]]:
+    """Return the names of the lists of some articles."""
+    starts, stops = incidence.indptr[:-1], incidence.indptr[1:]
+    return [snapshot.lists[incidence.indices[starts[row] : stops[row]]].tolist() for row in rows]
+
+
+def measured(name: str, artifacts: Path, n: int, call: Any) -> Row:
+    """Measure a way of scoring n articles."""
+
+    def ready() -> tuple[Tagger, pd.DataFrame]:
+        tagger, articles = Tagger.load(found(artifacts, "served")), articles_of(artifacts, n)
+        for row in range(WARM):
+            tagger.tag(articles.iloc[row : row + 1])
+        return tagger, articles
+
+    taken = measure(prepared(ready, lambda prepared_: call(*prepared_)))
+    columns = {
+        "ms an article": number(1000 * taken.seconds / n, 3),
+        **{heading: taken.result.get(heading, "–") for heading in ("p50 ms", "p95 ms", "CPU ms")},
+    }
+    return Row(name, taken.seconds, taken.peak_mb, taken.extra_mb, columns)
+
+
+def in_batches(tagger: Tagger, articles: pd.DataFrame) -> dict[str, str]:
+    """Score all articles in one call."""
+    tagger.tag(articles)
+    return {}
+
+
+def one_by_one(tagger: Tagger, articles: pd.DataFrame) -> dict[str, str]:
+    """Score every article in a call of its own; returns how long these took."""
+    wall, cpu = [], []
+    for row in range(len(articles)):
+        article = articles.iloc[row : row + 1]
+        started, busy = time.perf_counter(), time.process_time()
+        tagger.tag(article)
+        wall.append(1000 * (time.perf_counter() - started))
+        cpu.append(1000 * (time.process_time() - busy))
+    return {
+        "p50 ms": number(float(np.percentile(wall, 50)), 1),
+        "p95 ms": number(float(np.percentile(wall, 95)), 1),
+        "CPU ms": number(float(np.median(cpu)), 1),
+    }
+
+
+def loaded(name: str, folder: Path) -> Row:
+    """Measure the loading of a tagger."""
+    taken = measure(prepared(lambda: Tagger, lambda tagger: bool(tagger.load(folder))))
+    return Row(name, taken.seconds, taken.peak_mb, taken.extra_mb)
+
+
+def companions(artifacts: Path) -> str:
+    """Score the test articles that are in lists, by what is told of these."""
+    snapshot = Snapshot.load(found(artifacts, "corpus"))
+    labels = Labels.load(found(artifacts, "split"))
+    tagger = fitted_without_test(artifacts, artifacts.parent / "without-test")
+    incidence = snapshot.incidence()
+    members = incidence.T.tocsr()
+    sizes = np.diff(members.indptr)
+    rng = np.random.default_rng(SEED)
+    chosen, others = [], []
+    for place, row in enumerate(labels.test_rows.tolist()):
+        lists = incidence.indices[incidence.indptr[row] : incidence.indptr[row + 1]]
+        lists = lists[sizes[lists] > 1]
+        if not len(lists):
+            continue
+        one = int(rng.choice(lists))
+        inside = members.indices[members.indptr[one] : members.indptr[one + 1]]
+        chosen.append(place)
+        others.append(rng.permutation(inside[inside != row]))
+    rows, Y = labels.test_rows[chosen], labels.Y_test[chosen]
+    keys = snapshot.articles["key"].to_numpy(dtype=object)
+    told: dict[str, dict[str, list[Any]]] = {
+        "nothing": {},
+        **{
+            f"{most} of the others in one of them": {
+                "articles": [keys[some[:most]].tolist() for some in others]
+            }
+            for most in COMPANIONS
+        },
+        "all its lists by name": {"lists": names(snapshot, incidence, rows.tolist())},
+    }
+    lines = ["| told of the lists | " + " | ".join(SHOWN.values()) + " |"]
+    lines.append("|---|" + "---:|" * len(SHOWN))
+    frame = snapshot.articles.iloc[rows][["title", "subtitle", "author"]].reset_index(drop=True)
+    for what, columns in told.items():
+        series = {name: pd.Series(of, dtype=object) for name, of in columns.items()}
+        X = tagger.features(frame.assign(**series), in_corpus=True)
+        scores = tagger.candidate.score(tagger.candidate.answer(X, np.arange(len(rows))), Y)
+        cells = " | ".join(number(scores.overall[metric], 3) for metric in SHOWN)
+        lines.append(f"| {what} | {cells} |")
+    return f"{len(rows):,} test articles that are in lists.\n\n" + "\n".join(lines)
+
+
+def fitted_without_test(artifacts: Path, folder: Path) -> Tagger:
+    """Return the tagger as it is served, but fitted on the training articles alone.
+
+    Parameters
+    ----------
+    artifacts : pathlib.Path
+        The night's.
+    folder : pathlib.Path
+        Takes its files, which stay memory-mapped; does not exist yet.
+    """
+    shutil.copytree(found(artifacts, "served"), folder)
+    (folder / SEAL).unlink(missing_ok=True)
+    candidate = found(artifacts, "candidate", feature_set=FEATURES) / MODEL_FOLDER
+    shutil.copytree(candidate, folder / CANDIDATE, dirs_exist_ok=True)
+    for block in ("labels", "authors"):
+        lists = found(artifacts, block, of="training") / LISTS_FOLDER
+        shutil.copytree(lists, folder / block, dirs_exist_ok=True)
+    return Tagger.load(folder)

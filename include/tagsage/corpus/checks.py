@@ -1,0 +1,312 @@
+"""Whether tonight's corpus can be trained on, by itself and beside that of an earlier night."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tagsage.corpus.drift import (
+    histogram_stability_index,
+    jensen_shannon_distance,
+    share_unknown,
+)
+from tagsage.corpus.profile import Profile
+
+TOP_WORDS = 1000
+TOP_TAGS = 1000
+NAMED = 3
+NAME_LETTERS = 30
+NONE_AT_ALL = "none at all"
+HISTOGRAMS = {
+    "text_lengths": "words a text",
+    "list_sizes": "articles a list",
+    "lists_per_article": "lists an article",
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is still taken for the same corpus, a night later.
+
+    Attributes
+    ----------
+    psi : float
+        Population stability index of text lengths, list sizes and lists an article.
+    words, tags : float
+        Jensen-Shannon distance of the most frequent words, and of the tags.
+    new_words : float
+        Rise of the share of words that the earlier vocabulary does not have.
+    tags_gone : float
+        Share of the earlier target tags that are none any more.
+    share_rise : float
+        Rise of the share of articles without text, without tags, in no list; of rows in quarantine.
+    count_fall : float
+        Share of the articles, lists or memberships that went.
+    largest_list : float
+        Share of all articles that one list may hold; of corpora of ten articles and more.
+    """
+
+    psi: float
+    words: float
+    tags: float
+    new_words: float
+    tags_gone: float
+    share_rise: float
+    count_fall: float
+    largest_list: float
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes
+    ----------
+    name : str
+        For MLflow: letters, digits and underscores.
+    what : str
+        For people: ``words a text``.
+    measure : str
+        What `value` is: ``PSI``, ``Jensen-Shannon distance``, ``rise``, ``fall``, ``share``;
+        ``none at all``: 1 for yes, 0 for no.
+    before, tonight : str
+        Then and now, in words; `before` is empty when nothing is compared.
+    value, limit : float
+        The measure, and the highest that is let pass.
+    passed : bool
+        Whether it is.
+    """
+
+    name: str
+    what: str
+    measure: str
+    before: str
+    tonight: str
+    value: float
+    limit: float
+    passed: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the check as JSON-able values."""
+        return asdict(self)
+
+    def sentence(self) -> str:
+        """Say what was found, with its numbers."""
+        told = f"{self.before} before, {self.tonight} tonight" if self.before else self.tonight
+        if self.measure == NONE_AT_ALL:
+            return f"{self.what}: {told}"
+        limit = f"{self.measure} {self.value:.3g}, at most {self.limit:.3g}"
+        return f"{self.what}: {told} ({limit})"
+
+
+def check_corpus(
+    tonight: Profile,
+    earlier: Profile | None,
+    limits: Limits,
+    *,
+    min_tag_articles: int,
+    with_text: bool = True,
+) -> list[Check]:
+    """Check a corpus by itself, and for drift since an earlier one.
+
+    Parameters
+    ----------
+    tonight : Profile
+        The corpus.
+    earlier : Profile, optional
+        What it is compared with; None: there is nothing to compare.
+    limits : Limits
+        What is let pass.
+    min_tag_articles : int
+        A target tag is on more articles than this.
+    with_text : bool
+        Whether anything is made of the text; else it is not looked at.
+
+    Returns
+    -------
+    list of Check
+        All checks, those that failed included.
+    """
+    checks = list(_alone(tonight, limits, with_text=with_text))
+    if earlier is not None:
+        checks += _counts(tonight, earlier, limits)
+        checks += _shares(tonight, earlier, limits, with_text=with_text)
+        checks += _histograms(tonight, earlier, limits, with_text=with_text)
+        if with_text:
+            checks += _words(tonight, earlier, limits)
+        checks += _tags(tonight, earlier, limits, min_tag_articles)
+    return checks
+
+
+def _alone(tonight: Profile, limits: Limits, *, with_text: bool) -> Iterator[Check]:
+    counts = tonight.counts
+    n = counts["articles"]
+    missing = {"without_text": "a text", "without_tags": "a tag"}
+    if not with_text:
+        del missing["without_text"]
+    for name, words in missing.items():
+        having = n - counts[name]
+        yield Check(
+            f"any_{name.removeprefix('without_')}",
+            f"articles with {words}",
+            NONE_AT_ALL,
+            "",
+            f"{having:,} of {n:,}",
+            float(having == 0),
+            0.0,
+            passed=having > 0,
+        )
+    share = counts["largest_list"] / n if n else 0.0
+    yield Check(
+        "largest_list",
+        "articles in the largest list",
+        "share",
+        "",
+        f"{counts['largest_list']:,} of {n:,}",
+        share,
+        limits.largest_list,
+        # Of a handful of articles one list may well hold all.
+        passed=share <= limits.largest_list or n < 10,
+    )
+
+
+def _counts(tonight: Profile, earlier: Profile, limits: Limits) -> Iterator[Check]:
+    for name in ("articles", "lists", "memberships"):
+        before, now = earlier.counts[name], tonight.counts[name]
+        fall = max(before - now, 0) / before if before else 0.0
+        yield _limited(
+            f"{name}_fall", name, "fall", f"{before:,}", f"{now:,}", fall, limits.count_fall
+        )
+
+
+def _shares(
+    tonight: Profile, earlier: Profile, limits: Limits, *, with_text: bool
+) -> Iterator[Check]:
+    names = {
+        "without_text": "articles without text",
+        "without_tags": "articles without tags",
+        "without_lists": "articles in no list",
+        "quarantined": "rows in quarantine",
+    }
+    if not with_text:
+        del names["without_text"]
+    for name, words in names.items():
+        before, now = (_share(profile, name) for profile in (earlier, tonight))
+        yield _limited(
+            f"{name}_rise",
+            words,
+            "rise",
+            f"{before:.1%}",
+            f"{now:.1%}",
+            max(now - before, 0.0),
+            limits.share_rise,
+        )
+
+
+def _share(profile: Profile, name: str) -> float:
+    rows = profile.counts["articles"]
+    if name == "quarantined":
+        rows += profile.counts["memberships"] + profile.counts[name]
+    return profile.counts[name] / rows if rows else 0.0
+
+
+def _histograms(
+    tonight: Profile, earlier: Profile, limits: Limits, *, with_text: bool
+) -> Iterator[Check]:
+    for name, words in HISTOGRAMS.items():
+        if name == "text_lengths" and not with_text:
+            continue
+        before, now = getattr(earlier, name), getattr(tonight, name)
+        yield _limited(
+            f"{name}_psi",
+            words,
+            "PSI",
+            f"{_mean(before):.3g} in the mean",
+            f"{_mean(now):.3g}",
+            histogram_stability_index(before, now),
+            limits.psi,
+        )
+
+
+def _mean(histogram: Mapping[int, int]) -> float:
+    n = sum(histogram.values())
+    return sum(value * count for value, count in histogram.items()) / n if n else 0.0
+
+
+def _words(tonight: Profile, earlier: Profile, limits: Limits) -> Iterator[Check]:
+    totals = (earlier.words_in_all, tonight.words_in_all)
+    yield _limited(
+        "words_distance",
+        "most frequent words",
+        "Jensen-Shannon distance",
+        _named(earlier.words),
+        _named(tonight.words),
+        jensen_shannon_distance(earlier.words, tonight.words, totals=totals, top=TOP_WORDS),
+        limits.words,
+    )
+    # The vocabulary that was kept does not have all words of its own corpus either.
+    before, now = (
+        share_unknown(earlier.words, profile.words, total=profile.words_in_all)
+        for profile in (earlier, tonight)
+    )
+    yield _limited(
+        "new_words_rise",
+        "words not in the earlier vocabulary",
+        "rise",
+        f"{before:.1%}",
+        f"{now:.1%}",
+        max(now - before, 0.0),
+        limits.new_words,
+    )
+
+
+def _tags(
+    tonight: Profile, earlier: Profile, limits: Limits, min_tag_articles: int
+) -> Iterator[Check]:
+    totals = (earlier.tags_in_all, tonight.tags_in_all)
+    yield _limited(
+        "tags_distance",
+        "most frequent tags",
+        "Jensen-Shannon distance",
+        _named(earlier.tags),
+        _named(tonight.tags),
+        jensen_shannon_distance(earlier.tags, tonight.tags, totals=totals, top=TOP_TAGS),
+        limits.tags,
+    )
+    before, now = (
+        {tag for tag, articles in profile.tags.items() if articles > min_tag_articles}
+        for profile in (earlier, tonight)
+    )
+    gone, new = (
+        {tag: n for tag, n in profile.tags.items() if tag in changed}
+        for profile, changed in ((earlier, before - now), (tonight, now - before))
+    )
+    changes = [
+        f"{len(changed):,} {word}: {_named(changed)}"
+        for word, changed in (("gone", gone), ("new", new))
+        if changed
+    ]
+    told = f"{len(now):,} ({'; '.join(changes)})" if changes else f"{len(now):,}"
+    yield _limited(
+        "tags_gone",
+        "target tags",
+        "share gone",
+        f"{len(before):,}",
+        told,
+        len(gone) / len(before) if before else 0.0,
+        limits.tags_gone,
+    )
+
+
+def _named(counts: Mapping[str, int]) -> str:
+    """Name the first of some words or tags, which stand by falling frequency."""
+    # A tag is whatever somebody typed.
+    shown = ", ".join(repr(name[:NAME_LETTERS]) for name in list(counts)[:NAMED])
+    return f"{shown}, …" if len(counts) > NAMED else shown or "none"
+
+
+def _limited(
+    name: str, what: str, measure: str, before: str, tonight: str, value: float, limit: float
+) -> Check:
+    return Check(name, what, measure, before, tonight, value, limit, passed=value <= limit)

@@ -1,0 +1,206 @@
+"""What a corpus is made of, in numbers that two nights can be compared by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tagsage.corpus.model import ARTICLE_SCHEMA
+
+WORDS_KEPT = 10_000
+TAGS_KEPT = 20_000
+# A title without a blank is one word, however long.
+WORD_LETTERS = 40
+ARTICLES_A_BLOCK = 100_000
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Numbers of one corpus; small and JSON-able, so that they outlast its night.
+
+    Attributes
+    ----------
+    counts : dict of str to int
+        ``articles`` (without stubs), ``lists``, ``memberships``, ``quarantined`` (rows of the input
+        that were not taken as they came), ``without_text``, ``without_tags``, ``without_lists``
+        (articles, without stubs), ``largest_list`` (articles in it, stubs included).
+    words : dict of str to int
+        The most frequent words of titles and subtitles, in lower case, and how often each occurs.
+    words_in_all : int
+        How many words there are, those that are not kept included.
+    tags : dict of str to int
+        The most frequent tags and how many articles have each.
+    tags_in_all : int
+        How many pairs of article and tag there are, those of tags that are not kept included.
+    text_lengths : dict of int to int
+        Words of title and subtitle -> how many articles have so many.
+    list_sizes : dict of int to int
+        Articles in a list (stubs included) -> how many lists have so many.
+    lists_per_article : dict of int to int
+        Lists that hold an article -> how many articles (without stubs).
+    """
+
+    counts: dict[str, int]
+    words: dict[str, int]
+    words_in_all: int
+    tags: dict[str, int]
+    tags_in_all: int
+    text_lengths: dict[int, int]
+    list_sizes: dict[int, int]
+    lists_per_article: dict[int, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the profile as JSON-able values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Build a profile from what :meth:`to_json` gave, also after a trip through JSON text."""
+        histograms = {
+            name: {int(key): int(count) for key, count in value[name].items()}
+            for name in ("text_lengths", "list_sizes", "lists_per_article")
+        }
+        return cls(
+            counts=dict(value["counts"]),
+            words=dict(value["words"]),
+            words_in_all=int(value["words_in_all"]),
+            tags=dict(value["tags"]),
+            tags_in_all=int(value["tags_in_all"]),
+            **histograms,
+        )
+
+
+def profile_of(
+    articles: pd.DataFrame,
+    article_index: npt.NDArray[np.int32],
+    list_index: npt.NDArray[np.int32],
+    *,
+    n_lists: int,
+    quarantined: int = 0,
+) -> Profile:
+    """Count what a corpus is made of.
+
+    Parameters
+    ----------
+    articles : pandas.DataFrame
+        Columns ``title``, ``subtitle`` (str), ``tags`` (list of str) and ``is_stub`` (bool); one
+        row an article.
+    article_index, list_index : int arrays, shape [m]
+        The memberships: row of `articles`, number of the list. Unique pairs.
+    n_lists : int
+        How many lists there are, empty ones included.
+    quarantined : int
+        Rows of the input that were rejected, repaired or superseded.
+
+    Returns
+    -------
+    Profile
+        The numbers. Words are runs of letters, marks and digits.
+    """
+    real = ~articles["is_stub"].to_numpy(dtype=bool)
+    degree = np.bincount(article_index, minlength=len(articles))[real]
+    sizes = np.bincount(list_index, minlength=n_lists)
+    known = articles.loc[real]
+    words, lengths = _words(known)
+    tags, tagged = _tags(known)
+    n = len(known)
+    counts = {
+        "articles": n,
+        "lists": int(n_lists),
+        "memberships": len(article_index),
+        "quarantined": int(quarantined),
+        "without_text": int((lengths == 0).sum()),
+        "without_tags": n - tagged,
+        "without_lists": int((degree == 0).sum()),
+        "largest_list": int(sizes.max(initial=0)),
+    }
+    return Profile(
+        counts=counts,
+        words=_most_frequent(words, WORDS_KEPT),
+        words_in_all=_total(words),
+        tags=_most_frequent(tags, TAGS_KEPT),
+        tags_in_all=_total(tags),
+        text_lengths=_histogram(lengths),
+        list_sizes=_histogram(sizes),
+        lists_per_article=_histogram(degree),
+    )
+
+
+def _words(articles: pd.DataFrame) -> tuple[pa.Table, npt.NDArray[np.int64]]:
+    """Count the words; return (word, count) and how many each article has."""
+    counted, lengths = [_counts(pa.array([], type=pa.large_string()))], []
+    for block in _blocks(articles):
+        text = pc.binary_join_element_wise(
+            *(_array(block[name], pa.large_string()) for name in ("title", "subtitle")),
+            pa.scalar(" ", type=pa.large_string()),
+            null_handling="replace",
+            null_replacement="",
+        )
+        # Lower case comes first: it may take a letter apart into a letter and a mark.
+        spaced = pc.replace_substring_regex(pc.utf8_lower(text), r"[^\pL\pM\pN]+", " ")
+        words = pc.utf8_split_whitespace(pc.utf8_trim(spaced, " "))
+        # An empty text is split into one empty word.
+        empty = pc.equal(pc.utf8_trim(spaced, " "), "").to_numpy(zero_copy_only=False)
+        lengths.append(np.where(empty, 0, pc.list_value_length(words).to_numpy()))
+        flat = words.flatten()
+        flat = flat.filter(pc.not_equal(flat, ""))
+        counted.append(_counts(pc.utf8_slice_codeunits(flat, 0, WORD_LETTERS)))
+    joined = pa.concat_tables(counted).group_by("value").aggregate([("count", "sum")])
+    return (
+        joined.rename_columns(["value", "count"]),
+        np.concatenate(lengths).astype(np.int64) if lengths else np.zeros(0, dtype=np.int64),
+    )
+
+
+def _tags(articles: pd.DataFrame) -> tuple[pa.Table, int]:
+    """Count the tags; return (tag, count) and how many articles have any."""
+    counted, tagged = [_counts(pa.array([], type=pa.large_string()))], 0
+    for block in _blocks(articles):
+        tags = _array(block["tags"], ARTICLE_SCHEMA.field("tags").type)
+        tagged += int((pc.list_value_length(tags).to_numpy() > 0).sum())
+        counted.append(_counts(tags.flatten()))
+    joined = pa.concat_tables(counted).group_by("value").aggregate([("count", "sum")])
+    return joined.rename_columns(["value", "count"]), tagged
+
+
+def _blocks(articles: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    for start in range(0, len(articles), ARTICLES_A_BLOCK):
+        yield articles.iloc[start : start + ARTICLES_A_BLOCK]
+
+
+def _array(column: pd.Series, kind: pa.DataType) -> pa.Array:
+    values = pa.array(column, type=kind)
+    # pandas keeps text as Arrow's, in chunks.
+    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+
+
+def _counts(values: pa.Array) -> pa.Table:
+    """Count each value once."""
+    counted = pc.value_counts(values)
+    return pa.table({
+        "value": counted.field("values").cast(pa.large_string()),
+        "count": counted.field("counts").cast(pa.int64()),
+    })
+
+
+def _most_frequent(counted: pa.Table, keep: int) -> dict[str, int]:
+    """Return the values that occur most, ties by name."""
+    order = [("count", "descending"), ("value", "ascending")]
+    best = counted.sort_by(order).slice(0, keep)
+    return dict(zip(best["value"].to_pylist(), best["count"].to_pylist(), strict=True))
+
+
+def _total(counted: pa.Table) -> int:
+    return int(pc.sum(counted["count"]).as_py() or 0)
+
+
+def _histogram(values: npt.NDArray[np.integer[Any]]) -> dict[int, int]:
+    found, counts = np.unique(values, return_counts=True)
+    return dict(zip(found.tolist(), counts.tolist(), strict=True))

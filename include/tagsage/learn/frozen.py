@@ -1,0 +1,160 @@
+"""What is kept of a version's test: which articles were held out, and what was answered on them.
+
+The answers are those of the model that was compared, fitted on the training part alone. So a later
+night compares its own winner with them on articles that neither has learned from, and nobody has to
+ask the champion, which was refitted on all of them, about articles it knows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tagsage.errors import TagsageError
+from tagsage.graph.csr import load_csr, save_csr
+from tagsage.learn.classifiers.base import write_json
+from tagsage.learn.labels import IntArray
+from tagsage.learn.split import NEW, TEST, TRAIN
+
+if TYPE_CHECKING:
+    from tagsage.graph.csr import Csr
+
+IdArray = npt.NDArray[np.uint64]
+
+_ABOUT, _ASSIGNED = "frozen.json", "assigned"
+
+
+def article_ids(keys: Sequence[str]) -> IdArray:
+    """Return a number for each article's key, the same every night.
+
+    A hash of 64 bits: eight bytes an article instead of its address. Among 5.5 million articles two
+    are taken for each other with a chance of one in a million.
+
+    Parameters
+    ----------
+    keys : sequence of str, length n
+        The articles' keys.
+
+    Returns
+    -------
+    uint64 array, shape [n]
+    """
+    ids: IdArray = pd.util.hash_array(np.array(list(keys), dtype=object), categorize=False)
+    return ids
+
+
+class Common(NamedTuple):
+    """What a version's test and tonight's have in common.
+
+    Attributes
+    ----------
+    rows : int64 array, shape [c]
+        Positions in tonight's test part.
+    columns : int64 array, shape [t]
+        Positions in tonight's target tags.
+    assigned : csr_array of float64, shape [c, t]
+        What the version's model assigned there.
+    """
+
+    rows: IntArray
+    columns: IntArray
+    assigned: Csr
+
+
+@dataclass(frozen=True)
+class FrozenTest:
+    """The test of a version.
+
+    Attributes
+    ----------
+    tags : list of str, length L
+        Its target tags.
+    test : uint64 array, shape [n]
+        Its test articles, as :func:`article_ids` numbers them.
+    train : uint64 array
+        Its training articles.
+    assigned : csr_array of float64, shape [n, L]
+        One where a tag was assigned to a test article by the model that was compared.
+    scores : dict of str to float
+        That model's scores on the test part.
+    test_share, seed : float, int
+        The settings of the split.
+    """
+
+    tags: list[str]
+    test: IdArray
+    train: IdArray
+    assigned: Csr
+    scores: dict[str, float]
+    test_share: float
+    seed: int
+
+    def save(self, folder: Path) -> None:
+        """Write arrays and JSON into a folder, which is made."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("test", "train"):
+            np.save(folder / f"{name}.npy", getattr(self, name), allow_pickle=False)
+        save_csr(folder / _ASSIGNED, self.assigned)
+        about = {
+            "tags": self.tags,
+            "scores": self.scores,
+            "test_share": self.test_share,
+            "seed": self.seed,
+        }
+        write_json(folder / _ABOUT, about)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        TagsageError
+            When it is damaged.
+        """
+        try:
+            arrays = {
+                name: np.load(folder / f"{name}.npy", allow_pickle=False)
+                for name in ("test", "train")
+            }
+            # Sums are exact in double precision alone.
+            assigned = load_csr(folder / _ASSIGNED, mmap=False).astype(np.float64)
+            about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
+            kept = cls(**arrays, assigned=assigned, **about)
+            if assigned.shape != (len(kept.test), len(kept.tags)):
+                raise ValueError(f"answers of the shape {assigned.shape}")
+        except (OSError, EOFError, ValueError, TypeError) as error:
+            msg = f"The frozen test in {folder} is damaged ({error}); run the night again."
+            raise TagsageError(msg) from error
+        return kept
+
+    def parts(self, ids: IdArray) -> npt.NDArray[np.int8]:
+        """Return which part each article had: ``TEST``, ``TRAIN`` or ``NEW``, int8 [n]."""
+        parts = np.full(len(ids), NEW, dtype=np.int8)
+        parts[np.isin(ids, self.train)] = TRAIN
+        parts[np.isin(ids, self.test)] = TEST
+        return parts
+
+    def common(self, test: IdArray, tags: Sequence[str]) -> Common:
+        """Return what is in this test and in another one.
+
+        Parameters
+        ----------
+        test : uint64 array
+            Test articles of the other, each once.
+        tags : sequence of str
+            Its target tags.
+        """
+        _, rows, own_rows = np.intersect1d(test, self.test, return_indices=True)
+        order = np.argsort(rows)
+        own = pd.Index(self.tags).get_indexer(pd.Index(list(tags)))
+        columns = np.flatnonzero(own >= 0)
+        assigned: Csr = self.assigned[own_rows[order]][:, own[columns]]
+        return Common(rows[order], columns, assigned)

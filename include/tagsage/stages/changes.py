@@ -1,0 +1,108 @@
+"""What is new in tonight's predictions, beside those of the night before."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tagsage.night import Night
+from tagsage.stages.common import LEARN_CODE, PREDICTIONS, Ref
+from tagsage.workspace import Artifact
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tagsage.store.snapshot import Snapshot
+
+logger = logging.getLogger(__name__)
+
+CHANGES_FILE = "changes.csv"
+CHANGED_EXAMPLES_FILE = "examples.json"
+EXAMPLES = 12
+# What a night notes: the predictions that its own are compared with, and the result.
+BEFORE, CHANGES = "predictions_before", "changes"
+# The workspace's newest predictions, and whose they are.
+LATEST = "runs/predicted.json"
+
+
+def predictions_before(night: Night) -> Ref:
+    """Return the predictions of the night before; empty when there are none.
+
+    They are noted by the first call of the night: a task that is run again, after its night's own
+    predictions have become the newest, compares with the same as at first.
+    """
+    noted = night.noted(BEFORE)
+    if noted is None:
+        latest = night.workspace.read_json(LATEST) or {"run_id": "", "ref": ""}
+        noted = "" if latest["run_id"] == night.run_id else latest["ref"]
+        night.note(BEFORE, noted)
+    return str(noted)
+
+
+def remember_predictions(night: Night, predictions: Artifact) -> None:
+    """Say that these are the workspace's newest: the next night compares with them."""
+    night.workspace.write_json(LATEST, {"run_id": night.run_id, "ref": predictions.ref})
+
+
+def tell_changes(night: Night, before: Ref, predictions: Artifact, snapshot: Snapshot) -> None:
+    """Compare tonight's predictions with those of the night before; publishes ``changes.csv``.
+
+    Without earlier ones there is no such file, and nothing is noted.
+    """
+    import pandas as pd
+
+    from tagsage.learn.changes import compare_predictions
+
+    workspace = night.workspace
+    inputs = {
+        "before": before,
+        "after": predictions.ref,
+        "min_score_change": night.settings.changes_min_score,
+    }
+
+    def build(folder: Path) -> dict[str, Any]:
+        tables = [
+            pd.read_parquet(artifact.path / f"{PREDICTIONS}.parquet")
+            for artifact in (workspace.open(before), predictions)
+        ]
+        changes, counts = compare_predictions(
+            tables[0], tables[1], min_score_change=night.settings.changes_min_score
+        )
+        changes.to_csv(folder / CHANGES_FILE, index=False)
+        examples = _examples(changes, snapshot, seed=night.settings.seed)
+        (folder / CHANGED_EXAMPLES_FILE).write_text(json.dumps(examples), encoding="utf-8")
+        return {"told": len(changes), **counts.to_json()}
+
+    if not before or not workspace.exists(before):
+        workspace.unpublish(CHANGES_FILE)
+        night.note(CHANGES, "")
+        logger.info("changes: there are no earlier predictions to compare with")
+        return
+    artifact = night.artifact("changes", inputs, build, code=LEARN_CODE)
+    workspace.publish(artifact.path / CHANGES_FILE, CHANGES_FILE)
+    night.note(CHANGES, artifact.ref)
+    logger.info("changes since the night before: %s", artifact.summary)
+
+
+def _examples(changes: pd.DataFrame, snapshot: Snapshot, *, seed: int) -> list[dict[str, Any]]:
+    """Return a few articles of the corpus, drawn at random, with the tags they gained and lost."""
+    import numpy as np
+
+    was = changes["assigned_before"].fillna(0).to_numpy() == 1
+    is_now = changes["assigned"].fillna(0).to_numpy() == 1
+    flipped = changes[was != is_now].assign(gained=is_now[was != is_now])
+    titles = snapshot.articles.drop_duplicates("url").set_index("url")["title"]
+    stories = np.intersect1d(flipped["story"].unique(), titles.index)
+    drawn = np.sort(np.random.default_rng(seed).permutation(len(stories))[:EXAMPLES])
+    shown = flipped[flipped["story"].isin(stories[drawn])]
+    return [
+        {
+            "title": str(titles[story]),
+            "url": story,
+            "gained": part["tag"][part["gained"]].tolist(),
+            "lost": part["tag"][~part["gained"]].tolist(),
+        }
+        for story, part in shown.groupby("story")
+    ]

@@ -1,0 +1,318 @@
+"""The night's winner beside the champion: what it gains, which guards break, what is decided."""
+
+from __future__ import annotations
+
+import logging
+import statistics
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tagsage.night import Night
+from tagsage.stages.common import (
+    LEARN_CODE,
+    Ref,
+    load_labels,
+    load_snapshot,
+    tracking_of,
+)
+from tagsage.stages.compare import JUDGED_FOLDER
+from tagsage.workspace import Artifact
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tagsage.learn.frozen import FrozenTest
+    from tagsage.learn.guards import Pair
+    from tagsage.learn.judgement import Judgement
+    from tagsage.learn.labels import Labels
+    from tagsage.learn.promotion import Check, Decision, Gain, Limits
+    from tagsage.store.snapshot import Snapshot
+    from tagsage.tracking.registry import Version
+    from tagsage.tracking.servable import ServableModel
+
+logger = logging.getLogger(__name__)
+
+REQUESTS = 30
+# What is compiled or read at the first requests is not what a request takes.
+WARMING_REQUESTS = 3
+MEGABYTE = 1e6
+# What the guards are called where their earlier values are looked up.
+LATENCY, SIZE = "latency", "size of the model"
+
+
+def freeze_test(night: Night, corpus: Ref, split: Ref, candidate: Ref) -> Artifact:
+    """Keep what later nights need to be compared with tonight's winner; see `FrozenTest`."""
+
+    def build(folder: Path) -> None:
+        from tagsage.learn.frozen import FrozenTest, article_ids
+        from tagsage.learn.judgement import Judgement
+
+        labels = load_labels(night, split)
+        ids = article_ids(load_snapshot(night, corpus).articles["key"].tolist())
+        judged = Judgement.load(night.workspace.open(candidate).path / JUDGED_FOLDER)
+        FrozenTest(
+            tags=labels.tags,
+            test=ids[labels.test_rows],
+            train=ids[labels.train_rows],
+            assigned=judged.system.assigned,
+            scores=judged.scores,
+            test_share=night.settings.test_share,
+            seed=night.settings.seed,
+        ).save(folder)
+
+    inputs = {
+        "corpus": corpus,
+        "split": split,
+        "candidate": candidate,
+        "test_share": night.settings.test_share,
+        "seed": night.settings.seed,
+    }
+    return night.artifact("frozen_test", inputs, build, code=LEARN_CODE)
+
+
+def make_decision(
+    night: Night, corpus: Ref, split: Ref, best: dict[str, Any], served: Artifact, version: str
+) -> tuple[Decision, str]:
+    """Compare the version of tonight with the champion, try the guards, decide, and carry it out.
+
+    A night that decided before repeats its decision: nothing is measured again.
+
+    Returns
+    -------
+    decision : Decision
+        What was decided.
+    champion : str
+        The version that is champion now; empty for none.
+    """
+    from tagsage.tracking.champions import carry_out, kept_decision
+
+    tracking, name = tracking_of(night.settings), night.settings.registered_model
+    decision = kept_decision(tracking, name, version)
+    if decision is None:
+        decision = _decide(night, corpus, split, best, served, version)
+    return carry_out(tracking, night.run_id, name=name, version=version, decision=decision)
+
+
+def limits_of(night: Night) -> Limits:
+    """Return the limits that the settings set."""
+    from tagsage.learn.promotion import Limits
+
+    settings = night.settings
+    return Limits(
+        margin=settings.promote_margin,
+        level=settings.promote_level,
+        min_articles=settings.promote_min_articles,
+        slice_drop=settings.promote_max_slice_drop,
+        calibration_error=settings.promote_max_calibration_error,
+        assigned_drop=settings.promote_max_assigned_drop,
+        latency_ms=settings.promote_max_latency_ms,
+        model_mb=settings.promote_max_model_mb,
+    )
+
+
+def _decide(
+    night: Night, corpus: Ref, split: Ref, best: dict[str, Any], served: Artifact, version: str
+) -> Decision:
+    from tagsage.learn.judgement import Judgement
+    from tagsage.learn.promotion import decide
+    from tagsage.tracking.history import registered
+    from tagsage.tracking.registry import DATA_DIGEST
+
+    now = registered(tracking_of(night.settings), night.settings.registered_model)
+    of_number = {one.number: one for one in now.versions}
+    champion = of_number.get(now.champion)
+    judged = Judgement.load(night.workspace.open(best["ref"]).path / JUDGED_FOLDER)
+    labels, snapshot = load_labels(night, split), load_snapshot(night, corpus)
+    gain, not_comparable, frozen = None, "", None
+    checks: list[Check] = []
+    if champion is not None:
+        frozen = _frozen_of(night, champion)
+        gain, not_comparable, checks = _compare(night, snapshot, labels, judged, champion, frozen)
+    checks += _absolute_checks(night, snapshot, labels, judged, served, version, champion, frozen)
+    own = best["scores"]["micro_f1"]
+    digest = night.workspace.open(corpus).summary["digest"]
+    return decide(
+        challenger_version=version,
+        champion_version=champion.number if champion else "",
+        promote=night.settings.promote,
+        limits=limits_of(night),
+        checks=checks,
+        gain=gain,
+        not_comparable=not_comparable,
+        pinned=now.pinned_words(),
+        scores=(own, champion.micro_f1 if champion else None),
+        same_data=champion is not None and champion.tags.get(DATA_DIGEST) == digest,
+    )
+
+
+def _frozen_of(night: Night, version: Version) -> FrozenTest | None:
+    from tagsage.learn.frozen import FrozenTest
+    from tagsage.tracking.registry import load_frozen
+
+    with night.workspace.scratch() as folder:
+        if not load_frozen(tracking_of(night.settings), version, folder):
+            return None
+        return FrozenTest.load(folder)
+
+
+def _compare(
+    night: Night,
+    snapshot: Snapshot,
+    labels: Labels,
+    judged: Judgement,
+    champion: Version,
+    frozen: FrozenTest | None,
+) -> tuple[Gain | None, str, list[Check]]:
+    """Return the gain, why there is none, and the guards that need both."""
+    from tagsage.learn.frozen import article_ids
+    from tagsage.learn.guards import (
+        check_assigned,
+        check_slices,
+        measure_gain,
+        pair_up,
+        why_not_comparable,
+    )
+
+    if frozen is None:
+        left = f"the champion (version {champion.number}) left no answers on test articles"
+        return None, left, []
+    limits = limits_of(night)
+    resamples, seed = night.settings.bootstrap_resamples, night.settings.seed
+    ids = article_ids(snapshot.articles["key"].iloc[labels.test_rows].tolist())
+    pair = pair_up(labels.Y_test, judged.system, ids, labels.tags, frozen)
+    why_not = why_not_comparable(
+        pair,
+        tags=len(labels.tags),
+        champion_tags=len(frozen.tags),
+        version=champion.number,
+        min_articles=limits.min_articles,
+    )
+    if why_not:
+        return None, why_not, []
+    gain = measure_gain(pair, level=limits.level, resamples=resamples, seed=seed)
+    slices = _slices(night, snapshot, labels, pair)
+    return (
+        gain,
+        "",
+        [
+            check_slices(pair, *slices, limits=limits, resamples=resamples, seed=seed),
+            check_assigned(pair, limits=limits),
+        ],
+    )
+
+
+def _slices(
+    night: Night, snapshot: Snapshot, labels: Labels, pair: Pair
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    import numpy as np
+
+    from tagsage.learn.slices import article_slices, tag_slices
+    from tagsage.vectors.text import article_texts
+
+    rows = labels.test_rows[pair.common.rows]
+    articles = article_slices(
+        list_degree=np.diff(snapshot.incidence().indptr)[rows],
+        texts=article_texts(snapshot.articles.iloc[rows]),
+        Y=labels.Y_test[pair.common.rows],
+    )
+    support = labels.Y_train.sum(axis=0)[pair.common.columns]
+    return articles, tag_slices(support, night.settings.min_tag_articles)
+
+
+def _absolute_checks(
+    night: Night,
+    snapshot: Snapshot,
+    labels: Labels,
+    judged: Judgement,
+    served: Artifact,
+    version: str,
+    champion: Version | None,
+    frozen: FrozenTest | None,
+) -> list[Check]:
+    """Return the guards that a first champion has to pass, too."""
+    from tagsage.learn.guards import check_calibration, check_most
+
+    limits = limits_of(night)
+    latency, about = _latency(night, snapshot, labels, served, version)
+    earlier = _earlier_values(champion)
+    size = sum(file.stat().st_size for file in served.path.rglob("*") if file.is_file())
+    return [
+        check_calibration(
+            judged.scores["ece_top_5"],
+            judged.reliability,
+            articles=len(labels.test),
+            champion=frozen.scores.get("ece_top_5") if frozen else None,
+            limits=limits,
+        ),
+        check_most(LATENCY, latency, limits.latency_ms, about=about, champion=earlier.get(LATENCY)),
+        check_most(
+            SIZE,
+            size / MEGABYTE,
+            limits.model_mb,
+            about="MB on disk",
+            champion=earlier.get(SIZE),
+        ),
+    ]
+
+
+def _earlier_values(champion: Version | None) -> dict[str, float]:
+    """Return what was measured of the champion when it was the challenger."""
+    import json
+
+    from tagsage.tracking.history import DECISION
+
+    kept = json.loads(champion.tags.get(DECISION, "{}")) if champion else {}
+    return {check["name"]: check["value"] for check in kept.get("checks", [])}
+
+
+def _latency(
+    night: Night, snapshot: Snapshot, labels: Labels, served: Artifact, version: str
+) -> tuple[float | None, str]:
+    """Time requests of one article each; return the median in ms, or None, and words about it."""
+    from tagsage.tracking.featuriser import embedder_kind
+    from tagsage.tracking.registry import load_champion
+
+    kind = embedder_kind(served.path)
+    if kind == "openai":
+        # Each request would be paid for, and it is the server's time that would be measured.
+        return None, "not measured: each request asks a server for its vector"
+    model = load_champion(
+        tracking_of(night.settings), night.settings.registered_model, version=version
+    )
+    requests = _requests(snapshot, labels, dimensions=0 if kind else _dimensions(model))
+    times = []
+    for request in requests:
+        started = time.perf_counter()
+        model.predict([request])
+        times.append(1000 * (time.perf_counter() - started))
+    measured = times[WARMING_REQUESTS:]
+    return statistics.median(measured), f"ms a request, median of {len(measured)}"
+
+
+def _dimensions(model: Any) -> int:
+    python_model: ServableModel = model.unwrap_python_model()
+    if python_model.tagger is None:
+        raise ValueError("a loaded model has a tagger")
+    return int(python_model.tagger.featuriser.dimensions)
+
+
+def _requests(snapshot: Snapshot, labels: Labels, *, dimensions: int) -> list[dict[str, Any]]:
+    """Return requests with the texts and lists of test articles."""
+    import numpy as np
+
+    rows = np.resize(labels.test_rows, REQUESTS + WARMING_REQUESTS)
+    members = snapshot.incidence()[rows]
+    requests = []
+    for place, row in enumerate(rows.tolist()):
+        article = snapshot.articles.iloc[row]
+        lists = members.indices[members.indptr[place] : members.indptr[place + 1]]
+        request: dict[str, Any] = {
+            "title": str(article["title"]),
+            "subtitle": str(article["subtitle"]),
+            "lists": [str(name) for name in snapshot.lists[lists]],
+        }
+        if dimensions:
+            request["vector"] = [0.5] * dimensions
+        requests.append(request)
+    return requests

@@ -1,0 +1,162 @@
+"""Why tonight's predictions are what they are: ``explanations.parquet``."""
+
+from __future__ import annotations
+
+import json
+import logging
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tagsage.night import Night, Token
+from tagsage.stages.common import (
+    LEARN_CODE,
+    Blocks,
+    Ref,
+    feature_matrix,
+    load_snapshot,
+    tracking_of,
+)
+from tagsage.stages.embed_openai import embed_as, open_cache
+from tagsage.stages.predict import EXAMPLES_FILE
+from tagsage.stages.promote import Promoted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
+
+    from tagsage.store.snapshot import Snapshot
+    from tagsage.tracking.servable import Tagger
+
+logger = logging.getLogger(__name__)
+
+EXPLANATIONS_FILE = "explanations.parquet"
+TAGS_AN_ARTICLE = 5
+ROWS_A_WRITE = 4096
+
+
+def explain(token: Token, corpus: Ref, features: Blocks, promoted: Promoted, predicted: Ref) -> Ref:
+    """Explain the tags that were assigned tonight, by the model that assigned them.
+
+    Of more articles than the setting `explain_articles` some are drawn: those that the report
+    shows first, then those without tags of their own. The artifact has a file
+    ``explanations.parquet``, a row an article and assigned tag: see
+    :meth:`tagsage.report.explanations.Explanation.record`.
+    """
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from tagsage.report import explain as explaining
+    from tagsage.report.evidence import Background
+
+    night = Night.of(token)
+    settings = night.settings
+    predictions = night.workspace.open(predicted)
+    version = str(predictions.summary["version"])
+    inputs = {
+        "corpus": corpus,
+        "features": features,
+        "predictions": predicted,
+        "articles": settings.explain_articles,
+        "seed": settings.seed,
+    }
+    texts = ("story", "tag")
+    numbers = ("score", "score_without_graph")
+    schema = pa.schema([
+        *((name, pa.string()) for name in texts),
+        *((name, pa.float64()) for name in numbers),
+        *((name, pa.string()) for name in ("lists", "articles", "texts", "words")),
+    ])
+
+    def build(folder: Path) -> dict[str, Any]:
+        snapshot = load_snapshot(night, corpus)
+        asked = _asked(night, snapshot, predictions.path)
+        with pq.ParquetWriter(folder / EXPLANATIONS_FILE, schema) as writer:
+            if len(asked):
+                tagger = _load_tagger(night, version)
+                tags = tagger.candidate.tags
+                vectors = feature_matrix(night, features, "text").blocks[0]
+                explained = explaining.explain(
+                    tagger,
+                    Background.of(snapshot, tags, vectors),
+                    pd.Index(snapshot.articles["url"]).get_indexer(pd.Index(asked["story"])),
+                    pd.Index(tags).get_indexer(pd.Index(asked["tag"])),
+                    vectors=_vectors_for(night, tagger, snapshot, features),
+                    given=_given_blocks(night, tagger, promoted, version),
+                )
+                while rows := [one.record() for one in islice(explained, ROWS_A_WRITE)]:
+                    writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+        return {"articles": int(asked["story"].nunique()), "tags": len(asked)}
+
+    artifact = night.artifact(
+        "explain", inputs, build, code=(*LEARN_CODE, "vectors", "graph", "tracking", "report")
+    )
+    logger.info("explanations: %s", artifact.summary)
+    return artifact.ref
+
+
+def _asked(night: Night, snapshot: Snapshot, predicted: Path) -> pd.DataFrame:
+    """Return what is to be explained: columns ``story`` and ``tag``."""
+    import numpy as np
+    import pandas as pd
+
+    frame = pd.read_parquet(
+        predicted / "predictions.parquet", columns=["story", "tag", "score", "assigned"]
+    )
+    frame = frame[frame["assigned"] == 1].sort_values("score", ascending=False, kind="stable")
+    frame = frame[frame.groupby("story").cumcount() < TAGS_AN_ARTICLE]
+    stories = pd.Index(frame["story"].unique()).sort_values()
+    examples = json.loads((predicted / EXAMPLES_FILE).read_text(encoding="utf-8"))
+    shown = stories.isin([example["url"] for example in examples])
+    untagged = snapshot.articles["url"][snapshot.articles["tags"].map(len) == 0]
+    drawn = np.random.default_rng(night.settings.seed).random(len(stories))
+    order = np.lexsort((drawn, ~stories.isin(untagged), ~shown))
+    kept = stories[order[: night.settings.explain_articles]]
+    return frame.loc[frame["story"].isin(kept), ["story", "tag"]]
+
+
+def _load_tagger(night: Night, version: str) -> Tagger:
+    from tagsage.tracking.registry import load_champion
+
+    settings = night.settings
+    model = load_champion(tracking_of(settings), settings.registered_model, version=version)
+    tagger: Tagger = model.unwrap_python_model().tagger  # type: ignore[no-untyped-call]
+    return tagger
+
+
+def _vectors_for(
+    night: Night, tagger: Tagger, snapshot: Snapshot, features: Blocks
+) -> Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]] | None:
+    """Return what gives a model the vectors of articles; None when it makes them itself.
+
+    Another model's of OpenAI come through the cache: what was paid for is not paid for again.
+    """
+    from tagsage.vectors.openai.embedder import OpenAiEmbedder
+    from tagsage.vectors.text import article_texts
+
+    embedder = tagger.featuriser.embedder
+    if embedder is None or (
+        embedder.model_id == night.workspace.open(features["text"]).summary["model_id"]
+    ):
+        return feature_matrix(night, features, "text").rows
+    if not isinstance(embedder, OpenAiEmbedder):
+        return None
+    cache = open_cache(night.settings, embedder)
+    return lambda rows: embed_as(
+        night, embedder, cache, article_texts(snapshot.articles.iloc[rows])
+    )
+
+
+def _given_blocks(
+    night: Night, tagger: Tagger, promoted: Promoted, version: str
+) -> Callable[[npt.NDArray[np.int64]], Mapping[str, npt.NDArray[np.float32]]] | None:
+    """Return what gives tonight's winner the blocks that only tonight's graph has."""
+    graph = [block for block in tagger.featuriser.blocks if block in {"graphsage", "fastrp"}]
+    if version != promoted["version"] or not graph:
+        return None
+    matrices = {block: feature_matrix(night, promoted["features"], block) for block in graph}
+    return lambda rows: {block: matrix.rows(rows) for block, matrix in matrices.items()}

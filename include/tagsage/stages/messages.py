@@ -1,0 +1,123 @@
+"""What is left in the workspace for those who send messages: a night's summary, last words."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from tagsage.errors import TagsageError
+from tagsage.night import Night, file_name
+from tagsage.stages.common import tracking_of
+from tagsage.workspace import Workspace
+
+if TYPE_CHECKING:
+    from upath import UPath
+
+logger = logging.getLogger(__name__)
+
+SUMMARY = "summary"
+MLFLOW = "mlflow"
+METRICS = "metrics.json"
+# Much more than a sentence is a traceback, which belongs in the log.
+SAYS_LIMIT = 2000
+
+
+def keep_summary(night: Night, metrics: Mapping[str, Any], where: str) -> None:
+    """Keep the night in one sentence, before its ``metrics.json`` takes the earlier one's place.
+
+    Parameters
+    ----------
+    night : Night
+        The night.
+    metrics : mapping
+        What ``metrics.json`` will hold.
+    where : str
+        Where the report will be.
+    """
+    from tagsage.report.summary import summarise
+
+    try:
+        earlier = night.workspace.read_json(METRICS)
+        is_other = earlier is not None and earlier["run_id"] != night.run_id
+        summary = summarise(metrics, earlier if is_other else None)
+    except (TagsageError, KeyError, TypeError) as error:
+        # An edit by hand, or another version's: it is about to be replaced anyway.
+        logger.warning("the earlier %s cannot be compared with: %s", METRICS, error)
+        summary = summarise(metrics)
+    night.note(SUMMARY, {**summary.to_json(), "report": where})
+
+
+def note_mlflow(night: Night, mlflow_run: str) -> None:
+    """Keep where the night's run is seen in MLflow's pages; nothing when nobody serves them."""
+    tracking = tracking_of(night.settings)
+    base = night.settings.mlflow_url or tracking.shown_uri
+    if base.startswith(("http://", "https://")) and "***" not in base:
+        place = f"experiments/{quote(tracking.experiment_id)}/runs/{quote(mlflow_run)}"
+        night.note(MLFLOW, f"{base.rstrip('/')}/#/{place}")
+
+
+def told_of(workspace: str, run_id: str) -> dict[str, Any]:
+    """Return what a night has left for messages.
+
+    Parameters
+    ----------
+    workspace : str
+        Folder or URL of the workspace.
+    run_id : str
+        The run.
+
+    Returns
+    -------
+    dict
+        ``summary`` (``sentence``, ``details``, ``report``; None when it has not finished) and
+        ``mlflow`` (an address, or None).
+    """
+    place = f"runs/{file_name(run_id)}"
+    found = Workspace(workspace)
+    return {
+        "summary": found.read_json(f"{place}/{SUMMARY}.json"),
+        "mlflow": found.read_json(f"{place}/{MLFLOW}.json"),
+    }
+
+
+def note_failure(workspace: str, dag_id: str, run_id: str, task: str, says: str) -> None:
+    """Keep the last words of a task that failed until somebody is told of them.
+
+    Parameters
+    ----------
+    workspace : str
+        Folder or URL of the workspace.
+    dag_id, run_id, task : str
+        Who failed; a mapped task with its index.
+    says : str
+        What its exception said, without secrets.
+    """
+    value = {
+        "task": task,
+        "says": says[:SAYS_LIMIT],
+        "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+    }
+    name = f"{_failures(dag_id, run_id)}/{file_name(task)}.json"
+    Workspace(workspace).write_json(name, value)
+
+
+def take_failures(workspace: str, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+    """Return the last words of the tasks of a run, the first first, and forget them.
+
+    A run that is cleared and fails again then tells what is new.
+    """
+    folder: UPath = Workspace(workspace).root / _failures(dag_id, run_id)
+    if not folder.exists():
+        return []
+    found = [json.loads(file.read_text(encoding="utf-8")) for file in folder.iterdir()]
+    folder.fs.rm(folder.path, recursive=True)
+    return sorted(found, key=lambda one: (one["at"], one["task"]))
+
+
+def _failures(dag_id: str, run_id: str) -> str:
+    # Not below runs/: a harvest that failed is no night whose files are kept.
+    return f"failures/{file_name(dag_id)}/{file_name(run_id)}"

@@ -1,0 +1,135 @@
+"""Tags that tagged articles lack: suggested, and kept apart from all else."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tagsage.night import Night, Token
+from tagsage.progress import track
+from tagsage.stages.common import (
+    LEARN_CODE,
+    SUGGESTIONS,
+    Ref,
+    feature_matrix,
+    load_snapshot,
+    open_store,
+    publish_table,
+    write_table,
+)
+from tagsage.stages.predict import EXAMPLES_FILE, write_examples
+from tagsage.stages.promote import Promoted
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
+
+    from tagsage.learn.candidate import FittedCandidate
+    from tagsage.learn.features import FeatureMatrix
+
+logger = logging.getLogger(__name__)
+
+SUGGESTED = "suggested"
+
+
+def suggest(token: Token, corpus: Ref, promoted: Promoted) -> Ref:
+    """Write the tags that tagged articles lack although tonight's winner is sure of them.
+
+    Publishes ``suggestions.csv`` and ``suggestions.parquet``. The winner is asked, whoever
+    predicts: its features of a tagged article leave the article's own tags out, which those that a
+    champion of an earlier night makes do not. With the setting `suggestions` off, the ref is empty,
+    and those of earlier nights are removed.
+    """
+    import pandas as pd
+
+    night = Night.of(token)
+    if not night.settings.suggestions:
+        none = pd.DataFrame({"story": [], "tag": [], "score": []})
+        with open_store(night) as store:
+            store.write_suggestions(none, run_id=night.run_id, model_version=promoted["version"])
+        night.workspace.unpublish(f"{SUGGESTIONS}.csv", f"{SUGGESTIONS}.parquet")
+        night.note(SUGGESTED, "")
+        return ""
+    inputs = {
+        "corpus": corpus,
+        "features": promoted["features"],
+        "model": promoted["model"],
+        "version": promoted["version"],
+        "min_score": night.settings.suggest_min_score,
+    }
+
+    def build(folder: Path) -> dict[str, Any]:
+        from tagsage.learn.candidate import FittedCandidate
+
+        snapshot = load_snapshot(night, corpus)
+        is_tagged = snapshot.articles["tags"].map(len) > 0
+        rows = (is_tagged & ~snapshot.articles["is_stub"]).to_numpy().nonzero()[0]
+        fitted = FittedCandidate.load(night.workspace.open(promoted["model"]).path)
+        X = feature_matrix(night, promoted["features"], promoted["winner"].partition(":")[0])
+        parts = _missing(
+            fitted, X, snapshot.articles["tags"], rows, min_score=night.settings.suggest_min_score
+        )
+        found = pd.concat(parts, ignore_index=True)
+        suggestions = pd.DataFrame({
+            "story": snapshot.articles["url"].to_numpy()[found["row"].to_numpy()],
+            "tag": found["tag"],
+            "score": found["score"].astype("float64").round(6),
+            "model_version": promoted["version"],
+        }).astype({"story": "str", "tag": "str", "model_version": "str"})
+        write_table(folder, SUGGESTIONS, suggestions)
+        write_examples(
+            folder / EXAMPLES_FILE,
+            snapshot,
+            suggestions.assign(assigned=1),
+            seed=night.settings.seed,
+        )
+        return {
+            "asked": len(rows),
+            "articles": int(suggestions["story"].nunique()),
+            "tags": len(suggestions),
+            "version": promoted["version"],
+        }
+
+    artifact = night.artifact("suggestions", inputs, build, code=LEARN_CODE)
+    suggestions = pd.read_parquet(artifact.path / f"{SUGGESTIONS}.parquet")
+    with open_store(night) as store:
+        written = store.write_suggestions(
+            suggestions, run_id=night.run_id, model_version=promoted["version"]
+        )
+    publish_table(night, artifact.path, SUGGESTIONS, suggestions)
+    night.note(SUGGESTED, artifact.ref)
+    logger.info("suggestions: %s; in the store: %s", artifact.summary, written)
+    return artifact.ref
+
+
+def _missing(
+    fitted: FittedCandidate,
+    X: FeatureMatrix,
+    tags_of: pd.Series[Any],
+    rows: npt.NDArray[np.int64],
+    *,
+    min_score: float,
+) -> list[pd.DataFrame]:
+    """Return the missing tags, block by block; ``row`` is the article index."""
+    import numpy as np
+    import pandas as pd
+
+    from tagsage.learn.candidate import PREDICT_ROWS
+    from tagsage.learn.features import row_blocks
+    from tagsage.learn.predictions import missing_tags
+
+    columns = pd.Index(fitted.tags)
+    parts = [pd.DataFrame({"row": np.empty(0, np.int64), "tag": [], "score": []})]
+    blocks = list(row_blocks(rows, PREDICT_ROWS))
+    for _, block in track(blocks, "suggesting: blocks of articles"):
+        P, assigned = fitted.answer(X, block)
+        of_block = tags_of.iloc[block].reset_index(drop=True).explode()
+        column = columns.get_indexer(pd.Index(of_block))
+        known = np.zeros(P.shape, dtype=np.bool_)
+        known[of_block.index.to_numpy()[column >= 0], column[column >= 0]] = True
+        parts.append(
+            missing_tags(P, assigned, known, tags=fitted.tags, min_score=min_score, rows=block)
+        )
+    return parts

@@ -1,0 +1,230 @@
+"""What was done to the champion: events, kept as tags of the registered model, and its versions.
+
+An event is written after it was carried out, with a number of its own. So the champions of before
+are known, and who made them so, when and why.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Self
+
+from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+
+from tagsage.errors import TagsageError
+from tagsage.learn.promotion import Decision
+from tagsage.tracking.registry import CHAMPION, Version
+from tagsage.tracking.store import Tracking
+
+DECISION = "tagsage.decision"
+EVENT = "tagsage.champion."
+PINNED = "tagsage.pinned"
+NIGHT, PROMOTE, ROLLBACK, PIN, UNPIN = "night", "promote", "rollback", "pin", "unpin"
+# Longer words would not fit into a tag of every MLflow store.
+WHY_LIMIT = 500
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that was done to the champion.
+
+    Attributes
+    ----------
+    action : str
+        ``night``, ``promote``, ``rollback``, ``pin`` or ``unpin``.
+    version, before : str
+        The champion after it and before it; empty for none.
+    who : str
+        The night's run id, or the name of the person.
+    when : str
+        In UTC, ISO 8601.
+    why : str
+        The reason given.
+    """
+
+    action: str
+    version: str
+    before: str
+    who: str
+    when: str
+    why: str = ""
+
+    @classmethod
+    def of(cls, action: str, version: str, before: str, who: str, why: str) -> Self:
+        """Return an event of now."""
+        when = datetime.now(UTC).isoformat(timespec="seconds")
+        return cls(action, version, before, _plain(who), when, _plain(why))
+
+    def words(self) -> str:
+        """Return who did it, when and why."""
+        return f"by {self.who} at {self.when}" + (f": {self.why}" if self.why else "")
+
+
+@dataclass(frozen=True)
+class Registered:
+    """The registered model as it is.
+
+    Attributes
+    ----------
+    versions : tuple of Version
+        The versions, newest first.
+    champion : str
+        The version that is champion; empty for none.
+    pin : Event or None
+        Who pinned the champion; None when nobody did.
+    events : tuple of Event
+        What was done to the champion, oldest first.
+    """
+
+    versions: tuple[Version, ...]
+    champion: str
+    pin: Event | None
+    events: tuple[Event, ...]
+
+    def pinned_words(self) -> str:
+        """Say that the champion is pinned; empty when it is not."""
+        if self.pin is None:
+            return ""
+        words = f"version {self.pin.version} is pinned {self.pin.words()}"
+        if self.pin.version not in {version.number for version in self.versions}:
+            words += ", though no longer in the registry (`tagsage model unpin` releases it)"
+        return words
+
+    def line(self) -> list[str]:
+        """Return the champions that one can go back to, the present one last.
+
+        Promotions put a champion on the line, rollbacks take some off. Champions of nights before
+        there were events come from those nights' decisions; one that was named by other means, such
+        as MLflow's own page, is put on the line when it is met.
+        """
+        told = {event.version for event in self.events}
+        line = [
+            version.number
+            for version in reversed(self.versions)
+            if version.number not in told and was_promoted(version)
+        ]
+        for event in self.events:
+            if event.action in {NIGHT, PROMOTE}:
+                _put(line, event.before)
+                _put(line, event.version)
+            elif event.action == ROLLBACK:
+                while line and line[-1] != event.version:
+                    line.pop()
+                _put(line, event.version)
+        _put(line, self.champion)
+        return line
+
+
+def was_promoted(version: Version) -> bool:
+    """Tell whether a night made a version champion when it was registered."""
+    kept = version.tags.get(DECISION)
+    return kept is not None and Decision.from_json(json.loads(kept)).promoted
+
+
+def registered(tracking: Tracking, name: str) -> Registered:
+    """Return versions, champion, pin and events of a registered model.
+
+    Raises
+    ------
+    TagsageError
+        When there is no such model, or MLflow does not answer.
+    """
+    with tracking.alone():
+        return read_model(tracking, name)
+
+
+def read_model(tracking: Tracking, name: str) -> Registered:
+    """Do what :func:`registered` does, within ``tracking.alone()`` as all that follows."""
+    model = _model(tracking, name)
+    found = tracking.client.search_model_versions(f"name = {_quoted(name)}")
+    versions = sorted(
+        (Version.of(version, model.aliases) for version in found),
+        key=lambda version: -int(version.number),
+    )
+    keys = sorted(key for key in model.tags if key.startswith(EVENT))
+    pinned = model.tags.get(PINNED)
+    return Registered(
+        versions=tuple(versions),
+        champion=str(model.aliases.get(CHAMPION, "")),
+        pin=Event(**json.loads(pinned)) if pinned else None,
+        events=tuple(Event(**json.loads(model.tags[key])) for key in keys),
+    )
+
+
+def find_version(tracking: Tracking, name: str, version: str) -> ModelVersion:
+    """Return a version of a model.
+
+    Raises
+    ------
+    TagsageError
+        When there is no such model, or no such version.
+    """
+    _model(tracking, name)
+    found = None
+    # A number that is too long is an error of the database.
+    if re.fullmatch(r"[1-9][0-9]{0,8}", version):
+        try:
+            found = tracking.client.get_model_version(name, version)
+        except MlflowException as error:
+            if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+                raise
+    if found is None:
+        msg = (
+            f"The model {name!r} has no version {version[:40]!r}; `tagsage model list` shows "
+            "those that it has."
+        )
+        raise TagsageError(msg)
+    return found
+
+
+def make_champion(tracking: Tracking, name: str, now: Registered, event: Event) -> Registered:
+    """Move the alias, then write it down: an event that is written was carried out."""
+    tracking.client.set_registered_model_alias(name, CHAMPION, event.version)
+    return write_event(tracking, name, now, event)
+
+
+def write_event(tracking: Tracking, name: str, now: Registered, event: Event) -> Registered:
+    """Write an event down; returns the model as it is then."""
+    key = f"{EVENT}{len(now.events) + 1:06d}"
+    tracking.client.set_registered_model_tag(name, key, event_text(event))
+    return dataclasses.replace(now, champion=event.version, events=(*now.events, event))
+
+
+def event_text(event: Event) -> str:
+    """Return an event as a tag takes it."""
+    return json.dumps(dataclasses.asdict(event))
+
+
+def _model(tracking: Tracking, name: str) -> RegisteredModel:
+    try:
+        return tracking.client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            raise
+        msg = (
+            f"The registry at {tracking.shown_uri} has no model {name!r} yet; run the retrain "
+            "first, or check the settings registered_model and mlflow_tracking_uri."
+        )
+        raise TagsageError(msg) from None
+
+
+def _plain(text: str) -> str:
+    """Return words that fit into a tag and do nothing to a terminal."""
+    printable = "".join(letter if letter.isprintable() else " " for letter in text)
+    return " ".join(printable.split())[:WHY_LIMIT]
+
+
+def _put(line: list[str], number: str) -> None:
+    if number and (not line or line[-1] != number):
+        line.append(number)
+
+
+def _quoted(name: str) -> str:
+    quote = '"' if "'" in name else "'"
+    return f"{quote}{name}{quote}"

@@ -1,0 +1,59 @@
+"""A folder's files and their digests: what was changed after it was written is found out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from tagsage.errors import FinalError
+
+SEAL = "sha256.json"
+
+
+def seal(folder: Path) -> None:
+    """Write the SHA-256 of every file below a folder into ``sha256.json``."""
+    files = {
+        file.relative_to(folder).as_posix(): _digest(file)
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file.name != SEAL
+    }
+    (folder / SEAL).write_text(json.dumps(files, indent=1), encoding="utf-8")
+
+
+def is_sealed(folder: Path) -> bool:
+    """Return whether a folder was sealed."""
+    return (folder / SEAL).exists()
+
+
+def check_seal(folder: Path) -> None:
+    """See that the files below a folder are those that were sealed.
+
+    Files that came later are let be: nothing reads them.
+
+    Raises
+    ------
+    FinalError
+        Naming the first file that is missing or was changed.
+    """
+    remedy = "do not use this model; roll back to another version or retrain"
+    try:
+        files = json.loads((folder / SEAL).read_text(encoding="utf-8"))
+        names = {str(name): str(digest) for name, digest in files.items()}
+    except (OSError, ValueError, AttributeError) as error:
+        msg = f"The model's file {SEAL} in {folder} cannot be read ({error}); {remedy}."
+        raise FinalError(msg) from error
+    for name, digest in names.items():
+        file = folder / name
+        if not file.resolve().is_relative_to(folder.resolve()):
+            raise FinalError(f"The model's {SEAL} names {name}, outside of {folder}; {remedy}.")
+        if not file.is_file():
+            raise FinalError(f"The model's file {name} in {folder} is missing; {remedy}.")
+        if _digest(file) != digest:
+            msg = f"The model's file {name} in {folder} was changed since it was saved; {remedy}."
+            raise FinalError(msg)
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -1,0 +1,136 @@
+"""A night explains its predictions, and `tagsage explain` those of one article."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+
+import pandas as pd
+import pytest
+
+from tests.integration.conftest import SmallCorpus, run_arguments, run_in_process
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+QUICK = {
+    "candidates": "text:ovr_logistic,text+lists+labels+authors:ovr_logistic",
+    "min_tag_articles": "15",
+    "questions": "",
+    "bootstrap_resamples": "100",
+}
+COLUMNS = ["story", "tag", "score", "score_without_graph", "lists", "articles", "texts", "words"]
+HOSTILE = "<script>alert(1)</script> [red]\x1b[2J \u202egnp.exe 🎉 'quoted\" game puzzle board"
+STUB = "https://packages.example/only-in-a-list"
+
+
+@pytest.fixture(scope="module")
+def night(small_corpus, tmp_path_factory):
+    """Return the workspace of a night with a hostile title and an article known by address only."""
+    folder = tmp_path_factory.mktemp("explained")
+    articles, lists = folder / "A.csv", folder / "L.csv"
+    articles.write_text(small_corpus.articles.read_text(encoding="utf-8"), encoding="utf-8")
+    with articles.open("a", encoding="utf-8", newline="") as file:
+        row = ["https://packages.example/hostile", HOSTILE, "x" * 10_000, "2024-05-01", "Ann", "[]"]
+        csv.writer(file).writerow(row)
+    lists.write_text(small_corpus.lists.read_text(encoding="utf-8"), encoding="utf-8")
+    with lists.open("a", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("games-puzzle", row[0]), ("games-puzzle", STUB)])
+    done = run_in_process(*run_arguments(SmallCorpus(articles, lists), folder / "w", **QUICK))
+    assert done.returncode == 0, done.stderr
+    return folder / "w"
+
+
+@pytest.fixture(scope="module")
+def explanations(night) -> pd.DataFrame:
+    (file,) = night.glob("artifacts/explain-*/explanations.parquet")
+    return pd.read_parquet(file)
+
+
+def test_every_assigned_tag_is_explained_up_to_five_an_article(night, explanations):
+    assert explanations.columns.tolist() == COLUMNS
+    predictions = pd.read_csv(night / "predictions.csv")
+    assigned = predictions[predictions["assigned"] == 1]
+    best = assigned.sort_values("score", ascending=False).groupby("story").head(5)
+    assert set(zip(explanations["story"], explanations["tag"], strict=True)) == set(
+        zip(best["story"], best["tag"], strict=True)
+    )
+    merged = explanations.merge(assigned, on=["story", "tag"])
+    assert (merged["score_x"] - merged["score_y"]).abs().max() < 2e-3
+
+
+def test_explanations_name_lists_articles_texts_and_words(explanations):
+    kinds = ["lists", "articles", "texts", "words"]
+    named = (explanations[kinds] != "[]").sum()
+    assert (named >= 10).all(), named
+    moved = (explanations["score"] - explanations["score_without_graph"]).abs() > 0.01
+    assert moved.sum() >= 10
+
+
+def test_report_says_why_its_examples_have_their_tags(night):
+    page = (night / "report.html").read_text(encoding="utf-8")
+    assert re.search(
+        r'<p class="because" dir="auto"><b><bdi>[^<]+</bdi></b> because of [^<]+', page
+    )
+
+
+def test_command_prints_what_the_night_explained(night, explanations):
+    row = explanations[explanations["lists"] != "[]"].iloc[0]
+    asked = ("explain", row["story"], "--workspace", night, "--tag", row["tag"])
+    done = run_in_process(*asked, "--json")
+    assert done.returncode == 0, done.stderr
+    (told,) = json.loads(done.stdout)
+    assert list(told) == COLUMNS
+    assert told["score"] == pytest.approx(row["score"], abs=2e-3)
+    assert [item["list"] for item in told["lists"]] == [
+        item["list"] for item in json.loads(row["lists"])
+    ]
+    assert told["texts"] == json.loads(row["texts"])
+    shown = run_in_process(*asked)
+    assert shown.returncode == 0, shown.stderr
+    for heading in ("Lists that speak for it", "Nearest texts", "in no list", "falls by"):
+        assert heading in shown.stdout
+    best = run_in_process("explain", row["story"], "--workspace", night, "--top", "2", "--json")
+    assert len(json.loads(best.stdout)) == 2
+
+
+def test_hostile_title_is_printed_harmlessly(night):
+    done = run_in_process("explain", "https://packages.example/hostile", "--workspace", night)
+    assert done.returncode == 0, done.stderr
+    assert "\x1b[2J" not in done.stdout
+    assert "\u202e" not in done.stdout
+    assert "[red]" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["https://packages.example/hostil"], r"holds no article .*; the nearest are .*/hostile"),
+        (["no address"], r"'no address' is not the address of an article; give its URL"),
+        ([STUB], r"Only the address of .*only-in-a-list is known"),
+        (
+            ["https://packages.example/hostile", "--set", "registered_model=other"],
+            r"has no champion of the model 'other'",
+        ),
+    ],
+)
+def test_what_cannot_be_explained_is_told_in_one_sentence(night, arguments, sentence):
+    done = run_in_process("explain", *arguments, "--workspace", night)
+    assert done.returncode == 1
+    assert re.search(sentence, done.stderr), done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_unknown_tag_is_told_with_the_nearest_one(night, explanations):
+    tag = explanations["tag"].iloc[0]
+    done = run_in_process(
+        "explain", "https://packages.example/hostile", "--tag", f"{tag}x", "--workspace", night
+    )
+    assert done.returncode == 1
+    assert f"knows no tag '{tag}x' (did you mean {tag}?)" in done.stderr
+
+
+def test_without_a_corpus_it_says_how_to_get_one(tmp_path):
+    done = run_in_process("explain", "https://a.example/b", "--workspace", tmp_path)
+    assert done.returncode == 1
+    assert "There is no corpus in" in done.stderr

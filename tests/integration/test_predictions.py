@@ -1,0 +1,205 @@
+"""Predictions, what is new in them, and suggestions, night after night in one workspace."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pandas as pd
+import pytest
+
+from tagsage import stages
+from tagsage.errors import TagsageError
+from tagsage.pipeline import run_night
+from tagsage.store.open import open_store
+from tests.integration.conftest import SETTINGS, SmallCorpus
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+QUICK = {"candidates": "text:ovr_logistic,text+lists:ovr_logistic", "questions": ""}
+
+
+class Nights:
+    """Nights in one workspace; what the stage predict was called with can be called again."""
+
+    def __init__(self, workspace, monkeypatch):
+        self.workspace = workspace
+        self.calls = []
+        predict = stages.predict
+
+        def recorded(*arguments):
+            self.calls.append(arguments)
+            return predict(*arguments)
+
+        monkeypatch.setattr(stages, "predict", recorded)
+        self.predict = predict
+
+    def run(self, corpus, **settings):
+        return run_night({
+            **SETTINGS,
+            **QUICK,
+            "articles": str(corpus.articles),
+            "lists": str(corpus.lists),
+            "workspace": str(self.workspace),
+            **settings,
+        })
+
+    def again(self, **settings):
+        """Run the last night's stage predict again, as a cleared task does."""
+        token, *others = self.calls[-1]
+        return self.predict({**token, "settings": token["settings"] | settings}, *others)
+
+    def table(self, name):
+        return pd.read_csv(self.workspace / name, keep_default_na=False, na_values=[""])
+
+    @property
+    def metrics(self):
+        return json.loads((self.workspace / "metrics.json").read_text(encoding="utf-8"))
+
+    def stored(self):
+        with open_store("sqlite", sqlite_path=self.workspace / "tagsage.db") as store:
+            return store.read_predictions(), store.read_suggestions(), store.snapshot()
+
+
+@pytest.fixture
+def nights(tmp_path, monkeypatch):
+    # Each test may point MLflow elsewhere.
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return Nights(tmp_path / "workspace", monkeypatch)
+
+
+def edited(corpus, folder, change):
+    """Return a corpus whose articles are `change`\\ d, row by row; None leaves one out."""
+    articles = folder / "edited.csv"
+    with (
+        corpus.articles.open(encoding="utf-8", newline="") as source,
+        articles.open("w", encoding="utf-8", newline="") as file,
+    ):
+        reader = csv.DictReader(source)
+        writer = csv.DictWriter(file, reader.fieldnames)
+        writer.writeheader()
+        writer.writerows(row for number, old in enumerate(reader) if (row := change(number, old)))
+    return SmallCorpus(articles, corpus.lists)
+
+
+def own_tags(snapshot):
+    return dict(zip(snapshot.articles["url"], map(tuple, snapshot.articles["tags"]), strict=True))
+
+
+def test_a_second_night_writes_and_tells_only_what_changed(small_corpus, tmp_path, nights):
+    nights.run(small_corpus)
+    first = nights.table("predictions.csv")
+    parquet = pd.read_parquet(nights.workspace / "predictions.parquet")
+    assert parquet.columns.tolist() == [*first.columns, "run_id"]
+    assert len(parquet) == len(first)
+    assert len(set(parquet["run_id"])) == 1
+    stored, _, snapshot = nights.stored()
+    tags = own_tags(snapshot)
+    assert not any(tags[story] for story in first["story"])
+    # Nothing to compare with yet.
+    assert not (nights.workspace / "changes.csv").exists()
+    assert nights.metrics["changes"] is None
+    assert nights.metrics["predictions_written"]["added"] == len(first)
+    assert "no earlier predictions" in (nights.workspace / "report.html").read_text("utf-8")
+
+    # The champion of the first night predicts again, and again: its answers stay the same.
+    nights.run(small_corpus, promote="false")
+    second = nights.table("predictions.csv")
+    untagged = sorted(set(second["story"]))
+    gone, newly_tagged, retitled = untagged[0], untagged[1], untagged[2]
+
+    def change(_, row):
+        if row["story"] == gone:
+            return None
+        if row["story"] == newly_tagged:
+            return {**row, "tags": '["implemented-in::c"]'}
+        if row["story"] == retitled:
+            return {**row, "title": "Python library for parsing XML", "subtitle": "XML"}
+        return row
+
+    nights.run(edited(small_corpus, tmp_path, change), promote="false")
+    third = nights.table("predictions.csv")
+    changes = nights.table("changes.csv")
+    assert changes.columns.tolist() == [
+        *("story", "tag", "change", "score_before", "score", "assigned_before", "assigned"),
+    ]
+    both = second.merge(third, on=["story", "tag"], how="outer", suffixes=("_before", ""))
+    differs = both[
+        both["score"].isna()
+        | both["score_before"].isna()
+        | (both["assigned"] != both["assigned_before"])
+        | ((both["score"] - both["score_before"]).abs() >= 0.05)
+    ]
+    assert len(changes) == len(differs) > 0
+    assert {gone, newly_tagged} <= set(changes["story"][changes["change"] == "removed"])
+    told = nights.metrics["changes"]
+    assert told["articles_gone"] == 2
+    assert told["articles_new"] == 0
+    kept = both.dropna()
+    same = kept["score"].eq(kept["score_before"]) & kept["assigned"].eq(kept["assigned_before"])
+    written = nights.metrics["predictions_written"]
+    assert written["unchanged"] == same.sum() > 0.9 * len(third)
+    assert written["added"] + written["changed"] + written["unchanged"] == len(third)
+
+    # The store says the same, and the articles' own tags are as they came.
+    stored, _, snapshot = nights.stored()
+    columns = ["story", "tag", "score", "assigned"]
+    assert (
+        stored[columns].sort_values(columns).to_numpy().tolist()
+        == third[columns].sort_values(columns).to_numpy().tolist()
+    )
+    assert stored["run_id"].nunique() >= 2
+    assert own_tags(snapshot)[newly_tagged] == ("implemented-in::c",)
+
+    # A task that is run again compares with the night before, not with its own night.
+    nights.again()
+    assert nights.table("changes.csv").equals(changes)
+    assert nights.table("predictions.csv").equals(third)
+
+    # Without MLflow there is no champion to ask: one sentence, and nothing is lost.
+    away = tmp_path / "away.db"
+    away.write_bytes(b"no database" * 1000)
+    with pytest.raises(TagsageError, match=r"MLflow at .* did not do what was asked .*check that"):
+        nights.again(mlflow_tracking_uri=f"sqlite:///{away}")
+    assert nights.table("predictions.csv").equals(third)
+    assert nights.stored()[0].equals(stored)
+    nights.again()
+    assert nights.table("changes.csv").equals(changes)
+
+
+def test_suggestions_are_missing_tags_and_go_when_they_are_switched_off(small_corpus, nights):
+    settings = {"suggest_min_score": "0.5", "rare_tags": "true"}
+    nights.run(small_corpus, **settings)
+    suggested = nights.table("suggestions.csv")
+    assert suggested.columns.tolist() == ["story", "tag", "score", "model_version"]
+    assert len(suggested) == nights.metrics["suggestions"]["tags"] > 0
+    assert (suggested["score"] >= 0.5).all()
+    _, stored, snapshot = nights.stored()
+    tags = own_tags(snapshot)
+    assert all(tags[row.story] for row in suggested.itertuples())
+    assert not any(row.tag in tags[row.story] for row in suggested.itertuples())
+    assert not set(suggested["story"]) & set(nights.table("predictions.csv")["story"])
+    assert len(stored) == len(suggested)
+    assert "run_id" in pd.read_parquet(nights.workspace / "suggestions.parquet").columns
+    of_parts = ("suggestions.csv", "suggestions.parquet", "rare_tags.csv", "rare_predictions.csv")
+    assert all((nights.workspace / name).exists() for name in of_parts)
+
+    nights.run(small_corpus, suggestions="false")
+    assert not any((nights.workspace / name).exists() for name in of_parts)
+    _, stored, after = nights.stored()
+    assert stored.empty
+    assert own_tags(after) == tags
+    assert nights.metrics["suggestions"] is None
+
+
+def test_a_champion_whose_files_are_damaged_leaves_the_night_to_the_winner(small_corpus, nights):
+    nights.run(small_corpus)
+    files = list((nights.workspace / "mlartifacts").rglob("candidate.json"))
+    assert files
+    for file in files:
+        file.write_text("{", encoding="utf-8")
+    nights.run(small_corpus, promote="false")
+    assert set(nights.table("predictions.csv")["model_version"]) == {2}
+    assert nights.metrics["predicted_by"] == "winner"
+    report = (nights.workspace / "report.html").read_text("utf-8")
+    assert "The champion (version 1) cannot predict tonight" in report

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tagsage.report.summary import failure, harmless, hidden, summarise
+
+METRICS = {
+    "run_id": "scheduled__2026-11-22",
+    "winner": "text+lists:mlp",
+    "model_version": "3",
+    "promoted": True,
+    "promotion_reason": "text+lists:mlp gains 0.012 micro-F1 over the champion",
+    "candidates": {"text+lists:mlp": {"micro_f1": 0.6764}, "text:mlp": {"micro_f1": 0.637}},
+    "predictions": {
+        "articles": 41_679,
+        "assigned": 40_100,
+        "tags": 52_000,
+        "version": "3",
+        "by": "champion",
+    },
+    "corpus": {"articles": 63_436, "lists": 20_203},
+    "quarantine": {"rows": 1, "counts": []},
+    "cost": {"Dollars": "$0.1235"},
+    "checks": {"compared_with": "x", "checks": [], "failed": ["lists: 10 before, 3 tonight"]},
+    "seconds": {"corpus-1": 12.0, "winner-2": 290.0},
+}
+
+
+def test_a_night_in_one_sentence_and_what_follows_it():
+    earlier = {
+        **METRICS,
+        "winner": "text:mlp",
+        "corpus": {"articles": 63_400, "lists": 20_300},
+        "predictions": {**METRICS["predictions"], "assigned": 40_000},
+    }
+    told = summarise(METRICS, earlier)
+    assert told.sentence == (
+        "text+lists:mlp, the best of 2 candidates, reaches micro-F1 0.676 and is the new champion "
+        "(version 3); 40,100 of 41,679 articles without tags got 52,000 tags."
+    )
+    assert told.details == [
+        "text+lists:mlp gains 0.012 micro-F1 over the champion.",
+        "Since the night before: the best was text:mlp, micro-F1 was 0.637, "
+        "+36 articles in the corpus, -97 lists, +100 articles with predicted tags.",
+        "Check of the corpus failed: lists: 10 before, 3 tonight.",
+        "1 row in quarantine.",
+        "The vectors cost $0.1235.",
+        "5 min of work.",
+    ]
+
+
+def test_a_champion_that_was_kept_is_named_as_the_one_that_predicts():
+    predictions = {"articles": 1, "assigned": 1, "tags": 1, "version": "2", "by": "champion"}
+    night = {**METRICS, "promoted": False, "predictions": predictions}
+    assert summarise(night).sentence.endswith(
+        "reaches micro-F1 0.676 and did not become champion (version 3); 1 of 1 article without "
+        "tags got 1 tag from the champion (version 2)."
+    )
+
+
+def test_nothing_is_said_of_what_there_is_not():
+    night = {
+        **METRICS,
+        "candidates": {"text+lists:mlp": {"micro_f1": 0.6764}},
+        "predictions": {"articles": 0, "assigned": 0, "tags": 0, "version": "3", "by": "champion"},
+        "quarantine": {"rows": 0, "counts": []},
+        "cost": {},
+        "checks": None,
+    }
+    told = summarise(night, night)
+    assert told.sentence == (
+        "text+lists:mlp, the only candidate, reaches micro-F1 0.676 and is the new champion "
+        "(version 3); no article was without tags."
+    )
+    assert told.details == [
+        "text+lists:mlp gains 0.012 micro-F1 over the champion.",
+        "5 min of work.",
+    ]
+
+
+def test_a_failure_names_its_task_and_hides_secrets():
+    tasks = [
+        {"task": "start", "says": "Login failed: http://ann:hush@mlflow:5000 said no."},
+        {"task": "report", "says": "disk\nfull"},
+    ]
+    told = failure(tasks, dag_id="retrain")
+    assert told.sentence == "retrain failed in start: Login failed: http://***@mlflow:5000 said no."
+    assert told.details == ["report failed too: disk full"]
+    bare = failure([], dag_id="harvest", reason="task_failure")
+    assert bare.sentence == "harvest failed: task_failure; no task has left a message."
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("password=hush, next", "password=***, next"),
+        ("{'api_key': 'hush hush', 'x': 1}", "{'api_key': ***, 'x': 1}"),
+        ("Authorization: Bearer abc.def", "Authorization: *** ***"),
+        ("key sk-abcdefghij was refused", "key *** was refused"),
+        ("postgresql+psycopg2://u:p@ss@host/db", "postgresql+psycopg2://***@host/db"),
+        ("1,234 tokens were sent", "1,234 tokens were sent"),
+    ],
+)
+def test_what_looks_like_a_secret_is_hidden(text, expected):
+    assert hidden(text) == expected
+
+
+@given(st.text(st.characters(), max_size=700))
+def test_any_text_becomes_one_harmless_line(text):
+    line = harmless(text)
+    assert len(line) <= 500
+    assert not re.search(r"[<>\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", line)
+    assert line == " ".join(line.split())
+    assert harmless(line) == line

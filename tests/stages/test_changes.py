@@ -1,0 +1,79 @@
+"""Which night's predictions a night compares with."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+
+from tagsage.night import Night
+from tagsage.settings import Settings
+from tagsage.stages.changes import (
+    CHANGED_EXAMPLES_FILE,
+    CHANGES,
+    CHANGES_FILE,
+    predictions_before,
+    remember_predictions,
+    tell_changes,
+)
+
+
+class Snapshot:
+    """As much of a snapshot as the comparison looks at; two articles of one address."""
+
+    articles = pd.DataFrame({"url": ["a", "a", "b"], "title": ["<b>A</b>", "again", "B"]})
+
+
+@pytest.fixture
+def night(tmp_path):
+    settings = Settings(workspace=str(tmp_path / "ws"))
+    return lambda run_id: Night(run_id, settings)
+
+
+def predicted(night, *rows):
+    """Make an artifact of predictions (story, tag, score, assigned)."""
+    frame = pd.DataFrame(rows, columns=["story", "tag", "score", "assigned"])
+
+    def build(folder):
+        frame.to_parquet(folder / "predictions.parquet")
+        return {}
+
+    return night.artifact("predictions", {"rows": frame.to_json()}, build, code=("store",))
+
+
+def told(night, artifact):
+    """Do what the stage predict does, and return the note of the changes."""
+    before = predictions_before(night)
+    tell_changes(night, before, artifact, Snapshot())
+    remember_predictions(night, artifact)
+    return night.noted(CHANGES)
+
+
+def test_a_night_compares_with_the_one_before_also_when_it_is_run_again(night):
+    first, second, third = night("one"), night("two"), night("three")
+    published = first.workspace.root / CHANGES_FILE
+    assert told(first, predicted(first, ("a", "x", 0.9, 1))) == ""
+    assert not published.exists()
+    for _ in range(2):
+        ref = told(second, predicted(second, ("a", "x", 0.4, 0), ("b", "y", 0.8, 1)))
+        summary = second.workspace.open(ref).summary
+        assert (summary["tags_gained"], summary["tags_lost"], summary["told"]) == (1, 1, 2)
+    assert published.exists()
+    examples = second.workspace.open(ref).path / CHANGED_EXAMPLES_FILE
+    assert json.loads(examples.read_text(encoding="utf-8")) == [
+        {"title": "<b>A</b>", "url": "a", "gained": [], "lost": ["x"]},
+        {"title": "B", "url": "b", "gained": ["y"], "lost": []},
+    ]
+    # The first run again, though it is not the newest any more, compares with nothing as before.
+    assert told(first, predicted(first, ("a", "x", 0.9, 1))) == ""
+    assert not published.exists()
+    ref = told(third, predicted(third, ("a", "x", 0.9, 1)))
+    assert third.workspace.open(ref).summary["tags_gained"] == 0
+
+
+def test_predictions_that_were_removed_are_not_compared_with(night):
+    first, second = night("one"), night("two")
+    told(first, predicted(first, ("a", "x", 0.9, 1)))
+    first.workspace.prune([])
+    assert told(second, predicted(second, ("b", "y", 0.8, 1))) == ""

@@ -1,0 +1,114 @@
+"""Which night a corpus is compared with."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+
+from tagsage import stages
+from tagsage.errors import FinalError
+from tagsage.night import Night
+from tagsage.stages.checks import PROFILES, checks_of, keep_profile
+
+
+@pytest.fixture(scope="module")
+def mlflow_uri(tmp_path_factory):
+    # One database for all tests: to make it takes longer than they do.
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
+
+
+@pytest.fixture
+def begin(tmp_path, mlflow_uri):
+    """Read and check a corpus of some titles under a run's id."""
+
+    def night(run_id: str, titles: str, **settings) -> Night:
+        with (tmp_path / "articles.csv").open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["story", "title", "date", "author", "tags"])
+            for place, title in enumerate(titles.split()):
+                url = f"https://articles.example/{place}"
+                writer.writerow([url, title, "2024-01-01", "Ann", '["ml"]'])
+        with (tmp_path / "lists.csv").open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerow(["list", "article"])
+        token = stages.start(
+            run_id,
+            {
+                "articles": str(tmp_path / "articles.csv"),
+                "lists": str(tmp_path / "lists.csv"),
+                "workspace": str(tmp_path / "workspace"),
+                "mlflow_tracking_uri": mlflow_uri,
+                "mlflow_experiment": tmp_path.name,
+                **settings,
+            },
+        )
+        corpus = stages.load_corpus(token)
+        assert stages.check_corpus(token, corpus) == corpus
+        return Night.of(token)
+
+    return night
+
+
+def compared_with(night: Night) -> str:
+    checked = checks_of(night)
+    assert checked is not None
+    return checked.compared_with
+
+
+def test_a_night_is_compared_with_the_last_that_was_finished(begin):
+    first = begin("first", "graph list")
+    assert compared_with(first) == ""
+    # It has not finished: there is still nothing to compare with.
+    second = begin("second", "graph list model")
+    assert compared_with(second) == ""
+    keep_profile(second)
+    assert compared_with(begin("third", "graph list model")) == "second"
+
+
+def test_a_night_run_again_is_compared_with_the_one_before_it(begin):
+    for run_id in ("first", "second", "third"):
+        keep_profile(begin(run_id, "graph list"))
+    assert compared_with(begin("third", "graph list tree")) == "second"
+    again = begin("second", "graph list tree")
+    assert compared_with(again) == "first"
+    keep_profile(again)
+    kept = again.workspace.read_json(PROFILES)
+    assert [one["run_id"] for one in kept] == ["third", "second", "first"]
+    assert [sorted(one["profile"]["words"]) for one in kept] == [
+        ["graph", "list"],
+        ["graph", "list", "tree"],
+        ["graph", "list"],
+    ]
+    assert compared_with(begin("first", "graph list")) == ""
+
+
+def test_profiles_of_the_last_nights_alone_are_kept(begin):
+    for run_id in "abcde":
+        night = begin(run_id, "graph list")
+        keep_profile(night)
+    assert [one["run_id"] for one in night.workspace.read_json(PROFILES)] == ["e", "d", "c"]
+
+
+def test_a_stopped_night_stops_again_and_passes_with_warn(begin):
+    keep_profile(begin("first", "graph list model"))
+    for _ in range(2):
+        with pytest.raises(FinalError, match=r"'graph', 'list', 'model' before, 'baum'") as raised:
+            begin("second", "baum liste modell", checks="stop")
+    assert "checks=warn" in str(raised.value)
+    assert begin("second", "baum liste modell").workspace.read_json(PROFILES)[0]["run_id"] == (
+        "first"
+    )
+
+
+def test_without_checks_nothing_is_kept(begin):
+    night = begin("first", "graph list", checks="off")
+    keep_profile(night)
+    assert checks_of(night) is None
+    assert night.workspace.read_json(PROFILES) is None
+
+
+def test_a_profile_of_another_version_is_left_alone(begin, caplog):
+    first = begin("first", "graph list")
+    first.workspace.write_json(PROFILES, [{"run_id": "old", "profile": {"counts": {}}}])
+    assert compared_with(begin("second", "graph list")) == ""
+    assert "of another version of tagsage" in caplog.text

@@ -1,0 +1,313 @@
+"""Who is champion: what nights decide and people say, how it is kept, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import uuid
+
+import pytest
+
+from tagsage.errors import TagsageError
+from tagsage.learn.promotion import Decision
+from tagsage.tracking.champions import (
+    carry_out,
+    kept_decision,
+    pin,
+    promote_version,
+    roll_back,
+    unpin,
+)
+from tagsage.tracking.history import registered
+from tagsage.tracking.registry import load_champion, register_winner
+from tagsage.tracking.runs import log_candidate, log_night
+from tagsage.tracking.store import initialise
+
+CANDIDATE = "text+lists:ovr_logistic"
+ANN = {"who": "ann", "why": "it reads better"}
+
+
+@pytest.fixture
+def name() -> str:
+    return f"tagger-{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def add(tracking, name):
+    """Return a function that adds a version of no content: only the registry is looked at."""
+
+    def add() -> str:
+        if not tracking.client.search_registered_models(f"name = '{name}'"):
+            tracking.client.create_registered_model(name)
+        return str(tracking.client.create_model_version(name, source=str(tracking.folder)).version)
+
+    return add
+
+
+@pytest.fixture
+def night(tracking, name, add):
+    """Return a function that runs a night's decision: against the present champion."""
+
+    def night(run_id: str, *, promoted: bool = True, version: str | None = None):
+        version = version or add()
+        before = registered(tracking, name).champion
+        reason = f"{'Promoted' if promoted else 'Not promoted'}: so it is."
+        decision = Decision(promoted, reason, version, before, 0.6, None, True)
+        return carry_out(tracking, run_id, name=name, version=version, decision=decision)
+
+    return night
+
+
+def champion(tracking, name) -> str:
+    return registered(tracking, name).champion
+
+
+def test_night_is_kept_on_its_version_and_as_an_event(tracking, name, night):
+    decision, now = night("n1")
+    assert (decision.promoted, now, champion(tracking, name)) == (True, "1", "1")
+    assert kept_decision(tracking, name, "1") == decision
+    (event,) = registered(tracking, name).events
+    assert (event.action, event.version, event.before) == ("night", "1", "")
+    assert (event.who, event.why) == ("n1", "Promoted: so it is.")
+
+
+def test_night_that_does_not_promote_changes_nothing(tracking, name, night):
+    night("n1")
+    decision, now = night("n2", promoted=False)
+    assert (decision.promoted, now, champion(tracking, name)) == (False, "1", "1")
+    assert len(registered(tracking, name).events) == 1
+
+
+def test_night_run_again_repeats_the_decision_that_it_made(tracking, name, night):
+    first, _ = night("n1")
+    # Compared with itself it would be decided otherwise.
+    again, now = night("n1", promoted=False, version="1")
+    assert (again, now) == (first, "1")
+    assert len(registered(tracking, name).events) == 1
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["before", "after the alias"])
+def test_night_killed_while_it_carries_its_decision_out_ends_it(tracking, name, night, moved):
+    night("n1")
+    decision = Decision(True, "Promoted: so it is.", "2", "1", 0.6, 0.5, True)
+    night("n2", promoted=False)
+    text = json.dumps(decision.to_json())
+    tracking.client.set_model_version_tag(name, "2", "tagsage.decision", text)
+    if moved:
+        tracking.client.set_registered_model_alias(name, "champion", "2")
+    again, now = night("n2", version="2")
+    assert (again, now, champion(tracking, name)) == (decision, "2", "2")
+    assert [event.version for event in registered(tracking, name).events] == ["1", "2"]
+
+
+def test_old_night_run_again_leaves_the_later_champion(tracking, name, night):
+    night("n1")
+    night("n2")
+    decision, now = night("n1", version="1")
+    assert (decision.promoted, now, champion(tracking, name)) == (False, "2", "2")
+    assert decision.reason.startswith("Not promoted again: since version 1 was chosen, the ")
+    assert "now version 2 is champion (night by n2 at " in decision.reason
+
+
+def test_night_run_again_does_not_undo_a_rollback(tracking, name, night):
+    night("n1")
+    night("n2")
+    roll_back(tracking, name, **ANN)
+    decision, now = night("n2", version="2")
+    assert (decision.promoted, now, champion(tracking, name)) == (False, "1", "1")
+    assert "(rollback by ann at " in decision.reason
+    assert "it reads better" in decision.reason
+    # The next night may promote again.
+    assert night("n3")[1] == "3"
+
+
+def test_rollback_between_a_decision_and_its_end_stands(tracking, name, night):
+    night("n1")
+    night("n2")
+    decision = Decision(True, "Promoted: so it is.", "3", "2", 0.6, 0.5, True)
+    night("n3", promoted=False)
+    text = json.dumps(decision.to_json())
+    tracking.client.set_model_version_tag(name, "3", "tagsage.decision", text)
+    roll_back(tracking, name, **ANN)
+    assert night("n3", version="3")[1] == "1"
+
+
+def test_rollbacks_walk_back_and_a_promotion_begins_anew(tracking, name, night):
+    for run_id in ("n1", "n2", "n3"):
+        night(run_id)
+    assert roll_back(tracking, name, **ANN) == "Version 2 is champion now; version 3 was it before."
+    roll_back(tracking, name, **ANN)
+    assert champion(tracking, name) == "1"
+    with pytest.raises(TagsageError, match="no champion before version 1 to go back to"):
+        roll_back(tracking, name, **ANN)
+    promote_version(tracking, name, "3", **ANN)
+    roll_back(tracking, name, **ANN)
+    assert champion(tracking, name) == "1"
+    actions = [event.action for event in registered(tracking, name).events]
+    assert actions == ["night"] * 3 + ["rollback"] * 2 + ["promote", "rollback"]
+
+
+def test_rollback_passes_over_versions_that_were_deleted(tracking, name, night):
+    for run_id in ("n1", "n2", "n3"):
+        night(run_id)
+    tracking.client.delete_model_version(name, "2")
+    roll_back(tracking, name, **ANN)
+    assert champion(tracking, name) == "1"
+
+
+def test_rollback_goes_back_from_a_champion_that_was_deleted(tracking, name, night):
+    night("n1")
+    night("n2")
+    tracking.client.delete_model_version(name, "2")
+    assert roll_back(tracking, name, **ANN).startswith("Version 1 is champion now; there was none")
+
+
+def test_rollback_knows_champions_of_before_there_were_events(tracking, name, add):
+    for number in ("1", "2", "3"):
+        add()
+        kept = Decision(number != "2", "Promoted: long ago.", number, "", 0.5, None, True)
+        tag = ("tagsage.decision", json.dumps(kept.to_json()))
+        tracking.client.set_model_version_tag(name, number, *tag)
+    tracking.client.set_registered_model_alias(name, "champion", "3")
+    roll_back(tracking, name, **ANN)
+    assert champion(tracking, name) == "1"
+
+
+def test_rollback_goes_back_from_a_champion_that_was_named_in_mlflow(tracking, name, night, add):
+    night("n1")
+    tracking.client.set_registered_model_alias(name, "champion", add())
+    roll_back(tracking, name, **ANN)
+    assert champion(tracking, name) == "1"
+
+
+def test_person_promotes_with_name_time_and_reason(tracking, name, night):
+    night("n1")
+    night("n2", promoted=False)
+    said = promote_version(tracking, name, "2", **ANN)
+    assert said == "Version 2 is champion now; version 1 was it before."
+    event = registered(tracking, name).events[-1]
+    assert (event.action, event.version, event.before) == ("promote", "2", "1")
+    assert (event.who, event.why) == ("ann", "it reads better")
+    assert event.when.endswith("+00:00")
+    assert promote_version(tracking, name, "2", **ANN) == "Version 2 is champion already."
+    assert len(registered(tracking, name).events) == 2
+
+
+def test_no_night_changes_a_pinned_champion(tracking, name, night):
+    night("n1")
+    pin(tracking, name, **ANN)
+    words = registered(tracking, name).pinned_words()
+    assert words.startswith("version 1 is pinned by ann at 2")
+    assert words.endswith(": it reads better")
+    # A night that decided before the pin was set.
+    decision, now = night("n2")
+    assert (decision.promoted, now, champion(tracking, name)) == (False, "1", "1")
+    unpin(tracking, name, **ANN)
+    assert registered(tracking, name).pinned_words() == ""
+    assert night("n3")[1] == "3"
+
+
+def test_version_that_is_pinned_becomes_champion(tracking, name, night):
+    night("n1")
+    night("n2")
+    pin(tracking, name, "1", **ANN)
+    assert champion(tracking, name) == "1"
+    actions = [event.action for event in registered(tracking, name).events]
+    assert actions == ["night", "night", "promote", "pin"]
+    unpin(tracking, name, **ANN)
+    roll_back(tracking, name, **ANN)
+    assert champion(tracking, name) == "2"
+
+
+def test_people_have_to_unpin_first(tracking, name, night):
+    night("n1")
+    night("n2")
+    pin(tracking, name, **ANN)
+    for change in (
+        lambda: promote_version(tracking, name, "1", **ANN),
+        lambda: roll_back(tracking, name, **ANN),
+        lambda: pin(tracking, name, "1", **ANN),
+    ):
+        with pytest.raises(TagsageError, match=r"version 2 is pinned by ann .*unpin` first\."):
+            change()
+    assert champion(tracking, name) == "2"
+
+
+def test_pinned_version_that_was_deleted_is_told(tracking, name, night):
+    night("n1")
+    pin(tracking, name, **ANN)
+    tracking.client.delete_model_version(name, "1")
+    now = registered(tracking, name)
+    assert now.champion == ""
+    released = ", though no longer in the registry (`tagsage model unpin` releases it)"
+    assert now.pinned_words().endswith(released)
+    with pytest.raises(TagsageError, match="no longer in the registry"):
+        pin(tracking, name, **ANN)
+    with pytest.raises(TagsageError, match="has no champion of the model"):
+        load_champion(tracking, name)
+    unpin(tracking, name, **ANN)
+    with pytest.raises(TagsageError, match="has no champion to pin"):
+        pin(tracking, name, **ANN)
+    with pytest.raises(TagsageError, match="no champion before today to go back to"):
+        roll_back(tracking, name, **ANN)
+    with pytest.raises(TagsageError, match="is pinned; there is nothing to do"):
+        unpin(tracking, name, **ANN)
+
+
+@pytest.mark.parametrize("version", ["7", "x", "", "-1", "1; DROP TABLE", "9" * 60])
+def test_unknown_version_is_told_in_one_sentence(tracking, name, night, version):
+    night("n1")
+    for change in (promote_version, pin):
+        if change is pin and not version:
+            continue
+        with pytest.raises(TagsageError, match=r"has no version .*`tagsage model list` shows"):
+            change(tracking, name, version, **ANN)
+    assert champion(tracking, name) == "1"
+
+
+def test_model_that_is_not_there_yet_is_told(tracking, name):
+    for change in (
+        lambda: registered(tracking, name),
+        lambda: promote_version(tracking, name, "1", **ANN),
+        lambda: roll_back(tracking, name, **ANN),
+        lambda: unpin(tracking, name, **ANN),
+    ):
+        with pytest.raises(TagsageError, match=f"has no model '{name}' yet; run the retrain"):
+            change()
+
+
+def test_long_and_hostile_reasons_are_kept_as_words(tracking, name, night):
+    night("n1")
+    night("n2")
+    hostile = "<script>alert('\"x\"')</script>\u202e\n\x1b[31m" * 100
+    roll_back(tracking, name, who="ann", why=hostile)
+    event = registered(tracking, name).events[-1]
+    assert event.why == ("<script>alert('\"x\"')</script> [31m" * 100)[:500]
+
+
+@pytest.mark.slow
+def test_versions_of_a_registered_winner_are_listed_newest_first_with_their_aliases(
+    tmp_path, served, frozen
+):
+    tracking = initialise("", experiment="nights", folder=tmp_path)
+    for run_id in ("n1", "n2"):
+        log_night(tracking, run_id, params={})
+        log_candidate(tracking, run_id, CANDIDATE, params={}, scores={"micro_f1": 0.6})
+        register_winner(
+            tracking,
+            run_id,
+            CANDIDATE,
+            name="tagger",
+            served=served,
+            served_ref="served-1",
+            frozen=frozen,
+            micro_f1=0.6,
+            data_digest="sha256:a",
+            tags_digest="t",
+            description="The best of one candidate.",
+        )
+    promote_version(tracking, "tagger", "1", **ANN)
+    listed = registered(tracking, "tagger").versions
+    assert [(one.number, one.aliases, one.micro_f1) for one in listed] == [
+        ("2", ("challenger",), 0.6),
+        ("1", ("champion",), 0.6),
+    ]
