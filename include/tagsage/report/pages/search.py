@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from tagsage.corpus.keys import parse_address
 
+MOST_WORDS = 32
 PAGE_SIZE = 20
 # Up to so many hits are counted and sorted; beyond, the best known articles come first.
 COUNTED = 2000
@@ -183,7 +184,8 @@ def search_articles(connection: sqlite3.Connection, query: Query) -> Found:
 def match_expression(text: str) -> str:
     """Return a query for FTS5 that takes every word as the beginning of a word.
 
-    Each is quoted, so that nothing a person types has a meaning in FTS5's own language.
+    Of more than :data:`MOST_WORDS` words the first count. Each is quoted, so that nothing a person
+    types has a meaning in FTS5's own language.
 
     Examples
     --------
@@ -191,7 +193,7 @@ def match_expression(text: str) -> str:
     '"graph"* "neural*"*'
     """
     words = [word for word in text.replace("\0", " ").split() if any(map(str.isalnum, word))]
-    quoted = (word.replace('"', '""') for word in words)
+    quoted = (word.replace('"', '""') for word in words[:MOST_WORDS])
     return " ".join(f'"{word}"*' for word in quoted)
 
 
