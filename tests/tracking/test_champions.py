@@ -61,6 +61,15 @@ def champion(tracking, name) -> str:
     return registered(tracking, name).champion
 
 
+def decided(tracking, name, night, version: str, before: str) -> Decision:
+    """Keep the decision to promote a new version, as a night that is killed then does."""
+    night(f"n{version}", promoted=False)
+    decision = Decision(True, "Promoted: so it is.", version, before, 0.6, 0.5, True)
+    text = json.dumps(decision.to_json())
+    tracking.client.set_model_version_tag(name, version, "tagsage.decision", text)
+    return decision
+
+
 def test_night_is_kept_on_its_version_and_as_an_event(tracking, name, night):
     decision, now = night("n1")
     assert (decision.promoted, now, champion(tracking, name)) == (True, "1", "1")
@@ -88,10 +97,7 @@ def test_night_run_again_repeats_the_decision_that_it_made(tracking, name, night
 @pytest.mark.parametrize("moved", [False, True], ids=["before", "after the alias"])
 def test_night_killed_while_it_carries_its_decision_out_ends_it(tracking, name, night, moved):
     night("n1")
-    decision = Decision(True, "Promoted: so it is.", "2", "1", 0.6, 0.5, True)
-    night("n2", promoted=False)
-    text = json.dumps(decision.to_json())
-    tracking.client.set_model_version_tag(name, "2", "tagsage.decision", text)
+    decision = decided(tracking, name, night, "2", "1")
     if moved:
         tracking.client.set_registered_model_alias(name, "champion", "2")
     again, now = night("n2", version="2")
@@ -120,13 +126,20 @@ def test_night_run_again_does_not_undo_a_rollback(tracking, name, night):
     assert night("n3")[1] == "3"
 
 
+def test_rollback_of_what_a_killed_night_promoted_without_an_event_stands(tracking, name, night):
+    night("n1")
+    decided(tracking, name, night, "2", "1")
+    tracking.client.set_registered_model_alias(name, "champion", "2")
+    roll_back(tracking, name, **ANN)
+    decision, now = night("n2", version="2")
+    assert (decision.promoted, now, champion(tracking, name)) == (False, "1", "1")
+    assert "(rollback by ann at " in decision.reason
+
+
 def test_rollback_between_a_decision_and_its_end_stands(tracking, name, night):
     night("n1")
     night("n2")
-    decision = Decision(True, "Promoted: so it is.", "3", "2", 0.6, 0.5, True)
-    night("n3", promoted=False)
-    text = json.dumps(decision.to_json())
-    tracking.client.set_model_version_tag(name, "3", "tagsage.decision", text)
+    decided(tracking, name, night, "3", "2")
     roll_back(tracking, name, **ANN)
     assert night("n3", version="3")[1] == "1"
 

@@ -81,7 +81,8 @@ def carry_out(
         now = read_model(tracking, name)
         if not decision.promoted:
             return decision, now.champion
-        made = any(event.action == NIGHT and event.version == version for event in now.events)
+        # A task killed after it moved the alias wrote no event, but who went back from there did.
+        made = any(version in {event.version, event.before} for event in now.events)
         event = Event.of(NIGHT, version, decision.champion_version, run_id, decision.reason)
         if now.champion == version:
             if not made:
