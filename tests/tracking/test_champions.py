@@ -61,6 +61,10 @@ def champion(tracking, name) -> str:
     return registered(tracking, name).champion
 
 
+def tags_of(tracking, name) -> dict[str, str]:
+    return tracking.client.get_registered_model(name).tags
+
+
 def decided(tracking, name, night, version: str, before: str) -> Decision:
     """Keep the decision to promote a new version, as a night that is killed then does."""
     night(f"n{version}", promoted=False)
@@ -183,6 +187,23 @@ def test_rollback_knows_champions_of_before_there_were_events(tracking, name, ad
     tracking.client.set_registered_model_alias(name, "champion", "3")
     roll_back(tracking, name, **ANN)
     assert champion(tracking, name) == "1"
+
+
+@pytest.mark.parametrize("events", [False, True], ids=["before", "since there are events"])
+def test_no_rollback_goes_to_a_version_whose_promotion_was_not_carried_out(
+    tracking, name, night, events
+):
+    night("n1")
+    decided(tracking, name, night, "2", "1")
+    if events:
+        night("n3")
+        roll_back(tracking, name, **ANN)
+        assert champion(tracking, name) == "1"
+    else:
+        (key,) = [key for key in tags_of(tracking, name) if key.startswith("tagsage.champion.")]
+        tracking.client.delete_registered_model_tag(name, key)
+    with pytest.raises(TagsageError, match="no champion before version 1 to go back to"):
+        roll_back(tracking, name, **ANN)
 
 
 def test_rollback_goes_back_from_a_champion_that_was_named_in_mlflow(tracking, name, night, add):

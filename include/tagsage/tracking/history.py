@@ -103,11 +103,13 @@ class Registered:
         there were events come from those nights' decisions; one that was named by other means, such
         as MLflow's own page, is put on the line when it is met.
         """
-        told = {event.version for event in self.events}
+        # A decision is no proof, since others may come before it is carried out: no version that
+        # came after the last champion without an event is taken from decisions.
+        last = self.events[0].before if self.events else self.champion
         line = [
             version.number
             for version in reversed(self.versions)
-            if version.number not in told and was_promoted(version)
+            if last and int(version.number) <= int(last) and was_promoted(version)
         ]
         for event in self.events:
             if event.action in {NIGHT, PROMOTE}:
@@ -122,7 +124,7 @@ class Registered:
 
 
 def was_promoted(version: Version) -> bool:
-    """Tell whether a night made a version champion when it was registered."""
+    """Tell whether a night decided to make a version champion."""
     kept = version.tags.get(DECISION)
     return kept is not None and Decision.from_json(json.loads(kept)).promoted
 
