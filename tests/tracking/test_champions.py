@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import uuid
 
@@ -17,7 +18,7 @@ from tagsage.tracking.champions import (
     roll_back,
     unpin,
 )
-from tagsage.tracking.history import registered
+from tagsage.tracking.history import Event, registered, write_event
 from tagsage.tracking.registry import load_champion, register_winner
 from tagsage.tracking.runs import log_candidate, log_night
 from tagsage.tracking.store import initialise
@@ -285,6 +286,106 @@ def test_pinned_version_that_was_deleted_is_told(tracking, name, night):
         roll_back(tracking, name, **ANN)
     with pytest.raises(TagsageError, match="is pinned; there is nothing to do"):
         unpin(tracking, name, **ANN)
+
+
+@pytest.fixture
+def meanwhile(tracking, tmp_path, monkeypatch):
+    """Return a function that lets another machine do something just before a call of the client."""
+    elsewhere = dataclasses.replace(tracking, folder=tmp_path)
+
+    def meanwhile(method: str, act) -> None:
+        original = getattr(tracking.client, method)
+
+        def first_act(*arguments):
+            monkeypatch.setattr(tracking.client, method, original)
+            act(elsewhere)
+            return original(*arguments)
+
+        monkeypatch.setattr(tracking.client, method, first_act)
+
+    return meanwhile
+
+
+@pytest.mark.parametrize(
+    ("act", "words"),
+    [
+        (lambda elsewhere, name: pin(elsewhere, name, **ANN), "version 1 is pinned by ann at "),
+        (
+            lambda elsewhere, name: promote_version(elsewhere, name, "2", **ANN),
+            "now version 2 is champion (promote by ann at ",
+        ),
+    ],
+    ids=["pinned", "promoted"],
+)
+def test_what_a_person_does_elsewhere_while_a_night_promotes_stands(
+    tracking, name, night, meanwhile, act, words
+):
+    night("n1")
+    night("n2", promoted=False)
+    meanwhile("set_registered_model_alias", lambda elsewhere: act(elsewhere, name))
+    decision, now = night("n3")
+    assert not decision.promoted
+    assert words in decision.reason
+    assert now == champion(tracking, name) == words.partition("version ")[2][0]
+    assert "3" not in registered(tracking, name).line()
+
+
+def test_pin_holds_what_was_champion_although_a_night_elsewhere_promotes(
+    tracking, name, night, add, meanwhile
+):
+    night("n1")
+    decision = Decision(True, "Promoted: so it is.", add(), "1", 0.6, None, True)
+
+    def promote(elsewhere) -> None:
+        carry_out(elsewhere, "n2", name=name, version="2", decision=decision)
+
+    meanwhile("set_registered_model_tag", promote)
+    pin(tracking, name, **ANN)
+    now = registered(tracking, name)
+    assert (now.champion, now.pin.version) == ("1", "1")
+
+
+def test_night_killed_before_it_gave_way_to_a_pin_gives_way_when_run_again(tracking, name, night):
+    night("n1")
+    decided(tracking, name, night, "2", "1")
+    pin(tracking, name, **ANN)
+    tracking.client.set_registered_model_alias(name, "champion", "2")
+    decision, now = night("n2", version="2")
+    assert (decision.promoted, now, champion(tracking, name)) == (False, "1", "1")
+
+
+def test_person_is_told_of_a_pin_of_the_same_moment(tracking, name, night, meanwhile):
+    night("n1")
+    night("n2", promoted=False)
+    meanwhile("set_registered_model_alias", lambda elsewhere: pin(elsewhere, name, **ANN))
+    with pytest.raises(TagsageError, match="pinned the champion at the same moment"):
+        promote_version(tracking, name, "2", **ANN)
+    assert champion(tracking, name) == "1"
+
+
+def test_events_of_two_machines_at_the_same_moment_are_both_kept_after_those_of_old_keys(
+    tracking, name, night
+):
+    night("n1")
+    (key,) = [key for key in tags_of(tracking, name) if key.startswith("tagsage.champion.")]
+    tracking.client.set_registered_model_tag(
+        name, "tagsage.champion.000001", tags_of(tracking, name)[key]
+    )
+    tracking.client.delete_registered_model_tag(name, key)
+    now = registered(tracking, name)
+    for who in ("ann", "bob"):
+        write_event(tracking, name, now, Event.of("promote", "1", "1", who, ""))
+    assert [event.who for event in registered(tracking, name).events] == ["n1", "ann", "bob"]
+
+
+def test_event_comes_after_one_of_a_machine_whose_clock_is_ahead(tracking, name, night):
+    night("n1")
+    key = "tagsage.champion.29990101T000000.000000Z-0a1b2c3d"
+    text = json.dumps(dataclasses.asdict(Event.of("promote", "1", "1", "bob", "")))
+    tracking.client.set_registered_model_tag(name, key, text)
+    night("n2")
+    night("n3")
+    assert [event.who for event in registered(tracking, name).events] == ["n1", "bob", "n2", "n3"]
 
 
 @pytest.mark.parametrize("version", ["7", "x", "", "-1", "1; DROP TABLE", "9" * 60])
