@@ -13,6 +13,7 @@ from tagsage.tracking.registry import (
     DATA_DIGEST,
     FROZEN_TEST,
     MICRO_F1,
+    DamagedTestError,
     Version,
     load_champion,
     load_frozen,
@@ -124,7 +125,8 @@ def test_version_of_a_night_that_kept_no_test_or_lost_it_has_none(
     elsewhere = {**version.tags, FROZEN_TEST: "frozen_test/removed"}
     assert not load_frozen(tracking, dataclasses.replace(version, tags=elsewhere), tmp_path)
     tracking.client.log_text(version.run_id, "{", f"{version.tags[FROZEN_TEST]}/frozen.json")
-    assert not load_frozen(tracking, version, tmp_path)
+    with pytest.raises(DamagedTestError, match=r"^what the champion \(version 1\) answered is "):
+        load_frozen(tracking, version, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

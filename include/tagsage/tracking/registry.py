@@ -47,6 +47,10 @@ FROZEN_FOLDER = "frozen_test"
 MODEL_NAME = "tagger"
 
 
+class DamagedTestError(TagsageError):
+    """The frozen test of a version was kept and cannot be read."""
+
+
 @dataclass(frozen=True)
 class Version:
     """A version of the registered model.
@@ -184,8 +188,13 @@ def load_frozen(tracking: Tracking, version: Version, folder: Path) -> bool:
     Returns
     -------
     bool
-        False when there is none: the version is of a tagsage that kept none, its run was removed,
-        or the files are damaged.
+        False when there is none: the version is of a tagsage that kept none, or its run or all
+        the files were removed.
+
+    Raises
+    ------
+    DamagedTestError
+        When the files are damaged, or some are missing.
     """
     path = version.tags.get(FROZEN_TEST)
     if not path:
@@ -203,7 +212,8 @@ def load_frozen(tracking: Tracking, version: Version, folder: Path) -> bool:
             FrozenTest.load(Path(found))
         except TagsageError as error:
             logger.warning("Version %s is not compared with: %s", version.number, error)
-            return False
+            msg = f"what the champion (version {version.number}) answered is damaged in MLflow"
+            raise DamagedTestError(msg) from error
         shutil.copytree(found, folder, dirs_exist_ok=True)
     return True
 
