@@ -203,3 +203,4 @@ def test_a_champion_whose_files_are_damaged_leaves_the_night_to_the_winner(small
     assert nights.metrics["predicted_by"] == "winner"
     report = (nights.workspace / "report.html").read_text("utf-8")
     assert "The champion (version 1) cannot predict tonight" in report
+    assert (nights.workspace / "catalogue.db").exists()
