@@ -85,13 +85,7 @@ class TagTable:
                 self._check_set(number)
                 self._execute("UPDATE tag_sets SET complete = 1 WHERE id = ?", (number,))
             # From here on readers see the new ones. What nobody sees any more goes.
-            with self._database.transaction():
-                self._execute("DELETE FROM tag_rows WHERE end_set <= ?", (number,))
-                self._execute(
-                    "DELETE FROM tag_sets WHERE id < ? "
-                    "AND id NOT IN (SELECT first_set FROM tag_rows)",
-                    (number,),
-                )
+            self._remove_ended(number)
         return report
 
     def read(self) -> pd.DataFrame:
@@ -198,6 +192,26 @@ class TagTable:
                     (number, part),
                 ).rowcount
         return WriteReport(removed=removed)
+
+    def _remove_ended(self, number: int) -> None:
+        """Remove what readers of a complete set do not see."""
+        (articles,) = self._columns(
+            "SELECT DISTINCT article_id FROM tag_rows WHERE end_set <= ?", [np.int64], (number,)
+        )
+        # A model that is new ends nearly all rows: others that write do not wait for all of them.
+        for start in range(0, len(articles), ARTICLES):
+            part = json.dumps(articles[start : start + ARTICLES].tolist())
+            with self._database.transaction():
+                self._execute(
+                    "DELETE FROM tag_rows WHERE end_set <= ? "
+                    "AND article_id IN (SELECT value FROM json_each(?))",
+                    (number, part),
+                )
+        with self._database.transaction():
+            self._execute(
+                "DELETE FROM tag_sets WHERE id < ? AND id NOT IN (SELECT first_set FROM tag_rows)",
+                (number,),
+            )
 
     def _check_set(self, number: int) -> None:
         if not self._execute("SELECT 1 FROM tag_sets WHERE id = ?", (number,)).fetchone():
