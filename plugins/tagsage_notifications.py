@@ -101,10 +101,17 @@ class _Callback:
             summary = failure(tasks, dag_id=dag_id, reason=str(context.get("reason") or ""))
         elif kept:
             summary = Summary(kept["sentence"], kept["details"])
-            links = {"Report": kept["report"], **links}
+            pages = _pages_link() if self._on_pages(workspace) else {}
+            links = {**pages, "Report": kept["report"], **links}
         else:
             summary = _bare(context, failed=False)
         return _worded(summary, links)
+
+    def _on_pages(self, workspace):
+        """Tell whether the pages show this workspace: they read that of the environment."""
+        from tagsage.workspace import Workspace
+
+        return workspace == str(self.workspace) and Workspace(workspace).is_local
 
 
 def _rendering(dag):
@@ -156,6 +163,14 @@ def _links(context, mlflow=None):
     if mlflow:
         found["MLflow"] = mlflow
     return found
+
+
+def _pages_link():
+    """Return where people who are logged in open the latest report."""
+    from tagsage_page import PREFIX
+
+    base = conf.get("api", "base_url", fallback="").rstrip("/")
+    return {"Report on the pages": f"{base}{PREFIX}/report"} if base else {}
 
 
 def _workspace(context, default):

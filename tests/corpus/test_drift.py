@@ -44,12 +44,24 @@ def test_whole_numbers_are_binned_by_the_deciles_of_the_reference():
 
 
 def test_a_value_that_fills_several_bins_makes_one():
-    # Nine of ten lists hold one article: two bins, 1 and above.
-    index = histogram_stability_index({1: 90, 5: 10}, {1: 45, 3: 0, 7: 5})
+    # Nine of ten lists hold one article: two bins, 1 and 2 to 5.
+    index = histogram_stability_index({1: 90, 5: 10}, {1: 45, 3: 5, 7: 0})
     assert index == pytest.approx(0)
-    assert histogram_stability_index({1: 90, 5: 10}, {1: 50, 9: 50}) == pytest.approx(
+    assert histogram_stability_index({1: 90, 5: 10}, {1: 50, 4: 50}) == pytest.approx(
         population_stability_index([90, 10], [50, 50])
     )
+
+
+def test_values_beyond_the_reference_have_bins_of_their_own():
+    # Everything goes from one bin to another: twice (1 - 1e-4) ln(1 / 1e-4).
+    moved = 2 * (1 - 1e-4) * math.log(1e4)
+    assert histogram_stability_index({1: 1000}, {30: 1000}) == pytest.approx(moved)
+    assert histogram_stability_index({30: 1000}, {1: 1000}) == pytest.approx(moved)
+    assert histogram_stability_index({1: 1000}, {1: 7}) == pytest.approx(0)
+    # A tenth goes beyond the highest value: .9 -> .8 at 1, .1 stays in 2 to 5, 1e-4 -> .1 above.
+    expected = (0.8 - 0.9) * math.log(0.8 / 0.9) + (0.1 - 1e-4) * math.log(0.1 / 1e-4)
+    found = histogram_stability_index({1: 90, 5: 10}, {1: 80, 5: 10, 6: 10})
+    assert found == pytest.approx(expected)
 
 
 def test_a_histogram_of_nothing_can_be_compared():

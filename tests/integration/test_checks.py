@@ -84,9 +84,9 @@ def test_another_language_stops_the_night_or_is_told_of(tmp_path):
     assert "words not in the earlier vocabulary: 0.0% before, 88.9% tonight" in said
     assert "run again with --set checks=warn" in said
     stopped = read(workspace, "runs/unfinished.json")["run_id"]
-    # Nothing was trained, and the night before is still the one to compare with.
+    # Nothing was loaded or trained, and the night before is still the one to compare with.
     stages = {file.name for file in (workspace / "runs" / stopped / "artifacts").iterdir()}
-    assert stages == {"corpus.json", "checks.json"}
+    assert stages == {"checks.json"}
     assert (workspace / "report.html").read_bytes() == report
     assert [one["run_id"] for one in read(workspace, "profiles.json")] == [
         second["run_id"],

@@ -222,6 +222,9 @@ def test_dags_test_gives_the_leaderboard_of_the_command_line(
     best = scores_of(tmp_path / "leaderboard.csv")[0]["candidate"]
     assert told["text"].startswith(f"{best}, the best of 4 candidates, reaches micro-F1 ")
     assert f"Report: {tmp_path / 'report.html'}" in told["text"]
+    assert re.search(
+        r"^Report on the pages: http://\S+/tagsage/report$", told["text"], re.MULTILINE
+    )
     assert re.search(r"^Airflow: http://\S+/dags/retrain/runs/manual__", told["text"], re.MULTILINE)
     assert re.search(
         r"^MLflow: http://mlflow\.example:5000/#/experiments/\d+/runs/[0-9a-f]{32}$",

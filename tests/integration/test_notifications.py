@@ -49,7 +49,7 @@ def test_a_run_that_fails_is_told_of_with_its_task_and_last_words(airflow_home, 
     assert len(found) == 1, done.stdout[-3000:] + done.stderr[-3000:]
     first, *others = found[0]["text"].splitlines()
     assert first.startswith(
-        "retrain failed in ingest.check_corpus: The corpus was not trained on, for 1 of 3 checks "
+        "retrain failed in ingest.load_corpus: The corpus was not trained on, for 1 of 3 checks "
         "failed: articles with a tag: 0 of 1. "
     )
     assert any(line.startswith("Airflow: http") for line in others)
@@ -136,6 +136,51 @@ def test_a_workspace_that_is_away_costs_no_message(airflow_home, tmp_path):
     ]
     assert "The last words of predict were not kept" in log
     assert "The workspace has nothing for a message" in log
+
+
+ENDED = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from airflow.sdk import DAG
+from tagsage.settings import Settings
+from tagsage.workspace import Workspace
+from tagsage_notifications import notifications
+defaults = Settings.resolve({"workspace": sys.argv[2]})
+tell = notifications(defaults)["on_success_callback"]
+for workspace in sys.argv[2:]:
+    summary = {"sentence": "It ended.", "details": [], "report": f"{workspace}/report.html"}
+    Workspace(workspace).write_json("runs/night/summary.json", summary)
+    tell({"dag": DAG("retrain"), "run_id": "night", "params": {"workspace": workspace}})
+"""
+
+
+def test_a_night_that_ended_well_links_to_the_report_where_the_pages_show_it(
+    airflow_home, tmp_path
+):
+    mine, other = str(tmp_path / "workspace"), str(tmp_path / "other")
+    done = subprocess.run(
+        [str(BIN / "python"), "-c", ENDED, str(ROOT / "plugins"), mine, other],
+        env={
+            **environment(),
+            "AIRFLOW_HOME": str(airflow_home),
+            "AIRFLOW__API__BASE_URL": "https://airflow.example/a/",
+            **notifying(tmp_path / "messages", success="told"),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    here, elsewhere = (one["text"] for one in messages_in(tmp_path / "messages" / "told"))
+    assert here.splitlines() == [
+        "It ended.",
+        "Report on the pages: https://airflow.example/a/tagsage/report",
+        f"Report: {mine}/report.html",
+        "Airflow: https://airflow.example/a/dags/retrain/runs/night",
+    ]
+    # The pages read the workspace of the environment, and no other.
+    assert "pages" not in elsewhere
+    assert f"Report: {other}/report.html" in elsewhere
 
 
 PARSE = """

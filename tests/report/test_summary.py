@@ -106,6 +106,18 @@ def test_a_failure_names_its_task_and_hides_secrets():
         ("key sk-abcdefghij was refused", "key *** was refused"),
         ("postgresql+psycopg2://u:p@ss@host/db", "postgresql+psycopg2://***@host/db"),
         ("1,234 tokens were sent", "1,234 tokens were sent"),
+        ("aws_secret_access_key=hu/sh+, x", "aws_secret_access_key=***, x"),
+        ("secret_key: hush", "secret_key: ***"),
+        ("{'passphrase': 'hush hush'}", "{'passphrase': ***}"),
+        (r"{\"private-key\": \"hush hush\"}", r"{\"private-key\": ***}"),
+        ("client_secret_value=hush", "client_secret_value=***"),
+        (
+            "https://s3.example/x?X-Amz-Credential=hush&X-Amz-Signature=hush&n=1",
+            "https://s3.example/x?X-Amz-Credential=***&X-Amz-Signature=***&n=1",
+        ),
+        ("neo4j://ann:hu/sh@db:7687 is away", "neo4j://***@db:7687 is away"),
+        ("redis://:hu/sh@db is away", "redis://***@db is away"),
+        ("https://medium.com/@ann/a-title is cut", "https://medium.com/@ann/a-title is cut"),
     ],
 )
 def test_what_looks_like_a_secret_is_hidden(text, expected):

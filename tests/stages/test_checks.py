@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 
+import pandas as pd
 import pytest
 
 from tagsage import stages
 from tagsage.errors import FinalError
 from tagsage.night import Night
-from tagsage.stages.checks import PROFILES, checks_of, keep_profile
+from tagsage.stages.checks import CHECKED, PROFILES, checks_of, keep_profile
+from tagsage.stages.common import open_store
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +84,19 @@ def test_a_night_run_again_is_compared_with_the_one_before_it(begin):
     assert compared_with(begin("first", "graph list")) == ""
 
 
+def test_an_older_night_that_ends_after_a_newer_one_keeps_its_place(begin):
+    keep_profile(begin("first", "graph list"))
+    begin("second", "graph list tree")
+    keep_profile(begin("third", "graph list model"))
+    # The second failed somewhere after its checks and is continued now.
+    second = begin("second", "graph list tree")
+    assert compared_with(second) == "first"
+    keep_profile(second)
+    kept = second.workspace.read_json(PROFILES)
+    assert [one["run_id"] for one in kept] == ["third", "second", "first"]
+    assert compared_with(begin("fourth", "graph list")) == "third"
+
+
 def test_profiles_of_the_last_nights_alone_are_kept(begin):
     for run_id in "abcde":
         night = begin(run_id, "graph list")
@@ -100,6 +115,36 @@ def test_a_stopped_night_stops_again_and_passes_with_warn(begin):
     )
 
 
+def kept_in_store(night: Night) -> tuple[list[str], list[list[str]]]:
+    with open_store(night) as store:
+        told = store.read_predictions()[["story", "tag"]]
+        return store.snapshot().articles["title"].tolist(), told.to_numpy().tolist()
+
+
+def test_a_stopped_night_leaves_the_store_as_it_was(begin):
+    night = begin("first", "graph list")
+    keep_profile(night)
+    last = "https://articles.example/1"
+    predictions = pd.DataFrame([{"story": last, "tag": "ml", "score": 0.5, "assigned": True}])
+    with open_store(night) as store:
+        store.write_predictions(predictions, run_id="first", model_version="1")
+    before = (["graph", "list"], [[last, "ml"]])
+    assert kept_in_store(night) == before
+    # The export is cut off: half of the articles are gone.
+    with pytest.raises(FinalError, match="articles: 2 before, 1 tonight"):
+        begin("second", "graph", checks="stop")
+    assert kept_in_store(night) == before
+    assert kept_in_store(begin("second", "graph", checks="warn")) == (["graph"], [])
+
+
+def test_what_was_checked_before_loading_is_not_checked_again(begin):
+    night = begin("first", "list graph list2", checks="stop")
+    (made,) = [one for one in night.artifacts() if one["stage"] == "checks"]
+    assert made["ref"] == night.noted(CHECKED)
+    names = [path.name for path in (night.workspace.local_folder() / "artifacts").iterdir()]
+    assert sum(name.startswith("checks-") for name in names) == 1
+
+
 def test_without_checks_nothing_is_kept(begin):
     night = begin("first", "graph list", checks="off")
     keep_profile(night)
@@ -110,5 +155,8 @@ def test_without_checks_nothing_is_kept(begin):
 def test_a_profile_of_another_version_is_left_alone(begin, caplog):
     first = begin("first", "graph list")
     first.workspace.write_json(PROFILES, [{"run_id": "old", "profile": {"counts": {}}}])
-    assert compared_with(begin("second", "graph list")) == ""
+    second = begin("second", "graph list")
+    assert compared_with(second) == ""
+    keep_profile(second)
+    assert [one["run_id"] for one in second.workspace.read_json(PROFILES)] == ["second", "old"]
     assert "of another version of tagsage" in caplog.text

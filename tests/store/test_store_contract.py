@@ -11,7 +11,7 @@ import pytest
 
 from tagsage.corpus.model import Corpus
 from tagsage.errors import TagsageError
-from tagsage.store.base import ArticleStore, LoadReport
+from tagsage.store.base import ArticleStore, LoadReport, snapshot_of
 from tagsage.store.open import open_store
 from tagsage.store.predictions import WriteReport
 
@@ -94,6 +94,7 @@ def test_a_snapshot_holds_what_was_loaded_sorted_by_key(store, make_corpus):
     snapshot = store.snapshot()
     assert report == LoadReport(4, 5, 4, 0, 0, 5, 0)
     assert facts(snapshot) == expected(corpus)
+    assert snapshot_of(corpus).digest == snapshot.digest
     assert snapshot.articles["key"].tolist() == [f"a.example/{k}" for k in ("a", "b", "stub", "é")]
     assert snapshot.articles["is_stub"].tolist() == [False, False, True, False]
     assert snapshot.articles.index.equals(pd.RangeIndex(4))

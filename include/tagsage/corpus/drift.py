@@ -62,7 +62,8 @@ def histogram_stability_index(
         Value -> how often it occurs, then and now.
     bins : int
         How many bins of about the same size the reference is cut into; a value that fills
-        several by itself makes one.
+        several by itself makes one. Below its lowest and above its highest value there is one more
+        bin each.
 
     Returns
     -------
@@ -80,14 +81,17 @@ def histogram_stability_index(
 
 
 def _edges(histogram: Mapping[int, int], bins: int) -> npt.NDArray[np.int64]:
-    """Return the highest value of each bin but the last, each once."""
+    """Return the highest value of each bin but the last, each once.
+
+    The first bin lies below the reference and the last above it: with values beyond its range in
+    the outer deciles, nothing would be seen of a move away from a constant.
+    """
     values = np.array(sorted(histogram), dtype=np.int64)
     if not len(values):
         return values
     upto = np.cumsum([histogram[value] for value in values.tolist()])
     wanted = upto[-1] * np.arange(1, bins) / bins
-    # The highest value ends no bin: above it there would be nothing of the reference.
-    return np.setdiff1d(values[np.searchsorted(upto, wanted)], values[-1:])
+    return np.unique([values[0] - 1, *values[np.searchsorted(upto, wanted)], values[-1]])
 
 
 def jensen_shannon_distance(

@@ -10,6 +10,15 @@ from typing import Any
 SENTENCE_LIMIT = 500
 DETAILS = 12
 
+# A user alone has no slash: addresses of articles have an @ further on. A password may have one.
+ADDRESS_SECRET = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(?:[^/\s:]*:[^\s\"']*|[^/\s]*)@")
+NAMED_SECRET = re.compile(
+    r"((?:passw(?:or)?d|passphrase|secret|credential|token|authorization|signature"
+    r"|(?:api|access|private)[_-]?key)[\w-]{0,64}[\\\"']*\s*[=:]\s*)"
+    r"(?!\*\*\*)(\\?\"[^\"]*\"|\\?'[^']*'|[^\s,;&)}\]]+)",
+    re.IGNORECASE,
+)
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -166,22 +175,17 @@ def harmless(text: str) -> str:
 def hidden(text: str) -> str:
     """Return a text with ``***`` in place of what looks like a secret.
 
-    Passwords in addresses, values after names such as ``password`` or ``token``, and keys that are
-    known by their beginning.
+    Passwords in addresses, values after names such as ``password`` or ``client_secret_value``, and
+    keys that are known by their beginning.
 
     Examples
     --------
     >>> hidden("no answer from neo4j://ann:hush@db:7687, api_key=abc")
     'no answer from neo4j://***@db:7687, api_key=***'
     """
-    text = re.sub(r"([A-Za-z][A-Za-z0-9+.-]*://)[^/\s]*@", r"\1***@", text)
+    text = ADDRESS_SECRET.sub(r"\1***@", text)
     text = re.sub(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]+", r"\1 ***", text)
-    text = re.sub(
-        r"(?i)([\"']?[\w-]*(?:passw(?:or)?d|secret|token|api[_-]?key|authorization)[\"']?\s*[=:]\s*)"
-        r"(?!\*\*\*)(\"[^\"]*\"|'[^']*'|[^\s,;&)}\]]+)",
-        r"\1***",
-        text,
-    )
+    text = NAMED_SECRET.sub(r"\1***", text)
     return re.sub(r"\b(?:sk|xox[a-z]|gh[pousr])[-_][\w-]{8,}|\bAKIA[A-Z0-9]{12,}", "***", text)
 
 

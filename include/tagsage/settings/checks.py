@@ -17,7 +17,7 @@ class ChecksSettings(Section):
     checks: Literal["off", "warn", "stop"] = Field(
         "warn",
         description="What a failed check does: warn tells of it; stop ends the night before "
-        "anything is trained; off: nothing is checked.",
+        "the corpus is loaded; off: nothing is checked.",
     )
     check_psi: float = Field(
         0.25, ge=0, description="Highest PSI of words a text, articles a list, lists an article."

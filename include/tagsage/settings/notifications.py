@@ -10,19 +10,27 @@ from pydantic import Field, model_validator
 
 from tagsage.settings.section import Section
 
-# An argument of such a name is a secret, unless it only names a connection or is a template.
+# An argument of such a name is a secret, unless it only says where Airflow keeps one.
 SECRET_NAME = re.compile(
-    r"pass(word|wd|phrase)|secret|token|api_?key|private_?key|credential|authori[sz]ation"
-    r"|routing_?key|integration_?key|webhook_?(url|uri|endpoint|token)",
+    r"pass(word|wd|phrase)|secret|token|credential|authori[sz]ation"
+    # PagerDuty's dedup_key only says which messages belong together.
+    r"|(?<!dedup_)keys?$|webhook_?(url|uri|endpoint|token)",
     re.IGNORECASE,
 )
 SECRET_VALUE = re.compile(
-    r"://[^/\s]*@"  # a user or password in an address
-    r"|hooks\.slack\.com/services/|/api/webhooks/\d|webhook\.office\.com/"
-    r"|\bxox[a-z]-|\bsk-\w{8}|\bgh[pousr]_\w{8}|\bAKIA[A-Z0-9]{12}|\bBearer\s+\w",
+    r"://([^/\s]*|[^/\s:]*:\S*)@"  # a user or password in an address
+    r"|hooks\.slack\.com/services/|/api/webhooks/\d|webhook\.office\.com/|/bot\d+:"
+    r"|\bxox[a-z]-|\bsk-[\w-]{8}|\bgh[pousr]_\w{8}|\bAKIA[A-Z0-9]{12}|\b\d{6,}:[\w-]{30}"
+    # "Bearer of news" is none.
+    r"|^\s*Bearer\s+[^\s{}]+\s*$|\bBearer\s+([^\s{}]{16}|[^\s{}]*\d)"
+    # Apprise has tokens as hosts and paths: discord://id/token.
+    r"|(?<![a-z0-9+.-])(?!(https?|file|s3|gs|abfss?)://)[a-z][a-z0-9+.-]*://\S",
     re.IGNORECASE,
 )
-TEMPLATE = re.compile(r"\{\{.*\}\}", re.DOTALL)
+# What keeps a secret out of the settings: a connection or a variable of Airflow, by its name alone.
+TEMPLATE = re.compile(
+    r"\{\{\s*((conn|var)(\.\w+|\.get\(('[\w.-]+'|\"[\w.-]+\")\))+|tagsage_\w+)\s*\}\}"
+)
 PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 
@@ -112,17 +120,18 @@ def _notifier(name: str, item: object) -> Notifier:
     return Notifier(notifier=path, arguments=arguments)
 
 
-def _refuse_secrets(name: str, value: object, within: str = "") -> None:
+def _refuse_secrets(name: str, value: object, within: str = "", *, named: bool = False) -> None:
     """Refuse what looks like a secret: settings are shown to people, connections are not."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            _refuse_secrets(name, inner, str(key))
+            says_so = SECRET_NAME.search(key) is not None and not key.endswith("conn_id")
+            _refuse_secrets(name, inner, key, named=named or says_so)
     elif isinstance(value, list):
         for inner in value:
-            _refuse_secrets(name, inner, within)
-    elif isinstance(value, str) and value and not TEMPLATE.fullmatch(value.strip()):
-        names_connection = within.endswith("conn_id")
-        if (SECRET_NAME.search(within) and not names_connection) or SECRET_VALUE.search(value):
+            _refuse_secrets(name, inner, within, named=named)
+    elif isinstance(value, str) and value:
+        written_out = named and not TEMPLATE.fullmatch(value.strip())
+        if written_out or SECRET_VALUE.search(value):
             raise ValueError(
                 f"{name}: the argument {within[:40]} looks like a secret, and settings are shown "
                 "to people; put it into a connection of Airflow and give the notifier that "

@@ -5,29 +5,35 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage.errors import FinalError
 from tagsage.night import Night, Token
-from tagsage.stages.common import CORPUS_CODE, Ref, load_snapshot, tracking_of
-from tagsage.stages.ingest import QUARANTINE
+from tagsage.stages.common import CORPUS_CODE, QUARANTINE, Ref, load_snapshot, tracking_of
 
 if TYPE_CHECKING:
+    from tagsage.corpus.model import Corpus
     from tagsage.report.data import Checked
+    from tagsage.store.snapshot import Snapshot
     from tagsage.workspace import Artifact
 
 logger = logging.getLogger(__name__)
 
 CHECKED = "checked"
 PROFILE_FILE = "profile.json"
-# Profiles of the last finished nights, the latest first.
+# When the night began, and the finished night that it is compared with.
+BEGAN = "began"
+# Profiles of the last finished nights, the one that began last first.
 PROFILES = "profiles.json"
 PROFILES_KEPT = 3
 
 
 def check_corpus(token: Token, corpus: Ref) -> Ref:
     """Check the corpus; what is trained on it waits for that.
+
+    With ``checks=stop`` it was checked before it was loaded, too; the result is found again.
 
     Returns
     -------
@@ -40,12 +46,33 @@ def check_corpus(token: Token, corpus: Ref) -> Ref:
         With ``checks=stop``, when a check fails; names each with its numbers.
     """
     night = Night.of(token)
-    settings = night.settings
-    if settings.checks == "off":
+    if night.settings.checks == "off":
         night.note(CHECKED, None)
         return corpus
-    earlier = _earlier(night)
-    artifact = _checked(night, corpus, earlier)
+    _check(night, load_snapshot(night, corpus))
+    return corpus
+
+
+def check_before_loading(night: Night, corpus: Corpus) -> None:
+    """With ``checks=stop``, check what was read while the store is as it was.
+
+    What a broken export lacks would be removed from the store, and predictions with it.
+
+    Raises
+    ------
+    FinalError
+        When a check fails.
+    """
+    from tagsage.store.base import snapshot_of
+
+    if night.settings.checks == "stop":
+        _check(night, snapshot_of(corpus))
+
+
+def _check(night: Night, snapshot: Snapshot) -> None:
+    """Check a corpus and note that; stop the night where it is to be stopped."""
+    settings = night.settings
+    artifact = _checked(night, snapshot, _earlier(night))
     night.note(CHECKED, artifact.ref)
     _log(night, artifact)
     failed = artifact.summary["failed"]
@@ -59,10 +86,9 @@ def check_corpus(token: Token, corpus: Ref) -> Ref:
             "checks of the form in Airflow) or higher limits (check_…)."
         )
         raise FinalError(msg)
-    return corpus
 
 
-def _checked(night: Night, corpus: Ref, earlier: dict[str, Any] | None) -> Artifact:
+def _checked(night: Night, snapshot: Snapshot, earlier: dict[str, Any] | None) -> Artifact:
     settings = night.settings
     limits = {
         "psi": settings.check_psi,
@@ -76,7 +102,7 @@ def _checked(night: Night, corpus: Ref, earlier: dict[str, Any] | None) -> Artif
     }
     quarantined = int((night.noted(QUARANTINE) or {"rows": 0})["rows"])
     inputs = {
-        "corpus": corpus,
+        "corpus": snapshot.digest,
         "earlier": _digest(earlier),
         "limits": limits,
         "quarantined": quarantined,
@@ -88,7 +114,6 @@ def _checked(night: Night, corpus: Ref, earlier: dict[str, Any] | None) -> Artif
         from tagsage.corpus.checks import Limits, check_corpus
         from tagsage.corpus.profile import Profile, profile_of
 
-        snapshot = load_snapshot(night, corpus)
         profile = profile_of(
             snapshot.articles,
             snapshot.article_index,
@@ -126,8 +151,8 @@ def checks_of(night: Night) -> Checked | None:
 def keep_profile(night: Night) -> None:
     """Keep the profile of a night that is finished: the next one is compared with it.
 
-    A night that is run again takes its own place, so that it is never compared with itself or with
-    a later one.
+    It takes its place by when the night began, also when an older one is run again or ends after a
+    newer one, so that none is compared with a later one.
     """
     ref = night.noted(CHECKED)
     if ref is None:
@@ -135,27 +160,47 @@ def keep_profile(night: Night) -> None:
     file = night.workspace.open(ref).path / PROFILE_FILE
     mine = {
         "run_id": night.run_id,
+        "began": note_began(night)["at"],
         "profile": json.loads(file.read_text(encoding="utf-8")),
     }
     kept = night.workspace.read_json(PROFILES) or []
-    if any(one["run_id"] == night.run_id for one in kept):
-        kept = [mine if one["run_id"] == night.run_id else one for one in kept]
-    else:
-        kept = [mine, *kept][:PROFILES_KEPT]
+    kept = [mine, *(one for one in kept if one["run_id"] != night.run_id)]
+    # Another version's may not say when it began.
+    kept = sorted(kept, key=lambda one: one.get("began", ""), reverse=True)[:PROFILES_KEPT]
     night.workspace.write_json(PROFILES, kept)
 
 
+def note_began(night: Night) -> dict[str, str]:
+    """Note when the night began and which finished one it is compared with; once for all tries.
+
+    Returns
+    -------
+    dict
+        ``at`` (ISO 8601, UTC) and ``after`` (a run's id; empty: there was none).
+    """
+    noted: dict[str, str] | None = night.noted(BEGAN)
+    if noted is None:
+        others = [
+            one["run_id"]
+            for one in night.workspace.read_json(PROFILES) or []
+            if one["run_id"] != night.run_id
+        ]
+        at = datetime.now(UTC).isoformat(timespec="microseconds")
+        noted = {"at": at, "after": others[0] if others else ""}
+        night.note(BEGAN, noted)
+    return noted
+
+
 def _earlier(night: Night) -> dict[str, Any] | None:
-    """Return run and profile of the night finished before this one; None when there is none."""
+    """Return run and profile of the night finished when this one began; None: there is none."""
     from tagsage.corpus.profile import Profile
 
-    kept = night.workspace.read_json(PROFILES) or []
-    runs = [one["run_id"] for one in kept]
-    place = runs.index(night.run_id) + 1 if night.run_id in runs else 0
-    if place >= len(kept):
+    after = note_began(night)["after"]
+    kept = {one["run_id"]: one for one in night.workspace.read_json(PROFILES) or []}
+    found: dict[str, Any] | None = kept.get(after)
+    if found is None:
         logger.info("checks: no earlier night to compare the corpus with")
         return None
-    found: dict[str, Any] = kept[place]
     try:
         Profile.from_json(found["profile"])
     except (KeyError, TypeError, ValueError, AttributeError):

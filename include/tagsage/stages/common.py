@@ -40,6 +40,8 @@ PREDICTIONS, SUGGESTIONS = "predictions", "suggestions"
 # Which articles are in a list: no block, but feature sets that know of lists need it.
 LINKED = "linked"
 LINKED_FILE = "linked.npy"
+# What of the source's rows was not taken as it came; a note of the night.
+QUARANTINE = "quarantine"
 # In the artifact of propagated labels: what is known of them while a candidate is tuned.
 TUNING_FOLDER = "tuning"
 

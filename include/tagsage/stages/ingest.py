@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from tagsage.errors import TagsageError
 from tagsage.night import Night, Token
 from tagsage.settings import Settings
-from tagsage.stages.common import CORPUS_CODE, Ref, open_store, tracking_of
+from tagsage.stages.checks import check_before_loading, note_began
+from tagsage.stages.common import CORPUS_CODE, QUARANTINE, Ref, open_store, tracking_of
 from tagsage.stages.harvest import export_harvest, revision_of, taken_up
 from tagsage.stages.messages import note_mlflow
 
@@ -25,7 +26,6 @@ logger = logging.getLogger(__name__)
 
 STARTED = "started"
 REPORTED = "reported"
-QUARANTINE = "quarantine"
 
 
 def start(run_id: str, overrides: Mapping[str, Any]) -> Token:
@@ -59,6 +59,7 @@ def start(run_id: str, overrides: Mapping[str, Any]) -> Token:
         tags={"store": settings.store, "engine": settings.engine, "embedder": settings.embedder},
     )
     note_mlflow(night, mlflow_run)
+    note_began(night)
     if night.noted(STARTED) is None:
         night.note(STARTED, f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC")
     night.note(REPORTED, None)
@@ -68,12 +69,20 @@ def start(run_id: str, overrides: Mapping[str, Any]) -> Token:
 def load_corpus(token: Token) -> Ref:
     """Read the source, put it into the store, and freeze it as the night's snapshot.
 
-    Writes ``quarantine/`` in the workspace. A source that is refused changes nothing in the store.
+    Writes ``quarantine/`` in the workspace. A source that is refused changes nothing in the store,
+    and nor does a corpus that fails a check with ``checks=stop``: readers keep their predictions.
 
     Returns
     -------
     str
         Ref of the snapshot.
+
+    Raises
+    ------
+    TagsageError
+        When the source is refused, or the store cannot be loaded.
+    FinalError
+        With ``checks=stop``, when a check fails; names each with its numbers.
     """
     from tagsage.corpus.quarantine import RejectedShareError
     from tagsage.tracking.runs import DataSet, log_datasets
@@ -87,6 +96,7 @@ def load_corpus(token: Token) -> Ref:
         _publish_quarantine(night, error.quarantine)
         raise
     _publish_quarantine(night, corpus.quarantine)
+    check_before_loading(night, corpus)
     with open_store(night) as store:
         report = store.load(corpus)
         snapshot = store.snapshot()

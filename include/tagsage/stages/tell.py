@@ -16,6 +16,7 @@ from tagsage.stages.changes import CHANGED_EXAMPLES_FILE, CHANGES
 from tagsage.stages.checks import checks_of, keep_profile
 from tagsage.stages.common import (
     GRAPH_CODE,
+    QUARANTINE,
     Ref,
     load_labels,
     load_snapshot,
@@ -28,7 +29,7 @@ from tagsage.stages.explain import EXPLANATIONS_FILE
 from tagsage.stages.findings import comparison_of
 from tagsage.stages.graph import engine_of
 from tagsage.stages.harvest import harvest_of
-from tagsage.stages.ingest import QUARANTINE, REPORTED, STARTED
+from tagsage.stages.ingest import REPORTED, STARTED
 from tagsage.stages.messages import keep_summary
 from tagsage.stages.predict import EXAMPLES_FILE, STOOD_IN, WRITTEN
 from tagsage.stages.promote import Promoted

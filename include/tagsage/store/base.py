@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tagsage.corpus.model import Corpus
+from tagsage.corpus.model import Corpus, articles_to_table
 from tagsage.errors import TagsageError
 from tagsage.store.predictions import WriteReport
-from tagsage.store.snapshot import Snapshot
+from tagsage.store.snapshot import Snapshot, assemble
 
 
 @dataclass(frozen=True)
@@ -299,3 +299,31 @@ def numbered_memberships(
     if len(np.unique(list_of * len(articles) + article_of)) < len(list_of):
         raise ValueError("a membership is not unique in the corpus")
     return list_of, names.tolist(), article_of
+
+
+def snapshot_of(corpus: Corpus) -> Snapshot:
+    """Return the snapshot that a store gives of a corpus when it has loaded it.
+
+    Parameters
+    ----------
+    corpus : Corpus
+        What would be loaded.
+
+    Returns
+    -------
+    Snapshot
+        With the same digest.
+
+    Raises
+    ------
+    ValueError
+        When the corpus is at odds with itself; see :func:`numbered_memberships`.
+    """
+    list_of, names, article_of = numbered_memberships(corpus)
+    return assemble(
+        articles_to_table(corpus.articles),
+        np.arange(len(corpus.articles), dtype=np.int64),
+        names,
+        np.arange(len(names), dtype=np.int64),
+        (list_of, article_of),
+    )
