@@ -1,13 +1,16 @@
 """The registry: one version a night, its frozen test, the champion in a clean process."""
 
 import dataclasses
+import shutil
 import subprocess
 import sys
 import uuid
+from pathlib import Path
 
 import pytest
+from mlflow.utils.file_utils import local_file_uri_to_path
 
-from tagsage.errors import TagsageError
+from tagsage.errors import FinalError, TagsageError
 from tagsage.learn.frozen import FrozenTest
 from tagsage.tracking.registry import (
     DATA_DIGEST,
@@ -19,6 +22,7 @@ from tagsage.tracking.registry import (
     register_winner,
 )
 from tagsage.tracking.runs import log_candidate, log_night
+from tagsage.tracking.seal import DamagedModelError
 
 CANDIDATE = "text+lists:ovr_logistic"
 CLEAN = """
@@ -140,6 +144,25 @@ def test_old_night_registered_again_takes_no_alias_from_a_later_one(
 def test_champion_that_is_not_there_is_told_in_one_sentence(tracking, name):
     with pytest.raises(TagsageError, match=f"has no champion of the model '{name}'; run the"):
         load_champion(tracking, name)
+
+
+@pytest.mark.parametrize("name_of_file", ["MLmodel", "served_model.py", "candidate.json", ""])
+def test_champion_that_is_damaged_or_gone_is_told_apart_from_a_failing_mlflow(
+    tracking, register, name, run_id, name_of_file
+):
+    version = register(run_id, 0.6)
+    uri = tracking.client.get_model_version_download_uri(name, version)
+    folder = Path(local_file_uri_to_path(uri))
+    if name_of_file:
+        for file in folder.rglob(name_of_file):
+            file.write_text("{")
+    else:
+        shutil.rmtree(folder)
+    with pytest.raises(DamagedModelError, match="roll back to another version or retrain"):
+        load_champion(tracking, name, version=version)
+    with pytest.raises(DamagedModelError, match=r"Version 99 of the model .* is gone from MLflow"):
+        load_champion(tracking, name, version="99")
+    assert issubclass(DamagedModelError, FinalError)
 
 
 @pytest.mark.slow

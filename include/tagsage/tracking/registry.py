@@ -10,11 +10,16 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import NOT_FOUND
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
+import requests
 from mlflow.artifacts import download_artifacts
 from mlflow.entities import LoggedModel, LoggedModelOutput
 from mlflow.entities.model_registry import ModelVersion
@@ -30,6 +35,7 @@ from tagsage.errors import TagsageError
 from tagsage.learn.frozen import FrozenTest
 from tagsage.tracking.mlflow_models import Model, PyFuncModel, load_model
 from tagsage.tracking.runs import RUN_ID, candidate_run
+from tagsage.tracking.seal import REMEDY, DamagedModelError
 from tagsage.tracking.servable import save_servable
 from tagsage.tracking.store import Tracking, without_secrets
 
@@ -234,10 +240,12 @@ def load_champion(tracking: Tracking, name: str, *, version: str | None = None) 
 
     Raises
     ------
+    DamagedModelError
+        When the version or its files are gone, or its files cannot be read.
     TagsageError
-        When there is no champion.
+        When there is no champion, or MLflow cannot be asked.
     """
-    with tracking.alone():
+    with tracking.alone(), _gone_is_told(f"Version {version or CHAMPION} of the model {name!r}"):
         champion = (
             by_alias(tracking, name, CHAMPION)
             if version is None
@@ -250,8 +258,41 @@ def load_champion(tracking: Tracking, name: str, *, version: str | None = None) 
             )
             raise TagsageError(msg)
         source = tracking.client.get_model_version_download_uri(name, champion.version)
+        local = _local_folder(source)
+        if local is not None and not local.is_dir():
+            raise DamagedModelError(f"The model in {source} is gone; {REMEDY}.")
         folder = download_artifacts(artifact_uri=source, tracking_uri=tracking.uri)
-    return load_model(folder)
+    try:
+        return load_model(folder)
+    except (TagsageError, MemoryError):
+        raise
+    except Exception as error:
+        # What a damaged file makes of a library's reader is any error whatever.
+        msg = f"The model in {folder} cannot be loaded ({type(error).__name__}: {error}); {REMEDY}."
+        raise DamagedModelError(msg) from error
+
+
+def _local_folder(uri: str) -> Path | None:
+    """Return the folder that a URI names; None when it is not one of this machine."""
+    parts = urlsplit(uri)
+    if parts.scheme not in {"", "file"}:
+        return None
+    return Path(url2pathname(parts.path) if parts.scheme else uri)
+
+
+@contextmanager
+def _gone_is_told(what: str) -> Generator[None]:
+    """Tell what MLflow does not have from an MLflow that does not answer."""
+    try:
+        yield
+    except (MlflowException, requests.HTTPError) as error:
+        if isinstance(error, MlflowException):
+            gone = error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST)
+        else:
+            gone = error.response is not None and error.response.status_code == NOT_FOUND
+        if not gone:
+            raise
+        raise DamagedModelError(f"{what} is gone from MLflow; {REMEDY}.") from None
 
 
 def _create_name(tracking: Tracking, name: str) -> None:

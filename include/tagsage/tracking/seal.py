@@ -9,6 +9,11 @@ from pathlib import Path
 from tagsage.errors import FinalError
 
 SEAL = "sha256.json"
+REMEDY = "do not use this model; roll back to another version or retrain"
+
+
+class DamagedModelError(FinalError):
+    """A model's files were changed, or it is gone: no later try will load it."""
 
 
 def seal(folder: Path) -> None:
@@ -33,25 +38,26 @@ def check_seal(folder: Path) -> None:
 
     Raises
     ------
-    FinalError
+    DamagedModelError
         Naming the first file that is missing or was changed.
     """
-    remedy = "do not use this model; roll back to another version or retrain"
     try:
         files = json.loads((folder / SEAL).read_text(encoding="utf-8"))
         names = {str(name): str(digest) for name, digest in files.items()}
     except (OSError, ValueError, AttributeError) as error:
-        msg = f"The model's file {SEAL} in {folder} cannot be read ({error}); {remedy}."
-        raise FinalError(msg) from error
+        msg = f"The model's file {SEAL} in {folder} cannot be read ({error}); {REMEDY}."
+        raise DamagedModelError(msg) from error
     for name, digest in names.items():
         file = folder / name
         if not file.resolve().is_relative_to(folder.resolve()):
-            raise FinalError(f"The model's {SEAL} names {name}, outside of {folder}; {remedy}.")
+            raise DamagedModelError(
+                f"The model's {SEAL} names {name}, outside of {folder}; {REMEDY}."
+            )
         if not file.is_file():
-            raise FinalError(f"The model's file {name} in {folder} is missing; {remedy}.")
+            raise DamagedModelError(f"The model's file {name} in {folder} is missing; {REMEDY}.")
         if _digest(file) != digest:
-            msg = f"The model's file {name} in {folder} was changed since it was saved; {remedy}."
-            raise FinalError(msg)
+            msg = f"The model's file {name} in {folder} was changed since it was saved; {REMEDY}."
+            raise DamagedModelError(msg)
 
 
 def _digest(file: Path) -> str:
