@@ -35,7 +35,7 @@ from tagsage.errors import TagsageError
 from tagsage.learn.frozen import FrozenTest
 from tagsage.tracking.mlflow_models import Model, PyFuncModel, load_model
 from tagsage.tracking.runs import RUN_ID, candidate_run
-from tagsage.tracking.seal import REMEDY, DamagedModelError
+from tagsage.tracking.seal import REMEDY, DamagedModelError, check_folder, folder_digest
 from tagsage.tracking.servable import save_servable
 from tagsage.tracking.store import Tracking, without_secrets
 
@@ -48,6 +48,7 @@ DATA_DIGEST = "tagsage.data_digest"
 TARGET_TAGS = "tagsage.target_tags_digest"
 SERVED_REF = "tagsage.served"
 WINNER = "tagsage.candidate"
+MODEL_DIGEST = "tagsage.model_digest"
 FROZEN_TEST = "tagsage.frozen_test"
 FROZEN_FOLDER = "frozen_test"
 MODEL_NAME = "tagger"
@@ -169,6 +170,8 @@ def register_winner(
                     MICRO_F1: repr(float(micro_f1)),
                     DATA_DIGEST: data_digest,
                     FROZEN_TEST: frozen_path,
+                    # None kept: finished by a tagsage of before there was one.
+                    **{key: model.tags[key] for key in (MODEL_DIGEST,) if key in model.tags},
                 },
             )
         _set_challenger(tracking, name, version.version)
@@ -241,7 +244,8 @@ def load_champion(tracking: Tracking, name: str, *, version: str | None = None) 
     Raises
     ------
     DamagedModelError
-        When the version or its files are gone, or its files cannot be read.
+        When the version or its files are gone, or its files cannot be read or are not those that
+        were registered: nothing of them is executed then.
     TagsageError
         When there is no champion, or MLflow cannot be asked.
     """
@@ -262,6 +266,7 @@ def load_champion(tracking: Tracking, name: str, *, version: str | None = None) 
         if local is not None and not local.is_dir():
             raise DamagedModelError(f"The model in {source} is gone; {REMEDY}.")
         folder = download_artifacts(artifact_uri=source, tracking_uri=tracking.uri)
+    check_folder(Path(folder), champion.tags.get(MODEL_DIGEST))
     try:
         return load_model(folder)
     except (TagsageError, MemoryError):
@@ -345,6 +350,7 @@ def _logged_model(
                 model_id=model.model_id,
             ),
         )
+        client.set_logged_model_tags(model.model_id, {MODEL_DIGEST: folder_digest(folder)})
         client.log_model_artifacts(model.model_id, str(folder))
     client.log_outputs(child, [LoggedModelOutput(model.model_id, step=0)])
     return client.finalize_logged_model(model.model_id, "READY")
