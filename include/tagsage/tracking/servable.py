@@ -7,13 +7,14 @@ and no pickle. It loads in a clean process where the project is not installed.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
+from threading import Lock
 from typing import Any, Self
 
 import numpy as np
@@ -39,6 +40,7 @@ CANDIDATE = "candidate"
 TOP_K = 20
 BLOCK_ROWS = 4096
 FEW_ROWS = 8
+_ALONE = Lock()
 # What the modules that a loaded tagger imports need; held by a test.
 REQUIREMENTS = (
     "mlflow",
@@ -231,9 +233,22 @@ def _pools() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _one_thread() -> AbstractContextManager[Any]:
-    limited: AbstractContextManager[Any] = _pools().limit(limits=1)
-    return limited
+@contextmanager
+def _one_thread() -> Generator[None]:
+    """Multiply in one thread, the whole process, unless another request has seen to it.
+
+    Of requests that overlap only the first sets the number, and it alone puts back what it found:
+    a later one would find the 1 of the first, and leave it to the process.
+    """
+    if not _ALONE.acquire(blocking=False):
+        yield
+        return
+    try:
+        # Of OpenMP the number is each thread's own.
+        with _pools().limit(limits=1, user_api="blas"):
+            yield
+    finally:
+        _ALONE.release()
 
 
 def as_frame(articles: Any) -> pd.DataFrame:
