@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, TEMPORARILY_UNAVAILABLE
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import Array, Object, Property
 from threadpoolctl import ThreadpoolController
@@ -30,7 +30,12 @@ import tagsage
 from tagsage.errors import TagsageError
 from tagsage.learn.candidate import FittedCandidate
 from tagsage.learn.features import FeatureMatrix
-from tagsage.tracking.featuriser import Featuriser, embedder_kind, says_sealed
+from tagsage.tracking.featuriser import (
+    EmbedderAwayError,
+    Featuriser,
+    embedder_kind,
+    says_sealed,
+)
 from tagsage.tracking.mlflow_models import Model, ModelSignature, PythonModel, save_model
 from tagsage.tracking.seal import check_seal, is_sealed, seal
 from tagsage.tracking.write_featuriser import write_featuriser
@@ -182,10 +187,12 @@ class Tagger:
 
 
 class RefusedError(TagsageError, MlflowException):
-    """What a tagger refuses, as MLflow tells it: one sentence."""
+    """What a tagger refuses or cannot do now, as MLflow tells it: one sentence."""
 
-    def __init__(self, message: str) -> None:
-        MlflowException.__init__(self, message, error_code=INVALID_PARAMETER_VALUE)
+    def __init__(self, error: TagsageError) -> None:
+        away = isinstance(error, EmbedderAwayError)
+        code = TEMPORARILY_UNAVAILABLE if away else INVALID_PARAMETER_VALUE
+        MlflowException.__init__(self, str(error), error_code=code)
 
 
 class ServableModel(PythonModel):
@@ -224,7 +231,7 @@ class ServableModel(PythonModel):
             return self.tagger.tag(as_frame(model_input), top_k=top_k)
         except TagsageError as error:
             # Of any other exception MLflow's server answers with the trace.
-            raise RefusedError(str(error)) from None
+            raise RefusedError(error) from None
 
 
 @lru_cache(maxsize=1)
