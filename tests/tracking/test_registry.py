@@ -1,6 +1,8 @@
 """The registry: one version a night, its frozen test, the champion in a clean process."""
 
 import dataclasses
+import importlib.util
+import py_compile
 import shutil
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from tagsage.tracking.registry import (
     DATA_DIGEST,
     FROZEN_TEST,
     MICRO_F1,
+    MODEL_DIGEST,
     DamagedTestError,
     Version,
     load_champion,
@@ -24,6 +27,7 @@ from tagsage.tracking.registry import (
 )
 from tagsage.tracking.runs import log_candidate, log_night
 from tagsage.tracking.seal import DamagedModelError
+from tagsage.tracking.seal import seal as write_seal
 
 CANDIDATE = "text+lists:ovr_logistic"
 CLEAN = """
@@ -146,6 +150,73 @@ def test_old_night_registered_again_takes_no_alias_from_a_later_one(
 def test_champion_that_is_not_there_is_told_in_one_sentence(tracking, name):
     with pytest.raises(TagsageError, match=f"has no champion of the model '{name}'; run the"):
         load_champion(tracking, name)
+
+
+@pytest.fixture
+def registered(tracking, register, name, run_id) -> tuple[str, Path]:
+    """Return a version and its folder."""
+    version = register(run_id, 0.6)
+    uri = tracking.client.get_model_version_download_uri(name, version)
+    return version, Path(local_file_uri_to_path(uri))
+
+
+@pytest.mark.parametrize(
+    "where", ["served_model.py", "code/tagsage/tracking/servable.py", "code/numpy.py"]
+)
+def test_code_that_was_changed_or_added_is_refused_and_not_executed(
+    tracking, name, registered, where, tmp_path
+):
+    version, folder = registered
+    witness = tmp_path / "executed"
+    with (folder / where).open("a", encoding="utf-8") as file:
+        file.write(f"\nopen({str(witness)!r}, 'w').close()\n")
+    with pytest.raises(DamagedModelError, match=r"is not what was registered: a file differs"):
+        load_champion(tracking, name, version=version)
+    assert not witness.exists()
+
+
+@pytest.mark.parametrize("seal", ["removed", "written anew"])
+def test_model_whose_own_digests_were_removed_or_written_anew_is_refused(
+    tracking, name, registered, seal
+):
+    version, folder = registered
+    served = folder / "artifacts" / "served"
+    (served / "lists" / "names.json").write_text('["garage", "orchard"]')
+    if seal == "removed":
+        (served / "sha256.json").unlink()
+    else:
+        write_seal(served)
+    with pytest.raises(DamagedModelError, match=r"is not what was registered: a file differs"):
+        load_champion(tracking, name, version=version)
+
+
+def test_compiled_code_in_the_place_of_the_models_source_is_not_executed(
+    tracking, name, registered, tmp_path
+):
+    version, folder = registered
+    source, witness = folder / "served_model.py", tmp_path / "executed"
+    other = tmp_path / "other.py"
+    text = source.read_text()
+    other.write_text(f"{text}\nopen({str(witness)!r}, 'w').close()\n")
+    py_compile.compile(
+        str(other),
+        cfile=importlib.util.cache_from_source(str(source)),
+        doraise=True,
+        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+    )
+    champion = load_champion(tracking, name, version=version)
+    assert champion.predict([{"title": "new brakes"}])["tags"].tolist() == [["cars"]]
+    assert not witness.exists()
+    # What Python compiled just now does not count as a change.
+    load_champion(tracking, name, version=version)
+
+
+def test_version_of_before_its_folder_had_a_digest_still_loads(tracking, name, registered):
+    version, folder = registered
+    tracking.client.delete_model_version_tag(name, version, MODEL_DIGEST)
+    (folder / "note.txt").write_text("not there when it was registered")
+    champion = load_champion(tracking, name, version=version)
+    assert champion.predict([{"title": "new brakes"}])["tags"].tolist() == [["cars"]]
 
 
 @pytest.mark.parametrize("name_of_file", ["MLmodel", "served_model.py", "candidate.json", ""])

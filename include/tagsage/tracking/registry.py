@@ -35,7 +35,7 @@ from tagsage.errors import TagsageError
 from tagsage.learn.frozen import FrozenTest
 from tagsage.tracking.mlflow_models import Model, PyFuncModel, load_model
 from tagsage.tracking.runs import RUN_ID, candidate_run
-from tagsage.tracking.seal import REMEDY, DamagedModelError
+from tagsage.tracking.seal import REMEDY, DamagedModelError, check_folder, folder_digest
 from tagsage.tracking.servable import save_servable
 from tagsage.tracking.store import Tracking, without_secrets
 
@@ -48,6 +48,7 @@ DATA_DIGEST = "tagsage.data_digest"
 TARGET_TAGS = "tagsage.target_tags_digest"
 SERVED_REF = "tagsage.served"
 WINNER = "tagsage.candidate"
+MODEL_DIGEST = "tagsage.model_digest"
 FROZEN_TEST = "tagsage.frozen_test"
 FROZEN_FOLDER = "frozen_test"
 MODEL_NAME = "tagger"
@@ -174,6 +175,8 @@ def register_winner(
                     MICRO_F1: repr(float(micro_f1)),
                     DATA_DIGEST: data_digest,
                     FROZEN_TEST: frozen_path,
+                    # None kept: finished by a tagsage of before there was one.
+                    **{key: model.tags[key] for key in (MODEL_DIGEST,) if key in model.tags},
                 },
             )
         _set_challenger(tracking, name, version.version)
@@ -252,7 +255,8 @@ def load_champion(tracking: Tracking, name: str, *, version: str | None = None) 
     Raises
     ------
     DamagedModelError
-        When the version or its files are gone, or its files cannot be read.
+        When the version or its files are gone, or its files cannot be read or are not those that
+        were registered: nothing of them is executed then.
     TagsageError
         When there is no champion, or MLflow cannot be asked.
     """
@@ -272,7 +276,7 @@ def load_champion(tracking: Tracking, name: str, *, version: str | None = None) 
             source = tracking.client.get_model_version_download_uri(name, champion.version)
             folder = _local_folder(source) or _download(tracking, source, stack)
         # A loaded tagger has read its files, or mapped them: it does not need their names.
-        return _load(folder, source)
+        return _load(folder, source, champion.tags.get(MODEL_DIGEST))
 
 
 def _download(tracking: Tracking, source: str, stack: ExitStack) -> Path:
@@ -288,10 +292,11 @@ def _download(tracking: Tracking, source: str, stack: ExitStack) -> Path:
     )
 
 
-def _load(folder: Path, source: str) -> PyFuncModel:
+def _load(folder: Path, source: str, digest: str | None) -> PyFuncModel:
     shown = without_secrets(source)
     if not folder.is_dir():
         raise _gone(f"The model in {shown}")
+    check_folder(folder, digest)
     try:
         return load_model(str(folder))
     except (TagsageError, MemoryError):
@@ -379,6 +384,7 @@ def _logged_model(
                 model_id=model.model_id,
             ),
         )
+        client.set_logged_model_tags(model.model_id, {MODEL_DIGEST: folder_digest(folder)})
         client.log_model_artifacts(model.model_id, str(folder))
     client.log_outputs(child, [LoggedModelOutput(model.model_id, step=0)])
     return client.finalize_logged_model(model.model_id, "READY")
