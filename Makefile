@@ -32,7 +32,7 @@ export AIRFLOW__API__BASE_URL ?= http://127.0.0.1:$(AIRFLOW_PORT)
 export AIRFLOW__LOGGING__LOGGING_LEVEL ?= INFO
 export TAGSAGE_WORKSPACE ?= $(CURDIR)/workspace
 # Where people see MLflow: `make up` serves it, unless it is already elsewhere.
-ifndef MLFLOW_TRACKING_URI
+ifeq ($(MLFLOW_TRACKING_URI)$(TAGSAGE_MLFLOW_TRACKING_URI),)
 export TAGSAGE_MLFLOW_URL ?= http://127.0.0.1:$(MLFLOW_PORT)
 endif
 # `make run EMBEDDER=openai`: any setting can be given so, this one by a short name.

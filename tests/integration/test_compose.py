@@ -612,6 +612,27 @@ def test_wrong_password_and_no_password_are_refused(services):
 
 
 @served
+def test_pages_show_the_night_to_people_who_may_read_the_dag_and_to_nobody_else(finished, services):
+    run, _ = finished
+
+    def page(path, token=""):
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{services.ports[8080]}/tagsage{path}",
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.read().decode()
+
+    for path in ("/", "/search", "/report", "/style.css"):
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            page(path)
+    token = log_in(services, services.login[1])
+    assert CANDIDATES.split(",")[0].partition(":")[2] in page("/", token)
+    assert run["dag_run_id"].partition("+")[0] in page("/", token)
+    assert "article?key=" in page("/search?state=untagged", token)
+
+
+@served
 def test_init_run_again_changes_nothing(finished, services):
     services.run_to_its_end("airflow-init")
     assert log_in(services, services.login[1])

@@ -12,6 +12,7 @@ from tagsage import stages
 from tagsage.errors import TagsageError
 from tagsage.pipeline import run_night
 from tagsage.store.open import open_store
+from tagsage.tracking import registry
 from tests.integration.conftest import SETTINGS, SmallCorpus
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -192,8 +193,17 @@ def test_suggestions_are_missing_tags_and_go_when_they_are_switched_off(small_co
     assert nights.metrics["suggestions"] is None
 
 
-def test_a_champion_whose_files_are_damaged_leaves_the_night_to_the_winner(small_corpus, nights):
+def test_a_champion_whose_files_are_damaged_leaves_the_night_to_the_winner(
+    small_corpus, nights, monkeypatch
+):
     nights.run(small_corpus)
+    asked, load = [], registry.load_champion
+
+    def recorded(tracking, name, *, version=None):
+        asked.append(version)
+        return load(tracking, name, version=version)
+
+    monkeypatch.setattr(registry, "load_champion", recorded)
     files = list((nights.workspace / "mlartifacts").rglob("candidate.json"))
     assert files
     for file in files:
@@ -203,3 +213,6 @@ def test_a_champion_whose_files_are_damaged_leaves_the_night_to_the_winner(small
     assert nights.metrics["predicted_by"] == "winner"
     report = (nights.workspace / "report.html").read_text("utf-8")
     assert "The champion (version 1) cannot predict tonight" in report
+    # For its latency, and to predict; tonight's is explained from the workspace.
+    assert asked == ["2", "1"]
+    assert (nights.workspace / "catalogue.db").exists()

@@ -142,6 +142,30 @@ def test_guards_are_told_in_metrics_report_and_mlflow(nights):
     assert json.loads(Path(file).read_text(encoding="utf-8")) == second["promotion"]
 
 
+def test_worse_challenger_gains_nothing_by_lost_or_damaged_answers_of_the_champion(nights, smaller):
+    from mlflow import MlflowClient
+
+    workspace, _ = nights
+    client = MlflowClient(tracking_uri=f"sqlite:///{workspace / 'mlflow.db'}")
+    version = client.get_model_version("tagsage", "2")
+    root = client.get_run(version.run_id).info.artifact_uri.removeprefix("file://")
+    folder = Path(root, version.tags["tagsage.frozen_test"])
+    about = (folder / "frozen.json").read_bytes()
+    (folder / "frozen.json").write_bytes(b"{")
+    damaged = night(smaller, workspace, **WEAK)
+    (folder / "frozen.json").write_bytes(about)
+    away = folder.rename(folder.with_name("away"))
+    lost = night(smaller, workspace, **WEAK)
+    away.rename(folder)
+    assert damaged["promotion_reason"].startswith(
+        "Not promoted: what the champion (version 2) answered is damaged in MLflow, so "
+    )
+    assert lost["promotion_reason"].startswith(
+        "Not promoted: the champion (version 2) left no answers on test articles, so only their "
+    )
+    assert "not above the champion's" in lost["promotion_reason"]
+
+
 def test_articles_that_came_later_change_nobodys_part(nights, small_corpus):
     workspace, (_, second, _) = nights
     before = frozen_of(workspace, second["run_id"])
@@ -209,6 +233,36 @@ def test_person_rolls_back_pins_and_no_night_changes_it_until_it_is_unpinned(nig
     assert stopped["promotion_reason"].endswith(" is more than 0.1 (MB on disk).")
     # As it was said before there were three choices.
     assert night(smaller, workspace, **GOOD, promote="true")["promoted"]
+
+
+def test_model_that_is_asked_with_vectors_is_timed_with_vectors(tmp_path):
+    urls = [f"https://articles.example/{place}" for place in range(60)]
+    corpus = SmallCorpus(tmp_path / "articles.csv", tmp_path / "lists.csv")
+    rows = {
+        corpus.articles: [
+            ("story", "title", "date", "author", "tags"),
+            *((url, "A title", "", "", f'["tag {n % 3}"]') for n, url in enumerate(urls)),
+        ],
+        corpus.lists: [
+            ("list", "article"),
+            *((f"list {n % 4}", url) for n, url in enumerate(urls)),
+        ],
+        tmp_path / "vectors.csv": [
+            ("url", "vector"),
+            *((url, json.dumps([n % 3, n % 5, 1.0])) for n, url in enumerate(urls)),
+        ],
+    }
+    for file, lines in rows.items():
+        with file.open("w", encoding="utf-8", newline="") as opened:
+            csv.writer(opened).writerows(lines)
+    given = {"embedder": "none", "vectors": str(tmp_path / "vectors.csv")}
+    first = night(corpus, tmp_path / "w", **{**GOOD, **given, "min_tag_articles": "3"})
+    (latency,) = [check for check in first["promotion"]["checks"] if check["name"] == "latency"]
+    assert latency["value"] > 0
+    assert latency["about"] == "ms a request, median of 30"
+    # Twelve test articles are too few to tell how far off probabilities are.
+    assert first["promotion"]["checks"][0]["about"].startswith("not measured: fewer than 100")
+    assert first["promoted"]
 
 
 def test_bad_input_of_the_commands_is_told_in_one_sentence(nights, tmp_path):

@@ -97,6 +97,38 @@ def test_champion_that_cannot_be_compared_with_gives_way_and_the_reason_says_why
         decided(gain=None)
 
 
+@pytest.mark.parametrize(
+    ("own", "margin", "promoted"),
+    [(0.61, 0.0, True), (0.6, 0.0, False), (0.59, 0.0, False), (0.59, -0.02, True)],
+)
+def test_champion_whose_answers_are_lost_is_compared_by_its_score_on_the_same_data(
+    own, margin, promoted
+):
+    lost = {"gain": None, "not_comparable": "the champion left no answers"}
+    limits = Limits(margin=margin)
+    decision = decided(**lost, scores=(own, 0.6), same_test=True, limits=limits)
+    assert decision.promoted is promoted
+    assert decision.reason == (
+        f"{'Promoted' if promoted else 'Not promoted'}: the champion left no answers, so only "
+        f"their own scores on the same data were compared: micro-F1 {own:.4f} is "
+        f"{'' if promoted else 'not '}above the champion's 0.6000 (version 1) by more than the "
+        f"margin {margin:g}."
+    )
+    assert decided(**lost, scores=(own, None), same_test=True).promoted
+    assert decided(**lost, scores=(own, 0.6)).promoted
+
+
+def test_champion_whose_answers_are_damaged_stays_until_a_person_says_otherwise():
+    damaged = {"gain": None, "not_comparable": "x", "damaged": "its answers are damaged"}
+    decision = decided(**damaged, scores=(0.9, 0.6), same_test=True)
+    assert not decision.promoted
+    assert decision.reason == (
+        "Not promoted: its answers are damaged, so the two cannot be compared; `tagsage model "
+        "promote 2` makes the challenger champion all the same."
+    )
+    assert decided(**damaged, promote="always").promoted
+
+
 BROKEN = Check("latency", 1234.5, 1000.0, 12.0, passed=False, about="ms")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import uuid
 
@@ -17,7 +18,7 @@ from tagsage.tracking.champions import (
     roll_back,
     unpin,
 )
-from tagsage.tracking.history import registered
+from tagsage.tracking.history import Event, registered, write_event
 from tagsage.tracking.registry import load_champion, register_winner
 from tagsage.tracking.runs import log_candidate, log_night
 from tagsage.tracking.store import initialise
@@ -61,6 +62,19 @@ def champion(tracking, name) -> str:
     return registered(tracking, name).champion
 
 
+def tags_of(tracking, name) -> dict[str, str]:
+    return tracking.client.get_registered_model(name).tags
+
+
+def decided(tracking, name, night, version: str, before: str) -> Decision:
+    """Keep the decision to promote a new version, as a night that is killed then does."""
+    night(f"n{version}", promoted=False)
+    decision = Decision(True, "Promoted: so it is.", version, before, 0.6, 0.5, True)
+    text = json.dumps(decision.to_json())
+    tracking.client.set_model_version_tag(name, version, "tagsage.decision", text)
+    return decision
+
+
 def test_night_is_kept_on_its_version_and_as_an_event(tracking, name, night):
     decision, now = night("n1")
     assert (decision.promoted, now, champion(tracking, name)) == (True, "1", "1")
@@ -88,10 +102,7 @@ def test_night_run_again_repeats_the_decision_that_it_made(tracking, name, night
 @pytest.mark.parametrize("moved", [False, True], ids=["before", "after the alias"])
 def test_night_killed_while_it_carries_its_decision_out_ends_it(tracking, name, night, moved):
     night("n1")
-    decision = Decision(True, "Promoted: so it is.", "2", "1", 0.6, 0.5, True)
-    night("n2", promoted=False)
-    text = json.dumps(decision.to_json())
-    tracking.client.set_model_version_tag(name, "2", "tagsage.decision", text)
+    decision = decided(tracking, name, night, "2", "1")
     if moved:
         tracking.client.set_registered_model_alias(name, "champion", "2")
     again, now = night("n2", version="2")
@@ -120,13 +131,20 @@ def test_night_run_again_does_not_undo_a_rollback(tracking, name, night):
     assert night("n3")[1] == "3"
 
 
+def test_rollback_of_what_a_killed_night_promoted_without_an_event_stands(tracking, name, night):
+    night("n1")
+    decided(tracking, name, night, "2", "1")
+    tracking.client.set_registered_model_alias(name, "champion", "2")
+    roll_back(tracking, name, **ANN)
+    decision, now = night("n2", version="2")
+    assert (decision.promoted, now, champion(tracking, name)) == (False, "1", "1")
+    assert "(rollback by ann at " in decision.reason
+
+
 def test_rollback_between_a_decision_and_its_end_stands(tracking, name, night):
     night("n1")
     night("n2")
-    decision = Decision(True, "Promoted: so it is.", "3", "2", 0.6, 0.5, True)
-    night("n3", promoted=False)
-    text = json.dumps(decision.to_json())
-    tracking.client.set_model_version_tag(name, "3", "tagsage.decision", text)
+    decided(tracking, name, night, "3", "2")
     roll_back(tracking, name, **ANN)
     assert night("n3", version="3")[1] == "1"
 
@@ -170,6 +188,23 @@ def test_rollback_knows_champions_of_before_there_were_events(tracking, name, ad
     tracking.client.set_registered_model_alias(name, "champion", "3")
     roll_back(tracking, name, **ANN)
     assert champion(tracking, name) == "1"
+
+
+@pytest.mark.parametrize("events", [False, True], ids=["before", "since there are events"])
+def test_no_rollback_goes_to_a_version_whose_promotion_was_not_carried_out(
+    tracking, name, night, events
+):
+    night("n1")
+    decided(tracking, name, night, "2", "1")
+    if events:
+        night("n3")
+        roll_back(tracking, name, **ANN)
+        assert champion(tracking, name) == "1"
+    else:
+        (key,) = [key for key in tags_of(tracking, name) if key.startswith("tagsage.champion.")]
+        tracking.client.delete_registered_model_tag(name, key)
+    with pytest.raises(TagsageError, match="no champion before version 1 to go back to"):
+        roll_back(tracking, name, **ANN)
 
 
 def test_rollback_goes_back_from_a_champion_that_was_named_in_mlflow(tracking, name, night, add):
@@ -251,6 +286,106 @@ def test_pinned_version_that_was_deleted_is_told(tracking, name, night):
         roll_back(tracking, name, **ANN)
     with pytest.raises(TagsageError, match="is pinned; there is nothing to do"):
         unpin(tracking, name, **ANN)
+
+
+@pytest.fixture
+def meanwhile(tracking, tmp_path, monkeypatch):
+    """Return a function that lets another machine do something just before a call of the client."""
+    elsewhere = dataclasses.replace(tracking, folder=tmp_path)
+
+    def meanwhile(method: str, act) -> None:
+        original = getattr(tracking.client, method)
+
+        def first_act(*arguments):
+            monkeypatch.setattr(tracking.client, method, original)
+            act(elsewhere)
+            return original(*arguments)
+
+        monkeypatch.setattr(tracking.client, method, first_act)
+
+    return meanwhile
+
+
+@pytest.mark.parametrize(
+    ("act", "words"),
+    [
+        (lambda elsewhere, name: pin(elsewhere, name, **ANN), "version 1 is pinned by ann at "),
+        (
+            lambda elsewhere, name: promote_version(elsewhere, name, "2", **ANN),
+            "now version 2 is champion (promote by ann at ",
+        ),
+    ],
+    ids=["pinned", "promoted"],
+)
+def test_what_a_person_does_elsewhere_while_a_night_promotes_stands(
+    tracking, name, night, meanwhile, act, words
+):
+    night("n1")
+    night("n2", promoted=False)
+    meanwhile("set_registered_model_alias", lambda elsewhere: act(elsewhere, name))
+    decision, now = night("n3")
+    assert not decision.promoted
+    assert words in decision.reason
+    assert now == champion(tracking, name) == words.partition("version ")[2][0]
+    assert "3" not in registered(tracking, name).line()
+
+
+def test_pin_holds_what_was_champion_although_a_night_elsewhere_promotes(
+    tracking, name, night, add, meanwhile
+):
+    night("n1")
+    decision = Decision(True, "Promoted: so it is.", add(), "1", 0.6, None, True)
+
+    def promote(elsewhere) -> None:
+        carry_out(elsewhere, "n2", name=name, version="2", decision=decision)
+
+    meanwhile("set_registered_model_tag", promote)
+    pin(tracking, name, **ANN)
+    now = registered(tracking, name)
+    assert (now.champion, now.pin.version) == ("1", "1")
+
+
+def test_night_killed_before_it_gave_way_to_a_pin_gives_way_when_run_again(tracking, name, night):
+    night("n1")
+    decided(tracking, name, night, "2", "1")
+    pin(tracking, name, **ANN)
+    tracking.client.set_registered_model_alias(name, "champion", "2")
+    decision, now = night("n2", version="2")
+    assert (decision.promoted, now, champion(tracking, name)) == (False, "1", "1")
+
+
+def test_person_is_told_of_a_pin_of_the_same_moment(tracking, name, night, meanwhile):
+    night("n1")
+    night("n2", promoted=False)
+    meanwhile("set_registered_model_alias", lambda elsewhere: pin(elsewhere, name, **ANN))
+    with pytest.raises(TagsageError, match="pinned the champion at the same moment"):
+        promote_version(tracking, name, "2", **ANN)
+    assert champion(tracking, name) == "1"
+
+
+def test_events_of_two_machines_at_the_same_moment_are_both_kept_after_those_of_old_keys(
+    tracking, name, night
+):
+    night("n1")
+    (key,) = [key for key in tags_of(tracking, name) if key.startswith("tagsage.champion.")]
+    tracking.client.set_registered_model_tag(
+        name, "tagsage.champion.000001", tags_of(tracking, name)[key]
+    )
+    tracking.client.delete_registered_model_tag(name, key)
+    now = registered(tracking, name)
+    for who in ("ann", "bob"):
+        write_event(tracking, name, now, Event.of("promote", "1", "1", who, ""))
+    assert [event.who for event in registered(tracking, name).events] == ["n1", "ann", "bob"]
+
+
+def test_event_comes_after_one_of_a_machine_whose_clock_is_ahead(tracking, name, night):
+    night("n1")
+    key = "tagsage.champion.29990101T000000.000000Z-0a1b2c3d"
+    text = json.dumps(dataclasses.asdict(Event.of("promote", "1", "1", "bob", "")))
+    tracking.client.set_registered_model_tag(name, key, text)
+    night("n2")
+    night("n3")
+    assert [event.who for event in registered(tracking, name).events] == ["n1", "bob", "n2", "n3"]
 
 
 @pytest.mark.parametrize("version", ["7", "x", "", "-1", "1; DROP TABLE", "9" * 60])

@@ -7,7 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from fastapi.testclient import TestClient
 from mlflow.exceptions import MlflowException
+from mlflow.pyfunc import scoring_server
 
 from scripts.openai_server import OpenAiServer, expected_vectors
 from tagsage.errors import TagsageError
@@ -81,6 +83,25 @@ def test_served_model_whose_embedder_is_away_answers_mlflow_in_one_sentence(remo
     # And the command line tells it as ours.
     assert isinstance(refused.value, TagsageError)
     assert "\n" not in str(refused.value)
+
+
+def test_over_http_an_embedder_that_is_away_is_503_and_a_wrong_input_400(
+    remote, tmp_path, monkeypatch
+):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    # The server sets it for good.
+    monkeypatch.setenv("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "true")
+    save_servable(remote, tmp_path / "model")
+    http = TestClient(scoring_server.init(load_model(str(tmp_path / "model"))))
+    request = {"dataframe_records": [{"title": "a title"}]}
+    away = http.post("/invocations", json=request)
+    assert away.status_code == 503
+    assert "OpenAI wants a key; set OPENAI_API_KEY" in away.json()["message"]
+    assert "stack_trace" not in away.json()
+    wrong = http.post("/invocations", json=request | {"params": {"top_k": 0}})
+    assert wrong.status_code == 400
+    assert "top_k must be at least 1, not 0." in wrong.json()["message"]
 
 
 def test_saved_model_names_the_model_and_no_server_and_requires_the_sdk(

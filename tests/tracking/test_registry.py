@@ -1,24 +1,33 @@
 """The registry: one version a night, its frozen test, the champion in a clean process."""
 
 import dataclasses
+import importlib.util
+import py_compile
+import shutil
 import subprocess
 import sys
 import uuid
+from pathlib import Path
 
 import pytest
+from mlflow.utils.file_utils import local_file_uri_to_path
 
-from tagsage.errors import TagsageError
+from tagsage.errors import FinalError, TagsageError
 from tagsage.learn.frozen import FrozenTest
 from tagsage.tracking.registry import (
     DATA_DIGEST,
     FROZEN_TEST,
     MICRO_F1,
+    MODEL_DIGEST,
+    DamagedTestError,
     Version,
     load_champion,
     load_frozen,
     register_winner,
 )
 from tagsage.tracking.runs import log_candidate, log_night
+from tagsage.tracking.seal import DamagedModelError
+from tagsage.tracking.seal import seal as write_seal
 
 CANDIDATE = "text+lists:ovr_logistic"
 CLEAN = """
@@ -124,7 +133,8 @@ def test_version_of_a_night_that_kept_no_test_or_lost_it_has_none(
     elsewhere = {**version.tags, FROZEN_TEST: "frozen_test/removed"}
     assert not load_frozen(tracking, dataclasses.replace(version, tags=elsewhere), tmp_path)
     tracking.client.log_text(version.run_id, "{", f"{version.tags[FROZEN_TEST]}/frozen.json")
-    assert not load_frozen(tracking, version, tmp_path)
+    with pytest.raises(DamagedTestError, match=r"^what the champion \(version 1\) answered is "):
+        load_frozen(tracking, version, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -140,6 +150,92 @@ def test_old_night_registered_again_takes_no_alias_from_a_later_one(
 def test_champion_that_is_not_there_is_told_in_one_sentence(tracking, name):
     with pytest.raises(TagsageError, match=f"has no champion of the model '{name}'; run the"):
         load_champion(tracking, name)
+
+
+@pytest.fixture
+def registered(tracking, register, name, run_id) -> tuple[str, Path]:
+    """Return a version and its folder."""
+    version = register(run_id, 0.6)
+    uri = tracking.client.get_model_version_download_uri(name, version)
+    return version, Path(local_file_uri_to_path(uri))
+
+
+@pytest.mark.parametrize(
+    "where", ["served_model.py", "code/tagsage/tracking/servable.py", "code/numpy.py"]
+)
+def test_code_that_was_changed_or_added_is_refused_and_not_executed(
+    tracking, name, registered, where, tmp_path
+):
+    version, folder = registered
+    witness = tmp_path / "executed"
+    with (folder / where).open("a", encoding="utf-8") as file:
+        file.write(f"\nopen({str(witness)!r}, 'w').close()\n")
+    with pytest.raises(DamagedModelError, match=r"is not what was registered: a file differs"):
+        load_champion(tracking, name, version=version)
+    assert not witness.exists()
+
+
+@pytest.mark.parametrize("seal", ["removed", "written anew"])
+def test_model_whose_own_digests_were_removed_or_written_anew_is_refused(
+    tracking, name, registered, seal
+):
+    version, folder = registered
+    served = folder / "artifacts" / "served"
+    (served / "lists" / "names.json").write_text('["garage", "orchard"]')
+    if seal == "removed":
+        (served / "sha256.json").unlink()
+    else:
+        write_seal(served)
+    with pytest.raises(DamagedModelError, match=r"is not what was registered: a file differs"):
+        load_champion(tracking, name, version=version)
+
+
+def test_compiled_code_in_the_place_of_the_models_source_is_not_executed(
+    tracking, name, registered, tmp_path
+):
+    version, folder = registered
+    source, witness = folder / "served_model.py", tmp_path / "executed"
+    other = tmp_path / "other.py"
+    text = source.read_text()
+    other.write_text(f"{text}\nopen({str(witness)!r}, 'w').close()\n")
+    py_compile.compile(
+        str(other),
+        cfile=importlib.util.cache_from_source(str(source)),
+        doraise=True,
+        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+    )
+    champion = load_champion(tracking, name, version=version)
+    assert champion.predict([{"title": "new brakes"}])["tags"].tolist() == [["cars"]]
+    assert not witness.exists()
+    # What Python compiled just now does not count as a change.
+    load_champion(tracking, name, version=version)
+
+
+def test_version_of_before_its_folder_had_a_digest_still_loads(tracking, name, registered):
+    version, folder = registered
+    tracking.client.delete_model_version_tag(name, version, MODEL_DIGEST)
+    (folder / "note.txt").write_text("not there when it was registered")
+    champion = load_champion(tracking, name, version=version)
+    assert champion.predict([{"title": "new brakes"}])["tags"].tolist() == [["cars"]]
+
+
+@pytest.mark.parametrize("name_of_file", ["MLmodel", "served_model.py", "candidate.json", ""])
+def test_champion_that_is_damaged_or_gone_is_told_apart_from_a_failing_mlflow(
+    tracking, register, name, run_id, name_of_file
+):
+    version = register(run_id, 0.6)
+    uri = tracking.client.get_model_version_download_uri(name, version)
+    folder = Path(local_file_uri_to_path(uri))
+    if name_of_file:
+        for file in folder.rglob(name_of_file):
+            file.write_text("{")
+    else:
+        shutil.rmtree(folder)
+    with pytest.raises(DamagedModelError, match="roll back to another version or retrain"):
+        load_champion(tracking, name, version=version)
+    with pytest.raises(DamagedModelError, match=r"Version 99 of .* is gone; do not use"):
+        load_champion(tracking, name, version="99")
+    assert issubclass(DamagedModelError, FinalError)
 
 
 @pytest.mark.slow

@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from scripts.neo4j_server import free_ports
-from tagsage.tracking.registry import decide_promotion, register_winner
+from tagsage.tracking.champions import promote_version
+from tagsage.tracking.registry import register_winner
 from tagsage.tracking.runs import log_candidate, log_night
 from tagsage.tracking.store import initialise
 
@@ -29,7 +30,7 @@ Post = Callable[[object], tuple[int, dict]]
 
 
 @pytest.fixture(scope="module")
-def post(served, tmp_path_factory) -> Iterator[Post]:
+def post(served, frozen, tmp_path_factory) -> Iterator[Post]:
     """Serve a champion from a registry as the docs do; return what posts JSON to it."""
     folder = tmp_path_factory.mktemp("scoring")
     tracking = initialise("", experiment="nightly", folder=folder)
@@ -37,9 +38,9 @@ def post(served, tmp_path_factory) -> Iterator[Post]:
     log_candidate(tracking, "n1", CANDIDATE, params={}, scores={"micro_f1": 0.6})
     version = register_winner(
         tracking, "n1", CANDIDATE, name="tagsage", served=served, served_ref="s",
-        micro_f1=0.6, data_digest="ab", tags_digest="t", description="The best.",
+        frozen=frozen, micro_f1=0.6, data_digest="ab", tags_digest="t", description="The best.",
     )  # fmt: skip
-    decide_promotion(tracking, "n1", name="tagsage", version=version, margin=0.0, promote=True)
+    promote_version(tracking, "tagsage", version, who="a test")
     (port,) = free_ports(1)
     address = f"http://127.0.0.1:{port}"
     with (folder / "log").open("w") as log:
@@ -124,6 +125,17 @@ def test_request_in_the_docs_is_answered_with_what_the_docs_say(post):
         assert row.keys() == expected.keys()
         assert all(item.keys() == {"tag", "score", "assigned"} for item in expected["top"])
         assert row["top"][0].keys() == expected["top"][0].keys()
+
+
+def test_request_in_the_readme_is_answered(post):
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    (request,) = re.findall(r"^curl .*? -d '(.*?)'$", page, flags=re.MULTILINE | re.DOTALL)
+    status, answer = post(request.encode())
+    assert status == 200, answer
+    (row,) = answer["predictions"]
+    scores = [item["score"] for item in row["top"]]
+    assert scores == sorted(scores, reverse=True)
+    assert set(row["tags"]) >= {item["tag"] for item in row["top"] if item["assigned"]}
 
 
 @pytest.mark.parametrize(

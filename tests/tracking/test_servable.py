@@ -1,6 +1,7 @@
 """The served model: any way of giving articles, and a clean process without the project."""
 
 import ast
+import dataclasses
 import json
 import re
 import shutil
@@ -8,11 +9,13 @@ import subprocess
 import sys
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from threading import Event, Thread
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from threadpoolctl import OpenBLASController, ThreadpoolController
 
 import tagsage
 from tagsage.errors import TagsageError
@@ -183,6 +186,47 @@ def test_unknown_lists_of_any_kind_count_as_none(tagger):
     assert made["top"].tolist() == plain["top"].tolist()
 
 
+def test_requests_that_overlap_leave_the_process_its_threads(tagger):
+    """One comes, another comes, the first leaves and its thread ends, the second leaves."""
+    first_in, second_in, both_seen, first_left = (Event() for _ in range(4))
+    seen = []
+
+    class InTurn:
+        embedder = tagger.featuriser.embedder
+
+        def matrix(self, titles, *others, **more):
+            if titles == ["pears"]:
+                first_in.set()
+                assert both_seen.wait(60)
+            else:
+                second_in.set()
+                assert first_left.wait(60)
+            return tagger.featuriser.matrix(titles, *others, **more)
+
+    in_turn = dataclasses.replace(tagger, featuriser=InTurn())
+    blas = ThreadpoolController().select(user_api="blas")
+
+    def threads() -> set[int]:
+        return {pool["num_threads"] for pool in blas.info()}
+
+    with blas.limit(limits=2):
+        # Only the thread that limited last may limit while it lives.
+        OpenBLASController.clear_controlling_thread(force=True)
+        first = Thread(target=in_turn.tag, args=[as_frame("pears")])
+        second = Thread(target=in_turn.tag, args=[as_frame("gears")])
+        first.start()
+        assert first_in.wait(60)
+        second.start()
+        assert second_in.wait(60)
+        seen.append(threads())
+        both_seen.set()
+        first.join(60)
+        seen.append(threads())
+        first_left.set()
+        second.join(60)
+        assert [*seen, threads()] == [{1}, {2}, {2}]
+
+
 @pytest.fixture
 def copied(served, tmp_path) -> Path:
     return Path(shutil.copytree(served, tmp_path / "copy"))
@@ -214,11 +258,17 @@ def test_seal_that_is_no_seal_is_refused(copied, seal):
         Tagger.load(copied)
 
 
+def test_model_that_lost_its_seal_is_refused(copied):
+    (copied / "sha256.json").unlink()
+    with pytest.raises(TagsageError, match=r"file sha256\.json in .* cannot be read"):
+        Tagger.load(copied)
+
+
 def test_champion_of_before_there_were_seals_and_companions_still_loads(copied, tagger):
     (copied / "sha256.json").unlink()
     shutil.rmtree(copied / "companions")
     about = json.loads((copied / "featuriser.json").read_text())
-    del about["companions"]
+    del about["companions"], about["sealed"]
     (copied / "featuriser.json").write_text(json.dumps(about))
     frame = pd.DataFrame({"title": ["pears"], "articles": [["site.example/13"]]})
     made = Tagger.load(copied).tag(frame)

@@ -125,7 +125,7 @@ class FrozenTest:
                 for name in ("test", "train")
             }
             # Sums are exact in double precision alone.
-            assigned = load_csr(folder / _ASSIGNED).astype(np.float64)
+            assigned = load_csr(folder / _ASSIGNED, mmap=False).astype(np.float64)
             about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
             kept = cls(**arrays, assigned=assigned, **about)
             if assigned.shape != (len(kept.test), len(kept.tags)):

@@ -140,15 +140,19 @@ def decide(
     checks: Sequence[Check] = (),
     gain: Gain | None = None,
     not_comparable: str = "",
+    damaged: str = "",
     pinned: str = "",
     scores: tuple[float | None, float | None] = (None, None),
+    same_test: bool = False,
     same_data: bool = False,
 ) -> Decision:
     """Decide whether a challenger becomes champion.
 
     It does when no guard breaks and the gain in micro-F1 is surely above the margin: the lower end
     of its interval is. Where there is no champion, or none that it can be compared with, it does
-    when no guard breaks. A pinned champion stays whatever else is so.
+    when no guard breaks. Where the champion's answers are lost, but both were measured on the same
+    corpus and target tags, their own scores are compared. A pinned champion stays whatever else is
+    so, and one whose answers are damaged until a person says otherwise.
 
     Parameters
     ----------
@@ -164,10 +168,15 @@ def decide(
         None when there is nothing to compare with.
     not_comparable : str
         Why a champion that is there could not be compared with.
+    damaged : str
+        Why the champion's answers, which were kept, cannot be read.
     pinned : str
         Words on who pinned the champion; empty when nobody did.
     scores : pair of float or None
         Micro-F1 of challenger and champion, each on its own test part, where there is no `gain`.
+    same_test : bool
+        Whether these scores can be compared, for lack of a `gain`: they are of the same corpus and
+        the same target tags.
     same_data : bool
         Whether both were measured on the same corpus.
 
@@ -183,6 +192,7 @@ def decide(
         asks for one.
     """
     broken = [check for check in checks if not check.passed]
+    own, other = scores
     promoted, reason = False, ""
     if pinned:
         reason = f"Not promoted: {pinned}."
@@ -195,6 +205,19 @@ def decide(
     elif gain is not None:
         promoted = gain.low > limits.margin
         reason = _gain_sentence(gain, champion_version, limits, promoted=promoted)
+    elif damaged:
+        reason = (
+            f"Not promoted: {damaged}, so the two cannot be compared; `tagsage model promote "
+            f"{challenger_version}` makes the challenger champion all the same."
+        )
+    elif same_test and own is not None and other is not None:
+        promoted = own > other + limits.margin
+        reason = (
+            f"{'Promoted' if promoted else 'Not promoted'}: {not_comparable}, so only their own "
+            f"scores on the same data were compared: micro-F1 {own:.4f} is "
+            f"{'' if promoted else 'not '}above the champion's {other:.4f} (version "
+            f"{champion_version}) by more than the margin {limits.margin:g}."
+        )
     elif not_comparable:
         promoted, reason = True, f"Promoted: {not_comparable}, so the two cannot be compared."
     else:
@@ -208,8 +231,8 @@ def decide(
         reason=reason,
         challenger_version=challenger_version,
         champion_version=champion_version,
-        challenger_micro_f1=gain.challenger if gain else scores[0],
-        champion_micro_f1=gain.champion if gain else scores[1],
+        challenger_micro_f1=gain.challenger if gain else own,
+        champion_micro_f1=gain.champion if gain else other,
         same_data=same_data,
         gain=asdict(gain) if gain else None,
         checks=[asdict(check) for check in checks],

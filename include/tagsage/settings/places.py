@@ -36,11 +36,6 @@ class PlaceSettings(Section):
     mlflow_tracking_uri: str = Field(
         "", description="Empty: the variable MLFLOW_TRACKING_URI, else SQLite in the workspace."
     )
-    mlflow_url: str = Field(
-        "",
-        pattern=r"^(https?://[^\s@]+)?$",
-        description="Where people see MLflow, for links; empty: the tracking URI, if it is http.",
-    )
     mlflow_experiment: str = Field("tagsage", min_length=1, description="MLflow experiment.")
     registered_model: str = Field("tagsage", min_length=1, description="Name in the registry.")
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage import __version__
@@ -67,7 +69,7 @@ def catalogue(
     best = ranked.summary["best"]
     data = CatalogueData(
         snapshot=snapshot,
-        target_tags=target_tags,
+        target_tags=learned_tags(target_tags, predictions.path / "predictions.parquet"),
         per_tag=Judgement.load(night.workspace.open(best["ref"]).path / JUDGED_FOLDER).per_tag,
         predictions=predictions.path / "predictions.parquet",
         facts={"night": facts, "nights": latest_nights(night.workspace)},
@@ -87,6 +89,22 @@ def catalogue(
         )
     logger.info("catalogue: %s", counts)
     return where
+
+
+def learned_tags(target_tags: Sequence[str], predictions: Path) -> list[str]:
+    """Return tonight's target tags, and those that an earlier night's champion still assigns.
+
+    Parameters
+    ----------
+    target_tags : sequence of str
+        Tonight's.
+    predictions : pathlib.Path
+        A Parquet file with a column ``tag``.
+    """
+    import pyarrow.parquet as pq
+
+    given = pq.read_table(predictions, columns=["tag"]).column("tag").unique().to_pylist()
+    return sorted({*target_tags, *given})
 
 
 def _facts(

@@ -37,6 +37,8 @@ REQUESTS = 30
 # What is compiled or read at the first requests is not what a request takes.
 WARMING_REQUESTS = 3
 MEGABYTE = 1e6
+# What the guards are called where their earlier values are looked up.
+LATENCY, SIZE = "latency", "size of the model"
 
 
 def freeze_test(night: Night, corpus: Ref, split: Ref, candidate: Ref) -> Artifact:
@@ -115,32 +117,41 @@ def _decide(
     from tagsage.learn.judgement import Judgement
     from tagsage.learn.promotion import decide
     from tagsage.tracking.history import registered
-    from tagsage.tracking.registry import DATA_DIGEST
+    from tagsage.tracking.registry import DATA_DIGEST, TARGET_TAGS, DamagedTestError
 
     now = registered(tracking_of(night.settings), night.settings.registered_model)
     of_number = {one.number: one for one in now.versions}
     champion = of_number.get(now.champion)
     judged = Judgement.load(night.workspace.open(best["ref"]).path / JUDGED_FOLDER)
     labels, snapshot = load_labels(night, split), load_snapshot(night, corpus)
-    gain, not_comparable, frozen = None, "", None
+    gain, not_comparable, damaged, frozen = None, "", "", None
     checks: list[Check] = []
     if champion is not None:
-        frozen = _frozen_of(night, champion)
+        try:
+            frozen = _frozen_of(night, champion)
+        except DamagedTestError as error:
+            damaged = str(error)
         gain, not_comparable, checks = _compare(night, snapshot, labels, judged, champion, frozen)
     checks += _absolute_checks(night, snapshot, labels, judged, served, version, champion, frozen)
     own = best["scores"]["micro_f1"]
-    digest = night.workspace.open(corpus).summary["digest"]
+    same = {
+        key
+        for key in (DATA_DIGEST, TARGET_TAGS)
+        if champion is not None and champion.tags.get(key) == of_number[version].tags[key]
+    }
     return decide(
         challenger_version=version,
-        champion_version=now.champion,
+        champion_version=champion.number if champion else "",
         promote=night.settings.promote,
         limits=limits_of(night),
         checks=checks,
         gain=gain,
         not_comparable=not_comparable,
+        damaged=damaged,
         pinned=now.pinned_words(),
         scores=(own, champion.micro_f1 if champion else None),
-        same_data=champion is not None and champion.tags.get(DATA_DIGEST) == digest,
+        same_test=frozen is None and same == {DATA_DIGEST, TARGET_TAGS},
+        same_data=DATA_DIGEST in same,
     )
 
 
@@ -254,9 +265,6 @@ def _absolute_checks(
     ]
 
 
-LATENCY, SIZE = "latency", "size of the model"
-
-
 def _earlier_values(champion: Version | None) -> dict[str, float]:
     """Return what was measured of the champion when it was the challenger."""
     import json
@@ -287,7 +295,7 @@ def _latency(
         started = time.perf_counter()
         model.predict([request])
         times.append(1000 * (time.perf_counter() - started))
-    measured = times[WARMING_REQUESTS:] or times
+    measured = times[WARMING_REQUESTS:]
     return statistics.median(measured), f"ms a request, median of {len(measured)}"
 
 

@@ -77,7 +77,7 @@ def explain(token: Token, corpus: Ref, features: Blocks, promoted: Promoted, pre
         asked = _asked(night, snapshot, predictions.path)
         with pq.ParquetWriter(folder / EXPLANATIONS_FILE, schema) as writer:
             if len(asked):
-                tagger = _load_tagger(night, version)
+                tagger = _load_tagger(night, promoted, version)
                 tags = tagger.candidate.tags
                 vectors = feature_matrix(night, features, "text").blocks[0]
                 explained = explaining.explain(
@@ -119,9 +119,13 @@ def _asked(night: Night, snapshot: Snapshot, predicted: Path) -> pd.DataFrame:
     return frame.loc[frame["story"].isin(kept), ["story", "tag"]]
 
 
-def _load_tagger(night: Night, version: str) -> Tagger:
+def _load_tagger(night: Night, promoted: Promoted, version: str) -> Tagger:
+    """Return the model that predicted; tonight's is in the workspace, an earlier one in MLflow."""
     from tagsage.tracking.registry import load_champion
+    from tagsage.tracking.servable import Tagger as Served
 
+    if version == promoted["version"]:
+        return Served.load(night.workspace.open(promoted["served"]).path)
     settings = night.settings
     model = load_champion(tracking_of(settings), settings.registered_model, version=version)
     tagger: Tagger = model.unwrap_python_model().tagger  # type: ignore[no-untyped-call]

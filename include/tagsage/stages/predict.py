@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tagsage.errors import TagsageError
 from tagsage.night import Night, Token
 from tagsage.progress import track
 from tagsage.stages.changes import predictions_before, remember_predictions, tell_changes
@@ -152,6 +151,7 @@ def _load_champion(
         MLflow there.
     """
     from tagsage.tracking.registry import load_champion
+    from tagsage.tracking.seal import DamagedModelError
 
     version = promoted["champion_version"]
     if version in {"", promoted["version"]}:
@@ -164,12 +164,9 @@ def _load_champion(
         tagger = loaded.unwrap_python_model().tagger  # type: ignore[no-untyped-call]
         champion = _Champion(tagger, str(loaded.metadata.model_uuid))
         why_not = _cannot_predict(night, tagger, features)
-    except TagsageError:
-        raise
-    except Exception as error:
-        # What a damaged file makes of a library's reader is any error whatever.
-        logger.debug("the champion", exc_info=True)
-        why_not = f"its files are damaged ({type(error).__name__})"
+    except DamagedModelError as error:
+        logger.warning("the champion: %s", error)
+        why_not = "its files are damaged or gone"
     if not why_not:
         return champion, ""
     told = (

@@ -34,12 +34,14 @@ logger = logging.getLogger(__name__)
 class Promoted(TypedDict):
     """What the stages after promotion need: the model that predicts, and the decision.
 
-    `features` are the blocks that the winner was refitted on; `decision` holds all the numbers, see
+    `features` are the blocks that the winner was refitted on; `served` is what was registered, see
+    :meth:`tagsage.tracking.servable.Tagger.load`; `decision` holds all the numbers, see
     :class:`tagsage.learn.promotion.Decision`.
     """
 
     winner: str
     model: Ref
+    served: Ref
     features: Blocks
     version: str
     champion_version: str
@@ -118,6 +120,7 @@ def promote(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Ref)
     return Promoted(
         winner=winner,
         model=model.ref,
+        served=served.ref,
         features=features,
         version=version,
         champion_version=champion,

@@ -110,7 +110,7 @@ def _earlier_split(night: Night) -> EarlierSplit:
 
 def _split_of_champion(night: Night) -> EarlierSplit:
     from tagsage.learn.frozen import FrozenTest
-    from tagsage.tracking.registry import champion_of, load_frozen
+    from tagsage.tracking.registry import DamagedTestError, champion_of, load_frozen
 
     settings = night.settings
     tracking = tracking_of(settings)
@@ -122,8 +122,11 @@ def _split_of_champion(night: Night) -> EarlierSplit:
         return {"there": load_frozen(tracking, champion, folder)}
 
     origin = {"run": champion.run_id, "version": champion.number}
-    artifact = night.artifact("champion_test", origin, fetch, code=("learn", "tracking"))
     new = f"A new split: the champion's (version {champion.number})"
+    try:
+        artifact = night.artifact("champion_test", origin, fetch, code=("learn", "tracking"))
+    except DamagedTestError:
+        return EarlierSplit(ref="", version=champion.number, why_new=f"{new} is damaged.")
     if not artifact.summary["there"]:
         return EarlierSplit(ref="", version=champion.number, why_new=f"{new} is not known.")
     frozen = FrozenTest.load(artifact.path)

@@ -27,6 +27,7 @@ from tagsage.tracking.history import (
     event_text,
     find_version,
     make_champion,
+    move_champion,
     read_model,
     write_event,
 )
@@ -81,15 +82,18 @@ def carry_out(
         now = read_model(tracking, name)
         if not decision.promoted:
             return decision, now.champion
-        made = any(event.action == NIGHT and event.version == version for event in now.events)
-        event = Event.of(NIGHT, version, decision.champion_version, run_id, decision.reason)
-        if now.champion == version:
-            if not made:
-                write_event(tracking, name, now, event)
-            return decision, version
-        if made or now.pin is not None or now.champion != decision.champion_version:
+        # A task killed after it moved the alias wrote no event, but who went back from there did.
+        made = any(version in {event.version, event.before} for event in now.events)
+        if now.champion != version and (
+            made or now.pin is not None or now.champion != decision.champion_version
+        ):
             return _overtaken(decision, now), now.champion
-        make_champion(tracking, name, now, event)
+        if not made:
+            now = move_champion(tracking, name, now, version)
+            if now.champion != version:
+                return _overtaken(decision, now), now.champion
+            event = Event.of(NIGHT, version, decision.champion_version, run_id, decision.reason)
+            write_event(tracking, name, now, event)
     return decision, version
 
 
@@ -170,8 +174,9 @@ def pin(
             raise TagsageError(msg)
         find_version(tracking, name, number)
         event = Event.of(PIN, number, now.champion, who, why)
-        # Pinned first: no night may come in between.
+        # Pinned first, and then looked at again: no night may come in between.
         tracking.client.set_registered_model_tag(name, PINNED, event_text(event))
+        now = read_model(tracking, name)
         if now.champion != number:
             made = Event.of(PROMOTE, number, now.champion, who, why)
             now = make_champion(tracking, name, now, made)
@@ -220,6 +225,8 @@ def _overtaken(decision: Decision, now: Registered) -> Decision:
     last = now.events[-1] if now.events else None
     present = f"version {now.champion} is champion" if now.champion else "there is no champion"
     why = f" ({last.action} {last.words()})" if last else ""
+    if now.pin is not None:
+        why = f" ({now.pinned_words()})"
     reason = (
         f"Not promoted again: since version {decision.challenger_version} was chosen, the champion "
         f"was changed: now {present}{why}."

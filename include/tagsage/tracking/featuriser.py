@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -43,9 +43,6 @@ from tagsage.tracking.list_blocks import (
 from tagsage.vectors.base import Embedder
 from tagsage.vectors.lsa import LsaEmbedder
 
-if TYPE_CHECKING:
-    pass
-
 FEATURISER = "featuriser.json"
 EMBEDDER = "embedder"
 GRAPHSAGE = "graphsage"
@@ -55,6 +52,10 @@ MEMBERSHIPS = "memberships"
 LABELS = "labels"
 AUTHORS = "authors"
 COMPANIONS = "companions"
+
+
+class EmbedderAwayError(TagsageError):
+    """The embedder gave no vectors; the articles are not to blame."""
 
 
 @dataclass(frozen=True)
@@ -233,14 +234,19 @@ class Featuriser:
 
         Raises
         ------
+        EmbedderAwayError
+            When its embedder is away or refuses us.
         TagsageError
-            When the model was trained on given vectors, or its embedder is away.
+            When the model was trained on given vectors.
         """
         if self.embedder is None:
             raise TagsageError(
                 "This tagger was trained on given vectors and cannot embed a text; give vectors."
             )
-        return self.embedder.embed(texts)
+        try:
+            return self.embedder.embed(texts)
+        except TagsageError as error:
+            raise EmbedderAwayError(str(error)) from error
 
     def _vectors(
         self, titles: Sequence[str], subtitles: Sequence[str], vectors: FloatArray | None
@@ -311,6 +317,12 @@ def embedder_kind(folder: Path) -> str:
     """
     about = json.loads((folder / FEATURISER).read_text(encoding="utf-8"))
     return str(about["embedder"])
+
+
+def says_sealed(folder: Path) -> bool:
+    """Return whether a folder was written with digests of its files."""
+    about = json.loads((folder / FEATURISER).read_text(encoding="utf-8"))
+    return bool(about.get("sealed"))
 
 
 def _load_embedder(folder: Path, kind: str) -> Embedder | None:

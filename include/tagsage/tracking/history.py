@@ -1,7 +1,10 @@
 """What was done to the champion: events, kept as tags of the registered model, and its versions.
 
-An event is written after it was carried out, with a number of its own. So the champions of before
-are known, and who made them so, when and why.
+An event is written after it was carried out, under a key of its own that begins with the time. So
+the champions of before are known, and who made them so, when and why.
+
+``tracking.alone()`` keeps processes of one machine apart. What two machines do at the same moment
+is told from what is there after the alias was moved; see :func:`move_champion`.
 """
 
 from __future__ import annotations
@@ -9,8 +12,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import uuid
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
@@ -24,6 +28,7 @@ from tagsage.tracking.store import Tracking
 
 DECISION = "tagsage.decision"
 EVENT = "tagsage.champion."
+KEY_TIME = "%Y%m%dT%H%M%S.%fZ"
 PINNED = "tagsage.pinned"
 NIGHT, PROMOTE, ROLLBACK, PIN, UNPIN = "night", "promote", "rollback", "pin", "unpin"
 # Longer words would not fit into a tag of every MLflow store.
@@ -80,12 +85,15 @@ class Registered:
         Who pinned the champion; None when nobody did.
     events : tuple of Event
         What was done to the champion, oldest first.
+    latest : datetime or None
+        The time in the key of the last event; None when there is none, or its key is a number.
     """
 
     versions: tuple[Version, ...]
     champion: str
     pin: Event | None
     events: tuple[Event, ...]
+    latest: datetime | None = None
 
     def pinned_words(self) -> str:
         """Say that the champion is pinned; empty when it is not."""
@@ -103,11 +111,13 @@ class Registered:
         there were events come from those nights' decisions; one that was named by other means, such
         as MLflow's own page, is put on the line when it is met.
         """
-        told = {event.version for event in self.events}
+        # A decision is no proof, since others may come before it is carried out: no version that
+        # came after the last champion without an event is taken from decisions.
+        last = self.events[0].before if self.events else self.champion
         line = [
             version.number
             for version in reversed(self.versions)
-            if version.number not in told and was_promoted(version)
+            if last and int(version.number) <= int(last) and was_promoted(version)
         ]
         for event in self.events:
             if event.action in {NIGHT, PROMOTE}:
@@ -122,7 +132,7 @@ class Registered:
 
 
 def was_promoted(version: Version) -> bool:
-    """Tell whether a night made a version champion when it was registered."""
+    """Tell whether a night decided to make a version champion."""
     kept = version.tags.get(DECISION)
     return kept is not None and Decision.from_json(json.loads(kept)).promoted
 
@@ -147,6 +157,7 @@ def read_model(tracking: Tracking, name: str) -> Registered:
         (Version.of(version, model.aliases) for version in found),
         key=lambda version: -int(version.number),
     )
+    # Keys were numbers of six digits once, which come before the times of today.
     keys = sorted(key for key in model.tags if key.startswith(EVENT))
     pinned = model.tags.get(PINNED)
     return Registered(
@@ -154,6 +165,7 @@ def read_model(tracking: Tracking, name: str) -> Registered:
         champion=str(model.aliases.get(CHAMPION, "")),
         pin=Event(**json.loads(pinned)) if pinned else None,
         events=tuple(Event(**json.loads(model.tags[key])) for key in keys),
+        latest=_time_of(keys[-1]) if keys else None,
     )
 
 
@@ -184,16 +196,61 @@ def find_version(tracking: Tracking, name: str, version: str) -> ModelVersion:
 
 
 def make_champion(tracking: Tracking, name: str, now: Registered, event: Event) -> Registered:
-    """Move the alias, then write it down: an event that is written was carried out."""
-    tracking.client.set_registered_model_alias(name, CHAMPION, event.version)
-    return write_event(tracking, name, now, event)
+    """Move the alias, then write it down: an event that is written was carried out.
+
+    Raises
+    ------
+    TagsageError
+        When somebody pinned or changed the champion at the same moment; that stands.
+    """
+    after = move_champion(tracking, name, now, event.version)
+    if after.champion != event.version:
+        msg = (
+            "Nothing was changed: somebody changed or pinned the champion at the same moment; see "
+            "`tagsage model list`, and try again if it is still wanted."
+        )
+        raise TagsageError(msg)
+    return write_event(tracking, name, after, event)
+
+
+def move_champion(tracking: Tracking, name: str, now: Registered, version: str) -> Registered:
+    """Move the alias, unless it is there, and put it back where others came in between.
+
+    Another machine may pin a version, or change the champion, after `now` was read. Who pins writes
+    the pin before looking at the alias, and here the alias is moved before looking for a pin: so
+    one of the two sees the other.
+
+    Returns
+    -------
+    Registered
+        The model as it is then; its champion is not `version` where something else stands.
+    """
+    after = now
+    if now.champion != version:
+        tracking.client.set_registered_model_alias(name, CHAMPION, version)
+        after = read_model(tracking, name)
+    stands = after.champion
+    if after.pin is not None:
+        stands = after.pin.version
+    elif stands == version and len(after.events) > len(now.events):
+        stands = after.events[-1].version
+    if stands != after.champion and stands in {one.number for one in after.versions}:
+        tracking.client.set_registered_model_alias(name, CHAMPION, stands)
+        after = dataclasses.replace(after, champion=stands)
+    return after
 
 
 def write_event(tracking: Tracking, name: str, now: Registered, event: Event) -> Registered:
     """Write an event down; returns the model as it is then."""
-    key = f"{EVENT}{len(now.events) + 1:06d}"
+    when = datetime.now(UTC)
+    if now.latest is not None:
+        # Written by a machine whose clock is ahead.
+        when = max(when, now.latest + timedelta(microseconds=1))
+    key = f"{EVENT}{when:{KEY_TIME}}-{uuid.uuid4().hex[:8]}"
     tracking.client.set_registered_model_tag(name, key, event_text(event))
-    return dataclasses.replace(now, champion=event.version, events=(*now.events, event))
+    return dataclasses.replace(
+        now, champion=event.version, events=(*now.events, event), latest=when
+    )
 
 
 def event_text(event: Event) -> str:
@@ -212,6 +269,15 @@ def _model(tracking: Tracking, name: str) -> RegisteredModel:
             "first, or check the settings registered_model and mlflow_tracking_uri."
         )
         raise TagsageError(msg) from None
+
+
+def _time_of(key: str) -> datetime | None:
+    """Return the time in the key of an event, or None."""
+    try:
+        when = datetime.strptime(key.removeprefix(EVENT).partition("-")[0], KEY_TIME)
+    except ValueError:
+        return None
+    return when.replace(tzinfo=UTC)
 
 
 def _plain(text: str) -> str:

@@ -10,12 +10,17 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from http.client import NOT_FOUND
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
-from mlflow.artifacts import download_artifacts
+import requests
+from mlflow.artifacts import download_artifacts, list_artifacts
 from mlflow.entities import LoggedModel, LoggedModelOutput
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
@@ -30,6 +35,7 @@ from tagsage.errors import TagsageError
 from tagsage.learn.frozen import FrozenTest
 from tagsage.tracking.mlflow_models import Model, PyFuncModel, load_model
 from tagsage.tracking.runs import RUN_ID, candidate_run
+from tagsage.tracking.seal import REMEDY, DamagedModelError, check_folder, folder_digest
 from tagsage.tracking.servable import save_servable
 from tagsage.tracking.store import Tracking, without_secrets
 
@@ -42,9 +48,15 @@ DATA_DIGEST = "tagsage.data_digest"
 TARGET_TAGS = "tagsage.target_tags_digest"
 SERVED_REF = "tagsage.served"
 WINNER = "tagsage.candidate"
+MODEL_DIGEST = "tagsage.model_digest"
 FROZEN_TEST = "tagsage.frozen_test"
 FROZEN_FOLDER = "frozen_test"
 MODEL_NAME = "tagger"
+SCRATCH = "scratch"
+
+
+class DamagedTestError(TagsageError):
+    """The frozen test of a version was kept and cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +175,8 @@ def register_winner(
                     MICRO_F1: repr(float(micro_f1)),
                     DATA_DIGEST: data_digest,
                     FROZEN_TEST: frozen_path,
+                    # None kept: finished by a tagsage of before there was one.
+                    **{key: model.tags[key] for key in (MODEL_DIGEST,) if key in model.tags},
                 },
             )
         _set_challenger(tracking, name, version.version)
@@ -184,8 +198,13 @@ def load_frozen(tracking: Tracking, version: Version, folder: Path) -> bool:
     Returns
     -------
     bool
-        False when there is none: the version is of a tagsage that kept none, its run was removed,
-        or the files are damaged.
+        False when there is none: the version is of a tagsage that kept none, or its run or all
+        the files were removed.
+
+    Raises
+    ------
+    DamagedTestError
+        When the files are damaged, or some are missing.
     """
     path = version.tags.get(FROZEN_TEST)
     if not path:
@@ -203,7 +222,8 @@ def load_frozen(tracking: Tracking, version: Version, folder: Path) -> bool:
             FrozenTest.load(Path(found))
         except TagsageError as error:
             logger.warning("Version %s is not compared with: %s", version.number, error)
-            return False
+            msg = f"what the champion (version {version.number}) answered is damaged in MLflow"
+            raise DamagedTestError(msg) from error
         shutil.copytree(found, folder, dirs_exist_ok=True)
     return True
 
@@ -234,24 +254,84 @@ def load_champion(tracking: Tracking, name: str, *, version: str | None = None) 
 
     Raises
     ------
+    DamagedModelError
+        When the version or its files are gone, or its files cannot be read or are not those that
+        were registered: nothing of them is executed then.
     TagsageError
-        When there is no champion.
+        When there is no champion, or MLflow cannot be asked.
     """
-    with tracking.alone():
-        champion = (
-            by_alias(tracking, name, CHAMPION)
-            if version is None
-            else tracking.client.get_model_version(name, version)
-        )
-        if champion is None:
-            msg = (
-                f"The registry at {without_secrets(tracking.uri)} has no champion of the model "
-                f"{name!r}; run the retrain, or name one with `tagsage model promote VERSION`."
+    with ExitStack() as stack:
+        with tracking.alone(), _gone_is_told(f"Version {version or CHAMPION} of {name!r}"):
+            champion = (
+                by_alias(tracking, name, CHAMPION)
+                if version is None
+                else tracking.client.get_model_version(name, version)
             )
-            raise TagsageError(msg)
-        source = tracking.client.get_model_version_download_uri(name, champion.version)
-        folder = download_artifacts(artifact_uri=source, tracking_uri=tracking.uri)
-    return load_model(folder)
+            if champion is None:
+                msg = (
+                    f"The registry at {without_secrets(tracking.uri)} has no champion of the model "
+                    f"{name!r}; run the retrain, or name one with `tagsage model promote VERSION`."
+                )
+                raise TagsageError(msg)
+            source = tracking.client.get_model_version_download_uri(name, champion.version)
+            folder = _local_folder(source) or _download(tracking, source, stack)
+        # A loaded tagger has read its files, or mapped them: it does not need their names.
+        return _load(folder, source, champion.tags.get(MODEL_DIGEST))
+
+
+def _download(tracking: Tracking, source: str, stack: ExitStack) -> Path:
+    """Fetch a model into a folder that goes with the stack."""
+    if not list_artifacts(artifact_uri=source, tracking_uri=tracking.uri):
+        raise _gone(f"The model in {without_secrets(source)}")
+    # Where a workspace removes what killed tasks leave; not in /tmp, which may be memory.
+    place = tracking.folder / SCRATCH
+    place.mkdir(exist_ok=True)
+    scratch = stack.enter_context(tempfile.TemporaryDirectory(dir=place))
+    return Path(
+        download_artifacts(artifact_uri=source, dst_path=scratch, tracking_uri=tracking.uri)
+    )
+
+
+def _load(folder: Path, source: str, digest: str | None) -> PyFuncModel:
+    shown = without_secrets(source)
+    if not folder.is_dir():
+        raise _gone(f"The model in {shown}")
+    check_folder(folder, digest)
+    try:
+        return load_model(str(folder))
+    except (TagsageError, MemoryError):
+        raise
+    except Exception as error:
+        # What a damaged file makes of a library's reader is any error whatever.
+        msg = f"The model in {shown} cannot be loaded ({type(error).__name__}: {error}); {REMEDY}."
+        raise DamagedModelError(msg) from error
+
+
+def _gone(what: str) -> DamagedModelError:
+    return DamagedModelError(f"{what} is gone; {REMEDY}.")
+
+
+def _local_folder(uri: str) -> Path | None:
+    """Return the folder that a URI names; None when it is not one of this machine."""
+    parts = urlsplit(uri)
+    if parts.scheme not in {"", "file"}:
+        return None
+    return Path(url2pathname(parts.path) if parts.scheme else uri)
+
+
+@contextmanager
+def _gone_is_told(what: str) -> Generator[None]:
+    """Tell what MLflow does not have from an MLflow that does not answer."""
+    try:
+        yield
+    except (MlflowException, requests.HTTPError) as error:
+        if isinstance(error, MlflowException):
+            missing = error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST)
+        else:
+            missing = error.response is not None and error.response.status_code == NOT_FOUND
+        if not missing:
+            raise
+        raise _gone(what) from None
 
 
 def _create_name(tracking: Tracking, name: str) -> None:
@@ -304,6 +384,7 @@ def _logged_model(
                 model_id=model.model_id,
             ),
         )
+        client.set_logged_model_tags(model.model_id, {MODEL_DIGEST: folder_digest(folder)})
         client.log_model_artifacts(model.model_id, str(folder))
     client.log_outputs(child, [LoggedModelOutput(model.model_id, step=0)])
     return client.finalize_logged_model(model.model_id, "READY")

@@ -7,20 +7,21 @@ and no pickle. It loads in a clean process where the project is not installed.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
+from threading import Lock
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, TEMPORARILY_UNAVAILABLE
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import Array, Object, Property
 from threadpoolctl import ThreadpoolController
@@ -29,7 +30,12 @@ import tagsage
 from tagsage.errors import TagsageError
 from tagsage.learn.candidate import FittedCandidate
 from tagsage.learn.features import FeatureMatrix
-from tagsage.tracking.featuriser import Featuriser, embedder_kind
+from tagsage.tracking.featuriser import (
+    EmbedderAwayError,
+    Featuriser,
+    embedder_kind,
+    says_sealed,
+)
 from tagsage.tracking.mlflow_models import Model, ModelSignature, PythonModel, save_model
 from tagsage.tracking.seal import check_seal, is_sealed, seal
 from tagsage.tracking.write_featuriser import write_featuriser
@@ -39,6 +45,7 @@ CANDIDATE = "candidate"
 TOP_K = 20
 BLOCK_ROWS = 4096
 FEW_ROWS = 8
+_ALONE = Lock()
 # What the modules that a loaded tagger imports need; held by a test.
 REQUIREMENTS = (
     "mlflow",
@@ -81,7 +88,7 @@ class Tagger:
             When a file was changed since it was written.
         """
         # Champions of before there was a seal have none.
-        if is_sealed(folder):
+        if is_sealed(folder) or says_sealed(folder):
             check_seal(folder)
         return cls(Featuriser.load(folder), FittedCandidate.load(folder / CANDIDATE))
 
@@ -180,10 +187,12 @@ class Tagger:
 
 
 class RefusedError(TagsageError, MlflowException):
-    """What a tagger refuses, as MLflow tells it: one sentence."""
+    """What a tagger refuses or cannot do now, as MLflow tells it: one sentence."""
 
-    def __init__(self, message: str) -> None:
-        MlflowException.__init__(self, message, error_code=INVALID_PARAMETER_VALUE)
+    def __init__(self, error: TagsageError) -> None:
+        away = isinstance(error, EmbedderAwayError)
+        code = TEMPORARILY_UNAVAILABLE if away else INVALID_PARAMETER_VALUE
+        MlflowException.__init__(self, str(error), error_code=code)
 
 
 class ServableModel(PythonModel):
@@ -222,7 +231,7 @@ class ServableModel(PythonModel):
             return self.tagger.tag(as_frame(model_input), top_k=top_k)
         except TagsageError as error:
             # Of any other exception MLflow's server answers with the trace.
-            raise RefusedError(str(error)) from None
+            raise RefusedError(error) from None
 
 
 @lru_cache(maxsize=1)
@@ -231,9 +240,22 @@ def _pools() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _one_thread() -> AbstractContextManager[Any]:
-    limited: AbstractContextManager[Any] = _pools().limit(limits=1)
-    return limited
+@contextmanager
+def _one_thread() -> Generator[None]:
+    """Multiply in one thread, the whole process, unless another request has seen to it.
+
+    Of requests that overlap only the first sets the number, and it alone puts back what it found:
+    a later one would find the 1 of the first, and leave it to the process.
+    """
+    if not _ALONE.acquire(blocking=False):
+        yield
+        return
+    try:
+        # Of OpenMP the number is each thread's own.
+        with _pools().limit(limits=1, user_api="blas"):
+            yield
+    finally:
+        _ALONE.release()
 
 
 def as_frame(articles: Any) -> pd.DataFrame:

@@ -147,6 +147,8 @@ def write_featuriser(
         "hops": hops,
         "topic_sharpness": topic_sharpness,
         "companions": companions,
+        # A folder that says so and has no digests lost them.
+        "sealed": True,
     }
     (folder / FEATURISER).write_text(json.dumps(about, indent=1), encoding="utf-8")
 

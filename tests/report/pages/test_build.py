@@ -111,23 +111,28 @@ def test_catalogue_says_what_it_is(connection):
     assert found == [APPLICATION_ID, VERSION, "ok"]
 
 
+def entry(at, **more):
+    return {"at": at, **dict.fromkeys(history.NEEDED, ""), **more}
+
+
 def test_history_is_in_the_order_of_the_nights_and_a_rerun_replaces_its_own(tmp_path):
     workspace = Workspace(str(tmp_path))
-    history.remember(workspace, "b", {"at": "2026-11-20", "f1": 1})
-    history.remember(workspace, "a", {"at": "2026-11-21", "f1": 2})
-    history.remember(workspace, "b", {"at": "2026-11-20", "f1": 3})
-    assert [entry["f1"] for entry in history.latest_nights(workspace)] == [3, 2]
-    assert [entry["f1"] for entry in history.latest_nights(workspace, shown=1)] == [2]
+    history.remember(workspace, "b", entry("2026-11-20", f1=1))
+    history.remember(workspace, "a", entry("2026-11-21", f1=2))
+    history.remember(workspace, "b", entry("2026-11-20", f1=3))
+    assert [one["f1"] for one in history.latest_nights(workspace)] == [3, 2]
+    assert [one["f1"] for one in history.latest_nights(workspace, shown=1)] == [2]
 
 
 def test_history_leaves_out_what_is_broken_and_forgets_old_nights(tmp_path, monkeypatch, caplog):
     workspace = Workspace(str(tmp_path))
     for day in range(10, 16):
-        history.remember(workspace, f"night-{day}", {"at": f"2026-11-{day}"})
-    (tmp_path / "history" / "night-15.json").write_text("{")
-    (tmp_path / "history" / "list.json").write_text("[]")
+        history.remember(workspace, f"night-{day}", entry(f"2026-11-{day}"))
+    broken = {"night-15": "{", "list": "[]", "when": '{"at": "yesterday"}', "bare": '{"at": ""}'}
+    for name, content in broken.items():
+        (tmp_path / "history" / f"{name}.json").write_text(content)
     monkeypatch.setattr(history, "NIGHTS_KEPT", 3)
     nights = history.latest_nights(workspace)
-    assert [entry["at"] for entry in nights][-3:] == ["2026-11-12", "2026-11-13", "2026-11-14"]
+    assert [one["at"] for one in nights][-3:] == ["2026-11-12", "2026-11-13", "2026-11-14"]
     assert not (tmp_path / "history" / "night-10.json").exists()
-    assert caplog.text.count("left out of the history") == 2
+    assert caplog.text.count("left out of the history") == len(broken)

@@ -243,7 +243,8 @@ def _write_predictions(
         kept = (assigned == 1) | (position < BEST_TAGS)
         _insert(
             connection,
-            "INSERT INTO predictions VALUES (?, ?, ?, ?, ?)",
+            # A story that comes twice keeps what came first.
+            "INSERT OR IGNORE INTO predictions VALUES (?, ?, ?, ?, ?)",
             ids[story[kept]],
             position[kept],
             tag[kept] + 1,

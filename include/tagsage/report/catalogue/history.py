@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from tagsage.workspace import Workspace
@@ -18,6 +19,7 @@ logger = logging.getLogger(__name__)
 FOLDER = "history"
 NIGHTS_KEPT = 400
 NIGHTS_SHOWN = 60
+NEEDED = ("run_id", "started", "winner", "promoted", "scores")
 
 
 def remember(workspace: Workspace, name: str, entry: Mapping[str, Any]) -> None:
@@ -30,7 +32,8 @@ def remember(workspace: Workspace, name: str, entry: Mapping[str, Any]) -> None:
     name : str
         The run's id as a file's name.
     entry : mapping
-        JSON-able; ``at`` says when the night began, in a form that sorts as text does.
+        JSON-able: ``at``, when the night began (ISO 8601, UTC), :data:`NEEDED`, and what else is
+        to be kept. ``scores`` are the metrics by candidate.
     """
     workspace.write_json(f"{FOLDER}/{name}.json", dict(entry))
 
@@ -46,9 +49,12 @@ def latest_nights(workspace: Workspace, shown: int = NIGHTS_SHOWN) -> list[dict[
     for file in sorted(folder.iterdir()) if folder.exists() else ():
         try:
             entry = json.loads(file.read_text(encoding="utf-8"))
-            entries.append((str(entry["at"]), file, entry))
+            missing = [name for name in NEEDED if name not in entry]
+            if missing:
+                raise ValueError(f"it lacks {', '.join(missing)}")
+            entries.append((datetime.fromisoformat(entry["at"]).timestamp(), file, entry))
         except (ValueError, KeyError, TypeError) as error:
-            logger.warning("%s is left out of the history: %s; remove it.", file, error)
+            logger.warning("%s is left out of the history (%s); remove it.", file, error)
     entries.sort(key=lambda one: (one[0], one[1].name))
     for _, file, _ in entries[:-NIGHTS_KEPT]:
         file.unlink(missing_ok=True)

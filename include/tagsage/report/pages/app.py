@@ -14,6 +14,7 @@ from urllib.parse import quote
 from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tagsage.errors import TagsageError
 from tagsage.report.catalogue.schema import CATALOGUE_FILE
@@ -57,8 +58,9 @@ _SENTENCES = {
     405: ("Only to read", "These pages are only read; nothing can be sent to them."),
 }
 
-Words = Annotated[str, Query(max_length=200)]
-Name = Annotated[str, Query(max_length=500)]
+# People paste addresses of articles where they could type words.
+Words = Annotated[str, Query(max_length=2100)]
+Name = Annotated[str, Query(max_length=2000)]
 # Longer than any address that an article is kept under.
 Key = Annotated[str, Query(min_length=1, max_length=2100)]
 
@@ -110,7 +112,23 @@ def make_app(around: Surroundings) -> FastAPI:
     _add_pages(app, around)
     _add_files(app, around)
     _add_errors(app)
+    app.add_middleware(_KnownMethods)
     return app
+
+
+class _KnownMethods:
+    """Takes a method that no route knows for one that the last route refuses.
+
+    Otherwise it would be refused before the guard has looked.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] not in METHODS:
+            scope = {**scope, "method": "OPTIONS"}
+        await self._app(scope, receive, send)
 
 
 def _add_pages(app: FastAPI, around: Surroundings) -> None:
@@ -173,7 +191,7 @@ def _add_pages(app: FastAPI, around: Surroundings) -> None:
     @app.get("/tag")
     def tag(
         request: Request,
-        name: Annotated[str, Query(min_length=1, max_length=500)],
+        name: Annotated[str, Query(min_length=1, max_length=2000)],
         page: Annotated[int, Query(ge=1, le=LAST_PAGE)] = 1,
     ) -> Response:
         with reading(catalogue()) as connection:

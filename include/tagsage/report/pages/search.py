@@ -9,10 +9,25 @@ from typing import Any, Literal
 
 from tagsage.corpus.keys import parse_address
 
+MOST_WORDS = 32
 PAGE_SIZE = 20
 # Up to so many hits are counted and sorted; beyond, the best known articles come first.
 COUNTED = 2000
 TAGS_SHOWN = 5
+
+# A tag of more articles is looked for article by article, which ends when enough are found; the
+# articles of others are gathered first.
+FREQUENT = 4 * COUNTED
+
+_WITH_TAG = (
+    "a.id IN (SELECT article_id FROM article_tags WHERE tag_id = :tag UNION "
+    "SELECT article_id FROM predictions WHERE tag_id = :tag AND assigned = 1)"
+)
+_WITH_FREQUENT_TAG = (
+    "(EXISTS (SELECT 1 FROM article_tags t WHERE t.article_id = a.id AND +t.tag_id = :tag) OR "
+    "EXISTS (SELECT 1 FROM predictions p "
+    "WHERE p.article_id = a.id AND +p.tag_id = :tag AND +p.assigned = 1))"
+)
 
 State = Literal["all", "untagged", "tagged"]
 
@@ -142,13 +157,12 @@ def search_articles(connection: sqlite3.Connection, query: Query) -> Found:
     if query.state != "all":
         wheres.append("a.n_tags = 0" if query.state == "untagged" else "a.n_tags > 0")
     if query.tag:
-        row = connection.execute("SELECT id FROM tags WHERE tag = ?", (query.tag,)).fetchone()
+        row = connection.execute(
+            "SELECT id, n_articles + n_assigned AS articles FROM tags WHERE tag = ?", (query.tag,)
+        ).fetchone()
         if row is None:
             return Found([], 0, more=False, pages=0)
-        wheres.append(
-            "a.id IN (SELECT article_id FROM article_tags WHERE tag_id = :tag UNION "
-            "SELECT article_id FROM predictions WHERE tag_id = :tag AND assigned = 1)"
-        )
+        wheres.append(_WITH_FREQUENT_TAG if row["articles"] > FREQUENT else _WITH_TAG)
         values["tag"] = row["id"]
     number = "search.rowid" if match else "a.id"
     # The parts are fixed texts of this function; what a person typed is bound.
@@ -170,7 +184,8 @@ def search_articles(connection: sqlite3.Connection, query: Query) -> Found:
 def match_expression(text: str) -> str:
     """Return a query for FTS5 that takes every word as the beginning of a word.
 
-    Each is quoted, so that nothing a person types has a meaning in FTS5's own language.
+    Of more than :data:`MOST_WORDS` words the first count. Each is quoted, so that nothing a person
+    types has a meaning in FTS5's own language.
 
     Examples
     --------
@@ -178,7 +193,7 @@ def match_expression(text: str) -> str:
     '"graph"* "neural*"*'
     """
     words = [word for word in text.replace("\0", " ").split() if any(map(str.isalnum, word))]
-    quoted = (word.replace('"', '""') for word in words)
+    quoted = (word.replace('"', '""') for word in words[:MOST_WORDS])
     return " ".join(f'"{word}"*' for word in quoted)
 
 

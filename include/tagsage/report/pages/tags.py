@@ -101,6 +101,11 @@ class Tag:
     known: Sequence[Hit]
     pages: int
 
+    @property
+    def reachable(self) -> int:
+        """On so many pages at most so many articles."""
+        return self.pages * PAGE_SIZE
+
 
 def list_tags(
     connection: sqlite3.Connection,
