@@ -11,7 +11,10 @@ SENTENCE_LIMIT = 500
 DETAILS = 12
 
 # A user alone has no slash: addresses of articles have an @ further on. A password may have one.
-ADDRESS_SECRET = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(?:[^/\s:]*:[^\s\"']*|[^/\s]*)@")
+# With limits, since hostile text would take a time that grows with the square of its length.
+ADDRESS_SECRET = re.compile(
+    r"([A-Za-z][A-Za-z0-9+.-]{0,30}://)(?:[^/\s:]{0,200}:[^\s\"']{0,400}|[^/\s]{0,400})@"
+)
 NAMED_SECRET = re.compile(
     r"((?:passw(?:or)?d|passphrase|secret|credential|token|authorization|signature"
     r"|(?:api|access|private)[_-]?key)[\w-]{0,64}[\\\"']*\s*[=:]\s*)"
