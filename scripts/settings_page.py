@@ -54,7 +54,9 @@ def _shown(value: object) -> str:
 def _allowed(name: str) -> str:
     schema = Settings.form_field(name)
     if "enum" in schema:
-        return ", ".join(f"`{choice}`" for choice in schema["enum"])
+        # What else is taken is told in the description.
+        named = (choice for choice in schema["enum"] if not isinstance(choice, bool))
+        return ", ".join(f"`{choice}`" for choice in named)
     limits = [words.format(schema[key]) for key, words in LIMITS.items() if key in schema]
     kind = {"integer": "whole number", "number": "number", "boolean": "`true`, `false`"}
     return " ".join([kind.get(str(schema["type"]), "text"), ", ".join(limits)]).strip()

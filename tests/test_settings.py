@@ -55,7 +55,7 @@ def test_strings_are_converted_to_the_settings_type():
 )
 def test_promote_is_still_a_switch_too(value, meant):
     assert Settings.resolve({"promote": value}).promote == meant
-    assert Settings.form_field("promote")["enum"] == ["better", "always", "never"]
+    assert Settings.form_field("promote")["enum"] == ["better", "always", "never", True, False]
 
 
 def test_weights_of_iterations_are_numbers_in_their_order():

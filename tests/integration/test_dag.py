@@ -82,7 +82,14 @@ GROUPS = {
 PARSE = """
 import json, os, sys
 from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk.exceptions import ParamValidationError
 heavy = ("jax", "sklearn", "pandas", "mlflow", "scrapy")
+
+def takes(dag, name, value):
+    try:
+        return dag.params.get_param(name).resolve(value) == value
+    except ParamValidationError:
+        return False
 
 def seen(settings):
     os.environ.update(settings)
@@ -99,6 +106,11 @@ def seen(settings):
                     for t in dag.tasks
                 },
                 "params": sorted(dag.params),
+                "promote": [
+                    value
+                    for value in ("better", "always", "never", True, False, "true", 1, "perhaps")
+                    if "promote" in dag.params and takes(dag, "promote", value)
+                ],
                 "catchup": dag.catchup,
                 "max_active_runs": dag.max_active_runs,
                 "schedule": str(dag.schedule),
@@ -148,6 +160,8 @@ def test_dags_parse_with_their_tasks_pool_and_limits_and_without_heavy_imports(p
     assert {"corpus", "store", "engine", "embedder", "candidates", "seed", "promote"} <= set(
         seen["params"]
     )
+    # As a script for an earlier version sends it, too.
+    assert seen["promote"] == ["better", "always", "never", True, False]
     harvest = dags["harvest"]
     assert set(harvest["tasks"]) == {"start", "harvest_seeds", "announce"}
     assert {"harvest_seeds", "harvest_consent", "harvest_contact"} <= set(harvest["params"])

@@ -142,30 +142,6 @@ def test_guards_are_told_in_metrics_report_and_mlflow(nights):
     assert json.loads(Path(file).read_text(encoding="utf-8")) == second["promotion"]
 
 
-def test_worse_challenger_gains_nothing_by_lost_or_damaged_answers_of_the_champion(nights, smaller):
-    from mlflow import MlflowClient
-
-    workspace, _ = nights
-    client = MlflowClient(tracking_uri=f"sqlite:///{workspace / 'mlflow.db'}")
-    version = client.get_model_version("tagsage", "2")
-    root = client.get_run(version.run_id).info.artifact_uri.removeprefix("file://")
-    folder = Path(root, version.tags["tagsage.frozen_test"])
-    about = (folder / "frozen.json").read_bytes()
-    (folder / "frozen.json").write_bytes(b"{")
-    damaged = night(smaller, workspace, **WEAK)
-    (folder / "frozen.json").write_bytes(about)
-    away = folder.rename(folder.with_name("away"))
-    lost = night(smaller, workspace, **WEAK)
-    away.rename(folder)
-    assert damaged["promotion_reason"].startswith(
-        "Not promoted: what the champion (version 2) answered is damaged in MLflow, so "
-    )
-    assert lost["promotion_reason"].startswith(
-        "Not promoted: the champion (version 2) left no answers on test articles, so only their "
-    )
-    assert "not above the champion's" in lost["promotion_reason"]
-
-
 def test_articles_that_came_later_change_nobodys_part(nights, small_corpus):
     workspace, (_, second, _) = nights
     before = frozen_of(workspace, second["run_id"])
@@ -205,6 +181,30 @@ def test_other_settings_of_the_split_make_a_new_one_and_it_is_said(nights, small
     assert other.noted("split") == (
         "A new split: the champion's (version 2) was made with seed=42 and test_share=0.2."
     )
+
+
+def test_worse_challenger_gains_nothing_by_lost_or_damaged_answers_of_the_champion(nights, smaller):
+    from mlflow import MlflowClient
+
+    workspace, _ = nights
+    client = MlflowClient(tracking_uri=f"sqlite:///{workspace / 'mlflow.db'}")
+    version = client.get_model_version("tagsage", "2")
+    root = client.get_run(version.run_id).info.artifact_uri.removeprefix("file://")
+    folder = Path(root, version.tags["tagsage.frozen_test"])
+    about = (folder / "frozen.json").read_bytes()
+    (folder / "frozen.json").write_bytes(b"{")
+    damaged = night(smaller, workspace, **WEAK)
+    (folder / "frozen.json").write_bytes(about)
+    away = folder.rename(folder.with_name("away"))
+    lost = night(smaller, workspace, **WEAK)
+    away.rename(folder)
+    assert damaged["promotion_reason"].startswith(
+        "Not promoted: what the champion (version 2) answered is damaged in MLflow, so "
+    )
+    assert lost["promotion_reason"].startswith(
+        "Not promoted: the champion (version 2) left no answers on test articles, so only their "
+    )
+    assert "not above the champion's" in lost["promotion_reason"]
 
 
 def test_person_rolls_back_pins_and_no_night_changes_it_until_it_is_unpinned(nights, smaller):

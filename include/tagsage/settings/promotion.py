@@ -28,6 +28,11 @@ class PromotionSettings(Section):
         "better",
         description="Make the challenger champion when it is better, always, or never. "
         "`true` and `false` are taken as `better` and `never`.",
+        # Airflow lets nothing through to the run that the schema does not name.
+        json_schema_extra={
+            "type": ["string", "boolean"],
+            "enum": ["better", "always", "never", True, False],
+        },
     )
     promote_margin: float = Field(
         0.0,
