@@ -212,7 +212,7 @@ class _Asked:
             if members is not None:
                 inputs = replace(inputs, members=members[part])
             if text is not None:
-                inputs = replace(inputs, text=text(part))
+                inputs = replace(inputs, text=text(part), counted=inputs.text)
             X = self.tagger.featuriser.matrix_of(inputs)
             parts.append(self.tagger.candidate.predict_proba(X, np.arange(len(X))))
         return np.concatenate(parts)
