@@ -22,6 +22,7 @@ METRICS = {
         "version": "3",
         "by": "champion",
     },
+    "changes": {"articles_newly_tagged": 130, "tags_gained": 1_204, "tags_lost": 1},
     "corpus": {"articles": 63_436, "lists": 20_203},
     "quarantine": {"rows": 1, "counts": []},
     "cost": {"Dollars": "$0.1235"},
@@ -45,7 +46,8 @@ def test_a_night_in_one_sentence_and_what_follows_it():
     assert told.details == [
         "text+lists:mlp gains 0.012 micro-F1 over the champion.",
         "Since the night before: the best was text:mlp, micro-F1 was 0.637, "
-        "+36 articles in the corpus, -97 lists, +100 articles with predicted tags.",
+        "+36 articles in the corpus, -97 lists, +100 articles with predicted tags, "
+        "130 articles newly tagged, 1,204 predicted tags gained, 1 predicted tag lost.",
         "Check of the corpus failed: lists: 10 before, 3 tonight.",
         "1 row in quarantine.",
         "The vectors cost $0.1235.",
@@ -69,6 +71,7 @@ def test_nothing_is_said_of_what_there_is_not():
         "predictions": {"articles": 0, "assigned": 0, "tags": 0, "version": "3", "by": "champion"},
         "quarantine": {"rows": 0, "counts": []},
         "cost": {},
+        "changes": None,
         "checks": None,
     }
     told = summarise(night, night)

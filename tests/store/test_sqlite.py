@@ -293,3 +293,24 @@ def test_predictions_of_an_article_that_leaves_while_they_are_written_are_left_o
         writer.write_predictions(frame, run_id="r", model_version="1")
         assert writer.read_predictions()["tag"].tolist() == ["y"]
         assert writer.counts()["predictions"] == 1
+
+
+def test_rows_that_ended_are_removed_a_few_articles_at_a_time(path, make_corpus, monkeypatch):
+    monkeypatch.setattr("tagsage.store.sqlite_predictions.ARTICLES", 2)
+    stories = [f"https://a.example/{number}" for number in range(5)]
+    frame = DataFrame({"story": stories, "tag": "x", "score": 0.5, "assigned": 1})
+    statements = []
+    with SqliteStore(path) as store:
+        store.load(make_corpus({str(number): ("", []) for number in range(5)}))
+        store.write_predictions(frame, run_id="a", model_version="1")
+        store._database._open().set_trace_callback(statements.append)
+        store.write_predictions(frame.assign(score=0.7), run_id="b", model_version="2")
+        assert set(store.read_predictions()["score"]) == {0.7}
+    ending = [
+        said.split()[0]
+        for said in statements
+        if said.startswith(("DELETE FROM predictions", "COMMIT"))
+    ]
+    first = ending.index("DELETE")
+    assert ending[first : first + 6] == ["DELETE", "COMMIT"] * 3
+    assert query(path, "SELECT count(*) FROM predictions") == [(5,)]

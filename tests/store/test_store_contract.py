@@ -1,5 +1,6 @@
 """What every store does. A new store joins by an entry in STORES."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -303,6 +304,41 @@ def test_any_sequence_of_writes_ends_like_a_clean_write_of_the_last(stocked, sma
         read = stocked.read_predictions()[frame.columns]
         assert read.to_dict("records") == in_order(frame.sort_values("tag"))
         assert stocked.counts()["predictions"] == len(frame)
+
+
+def test_restored_predictions_keep_what_made_them_and_appear_all_at_once(
+    stocked, open_it, kind, small_batches, monkeypatch
+):
+    wanted = in_order(predictions(9))
+    wanted = pd.DataFrame(wanted).assign(
+        model_version=[str(place % 3) for place in range(9)],
+        run_id=[f"run-{place % 3}" for place in range(9)],
+    )
+    seen = []
+    module = sys.modules[kind.predictions]
+    differences = module.differences
+
+    def watched(*arguments, **options):
+        with open_it() as reader:
+            seen.append(len(reader.read_predictions()))
+        return differences(*arguments, **options)
+
+    monkeypatch.setattr(module, "differences", watched)
+    assert stocked.restore_predictions(wanted) == WriteReport(added=9)
+    # One pass over the five articles, however many runs there are.
+    assert seen == [0] * 5
+    monkeypatch.setattr(module, "differences", differences)
+    assert stocked.read_predictions().to_dict("records") == wanted.to_dict("records")
+    assert stocked.restore_predictions(wanted) == WriteReport(unchanged=9)
+    wanted.loc[[0, 4], "run_id"] = ["run-7", "run-1"]
+    assert stocked.restore_predictions(wanted) == WriteReport(changed=1, unchanged=8)
+    assert stocked.read_predictions().to_dict("records") == wanted.to_dict("records")
+    assert stocked.restore_predictions(wanted.iloc[:0]) == WriteReport(removed=9)
+    with pytest.raises(ValueError, match="predictions lack the columns run_id, model_version"):
+        stocked.restore_predictions(predictions(1))
+    suggested = wanted.drop(columns="assigned")
+    assert stocked.restore_suggestions(suggested) == WriteReport(added=9)
+    assert stocked.read_suggestions().to_dict("records") == suggested.to_dict("records")
 
 
 def test_neither_predictions_nor_suggestions_touch_the_articles_own_tags(stocked, small_batches):

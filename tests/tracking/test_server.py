@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -12,11 +13,13 @@ from urllib.error import URLError
 
 import pandas as pd
 import pytest
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from tagsage.learn.promotion import Decision
 from tagsage.tracking.champions import carry_out
 from tagsage.tracking.registry import load_champion, register_winner
 from tagsage.tracking.runs import DataSet, finish, log_candidate, log_night, log_results
+from tagsage.tracking.seal import DamagedModelError
 from tagsage.tracking.store import initialise
 
 CANDIDATE = "text+lists:ovr_logistic"
@@ -67,7 +70,7 @@ def _wait(url: str, process: subprocess.Popen, log) -> None:
 @pytest.mark.slow
 @pytest.mark.integration
 def test_night_logged_twice_to_a_server_is_one_night_with_one_champion(
-    server, served, frozen, tmp_path, picture
+    server, served, frozen, tmp_path, picture, monkeypatch
 ):
     for attempt in ("killed", "whole"):
         tracking = initialise(server, experiment="nightly", folder=tmp_path / attempt)
@@ -104,5 +107,14 @@ def test_night_logged_twice_to_a_server_is_one_night_with_one_champion(
     ]
     assert decision.promoted
     assert version == champion_version == "1"
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     champion = load_champion(tracking, "tagger")
+    # What was downloaded is gone, and the champion works.
+    assert not [*temporary.iterdir(), *(tracking.folder / "scratch").iterdir()]
     assert champion.predict([{"title": "ripe pears"}])["tags"].tolist() == [["fruit"]]
+    source = client.get_model_version_download_uri("tagger", version)
+    get_artifact_repository(source, tracking_uri=server).delete_artifacts()
+    with pytest.raises(DamagedModelError, match="roll back to another version or retrain"):
+        load_champion(tracking, "tagger")

@@ -101,6 +101,14 @@ def _changes(metrics: Mapping[str, Any], earlier: Mapping[str, Any]) -> list[str
     difference = metrics["predictions"]["assigned"] - earlier["predictions"]["assigned"]
     if difference:
         told.append(f"{difference:+,} articles with predicted tags")
+    changes = metrics.get("changes") or {}
+    for name, what, became in (
+        ("articles_newly_tagged", "article", "newly tagged"),
+        ("tags_gained", "predicted tag", "gained"),
+        ("tags_lost", "predicted tag", "lost"),
+    ):
+        if changes.get(name):
+            told.append(f"{_many(changes[name], what)} {became}")
     return [f"Since the night before: {', '.join(told)}."] if told else []
 
 

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 SUMMARY = "summary"
 MLFLOW = "mlflow"
 METRICS = "metrics.json"
+# What a night notes: the metrics that its own are compared with.
+METRICS_BEFORE = "metrics_before"
 # Much more than a sentence is a traceback, which belongs in the log.
 SAYS_LIMIT = 2000
 
@@ -41,14 +43,27 @@ def keep_summary(night: Night, metrics: Mapping[str, Any], where: str) -> None:
     from tagsage.report.summary import summarise
 
     try:
-        earlier = night.workspace.read_json(METRICS)
-        is_other = earlier is not None and earlier["run_id"] != night.run_id
-        summary = summarise(metrics, earlier if is_other else None)
-    except (TagsageError, KeyError, TypeError) as error:
+        summary = summarise(metrics, _night_before(night))
+    except (TagsageError, KeyError, TypeError, AttributeError) as error:
         # An edit by hand, or another version's: it is about to be replaced anyway.
         logger.warning("the earlier %s cannot be compared with: %s", METRICS, error)
         summary = summarise(metrics)
     night.note(SUMMARY, {**summary.to_json(), "report": where})
+
+
+def _night_before(night: Night) -> Any | None:
+    """Return the ``metrics.json`` of the night before; None when there is none.
+
+    It is noted by the first call of the night: a task that is run again, after its night's own has
+    been published, compares with the same as at first.
+    """
+    noted = night.noted(METRICS_BEFORE)
+    if noted is None:
+        noted = night.workspace.read_json(METRICS) or {}
+        if noted.get("run_id") == night.run_id:
+            noted = {}
+        night.note(METRICS_BEFORE, noted)
+    return noted or None
 
 
 def note_mlflow(night: Night, mlflow_run: str) -> None:

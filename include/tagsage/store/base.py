@@ -136,6 +136,19 @@ class ArticleStore(ABC):
         """
 
     @abstractmethod
+    def restore_predictions(self, predictions: pd.DataFrame) -> WriteReport:
+        """Make the store hold predictions that another store gave, and no others.
+
+        As :meth:`write_predictions`, but each keeps the run and the model that made it: those that
+        the store holds as made by another count as changed.
+
+        Parameters
+        ----------
+        predictions : pandas.DataFrame
+            As :meth:`read_predictions` returns them.
+        """
+
+    @abstractmethod
     def read_predictions(self) -> pd.DataFrame:
         """Read the predictions: articles by key, the best tag first, equal scores by tag.
 
@@ -155,6 +168,10 @@ class ArticleStore(ABC):
         They are kept apart from predictions and from the articles' own tags; in all else this is
         :meth:`write_predictions`, without the column ``assigned``.
         """
+
+    @abstractmethod
+    def restore_suggestions(self, suggestions: pd.DataFrame) -> WriteReport:
+        """Do with suggestions what :meth:`restore_predictions` does with predictions."""
 
     @abstractmethod
     def read_suggestions(self) -> pd.DataFrame:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
-
 import pandas as pd
 
 from tagsage.corpus.model import Corpus, text_frame
@@ -46,8 +44,8 @@ def copy_store(source: ArticleStore, target: ArticleStore, *, replace: bool) -> 
         )
         raise TagsageError(msg)
     report = target.load(corpus_of(snapshot))
-    _copy_tags(predictions, target.read_predictions(), target.write_predictions)
-    _copy_tags(suggestions, target.read_suggestions(), target.write_suggestions)
+    target.restore_predictions(predictions)
+    target.restore_suggestions(suggestions)
     if target.snapshot().digest != snapshot.digest:
         msg = "The store copied to was loaded by another process meanwhile; copy again."
         raise TagsageError(msg)
@@ -62,27 +60,6 @@ def corpus_of(snapshot: Snapshot) -> Corpus:
         "article": keys[snapshot.article_index],
     })
     return Corpus(snapshot.articles, memberships, quarantine=pd.DataFrame(), digests={})
-
-
-class _Write(Protocol):
-    def __call__(self, frame: pd.DataFrame, /, *, run_id: str, model_version: str) -> Any: ...
-
-
-def _copy_tags(wanted: pd.DataFrame, held: pd.DataFrame, write: _Write) -> None:
-    """Write predictions or suggestions, each with the run and the model that made it.
-
-    What is there already keeps its own: so those of one run after the other are added.
-    """
-    if not _are_among(held, wanted):
-        write(wanted.iloc[:0], run_id="", model_version="")
-    made_by = wanted.groupby(["run_id", "model_version"], sort=False).ngroup().to_numpy()
-    for number in range(int(made_by.max(initial=-1)) + 1):
-        first = wanted.iloc[int((made_by == number).argmax())]
-        write(
-            wanted[made_by <= number],
-            run_id=str(first["run_id"]),
-            model_version=str(first["model_version"]),
-        )
 
 
 def _are_among(some: pd.DataFrame, others: pd.DataFrame) -> bool:

@@ -15,7 +15,7 @@ from tagsage.store import neo4j_corpus, neo4j_vectors
 from tagsage.store.base import ArticleStore, LoadReport
 from tagsage.store.neo4j_database import Neo4jDatabase
 from tagsage.store.neo4j_predictions import TagRelationships
-from tagsage.store.predictions import WriteReport
+from tagsage.store.predictions import Maker, WriteReport
 from tagsage.store.snapshot import Snapshot
 
 
@@ -58,7 +58,11 @@ class Neo4jStore(ArticleStore):
         self, predictions: pd.DataFrame, *, run_id: str, model_version: str
     ) -> WriteReport:
         """Store the predictions that differ; see the base class."""
-        return self._predictions.write(predictions, run_id=run_id, model_version=model_version)
+        return self._predictions.write(predictions, Maker(run_id, model_version))
+
+    def restore_predictions(self, predictions: pd.DataFrame) -> WriteReport:
+        """Store what another store gave; see the base class."""
+        return self._predictions.write(predictions, None)
 
     def read_predictions(self) -> pd.DataFrame:
         """Read the predictions; see the base class."""
@@ -68,9 +72,11 @@ class Neo4jStore(ArticleStore):
         self, suggestions: pd.DataFrame, *, run_id: str, model_version: str
     ) -> WriteReport:
         """Store the suggestions that differ; see the base class."""
-        return self._suggestions.write(
-            suggestions.assign(assigned=1), run_id=run_id, model_version=model_version
-        )
+        return self._suggestions.write(suggestions.assign(assigned=1), Maker(run_id, model_version))
+
+    def restore_suggestions(self, suggestions: pd.DataFrame) -> WriteReport:
+        """Store what another store gave; see the base class."""
+        return self._suggestions.write(suggestions.assign(assigned=1), None)
 
     def read_suggestions(self) -> pd.DataFrame:
         """Read the suggestions; see the base class."""

@@ -26,6 +26,7 @@ from tagsage.store.neo4j_database import (
 )
 from tagsage.store.predictions import (
     Grouped,
+    Maker,
     TagRows,
     WriteReport,
     check_predictions,
@@ -80,7 +81,7 @@ _READ_SOME = """
     WITH number, head(collect(a)) AS a
     RETURN number, id(a), a.key, [
         (a)-[p:PREDICTED_TAG]->(t:Tag) WHERE p.end_number IS NULL |
-        [id(t), p.score, coalesce(p.assigned, true), id(p)]
+        [id(t), p.score, coalesce(p.assigned, true), p.set_number, id(p)]
     ]
 """
 _END = """
@@ -88,10 +89,11 @@ _END = """
 """
 _WRITE = """
     UNWIND $rows AS row
+    WITH row, $sets[row[4]] AS made
     MATCH (a:Article) WHERE id(a) = row[0] MATCH (t:Tag) WHERE id(t) = row[1]
     CREATE (a)-[:PREDICTED_TAG {
-        score: row[2], assigned: row[3] = 1, model_version: $model_version, run_id: $run_id,
-        set_number: $number
+        score: row[2], assigned: row[3] = 1, model_version: made.model_version,
+        run_id: made.run_id, set_number: made.number
     }]->(t)
 """
 _WITH_ANY = """
@@ -103,7 +105,7 @@ _END_ALL = """
     MATCH (:Article {key: key})-[p:PREDICTED_TAG]->() WHERE p.end_number IS NULL
     SET p.end_number = $number RETURN count(p)
 """
-_COMPLETE = "MATCH (p:PredictionSet {number: $number}) SET p.complete = true"
+_COMPLETE = "MATCH (p:PredictionSet) WHERE p.number IN $numbers SET p.complete = true"
 _WITH_ENDED = """
     MATCH (a:Article) WHERE EXISTS { (a)-[p:PREDICTED_TAG]->() WHERE p.end_number <= $number }
     RETURN a.key
@@ -152,25 +154,35 @@ class TagRelationships:
         self._database = database
         self.what = what
 
-    def write(self, predictions: pd.DataFrame, *, run_id: str, model_version: str) -> WriteReport:
-        """Make the database hold these and no others; see :class:`ArticleStore`."""
-        check_predictions(predictions)
-        wanted = Grouped.of(predictions)
+    def write(self, predictions: pd.DataFrame, maker: Maker | None) -> WriteReport:
+        """Make the database hold these and no others; see :class:`ArticleStore`.
+
+        Parameters
+        ----------
+        predictions : pandas.DataFrame
+            The rows.
+        maker : Maker or None
+            What made all of them; None: their columns say it, and one that is there already but
+            made by something else is another.
+        """
+        check_predictions(predictions, with_makers=maker is None)
+        wanted = Grouped.of(predictions, maker)
         urls = [indexable(story) for story in wanted.stories]
         self._check_stories(wanted.stories, urls)
-        told = {"run_id": run_id, "model_version": model_version}
-        number = self._begin(told)
+        numbers = self._begin(wanted.makers)
+        number = numbers[-1]
         fenced = self._fenced(number)
         report = WriteReport()
         seen: set[str] = set()
         for start in track(range(0, len(urls), ARTICLES), f"storing {self.what}"):
             part = urls[start : start + ARTICLES]
-            batch = _Batch(self, part, wanted.part(start, start + len(part)), wanted.tags)
-            fenced(partial(batch.write, told={**told, "number": number}))
+            rows = wanted.part(start, start + len(part))
+            batch = _Batch(self, part, rows, wanted, by_maker=maker is None)
+            fenced(partial(batch.write, numbers=numbers))
             report += batch.report
             seen.update(batch.keys)
         report += self._end_others(fenced, number, seen)
-        fenced(self.query(_COMPLETE, number=number))
+        fenced(self.query(_COMPLETE, numbers=numbers))
         self._remove_ended(number)
         return report
 
@@ -214,23 +226,24 @@ class TagRelationships:
             unknown += [stories[start + i] for i in range(len(part)) if i not in known]
         unknown_stories(unknown)
 
-    def _begin(self, told: dict[str, Any]) -> int:
-        """Begin a set; others that are not complete are given up, and their traces removed."""
+    def _begin(self, makers: Sequence[Maker]) -> list[int]:
+        """Begin a set for each maker; others that are not complete are given up without a trace."""
 
-        def begin(tx: ManagedTransaction) -> tuple[int, list[int], int]:
+        def begin(tx: ManagedTransaction) -> tuple[list[int], list[int], int]:
             given_up = [row[0] for row in tx.run(self.named(_GIVE_UP)).values()]
-            number = tx.run(self.named(_CREATE_SET), told).single(strict=True)[0]
-            return number, given_up, self.newest(tx)
+            create = self.named(_CREATE_SET)
+            numbers = [tx.run(create, one._asdict()).single(strict=True)[0] for one in makers]
+            return numbers, given_up, self.newest(tx)
 
-        number, given_up, newest = _locked(self._database)(begin)
+        numbers, given_up, newest = _locked(self._database)(begin)
         if given_up:
-            fenced = self._fenced(number)
+            fenced = self._fenced(numbers[-1])
             with_traces = fenced(self.query(_WITH_TRACES, newest=newest))
             for part in _parts([row[0] for row in with_traces]):
                 fenced(self.query(_REMOVE_TRACES, keys=part, newest=newest))
                 fenced(self.query(_REVIVE, keys=part, newest=newest))
             fenced(self.query(_REMOVE_GIVEN_UP, numbers=given_up))
-        return number
+        return numbers
 
     def _fenced(self, number: int) -> Callable[[Callable[[ManagedTransaction], T]], T]:
         """Return what does work under the store's write lock as long as the set is not given up."""
@@ -299,14 +312,14 @@ class TagRelationships:
         return predictions_frame(
             (keys, urls),
             [name for (name,) in tags.values()],
-            ([version for version, _ in sets.values()], [run for _, run in sets.values()]),
+            [Maker(run, version) for version, run in sets.values()],
             TagRows(
                 np.concatenate(article_of),
                 _places(tags, tag_of),
                 np.array(scores, dtype=np.float64),
                 np.array(assigned, dtype=np.int64),
+                _places(sets, set_of),
             ),
-            _places(sets, set_of),
         )
 
 
@@ -314,12 +327,20 @@ class _Batch:
     """What is wanted of some articles, and what became of it."""
 
     def __init__(
-        self, kind: TagRelationships, urls: Sequence[str], rows: TagRows, tags: Sequence[str]
+        self,
+        kind: TagRelationships,
+        urls: Sequence[str],
+        rows: TagRows,
+        wanted: Grouped,
+        *,
+        by_maker: bool,
     ) -> None:
         self._kind = kind
         self._urls = urls
         self._rows = rows
-        self._tags = tags
+        self._tags = wanted.tags
+        self._makers = wanted.makers
+        self._by_maker = by_maker
         self.keys: list[str] = []
         self._report: WriteReport | None = None
 
@@ -327,7 +348,7 @@ class _Batch:
     def report(self) -> WriteReport:
         return self._report or WriteReport()
 
-    def write(self, tx: ManagedTransaction, told: dict[str, Any]) -> None:
+    def write(self, tx: ManagedTransaction, numbers: Sequence[int]) -> None:
         """Write what differs; done again after a commit that was not heard of, nothing does."""
         found = tx.run(self._kind.named(_READ_SOME), urls=Rows(self._urls)).values()
         self.keys = [key for _, _, key, _ in found]
@@ -338,15 +359,30 @@ class _Batch:
         wanted = wanted.take(wanted.article >= 0)
         wanted = wanted._replace(tag=self._tag_ids(tx, wanted.tag))
         stored, relationships = _stored(found)
-        new, ended, report = differences(wanted, stored)
+        if self._by_maker:
+            stored = stored._replace(maker=self._maker_places(tx, stored.maker))
+        new, ended, report = differences(wanted, stored, by_maker=self._by_maker)
         if len(ended):
             ids_ended = Rows(relationships[ended].tolist())
-            tx.run(self._kind.named(_END), ids=ids_ended, number=told["number"]).consume()
+            tx.run(self._kind.named(_END), ids=ids_ended, number=numbers[-1]).consume()
         if len(new):
             rows = zip(*(column.tolist() for column in wanted.take(new)), strict=True)
-            tx.run(self._kind.named(_WRITE), {**told, "rows": Rows(map(list, rows))}).consume()
+            sets = [
+                {**maker._asdict(), "number": number}
+                for maker, number in zip(self._makers, numbers, strict=True)
+            ]
+            tx.run(self._kind.named(_WRITE), sets=sets, rows=Rows(map(list, rows))).consume()
         if self._report is None:
             self._report = report
+
+    def _maker_places(self, tx: ManagedTransaction, set_of: Int64s) -> Int64s:
+        """Return the places of what made some sets among the makers; -1 for none of them."""
+        place_of = {maker: place for place, maker in enumerate(self._makers)}
+        sets = _by_number(tx, self._kind.named(_READ_SETS))
+        places = {
+            number: place_of.get(Maker(run, version), -1) for number, (version, run) in sets.items()
+        }
+        return np.array([places.get(number, -1) for number in set_of.tolist()], dtype=np.int64)
 
     def _tag_ids(self, tx: ManagedTransaction, tag_of: Int64s) -> Int64s:
         """Return the tags' ids in the database, which gets those that are new."""
@@ -359,17 +395,18 @@ class _Batch:
 
 
 def _stored(found: Sequence[Sequence[Any]]) -> tuple[TagRows, Int64s]:
-    """Return what :data:`_READ_SOME` found, and the ids of the relationships."""
+    """Return what :data:`_READ_SOME` found, sets as makers, and the ids of the relationships."""
     articles = np.array([article for _, article, _, _ in found], dtype=np.int64)
     lengths = [len(pairs) for *_, pairs in found]
     flat = [pair for *_, pairs in found for pair in pairs]
-    tag, score, assigned, relationship = zip(*flat, strict=True) if flat else ((),) * 4
+    tag, score, assigned, sets, relationship = zip(*flat, strict=True) if flat else ((),) * 5
     return (
         TagRows(
             np.repeat(articles, np.array(lengths, dtype=np.int64)),
             np.array(tag, dtype=np.int64),
             np.array(score, dtype=np.float64),
             np.array(assigned, dtype=np.int64),
+            np.array(sets, dtype=np.int64),
         ),
         np.array(relationship, dtype=np.int64),
     )

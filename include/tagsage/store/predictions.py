@@ -60,6 +60,13 @@ class WriteReport:
         return asdict(self)
 
 
+class Maker(NamedTuple):
+    """What made predictions: a run, by a version of the model."""
+
+    run_id: str
+    model_version: str
+
+
 class TagRows(NamedTuple):
     """Pairs of article and tag with what is said of them; arrays of shape [n].
 
@@ -71,12 +78,15 @@ class TagRows(NamedTuple):
         Probabilities.
     assigned : int64
         0 or 1.
+    maker : int64
+        Place of what made them, among the :class:`Maker` of a write or a read; -1 for none of them.
     """
 
     article: Int64s
     tag: Int64s
     score: npt.NDArray[np.float64]
     assigned: Int64s
+    maker: Int64s
 
     def take(self, places: npt.NDArray[Any]) -> TagRows:
         """Return some of the pairs."""
@@ -107,13 +117,17 @@ def match_pairs(wanted: tuple[Int64s, Int64s], held: tuple[Int64s, Int64s]) -> I
     return np.where(there[order[near]] == sought, order[near], -1)
 
 
-def differences(wanted: TagRows, stored: TagRows) -> tuple[Int64s, Int64s, WriteReport]:
+def differences(
+    wanted: TagRows, stored: TagRows, *, by_maker: bool = False
+) -> tuple[Int64s, Int64s, WriteReport]:
     """Compare what is to be stored of some articles with what is.
 
     Parameters
     ----------
     wanted, stored : TagRows
         All pairs of the same articles.
+    by_maker : bool
+        Whether a pair that something else made is another.
 
     Returns
     -------
@@ -128,6 +142,8 @@ def differences(wanted: TagRows, stored: TagRows) -> tuple[Int64s, Int64s, Write
     same[found] = (wanted.score[found] == stored.score[at]) & (
         wanted.assigned[found] == stored.assigned[at]
     )
+    if by_maker:
+        same[found] &= wanted.maker[found] == stored.maker[at]
     ends = np.ones(len(stored.article), dtype=np.bool_)
     ends[place[same]] = False
     report = WriteReport(
@@ -139,15 +155,23 @@ def differences(wanted: TagRows, stored: TagRows) -> tuple[Int64s, Int64s, Write
     return np.flatnonzero(~same), np.flatnonzero(ends), report
 
 
-def check_predictions(predictions: pd.DataFrame) -> None:
+def check_predictions(predictions: pd.DataFrame, *, with_makers: bool) -> None:
     """Refuse predictions that no store could give back as they are.
+
+    Parameters
+    ----------
+    predictions : pandas.DataFrame
+        What is to be written.
+    with_makers : bool
+        Whether each is to say what made it.
 
     Raises
     ------
     ValueError
         Saying which column and why.
     """
-    missing = [name for name in PREDICTION_COLUMNS if name not in predictions.columns]
+    columns = PREDICTION_COLUMNS + (Maker._fields if with_makers else ())
+    missing = [name for name in columns if name not in predictions.columns]
     if missing:
         raise ValueError(f"predictions lack the columns {', '.join(missing)}")
     if not np.isfinite(predictions["score"].to_numpy(dtype=np.float64)).all():
@@ -187,17 +211,35 @@ class Grouped(NamedTuple):
     bounds : int64 array, shape [len(stories) + 1]
         The rows of the i-th story are those from ``bounds[i]`` to ``bounds[i + 1]``.
     rows : TagRows
-        ``article`` and ``tag`` are places in `stories` and `tags`.
+        ``article``, ``tag`` and ``maker`` are places in `stories`, `tags` and `makers`.
+    makers : list of Maker
+        What made them; at least one.
     """
 
     stories: list[str]
     tags: list[str]
     bounds: Int64s
     rows: TagRows
+    makers: list[Maker]
 
     @classmethod
-    def of(cls, predictions: pd.DataFrame) -> Grouped:
-        """Group predictions that :func:`check_predictions` lets pass."""
+    def of(cls, predictions: pd.DataFrame, maker: Maker | None) -> Grouped:
+        """Group predictions that :func:`check_predictions` lets pass.
+
+        Parameters
+        ----------
+        predictions : pandas.DataFrame
+            The predictions.
+        maker : Maker or None
+            What made all of them; None: their columns ``run_id`` and ``model_version`` say it.
+        """
+        if maker is None:
+            by_maker = predictions.groupby(list(Maker._fields), sort=False)
+            maker_of = by_maker.ngroup().to_numpy()
+            made = predictions[list(Maker._fields)].drop_duplicates().itertuples(index=False)
+            makers = [Maker(*map(str, one)) for one in made] or [Maker("", "")]
+        else:
+            maker_of, makers = np.zeros(len(predictions), dtype=np.int64), [maker]
         story_of, stories = pd.factorize(predictions["story"])
         tag_of, tags = pd.factorize(predictions["tag"])
         rows = TagRows(
@@ -205,9 +247,10 @@ class Grouped(NamedTuple):
             tag_of.astype(np.int64),
             predictions["score"].to_numpy(dtype=np.float64),
             predictions["assigned"].to_numpy(dtype=np.int64),
+            maker_of.astype(np.int64),
         ).take(np.argsort(story_of, kind="stable"))
         bounds = np.searchsorted(rows.article, np.arange(len(stories) + 1)).astype(np.int64)
-        return cls(stories.tolist(), tags.tolist(), bounds, rows)
+        return cls(stories.tolist(), tags.tolist(), bounds, rows, makers)
 
     def part(self, start: int, stop: int) -> TagRows:
         """Return the rows of some stories; ``article`` counts from the first of them."""
@@ -218,9 +261,8 @@ class Grouped(NamedTuple):
 def predictions_frame(
     articles: tuple[Sequence[str], Sequence[str]],
     tags: Sequence[str],
-    runs: tuple[Sequence[str], Sequence[str]],
+    makers: Sequence[Maker],
     rows: TagRows,
-    run_of: Int64s,
 ) -> pd.DataFrame:
     """Make the frame of :meth:`ArticleStore.read_predictions`.
 
@@ -230,23 +272,22 @@ def predictions_frame(
         Keys and URLs.
     tags : sequence of str
         Names.
-    runs : (sequence of str, sequence of str)
-        Model versions and run ids.
+    makers : sequence of Maker
+        What made them.
     rows : TagRows
-        ``article`` and ``tag`` are places in the above.
-    run_of : int64 array, shape [n]
-        Places in `runs`.
+        ``article``, ``tag`` and ``maker`` are places in the above.
     """
     keys, urls = articles
     order = np.lexsort((_ranks(tags)[rows.tag], -rows.score, _ranks(keys)[rows.article]))
-    versions, run_ids = (pd.array(list(part), dtype="str") for part in runs)
+    versions = pd.array([maker.model_version for maker in makers], dtype="str")
+    run_ids = pd.array([maker.run_id for maker in makers], dtype="str")
     return pd.DataFrame({
         "story": pd.array(list(urls), dtype="str").take(rows.article[order]),
         "tag": pd.array(list(tags), dtype="str").take(rows.tag[order]),
         "score": rows.score[order],
         "assigned": rows.assigned[order],
-        "model_version": versions.take(run_of[order]),
-        "run_id": run_ids.take(run_of[order]),
+        "model_version": versions.take(rows.maker[order]),
+        "run_id": run_ids.take(rows.maker[order]),
     })
 
 

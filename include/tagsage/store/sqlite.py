@@ -20,7 +20,7 @@ from tagsage.store.base import (
     numbered_memberships,
 )
 from tagsage.store.database import BATCH, Database, Int64s
-from tagsage.store.predictions import WriteReport
+from tagsage.store.predictions import Maker, WriteReport
 from tagsage.store.snapshot import Snapshot, assemble
 from tagsage.store.sqlite_predictions import TagTable
 
@@ -207,7 +207,11 @@ class SqliteStore(ArticleStore):
         self, predictions: pd.DataFrame, *, run_id: str, model_version: str
     ) -> WriteReport:
         """Store the predictions that differ; see the base class."""
-        return self._predictions.write(predictions, run_id=run_id, model_version=model_version)
+        return self._predictions.write(predictions, Maker(run_id, model_version))
+
+    def restore_predictions(self, predictions: pd.DataFrame) -> WriteReport:
+        """Store what another store gave; see the base class."""
+        return self._predictions.write(predictions, None)
 
     def read_predictions(self) -> pd.DataFrame:
         """Read the predictions; see the base class."""
@@ -217,11 +221,11 @@ class SqliteStore(ArticleStore):
         self, suggestions: pd.DataFrame, *, run_id: str, model_version: str
     ) -> WriteReport:
         """Store the suggestions that differ; see the base class."""
-        return self._suggestions.write(
-            suggestions.assign(assigned=1),
-            run_id=run_id,
-            model_version=model_version,
-        )
+        return self._suggestions.write(suggestions.assign(assigned=1), Maker(run_id, model_version))
+
+    def restore_suggestions(self, suggestions: pd.DataFrame) -> WriteReport:
+        """Store what another store gave; see the base class."""
+        return self._suggestions.write(suggestions.assign(assigned=1), None)
 
     def read_suggestions(self) -> pd.DataFrame:
         """Read the suggestions; see the base class."""

@@ -17,6 +17,7 @@ from tagsage.progress import track
 from tagsage.store.database import BATCH, Database, Int64s
 from tagsage.store.predictions import (
     Grouped,
+    Maker,
     TagRows,
     WriteReport,
     check_predictions,
@@ -59,13 +60,24 @@ class TagTable:
     rows: str
     sets: str
 
-    def write(self, predictions: pd.DataFrame, *, run_id: str, model_version: str) -> WriteReport:
-        """Make the table hold these rows and no others; see :class:`ArticleStore`."""
-        check_predictions(predictions)
-        wanted = Grouped.of(predictions)
+    def write(self, predictions: pd.DataFrame, maker: Maker | None) -> WriteReport:
+        """Make the table hold these rows and no others; see :class:`ArticleStore`.
+
+        Parameters
+        ----------
+        predictions : pandas.DataFrame
+            The rows.
+        maker : Maker or None
+            What made all of them; None: their columns say it, and a row that is there already but
+            made by something else is another.
+        """
+        check_predictions(predictions, with_makers=maker is None)
+        wanted = Grouped.of(predictions, maker)
         with self._database.told():
             _check_stories(self._database, wanted.stories)
-            number = self._begin(run_id, model_version)
+            sets = self._begin(wanted.makers)
+            number = int(sets[-1])
+            maker_of = self._makers(wanted.makers) if maker is None else None
             tag_ids = _tag_ids(self._database, wanted.tags)
             report = WriteReport()
             seen = [np.empty(0, dtype=np.int64)]
@@ -78,20 +90,14 @@ class TagTable:
                     rows = rows._replace(article=ids[rows.article], tag=tag_ids[rows.tag])
                     # What a load has removed since it was looked for is left out.
                     rows = rows.take(rows.article >= 0)
-                    report += self._write_rows(number, ids, rows)
+                    report += self._write_rows(sets, ids, rows, maker_of)
                 seen.append(ids)
             report += self._end_others(number, np.concatenate(seen))
             with self._database.transaction():
                 self._check_set(number)
-                self._execute("UPDATE tag_sets SET complete = 1 WHERE id = ?", (number,))
+                self._execute("UPDATE tag_sets SET complete = 1 WHERE id <= ?", (number,))
             # From here on readers see the new ones. What nobody sees any more goes.
-            with self._database.transaction():
-                self._execute("DELETE FROM tag_rows WHERE end_set <= ?", (number,))
-                self._execute(
-                    "DELETE FROM tag_sets WHERE id < ? "
-                    "AND id NOT IN (SELECT first_set FROM tag_rows)",
-                    (number,),
-                )
+            self._remove_ended(number)
         return report
 
     def read(self) -> pd.DataFrame:
@@ -117,14 +123,14 @@ class TagTable:
         return predictions_frame(
             (keys.tolist(), urls.tolist()),
             tags.tolist(),
-            (versions.tolist(), runs.tolist()),
+            [Maker(*one) for one in zip(runs, versions, strict=True)],
             TagRows(
                 np.searchsorted(article_ids, article),
                 np.searchsorted(tag_ids, tag),
                 score,
                 assigned,
+                np.searchsorted(run_ids, first_set),
             ),
-            np.searchsorted(run_ids, first_set),
         )
 
     def count(self) -> int:
@@ -142,31 +148,48 @@ class TagTable:
         ).fetchone()
         return int(newest)
 
-    def _begin(self, run_id: str, model_version: str) -> int:
-        """Begin a set; one that is not complete is given up, and its traces are removed."""
+    def _begin(self, makers: Sequence[Maker]) -> Int64s:
+        """Begin a set for each maker, all of which the last one completes.
+
+        Those that are not complete are given up, and their traces are removed.
+        """
         with self._database.transaction():
             newest = self._newest()
             given_up = self._execute("DELETE FROM tag_sets WHERE NOT complete").rowcount
             if given_up:
                 self._execute("DELETE FROM tag_rows WHERE first_set > ?", (newest,))
                 self._execute("UPDATE tag_rows SET end_set = NULL WHERE end_set > ?", (newest,))
-            number = self._execute(
-                "INSERT INTO tag_sets (run_id, model_version, complete) VALUES (?, ?, 0)",
-                (run_id, model_version),
-            ).lastrowid
-        return int(number or 0)
+            numbers = [
+                self._execute(
+                    "INSERT INTO tag_sets (run_id, model_version, complete) VALUES (?, ?, 0)", maker
+                ).lastrowid
+                for maker in makers
+            ]
+        return np.array(numbers, dtype=np.int64)
 
-    def _write_rows(self, number: int, articles: Int64s, wanted: TagRows) -> WriteReport:
+    def _makers(self, makers: Sequence[Maker]) -> dict[int, int]:
+        """Return of each set the place of what made it among some makers; -1 for none of them."""
+        place_of = {maker: place for place, maker in enumerate(makers)}
+        sets = self._execute("SELECT id, run_id, model_version FROM tag_sets")
+        return {number: place_of.get(Maker(*made_by), -1) for number, *made_by in sets}
+
+    def _write_rows(
+        self, sets: Int64s, articles: Int64s, wanted: TagRows, maker_of: dict[int, int] | None
+    ) -> WriteReport:
         """Write what differs of some articles; within a transaction."""
-        *columns, first_set = self._columns(
+        number = int(sets[-1])
+        article, tag, score, assigned, first_set = self._columns(
             "SELECT article_id, tag_id, score, assigned, first_set "
             "FROM json_each(?) CROSS JOIN tag_rows ON article_id = value "
             "WHERE end_set IS NULL",
             [np.int64, np.int64, np.float64, np.int64, np.int64],
             [json.dumps(articles.tolist())],
         )
-        stored = TagRows(*columns)
-        new, ended, report = differences(wanted, stored)
+        made_by = (
+            [maker_of[one] for one in first_set.tolist()] if maker_of is not None else first_set
+        )
+        stored = TagRows(article, tag, score, assigned, np.array(made_by, dtype=np.int64))
+        new, ended, report = differences(wanted, stored, by_maker=maker_of is not None)
         self._execute_many(
             "UPDATE tag_rows SET end_set = ? WHERE article_id = ? AND tag_id = ? AND first_set = ?",
             zip(
@@ -177,7 +200,13 @@ class TagTable:
         )
         self._execute_many(
             "INSERT INTO tag_rows VALUES (?, ?, ?, ?, ?, NULL)",
-            zip(*(column.tolist() for column in wanted.take(new)), repeat(number), strict=False),
+            zip(
+                *(
+                    column.tolist()
+                    for column in wanted._replace(maker=sets[wanted.maker]).take(new)
+                ),
+                strict=True,
+            ),
         )
         return report
 
@@ -198,6 +227,26 @@ class TagTable:
                     (number, part),
                 ).rowcount
         return WriteReport(removed=removed)
+
+    def _remove_ended(self, number: int) -> None:
+        """Remove what readers of a complete set do not see."""
+        (articles,) = self._columns(
+            "SELECT DISTINCT article_id FROM tag_rows WHERE end_set <= ?", [np.int64], (number,)
+        )
+        # A model that is new ends nearly all rows: others that write do not wait for all of them.
+        for start in range(0, len(articles), ARTICLES):
+            part = json.dumps(articles[start : start + ARTICLES].tolist())
+            with self._database.transaction():
+                self._execute(
+                    "DELETE FROM tag_rows WHERE end_set <= ? "
+                    "AND article_id IN (SELECT value FROM json_each(?))",
+                    (number, part),
+                )
+        with self._database.transaction():
+            self._execute(
+                "DELETE FROM tag_sets WHERE id < ? AND id NOT IN (SELECT first_set FROM tag_rows)",
+                (number,),
+            )
 
     def _check_set(self, number: int) -> None:
         if not self._execute("SELECT 1 FROM tag_sets WHERE id = ?", (number,)).fetchone():

@@ -11,7 +11,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.client import NOT_FOUND
 from pathlib import Path
@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import requests
-from mlflow.artifacts import download_artifacts
+from mlflow.artifacts import download_artifacts, list_artifacts
 from mlflow.entities import LoggedModel, LoggedModelOutput
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
@@ -52,6 +52,7 @@ MODEL_DIGEST = "tagsage.model_digest"
 FROZEN_TEST = "tagsage.frozen_test"
 FROZEN_FOLDER = "frozen_test"
 MODEL_NAME = "tagger"
+SCRATCH = "scratch"
 
 
 @dataclass(frozen=True)
@@ -249,32 +250,55 @@ def load_champion(tracking: Tracking, name: str, *, version: str | None = None) 
     TagsageError
         When there is no champion, or MLflow cannot be asked.
     """
-    with tracking.alone(), _gone_is_told(f"Version {version or CHAMPION} of the model {name!r}"):
-        champion = (
-            by_alias(tracking, name, CHAMPION)
-            if version is None
-            else tracking.client.get_model_version(name, version)
-        )
-        if champion is None:
-            msg = (
-                f"The registry at {without_secrets(tracking.uri)} has no champion of the model "
-                f"{name!r}; run the retrain, or name one with `tagsage model promote VERSION`."
+    with ExitStack() as stack:
+        with tracking.alone(), _gone_is_told(f"Version {version or CHAMPION} of {name!r}"):
+            champion = (
+                by_alias(tracking, name, CHAMPION)
+                if version is None
+                else tracking.client.get_model_version(name, version)
             )
-            raise TagsageError(msg)
-        source = tracking.client.get_model_version_download_uri(name, champion.version)
-        local = _local_folder(source)
-        if local is not None and not local.is_dir():
-            raise DamagedModelError(f"The model in {source} is gone; {REMEDY}.")
-        folder = download_artifacts(artifact_uri=source, tracking_uri=tracking.uri)
-    check_folder(Path(folder), champion.tags.get(MODEL_DIGEST))
+            if champion is None:
+                msg = (
+                    f"The registry at {without_secrets(tracking.uri)} has no champion of the model "
+                    f"{name!r}; run the retrain, or name one with `tagsage model promote VERSION`."
+                )
+                raise TagsageError(msg)
+            source = tracking.client.get_model_version_download_uri(name, champion.version)
+            folder = _local_folder(source) or _download(tracking, source, stack)
+        # A loaded tagger has read its files, or mapped them: it does not need their names.
+        return _load(folder, source, champion.tags.get(MODEL_DIGEST))
+
+
+def _download(tracking: Tracking, source: str, stack: ExitStack) -> Path:
+    """Fetch a model into a folder that goes with the stack."""
+    if not list_artifacts(artifact_uri=source, tracking_uri=tracking.uri):
+        raise _gone(f"The model in {without_secrets(source)}")
+    # Where a workspace removes what killed tasks leave; not in /tmp, which may be memory.
+    place = tracking.folder / SCRATCH
+    place.mkdir(exist_ok=True)
+    scratch = stack.enter_context(tempfile.TemporaryDirectory(dir=place))
+    return Path(
+        download_artifacts(artifact_uri=source, dst_path=scratch, tracking_uri=tracking.uri)
+    )
+
+
+def _load(folder: Path, source: str, digest: str | None) -> PyFuncModel:
+    shown = without_secrets(source)
+    if not folder.is_dir():
+        raise _gone(f"The model in {shown}")
+    check_folder(folder, digest)
     try:
-        return load_model(folder)
+        return load_model(str(folder))
     except (TagsageError, MemoryError):
         raise
     except Exception as error:
         # What a damaged file makes of a library's reader is any error whatever.
-        msg = f"The model in {folder} cannot be loaded ({type(error).__name__}: {error}); {REMEDY}."
+        msg = f"The model in {shown} cannot be loaded ({type(error).__name__}: {error}); {REMEDY}."
         raise DamagedModelError(msg) from error
+
+
+def _gone(what: str) -> DamagedModelError:
+    return DamagedModelError(f"{what} is gone; {REMEDY}.")
 
 
 def _local_folder(uri: str) -> Path | None:
@@ -292,12 +316,12 @@ def _gone_is_told(what: str) -> Generator[None]:
         yield
     except (MlflowException, requests.HTTPError) as error:
         if isinstance(error, MlflowException):
-            gone = error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST)
+            missing = error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST)
         else:
-            gone = error.response is not None and error.response.status_code == NOT_FOUND
-        if not gone:
+            missing = error.response is not None and error.response.status_code == NOT_FOUND
+        if not missing:
             raise
-        raise DamagedModelError(f"{what} is gone from MLflow; {REMEDY}.") from None
+        raise _gone(what) from None
 
 
 def _create_name(tracking: Tracking, name: str) -> None:

@@ -1,0 +1,49 @@
+"""What a night leaves for those who send messages."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tagsage.night import Night
+from tagsage.settings import Settings
+from tagsage.stages.messages import METRICS, keep_summary, told_of
+from tests.report.test_summary import METRICS as NIGHT
+
+
+@pytest.fixture
+def report(tmp_path):
+    """Return what tells a night and publishes its metrics, and gives what was told."""
+    settings = Settings(workspace=str(tmp_path / "ws"))
+
+    def told(run_id, articles):
+        night = Night(run_id, settings)
+        metrics = NIGHT | {"run_id": run_id, "corpus": {"articles": articles, "lists": 1}}
+        keep_summary(night, metrics, "report.html")
+        night.workspace.write_json(METRICS, metrics)
+        return told_of(settings.workspace, run_id)["summary"]["details"]
+
+    return told
+
+
+def test_a_night_that_is_told_again_is_compared_with_the_night_before(report, tmp_path):
+    first = report("one", 10)
+    assert "Since the night before" not in " ".join(first)
+    second = report("two", 13)
+    assert any("Since the night before: +3 articles in the corpus" in line for line in second)
+    assert report("two", 13) == second
+    # Also when a later night has been published meanwhile.
+    report("three", 20)
+    assert report("two", 13) == second
+    assert report("one", 10) == first
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", json.dumps({"run_id": "zero"})])
+def test_earlier_metrics_that_cannot_be_read_leave_a_night_without_changes(
+    report, tmp_path, content
+):
+    (tmp_path / "ws").mkdir()
+    (tmp_path / "ws" / METRICS).write_text(content, encoding="utf-8")
+    for _ in range(2):
+        assert not any("Since the night" in line for line in report("one", 10))
