@@ -70,3 +70,23 @@ def test_means_of_unknown_numbers_of_articles_are_taken_as_they_are():
     lists = ListVectors.of(incidence, vectors, 0)
     old = ListVectors(lists.means, lists.weights, None)
     assert np.array_equal(old.propagate(incidence, vectors), lists.propagate(incidence))
+
+
+@pytest.mark.parametrize("sharpness", [0.0, 3.0])
+@pytest.mark.parametrize("article", [0, 1, 2, 4])
+def test_article_of_the_lists_with_another_vector_gets_what_it_would_have_got(article, sharpness):
+    incidence, vectors = random_corpus(2)
+    vectors = vectors + np.float32(0.1)
+    changed = vectors.copy()
+    changed[article] = np.random.default_rng(3).random(5)
+    (whole,) = propagate_lists(
+        incidence, changed, hops=1, size_discount=0.5, topic_sharpness=sharpness
+    )
+    lists = ListVectors.of(incidence, vectors, 0.5)
+    row = slice(article, article + 1)
+    members, now, before = incidence[row], changed[row], vectors[row]
+    fit = lists.fit(members, now, sharpness, inside=True, counted=before)
+    made = lists.propagate(members, None, fit, now - before)
+    assert np.allclose(made[0], whole[article], atol=1e-6)
+    stale = lists.fit(members, now, sharpness, inside=True)
+    assert not np.allclose(lists.propagate(members, None, stale)[0], whole[article], atol=1e-6)

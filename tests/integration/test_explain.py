@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 
 import pandas as pd
 import pytest
@@ -134,3 +135,25 @@ def test_without_a_corpus_it_says_how_to_get_one(tmp_path):
     done = run_in_process("explain", "https://a.example/b", "--workspace", tmp_path)
     assert done.returncode == 1
     assert "There is no corpus in" in done.stderr
+
+
+def test_command_explains_a_champion_with_the_graph_of_its_night(small_corpus, tmp_path):
+    candidates = {"candidates": "text+fastrp:ovr_logistic"}
+    done = run_in_process(*run_arguments(small_corpus, tmp_path, **QUICK | candidates))
+    assert done.returncode == 0, done.stderr
+    (file,) = tmp_path.glob("artifacts/explain-*/explanations.parquet")
+    explained = pd.read_parquet(file)
+    row = explained.loc[(explained["score"] - explained["score_without_graph"]).abs().idxmax()]
+    asked = ("explain", row["story"], "--workspace", tmp_path, "--json")
+    for choice in (("--tag", row["tag"]), ("--top", "10")):
+        done = run_in_process(*asked, *choice)
+        assert done.returncode == 0, done.stderr
+        told = {one["tag"]: one for one in json.loads(done.stdout)}[row["tag"]]
+        assert told["score"] == pytest.approx(row["score"], abs=2e-3)
+        assert told["score_without_graph"] == pytest.approx(row["score_without_graph"], abs=2e-3)
+    (embeddings,) = tmp_path.glob("artifacts/fastrp-*")
+    shutil.rmtree(embeddings)
+    done = run_in_process(*asked)
+    assert done.returncode == 1
+    assert "The champion uses fastrp, embeddings of the graph of its night" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

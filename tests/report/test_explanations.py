@@ -1,5 +1,6 @@
 """Explanations of a tagger fitted for real: what they name is what the model goes by."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -10,6 +11,7 @@ import tagsage.report.explain as asking
 from tagsage.report.evidence import Background
 from tagsage.report.explain import explain
 from tagsage.report.explanations import Explanation
+from tagsage.tracking.featuriser import texts_of
 from tests.report.explained_world import TAGS, fit, snapshot
 
 
@@ -68,7 +70,16 @@ def given(background, rows, *, without=(), words=()) -> pd.DataFrame:
 
 
 def scores(tagger, background, rows, **left_out) -> np.ndarray:
-    X = tagger.features(given(background, rows, **left_out), in_corpus=True)
+    frame, whole = given(background, rows, **left_out), background.articles.iloc[rows]
+    inputs = tagger.featuriser.inputs(
+        *(frame[name].tolist() for name in ("title", "subtitle", "lists")),
+        None,
+        frame["author"].tolist(),
+        in_corpus=True,
+    )
+    # The lists' means hold the texts as they were.
+    counted = tagger.featuriser.text_vectors(texts_of(whole["title"], whole["subtitle"]))
+    X = tagger.featuriser.matrix_of(dataclasses.replace(inputs, counted=counted))
     return tagger.candidate.predict_proba(X, np.arange(len(rows)))
 
 

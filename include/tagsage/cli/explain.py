@@ -23,7 +23,7 @@ from tagsage.errors import TagsageError
 from tagsage.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     import numpy.typing as npt
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tagsage.report.evidence import Background
     from tagsage.report.explanations import Explanation
     from tagsage.store.snapshot import Snapshot
+    from tagsage.tracking.registry import Version
     from tagsage.tracking.servable import Tagger
 
 app = typer.Typer()
@@ -119,9 +120,11 @@ def _explained(
     from tagsage.report.explain import explain as explain_tags
     from tagsage.report.explain import score_articles
     from tagsage.stages import tracking_of
-    from tagsage.tracking.registry import load_champion
+    from tagsage.tracking.registry import champion_of, load_champion
 
-    champion = load_champion(tracking_of(settings), settings.registered_model)
+    tracking, name = tracking_of(settings), settings.registered_model
+    version = champion_of(tracking, name)
+    champion = load_champion(tracking, name, version=version.number if version else None)
     tagger: Tagger = champion.unwrap_python_model().tagger  # type: ignore[no-untyped-call]
     tags = tagger.candidate.tags
     if tag is not None and tag not in tags:
@@ -133,13 +136,20 @@ def _explained(
     if vectors is None:
         background = replace(background, vectors=_labelled_vectors(tagger, background))
 
-    given = None if vectors is None else vectors.__getitem__
+    vectors_of = None if vectors is None else vectors.__getitem__
+    given = _graph_blocks(settings, snapshot, tagger, version)
     if tag is None:
-        scores = score_articles(tagger, background, np.array([row]), vectors=given)[0]
+        scores = score_articles(
+            tagger, background, np.array([row]), vectors=vectors_of, given=given
+        )[0]
         columns = np.argsort(-scores, kind="stable")[:top].tolist()
     else:
         columns = [tags.index(tag)]
-    return list(explain_tags(tagger, background, [row] * len(columns), columns, vectors=given))
+    return list(
+        explain_tags(
+            tagger, background, [row] * len(columns), columns, vectors=vectors_of, given=given
+        )
+    )
 
 
 def _known_vectors(
@@ -177,6 +187,40 @@ def _known_vectors(
             "the corpus as it is now; run the night again."
         )
     return None
+
+
+def _graph_blocks(
+    settings: Settings, snapshot: Snapshot, tagger: Tagger, version: Version | None
+) -> Callable[[npt.NDArray[np.int64]], Mapping[str, npt.NDArray[np.float32]]] | None:
+    """Return what gives the champion the blocks that only the graph of its night has.
+
+    Raises
+    ------
+    TagsageError
+        When it has such blocks, and the workspace does not hold them for the corpus as it is now.
+    """
+    from tagsage.stages.common import matrix_of
+    from tagsage.tracking.registry import SERVED_REF
+    from tagsage.workspace import MANIFEST, Workspace
+
+    graph = [block for block in tagger.featuriser.blocks if block in {"graphsage", "fastrp"}]
+    if not graph:
+        return None
+    workspace = Workspace(settings.workspace)
+    ref = version.tags.get(SERVED_REF, "") if version else ""
+    if ref and workspace.exists(ref):
+        served = workspace.open(ref).path / MANIFEST
+        made = json.loads(served.read_text(encoding="utf-8"))["inputs"]
+        features, corpus = made["features"], made["corpus"]
+        there = all(workspace.exists(one) for one in [*features.values(), corpus] if one)
+        if there and workspace.open(corpus).summary["digest"] == snapshot.digest:
+            folders = {block: workspace.open(one).path for block, one in features.items() if one}
+            matrices = {block: matrix_of(folders, block) for block in graph}
+            return lambda rows: {block: matrix.rows(rows) for block, matrix in matrices.items()}
+    raise TagsageError(
+        f"The champion uses {' and '.join(graph)}, embeddings of the graph of its night, and the "
+        "workspace does not hold those of the corpus as it is now; run the night again."
+    )
 
 
 def _labelled_vectors(tagger: Tagger, background: Background) -> npt.NDArray[np.float32] | None:

@@ -63,6 +63,7 @@ class ListVectors:
         sharpness: float,
         *,
         inside: bool = False,
+        counted: npt.NDArray[np.floating] | None = None,
     ) -> FloatArray | None:
         """Weigh articles' memberships by their fit to these lists' topics.
 
@@ -72,7 +73,7 @@ class ListVectors:
             Which article is in which list.
         vectors : float array, shape [m, d]
             The articles' own vectors.
-        sharpness, inside
+        sharpness, inside, counted
             See :func:`tagsage.graph.topic_fit.topic_fit`.
 
         Returns
@@ -83,10 +84,16 @@ class ListVectors:
         if not sharpness:
             return None
         counts = np.ones(len(self.means), np.float32) if self.known is None else self.known
-        return topic_fit(members, vectors, self.means, counts, sharpness, inside=inside)
+        return topic_fit(
+            members, vectors, self.means, counts, sharpness, inside=inside, counted=counted
+        )
 
     def propagate(
-        self, members: Csr, own: FloatArray | None = None, fit: FloatArray | None = None
+        self,
+        members: Csr,
+        own: FloatArray | None = None,
+        fit: FloatArray | None = None,
+        moved: FloatArray | None = None,
     ) -> FloatArray:
         """Propagate the lists' means to articles.
 
@@ -108,6 +115,9 @@ class ListVectors:
             articles the means are, z_l is taken as it is.
         fit : float32 array, shape [memberships], optional
             f_al, in the order of ``members.indices``; 1 for all without it.
+        moved : float32 array, shape [m, d], optional
+            Of articles that the means are of, without `own`: by how much their vectors differ from
+            those in the means. Each counts as moved / c_l in its lists' means.
 
         Returns
         -------
@@ -122,6 +132,9 @@ class ListVectors:
         means = np.asarray(self.means, dtype=np.float32)
         if own is None or self.known is None:
             of_lists: FloatArray = _with_values(members, weights) @ means
+            if moved is not None and self.known is not None:
+                share: FloatArray = np.divide(weights, np.maximum(self.known[members.indices], 1))
+                of_lists += _row_sums(members, share)[:, None] * moved
             of_lists *= scale[:, None]
             return of_lists
         known = np.asarray(self.known)[members.indices]

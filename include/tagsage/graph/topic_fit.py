@@ -24,6 +24,7 @@ def topic_fit(
     sharpness: float,
     *,
     inside: bool,
+    counted: npt.NDArray[np.floating] | None = None,
 ) -> FloatArray:
     """Weigh every membership by how near the article's text is to the list's topic.
 
@@ -55,6 +56,8 @@ def topic_fit(
         At least 0.
     inside : bool
         Whether the articles are among those that the means are of: they are then taken out.
+    counted : float array, shape [m, d], optional
+        What the means hold of the articles, when it is not `vectors`: their text was changed since.
 
     Returns
     -------
@@ -78,7 +81,8 @@ def topic_fit(
         if inside:
             known = np.asarray(counts[lists], dtype=np.float32)[:, None]
             # Only articles with a vector are in a mean; taking a zero vector out changes nothing.
-            topic = topic * known - own
+            held = own if counted is None else np.asarray(counted[rows[block]], np.float32)
+            topic = topic * known - held
             topic[known[:, 0] <= 1] = 0
         dot = np.einsum("ij,ij->i", own, topic)
         norms = np.linalg.norm(own, axis=1) * np.linalg.norm(topic, axis=1)

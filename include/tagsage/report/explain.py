@@ -116,12 +116,13 @@ def score_articles(
     articles: IntArray,
     *,
     vectors: Vectors | None = None,
+    given: Callable[[IntArray], Blocks] | None = None,
 ) -> npt.NDArray[np.float32]:
     """Return what the model says of articles of the corpus, as explanations measure it.
 
     Parameters
     ----------
-    tagger, background, vectors
+    tagger, background, vectors, given
         As for :func:`explain`.
     articles : int64 array, shape [m]
         Articles.
@@ -132,7 +133,7 @@ def score_articles(
         Probabilities. What a labelled article's own tags add to its lists is left out.
     """
     numbers = _list_numbers(tagger, background)
-    asked = _Asked(tagger, background, articles, numbers, vectors, None)
+    asked = _Asked(tagger, background, articles, numbers, vectors, given)
     return asked.answer(np.arange(len(articles)))
 
 
@@ -211,7 +212,7 @@ class _Asked:
             if members is not None:
                 inputs = replace(inputs, members=members[part])
             if text is not None:
-                inputs = replace(inputs, text=text(part))
+                inputs = replace(inputs, text=text(part), counted=inputs.text)
             X = self.tagger.featuriser.matrix_of(inputs)
             parts.append(self.tagger.candidate.predict_proba(X, np.arange(len(X))))
         return np.concatenate(parts)

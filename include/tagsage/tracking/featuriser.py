@@ -186,7 +186,9 @@ class Featuriser:
             elif block == "fastrp" and self.fastrp is not None:
                 result.append(embed_alone(text, self.fastrp.matrix, self.fastrp.config))
             elif block == "lists" and self.lists is not None:
-                result += self.lists.features(members, text, inside=inputs.in_corpus)
+                result += self.lists.features(
+                    members, text, inside=inputs.in_corpus, counted=inputs.counted
+                )
             elif block == "memberships" and self.memberships is not None:
                 result.append(self.memberships.features(members))
             elif block == "labels" and self.labels is not None:

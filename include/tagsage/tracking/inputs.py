@@ -33,6 +33,8 @@ class Inputs:
     in_corpus : bool
         They are articles of the corpus that the lists are known from: their own vectors are part
         of the lists' means already.
+    counted : float32 array, shape [n, dimensions], optional
+        The vectors that the lists' means hold of them, where `text` is that of a changed text.
     own : Own, optional
         What of the articles' own labels is counted in the lists, and is left out. By default
         nothing is.
@@ -44,6 +46,7 @@ class Inputs:
     members: Csr
     authors: Csr
     in_corpus: bool = False
+    counted: FloatArray | None = None
     own: Own | None = None
     given: Mapping[str, FloatArray] = field(default_factory=dict)
 
@@ -57,6 +60,7 @@ class Inputs:
             text=self.text[rows],
             members=self.members[rows],
             authors=self.authors[rows],
+            counted=None if self.counted is None else self.counted[rows],
             own=None if self.own is None else Own(*(array[rows] for array in self.own)),
             given={block: array[rows] for block, array in self.given.items()},
         )

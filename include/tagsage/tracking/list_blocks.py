@@ -43,7 +43,12 @@ class NamedListVectors:
     topic_sharpness: float = 0.0
 
     def features(
-        self, members: Csr, vectors: FloatArray, *, inside: bool = False
+        self,
+        members: Csr,
+        vectors: FloatArray,
+        *,
+        inside: bool = False,
+        counted: FloatArray | None = None,
     ) -> list[FloatArray]:
         """Return the propagated vectors of articles, one array [n, d] a hop.
 
@@ -56,14 +61,24 @@ class NamedListVectors:
         inside : bool
             Whether they are among the articles that the means are of; their own vectors count in
             the means already then.
+        counted : float32 array, shape [n, d], optional
+            With `inside`, what the means hold of them, when it is not `vectors`. The first hop is
+            set right for that; what further hops know of them through other articles is not.
         """
         members, used = used_columns(members)
         result: list[FloatArray] = []
         hops = [hop.select(used) for hop in self.hops]
-        fit = hops[0].fit(members, vectors, self.topic_sharpness, inside=inside) if hops else None
+        sharpness = self.topic_sharpness
+        fit = (
+            hops[0].fit(members, vectors, sharpness, inside=inside, counted=counted)
+            if hops
+            else None
+        )
         own = None if inside else vectors
+        moved = vectors - counted if inside and counted is not None else None
         for hop in hops:
-            result.append(hop.propagate(members, own, fit))
+            result.append(hop.propagate(members, own, fit, moved))
+            moved = None
             own = None if own is None else result[-1]
         return result
 
