@@ -61,7 +61,7 @@ def write(tmp_path, embedder):
 
 
 def test_text_block_is_the_embedding_of_title_and_subtitle(write, embedder):
-    (text,) = write("text").features(["red apples", ""], ["sweet", ""], [[], []])
+    (text,) = write("text").matrix(["red apples", ""], ["sweet", ""], [[], []]).blocks
     assert np.array_equal(text, embedder.embed(["red apples sweet", ""]))
     assert not text[1].any()
 
@@ -70,8 +70,10 @@ def test_text_block_is_the_embedding_of_title_and_subtitle(write, embedder):
 def test_articles_of_the_corpus_get_the_features_they_were_trained_with(write, embedder, discount):
     vectors = embedder.embed(article_texts(ARTICLES))
     hops = propagate_lists(INCIDENCE, vectors, hops=2, size_discount=discount)
-    made = write("text+lists", size_discount=discount).features(
-        ARTICLES["title"].tolist(), ARTICLES["subtitle"].tolist(), LISTS, in_corpus=True
+    made = (
+        write("text+lists", size_discount=discount)
+        .matrix(ARTICLES["title"].tolist(), ARTICLES["subtitle"].tolist(), LISTS, in_corpus=True)
+        .blocks
     )
     assert len(made) == 3
     assert np.array_equal(made[0], vectors)
@@ -96,7 +98,7 @@ def test_list_features_are_the_weighted_mean_worked_by_hand(tmp_path):
     )
     featuriser = Featuriser.load(tmp_path)
     lists = [["a", "b"], ["b"], ["a", "a", "unknown"], [], ["unknown"]]
-    (made,) = featuriser.features([""] * 5, [""] * 5, lists, np.zeros((5, 2), np.float32))
+    (made,) = featuriser.matrix([""] * 5, [""] * 5, lists, np.zeros((5, 2), np.float32)).blocks
     expected = [[2 / 1.5, 2 / 1.5], [0, 4], [2, 0], [0, 0], [0, 0]]
     assert np.allclose(made, expected, atol=2e-3)
 
@@ -112,7 +114,7 @@ def test_graphsage_block_embeds_an_article_as_if_it_were_isolated(
 ):
     graphsage.save(tmp_path / "sage")
     featuriser = write("text+graphsage", graphsage=tmp_path / "sage", graphsage_dimensions=4)
-    text, made = featuriser.features(["red apples", ""], ["", ""], [["fruit"], []])
+    text, made = featuriser.matrix(["red apples", ""], ["", ""], [["fruit"], []]).blocks
     alone = sp.csr_array((2, 2), dtype=np.float32)
     assert np.array_equal(made, infer_graphsage(graphsage, alone, text, seed=1))
     assert np.isclose(np.linalg.norm(made[0]), 1, atol=1e-5)
@@ -121,14 +123,14 @@ def test_graphsage_block_embeds_an_article_as_if_it_were_isolated(
 
 def test_graphsage_that_was_not_trained_gives_zeros_as_in_training(write):
     featuriser = write("graphsage", graphsage=None, graphsage_dimensions=4)
-    (made,) = featuriser.features(["red apples"], [""], [[]])
+    (made,) = featuriser.matrix(["red apples"], [""], [[]]).blocks
     assert made.tolist() == [[0, 0, 0, 0]]
 
 
 def test_fastrp_block_embeds_an_article_as_if_it_were_isolated(write, embedder):
     config = FastRpConfig(dimensions=8, iteration_weights=(1.0, 0.5), self_influence=0.75, seed=3)
     featuriser = write("text+fastrp", fastrp=config)
-    text, made = featuriser.features(["red apples", ""], ["", ""], [["fruit"], []])
+    text, made = featuriser.matrix(["red apples", ""], ["", ""], [["fruit"], []]).blocks
     assert featuriser.fastrp.config == config
     alone = sp.csr_array((2, 2), dtype=np.float32)
     assert np.array_equal(made, fastrp(alone, text, config))
@@ -146,7 +148,7 @@ def test_labels_block_is_the_training_feature_of_an_article_that_has_no_labels(w
     trained = propagate_labels(INCIDENCE, TAGGED, TAGS, LABELS)
     trained.lists.save(tmp_path / "list labels")
     featuriser = write("text+lists+labels", list_labels=tmp_path / "list labels")
-    blocks = featuriser.features([""] * 6, [""] * 6, [*LISTS, ["cars", "unknown", "cars"]])
+    blocks = featuriser.matrix([""] * 6, [""] * 6, [*LISTS, ["cars", "unknown", "cars"]]).blocks
     assert [block.shape for block in blocks[3:]] == [(6, 2), (6, 1)]
     for untagged in (1, 3):
         for made, expected in zip(blocks[3:], trained[:2], strict=True):
@@ -164,7 +166,7 @@ def test_labels_block_is_the_training_feature_with_the_articles_own_labels_left_
     fitted.lists.save(tmp_path / "list labels")
     featuriser = write("labels", list_labels=tmp_path / "list labels")
     article = TAGGED[place]
-    shares, evidence = featuriser.features([""], [""], [LISTS[article]])
+    shares, evidence = featuriser.matrix([""], [""], [LISTS[article]]).blocks
     np.testing.assert_allclose(shares[0], trained.shares[article], atol=2e-6)
     assert np.array_equal(evidence[0], trained.evidence[article])
 
@@ -172,7 +174,7 @@ def test_labels_block_is_the_training_feature_with_the_articles_own_labels_left_
 def test_article_in_no_known_list_has_no_labels_propagated(write, tmp_path):
     propagate_labels(INCIDENCE, TAGGED, TAGS, LABELS).lists.save(tmp_path / "list labels")
     featuriser = write("labels", list_labels=tmp_path / "list labels")
-    shares, evidence = featuriser.features(["a", "b"], ["", ""], [[], ["unknown"]])
+    shares, evidence = featuriser.matrix(["a", "b"], ["", ""], [[], ["unknown"]]).blocks
     assert shares.tolist() == [[0, 0], [0, 0]]
     assert evidence.tolist() == [[0], [0]]
 
@@ -188,11 +190,11 @@ def test_authors_block_is_the_training_feature_of_an_article_that_has_no_labels(
         author_labels=tmp_path / "author labels",
     )
     names = ["Ann", "Bo", "", "Cy"]
-    _, shares, evidence = featuriser.features([""] * 4, [""] * 4, [[]] * 4, authors=names)
+    _, shares, evidence = featuriser.matrix([""] * 4, [""] * 4, [[]] * 4, authors=names).blocks
     for made, expected in ((shares, trained.shares), (evidence, trained.evidence)):
         assert np.array_equal(made[:2], expected[[1, 3]])
         assert not made[2:].any()
-    _, *unsaid = featuriser.features(["a"], [""], [["fruit"]])
+    _, *unsaid = featuriser.matrix(["a"], [""], [["fruit"]]).blocks
     assert not any(block.any() for block in unsaid)
 
 
@@ -216,19 +218,19 @@ def test_champion_of_a_night_before_there_was_fastrp_still_loads(write, tmp_path
 
 
 def test_no_article_gives_empty_blocks_of_the_right_width(write):
-    blocks = write("text+fastrp+lists", fastrp=FastRpConfig(dimensions=8)).features([], [], [])
+    blocks = write("text+fastrp+lists", fastrp=FastRpConfig(dimensions=8)).matrix([], [], []).blocks
     assert [block.shape for block in blocks] == [(0, 3), (0, 8), (0, 3), (0, 3)]
 
 
 def test_given_vectors_are_taken_when_there_is_no_embedder(write):
     featuriser = write("text", embedder=None)
     given = np.array([[1, 2, 3]], dtype=np.float32)
-    (text,) = featuriser.features(["x"], [""], [[]], given)
+    (text,) = featuriser.matrix(["x"], [""], [[]], given).blocks
     assert np.array_equal(text, given)
     with pytest.raises(TagsageError, match="needs one of 3 numbers in the column vector; there"):
-        featuriser.features(["x"], [""], [[]])
+        featuriser.matrix(["x"], [""], [[]])
     with pytest.raises(TagsageError, match=r"an array of shape \(1, 2\)"):
-        featuriser.features(["x"], [""], [[]], given[:, :2])
+        featuriser.matrix(["x"], [""], [[]], given[:, :2])
 
 
 def test_parts_that_a_feature_set_does_not_need_are_not_kept(write, tmp_path):
@@ -276,7 +278,7 @@ def test_memberships_block_is_the_training_feature(write, tmp_path):
     trained, factors = factorise_memberships(INCIDENCE, MembershipsConfig(dimensions=2))
     factors.save(tmp_path / "list factors")
     featuriser = write("text+memberships", list_factors=tmp_path / "list factors")
-    text, made = featuriser.features([""] * 6, [""] * 6, [*LISTS, ["unknown"]])
+    text, made = featuriser.matrix([""] * 6, [""] * 6, [*LISTS, ["unknown"]]).blocks
     assert np.allclose(made[:5], trained, atol=1e-6)
     assert not made[5].any()
     assert text.shape == (6, 3)

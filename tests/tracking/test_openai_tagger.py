@@ -51,7 +51,7 @@ def remote(tmp_path_factory, make_served) -> Path:
 
 
 def test_text_block_is_what_the_server_of_this_environment_answers(remote, reachable):
-    (text,) = Featuriser.load(remote).features(["a title", ""], ["more", ""], [[], []])
+    (text,) = Featuriser.load(remote).matrix(["a title", ""], ["more", ""], [[], []]).blocks
     expected = expected_vectors(["a title more"], MODEL, DIMENSIONS, mode="words")
     np.testing.assert_allclose(text[:1], expected, atol=1e-6)
     assert not text[1].any()

@@ -101,7 +101,7 @@ class Featuriser:
     authors: NamedListLabels | None = None
     companions: Companions | None = None
 
-    def features(
+    def inputs(
         self,
         titles: Sequence[str],
         subtitles: Sequence[str],
@@ -111,8 +111,8 @@ class Featuriser:
         articles: Sequence[Sequence[str]] | None = None,
         *,
         in_corpus: bool = False,
-    ) -> tuple[FloatArray, ...]:
-        """Return the feature blocks of new articles.
+    ) -> Inputs:
+        """Return what the features of new articles are made of.
 
         Parameters
         ----------
@@ -131,34 +131,11 @@ class Featuriser:
             They are articles of the corpus that the lists are known from: their own vectors are
             part of the lists' means already.
 
-        Returns
-        -------
-        tuple of float32 arrays, n rows each
-            As the candidate was trained on: ``lists`` gives one array a hop, ``labels`` and
-            ``authors`` two each.
-
         Raises
         ------
         TagsageError
             When vectors are needed and not given, or have another length.
         """
-        inputs = self.inputs(
-            titles, subtitles, lists, vectors, authors, articles, in_corpus=in_corpus
-        )
-        return self.blocks_of(inputs)
-
-    def inputs(
-        self,
-        titles: Sequence[str],
-        subtitles: Sequence[str],
-        lists: Sequence[Sequence[str]],
-        vectors: FloatArray | None = None,
-        authors: Sequence[str] | None = None,
-        articles: Sequence[Sequence[str]] | None = None,
-        *,
-        in_corpus: bool = False,
-    ) -> Inputs:
-        """Return what the features of new articles are made of; as for :meth:`features`."""
         text = self._vectors(titles, subtitles, vectors)
         # No name stands for nobody: it is in no index.
         names = [[name] for name in authors or [""] * len(text)]
@@ -173,7 +150,11 @@ class Featuriser:
         )
 
     def blocks_of(self, inputs: Inputs) -> tuple[FloatArray, ...]:
-        """Return the feature blocks of articles; see :meth:`features`."""
+        """Return the feature blocks of articles, n rows each.
+
+        They are as the candidate was trained on: ``lists`` gives one array a hop, ``labels`` and
+        ``authors`` two each.
+        """
         text, members = inputs.text, inputs.members
         result: list[FloatArray] = []
         for block in self.blocks:
@@ -214,7 +195,7 @@ class Featuriser:
         *,
         in_corpus: bool = False,
     ) -> FeatureMatrix:
-        """Return what a candidate reads of new articles; arguments as for :meth:`features`.
+        """Return what a candidate reads of new articles; arguments as for :meth:`inputs`.
 
         An article is linked when one of its lists is known. (For GraphSAGE and FastRP none is: new
         articles have no neighbours there.)
