@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.runner import Row, measure, prepared, table
+from benchmarks.runner import SCORES, Row, measure, prepared, table
 from tagsage.learn.classifiers import make_classifier
 from tagsage.learn.features import FeatureMatrix
 from tagsage.learn.fitting import fit_candidate
@@ -31,7 +31,6 @@ BLOCKS = {"text": ("text",), "text+lists": ("text", *(f"hop{hop + 1}" for hop in
 # Those that one can wait for; the chain and the trees take tens of minutes.
 TIMED = ("label_powerset", "ovr_logistic", "mlknn", "mlp")
 CANDIDATES = (*(("text", name) for name in TIMED), ("text+lists", "mlp"))
-SHOWN = {"micro_f1": "micro-F1", "macro_f1": "macro-F1", "p_at_5": "P@5", "lrap": "LRAP"}
 
 
 def main(corpus: str) -> str:
@@ -117,7 +116,7 @@ def candidate_row(folder: Path, feature_set: str, classifier: str) -> Row:
         return fitted.evaluate(X, labels.Y_test, labels.test_rows).overall
 
     measured = measure(prepared(partial(load, folder, feature_set), call))
-    columns = {heading: f"{measured.result[name]:.3f}" for name, heading in SHOWN.items()}
+    columns = {heading: f"{measured.result[name]:.3f}" for name, heading in SCORES.items()}
     return Row(
         f"{feature_set}:{classifier}",
         measured.seconds,

@@ -14,14 +14,14 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from benchmarks.runner import Row, measure, number, prepared, table
+from benchmarks.runner import SCORES, Row, measure, number, prepared, table
 from tagsage.learn.labels import Labels
 from tagsage.pipeline import run_night
 from tagsage.stages.common import MODEL_FOLDER
@@ -37,7 +37,6 @@ BATCH = 55_000
 REQUESTS = 1000
 WARM = 20
 COMPANIONS = (1, 3, 10)
-SHOWN = {"micro_f1": "micro-F1", "macro_f1": "macro-F1", "p_at_5": "P@5", "lrap": "LRAP"}
 
 
 def main(corpus: str) -> str:
@@ -99,14 +98,9 @@ def articles_of(artifacts: Path, n: int) -> pd.DataFrame:
     snapshot = Snapshot.load(found(artifacts, "corpus"))
     rows = np.random.default_rng(SEED).integers(0, len(snapshot.articles), n)
     frame = snapshot.articles.iloc[rows][["title", "subtitle", "author"]].reset_index(drop=True)
-    lists = pd.Series(names(snapshot, snapshot.incidence(), rows), index=frame.index, dtype=object)
+    names = snapshot.list_names(snapshot.incidence()[rows])
+    lists = pd.Series(names, index=frame.index, dtype=object)
     return frame.assign(lists=lists)
-
-
-def names(snapshot: Snapshot, incidence: Any, rows: Sequence[int]) -> list[list[str]]:
-    """Return the names of the lists of some articles."""
-    starts, stops = incidence.indptr[:-1], incidence.indptr[1:]
-    return [snapshot.lists[incidence.indices[starts[row] : stops[row]]].tolist() for row in rows]
 
 
 def measured(name: str, artifacts: Path, n: int, call: Any) -> Row:
@@ -183,16 +177,16 @@ def companions(artifacts: Path) -> str:
             }
             for most in COMPANIONS
         },
-        "all its lists by name": {"lists": names(snapshot, incidence, rows.tolist())},
+        "all its lists by name": {"lists": snapshot.list_names(incidence[rows])},
     }
-    lines = ["| told of the lists | " + " | ".join(SHOWN.values()) + " |"]
-    lines.append("|---|" + "---:|" * len(SHOWN))
+    lines = ["| told of the lists | " + " | ".join(SCORES.values()) + " |"]
+    lines.append("|---|" + "---:|" * len(SCORES))
     frame = snapshot.articles.iloc[rows][["title", "subtitle", "author"]].reset_index(drop=True)
     for what, columns in told.items():
         series = {name: pd.Series(of, dtype=object) for name, of in columns.items()}
         X = tagger.features(frame.assign(**series), in_corpus=True)
         scores = tagger.candidate.score(tagger.candidate.answer(X, np.arange(len(rows))), Y)
-        cells = " | ".join(number(scores.overall[metric], 3) for metric in SHOWN)
+        cells = " | ".join(number(scores.overall[metric], 3) for metric in SCORES)
         lines.append(f"| {what} | {cells} |")
     return f"{len(rows):,} test articles that are in lists.\n\n" + "\n".join(lines)
 

@@ -30,6 +30,8 @@ T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "pandas", "jax")
 MB = 1024 * 1024
+# The scores that tables of candidates show, by the name of the metric.
+SCORES = {"micro_f1": "micro-F1", "macro_f1": "macro-F1", "p_at_5": "P@5", "lrap": "LRAP"}
 # The child reports in a file: what it prints itself goes to the terminal.
 CHILD = "import sys; from benchmarks.runner import _child; _child(*sys.argv[1:])"
 

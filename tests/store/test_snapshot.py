@@ -134,3 +134,14 @@ def test_without_authors_nobody_wrote_anything():
     names, wrote = Snapshot(nobody, np.zeros(0, dtype=object), none, none).authorship()
     assert names.tolist() == []
     assert wrote.shape == (2, 0)
+
+
+def test_lists_of_articles_by_name_in_the_order_asked():
+    snapshot = Snapshot(
+        pd.DataFrame({"key": ["a", "b", "c"]}),
+        np.array(["one", "two"], dtype=object),
+        np.array([0, 2, 0], dtype=np.int32),
+        np.array([0, 0, 1], dtype=np.int32),
+    )
+    members = snapshot.incidence()[[2, 1, 0, 2]]
+    assert snapshot.list_names(members) == [["one"], [], ["one", "two"], ["one"]]

@@ -311,15 +311,14 @@ def _requests(snapshot: Snapshot, labels: Labels, *, dimensions: int) -> list[di
     import numpy as np
 
     rows = np.resize(labels.test_rows, REQUESTS + WARMING_REQUESTS)
-    members = snapshot.incidence()[rows]
+    list_names = snapshot.list_names(snapshot.incidence()[rows])
     requests = []
-    for place, row in enumerate(rows.tolist()):
+    for row, lists in zip(rows.tolist(), list_names, strict=True):
         article = snapshot.articles.iloc[row]
-        lists = members.indices[members.indptr[place] : members.indptr[place + 1]]
         request: dict[str, Any] = {
             "title": str(article["title"]),
             "subtitle": str(article["subtitle"]),
-            "lists": [str(name) for name in snapshot.lists[lists]],
+            "lists": lists,
         }
         if dimensions:
             request["vector"] = [0.5] * dimensions

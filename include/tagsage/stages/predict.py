@@ -208,11 +208,7 @@ def _champion_predictions(
     parts = []
     for start in track(range(0, len(rows), ARTICLES_A_BLOCK), "predicting: blocks of articles"):
         block = rows[start : start + ARTICLES_A_BLOCK]
-        members = incidence[block]
-        lists = [
-            [str(name) for name in snapshot.lists[members.indices[first:stop]]]
-            for first, stop in zip(members.indptr[:-1], members.indptr[1:], strict=True)
-        ]
+        lists = snapshot.list_names(incidence[block])
         articles = snapshot.articles.iloc[block][["title", "subtitle", "author"]].copy()
         articles["lists"] = pd.Series(lists, index=articles.index, dtype=object)
         vectors = vectors_of(articles, block)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,17 @@ class Snapshot:
         ones = np.ones(len(self.article_index), dtype=np.float32)
         shape = (len(self.articles), len(self.lists))
         return sp.csr_array((ones, (self.article_index, self.list_index)), shape=shape)
+
+    def list_names(self, members: sp.csr_array[np.float32]) -> list[list[str]]:
+        """Return the names of the lists that hold some articles, one list of names an article.
+
+        Parameters
+        ----------
+        members : scipy.sparse.csr_array, shape [m, n_lists]
+            The articles' rows of :meth:`incidence`.
+        """
+        bounds = pairwise(members.indptr.tolist())
+        return [[str(name) for name in self.lists[members.indices[a:b]]] for a, b in bounds]
 
     def authorship(self) -> tuple[npt.NDArray[np.object_], sp.csr_array[np.float32]]:
         """Return who wrote what.
