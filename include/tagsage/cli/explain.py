@@ -121,11 +121,11 @@ def _explained(
     from tagsage.report.explain import score_articles
     from tagsage.stages import tracking_of
     from tagsage.tracking.registry import champion_of, load_champion
+    from tagsage.tracking.servable import tagger_of
 
     tracking, name = tracking_of(settings), settings.registered_model
     version = champion_of(tracking, name)
-    champion = load_champion(tracking, name, version=version.number if version else None)
-    tagger: Tagger = champion.unwrap_python_model().tagger  # type: ignore[no-untyped-call]
+    tagger = tagger_of(load_champion(tracking, name, version=version.number if version else None))
     tags = tagger.candidate.tags
     if tag is not None and tag not in tags:
         close = get_close_matches(tag, tags, n=1)
@@ -199,11 +199,12 @@ def _graph_blocks(
     TagsageError
         When it has such blocks, and the workspace does not hold them for the corpus as it is now.
     """
-    from tagsage.stages.common import matrix_of
+    from tagsage.learn.features import PROJECTION_BLOCKS
+    from tagsage.stages.served import projection_blocks
     from tagsage.tracking.registry import SERVED_REF
     from tagsage.workspace import MANIFEST, Workspace
 
-    graph = [block for block in tagger.featuriser.blocks if block in {"graphsage", "fastrp"}]
+    graph = [block for block in tagger.featuriser.blocks if block in PROJECTION_BLOCKS]
     if not graph:
         return None
     workspace = Workspace(settings.workspace)
@@ -214,9 +215,7 @@ def _graph_blocks(
         features, corpus = made["features"], made["corpus"]
         there = all(workspace.exists(one) for one in [*features.values(), corpus] if one)
         if there and workspace.open(corpus).summary["digest"] == snapshot.digest:
-            folders = {block: workspace.open(one).path for block, one in features.items() if one}
-            matrices = {block: matrix_of(folders, block) for block in graph}
-            return lambda rows: {block: matrix.rows(rows) for block, matrix in matrices.items()}
+            return projection_blocks(workspace, features, graph)
     raise TagsageError(
         f"The champion uses {' and '.join(graph)}, embeddings of the graph of its night, and the "
         "workspace does not hold those of the corpus as it is now; run the night again."

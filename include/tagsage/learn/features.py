@@ -21,6 +21,9 @@ they rest on; the others are one each.
 LABEL_BLOCKS = ("labels", "authors")
 """The kinds of blocks that are made of labels."""
 
+PROJECTION_BLOCKS = ("graphsage", "fastrp")
+"""The kinds of blocks that need the projection: new articles have no neighbours in it."""
+
 OWN_BLOCKS = ("text", "authors")
 """The kinds of blocks that an article in no list has, too."""
 

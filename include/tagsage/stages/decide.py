@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from tagsage.learn.promotion import Check, Decision, Gain, Limits
     from tagsage.store.snapshot import Snapshot
     from tagsage.tracking.registry import Version
-    from tagsage.tracking.servable import ServableModel
 
 logger = logging.getLogger(__name__)
 
@@ -281,6 +280,7 @@ def _latency(
     """Time requests of one article each; return the median in ms, or None, and words about it."""
     from tagsage.tracking.featuriser import embedder_kind
     from tagsage.tracking.registry import load_champion
+    from tagsage.tracking.servable import tagger_of
 
     kind = embedder_kind(served.path)
     if kind == "openai":
@@ -289,7 +289,9 @@ def _latency(
     model = load_champion(
         tracking_of(night.settings), night.settings.registered_model, version=version
     )
-    requests = _requests(snapshot, labels, dimensions=0 if kind else _dimensions(model))
+    # A model on given vectors is asked with some.
+    dimensions = 0 if kind else tagger_of(model).featuriser.dimensions
+    requests = _requests(snapshot, labels, dimensions=dimensions)
     times = []
     for request in requests:
         started = time.perf_counter()
@@ -297,13 +299,6 @@ def _latency(
         times.append(1000 * (time.perf_counter() - started))
     measured = times[WARMING_REQUESTS:]
     return statistics.median(measured), f"ms a request, median of {len(measured)}"
-
-
-def _dimensions(model: Any) -> int:
-    python_model: ServableModel = model.unwrap_python_model()
-    if python_model.tagger is None:
-        raise ValueError("a loaded model has a tagger")
-    return int(python_model.tagger.featuriser.dimensions)
 
 
 def _requests(snapshot: Snapshot, labels: Labels, *, dimensions: int) -> list[dict[str, Any]]:

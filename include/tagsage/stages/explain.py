@@ -17,15 +17,11 @@ from tagsage.stages.common import (
     load_snapshot,
     tracking_of,
 )
-from tagsage.stages.embed_openai import embed_as, open_cache
 from tagsage.stages.predict import EXAMPLES_FILE
 from tagsage.stages.promote import Promoted
+from tagsage.stages.served import projection_blocks, vectors_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    import numpy as np
-    import numpy.typing as npt
     import pandas as pd
 
     from tagsage.store.snapshot import Snapshot
@@ -85,8 +81,13 @@ def explain(token: Token, corpus: Ref, features: Blocks, promoted: Promoted, pre
                     Background.of(snapshot, tags, vectors),
                     pd.Index(snapshot.articles["url"]).get_indexer(pd.Index(asked["story"])),
                     pd.Index(tags).get_indexer(pd.Index(asked["tag"])),
-                    vectors=_vectors_for(night, tagger, snapshot, features),
-                    given=_given_blocks(night, tagger, promoted, version),
+                    vectors=vectors_for(night, tagger, snapshot, features),
+                    # An earlier champion has none: see `stages.predict`.
+                    given=projection_blocks(
+                        night.workspace, promoted["features"], tagger.featuriser.blocks
+                    )
+                    if version == promoted["version"]
+                    else None,
                 )
                 while rows := [one.record() for one in islice(explained, ROWS_A_WRITE)]:
                     writer.write_table(pa.Table.from_pylist(rows, schema=schema))
@@ -123,44 +124,11 @@ def _load_tagger(night: Night, promoted: Promoted, version: str) -> Tagger:
     """Return the model that predicted; tonight's is in the workspace, an earlier one in MLflow."""
     from tagsage.tracking.registry import load_champion
     from tagsage.tracking.servable import Tagger as Served
+    from tagsage.tracking.servable import tagger_of
 
     if version == promoted["version"]:
         return Served.load(night.workspace.open(promoted["served"]).path)
     settings = night.settings
-    model = load_champion(tracking_of(settings), settings.registered_model, version=version)
-    tagger: Tagger = model.unwrap_python_model().tagger  # type: ignore[no-untyped-call]
-    return tagger
-
-
-def _vectors_for(
-    night: Night, tagger: Tagger, snapshot: Snapshot, features: Blocks
-) -> Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]] | None:
-    """Return what gives a model the vectors of articles; None when it makes them itself.
-
-    Another model's of OpenAI come through the cache: what was paid for is not paid for again.
-    """
-    from tagsage.vectors.openai.embedder import OpenAiEmbedder
-    from tagsage.vectors.text import article_texts
-
-    embedder = tagger.featuriser.embedder
-    if embedder is None or (
-        embedder.model_id == night.workspace.open(features["text"]).summary["model_id"]
-    ):
-        return feature_matrix(night, features, "text").rows
-    if not isinstance(embedder, OpenAiEmbedder):
-        return None
-    cache = open_cache(night.settings, embedder)
-    return lambda rows: embed_as(
-        night, embedder, cache, article_texts(snapshot.articles.iloc[rows])
+    return tagger_of(
+        load_champion(tracking_of(settings), settings.registered_model, version=version)
     )
-
-
-def _given_blocks(
-    night: Night, tagger: Tagger, promoted: Promoted, version: str
-) -> Callable[[npt.NDArray[np.int64]], Mapping[str, npt.NDArray[np.float32]]] | None:
-    """Return what gives tonight's winner the blocks that only tonight's graph has."""
-    graph = [block for block in tagger.featuriser.blocks if block in {"graphsage", "fastrp"}]
-    if version != promoted["version"] or not graph:
-        return None
-    matrices = {block: feature_matrix(night, promoted["features"], block) for block in graph}
-    return lambda rows: {block: matrix.rows(rows) for block, matrix in matrices.items()}

@@ -85,9 +85,10 @@ def project(token: Token, corpus: Ref, vectors: Ref, vector_property: str) -> Re
 def similarity(token: Token, projection: Ref) -> Ref:
     """Join articles by the Jaccard similarity of their lists."""
     from tagsage.graph.similarity import SimilarityConfig
+    from tagsage.learn.features import PROJECTION_BLOCKS
 
     night = Night.of(token)
-    if not wanted_blocks(night.settings) & {"graphsage", "fastrp"}:
+    if wanted_blocks(night.settings).isdisjoint(PROJECTION_BLOCKS):
         logger.info("No candidate uses graphsage or fastrp: similarity is left out.")
         return ""
     settings = night.settings

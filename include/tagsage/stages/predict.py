@@ -23,12 +23,10 @@ from tagsage.stages.common import (
     tracking_of,
     write_table,
 )
-from tagsage.stages.embed_openai import embed_as, open_cache
 from tagsage.stages.promote import Promoted
+from tagsage.stages.served import vectors_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy as np
     import numpy.typing as npt
     import pandas as pd
@@ -152,6 +150,7 @@ def _load_champion(
     """
     from tagsage.tracking.registry import load_champion
     from tagsage.tracking.seal import DamagedModelError
+    from tagsage.tracking.servable import tagger_of
 
     version = promoted["champion_version"]
     if version in {"", promoted["version"]}:
@@ -161,7 +160,7 @@ def _load_champion(
         loaded = load_champion(
             tracking_of(night.settings), night.settings.registered_model, version=version
         )
-        tagger = loaded.unwrap_python_model().tagger  # type: ignore[no-untyped-call]
+        tagger = tagger_of(loaded)
         champion = _Champion(tagger, str(loaded.metadata.model_uuid))
         why_not = _cannot_predict(night, tagger, features)
     except DamagedModelError as error:
@@ -204,14 +203,14 @@ def _champion_predictions(
     from tagsage.learn.predictions import top_tags
 
     incidence = snapshot.incidence()
-    vectors_of = _champion_vectors(night, tagger, features)
+    vectors_of = vectors_for(night, tagger, snapshot, features)
     parts = []
     for start in track(range(0, len(rows), ARTICLES_A_BLOCK), "predicting: blocks of articles"):
         block = rows[start : start + ARTICLES_A_BLOCK]
         lists = snapshot.list_names(incidence[block])
         articles = snapshot.articles.iloc[block][["title", "subtitle", "author"]].copy()
         articles["lists"] = pd.Series(lists, index=articles.index, dtype=object)
-        vectors = vectors_of(articles, block)
+        vectors = None if vectors_of is None else vectors_of(block)
         fitted = tagger.candidate
         X = tagger.features(articles, vectors, in_corpus=True)
         answers = fitted.answer(X, np.arange(len(block)))
@@ -224,34 +223,6 @@ def _champion_predictions(
             )
         )
     return parts
-
-
-def _champion_vectors(
-    night: Night, tagger: Tagger, features: Blocks
-) -> Callable[[pd.DataFrame, npt.NDArray[np.int64]], npt.NDArray[np.float32] | None]:
-    """Return what gives the vectors that a champion is to use; None when it makes them itself.
-
-    Those of tonight, when they are of the same model; another model's of OpenAI through the cache:
-    what was paid for is not paid for again.
-    """
-    from tagsage.tracking.featuriser import texts_of
-    from tagsage.vectors.openai.embedder import OpenAiEmbedder
-
-    embedder = tagger.featuriser.embedder
-    tonight = night.workspace.open(features["text"]).summary["model_id"]
-    if embedder is None or embedder.model_id == tonight:
-        matrix = feature_matrix(night, features, "text")
-        return lambda _, rows: matrix.rows(rows)
-    if not isinstance(embedder, OpenAiEmbedder):
-        return lambda *_: None
-    # One for all blocks: it checks every vector it holds, once.
-    cache = open_cache(night.settings, embedder)
-    return lambda articles, _: embed_as(
-        night,
-        embedder,
-        cache,
-        texts_of(*(articles[name].tolist() for name in ("title", "subtitle"))),
-    )
 
 
 def write_examples(file: Path, snapshot: Snapshot, predictions: pd.DataFrame, *, seed: int) -> None:

@@ -104,7 +104,7 @@ def run_trial(
     NotMeasuredError
         When articles are hidden and the features need the projection, which is not made anew.
     """
-    from tagsage.learn.features import LABEL_BLOCKS, blocks_of, needs_lists
+    from tagsage.learn.features import LABEL_BLOCKS, PROJECTION_BLOCKS, blocks_of, needs_lists
     from tagsage.learn.fitting import fit_candidate
 
     feature_set, _, classifier = candidate.partition(":")
@@ -121,7 +121,7 @@ def run_trial(
         )
     if hidden is not None:
         for block in blocks:
-            if block in {"graphsage", "fastrp"}:
+            if block in PROJECTION_BLOCKS:
                 raise NotMeasuredError(f"{block} is not made anew without the test articles")
             if block in _BUILDERS:
                 (folder / block).mkdir()

@@ -36,7 +36,13 @@ from tagsage.tracking.featuriser import (
     embedder_kind,
     says_sealed,
 )
-from tagsage.tracking.mlflow_models import Model, ModelSignature, PythonModel, save_model
+from tagsage.tracking.mlflow_models import (
+    Model,
+    ModelSignature,
+    PyFuncModel,
+    PythonModel,
+    save_model,
+)
 from tagsage.tracking.seal import check_seal, is_sealed, seal
 from tagsage.tracking.write_featuriser import write_featuriser
 
@@ -256,6 +262,14 @@ def _one_thread() -> Generator[None]:
             yield
     finally:
         _ALONE.release()
+
+
+def tagger_of(model: PyFuncModel) -> Tagger:
+    """Return the tagger of one of our models that MLflow has loaded."""
+    python_model: ServableModel = model.unwrap_python_model()  # type: ignore[no-untyped-call]
+    if python_model.tagger is None:
+        raise ValueError("a loaded model has a tagger")
+    return python_model.tagger
 
 
 def as_frame(articles: Any) -> pd.DataFrame:
