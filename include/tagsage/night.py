@@ -84,6 +84,18 @@ class Night:
         """Return a fact kept by `note`, or None."""
         return self.workspace.read_json(f"runs/{self.folder_name}/{name}.json")
 
+    def noted_once(self, name: str, find: Callable[[], Any]) -> Any:
+        """Return a fact of this run, found and kept by the first call.
+
+        A task that is run again has the same as at first, whatever has changed since. `find` does
+        not return None.
+        """
+        noted = self.noted(name)
+        if noted is None:
+            noted = find()
+            self.note(name, noted)
+        return noted
+
     def artifacts(self) -> list[dict[str, Any]]:
         """Return what this run used: ref, stage, seconds it took to make; in the order of use."""
         return artifacts_of_run(self.workspace, self.folder_name)

@@ -33,12 +33,12 @@ def predictions_before(night: Night) -> Ref:
     They are noted by the first call of the night: a task that is run again, after its night's own
     predictions have become the newest, compares with the same as at first.
     """
-    noted = night.noted(BEFORE)
-    if noted is None:
+
+    def find() -> Ref:
         latest = night.workspace.read_json(LATEST) or {"run_id": "", "ref": ""}
-        noted = "" if latest["run_id"] == night.run_id else latest["ref"]
-        night.note(BEFORE, noted)
-    return str(noted)
+        return "" if latest["run_id"] == night.run_id else str(latest["ref"])
+
+    return str(night.noted_once(BEFORE, find))
 
 
 def remember_predictions(night: Night, predictions: Artifact) -> None:

@@ -178,17 +178,18 @@ def note_began(night: Night) -> dict[str, str]:
     dict
         ``at`` (ISO 8601, UTC) and ``after`` (a run's id; empty: there was none).
     """
-    noted: dict[str, str] | None = night.noted(BEGAN)
-    if noted is None:
+
+    def find() -> dict[str, str]:
         others = [
             one["run_id"]
             for one in night.workspace.read_json(PROFILES) or []
             if one["run_id"] != night.run_id
         ]
         at = datetime.now(UTC).isoformat(timespec="microseconds")
-        noted = {"at": at, "after": others[0] if others else ""}
-        night.note(BEGAN, noted)
-    return noted
+        return {"at": at, "after": others[0] if others else ""}
+
+    began: dict[str, str] = night.noted_once(BEGAN, find)
+    return began
 
 
 def _earlier(night: Night) -> dict[str, Any] | None:

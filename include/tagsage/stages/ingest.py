@@ -60,8 +60,7 @@ def start(run_id: str, overrides: Mapping[str, Any]) -> Token:
     )
     note_mlflow(night, mlflow_run)
     note_began(night)
-    if night.noted(STARTED) is None:
-        night.note(STARTED, f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC")
+    night.noted_once(STARTED, lambda: f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC")
     night.note(REPORTED, None)
     return night.token()
 

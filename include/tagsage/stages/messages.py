@@ -57,13 +57,12 @@ def _night_before(night: Night) -> Any | None:
     It is noted by the first call of the night: a task that is run again, after its night's own has
     been published, compares with the same as at first.
     """
-    noted = night.noted(METRICS_BEFORE)
-    if noted is None:
-        noted = night.workspace.read_json(METRICS) or {}
-        if noted.get("run_id") == night.run_id:
-            noted = {}
-        night.note(METRICS_BEFORE, noted)
-    return noted or None
+
+    def find() -> Any:
+        newest = night.workspace.read_json(METRICS) or {}
+        return {} if newest.get("run_id") == night.run_id else newest
+
+    return night.noted_once(METRICS_BEFORE, find) or None
 
 
 def note_mlflow(night: Night, mlflow_run: str) -> None:
