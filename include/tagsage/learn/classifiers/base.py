@@ -174,24 +174,32 @@ class Classifier(ABC):
             temporary = folder / f".{name}.{uuid.uuid4().hex}{ARRAY_SUFFIX}"
             np.save(temporary, array, allow_pickle=False)
             temporary.replace(folder / f"{name}{ARRAY_SUFFIX}")
-        model = {
+        write_json(folder / MODEL_FILE, {**self.to_json(), "arrays": sorted(self.arrays)})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all but the arrays as JSON takes it."""
+        return {
             "classifier": self.name,
             "seed": self.seed,
             "settings": self.settings,
             "fitted": self.fitted,
-            "arrays": sorted(self.arrays),
         }
-        write_json(folder / MODEL_FILE, model)
 
     @classmethod
     def restore(cls, folder: Path, model: Mapping[str, Any]) -> Self:
         """Read what :meth:`save` wrote; `model` is the content of its JSON."""
-        classifier = cls(seed=model["seed"], **model["settings"])
-        classifier.fitted = dict(model["fitted"])
-        classifier.arrays = {
+        arrays = {
             name: np.load(folder / f"{name}{ARRAY_SUFFIX}", allow_pickle=False)
             for name in model["arrays"]
         }
+        return cls.of(model, arrays)
+
+    @classmethod
+    def of(cls, model: Mapping[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> Self:
+        """Return the fitted classifier of what :meth:`to_json` gave, and of its arrays."""
+        classifier = cls(seed=model["seed"], **model["settings"])
+        classifier.fitted = dict(model["fitted"])
+        classifier.arrays = arrays
         return classifier
 
     @abstractmethod

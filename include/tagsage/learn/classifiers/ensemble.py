@@ -10,7 +10,7 @@ import numpy as np
 
 from tagsage.learn.classifiers.base import Classifier, Range, Validation
 from tagsage.learn.classifiers.mlp import Mlp
-from tagsage.learn.classifiers.registry import make_classifier
+from tagsage.learn.classifiers.registry import classifier_class, make_classifier
 from tagsage.learn.features import FeatureMatrix, FloatArray, IndexArray
 from tagsage.learn.metrics import Float64Array
 from tagsage.learn.targets import BoolArray
@@ -97,15 +97,7 @@ class Ensemble(Classifier):
         self.fitted = {
             "features": X.shape[1],
             "weights": [round(float(weight), 6) for weight in weights],
-            "members": {
-                str(place): {
-                    "classifier": member.name,
-                    "seed": member.seed,
-                    "settings": member.settings,
-                    "fitted": member.fitted,
-                }
-                for place, member in used.items()
-            },
+            "members": {str(place): member.to_json() for place, member in used.items()},
         }
         self.__dict__.pop("members", None)
 
@@ -119,15 +111,13 @@ class Ensemble(Classifier):
         """The members, fitted; None for those that have no weight."""
         found: list[Classifier | None] = [None] * len(self.fitted["weights"])
         for place, about in self.fitted["members"].items():
-            member = make_classifier(about["classifier"], seed=about["seed"], **about["settings"])
-            member.fitted = about["fitted"]
             head = f"{place}."
-            member.arrays = {
+            arrays = {
                 name.removeprefix(head): array
                 for name, array in self.arrays.items()
                 if name.startswith(head)
             }
-            found[int(place)] = member
+            found[int(place)] = classifier_class(about["classifier"]).of(about, arrays)
         return found
 
     def _predict(self, features: FloatArray) -> FloatArray:
