@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -133,13 +132,13 @@ def _who() -> str:
 
 
 def _table(now: Registered) -> Table:
-    from tagsage.tracking.history import DECISION
+    from tagsage.tracking.history import decision_of
     from tagsage.tracking.registry import WINNER
 
     table = Table("version", "alias", "micro-F1", "candidate", "registered (UTC)", "decision")
     for version in now.versions:
         pinned = now.pin is not None and now.pin.version == version.number
-        decision = json.loads(version.tags.get(DECISION, "{}"))
+        decision = decision_of(version.tags)
         score = version.micro_f1
         registered = datetime.fromtimestamp(version.created_ms / 1000, UTC)
         table.add_row(
@@ -148,6 +147,6 @@ def _table(now: Registered) -> Table:
             "" if score is None else f"{score:.4f}",
             escape(version.tags.get(WINNER, "")),
             f"{registered:%Y-%m-%d %H:%M}",
-            escape(decision.get("reason", "none was made")),
+            escape(decision.reason if decision else "none was made"),
         )
     return table

@@ -266,12 +266,10 @@ def _absolute_checks(
 
 def _earlier_values(champion: Version | None) -> dict[str, float]:
     """Return what was measured of the champion when it was the challenger."""
-    import json
+    from tagsage.tracking.history import decision_of
 
-    from tagsage.tracking.history import DECISION
-
-    kept = json.loads(champion.tags.get(DECISION, "{}")) if champion else {}
-    return {check["name"]: check["value"] for check in kept.get("checks", [])}
+    kept = decision_of(champion.tags) if champion else None
+    return {check["name"]: check["value"] for check in kept.checks} if kept else {}
 
 
 def _latency(

@@ -10,8 +10,6 @@ import dataclasses
 import json
 import logging
 
-from mlflow.entities.model_registry import ModelVersion
-
 from tagsage.errors import TagsageError
 from tagsage.learn.promotion import Decision
 from tagsage.tracking.history import (
@@ -24,6 +22,7 @@ from tagsage.tracking.history import (
     UNPIN,
     Event,
     Registered,
+    decision_of,
     event_text,
     find_version,
     make_champion,
@@ -39,7 +38,7 @@ logger = logging.getLogger(__name__)
 def kept_decision(tracking: Tracking, name: str, version: str) -> Decision | None:
     """Return what was decided of a version, or None."""
     with tracking.alone():
-        return _kept(find_version(tracking, name, version))
+        return decision_of(find_version(tracking, name, version).tags)
 
 
 def carry_out(
@@ -72,7 +71,7 @@ def carry_out(
     """
     with tracking.alone():
         challenger = find_version(tracking, name, version)
-        kept = _kept(challenger)
+        kept = decision_of(challenger.tags)
         if kept is None:
             # Kept before it is carried out: a rerun after a kill must not compare the new champion
             # with itself.
@@ -214,11 +213,6 @@ def _unpinned(tracking: Tracking, name: str) -> Registered:
         msg = f"Nothing was changed: {now.pinned_words()}; run `tagsage model unpin` first."
         raise TagsageError(msg)
     return now
-
-
-def _kept(version: ModelVersion) -> Decision | None:
-    kept = version.tags.get(DECISION)
-    return None if kept is None else Decision.from_json(json.loads(kept))
 
 
 def _overtaken(decision: Decision, now: Registered) -> Decision:

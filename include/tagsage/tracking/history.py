@@ -13,6 +13,7 @@ import dataclasses
 import json
 import re
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Self
@@ -131,10 +132,16 @@ class Registered:
         return line
 
 
+def decision_of(tags: Mapping[str, str]) -> Decision | None:
+    """Return what a night decided of a version, by the version's tags; None when none has."""
+    kept = tags.get(DECISION)
+    return None if kept is None else Decision.from_json(json.loads(kept))
+
+
 def was_promoted(version: Version) -> bool:
     """Tell whether a night decided to make a version champion."""
-    kept = version.tags.get(DECISION)
-    return kept is not None and Decision.from_json(json.loads(kept)).promoted
+    decision = decision_of(version.tags)
+    return decision is not None and decision.promoted
 
 
 def registered(tracking: Tracking, name: str) -> Registered:
