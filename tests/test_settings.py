@@ -192,12 +192,12 @@ def test_a_malformed_candidate_is_refused_with_what_is_allowed(item):
 
 
 def test_a_block_with_a_column_per_word_is_refused_for_a_dense_classifier():
-    with pytest.raises(TagsageError, match="candidate 'text\\+words:mlp' .* only .* linear"):
+    with pytest.raises(TagsageError, match=r"candidate 'text\+words:mlp' .* only .* linear"):
         Settings.resolve({"candidates": "text+words:mlp"})
 
 
 def test_a_candidate_given_twice_is_refused():
-    with pytest.raises(TagsageError, match="candidate 'text:mlp' is given twice"):
+    with pytest.raises(TagsageError, match=r"candidate 'text:mlp' is given twice"):
         Settings.resolve({"candidates": "text:mlp,lists:mlp,text:mlp"})
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
 from tagsage.features.vocabulary import VocabularyBlock
@@ -44,8 +43,9 @@ class Words(VocabularyBlock):
         shape = (len(articles), len(self.vocabulary.keys))
         if not shape[1]:
             # scikit-learn refuses a vocabulary without words.
-            nothing: Csr = sp.csr_array(shape, dtype=np.float32)
-            return nothing
+            return make_csr(
+                np.zeros(0, np.float32), np.zeros(0, np.int32), np.zeros(shape[0] + 1), shape
+            )
         weighted = self._vectorizer.transform(articles.texts)
         return make_csr(weighted.data, weighted.indices, weighted.indptr, shape)
 
