@@ -179,7 +179,7 @@ class _Asked:
             text,
             renumbered(background.incidence[articles], numbers, n_lists),
             members_of(authors, names),
-            in_corpus=True,
+            in_corpus=featuriser.counts(frame["key"].tolist()),
             own=Own(background.labelled[articles], own) if own.any() else None,
             given=given(articles) if given else {},
         )

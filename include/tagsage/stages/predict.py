@@ -212,7 +212,8 @@ def _champion_predictions(
         articles["lists"] = pd.Series(lists, index=articles.index, dtype=object)
         vectors = None if vectors_of is None else vectors_of(block)
         fitted = tagger.candidate
-        X = tagger.features(articles, vectors, in_corpus=True)
+        in_corpus = tagger.featuriser.counts(snapshot.articles["key"].iloc[block].tolist())
+        X = tagger.features(articles, vectors, in_corpus=in_corpus)
         answers = fitted.answer(X, np.arange(len(block)))
         parts.append(
             top_tags(

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from tagsage.errors import TagsageError
 from tagsage.graph.csr import FloatArray, make_csr
@@ -110,7 +111,7 @@ class Featuriser:
         authors: Sequence[str] | None = None,
         articles: Sequence[Sequence[str]] | None = None,
         *,
-        in_corpus: bool = False,
+        in_corpus: npt.NDArray[np.bool_] | None = None,
     ) -> Inputs:
         """Return what the features of new articles are made of.
 
@@ -127,9 +128,9 @@ class Featuriser:
         articles : sequence of sequences of str, length n, optional
             URLs or keys of articles of the corpus that are in lists with each; see
             :meth:`Companions.lists_of`.
-        in_corpus : bool
-            They are articles of the corpus that the lists are known from: their own vectors are
-            part of the lists' means already.
+        in_corpus : bool array, shape [n], optional
+            Which are articles of the corpus that the lists are known from, as :meth:`counts` tells:
+            their own vectors are part of the lists' means already. By default none is.
 
         Raises
         ------
@@ -184,6 +185,15 @@ class Featuriser:
         of_lists = (self.lists, self.memberships, self.labels)
         return next((part.index for part in of_lists if part), {})
 
+    def counts(self, keys: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """Return which articles, by their keys, are counted in what is known of the lists.
+
+        An article that came since, or was in no list then, is not.
+        """
+        if self.companions is None:
+            return np.zeros(len(keys), dtype=np.bool_)
+        return self.companions.holds(keys)
+
     def matrix(
         self,
         titles: Sequence[str],
@@ -193,7 +203,7 @@ class Featuriser:
         authors: Sequence[str] | None = None,
         articles: Sequence[Sequence[str]] | None = None,
         *,
-        in_corpus: bool = False,
+        in_corpus: npt.NDArray[np.bool_] | None = None,
     ) -> FeatureMatrix:
         """Return what a candidate reads of new articles; arguments as for :meth:`inputs`.
 

@@ -30,9 +30,9 @@ class Inputs:
         Which article is in which list that the featuriser knows, as ones.
     authors : csr_array, shape [n, n_authors]
         Who wrote which, as ones, of the authors that the featuriser knows; at most one a row.
-    in_corpus : bool
-        They are articles of the corpus that the lists are known from: their own vectors are part
-        of the lists' means already.
+    in_corpus : bool array, shape [n], optional
+        Which are articles of the corpus that the lists are known from: their own vectors are part
+        of the lists' means already. By default none is.
     counted : float32 array, shape [n, dimensions], optional
         The vectors that the lists' means hold of them, where `text` is that of a changed text.
     own : Own, optional
@@ -45,7 +45,7 @@ class Inputs:
     text: FloatArray
     members: Csr
     authors: Csr
-    in_corpus: bool = False
+    in_corpus: npt.NDArray[np.bool_] | None = None
     counted: FloatArray | None = None
     own: Own | None = None
     given: Mapping[str, FloatArray] = field(default_factory=dict)
@@ -60,6 +60,7 @@ class Inputs:
             text=self.text[rows],
             members=self.members[rows],
             authors=self.authors[rows],
+            in_corpus=None if self.in_corpus is None else self.in_corpus[rows],
             counted=None if self.counted is None else self.counted[rows],
             own=None if self.own is None else Own(*(array[rows] for array in self.own)),
             given={block: array[rows] for block, array in self.given.items()},

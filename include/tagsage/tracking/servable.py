@@ -138,7 +138,7 @@ class Tagger:
         articles: pd.DataFrame,
         vectors: npt.NDArray[np.float32] | None = None,
         *,
-        in_corpus: bool = False,
+        in_corpus: npt.NDArray[np.bool_] | None = None,
     ) -> FeatureMatrix:
         """Make the candidate's features of new articles; columns as for :meth:`tag`.
 
@@ -148,8 +148,8 @@ class Tagger:
             The articles.
         vectors : float32 array, shape [n, dimensions], optional
             Their vectors, where they are known already: nothing is embedded then.
-        in_corpus : bool
-            They were in the corpus that the tagger was fitted on.
+        in_corpus : bool array, shape [n], optional
+            Which were in the corpus that the tagger was fitted on; see :meth:`Featuriser.counts`.
         """
         if vectors is None and self.featuriser.embedder is None:
             vectors = _vectors(articles)
