@@ -49,7 +49,7 @@ ROWS_A_CALL = 4096
 LEAST_DROP = 1e-6
 
 Vectors = Callable[[IntArray], npt.NDArray[np.float32]]
-Blocks = Mapping[str, npt.NDArray[np.float32]]
+Blocks = Mapping[str, npt.NDArray[Any]]
 
 
 def explain(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -38,8 +38,9 @@ class Inputs:
     own : Own, optional
         What of the articles' own labels is counted in the lists, and is left out. By default
         nothing is.
-    given : mapping of str to float32 array, shape [n, d]
-        Blocks that are known already and not made: those of a graph that only the corpus has.
+    given : mapping of str to array, shape [n, d]
+        Blocks that are known already and not made: those of a graph that only the corpus has. With
+        them ``linked``, bool [n]: which of the articles are in a list.
     """
 
     text: FloatArray
@@ -48,7 +49,7 @@ class Inputs:
     in_corpus: npt.NDArray[np.bool_] | None = None
     counted: FloatArray | None = None
     own: Own | None = None
-    given: Mapping[str, FloatArray] = field(default_factory=dict)
+    given: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.text)
