@@ -14,6 +14,7 @@ from tagsage.night import Night, Token
 from tagsage.stages.common import Ref, load_labels, load_snapshot, tracking_of
 from tagsage.stages.compare import JUDGED_FOLDER
 from tagsage.stages.ingest import STARTED
+from tagsage.stages.predict import UNUSABLE
 from tagsage.stages.promote import Promoted
 
 if TYPE_CHECKING:
@@ -138,6 +139,7 @@ def _facts(
         ],
         "split": ranked.summary["split"],
         "predicted": totals,
+        "unusable": night.noted(UNUSABLE) or "",
         "counts": {
             "articles": int((~snapshot.articles["is_stub"]).sum()),
             "stubs": int(snapshot.articles["is_stub"].sum()),
