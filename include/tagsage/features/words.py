@@ -43,9 +43,9 @@ class Words(VocabularyBlock):
         shape = (len(articles), len(self.vocabulary.keys))
         if not shape[1]:
             # scikit-learn refuses a vocabulary without words.
-            return make_csr(
-                np.zeros(0, np.float32), np.zeros(0, np.int32), np.zeros(shape[0] + 1), shape
-            )
+            nothing = np.zeros(0, dtype=np.int32)
+            bounds = np.zeros(shape[0] + 1, dtype=np.int64)
+            return make_csr(nothing.astype(np.float32), nothing, bounds, shape)
         weighted = self._vectorizer.transform(articles.texts)
         return make_csr(weighted.data, weighted.indices, weighted.indptr, shape)
 

@@ -8,13 +8,15 @@ of it would not, only the one that lowers it most is named.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
+from scipy.special import expit, logit
 
 from tagsage.graph.labels import Own
 from tagsage.report.evidence import Background, Found
@@ -22,9 +24,11 @@ from tagsage.report.explanations import (
     ArticleEvidence,
     Explanation,
     ListEvidence,
+    TermEvidence,
     TextEvidence,
     WordEvidence,
 )
+from tagsage.report.linear_terms import Terms, linear_terms, place_of
 from tagsage.report.occlusion import (
     IntArray,
     best_of_groups,
@@ -38,6 +42,7 @@ from tagsage.vectors.text import article_texts
 
 if TYPE_CHECKING:
     from tagsage.graph.csr import Csr
+    from tagsage.tracking.featuriser import Featuriser
     from tagsage.tracking.servable import Tagger
 
 TOP = 5
@@ -163,10 +168,13 @@ class _Asked:
         frame = background.articles.iloc[articles]
         texts = article_texts(frame)
         embedder = featuriser.embedder
-        self.lsa = embedder if isinstance(embedder, LsaEmbedder) else None
+        self.linear = tagger.candidate.classifier.sparse
+        self.lsa = embedder if isinstance(embedder, LsaEmbedder) and not self.linear else None
         self.terms = self.lsa.terms(texts) if self.lsa is not None else None
         if self.lsa is not None and self.terms is not None:
             text = self.lsa.embed_terms(self.terms)
+        elif not featuriser.needs_vectors:
+            text = np.zeros((len(texts), 0), dtype=np.float32)
         elif vectors is not None:
             text = np.asarray(vectors(articles), dtype=np.float32)
         else:
@@ -174,13 +182,16 @@ class _Asked:
         n_lists = len(featuriser.list_index)
         own = background.tags[articles].toarray() > 0
         authors = featuriser.authors.index if featuriser.authors else {}
-        names = [[name] for name in frame["author"].fillna("").tolist()]
+        author_names = frame["author"].fillna("").to_numpy(dtype=object)
+        names = [[name] for name in author_names.tolist()]
         self.inputs = Inputs(
             text,
             renumbered(background.incidence[articles], numbers, n_lists),
             members_of(authors, names),
             in_corpus=featuriser.counts(frame["key"].tolist()),
             own=Own(background.labelled[articles], own) if own.any() else None,
+            texts=texts,
+            author_names=author_names,
             given=given(articles) if given else {},
         )
         # Back from the model's lists to those of the corpus.
@@ -245,10 +256,14 @@ class _Measured:
     without_graph: npt.NDArray[np.floating]
     lists: _Named
     words: _Named
+    terms: list[list[TermEvidence]]
+    vocabulary: Sequence[str]
 
 
 def _measure(asked: _Asked, rows: IntArray, columns: IntArray, top: int) -> _Measured:
     """Ask the model about a block; `rows` and `columns` are its pairs of article and tag."""
+    if asked.linear:
+        return _measure_linear(asked, rows, columns, top)
     places = np.searchsorted(asked.articles, rows)
     score = asked.answer(np.arange(len(asked.articles)))[places, columns].astype(np.float64)
     pairs = _Pairs(places, columns, score, top)
@@ -281,7 +296,93 @@ def _measure(asked: _Asked, rows: IntArray, columns: IntArray, top: int) -> _Mea
         asked.without_graph()[places, columns].astype(np.float64),
         _Named(lists.pair, asked.lists[lists.number], lists.drop),
         words,
+        [[] for _ in rows],
+        lsa.vocabulary if lsa is not None else [],
     )
+
+
+def _measure_linear(asked: _Asked, rows: IntArray, columns: IntArray, top: int) -> _Measured:
+    """Take a linear model's scores apart: nothing has to be left out to see what it does."""
+    places = np.searchsorted(asked.articles, rows)
+    featuriser, candidate = asked.tagger.featuriser, asked.tagger.candidate
+    X = featuriser.matrix_of(asked.inputs)
+    terms = linear_terms(candidate, X, places, columns)
+    # The model's own score, to the last digit; the terms were added in another order.
+    score = asked.answer(np.arange(len(asked.articles)))[places, columns].astype(np.float64)
+    total = logit(score)
+    named: dict[str, _Named] = {}
+    is_list = np.zeros(len(terms.pair), dtype=np.bool_)
+    kinds = {"words": "word", "list_ids": "list", "author_ids": "author"}
+    kind_of = np.full(len(terms.pair), "other", dtype=object)
+    name_of = np.full(len(terms.pair), "", dtype=object)
+    for block, kind in kinds.items():
+        columns_of = place_of(X, block)
+        some = (terms.column >= columns_of.start) & (terms.column < columns_of.stop)
+        number = terms.column[some] - columns_of.start
+        pair, log_odds = terms.pair[some], terms.log_odds[some]
+        drop = score[pair] - expit(total[pair] - log_odds)
+        best = best_of_groups(pair, drop, top)
+        best = best[drop[best] >= LEAST_DROP]
+        named[kind] = _Named(pair[best], number[best], drop[best])
+        kind_of[some] = kind
+        if block in featuriser.sparse:
+            name_of[some] = featuriser.sparse[block].columns[number]
+        if kind == "list":
+            is_list = some
+    lists = named["list"]
+    # The lists' names in the model, as numbers of the corpus' lists.
+    corpus_number = pd.Index(asked.background.lists).get_indexer(
+        pd.Index(_names(featuriser, "list_ids")[lists.number], dtype=object)
+    )
+    return _Measured(
+        rows,
+        columns,
+        score,
+        expit(total - terms.sums(is_list)),
+        _Named(lists.pair, corpus_number.astype(np.int64), lists.drop),
+        named["word"],
+        _term_items(terms, total, kind_of, name_of, 2 * top),
+        _names(featuriser, "words").tolist(),
+    )
+
+
+def _names(featuriser: Featuriser, block: str) -> npt.NDArray[np.object_]:
+    """Return what the columns of a block stand for; nothing where there is no such block."""
+    fitted = featuriser.sparse.get(block)
+    return fitted.columns if fitted else np.empty(0, dtype=object)
+
+
+def _term_items(
+    terms: Terms,
+    total: npt.NDArray[np.float64],
+    kind: npt.NDArray[np.object_],
+    name: npt.NDArray[np.object_],
+    top: int,
+) -> list[list[TermEvidence]]:
+    """Name the largest terms of each pair; with what is left they are its log-odds."""
+    best = best_of_groups(terms.pair, np.abs(terms.log_odds), top)
+    best = best[kind[best] != "other"]
+    is_named = np.zeros(len(terms.pair), dtype=np.bool_)
+    is_named[best] = True
+    rest = np.where(np.isfinite(total), total - terms.start - terms.sums(is_named), 0.0)
+    items = _grouped(
+        len(terms.start),
+        terms.pair[best],
+        [
+            TermEvidence(*one)
+            for one in zip(
+                kind[best], name[best], terms.log_odds[best].round(6).tolist(), strict=True
+            )
+        ],
+    )
+    return [
+        [
+            TermEvidence("start", "", round(start, 6)),
+            *of_pair,
+            *([TermEvidence("others", "", round(left, 6))] if round(left, 6) else []),
+        ]
+        for start, of_pair, left in zip(terms.start.tolist(), items, rest.tolist(), strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -396,7 +497,7 @@ def _assemble(
             )
         ],
     )
-    vocabulary = asked.lsa.vocabulary if asked.lsa is not None else []
+    vocabulary = measured.vocabulary
     words = _grouped(
         n,
         measured.words.pair,
@@ -425,6 +526,7 @@ def _assemble(
             articles[place],
             alike[place],
             words[place],
+            measured.terms[place],
         )
 
 

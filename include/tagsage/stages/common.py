@@ -51,7 +51,7 @@ STATE_FOLDER, MATRIX_FOLDER = "state", "matrix"
 CORPUS_CODE = ("corpus", "store", "stages")
 VECTORS_CODE = (*CORPUS_CODE, "vectors")
 GRAPH_CODE = (*CORPUS_CODE, "graph")
-LEARN_CODE = (*CORPUS_CODE, "learn")
+LEARN_CODE = (*CORPUS_CODE, "features", "learn")
 
 
 def open_store(night: Night) -> ArticleStore:

@@ -65,7 +65,7 @@ def explain(token: Token, corpus: Ref, features: Blocks, predicted: Ref) -> Ref:
     schema = pa.schema([
         *((name, pa.string()) for name in texts),
         *((name, pa.float64()) for name in numbers),
-        *((name, pa.string()) for name in ("lists", "articles", "texts", "words")),
+        *((name, pa.string()) for name in ("lists", "articles", "texts", "words", "terms")),
     ])
 
     def build(folder: Path) -> dict[str, Any]:
