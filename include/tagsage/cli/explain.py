@@ -250,6 +250,14 @@ def _print(console: Console, one: Explanation) -> None:
         [(i.word, f"{i.drop:.3f}") for i in one.words],
     )
 
+    if one.terms:
+        _table(
+            console,
+            "What adds up to its log-odds",
+            ("what", "name", "log-odds"),
+            [(i.kind, i.name, f"{i.log_odds:+.3f}") for i in one.terms],
+        )
+
 
 def _table(
     console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]
