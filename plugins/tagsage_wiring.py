@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import Asset, Param, get_current_context, task
+from airflow.sdk import (
+    Asset,
+    ExceptionRetryPolicy,
+    Param,
+    RetryAction,
+    RetryRule,
+    get_current_context,
+    task,
+)
 
-from tagsage_connections import with_connections
+from tagsage_connections import FailedForGood, with_connections
 
 # What was harvested, in a state that the nightly run has not seen yet.
 CORPUS = Asset("tagsage_corpus")
@@ -17,6 +25,7 @@ DEFAULT_ARGS = {
     "retry_delay": timedelta(seconds=30),
     "retry_exponential_backoff": True,
     "max_retry_delay": timedelta(minutes=10),
+    "retry_policy": ExceptionRetryPolicy([RetryRule(FailedForGood, action=RetryAction.FAIL)]),
     "execution_timeout": timedelta(hours=2),
 }
 # Minutes that a harvest may take are a setting, 720 at most; then it still has to end.
