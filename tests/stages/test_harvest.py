@@ -24,6 +24,7 @@ from tagsage.stages.harvest import (
 )
 from tagsage.stages.ingest import load_corpus
 from tagsage.store.snapshot import Snapshot
+from tagsage.workspace import Workspace
 
 FEED = "https://medium.com/feed/tag/python"
 
@@ -36,6 +37,7 @@ def night_of(workspace: Path, **settings: object) -> Night:
 @pytest.fixture
 def harvested(tmp_path):
     """Return a workspace in which two articles, in one list, were harvested."""
+    Workspace(str(tmp_path)).claim()
     with HarvestDatabase(tmp_path / "harvest") as db, db.transaction():
         for number in (1, 2):
             db.execute(

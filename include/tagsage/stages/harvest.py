@@ -177,6 +177,8 @@ def run_harvest(settings: Settings, seeds: list[str]) -> HarvestReport:
             asked_hosts=settings.harvest_hosts.split(),
             on_progress=lambda progress: tell(_how_far(progress)),
         )
+    if not settings.harvest_folder:
+        Workspace(settings.workspace).claim()
     with HarvestDatabase(folder) as database:
         until = {host: moment for host, moment, _ in closed(database, time.time())}
     stopped = {
@@ -247,7 +249,7 @@ def harvest_folder(settings: Settings) -> Path:
     """Return the folder of what was harvested; it has to be the same for every worker."""
     if settings.harvest_folder:
         return Path(settings.harvest_folder).expanduser()
-    return Workspace(settings.workspace).local_folder() / "harvest"
+    return Workspace(settings.workspace).local_path / "harvest"
 
 
 def harvest_config(settings: Settings) -> HarvestConfig:
