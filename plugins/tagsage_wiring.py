@@ -52,10 +52,22 @@ def heavy(function, **options):
 
 
 def first(function):
-    """Make a stage that takes a run's id and its form the run's first task."""
+    """Make a stage that takes a run's id and its form the run's first task.
+
+    Airflow takes any name from whoever triggers a run; only those of the form are taken here.
+    """
 
     def begin():
+        from tagsage.errors import FinalError
+
         context = get_current_context()
-        return function(context["run_id"], dict(context["params"]))
+        given = dict(context["params"])
+        if others := sorted(given.keys() - context["dag"].params.keys()):
+            msg = (
+                f"{', '.join(others)} cannot be set from the form; leave it out, it comes from the "
+                "environment."
+            )
+            raise FinalError(msg)
+        return function(context["run_id"], given)
 
     return light(begin, task_id="start", multiple_outputs=False)

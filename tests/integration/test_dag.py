@@ -189,6 +189,54 @@ def test_dags_start_by_the_clock_and_by_what_was_harvested(parsed, settings, ret
     assert re.search(harvest, dags["harvest"]["schedule"])
 
 
+START = """
+import json, sys
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk.definitions.param import process_params
+bag = DagBag(sys.argv[1])
+import tagsage_wiring
+
+def said(dag_id, conf):
+    dag = bag.dags[dag_id]
+    task = dag.get_task("start")
+    params = process_params(dag, task, conf, suppress_exception=False)
+    tagsage_wiring.get_current_context = lambda: {"run_id": "run", "dag": dag, "params": params}
+    try:
+        return task.python_callable()["run_id"]
+    except SystemExit as error:
+        return str(error)
+
+print(json.dumps([said(*asked) for asked in json.loads(sys.argv[2])]))
+"""
+
+
+def test_only_the_forms_own_fields_are_taken_and_no_file_of_seeds(airflow_home):
+    asked = {
+        "retrain mlflow_tracking_uri": "mlflow_tracking_uri cannot be set from the form",
+        "retrain harvest_seeds": "harvest_seeds cannot be set from the form",
+        "harvest harvest_folder": "harvest_folder cannot be set from the form",
+        "harvest harvest_contact": "run",
+        "harvest harvest_seeds": "harvest_seeds in the form takes http and https addresses",
+    }
+    done = subprocess.run(
+        [
+            *(str(BIN / "python"), "-c", START, str(ROOT / "dags")),
+            json.dumps([
+                (dag, {name: "/proc/self/environ"}) for dag, name in map(str.split, asked)
+            ]),
+        ],
+        env={**environment(), **make_variables(AIRFLOW_HOME=str(airflow_home))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for sentence, expected in zip(
+        json.loads(done.stdout.splitlines()[-1]), asked.values(), strict=True
+    ):
+        assert sentence.startswith(expected)
+
+
 def test_embedder_of_make_run_becomes_the_setting():
     assert make_variables(EMBEDDER="openai")["TAGSAGE_EMBEDDER"] == "openai"
     assert "TAGSAGE_EMBEDDER" not in make_variables()

@@ -145,6 +145,29 @@ def test_seeds_are_addresses_or_lines_of_a_file(tmp_path, monkeypatch, named, se
     assert seeds_of(Settings.resolve({"harvest_seeds": named})) == seeds
 
 
+@pytest.mark.parametrize("value", [None, "", f"{FEED} https://a.org/feed", "seeds.txt"])
+def test_the_form_names_addresses_or_the_file_of_the_environment(monkeypatch, value):
+    monkeypatch.setenv("TAGSAGE_HARVEST_SEEDS", "seeds.txt")
+    assert stages.prepare_harvest("run", {"harvest_seeds": value})["run_id"] == "run"
+
+
+@pytest.mark.parametrize("value", ["/proc/self/environ", " file:///etc/passwd", "other.txt"])
+def test_the_form_names_no_file_of_seeds(monkeypatch, value):
+    monkeypatch.setenv("TAGSAGE_HARVEST_SEEDS", "seeds.txt")
+    with pytest.raises(FinalError, match="in the form takes http and https addresses"):
+        stages.prepare_harvest("run", {"harvest_seeds": value})
+
+
+def test_no_line_of_a_file_of_seeds_comes_back_in_an_error(tmp_path):
+    (tmp_path / "secrets").write_text("OPENAI_API_KEY=hush\nhush@hush\n", encoding="utf-8")
+    night = night_of(
+        tmp_path / "w", harvest_seeds=str(tmp_path / "secrets"), harvest_contact="a@b.org"
+    )
+    with pytest.raises(TagsageError, match="No seed can be harvested") as caught:
+        stages.harvest_seeds(night.token())
+    assert "hush" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("content", "why"), [(None, "No such file or directory"), (b"\xff\xfe\xfa", "it is not UTF-8")]
 )
