@@ -9,6 +9,7 @@ import pytest
 from tagsage.night import Night
 from tagsage.settings import Settings
 from tagsage.stages.messages import METRICS, keep_summary, told_of
+from tagsage.workspace import Workspace
 from tests.report.test_summary import METRICS as NIGHT
 
 
@@ -43,7 +44,7 @@ def test_a_night_that_is_told_again_is_compared_with_the_night_before(report, tm
 def test_earlier_metrics_that_cannot_be_read_leave_a_night_without_changes(
     report, tmp_path, content
 ):
-    (tmp_path / "ws").mkdir()
+    Workspace(str(tmp_path / "ws")).claim()
     (tmp_path / "ws" / METRICS).write_text(content, encoding="utf-8")
     for _ in range(2):
         assert not any("Since the night" in line for line in report("one", 10))

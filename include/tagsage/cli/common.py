@@ -15,6 +15,7 @@ from rich.table import Table
 
 from tagsage.errors import TagsageError
 from tagsage.settings import ENV_PREFIX, Settings
+from tagsage.workspace import Workspace
 
 if TYPE_CHECKING:
     from tagsage.store.base import ArticleStore
@@ -76,6 +77,8 @@ def open_named_store(name: str, settings: Settings, *, must_exist: bool = False)
     kind, file = store_place(name, settings)
     if must_exist and kind == "sqlite" and not file.is_file():
         raise TagsageError(f"There is no SQLite store {file}; name it as sqlite:PATH.")
+    if not must_exist and name == "sqlite":
+        Workspace(settings.workspace).claim()
     return open_store(kind, sqlite_path=file)
 
 

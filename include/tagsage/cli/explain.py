@@ -73,7 +73,7 @@ def _snapshot(settings: Settings) -> Snapshot:
         raise TagsageError(
             f"There is no corpus in {sqlite_file(settings)} yet; start a run with `tagsage run`."
         )
-    with open_named_store(settings.store, settings) as store:
+    with open_named_store(settings.store, settings, must_exist=True) as store:
         return store.snapshot()
 
 
@@ -123,7 +123,7 @@ def _explained(
     from tagsage.tracking.registry import champion_of, load_champion
     from tagsage.tracking.servable import tagger_of
 
-    tracking, name = tracking_of(settings), settings.registered_model
+    tracking, name = tracking_of(settings, must_exist=True), settings.registered_model
     version = champion_of(tracking, name)
     tagger = tagger_of(load_champion(tracking, name, version=version.number if version else None))
     tags = tagger.candidate.tags
@@ -168,7 +168,7 @@ def _known_vectors(
 
     workspace = Workspace(settings.workspace)
     embedder = tagger.featuriser.embedder
-    for file in workspace.local_folder().glob("artifacts/*/vectors.npy"):
+    for file in workspace.local_path.glob("artifacts/*/vectors.npy"):
         made = json.loads((file.parent / MANIFEST).read_text(encoding="utf-8"))
         corpus = made["inputs"].get("corpus", "")
         if not workspace.exists(corpus):

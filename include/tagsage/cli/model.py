@@ -120,7 +120,7 @@ def _registry(workspace: str | None, set_: list[str] | None) -> tuple[Tracking, 
     from tagsage.stages import tracking_of
 
     settings = Settings.resolve(overrides_of(set_, workspace=workspace))
-    return tracking_of(settings), settings.registered_model
+    return tracking_of(settings, must_exist=True), settings.registered_model
 
 
 def _who() -> str:

@@ -91,7 +91,8 @@ def tag(
         from tagsage.tracking.registry import load_champion
 
         settings = Settings.resolve(overrides_of(set_, workspace=workspace))
-        champion = load_champion(tracking_of(settings), settings.registered_model)
+        tracking = tracking_of(settings, must_exist=True)
+        champion = load_champion(tracking, settings.registered_model)
         signature = champion.metadata.signature
         if signature is not None and "vector" in signature.inputs.required_input_names():
             msg = (
@@ -128,7 +129,9 @@ def _print_results(settings: Settings) -> None:
 
     from tagsage.workspace import Workspace
 
-    root = Workspace(settings.workspace).root
+    workspace = Workspace(settings.workspace)
+    workspace.check()
+    root = workspace.root
     board = root / "leaderboard.csv"
     if not board.exists():
         raise TagsageError(f"There is no run in {root} yet; start one with `tagsage run`.")
@@ -155,7 +158,7 @@ def _print_results(settings: Settings) -> None:
         )
     console = Console()
     console.print(table)
-    _print_findings(console, Workspace(settings.workspace).read_json("metrics.json") or {})
+    _print_findings(console, workspace.read_json("metrics.json") or {})
     names = ("report.html", "predictions.csv", "leaderboard.csv", "questions.csv", "metrics.json")
     for name in names:
         where = escape(str(root / name))

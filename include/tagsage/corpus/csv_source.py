@@ -145,11 +145,11 @@ def read_csv_corpus(articles: str, lists: str, *, max_rejected_share: float) -> 
 def _articles_header(file: CsvFile) -> list[str]:
     header = file.header()
     if not header:
-        msg = f"{file.path} is empty: expected a header with the columns {_shown(STUDY.needed)}."
+        msg = f"{file.path} is empty: expected a header with the columns {', '.join(STUDY.needed)}."
         raise TagsageError(msg)
     if set(LIST_COLUMNS) <= set(header) and "story" not in header:
         msg = (
-            f"{file.path} was given as articles but has the columns of lists, {_shown(header)}: "
+            f"{file.path} was given as articles but has the columns of lists: "
             "are `articles` and `lists` swapped?"
         )
         raise TagsageError(msg)
@@ -163,7 +163,7 @@ def _lists_header(file: CsvFile) -> list[str]:
         return list(LIST_COLUMNS)  # an empty file: no list at all
     if "story" in header and not set(LIST_COLUMNS) <= set(header):
         msg = (
-            f"{file.path} was given as lists but has the columns of articles, {_shown(header)}: "
+            f"{file.path} was given as lists but has the columns of articles: "
             "are `articles` and `lists` swapped?"
         )
         raise TagsageError(msg)
@@ -178,19 +178,15 @@ def _format_of(header: Sequence[str]) -> _Format:
 def _check_columns(path: str, header: Sequence[str], needed: Sequence[str]) -> None:
     missing = [name for name in needed if name not in header]
     if missing:
+        # Not the header itself: the file may be another than was meant.
         msg = (
-            f"{path} lacks the column{'s' * (len(missing) > 1)} {_shown(missing)}: expected "
-            f"{_shown(needed)}, separated by commas; found {_shown(header)}."
+            f"{path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}: expected "
+            f"{', '.join(needed)}, separated by commas; columns in its first line: {len(header):,}."
         )
         raise TagsageError(msg)
     twice = sorted({name for name in needed if header.count(name) > 1})
     if twice:
-        raise TagsageError(f"{path} has the column {_shown(twice)} twice; remove one.")
-
-
-def _shown(names: Sequence[str]) -> str:
-    text = ", ".join(names) or "nothing"
-    return text if len(text) <= 300 else f"{text[:300]}…"
+        raise TagsageError(f"{path} has the column {', '.join(twice)} twice; remove one.")
 
 
 class _ArticleReader:

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage import __version__
-from tagsage.night import Night, Token
+from tagsage.night import STARTED, Night, Token
 from tagsage.stages.common import Ref, load_labels, load_snapshot, tracking_of
 from tagsage.stages.compare import JUDGED_FOLDER
-from tagsage.stages.ingest import STARTED
 from tagsage.stages.promote import Promoted
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage.errors import TagsageError
-from tagsage.night import Night, Token
+from tagsage.night import STARTED, Night, Token
 from tagsage.settings import Settings
 from tagsage.stages.checks import check_before_loading, note_began
 from tagsage.stages.common import CORPUS_CODE, QUARANTINE, Ref, open_store, tracking_of
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-STARTED = "started"
 REPORTED = "reported"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage import __version__
-from tagsage.night import Night, Token, artifacts_of_run, latest_runs
+from tagsage.night import STARTED, Night, Token, artifacts_of_run, latest_runs
 from tagsage.stages.changes import CHANGED_EXAMPLES_FILE, CHANGES
 from tagsage.stages.checks import checks_of, keep_profile
 from tagsage.stages.common import (
@@ -29,7 +29,7 @@ from tagsage.stages.explain import EXPLANATIONS_FILE
 from tagsage.stages.findings import comparison_of
 from tagsage.stages.graph import engine_of
 from tagsage.stages.harvest import harvest_of
-from tagsage.stages.ingest import REPORTED, STARTED
+from tagsage.stages.ingest import REPORTED
 from tagsage.stages.messages import keep_summary
 from tagsage.stages.predict import EXAMPLES_FILE, STOOD_IN, WRITTEN
 from tagsage.stages.promote import Promoted
@@ -330,7 +330,7 @@ def _end(night: Night) -> None:
     }
     folder = vectors_folder(night)
     removed += prune(folder, models)
-    for other in folder.parent.glob("lsa-*"):
+    for other in folder.parent.glob(f"lsa-{16 * '[0-9a-f]'}"):
         if other != folder:
             shutil.rmtree(other, ignore_errors=True)
             removed += 1
