@@ -19,6 +19,9 @@ from tagsage.workspace import Artifact, Workspace
 
 Token = dict[str, Any]
 
+# What a run notes when it starts: whether it is a trial.
+TRIAL = "trial"
+
 
 @dataclass(frozen=True)
 class Night:
@@ -48,6 +51,11 @@ class Night:
     def workspace(self) -> Workspace:
         """The workspace of the run."""
         return Workspace(self.settings.workspace)
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether it compares other candidates than the configured ones, beside a champion."""
+        return bool(self.noted(TRIAL))
 
     @property
     def folder_name(self) -> str:

@@ -101,6 +101,16 @@ def test_champion_that_cannot_be_compared_with_stays_and_the_reason_says_why():
         decided(gain=None)
 
 
+@pytest.mark.parametrize("champion", ["1", ""])
+def test_trial_is_not_promoted_by_the_rule_however_good_it_is(champion):
+    decision = decided(trial=True, champion_version=champion)
+    assert not decision.promoted
+    assert decision.reason.startswith("Not promoted: this run is a trial, ")
+    assert decision.reason.endswith(BY_HAND)
+    assert decision.gain is not None
+    assert decided(trial=True, promote="always").promoted
+
+
 BROKEN = Check("latency", 1234.5, 1000.0, 12.0, passed=False, about="ms")
 
 

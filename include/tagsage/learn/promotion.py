@@ -143,6 +143,7 @@ def decide(
     checks: Sequence[Check] = (),
     gain: Gain | None = None,
     not_comparable: str = "",
+    trial: bool = False,
     pinned: str = "",
     scores: tuple[float | None, float | None] = (None, None),
     same_data: bool = False,
@@ -151,7 +152,7 @@ def decide(
 
     It does when no guard breaks and the gain in micro-F1 is surely above the margin: the lower end
     of its interval is. Where there is no champion, it does when no guard breaks. A champion that it
-    cannot be compared with stays until a person says otherwise. A
+    cannot be compared with stays until a person says otherwise, and so does any beside a trial. A
     pinned champion stays whatever else is so.
 
     Parameters
@@ -168,6 +169,8 @@ def decide(
         None when there is nothing to compare with.
     not_comparable : str
         Why a champion that is there could not be compared with.
+    trial : bool
+        Whether the challenger is one of candidates that are not the configured ones.
     pinned : str
         Words on who pinned the champion; empty when nobody did.
     scores : pair of float or None
@@ -199,6 +202,11 @@ def decide(
         reason = "Not promoted: the setting promote is never."
     elif promote == ALWAYS:
         promoted, reason = True, "Promoted: the setting promote is always."
+    elif trial:
+        reason = (
+            "Not promoted: this run is a trial, since its candidates are not the configured ones "
+            f"(TAGSAGE_CANDIDATES); {by_hand}."
+        )
     elif not champion_version:
         promoted, reason = True, "Promoted: there was no champion yet."
     elif gain is not None:

@@ -145,6 +145,7 @@ def _decide(
         checks=checks,
         gain=gain,
         not_comparable=not_comparable,
+        trial=night.is_trial,
         pinned=now.pinned_words(),
         scores=(own, champion.micro_f1 if champion else None),
         same_data=champion is not None and champion.tags.get(DATA_DIGEST) == digest,
