@@ -19,8 +19,8 @@ from tagsage.workspace import Artifact, Workspace
 
 Token = dict[str, Any]
 
-# What every run notes.
-STARTED = "started"
+# What every run records: when it started, and whether it is a trial.
+STARTED, TRIAL = "started", "trial"
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,11 @@ class Night:
     def workspace(self) -> Workspace:
         """The workspace of the run."""
         return Workspace(self.settings.workspace)
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether it compares other candidates than the configured ones, beside a champion."""
+        return bool(self.noted(TRIAL))
 
     @property
     def folder_name(self) -> str:

@@ -61,7 +61,9 @@ def night(profile: CorpusProfile) -> ReportData:
             "predicted": [2, 4],
         }),
         split={"train_articles": 80, "test_articles": 20, "test_share": 0.2, "seed": 42},
-        predicted=Predicted(articles=2, assigned=1, tags=3),
+        predicted=Predicted(
+            articles=2, assigned=1, tags=3, version="3", candidate="text+lists:mlp"
+        ),
         promoted=True,
         promotion_reason="Promoted: there was no champion yet.",
         examples=[

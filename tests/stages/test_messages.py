@@ -18,9 +18,9 @@ def report(tmp_path):
     """Return what tells a night and publishes its metrics, and gives what was told."""
     settings = Settings(workspace=str(tmp_path / "ws"))
 
-    def told(run_id, articles):
+    def told(run_id, articles, **changed):
         night = Night(run_id, settings)
-        metrics = NIGHT | {"run_id": run_id, "corpus": {"articles": articles, "lists": 1}}
+        metrics = NIGHT | {"run_id": run_id, "corpus": {"articles": articles, "lists": 1}} | changed
         keep_summary(night, metrics, "report.html")
         night.workspace.write_json(METRICS, metrics)
         return told_of(settings.workspace, run_id)["summary"]["details"]
@@ -38,6 +38,11 @@ def test_a_night_that_is_told_again_is_compared_with_the_night_before(report, tm
     report("three", 20)
     assert report("two", 13) == second
     assert report("one", 10) == first
+
+
+def test_a_trial_is_no_night_to_compare_with(report):
+    report("one", 10, trial=True)
+    assert not any("Since the night before" in line for line in report("two", 13))
 
 
 @pytest.mark.parametrize("content", ["{", "[1]", json.dumps({"run_id": "zero"})])

@@ -38,7 +38,7 @@ def post(served, frozen, tmp_path_factory) -> Iterator[Post]:
     log_candidate(tracking, "n1", CANDIDATE, params={}, scores={"micro_f1": 0.6})
     version = register_winner(
         tracking, "n1", CANDIDATE, name="tagsage", served=served, served_ref="s",
-        frozen=frozen, micro_f1=0.6, data_digest="ab", tags_digest="t", description="The best.",
+        frozen=frozen, micro_f1=0.6, data_digest="ab", description="The best.",
     )  # fmt: skip
     promote_version(tracking, "tagsage", version, who="a test")
     (port,) = free_ports(1)

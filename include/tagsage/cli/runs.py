@@ -146,7 +146,9 @@ def _print_results(settings: Settings) -> None:
     }
     with board.open("r", encoding="utf-8") as file:
         frame = pd.read_csv(file)
-    table = Table(title="Leaderboard (test articles)")
+    metrics = workspace.read_json("metrics.json") or {}
+    of_trial = " of a trial" if metrics.get("trial") else ""
+    table = Table(title=f"Leaderboard{of_trial} (test articles)")
     for heading in columns.values():
         table.add_column(
             heading, justify="left" if heading == "candidate" else "right", overflow="fold"
@@ -158,7 +160,10 @@ def _print_results(settings: Settings) -> None:
         )
     console = Console()
     console.print(table)
-    _print_findings(console, workspace.read_json("metrics.json") or {})
+    if by := metrics.get("predictions"):
+        told = f"The tags were written by {by['candidate']} (version {by['version']})."
+        console.print(escape(told), highlight=False)
+    _print_findings(console, metrics)
     names = ("report.html", "predictions.csv", "leaderboard.csv", "questions.csv", "metrics.json")
     for name in names:
         where = escape(str(root / name))

@@ -65,14 +65,15 @@ class Predicted:
         Those of them that got at least one tag.
     tags : int
         Tags assigned in all.
-    earlier_version : str
-        The version of the champion of an earlier night that gave them; empty: tonight's winner did.
+    version, candidate : str
+        Which model gave them: its version in the registry, and the candidate that it was.
     """
 
     articles: int
     assigned: int
     tags: int
-    earlier_version: str = ""
+    version: str
+    candidate: str
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class Changes:
         A few of the articles that changed.
     suggested : mapping of str to int, or None
         ``asked`` (tagged articles), ``articles`` (with a suggestion), ``tags`` (suggested in all);
-        None: nothing was suggested, since the setting is off.
+        None: nothing was suggested, since the setting is off or the run is a trial.
     suggestions : sequence of Example
         A few articles with the tags suggested to them.
     """
@@ -214,6 +215,8 @@ class ReportData:
         ``train_articles``, ``test_articles``, ``test_share``, ``seed``.
     predicted : Predicted
         Numbers of the predictions.
+    trial : bool
+        Whether other candidates than the configured ones were compared.
     promoted : bool or None
         Whether the winner is champion now; None: it was not asked.
     promotion_reason : str
@@ -260,6 +263,7 @@ class ReportData:
     per_tag: pd.DataFrame
     split: Mapping[str, float]
     predicted: Predicted
+    trial: bool = False
     promoted: bool | None = None
     promotion_reason: str = ""
     checks: Sequence[Mapping[str, Any]] = ()

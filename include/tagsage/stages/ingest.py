@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage.errors import TagsageError
-from tagsage.night import STARTED, Night, Token
+from tagsage.night import STARTED, TRIAL, Night, Token
 from tagsage.settings import Settings
 from tagsage.stages.checks import check_before_loading, note_began
 from tagsage.stages.common import CORPUS_CODE, QUARANTINE, Ref, open_store, tracking_of
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tagsage.corpus.model import Corpus
+    from tagsage.tracking.store import Tracking
 
 logger = logging.getLogger(__name__)
 
@@ -47,21 +48,32 @@ def start(run_id: str, overrides: Mapping[str, Any]) -> Token:
     TagsageError
         When a setting is unknown or impossible, or MLflow cannot be reached.
     """
+    from tagsage.tracking.runs import TRIAL as TRIAL_TAG
     from tagsage.tracking.runs import log_night
 
     night = Night(run_id, Settings.resolve(overrides))
     settings = night.settings
-    mlflow_run = log_night(
-        tracking_of(settings),
-        run_id,
-        params=settings.model_dump(mode="json"),
-        tags={"store": settings.store, "engine": settings.engine, "embedder": settings.embedder},
-    )
+    tracking = tracking_of(settings)
+    tags: dict[str, str] = {
+        name: getattr(settings, name) for name in ("store", "engine", "embedder")
+    }
+    if night.noted_once(TRIAL, lambda: _is_trial(tracking, settings, overrides)):
+        tags[TRIAL_TAG] = "true"
+    mlflow_run = log_night(tracking, run_id, params=settings.model_dump(mode="json"), tags=tags)
     note_mlflow(night, mlflow_run)
     note_began(night)
     night.noted_once(STARTED, lambda: f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC")
     night.note(REPORTED, None)
     return night.token()
+
+
+def _is_trial(tracking: Tracking, settings: Settings, overrides: Mapping[str, Any]) -> bool:
+    """Tell whether other candidates than the configured ones are tried beside a champion."""
+    from tagsage.tracking.registry import champion_of
+
+    configured = Settings.resolve({**overrides, "candidates": None})
+    same = set(settings.parsed_candidates()) == set(configured.parsed_candidates())
+    return not same and champion_of(tracking, settings.registered_model) is not None
 
 
 def load_corpus(token: Token) -> Ref:

@@ -93,6 +93,7 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
             "assigned": int(assigned["story"].nunique()),
             "tags": len(assigned),
             "version": str(version),
+            "candidate": promoted["champion_candidate"] if champion else promoted["winner"],
             "by": "champion" if champion or promoted["promoted"] else "winner",
         }
 

@@ -143,8 +143,7 @@ def report(
     checked = checks_of(night)
     stages = night.artifacts()
     totals = {key: predictions.summary[key] for key in ("articles", "assigned", "tags")}
-    by_earlier = predictions.summary["by"] == "champion" and not promoted["promoted"]
-    earlier = predictions.summary["version"] if by_earlier else ""
+    by = {key: predictions.summary[key] for key in ("version", "candidate")}
     changes = _changes(night)
     data = ReportData(
         run_id=night.run_id,
@@ -155,7 +154,8 @@ def report(
         leaderboard=pd.read_csv(ranked.path / "leaderboard.csv"),
         per_tag=Judgement.load(night.workspace.open(best["ref"]).path / JUDGED_FOLDER).per_tag,
         split=ranked.summary["split"],
-        predicted=Predicted(**totals, earlier_version=earlier),
+        predicted=Predicted(**totals, **by),
+        trial=night.is_trial,
         promoted=promoted["promoted"],
         promotion_reason=promoted["reason"],
         examples=_examples(
@@ -185,6 +185,7 @@ def report(
     )
     metrics = {
         "run_id": night.run_id,
+        "trial": night.is_trial,
         "winner": promoted["winner"],
         "model_version": promoted["version"],
         "promoted": promoted["promoted"],

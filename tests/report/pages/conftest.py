@@ -56,7 +56,14 @@ NIGHT = {
         for name, f1 in (("text+lists:mlp", 0.667), ("text:mlp", 0.6))
     ],
     "split": {"test_articles": 20},
-    "predicted": {"articles": 4, "assigned": 2, "tags": 2, "version": "7", "by": "champion"},
+    "predicted": {
+        "articles": 4,
+        "assigned": 2,
+        "tags": 2,
+        "version": "7",
+        "candidate": "text:mlp",
+        "by": "champion",
+    },
     "counts": {"articles": 7, "stubs": 1, "lists": 2, "memberships": 7, "target_tags": 3},
     "mlflow": {"experiment": "1", "run": "abc"},
 }

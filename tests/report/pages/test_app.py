@@ -122,8 +122,11 @@ def test_links_of_a_page_lead_to_pages(client):
 
 def test_first_page_tells_the_night(client):
     page = Page(client.get("/").text)
-    assert "text+lists:mlp tags best" in page.words
-    assert "In the night of 22 November 2026, 02:00 UTC, it reached micro-F1 .667" in page.words
+    assert "text:mlp, version 7, writes the tags" in page.words
+    assert (
+        "In the night of 22 November 2026, 02:00 UTC, the best candidate, text+lists:mlp, reached "
+        "micro-F1 .667" in page.words
+    )
     assert "2 of the 4 articles that had no tags got some." in page.words
     assert "New champion Promoted: <i>better</i>." in page.words
     assert "The latest run, manual__<b>1</b>, failed (23 November 2026, 02:00 UTC)." in page.words
