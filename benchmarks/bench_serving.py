@@ -184,7 +184,7 @@ def companions(artifacts: Path) -> str:
     frame = snapshot.articles.iloc[rows][["title", "subtitle", "author"]].reset_index(drop=True)
     for what, columns in told.items():
         series = {name: pd.Series(of, dtype=object) for name, of in columns.items()}
-        X = tagger.features(frame.assign(**series), in_corpus=True)
+        X = tagger.features(frame.assign(**series), in_corpus=np.ones(len(rows), np.bool_))
         scores = tagger.candidate.score(tagger.candidate.answer(X, np.arange(len(rows))), Y)
         cells = " | ".join(number(scores.overall[metric], 3) for metric in SCORES)
         lines.append(f"| {what} | {cells} |")

@@ -197,14 +197,14 @@ def retrain():
     split, features, board, found, rare = compare(corpus, vectors, graph_refs)
     promoted = heavy(stages.promote)(night, corpus, split, features, board)
     predicted = heavy(stages.predict)(night, corpus, features, promoted)
-    explained = heavy(stages.explain)(night, corpus, features, promoted, predicted)
+    explained = heavy(stages.explain)(night, corpus, features, predicted)
     suggested = heavy(stages.suggest)(night, corpus, promoted)
     catalogued = heavy(stages.catalogue)(
         night, corpus, split, board, promoted, predicted, explained
     )
     explored = heavy(stages.eda)(night, corpus, split, graph_refs)
     reported = heavy(stages.report)(night, board, found, promoted, predicted, explored, explained)
-    suggested >> reported
+    predicted >> suggested >> reported
     # After everything: what it drops may be in use until then.
     ended = light(stages.teardown)(night).as_teardown()
     [*graph_refs.values(), found, rare, catalogued, explored, reported] >> ended

@@ -125,7 +125,7 @@ def _run_stages(night: Token) -> None:
 
     promoted = _told("promote", stages.promote, night, corpus, split, features, board)
     predicted = _told("predict", stages.predict, night, corpus, features, promoted)
-    explained = _told("explain", stages.explain, night, corpus, features, promoted, predicted)
+    explained = _told("explain", stages.explain, night, corpus, features, predicted)
     _told("suggest", stages.suggest, night, corpus, promoted)
     explored = _told("eda", stages.eda, night, corpus, split, graph)
     _told(

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+from collections import Counter
 
 import pandas as pd
 import pytest
 
 from tagsage import stages
-from tagsage.errors import TagsageError
+from tagsage.errors import FinalError, TagsageError
 from tagsage.pipeline import run_night
+from tagsage.report.pages.database import reading
+from tagsage.report.pages.nights import read_home
 from tagsage.store.open import open_store
-from tagsage.tracking import registry
+from tagsage.tracking.mlflow_models import load_model
 from tests.integration.conftest import SETTINGS, SmallCorpus
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -85,11 +89,25 @@ def edited(corpus, folder, change):
     return SmallCorpus(articles, corpus.lists)
 
 
+def first_line(file):
+    with file.open(encoding="utf-8", newline="") as opened:
+        return next(csv.reader(opened))
+
+
+def small_list(file):
+    """Return the name of a list of two articles."""
+    with file.open(encoding="utf-8", newline="") as opened:
+        sizes = Counter(row["list"] for row in csv.DictReader(opened))
+    return min(name for name, size in sizes.items() if size == 2)
+
+
 def own_tags(snapshot):
     return dict(zip(snapshot.articles["url"], map(tuple, snapshot.articles["tags"]), strict=True))
 
 
-def test_a_second_night_writes_and_tells_only_what_changed(small_corpus, tmp_path, nights):
+def test_a_second_night_writes_and_tells_only_what_changed(
+    small_corpus, tmp_path, nights, monkeypatch
+):
     nights.run(small_corpus)
     first = nights.table("predictions.csv")
     parquet = pd.read_parquet(nights.workspace / "predictions.parquet")
@@ -105,9 +123,17 @@ def test_a_second_night_writes_and_tells_only_what_changed(small_corpus, tmp_pat
     assert nights.metrics["predictions_written"]["added"] == len(first)
     assert "no earlier predictions" in (nights.workspace / "report.html").read_text("utf-8")
 
+    # Somebody serves the champion as the docs say, and asks it.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{nights.workspace / 'mlflow.db'}")
+    served = load_model("models:/tagsage@champion")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
     # The champion of the first night predicts again, and again: its answers stay the same.
+    published = (nights.workspace / "predictions.csv").read_bytes()
     nights.run(small_corpus, promote="false")
-    second = nights.table("predictions.csv")
+    assert (nights.workspace / "predictions.csv").read_bytes() == published
+    assert nights.table("changes.csv").empty
+    assert nights.metrics["predicted_by"] == "champion"
+    second = first
     untagged = sorted(set(second["story"]))
     gone, newly_tagged, retitled = untagged[0], untagged[1], untagged[2]
 
@@ -120,7 +146,19 @@ def test_a_second_night_writes_and_tells_only_what_changed(small_corpus, tmp_pat
             return {**row, "title": "Python library for parsing XML", "subtitle": "XML"}
         return row
 
-    nights.run(edited(small_corpus, tmp_path, change), promote="false")
+    # And an article comes, in the list of another.
+    late = {"title": "A puzzle game for the terminal", "subtitle": "in C", "author": "Ann"}
+    story = "https://packages.example/late"
+    grown = edited(small_corpus, tmp_path, change)
+    with grown.articles.open("a", encoding="utf-8", newline="") as file:
+        row = {"story": story, "date": "2026-11-01", "tags": "[]", **late}
+        csv.DictWriter(file, first_line(grown.articles)).writerow(row)
+    lists = tmp_path / "lists.csv"
+    smallest = small_list(small_corpus.lists)
+    lists.write_text(
+        small_corpus.lists.read_text(encoding="utf-8") + f"{smallest},{story}\n", encoding="utf-8"
+    )
+    nights.run(SmallCorpus(grown.articles, lists), promote="false")
     third = nights.table("predictions.csv")
     changes = nights.table("changes.csv")
     assert changes.columns.tolist() == [
@@ -137,7 +175,13 @@ def test_a_second_night_writes_and_tells_only_what_changed(small_corpus, tmp_pat
     assert {gone, newly_tagged} <= set(changes["story"][changes["change"] == "removed"])
     told = nights.metrics["changes"]
     assert told["articles_gone"] == 2
-    assert told["articles_new"] == 0
+    assert told["articles_new"] == 1
+    # The champion says of what came later what it says to anybody who asks.
+    (answer,) = served.predict([{**late, "lists": [smallest]}])["top"]
+    of_late = third[third["story"] == story].set_index("tag")["score"]
+    assert of_late.to_dict() == pytest.approx(
+        {item["tag"]: item["score"] for item in answer}, abs=2e-6
+    )
     kept = both.dropna()
     same = kept["score"].eq(kept["score_before"]) & kept["assigned"].eq(kept["assigned_before"])
     written = nights.metrics["predictions_written"]
@@ -195,26 +239,31 @@ def test_suggestions_are_missing_tags_and_go_when_they_are_switched_off(small_co
     assert nights.metrics["suggestions"] is None
 
 
-def test_a_champion_whose_files_are_damaged_leaves_the_night_to_the_winner(
-    small_corpus, nights, monkeypatch
-):
+def test_when_the_champion_is_damaged_nobody_takes_its_place(small_corpus, nights):
     nights.run(small_corpus)
-    asked, load = [], registry.load_champion
-
-    def recorded(tracking, name, *, version=None):
-        asked.append(version)
-        return load(tracking, name, version=version)
-
-    monkeypatch.setattr(registry, "load_champion", recorded)
+    names = ("predictions.csv", "predictions.parquet", "suggestions.csv")
+    published = {name: (nights.workspace / name).read_bytes() for name in names}
+    predicted, suggested, _ = nights.stored()
     files = list((nights.workspace / "mlartifacts").rglob("candidate.json"))
     assert files
+    kept = {file: file.read_bytes() for file in files}
     for file in files:
         file.write_text("{", encoding="utf-8")
-    nights.run(small_corpus, promote="false")
-    assert set(nights.table("predictions.csv")["model_version"]) == {2}
-    assert nights.metrics["predicted_by"] == "winner"
+    said = r"files were changed or are gone, so version 1 cannot be used .*`tagsage model rollback`"
+    with pytest.raises(FinalError, match=said):
+        nights.run(small_corpus, promote="false", seed="7")
+    assert {name: (nights.workspace / name).read_bytes() for name in names} == published
+    assert nights.stored()[0].equals(predicted)
+    assert nights.stored()[1].equals(suggested)
+    assert nights.metrics["predicted_by"] == "nobody"
     report = (nights.workspace / "report.html").read_text("utf-8")
-    assert "The champion (version 1) cannot predict tonight" in report
-    # For its latency, and to predict; tonight's is explained from the workspace.
-    assert asked == ["2", "1"]
-    assert (nights.workspace / "catalogue.db").exists()
+    assert re.search(said, report[: report.index("tags best tonight")])
+    with reading(nights.workspace / "catalogue.db") as connection:
+        assert re.search(said, read_home(connection).night["unusable"])
+    # What MLflow calls a failed run is continued, and ends well, once the champion can be used.
+    for file, content in kept.items():
+        file.write_bytes(content)
+    nights.run(small_corpus, promote="false", seed="7")
+    assert (nights.workspace / "predictions.csv").read_bytes() == published["predictions.csv"]
+    assert nights.metrics["predicted_by"] == "champion"
+    assert "cannot be used" not in (nights.workspace / "report.html").read_text("utf-8")

@@ -104,5 +104,6 @@ def fit(
         list_labels=folder / "labels",
         author_names=authors,
         author_labels=folder / "authors",
+        article_keys=corpus.articles["key"].tolist(),
     )
     return Tagger.load(served), X

@@ -75,7 +75,7 @@ def scores(tagger, background, rows, **left_out) -> np.ndarray:
         *(frame[name].tolist() for name in ("title", "subtitle", "lists")),
         None,
         frame["author"].tolist(),
-        in_corpus=True,
+        in_corpus=np.ones(len(rows), bool),
     )
     # The lists' means hold the texts as they were.
     counted = tagger.featuriser.text_vectors(texts_of(whole["title"], whole["subtitle"]))
@@ -195,7 +195,7 @@ def test_own_tags_of_a_labelled_article_do_not_speak_for_it(fitted, corpus, back
     # As in training, where no article is told its own tags.
     trained = tagger.candidate.predict_proba(X, labelled)[np.arange(40), columns]
     assert [one.score for one in made] == pytest.approx(trained, abs=2e-3)
-    told = tagger.features(given(background, labelled), in_corpus=True)
+    told = tagger.features(given(background, labelled), in_corpus=np.ones(40, bool))
     leaking = tagger.candidate.predict_proba(told, np.arange(40))[np.arange(40), columns]
     assert np.abs(leaking - trained).max() > 0.02
 

@@ -80,6 +80,13 @@ def test_page_tells_the_night_in_its_first_sentence(render, night):
     assert "New champion Promoted: there was no champion yet." in page.words
 
 
+def test_champion_that_cannot_be_used_is_told_before_all_else(render, night):
+    told = "The champion's files are gone, so version 1 cannot be used."
+    _, page = render(dataclasses.replace(night, unusable=told, changes=None))
+    assert page.words.index(told) < page.words.index("tags best tonight")
+    assert "gave tags to" not in page.words
+
+
 def test_assigned_tag_says_why(render, night):
     _, page = render(night)
     assert "python because of the words snake, pip." in page.words

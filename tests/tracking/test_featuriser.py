@@ -72,7 +72,12 @@ def test_articles_of_the_corpus_get_the_features_they_were_trained_with(write, e
     hops = propagate_lists(INCIDENCE, vectors, hops=2, size_discount=discount)
     made = (
         write("text+lists", size_discount=discount)
-        .matrix(ARTICLES["title"].tolist(), ARTICLES["subtitle"].tolist(), LISTS, in_corpus=True)
+        .matrix(
+            ARTICLES["title"].tolist(),
+            ARTICLES["subtitle"].tolist(),
+            LISTS,
+            in_corpus=np.ones(5, bool),
+        )
         .blocks
     )
     assert len(made) == 3
@@ -80,6 +85,23 @@ def test_articles_of_the_corpus_get_the_features_they_were_trained_with(write, e
     for hop in (0, 1):
         assert np.allclose(made[hop + 1], hops[hop], atol=1e-3)
         assert made[hop + 1].dtype == np.float32
+
+
+@pytest.mark.parametrize("sharpness", [0.0, 3.0])
+def test_only_articles_that_the_lists_means_hold_are_taken_for_part_of_them(write, sharpness):
+    keys = [f"site.example/{row}" for row in range(5)]
+    featuriser = write("text+lists", topic_sharpness=sharpness, article_keys=keys)
+    held = featuriser.counts([keys[4], "site.example/new", keys[0]])
+    assert held.tolist() == [True, False, True]
+    titles, subtitles = ["slow cars and apples"] * 2 + ["red apples"], ["odd"] * 2 + ["sweet"]
+    lists = [["fruit", "cars"], ["fruit", "cars"], ["fruit"]]
+    made = featuriser.matrix(titles, subtitles, lists, in_corpus=held).blocks
+    of_corpus = featuriser.matrix(titles, subtitles, lists, in_corpus=np.ones(3, bool)).blocks
+    of_new = featuriser.matrix(titles, subtitles, lists).blocks
+    for hop in (1, 2):
+        assert np.array_equal(made[hop][[0, 2]], of_corpus[hop][[0, 2]])
+        assert np.array_equal(made[hop][1], of_new[hop][1])
+        assert not np.allclose(made[hop][0], made[hop][1], atol=1e-3)
 
 
 def test_list_features_are_the_weighted_mean_worked_by_hand(tmp_path):

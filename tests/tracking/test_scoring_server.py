@@ -18,7 +18,7 @@ import pytest
 
 from scripts.neo4j_server import free_ports
 from tagsage.tracking.champions import promote_version
-from tagsage.tracking.registry import register_winner
+from tagsage.tracking.registry import load_champion, register_winner
 from tagsage.tracking.runs import log_candidate, log_night
 from tagsage.tracking.store import initialise
 
@@ -31,7 +31,10 @@ Post = Callable[[object], tuple[int, dict]]
 
 @pytest.fixture(scope="module")
 def post(served, frozen, tmp_path_factory) -> Iterator[Post]:
-    """Serve a champion from a registry as the docs do; return what posts JSON to it."""
+    """Serve a champion from a registry as the docs do; return what posts JSON to it.
+
+    Afterwards the champion is still what was registered.
+    """
     folder = tmp_path_factory.mktemp("scoring")
     tracking = initialise("", experiment="nightly", folder=folder)
     log_night(tracking, "n1", params={}, datasets=[])
@@ -66,6 +69,7 @@ def post(served, frozen, tmp_path_factory) -> Iterator[Post]:
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=60)
+    load_champion(tracking, "tagsage")
 
 
 def _wait(url: str, process: subprocess.Popen, log: Path) -> None:

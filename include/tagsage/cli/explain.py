@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from tagsage.report.evidence import Background
     from tagsage.report.explanations import Explanation
     from tagsage.store.snapshot import Snapshot
-    from tagsage.tracking.registry import Version
     from tagsage.tracking.servable import Tagger
 
 app = typer.Typer()
@@ -120,12 +119,11 @@ def _explained(
     from tagsage.report.explain import explain as explain_tags
     from tagsage.report.explain import score_articles
     from tagsage.stages import tracking_of
-    from tagsage.tracking.registry import champion_of, load_champion
+    from tagsage.tracking.registry import load_champion
     from tagsage.tracking.servable import tagger_of
 
     tracking, name = tracking_of(settings, must_exist=True), settings.registered_model
-    version = champion_of(tracking, name)
-    tagger = tagger_of(load_champion(tracking, name, version=version.number if version else None))
+    tagger = tagger_of(load_champion(tracking, name))
     tags = tagger.candidate.tags
     if tag is not None and tag not in tags:
         close = get_close_matches(tag, tags, n=1)
@@ -137,7 +135,7 @@ def _explained(
         background = replace(background, vectors=_labelled_vectors(tagger, background))
 
     vectors_of = None if vectors is None else vectors.__getitem__
-    given = _graph_blocks(settings, snapshot, tagger, version)
+    given = _graph_blocks(settings, snapshot, tagger)
     if tag is None:
         scores = score_articles(
             tagger, background, np.array([row]), vectors=vectors_of, given=given
@@ -190,36 +188,16 @@ def _known_vectors(
 
 
 def _graph_blocks(
-    settings: Settings, snapshot: Snapshot, tagger: Tagger, version: Version | None
-) -> Callable[[npt.NDArray[np.int64]], Mapping[str, npt.NDArray[np.float32]]] | None:
-    """Return what gives the champion the blocks that only the graph of its night has.
+    settings: Settings, snapshot: Snapshot, tagger: Tagger
+) -> Callable[[npt.NDArray[np.int64]], Mapping[str, npt.NDArray[Any]]] | None:
+    """Return what gives the champion the blocks that only the graph of its night has."""
+    from tagsage.stages.served import UnusableModelError, graph_blocks
+    from tagsage.workspace import Workspace
 
-    Raises
-    ------
-    TagsageError
-        When it has such blocks, and the workspace does not hold them for the corpus as it is now.
-    """
-    from tagsage.learn.features import PROJECTION_BLOCKS
-    from tagsage.stages.served import projection_blocks
-    from tagsage.tracking.registry import SERVED_REF
-    from tagsage.workspace import MANIFEST, Workspace
-
-    graph = [block for block in tagger.featuriser.blocks if block in PROJECTION_BLOCKS]
-    if not graph:
-        return None
-    workspace = Workspace(settings.workspace)
-    ref = version.tags.get(SERVED_REF, "") if version else ""
-    if ref and workspace.exists(ref):
-        served = workspace.open(ref).path / MANIFEST
-        made = json.loads(served.read_text(encoding="utf-8"))["inputs"]
-        features, corpus = made["features"], made["corpus"]
-        there = all(workspace.exists(one) for one in [*features.values(), corpus] if one)
-        if there and workspace.open(corpus).summary["digest"] == snapshot.digest:
-            return projection_blocks(workspace, features, graph)
-    raise TagsageError(
-        f"The champion uses {' and '.join(graph)}, embeddings of the graph of its night, and the "
-        "workspace does not hold those of the corpus as it is now; run the night again."
-    )
+    try:
+        return graph_blocks(Workspace(settings.workspace), tagger, snapshot)
+    except UnusableModelError as error:
+        raise TagsageError(f"{error}; run the night again.") from None
 
 
 def _labelled_vectors(tagger: Tagger, background: Background) -> npt.NDArray[np.float32] | None:

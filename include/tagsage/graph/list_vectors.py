@@ -62,7 +62,7 @@ class ListVectors:
         vectors: npt.NDArray[np.floating],
         sharpness: float,
         *,
-        inside: bool = False,
+        inside: bool | npt.NDArray[np.bool_] = False,
         counted: npt.NDArray[np.floating] | None = None,
     ) -> FloatArray | None:
         """Weigh articles' memberships by their fit to these lists' topics.
@@ -111,13 +111,14 @@ class ListVectors:
         members : csr_array, shape [m, n_lists]
             Which article is in which list, as ones.
         own : float32 array, shape [m, d], optional
-            The articles' own vectors, of this hop. Without it, or where it is not kept of how many
-            articles the means are, z_l is taken as it is.
+            The vectors, of this hop, of those articles that the means are not of; zero for the
+            others. Without it, or where it is not kept of how many articles the means are, z_l is
+            taken as it is.
         fit : float32 array, shape [memberships], optional
             f_al, in the order of ``members.indices``; 1 for all without it.
         moved : float32 array, shape [m, d], optional
-            Of articles that the means are of, without `own`: by how much their vectors differ from
-            those in the means. Each counts as moved / c_l in its lists' means.
+            Of articles that the means are of: by how much their vectors differ from those in the
+            means; zero for the others. Each counts as moved / c_l in its lists' means.
 
         Returns
         -------
@@ -130,18 +131,17 @@ class ListVectors:
         total = _row_sums(members, weights)
         scale = 1 / np.where(total > 0, total, 1).astype(np.float32)
         means = np.asarray(self.means, dtype=np.float32)
-        if own is None or self.known is None:
-            of_lists: FloatArray = _with_values(members, weights) @ means
-            if moved is not None and self.known is not None:
-                share: FloatArray = np.divide(weights, np.maximum(self.known[members.indices], 1))
-                of_lists += _row_sums(members, share)[:, None] * moved
-            of_lists *= scale[:, None]
-            return of_lists
-        known = np.asarray(self.known)[members.indices]
-        counts = np.repeat((own != 0).any(axis=1), np.diff(members.indptr)) & (weights > 0)
-        kept = np.where(counts, weights * known / (known + 1), weights)
+        known = None if self.known is None else np.asarray(self.known)[members.indices]
+        kept = weights
+        if own is not None and known is not None:
+            counts = np.repeat((own != 0).any(axis=1), np.diff(members.indptr)) & (weights > 0)
+            kept = np.where(counts, weights * known / (known + 1), weights)
         result: FloatArray = _with_values(members, kept) @ means
-        result += _row_sums(members, weights - kept)[:, None] * own
+        if own is not None and known is not None:
+            result += _row_sums(members, weights - kept)[:, None] * own
+        if moved is not None and known is not None:
+            share: FloatArray = np.divide(weights, np.maximum(known, 1))
+            result += _row_sums(members, share)[:, None] * moved
         result *= scale[:, None]
         return result
 

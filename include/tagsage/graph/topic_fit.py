@@ -23,7 +23,7 @@ def topic_fit(
     counts: FloatArray,
     sharpness: float,
     *,
-    inside: bool,
+    inside: bool | npt.NDArray[np.bool_],
     counted: npt.NDArray[np.floating] | None = None,
 ) -> FloatArray:
     """Weigh every membership by how near the article's text is to the list's topic.
@@ -54,8 +54,8 @@ def topic_fit(
         Of how many articles each mean is.
     sharpness : float
         At least 0.
-    inside : bool
-        Whether the articles are among those that the means are of: they are then taken out.
+    inside : bool, or bool array of shape [m]
+        Whether the articles, or which, are among those that the means are of: they are taken out.
     counted : float array, shape [m, d], optional
         What the means hold of the articles, when it is not `vectors`: their text was changed since.
 
@@ -78,12 +78,14 @@ def topic_fit(
         lists = members.indices[block]
         own = np.asarray(vectors[rows[block]], dtype=np.float32)
         topic = np.asarray(means[lists], dtype=np.float32)
-        if inside:
-            known = np.asarray(counts[lists], dtype=np.float32)[:, None]
+        taken_out = np.broadcast_to(inside, members.shape[0])[rows[block]]
+        if taken_out.any():
+            known = np.asarray(counts[lists], dtype=np.float32)
             # Only articles with a vector are in a mean; taking a zero vector out changes nothing.
             held = own if counted is None else np.asarray(counted[rows[block]], np.float32)
-            topic = topic * known - held
-            topic[known[:, 0] <= 1] = 0
+            topic *= np.where(taken_out, known, np.float32(1))[:, None]
+            topic -= held * taken_out[:, None]
+            topic[taken_out & (known <= 1)] = 0
         dot = np.einsum("ij,ij->i", own, topic)
         norms = np.linalg.norm(own, axis=1) * np.linalg.norm(topic, axis=1)
         cosine = np.divide(dot, norms, out=np.zeros_like(dot), where=norms > 0)

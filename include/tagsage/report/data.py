@@ -250,6 +250,9 @@ class ReportData:
         None: it is not known.
     checked : Checked or None
         None when nothing was checked.
+    unusable : str
+        Why the champion could not be used, and what to do; empty when it predicted. `predicted` and
+        `examples` are then of the night that predicted last.
     notes : sequence of str
         Sentences to show under the leaderboard: what was left out, and why.
     """
@@ -279,4 +282,5 @@ class ReportData:
     comparison: Comparison | None = None
     changes: Changes | None = None
     checked: Checked | None = None
+    unusable: str = ""
     notes: Sequence[str] = ()

@@ -54,7 +54,7 @@ class Background:
     Attributes
     ----------
     articles : pandas.DataFrame
-        As in a snapshot: ``url``, ``title``, ``subtitle``, ``author``, ``is_stub``.
+        As in a snapshot: ``key``, ``url``, ``title``, ``subtitle``, ``author``, ``is_stub``.
     lists : str array, shape [n_lists]
         The lists' names.
     incidence : csr_array of float32, shape [n_articles, n_lists]

@@ -49,7 +49,7 @@ ROWS_A_CALL = 4096
 LEAST_DROP = 1e-6
 
 Vectors = Callable[[IntArray], npt.NDArray[np.float32]]
-Blocks = Mapping[str, npt.NDArray[np.float32]]
+Blocks = Mapping[str, npt.NDArray[Any]]
 
 
 def explain(
@@ -179,7 +179,7 @@ class _Asked:
             text,
             renumbered(background.incidence[articles], numbers, n_lists),
             members_of(authors, names),
-            in_corpus=True,
+            in_corpus=featuriser.counts(frame["key"].tolist()),
             own=Own(background.labelled[articles], own) if own.any() else None,
             given=given(articles) if given else {},
         )

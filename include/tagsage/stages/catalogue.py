@@ -13,6 +13,7 @@ from tagsage import __version__
 from tagsage.night import STARTED, Night, Token
 from tagsage.stages.common import Ref, load_labels, load_snapshot, tracking_of
 from tagsage.stages.compare import JUDGED_FOLDER
+from tagsage.stages.predict import UNUSABLE
 from tagsage.stages.promote import Promoted
 
 if TYPE_CHECKING:
@@ -170,6 +171,7 @@ def _facts(
         ],
         "split": ranked.summary["split"],
         "predicted": totals,
+        "unusable": night.noted(UNUSABLE) or "",
         "counts": {
             "articles": int((~snapshot.articles["is_stub"]).sum()),
             "stubs": int(snapshot.articles["is_stub"].sum()),

@@ -41,6 +41,12 @@ def predictions_before(night: Night) -> Ref:
     return str(night.noted_once(BEFORE, find))
 
 
+def latest_predictions(night: Night) -> Ref:
+    """Return the workspace's newest predictions, of whichever night; empty when there are none."""
+    latest = night.workspace.read_json(LATEST) or {"ref": ""}
+    return str(latest["ref"]) if night.workspace.exists(latest["ref"]) else ""
+
+
 def remember_predictions(night: Night, predictions: Artifact) -> None:
     """Say that these are the workspace's newest: the next night compares with them."""
     night.workspace.write_json(LATEST, {"run_id": night.run_id, "ref": predictions.ref})

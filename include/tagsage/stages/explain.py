@@ -15,17 +15,14 @@ from tagsage.stages.common import (
     Ref,
     feature_matrix,
     load_snapshot,
-    tracking_of,
 )
-from tagsage.stages.predict import EXAMPLES_FILE
-from tagsage.stages.promote import Promoted
-from tagsage.stages.served import projection_blocks, vectors_for
+from tagsage.stages.predict import EXAMPLES_FILE, UNUSABLE
+from tagsage.stages.served import load_served
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from tagsage.store.snapshot import Snapshot
-    from tagsage.tracking.servable import Tagger
 
 logger = logging.getLogger(__name__)
 
@@ -34,13 +31,14 @@ TAGS_AN_ARTICLE = 5
 ROWS_A_WRITE = 4096
 
 
-def explain(token: Token, corpus: Ref, features: Blocks, promoted: Promoted, predicted: Ref) -> Ref:
+def explain(token: Token, corpus: Ref, features: Blocks, predicted: Ref) -> Ref:
     """Explain the tags that were assigned tonight, by the model that assigned them.
 
     Of more articles than the setting `explain_articles` some are drawn: those that the report
     shows first, then those without tags of their own. The artifact has a file
     ``explanations.parquet``, a row an article and assigned tag: see
-    :meth:`tagsage.report.explanations.Explanation.record`.
+    :meth:`tagsage.report.explanations.Explanation.record`. When the champion cannot be used, the
+    ref is empty.
     """
     import pandas as pd
     import pyarrow as pa
@@ -50,6 +48,8 @@ def explain(token: Token, corpus: Ref, features: Blocks, promoted: Promoted, pre
     from tagsage.report.evidence import Background
 
     night = Night.of(token)
+    if night.noted(UNUSABLE):
+        return ""
     settings = night.settings
     predictions = night.workspace.open(predicted)
     version = str(predictions.summary["version"])
@@ -73,21 +73,16 @@ def explain(token: Token, corpus: Ref, features: Blocks, promoted: Promoted, pre
         asked = _asked(night, snapshot, predictions.path)
         with pq.ParquetWriter(folder / EXPLANATIONS_FILE, schema) as writer:
             if len(asked):
-                tagger = _load_tagger(night, promoted, version)
-                tags = tagger.candidate.tags
+                model = load_served(night, version, snapshot, features)
+                tags = model.tagger.candidate.tags
                 vectors = feature_matrix(night, features, "text").blocks[0]
                 explained = explaining.explain(
-                    tagger,
+                    model.tagger,
                     Background.of(snapshot, tags, vectors),
                     pd.Index(snapshot.articles["url"]).get_indexer(pd.Index(asked["story"])),
                     pd.Index(tags).get_indexer(pd.Index(asked["tag"])),
-                    vectors=vectors_for(night, tagger, snapshot, features),
-                    # An earlier champion has none: see `stages.predict`.
-                    given=projection_blocks(
-                        night.workspace, promoted["features"], tagger.featuriser.blocks
-                    )
-                    if version == promoted["version"]
-                    else None,
+                    vectors=model.vectors,
+                    given=model.given,
                 )
                 while rows := [one.record() for one in islice(explained, ROWS_A_WRITE)]:
                     writer.write_table(pa.Table.from_pylist(rows, schema=schema))
@@ -118,17 +113,3 @@ def _asked(night: Night, snapshot: Snapshot, predicted: Path) -> pd.DataFrame:
     order = np.lexsort((drawn, ~stories.isin(untagged), ~shown))
     kept = stories[order[: night.settings.explain_articles]]
     return frame.loc[frame["story"].isin(kept), ["story", "tag"]]
-
-
-def _load_tagger(night: Night, promoted: Promoted, version: str) -> Tagger:
-    """Return the model that predicted; tonight's is in the workspace, an earlier one in MLflow."""
-    from tagsage.tracking.registry import load_champion
-    from tagsage.tracking.servable import Tagger as Served
-    from tagsage.tracking.servable import tagger_of
-
-    if version == promoted["version"]:
-        return Served.load(night.workspace.open(promoted["served"]).path)
-    settings = night.settings
-    return tagger_of(
-        load_champion(tracking_of(settings), settings.registered_model, version=version)
-    )

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage.night import Night, Token
 from tagsage.progress import track
-from tagsage.stages.changes import predictions_before, remember_predictions, tell_changes
+from tagsage.stages.changes import (
+    latest_predictions,
+    predictions_before,
+    remember_predictions,
+    tell_changes,
+)
 from tagsage.stages.common import (
     LEARN_CODE,
     PREDICTIONS,
     Blocks,
     Ref,
-    feature_matrix,
     load_snapshot,
     open_store,
     publish_table,
-    tracking_of,
     write_table,
 )
 from tagsage.stages.promote import Promoted
-from tagsage.stages.served import vectors_for
+from tagsage.stages.served import Served, UnusableModelError, load_served
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,13 +34,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tagsage.store.snapshot import Snapshot
-    from tagsage.tracking.servable import Tagger
 
 logger = logging.getLogger(__name__)
 
 ARTICLES_A_BLOCK = 8192
-# What a night notes of its predictions: what the store wrote, and who could not make them.
-WRITTEN, STOOD_IN = "predictions_written", "stood_in"
+# What a night notes of its predictions: what the store wrote, and why the champion made none.
+WRITTEN, UNUSABLE = "predictions_written", "champion_unusable"
 EXAMPLES_FILE = "examples.json"
 EXAMPLES = 12
 
@@ -47,9 +48,10 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
     """Write the best tags of every article that has none, and what is new in them.
 
     Publishes ``predictions.csv``, ``predictions.parquet`` and ``changes.csv``. The champion
-    predicts: tonight's winner when it was promoted, or when there is no champion yet; else the
-    champion of an earlier night, which makes its own features. When it cannot be loaded or cannot
-    make them tonight (see :func:`_cannot_predict`), the winner stands in, and the summary says why.
+    predicts, as it is kept in the registry, on the night of its promotion as on later ones;
+    tonight's winner where there is no champion. When the champion cannot be used, nobody takes its
+    place: all of that, and the store, stay as they were, the ref is that of the predictions that
+    stay, and the night's last stage fails.
     """
     import pandas as pd
 
@@ -58,22 +60,32 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
     snapshot = load_snapshot(night, corpus)
     has_none = snapshot.articles["tags"].map(len) == 0
     rows = (has_none & ~snapshot.articles["is_stub"]).to_numpy().nonzero()[0]
-    champion, why_not = _load_champion(night, features, promoted)
-    version = promoted["champion_version"] if champion else promoted["version"]
+    version = promoted["champion_version"] or promoted["version"]
+    model, unusable = None, ""
+    try:
+        model = load_served(night, version, snapshot, features)
+    except UnusableModelError as error:
+        unusable = (
+            f"{error}, so version {version} cannot be used and the predictions stay as they were; "
+            "make another version champion with `tagsage model rollback` or `tagsage model promote "
+            "VERSION`, then run again."
+        )
+        logger.error("%s", unusable)
+    night.note(UNUSABLE, unusable)
+    if unusable and (kept := latest_predictions(night)):
+        return kept
     inputs = {
         "corpus": corpus,
         "features": features,
-        "model": champion.model_id if champion else promoted["model"],
+        "model": model.model_id if model else "",
         "version": version,
+        "by": "champion" if promoted["champion_version"] else "winner",
         "top_tags": night.settings.top_tags,
     }
 
     def build(folder: Path) -> dict[str, Any]:
-        parts = (
-            _champion_predictions(night, champion.tagger, snapshot, features, rows)
-            if champion
-            else _winner_predictions(night, promoted, rows)
-        )
+        top_tags = night.settings.top_tags
+        parts = _predictions(model, snapshot, rows, top_tags=top_tags) if model else []
         empty = pd.DataFrame({"row": [], "tag": [], "score": [], "assigned": []})
         frame = pd.concat([empty, *parts], ignore_index=True) if parts else empty
         predictions = pd.DataFrame({
@@ -93,11 +105,14 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
             "assigned": int(assigned["story"].nunique()),
             "tags": len(assigned),
             "version": str(version),
-            "candidate": promoted["champion_candidate"] if champion else promoted["winner"],
-            "by": "champion" if champion or promoted["promoted"] else "winner",
+            "candidate": promoted["champion_candidate"] or promoted["winner"],
+            "by": inputs["by"],
         }
 
-    artifact = night.artifact("predictions", inputs, build, code=(*LEARN_CODE, "tracking"))
+    code = (*LEARN_CODE, "vectors", "graph", "tracking")
+    artifact = night.artifact("predictions", inputs, build, code=code)
+    if unusable:
+        return artifact.ref
     predictions = pd.read_parquet(artifact.path / f"{PREDICTIONS}.parquet")
     with open_store(night) as store:
         written = store.write_predictions(
@@ -109,120 +124,33 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
         night.note(WRITTEN, written.to_json())
     publish_table(night, artifact.path, PREDICTIONS, predictions)
     tell_changes(night, before, artifact, snapshot)
-    night.note(STOOD_IN, why_not)
     remember_predictions(night, artifact)
     return artifact.ref
 
 
-def _winner_predictions(
-    night: Night, promoted: Promoted, rows: npt.NDArray[np.int64]
-) -> list[pd.DataFrame]:
-    from tagsage.learn.candidate import FittedCandidate
-
-    fitted = FittedCandidate.load(night.workspace.open(promoted["model"]).path)
-    X = feature_matrix(night, promoted["features"], promoted["winner"].partition(":")[0])
-    return list(fitted.top_tags(X, rows, k=night.settings.top_tags))
-
-
-@dataclass(frozen=True)
-class _Champion:
-    """The champion of an earlier night, ready to predict."""
-
-    tagger: Tagger
-    model_id: str
-
-
-def _load_champion(
-    night: Night, features: Blocks, promoted: Promoted
-) -> tuple[_Champion | None, str]:
-    """Load the champion of an earlier night.
-
-    Returns
-    -------
-    (_Champion or None, str)
-        None when tonight's winner is to predict; then why the champion of an earlier night does
-        not, empty when there is none.
-
-    Raises
-    ------
-    TagsageError
-        When MLflow cannot be asked for it; the earlier predictions stay, and a later try may find
-        MLflow there.
-    """
-    from tagsage.tracking.registry import load_champion
-    from tagsage.tracking.seal import DamagedModelError
-    from tagsage.tracking.servable import tagger_of
-
-    version = promoted["champion_version"]
-    if version in {"", promoted["version"]}:
-        return None, ""
-    champion = None
-    try:
-        loaded = load_champion(
-            tracking_of(night.settings), night.settings.registered_model, version=version
-        )
-        tagger = tagger_of(loaded)
-        champion = _Champion(tagger, str(loaded.metadata.model_uuid))
-        why_not = _cannot_predict(night, tagger, features)
-    except DamagedModelError as error:
-        logger.warning("the champion: %s", error)
-        why_not = "its files are damaged or gone"
-    if not why_not:
-        return champion, ""
-    told = (
-        f"The champion (version {version}) cannot predict tonight, since {why_not}: tonight's "
-        "winner does."
-    )
-    logger.warning("%s", told)
-    return None, told
-
-
-def _cannot_predict(night: Night, tagger: Tagger, features: Blocks) -> str:
-    """Say why a champion cannot make its features of tonight's articles; empty when it can."""
-    featuriser = tagger.featuriser
-    for block, name in (("graphsage", "GraphSAGE"), ("fastrp", "FastRP")):
-        if block in featuriser.blocks:
-            # Without neighbours its embeddings are others than those it was trained on.
-            return f"its {name} would need tonight's graph"
-    if featuriser.embedder is None:
-        width = feature_matrix(night, features, "text").shape[1]
-        if night.settings.embedder != "none" or width != featuriser.dimensions:
-            return f"it was trained on given vectors of {featuriser.dimensions} numbers"
-    return ""
-
-
-def _champion_predictions(
-    night: Night,
-    tagger: Tagger,
-    snapshot: Snapshot,
-    features: Blocks,
-    rows: npt.NDArray[np.int64],
+def _predictions(
+    model: Served, snapshot: Snapshot, rows: npt.NDArray[np.int64], *, top_tags: int
 ) -> list[pd.DataFrame]:
     import numpy as np
     import pandas as pd
 
-    from tagsage.learn.predictions import top_tags
+    from tagsage.learn.predictions import top_tags as best_tags
 
-    incidence = snapshot.incidence()
-    vectors_of = vectors_for(night, tagger, snapshot, features)
+    tagger, incidence = model.tagger, snapshot.incidence()
     parts = []
     for start in track(range(0, len(rows), ARTICLES_A_BLOCK), "predicting: blocks of articles"):
         block = rows[start : start + ARTICLES_A_BLOCK]
         lists = snapshot.list_names(incidence[block])
         articles = snapshot.articles.iloc[block][["title", "subtitle", "author"]].copy()
         articles["lists"] = pd.Series(lists, index=articles.index, dtype=object)
-        vectors = None if vectors_of is None else vectors_of(block)
-        fitted = tagger.candidate
-        X = tagger.features(articles, vectors, in_corpus=True)
-        answers = fitted.answer(X, np.arange(len(block)))
-        parts.append(
-            top_tags(
-                *answers,
-                tags=fitted.tags,
-                k=night.settings.top_tags,
-                rows=block,
-            )
+        X = tagger.features(
+            articles,
+            model.vectors and model.vectors(block),
+            in_corpus=tagger.featuriser.counts(snapshot.articles["key"].iloc[block].tolist()),
+            given=model.given and model.given(block),
         )
+        answers = tagger.candidate.answer(X, np.arange(len(block)))
+        parts.append(best_tags(*answers, tags=tagger.candidate.tags, k=top_tags, rows=block))
     return parts
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from tagsage.night import Night, Token
 from tagsage.stages.common import (
     LEARN_CODE,
+    LINKED,
     MODEL_FOLDER,
     Blocks,
     Ref,
@@ -31,17 +32,15 @@ logger = logging.getLogger(__name__)
 
 
 class Promoted(TypedDict):
-    """What the stages after promotion need: the model that predicts, and the decision.
+    """What the stages after promotion need: the winner, who is champion, and the decision.
 
-    `features` are the blocks that the winner was refitted on; `served` is what was registered, see
-    :meth:`tagsage.tracking.servable.Tagger.load`; `champion_candidate` is the candidate that
-    `champion_version` was; `decision` holds all the numbers, see
+    `features` are the blocks that the winner was refitted on; `champion_candidate` is the candidate
+    that `champion_version` was; `decision` holds all the numbers, see
     :class:`tagsage.learn.promotion.Decision`.
     """
 
     winner: str
     model: Ref
-    served: Ref
     features: Blocks
     version: str
     champion_version: str
@@ -122,7 +121,6 @@ def promote(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Ref)
     return Promoted(
         winner=winner,
         model=model.ref,
-        served=served.ref,
         features=features,
         version=version,
         champion_version=champion,
@@ -165,7 +163,7 @@ def _served(night: Night, corpus: Ref, features: Blocks, feature_set: str, model
     import numpy as np
 
     from tagsage.graph.base import hop_file
-    from tagsage.learn.features import blocks_of
+    from tagsage.learn.features import PROJECTION_BLOCKS, blocks_of
     from tagsage.tracking.servable import write_served
 
     def build(folder: Path) -> None:
@@ -176,8 +174,11 @@ def _served(night: Night, corpus: Ref, features: Blocks, feature_set: str, model
             "list_names": snapshot.lists,
             "incidence": snapshot.incidence(),
             "article_keys": snapshot.articles["key"].tolist(),
+            "corpus_digest": snapshot.digest,
         }
         blocks = blocks_of(feature_set)
+        if of_graph := [block for block in blocks if block in PROJECTION_BLOCKS]:
+            parts["graph"] = {block: features[block] for block in (*of_graph, LINKED)}
         if "graphsage" in blocks:
             graphsage = night.workspace.open(features["graphsage"])
             trained = graphsage.path / MODEL_FOLDER

@@ -18,7 +18,7 @@ from tagsage.stages.common import (
     publish_table,
     write_table,
 )
-from tagsage.stages.predict import EXAMPLES_FILE, write_examples
+from tagsage.stages.predict import EXAMPLES_FILE, UNUSABLE, write_examples
 from tagsage.stages.promote import Promoted
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def suggest(token: Token, corpus: Ref, promoted: Promoted) -> Ref:
     predicts: its features of a tagged article leave the article's own tags out, which those that a
     champion of an earlier night makes do not. With the setting `suggestions` off, the ref is empty,
     and those of earlier nights are removed. A trial suggests nothing, and leaves those that are
-    there.
+    there. Where the champion cannot be used, which the stage predict notes before, they stay.
     """
     import pandas as pd
 
@@ -54,6 +54,9 @@ def suggest(token: Token, corpus: Ref, promoted: Promoted) -> Ref:
         with open_store(night) as store:
             store.write_suggestions(none, run_id=night.run_id, model_version=promoted["version"])
         night.workspace.unpublish(f"{SUGGESTIONS}.csv", f"{SUGGESTIONS}.parquet")
+        night.note(SUGGESTED, "")
+        return ""
+    if night.noted(UNUSABLE):
         night.note(SUGGESTED, "")
         return ""
     inputs = {

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage import __version__
+from tagsage.errors import FinalError
 from tagsage.night import STARTED, Night, Token, artifacts_of_run, latest_runs
 from tagsage.stages.changes import CHANGED_EXAMPLES_FILE, CHANGES
 from tagsage.stages.checks import checks_of, keep_profile
@@ -31,7 +32,7 @@ from tagsage.stages.graph import engine_of
 from tagsage.stages.harvest import harvest_of
 from tagsage.stages.ingest import REPORTED
 from tagsage.stages.messages import keep_summary
-from tagsage.stages.predict import EXAMPLES_FILE, STOOD_IN, WRITTEN
+from tagsage.stages.predict import EXAMPLES_FILE, UNUSABLE, WRITTEN
 from tagsage.stages.promote import Promoted
 from tagsage.stages.spending import cost_of, log_spending
 from tagsage.stages.splitting import SPLIT_TOLD
@@ -122,6 +123,11 @@ def report(
     -------
     str
         Where the report is.
+
+    Raises
+    ------
+    FinalError
+        When all that is done, and the champion could not be used to predict.
     """
     import pandas as pd
 
@@ -145,6 +151,7 @@ def report(
     totals = {key: predictions.summary[key] for key in ("articles", "assigned", "tags")}
     by = {key: predictions.summary[key] for key in ("version", "candidate")}
     changes = _changes(night)
+    unusable = str(night.noted(UNUSABLE) or "")
     data = ReportData(
         run_id=night.run_id,
         started=str(night.noted(STARTED)),
@@ -160,7 +167,7 @@ def report(
         promotion_reason=promoted["reason"],
         examples=_examples(
             predictions.path / EXAMPLES_FILE,
-            night.workspace.open(explained).path / EXPLANATIONS_FILE,
+            night.workspace.open(explained).path / EXPLANATIONS_FILE if explained else None,
         ),
         graph=exploration["graph"]["facts"],
         graphsage_losses=exploration["graph"]["losses"],
@@ -168,7 +175,8 @@ def report(
         harvested=harvest_of(night),
         comparison=comparison_of(night, board, found),
         checks=promoted["decision"]["checks"],
-        changes=changes,
+        changes=None if unusable else changes,
+        unusable=unusable,
         checked=checked,
         gain=promoted["decision"]["gain"],
         notes=[
@@ -177,7 +185,6 @@ def report(
                 f"{candidate} was left out: {reason}."
                 for candidate, reason in ranked.summary["left_out"].items()
             ),
-            *filter(None, [night.noted(STOOD_IN)]),
         ],
         quarantine=pd.DataFrame(quarantine["counts"], columns=["file", "kind", "reason", "rows"]),
         stages=pd.DataFrame(stages, columns=["stage", "seconds"]),
@@ -197,7 +204,8 @@ def report(
         "target_tags": ranked.summary["split"]["target_tags"],
         "corpus": exploration["profile"]["counts"],
         "graph": exploration["graph"],
-        "predicted_by": predictions.summary["by"],
+        "predicted_by": "nobody" if unusable else predictions.summary["by"],
+        "champion_unusable": unusable,
         "predictions": predictions.summary,
         "predictions_written": changes.written,
         "changes": changes.counts,
@@ -229,6 +237,8 @@ def report(
         )
     log_spending(night)
     keep_profile(night)
+    if unusable:
+        raise FinalError(unusable)
     finish(tracking_of(night.settings), night.run_id, "FINISHED")
     night.note(REPORTED, {"report": where})
     return where

@@ -9,7 +9,7 @@ these lists was worse than to take none when one companion was known.)
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -62,11 +62,10 @@ class Companions:
         """
         addresses = map(parse_address, articles[:MOST_COMPANIONS])
         keys = {address.key for address in addresses if address is not None}
-        if not keys or not len(self.hashes):
+        if not keys:
             return []
-        wanted = np.array([_hash(key) for key in keys], dtype=np.uint64)
-        places = np.searchsorted(self.hashes, wanted).clip(max=len(self.hashes) - 1)
-        places = places[self.hashes[places] == wanted]
+        places, found = self._places(keys)
+        places = places[found]
         if not len(places):
             return []
         starts, stops = self.lists.indptr[places], self.lists.indptr[places + 1]
@@ -79,6 +78,18 @@ class Companions:
         most = min(int(counts.max()), len(places) // 2 + 1)
         best = numbers[counts >= most]
         return best.tolist() if len(best) <= MOST_LISTS else []
+
+    def holds(self, keys: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """Return which articles, by their keys, are in a list of the corpus."""
+        return self._places(keys)[1]
+
+    def _places(self, keys: Collection[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """Return the row of each article, and whether it has one."""
+        wanted = np.array([_hash(key) for key in keys], dtype=np.uint64)
+        if not len(self.hashes):
+            return np.zeros(len(wanted), np.int64), np.zeros(len(wanted), np.bool_)
+        places = np.searchsorted(self.hashes, wanted).clip(max=len(self.hashes) - 1)
+        return places, self.hashes[places] == wanted
 
     @classmethod
     def load(cls, folder: Path) -> Self:

@@ -18,13 +18,14 @@ Its feature blocks are made of them alone:
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from tagsage.errors import TagsageError
 from tagsage.graph.csr import FloatArray, make_csr
@@ -52,6 +53,7 @@ MEMBERSHIPS = "memberships"
 LABELS = "labels"
 AUTHORS = "authors"
 COMPANIONS = "companions"
+LINKED = "linked"
 
 
 class EmbedderAwayError(TagsageError):
@@ -87,6 +89,11 @@ class Featuriser:
     companions : Companions or None
         Which lists the corpus' articles are in; None where lists do not matter, and in champions
         of before that was kept.
+    corpus_digest : str
+        Digest of the corpus that the candidate was trained on.
+    graph : mapping of str to str
+        Names of the artifacts of the blocks that only that corpus' graph has, and of ``linked``;
+        empty where the feature set has no such block.
     """
 
     blocks: tuple[str, ...]
@@ -100,6 +107,8 @@ class Featuriser:
     labels: NamedListLabels | None = None
     authors: NamedListLabels | None = None
     companions: Companions | None = None
+    corpus_digest: str = ""
+    graph: Mapping[str, str] = field(default_factory=dict)
 
     def inputs(
         self,
@@ -110,7 +119,8 @@ class Featuriser:
         authors: Sequence[str] | None = None,
         articles: Sequence[Sequence[str]] | None = None,
         *,
-        in_corpus: bool = False,
+        in_corpus: npt.NDArray[np.bool_] | None = None,
+        given: Mapping[str, npt.NDArray[Any]] | None = None,
     ) -> Inputs:
         """Return what the features of new articles are made of.
 
@@ -127,9 +137,11 @@ class Featuriser:
         articles : sequence of sequences of str, length n, optional
             URLs or keys of articles of the corpus that are in lists with each; see
             :meth:`Companions.lists_of`.
-        in_corpus : bool
-            They are articles of the corpus that the lists are known from: their own vectors are
-            part of the lists' means already.
+        in_corpus : bool array, shape [n], optional
+            Which are articles of the corpus that the lists are known from, as :meth:`counts` tells:
+            their own vectors are part of the lists' means already. By default none is.
+        given : mapping of str to array, optional
+            Blocks that are not made; see :class:`Inputs`.
 
         Raises
         ------
@@ -147,6 +159,7 @@ class Featuriser:
             members_of(self.list_index, lists, further),
             members_of(self.authors.index if self.authors else {}, names),
             in_corpus=in_corpus,
+            given=given or {},
         )
 
     def blocks_of(self, inputs: Inputs) -> tuple[FloatArray, ...]:
@@ -184,6 +197,15 @@ class Featuriser:
         of_lists = (self.lists, self.memberships, self.labels)
         return next((part.index for part in of_lists if part), {})
 
+    def counts(self, keys: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """Return which articles, by their keys, are counted in what is known of the lists.
+
+        An article that came since, or was in no list then, is not.
+        """
+        if self.companions is None:
+            return np.zeros(len(keys), dtype=np.bool_)
+        return self.companions.holds(keys)
+
     def matrix(
         self,
         titles: Sequence[str],
@@ -193,15 +215,16 @@ class Featuriser:
         authors: Sequence[str] | None = None,
         articles: Sequence[Sequence[str]] | None = None,
         *,
-        in_corpus: bool = False,
+        in_corpus: npt.NDArray[np.bool_] | None = None,
+        given: Mapping[str, npt.NDArray[Any]] | None = None,
     ) -> FeatureMatrix:
         """Return what a candidate reads of new articles; arguments as for :meth:`inputs`.
 
-        An article is linked when one of its lists is known. (For GraphSAGE and FastRP none is: new
-        articles have no neighbours there.)
+        An article is linked when one of its lists is known. (For GraphSAGE and FastRP none is,
+        unless their blocks are given: new articles have no neighbours there.)
         """
         inputs = self.inputs(
-            titles, subtitles, lists, vectors, authors, articles, in_corpus=in_corpus
+            titles, subtitles, lists, vectors, authors, articles, in_corpus=in_corpus, given=given
         )
         return self.matrix_of(inputs)
 
@@ -209,7 +232,7 @@ class Featuriser:
         """Return what a candidate reads of articles; see :meth:`matrix`."""
         widths = {LABELS: 2, AUTHORS: 2, LISTS: len(self.lists.hops) if self.lists else 0}
         kinds = [block for block in self.blocks for _ in range(widths.get(block, 1))]
-        linked = np.diff(inputs.members.indptr) > 0
+        linked = inputs.given.get(LINKED, np.diff(inputs.members.indptr) > 0)
         return FeatureMatrix(self.blocks_of(inputs), kinds=kinds, linked=linked)
 
     def text_vectors(self, texts: Sequence[str]) -> FloatArray:
@@ -278,6 +301,8 @@ class Featuriser:
             labels=NamedListLabels.load(folder / LABELS) if LABELS in about["blocks"] else None,
             authors=NamedListLabels.load(folder / AUTHORS) if AUTHORS in about["blocks"] else None,
             companions=Companions.load(folder / COMPANIONS) if about.get("companions") else None,
+            corpus_digest=about["corpus_digest"],
+            graph=about["graph"],
         )
 
 

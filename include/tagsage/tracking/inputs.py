@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -30,25 +30,26 @@ class Inputs:
         Which article is in which list that the featuriser knows, as ones.
     authors : csr_array, shape [n, n_authors]
         Who wrote which, as ones, of the authors that the featuriser knows; at most one a row.
-    in_corpus : bool
-        They are articles of the corpus that the lists are known from: their own vectors are part
-        of the lists' means already.
+    in_corpus : bool array, shape [n], optional
+        Which are articles of the corpus that the lists are known from: their own vectors are part
+        of the lists' means already. By default none is.
     counted : float32 array, shape [n, dimensions], optional
         The vectors that the lists' means hold of them, where `text` is that of a changed text.
     own : Own, optional
         What of the articles' own labels is counted in the lists, and is left out. By default
         nothing is.
-    given : mapping of str to float32 array, shape [n, d]
-        Blocks that are known already and not made: those of a graph that only the corpus has.
+    given : mapping of str to array, shape [n, d]
+        Blocks that are known already and not made: those of a graph that only the corpus has. With
+        them ``linked``, bool [n]: which of the articles are in a list.
     """
 
     text: FloatArray
     members: Csr
     authors: Csr
-    in_corpus: bool = False
+    in_corpus: npt.NDArray[np.bool_] | None = None
     counted: FloatArray | None = None
     own: Own | None = None
-    given: Mapping[str, FloatArray] = field(default_factory=dict)
+    given: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.text)
@@ -60,6 +61,7 @@ class Inputs:
             text=self.text[rows],
             members=self.members[rows],
             authors=self.authors[rows],
+            in_corpus=None if self.in_corpus is None else self.in_corpus[rows],
             counted=None if self.counted is None else self.counted[rows],
             own=None if self.own is None else Own(*(array[rows] for array in self.own)),
             given={block: array[rows] for block, array in self.given.items()},

@@ -47,7 +47,7 @@ class NamedListVectors:
         members: Csr,
         vectors: FloatArray,
         *,
-        inside: bool = False,
+        inside: npt.NDArray[np.bool_] | None = None,
         counted: FloatArray | None = None,
     ) -> list[FloatArray]:
         """Return the propagated vectors of articles, one array [n, d] a hop.
@@ -58,28 +58,31 @@ class NamedListVectors:
             Which article is in which list, as ones.
         vectors : float32 array, shape [n, d]
             The articles' own vectors.
-        inside : bool
-            Whether they are among the articles that the means are of; their own vectors count in
-            the means already then.
+        inside : bool array, shape [n], optional
+            Which are among the articles that the means are of; their own vectors count in the
+            means already. By default none is.
         counted : float32 array, shape [n, d], optional
-            With `inside`, what the means hold of them, when it is not `vectors`. The first hop is
-            set right for that; what further hops know of them through other articles is not.
+            Of those `inside`, what the means hold of them, when it is not `vectors`. The first hop
+            is set right for that; what further hops know of them through other articles is not.
         """
         members, used = used_columns(members)
         result: list[FloatArray] = []
         hops = [hop.select(used) for hop in self.hops]
         sharpness = self.topic_sharpness
+        if inside is None:
+            inside = np.zeros(len(vectors), dtype=np.bool_)
         fit = (
             hops[0].fit(members, vectors, sharpness, inside=inside, counted=counted)
             if hops
             else None
         )
-        own = None if inside else vectors
-        moved = vectors - counted if inside and counted is not None else None
+        outside = ~inside[:, None]
+        own = vectors * outside
+        moved = None if counted is None else (vectors - counted) * inside[:, None]
         for hop in hops:
             result.append(hop.propagate(members, own, fit, moved))
             moved = None
-            own = None if own is None else result[-1]
+            own = result[-1] * outside
         return result
 
     @classmethod

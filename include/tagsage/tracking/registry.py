@@ -11,7 +11,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Generator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import NOT_FOUND
 from pathlib import Path
@@ -35,7 +35,7 @@ from tagsage.errors import TagsageError
 from tagsage.learn.frozen import FrozenTest
 from tagsage.tracking.mlflow_models import Model, PyFuncModel, load_model
 from tagsage.tracking.runs import RUN_ID, TRIAL, candidate_run
-from tagsage.tracking.seal import REMEDY, DamagedModelError, check_folder, folder_digest
+from tagsage.tracking.seal import REMEDY, DamagedModelError, copy_sealed, seal
 from tagsage.tracking.servable import save_servable
 from tagsage.tracking.store import Tracking, without_secrets
 
@@ -175,8 +175,7 @@ def register_winner(
                     MICRO_F1: repr(float(micro_f1)),
                     DATA_DIGEST: data_digest,
                     FROZEN_TEST: frozen_path,
-                    # None kept: finished by a tagsage of before there was one.
-                    **{key: model.tags[key] for key in (MODEL_DIGEST,) if key in model.tags},
+                    MODEL_DIGEST: model.tags[MODEL_DIGEST],
                     **({TRIAL: "true"} if trial else {}),
                 },
             )
@@ -262,7 +261,11 @@ def load_champion(tracking: Tracking, name: str, *, version: str | None = None) 
     TagsageError
         When there is no champion, or MLflow cannot be asked.
     """
-    with ExitStack() as stack:
+    # Where a workspace removes what killed tasks leave; not in /tmp, which may be memory.
+    place = tracking.folder / SCRATCH
+    place.mkdir(exist_ok=True)
+    # A loaded tagger has read its files, or mapped them: it does not need their names.
+    with tempfile.TemporaryDirectory(dir=place) as scratch:
         with tracking.alone(), _gone_is_told(f"Version {version or CHAMPION} of {name!r}"):
             champion = (
                 by_alias(tracking, name, CHAMPION)
@@ -276,36 +279,35 @@ def load_champion(tracking: Tracking, name: str, *, version: str | None = None) 
                 )
                 raise TagsageError(msg)
             source = tracking.client.get_model_version_download_uri(name, champion.version)
-            folder = _local_folder(source) or _download(tracking, source, stack)
-        # A loaded tagger has read its files, or mapped them: it does not need their names.
-        return _load(folder, source, champion.tags.get(MODEL_DIGEST))
+            folder = _local_folder(source) or _download(tracking, source, Path(scratch, "kept"))
+        if not folder.is_dir():
+            raise _gone(f"The model in {without_secrets(source)}")
+        copy = Path(scratch, "model")
+        copy_sealed(folder, copy, champion.tags.get(MODEL_DIGEST))
+        return _load(copy, source)
 
 
-def _download(tracking: Tracking, source: str, stack: ExitStack) -> Path:
-    """Fetch a model into a folder that goes with the stack."""
+def _download(tracking: Tracking, source: str, folder: Path) -> Path:
+    """Fetch a model into a folder, which is made."""
     if not list_artifacts(artifact_uri=source, tracking_uri=tracking.uri):
         raise _gone(f"The model in {without_secrets(source)}")
-    # Where a workspace removes what killed tasks leave; not in /tmp, which may be memory.
-    place = tracking.folder / SCRATCH
-    place.mkdir(exist_ok=True)
-    scratch = stack.enter_context(tempfile.TemporaryDirectory(dir=place))
+    folder.mkdir()
     return Path(
-        download_artifacts(artifact_uri=source, dst_path=scratch, tracking_uri=tracking.uri)
+        download_artifacts(artifact_uri=source, dst_path=str(folder), tracking_uri=tracking.uri)
     )
 
 
-def _load(folder: Path, source: str, digest: str | None) -> PyFuncModel:
-    shown = without_secrets(source)
-    if not folder.is_dir():
-        raise _gone(f"The model in {shown}")
-    check_folder(folder, digest)
+def _load(folder: Path, source: str) -> PyFuncModel:
     try:
         return load_model(str(folder))
     except (TagsageError, MemoryError):
         raise
     except Exception as error:
         # What a damaged file makes of a library's reader is any error whatever.
-        msg = f"The model in {shown} cannot be loaded ({type(error).__name__}: {error}); {REMEDY}."
+        msg = (
+            f"The model in {without_secrets(source)} cannot be loaded ({type(error).__name__}: "
+            f"{error}); {REMEDY}."
+        )
         raise DamagedModelError(msg) from error
 
 
@@ -386,7 +388,7 @@ def _logged_model(
                 model_id=model.model_id,
             ),
         )
-        client.set_logged_model_tags(model.model_id, {MODEL_DIGEST: folder_digest(folder)})
+        client.set_logged_model_tags(model.model_id, {MODEL_DIGEST: seal(folder)})
         client.log_model_artifacts(model.model_id, str(folder))
     client.log_outputs(child, [LoggedModelOutput(model.model_id, step=0)])
     return client.finalize_logged_model(model.model_id, "READY")

@@ -1,4 +1,4 @@
-"""A folder's files and their digests: what was changed after it was written is found out."""
+"""A list of a folder's files with their digests: a file that was changed later is found out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 from tagsage.errors import FinalError
 
 SEAL = "sha256.json"
-CACHE = "__pycache__"
 REMEDY = "do not use this model; roll back to another version or retrain"
 
 
@@ -18,25 +17,32 @@ class DamagedModelError(FinalError):
     """A model's files were changed, or it is gone: no later try will load it."""
 
 
-def seal(folder: Path) -> None:
-    """Write the SHA-256 of every file below a folder into ``sha256.json``."""
+def seal(folder: Path) -> str:
+    """Write the SHA-256 of every file below a folder into ``sha256.json``; return that of the list.
+
+    A sealed folder below is a part like any other, its own list included.
+    """
     files = {
         file.relative_to(folder).as_posix(): _digest(file)
         for file in sorted(folder.rglob("*"))
-        if file.is_file() and file.name != SEAL
+        if file.is_file() and file != folder / SEAL
     }
     (folder / SEAL).write_text(json.dumps(files, indent=1), encoding="utf-8")
+    return f"sha256:{_digest(folder / SEAL)}"
 
 
 def is_sealed(folder: Path) -> bool:
     """Return whether a folder was sealed."""
-    return (folder / SEAL).exists()
+    return (folder / SEAL).is_file()
 
 
-def check_seal(folder: Path) -> None:
-    """See that the files below a folder are those that were sealed.
+def check_seal(folder: Path) -> list[str]:
+    """See that the files that were sealed are as they were; files that came later are let be.
 
-    Files that came later are let be: nothing reads them.
+    Returns
+    -------
+    list of str
+        The files that were sealed, relative to the folder.
 
     Raises
     ------
@@ -60,51 +66,38 @@ def check_seal(folder: Path) -> None:
         if _digest(file) != digest:
             msg = f"The model's file {name} in {folder} was changed since it was saved; {REMEDY}."
             raise DamagedModelError(msg)
+    return list(names)
 
 
-def folder_digest(folder: Path) -> str:
-    """Return one SHA-256 of the names and the contents of all files below a folder.
+def copy_sealed(folder: Path, target: Path, digest: str | None) -> None:
+    """Copy the files that were sealed, and no others, once they are known to be unchanged.
 
-    What Python itself keeps in ``__pycache__`` does not count; see :func:`check_folder`.
-    """
-    whole = hashlib.sha256()
-    for entry in sorted(folder.rglob("*")):
-        name = entry.relative_to(folder)
-        if CACHE in name.parts or (entry.is_dir() and not entry.is_symlink()):
-            continue
-        content = _digest(entry) if entry.is_file() else ""
-        whole.update(json.dumps([name.as_posix(), content]).encode())
-    return f"sha256:{whole.hexdigest()}"
-
-
-def check_folder(folder: Path, digest: str | None) -> None:
-    """See that a folder is, file for file, the one that a digest was made of, before it is loaded.
+    MLflow executes code of a model's folder and puts the folder on the path of modules: a file that
+    came later, compiled code too, could be executed in the place of one that was sealed. The copy
+    has none.
 
     Parameters
     ----------
     folder : pathlib.Path
-        The folder. Compiled code in it is removed: Python runs that in the place of its source.
+        The folder.
+    target : pathlib.Path
+        Does not exist yet.
     digest : str or None
-        What :func:`folder_digest` said. None where none was kept: nothing is checked.
+        What :func:`seal` returned, as it was kept elsewhere.
 
     Raises
     ------
     DamagedModelError
-        When a file was changed, added or removed, or compiled code cannot be removed.
+        When a file was changed or is missing, or the list of them is not the one that was kept.
     """
-    if digest is None:
-        return
-    if folder_digest(folder) != digest:
-        msg = f"The model in {folder} is not what was registered: a file differs; {REMEDY}."
-        raise DamagedModelError(msg)
-    for cache in sorted(folder.rglob(CACHE)):
-        try:
-            shutil.rmtree(cache)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            msg = f"The compiled code in {cache} cannot be removed ({error}); {REMEDY}."
-            raise DamagedModelError(msg) from error
+    if not is_sealed(folder) or f"sha256:{_digest(folder / SEAL)}" != digest:
+        raise DamagedModelError(
+            f"The model in {folder} is not what was registered: its {SEAL} differs; {REMEDY}."
+        )
+    for name in [*check_seal(folder), SEAL]:
+        copy = target / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / name, copy)
 
 
 def _digest(file: Path) -> str:

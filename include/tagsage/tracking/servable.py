@@ -138,7 +138,8 @@ class Tagger:
         articles: pd.DataFrame,
         vectors: npt.NDArray[np.float32] | None = None,
         *,
-        in_corpus: bool = False,
+        in_corpus: npt.NDArray[np.bool_] | None = None,
+        given: Mapping[str, npt.NDArray[Any]] | None = None,
     ) -> FeatureMatrix:
         """Make the candidate's features of new articles; columns as for :meth:`tag`.
 
@@ -148,8 +149,10 @@ class Tagger:
             The articles.
         vectors : float32 array, shape [n, dimensions], optional
             Their vectors, where they are known already: nothing is embedded then.
-        in_corpus : bool
-            They were in the corpus that the tagger was fitted on.
+        in_corpus : bool array, shape [n], optional
+            Which were in the corpus that the tagger was fitted on; see :meth:`Featuriser.counts`.
+        given : mapping of str to array, optional
+            Blocks that are not made; see :class:`tagsage.tracking.inputs.Inputs`.
         """
         if vectors is None and self.featuriser.embedder is None:
             vectors = _vectors(articles)
@@ -161,6 +164,7 @@ class Tagger:
             _texts(articles, "author"),
             _names(articles, "articles") if "articles" in articles.columns else None,
             in_corpus=in_corpus,
+            given=given,
         )
 
     def _tag_block(self, articles: pd.DataFrame, top_k: int) -> list[dict[str, Any]]:

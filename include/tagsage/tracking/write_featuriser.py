@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,8 @@ def write_featuriser(
     author_names: npt.NDArray[Any] | None = None,
     author_labels: Path | None = None,
     article_keys: Sequence[str] | None = None,
+    corpus_digest: str = "",
+    graph: Mapping[str, str] | None = None,
 ) -> None:
     """Write everything that a feature set needs of the corpus to a folder.
 
@@ -96,6 +98,10 @@ def write_featuriser(
         The same as `list_labels`, of authors; needed for the block ``authors``.
     article_keys : sequence of str, length n_articles, optional
         The articles' keys; with `incidence` companions are understood, where lists matter.
+    corpus_digest : str
+        Digest of the corpus.
+    graph : mapping of str to str, optional
+        The artifacts of the blocks that only the corpus' graph has, and of ``linked``.
 
     Raises
     ------
@@ -147,6 +153,8 @@ def write_featuriser(
         "hops": hops,
         "topic_sharpness": topic_sharpness,
         "companions": companions,
+        "corpus_digest": corpus_digest,
+        "graph": dict(graph or {}),
         # A folder that says so and has no digests lost them.
         "sealed": True,
     }

@@ -15,10 +15,11 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from tagsage.errors import TagsageError
+from tagsage.report.catalogue.build import build_catalogue
 from tagsage.report.catalogue.schema import CATALOGUE_FILE
 from tagsage.report.pages.app import Surroundings, make_app
 from tagsage.report.pages.nights import RunState
-from tests.report.pages.conftest import HOSTILE_TAG
+from tests.report.pages.conftest import HOSTILE_TAG, NIGHT, NIGHTS, data
 from tests.report.test_html import Page
 
 PAGES = [
@@ -134,6 +135,17 @@ def test_first_page_tells_the_night(client):
     links = {str(link["href"]) for link in page.all("a")}
     assert "https://mlflow.example/#/experiments/1/runs/abc" in links
     assert {"/dags/retrain", "/tagsage/report"} <= links
+
+
+def test_first_page_tells_before_all_else_of_a_champion_that_cannot_be_used(tmp_path):
+    told = "The champion's files are gone, so version 1 cannot be used."
+    facts = {"night": {**NIGHT, "unusable": told}, "nights": NIGHTS}
+    build_catalogue(data(tmp_path, facts=facts), tmp_path / CATALOGUE_FILE)
+    run = RunState(NIGHT["run_id"], "failed", "")
+    page = Page(client_of(tmp_path, run=run).get("/").text)
+    assert "is the night before" not in page.words
+    assert page.words.index(told) < page.words.index("tags best")
+    assert "articles that had no tags got some" not in page.words
 
 
 @pytest.mark.parametrize("state", ["queued", "running", "success", "up_for_grabs"])
