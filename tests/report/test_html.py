@@ -81,6 +81,8 @@ def test_page_tells_the_night_in_its_first_sentence(render, night):
 def test_assigned_tag_says_why(render, night):
     _, page = render(night)
     assert "python because of the words snake, pip." in page.words
+    assert "python 91%, needed 40%" in page.words
+    assert "graphs 12%, needed 28%" in page.words
     assert "graphs because of" not in page.words
 
 

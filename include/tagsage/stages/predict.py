@@ -74,7 +74,8 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
             if champion
             else _winner_predictions(night, promoted, rows)
         )
-        empty = pd.DataFrame({"row": [], "tag": [], "score": [], "assigned": []})
+        columns = ("row", "tag", "score", "assigned", "threshold")
+        empty = pd.DataFrame({name: [] for name in columns})
         frame = pd.concat([empty, *parts], ignore_index=True) if parts else empty
         predictions = pd.DataFrame({
             "story": snapshot.articles["url"].to_numpy()[frame["row"].to_numpy(dtype="int64")],
@@ -86,7 +87,10 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
         })
         predictions["model_version"] = predictions["model_version"].astype("str")
         write_table(folder, PREDICTIONS, predictions)
-        write_examples(folder / EXAMPLES_FILE, snapshot, predictions, seed=night.settings.seed)
+        # Only here: for the report and the pages, which show it beside the score.
+        shown = predictions.assign(threshold=frame["threshold"].astype("float64"))
+        shown.to_parquet(folder / f"{PREDICTIONS}.parquet", index=False)
+        write_examples(folder / EXAMPLES_FILE, snapshot, shown, seed=night.settings.seed)
         assigned = predictions[predictions["assigned"] == 1]
         return {
             "articles": len(rows),
@@ -98,6 +102,7 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
 
     artifact = night.artifact("predictions", inputs, build, code=(*LEARN_CODE, "tracking"))
     predictions = pd.read_parquet(artifact.path / f"{PREDICTIONS}.parquet")
+    predictions = predictions.drop(columns="threshold")
     with open_store(night) as store:
         written = store.write_predictions(
             predictions, run_id=night.run_id, model_version=str(version)
@@ -213,10 +218,11 @@ def _champion_predictions(
         vectors = None if vectors_of is None else vectors_of(block)
         fitted = tagger.candidate
         X = tagger.features(articles, vectors, in_corpus=True)
-        answers = fitted.answer(X, np.arange(len(block)))
+        places = np.arange(len(block))
         parts.append(
             top_tags(
-                *answers,
+                *fitted.answer(X, places),
+                fitted.thresholds(X, places),
                 tags=fitted.tags,
                 k=night.settings.top_tags,
                 rows=block,
@@ -240,7 +246,12 @@ def write_examples(file: Path, snapshot: Snapshot, predictions: pd.DataFrame, *,
             "subtitle": texts[story][1],
             "url": story,
             "tags": [
-                {"tag": row.tag, "score": row.score, "assigned": bool(row.assigned)}
+                {
+                    "tag": row.tag,
+                    "score": row.score,
+                    "assigned": bool(row.assigned),
+                    "threshold": getattr(row, "threshold", None),
+                }
                 for row in part.itertuples()
             ],
         }
