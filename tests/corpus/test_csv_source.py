@@ -209,6 +209,11 @@ def test_dates_and_nul_bytes_are_repaired_and_told(read):
         ("articles.csv", 3, "repaired", "characters in tags that cannot be stored"),
     ]
     assert "\0" not in corpus.quarantine["content"].iloc[0]
+    assert [(one.column, one.example, one.changed, one.rows) for one in corpus.repairs] == [
+        ("title", "O␀ne", 1, 2),
+        ("date", "soon", 1, 2),
+        ("tags", '["a\\u0000"]', 1, 2),
+    ]
 
 
 def test_the_line_of_a_row_is_its_first_when_fields_hold_newlines(read):

@@ -72,8 +72,8 @@ def night(profile: CorpusProfile) -> ReportData:
                 "A subtitle",
                 "https://medium.example/a-1",
                 [
-                    PredictedTag("python", 0.91, assigned=True, because="the words snake, pip"),
-                    PredictedTag("graphs", 0.12, assigned=False),
+                    PredictedTag("python", 0.91, True, "the words snake, pip", 0.4),
+                    PredictedTag("graphs", 0.12, assigned=False, threshold=0.28),
                 ],
             )
         ],

@@ -90,6 +90,8 @@ def test_champion_that_cannot_be_used_is_told_before_all_else(render, night):
 def test_assigned_tag_says_why(render, night):
     _, page = render(night)
     assert "python because of the words snake, pip." in page.words
+    assert "python 91%, needed 40%" in page.words
+    assert "graphs 12%, needed 28%" in page.words
     assert "graphs because of" not in page.words
 
 

@@ -127,7 +127,9 @@ def test_request_in_the_docs_is_answered_with_what_the_docs_say(post):
     assert status == 200, answer
     for row, expected in zip(answer["predictions"], json.loads(shown)["predictions"], strict=True):
         assert row.keys() == expected.keys()
-        assert all(item.keys() == {"tag", "score", "assigned"} for item in expected["top"])
+        assert all(
+            item.keys() == {"tag", "score", "assigned", "threshold"} for item in expected["top"]
+        )
         assert row["top"][0].keys() == expected["top"][0].keys()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -34,7 +35,11 @@ DebugOption = Annotated[bool, typer.Option("--debug", help="Show the trace of a 
 
 
 def overrides_of(pairs: list[str] | None, **options: object) -> dict[str, Any]:
-    """Join the named options and the ``key=value`` pairs; naming a setting twice is wrong usage."""
+    """Join the named options and the ``key=value`` pairs; naming a setting twice is wrong usage.
+
+    A workspace named here is meant with the MLflow in it, whatever the shell exports: the variable
+    MLFLOW_TRACKING_URI is dropped. The setting mlflow_tracking_uri still counts.
+    """
     overrides = {name: value for name, value in options.items() if value is not None}
     for pair in pairs or []:
         key, separator, value = pair.partition("=")
@@ -44,6 +49,8 @@ def overrides_of(pairs: list[str] | None, **options: object) -> dict[str, Any]:
         if key in overrides:
             raise typer.BadParameter(f"{key} is given twice", param_hint="--set")
         overrides[key] = value
+    if "workspace" in overrides:
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
     return overrides
 
 

@@ -218,8 +218,8 @@ def _labelled_vectors(tagger: Tagger, background: Background) -> npt.NDArray[np.
 
 def _print(console: Console, one: Explanation) -> None:
     console.print(
-        f"\n[bold]{_shown(one.tag)}[/bold] {one.score:.3f}   (in no list: "
-        f"{one.score_without_graph:.3f})"
+        f"\n[bold]{_shown(one.tag)}[/bold] {one.score:.3f}   (needed: {one.threshold:.3f}; "
+        f"in no list: {one.score_without_graph:.3f})"
     )
     drop = "falls by"
     _table(

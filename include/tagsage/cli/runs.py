@@ -104,11 +104,14 @@ def tag(
         # A champion of nights before there were authors takes none.
         row |= {"author": author} if author else {}
         row |= {"articles": beside} if beside else {}
-        table = Table("tag", "probability", "assigned")
+        table = Table("tag", "probability", "needed", "assigned")
         tagged = champion.predict(pd.DataFrame([row]), params={"top_k": top})
         for item in cast("pd.DataFrame", tagged)["top"].iloc[0]:
             table.add_row(
-                escape(item["tag"]), f"{item['score']:.3f}", "yes" if item["assigned"] else ""
+                escape(item["tag"]),
+                f"{item['score']:.3f}",
+                f"{item['threshold']:.3f}",
+                "yes" if item["assigned"] else "",
             )
         Console().print(table)
 

@@ -25,12 +25,15 @@ class PredictedTag:
         Whether the score reaches the threshold.
     because : str
         What speaks for it, in words that may hold anything; empty where it was not explained.
+    threshold : float or None
+        What the score has to reach; None where it is not shown.
     """
 
     tag: str
     score: float
     assigned: bool
     because: str = ""
+    threshold: float | None = None
 
 
 @dataclass(frozen=True)

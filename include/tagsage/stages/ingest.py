@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tagsage.corpus.model import Corpus
+    from tagsage.corpus.quarantine import Repairs
     from tagsage.tracking.store import Tracking
 
 logger = logging.getLogger(__name__)
@@ -105,7 +107,7 @@ def load_corpus(token: Token) -> Ref:
     except RejectedShareError as error:
         _publish_quarantine(night, error.quarantine)
         raise
-    _publish_quarantine(night, corpus.quarantine)
+    _publish_quarantine(night, corpus.quarantine, corpus.repairs)
     check_before_loading(night, corpus)
     with open_store(night) as store:
         report = store.load(corpus)
@@ -162,13 +164,16 @@ def _read_corpus(night: Night) -> Corpus:
     return read_csv_corpus(articles, lists, max_rejected_share=settings.max_rejected_share)
 
 
-def _publish_quarantine(night: Night, quarantine: pd.DataFrame) -> None:
+def _publish_quarantine(
+    night: Night, quarantine: pd.DataFrame, repairs: Sequence[Repairs] = ()
+) -> None:
     from tagsage.corpus.quarantine import write_quarantine
 
     with night.workspace.scratch() as folder:
         write_quarantine(quarantine, folder)
         for file in folder.iterdir():
             night.workspace.publish(file, f"quarantine/{file.name}")
-        night.note(QUARANTINE, json.loads((folder / "summary.json").read_text(encoding="utf-8")))
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        night.note(QUARANTINE, {**summary, "repairs": [asdict(one) for one in repairs]})
     # Of another night, with other vectors.
     (night.workspace.root / "quarantine" / "vectors.csv").unlink(missing_ok=True)

@@ -165,6 +165,16 @@ def test_article_tells_why(client):
     assert "2 of its 2 lists hold articles with the tag: 3 of 3 memberships" in words
 
 
+def test_what_a_score_needs_stands_beside_it(client):
+    words = Page(client.get("/article?key=host.example/naive").text).words
+    assert "python90% needed 35%" in words
+    assert "art20% needed 25%" in words
+    # Of one tag, too: it may be assigned at a lower score than one that was not enough elsewhere.
+    words = Page(client.get("/tag?name=art").text).words
+    assert "70% needed 25%" in words
+    assert "30% needed 55%" in words
+
+
 def test_texts_that_mean_harm_are_shown_as_texts(client):
     words = Page(client.get("/article?key=host.example/hostile").text).words
     assert "<script>alert(1)</script> \"quoted\" 'single' <img src=x onerror=alert(2)>" in words
