@@ -94,6 +94,7 @@ def _compare(earlier: Profile, tonight: Profile) -> list[Check]:
         share_rise=settings.check_share_rise,
         count_fall=settings.check_count_fall,
         largest_list=settings.check_largest_list,
+        repaired=settings.max_rejected_share,
     )
     return check_corpus(tonight, earlier, limits, min_tag_articles=settings.min_tag_articles)
 

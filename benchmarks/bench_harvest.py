@@ -298,10 +298,12 @@ def _insert(
 def crawl_row(folder: Path, lists: int, posts: int) -> Row:
     """Harvest a served site from end to end; the peak is that of the crawl's own process."""
     with tempfile.TemporaryDirectory(dir=folder) as name, server(Path(name), lists, posts) as seeds:
+        workspace = Path(name) / "workspace"
         settings = ("max_requests=1000000", "max_mb=1000000", "max_minutes=600", "attempts=1")
         command = [
             *(sys.executable, "-m", "tagsage.cli", "harvest", "--seeds", str(seeds)),
-            *("--workspace", name, "--consent", "--contact", CONTACT, "--delay", "0"),
+            *("--workspace", str(workspace), "--consent"),
+            *("--contact", CONTACT, "--delay", "0"),
             *(part for setting in settings for part in ("--set", f"harvest_{setting}")),
         ]
         started = time.perf_counter()
@@ -315,7 +317,7 @@ def crawl_row(folder: Path, lists: int, posts: int) -> Row:
         seconds = time.perf_counter() - started
         if process.returncode:
             raise RuntimeError("tagsage harvest failed")
-        with sqlite3.connect(Path(name) / "harvest" / "harvest.db") as database:
+        with sqlite3.connect(workspace / "harvest" / "harvest.db") as database:
             requests = database.execute("SELECT sum(requests) FROM runs").fetchone()[0]
         database.close()
     return Row(

@@ -92,6 +92,7 @@ def prepare(corpus: str, folder: Path) -> str:
         "tag": np.array(labels.tags)[best.ravel()],
         "score": scores.ravel(),
         "assigned": (scores.ravel() > 0.4).astype("int8"),
+        "threshold": 0.4,
     }).to_parquet(folder / "predictions.parquet", index=False)
     pd.Series(labels.tags).to_csv(folder / "tags.csv", index=False, header=False)
     return (

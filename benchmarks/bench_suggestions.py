@@ -39,16 +39,16 @@ def main(corpus: str) -> str:
     from tagsage.settings import Settings
 
     with tempfile.TemporaryDirectory() as folder:
-        articles = Path(folder) / "articles.csv"
+        articles, workspace = Path(folder) / "articles.csv", Path(folder) / "workspace"
         hidden = take_away(Path(corpus) / "articles.csv.gz", articles, Settings().min_tag_articles)
         run_night({
             "articles": str(articles),
             "lists": str(Path(corpus) / "lists.csv.gz"),
-            "workspace": folder,
+            "workspace": str(workspace),
             "candidates": CANDIDATE,
             "suggest_min_score": min(LEVELS),
         })
-        suggested = pd.read_csv(Path(folder) / "suggestions.csv", keep_default_na=False)
+        suggested = pd.read_csv(workspace / "suggestions.csv", keep_default_na=False)
     return tell(suggested, hidden)
 
 

@@ -6,7 +6,9 @@ and writes tags for every article that has none.
 
 **When.** Every night at 02:00 (`TAGSAGE_SCHEDULE`), when the DAG `harvest` has brought something
 new, or by hand: *Trigger* opens a form with the settings most often changed. Every other setting
-comes from the environment (`TAGSAGE_…`; `tagsage settings` lists them). One run at a time.
+comes from the environment (`TAGSAGE_…`; `tagsage settings` lists them). One run at a time. A run
+whose *candidates* are not those of the environment is a trial: it changes neither the champion nor
+the leaderboard of the pages.
 
 **What it costs.** Nothing, unless the embedder is `openai`: then each new text is paid for once, up
 to `openai_max_dollars` a run. The log of `plan_vectors` says beforehand what is to come, that of

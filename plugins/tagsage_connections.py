@@ -1,4 +1,4 @@
-"""Hands Airflow's connections to the library, which knows no Airflow."""
+"""Joins Airflow and the library, which knows no Airflow: connections, results, failures."""
 
 from __future__ import annotations
 
@@ -7,21 +7,36 @@ from functools import wraps
 from urllib.parse import urlsplit
 
 from airflow.exceptions import AirflowNotFoundException
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.execution_time.lazy_sequence import LazyXComSequence
 
 NEO4J_CONNECTION = "neo4j_default"
 OPENAI_CONNECTION = "openai_default"
 
 
+class Failed(SystemExit):
+    """Ends a task for a reason that a person can mend.
+
+    Of any other exception Airflow logs the traceback, which would bury the sentence.
+    """
+
+    def __init__(self, sentence):
+        super().__init__(sentence)
+        self.code = 1
+
+
+class FailedForGood(Failed):
+    """Ends a task that no further attempt helps, whatever retries it has."""
+
+
 def with_connections(stage):
     """Wrap a stage so that it finds Airflow's connections before those of the environment.
 
-    What no further attempt mends fails the task at once, whatever retries it has.
+    A failure that a person can mend ends the task with its sentence and without a traceback.
     """
 
     @wraps(stage)
     def run(*arguments, **named):
-        from tagsage.errors import FinalError
+        from tagsage.errors import FinalError, TagsageError
         from tagsage.neo4j_connection import provide_connection
         from tagsage.openai_connection import provide_openai_connection
 
@@ -29,11 +44,20 @@ def with_connections(stage):
         provide_connection(neo4j_of_airflow)
         provide_openai_connection(openai_of_airflow)
         try:
-            return stage(*arguments, **named)
-        except FinalError as error:
-            raise AirflowFailException(str(error)) from None
+            return stage(*map(_whole, arguments), **named)
+        except TagsageError as error:
+            kind = FailedForGood if isinstance(error, FinalError) else Failed
+            raise kind(str(error)) from None
 
     return run
+
+
+def _whole(value):
+    """Return what mapped tasks returned as a list, in one request.
+
+    To iterate over it would be a request an item, and an error in the log for its end.
+    """
+    return value[:] if isinstance(value, LazyXComSequence) else value
 
 
 def neo4j_of_airflow():

@@ -11,6 +11,8 @@ from airflow.sdk import DAG, BaseNotifier
 from airflow.sdk.configuration import conf
 from airflow.sdk.log import redact
 
+from tagsage_connections import Failed
+
 logger = logging.getLogger(__name__)
 
 
@@ -43,9 +45,7 @@ def notifications(defaults, *, on_success=True):
 
 
 def last_words(defaults):
-    """Return what makes a task that fails keep its last words for the message of the run's end."""
-    if not defaults.notify_on_failure:
-        return {}
+    """Return a task's callbacks: why it failed ends its log, and is kept for the run's message."""
 
     def keep(context):
         from tagsage.report.summary import hidden
@@ -62,7 +62,17 @@ def last_words(defaults):
         except Exception as problem:  # ruff: ignore[blind-except]
             logger.error("The last words of %s were not kept: %s", task, _said(problem))
 
-    return {"on_failure_callback": keep}
+    kept = [keep] if defaults.notify_on_failure else []
+    return {"on_failure_callback": [*kept, _end_log], "on_retry_callback": _end_log}
+
+
+def _end_log(context):
+    """Make the sentence the last line of the task's log."""
+    error = context.get("exception")
+    if isinstance(error, Failed):
+        # Airflow has opened a group, which its page shows folded.
+        logger.info("::endgroup::")
+        logger.error("%s", error)
 
 
 class _Callback:

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import Asset, Param, get_current_context, task
+from airflow.sdk import (
+    Asset,
+    ExceptionRetryPolicy,
+    Param,
+    RetryAction,
+    RetryRule,
+    get_current_context,
+    task,
+)
 
-from tagsage_connections import with_connections
+from tagsage_connections import FailedForGood, with_connections
 
 # What was harvested, in a state that the nightly run has not seen yet.
 CORPUS = Asset("tagsage_corpus")
@@ -17,6 +25,7 @@ DEFAULT_ARGS = {
     "retry_delay": timedelta(seconds=30),
     "retry_exponential_backoff": True,
     "max_retry_delay": timedelta(minutes=10),
+    "retry_policy": ExceptionRetryPolicy([RetryRule(FailedForGood, action=RetryAction.FAIL)]),
     "execution_timeout": timedelta(hours=2),
 }
 # Minutes that a harvest may take are a setting, 720 at most; then it still has to end.
@@ -43,10 +52,22 @@ def heavy(function, **options):
 
 
 def first(function):
-    """Make a stage that takes a run's id and its form the run's first task."""
+    """Make a stage that takes a run's id and its form the run's first task.
+
+    Airflow takes any name from whoever triggers a run; only those of the form are taken here.
+    """
 
     def begin():
+        from tagsage.errors import FinalError
+
         context = get_current_context()
-        return function(context["run_id"], dict(context["params"]))
+        given = dict(context["params"])
+        if others := sorted(given.keys() - context["dag"].params.keys()):
+            msg = (
+                f"{', '.join(others)} cannot be set from the form; leave it out, it comes from the "
+                "environment."
+            )
+            raise FinalError(msg)
+        return function(context["run_id"], given)
 
     return light(begin, task_id="start", multiple_outputs=False)

@@ -27,6 +27,7 @@ LONGEST = (
     "tests/graph/test_gds_engine.py",
     "tests/integration/test_neo4j_run.py",
     "tests/integration/test_openai_run.py",
+    "tests/integration/test_readme.py",
     "tests/integration/test_harvest_nights.py",
     "tests/integration/test_bad_input.py",
     "tests/graph/test_engine_contract.py",

@@ -10,7 +10,8 @@ import pytest
 from upath import UPath
 
 from tagsage import workspace as module
-from tagsage.errors import TagsageError
+from tagsage.errors import FinalError, TagsageError
+from tagsage.night import STARTED, latest_runs
 from tagsage.workspace import MANIFEST, Workspace, code_digest
 
 
@@ -162,14 +163,19 @@ def test_json_that_was_damaged_is_told_by_name(tmp_path):
 
 def test_prune_keeps_the_named_artifacts_only(workspace):
     kept, dropped = make(workspace, Build()), make(workspace, Build(), {"seed": 2})
+    left, at_work = "0" * 32, "1" * 32
     scratch = workspace.local_folder() / "scratch"
-    for name, age_s in (("left", 25 * 3600), ("at-work", 60)):
+    for name, age_s in ((left, 25 * 3600), (at_work, 60), ("mine", 25 * 3600)):
         (scratch / name).mkdir(parents=True)
         os.utime(scratch / name, (time.time() - age_s,) * 2)
+    for name in ("model.pt", "run-12", "split-0123456789abcdef.bak"):
+        (workspace.root / "artifacts" / name).write_text("somebody else's")
     assert workspace.prune([kept.ref]) >= 1
     assert workspace.open(kept.ref) == kept
     assert not dropped.path.exists()
-    assert [folder.name for folder in scratch.iterdir()] == ["at-work"]
+    assert {folder.name for folder in scratch.iterdir()} == {at_work, "mine"}
+    others = {each.name for each in (workspace.root / "artifacts").iterdir()}
+    assert others == {"model.pt", "run-12", "split-0123456789abcdef.bak", kept.ref}
     with pytest.raises(TagsageError, match="holds no artifact"):
         workspace.open(dropped.ref)
 
@@ -238,9 +244,57 @@ def test_a_workspace_that_is_a_file_is_refused_in_one_sentence(tmp_path):
 
 
 def test_a_workspace_that_cannot_be_written_is_refused_in_one_sentence(tmp_path):
+    Workspace(str(tmp_path)).claim()
     (tmp_path / "scratch").write_text("")
     with pytest.raises(TagsageError, match=r"Cannot write to .*scratch: .*; choose another"):
         make(Workspace(str(tmp_path)), Build())
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda workspace, _: workspace.local_folder(),
+        lambda workspace, file: workspace.publish(file, "sub/a.csv"),
+        lambda workspace, _: workspace.write_json("runs/last.json", 1),
+    ],
+    ids=["local folder", "publish", "write JSON"],
+)
+def test_a_folder_with_other_files_is_refused_and_left_as_it_is(workspace, tmp_path, use):
+    workspace.root.mkdir(parents=True)
+    (workspace.root / "train.py").write_text("mine")
+    (tmp_path / "file").write_text("ours")
+    with pytest.raises(FinalError, match=r"holds other files .*; name an empty or a new folder"):
+        use(workspace, tmp_path / "file")
+    assert [file.name for file in workspace.root.iterdir()] == ["train.py"]
+
+
+@pytest.mark.parametrize("held", [None, [], ["lost+found"]])
+def test_a_new_or_empty_folder_becomes_a_workspace_and_stays_one(workspace, held):
+    if held is not None:
+        workspace.root.mkdir(parents=True)
+        for name in held:
+            (workspace.root / name).mkdir()
+    workspace.claim()
+    (workspace.root / "notes.txt").write_text("a user's")
+    again = Workspace(workspace.url)
+    again.claim()
+    again.check()
+
+
+def test_who_only_reads_makes_no_workspace(workspace):
+    with pytest.raises(TagsageError, match=r"There is no workspace of tagsage in .*tagsage run"):
+        workspace.check()
+    assert not workspace.root.exists()
+
+
+def test_only_runs_of_ours_are_forgotten(workspace):
+    for name in ("one", "two", "three"):
+        workspace.write_json(f"runs/{name}/{STARTED}.json", "now")
+    workspace.write_json("runs/experiment/config.json", {})
+    assert len(latest_runs(workspace, 2)) == 2
+    left = {folder.name for folder in (workspace.root / "runs").iterdir()}
+    assert len(left & {"one", "two", "three"}) == 2
+    assert "experiment" in left
 
 
 def test_the_home_folder_and_file_urls_are_understood(tmp_path, monkeypatch):

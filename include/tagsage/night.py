@@ -19,6 +19,9 @@ from tagsage.workspace import Artifact, Workspace
 
 Token = dict[str, Any]
 
+# What every run records: when it started, and whether it is a trial.
+STARTED, TRIAL = "started", "trial"
+
 
 @dataclass(frozen=True)
 class Night:
@@ -48,6 +51,11 @@ class Night:
     def workspace(self) -> Workspace:
         """The workspace of the run."""
         return Workspace(self.settings.workspace)
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether it compares other candidates than the configured ones, beside a champion."""
+        return bool(self.noted(TRIAL))
 
     @property
     def folder_name(self) -> str:
@@ -134,8 +142,9 @@ def latest_runs(workspace: Workspace, keep: int) -> list[str]:
     runs = workspace.root / "runs"
     last_used = {}
     for folder in runs.iterdir() if runs.exists() else ():
-        notes = [file.stat().st_mtime for file in folder.rglob("*.json")] if folder.is_dir() else []
-        if notes:
+        # A run's name may be anything, so it is known by what it noted first.
+        if (folder / f"{STARTED}.json").exists():
+            notes = [file.stat().st_mtime for file in folder.rglob("*.json")]
             last_used[folder.name] = max(notes)
     newest_first = sorted(last_used, key=lambda name: (last_used[name], name), reverse=True)
     for name in newest_first[keep:]:

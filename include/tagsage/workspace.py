@@ -26,11 +26,17 @@ from typing import Any
 
 from upath import UPath
 
-from tagsage.errors import TagsageError
+from tagsage.errors import FinalError, TagsageError
 
+MARKER = ".tagsage"
 MANIFEST = "artifact.json"
 LOCK = ".lock"
 SCRATCH_KEPT_S = 24 * 3600
+# What nobody put into a folder: a volume's own.
+NOT_CONTENT = {"lost+found"}
+# Names of ours: nothing else is ever removed.
+ARTIFACT_NAME = re.compile(r"[a-z_]+-[0-9a-f]{16}")
+SCRATCH_NAME = re.compile(r"[0-9a-f]{32}")
 # What results depend on beside our own code.
 NUMERIC_LIBRARIES = (
     *("numpy", "scipy", "pandas", "pyarrow", "scikit-learn", "scikit-multilearn-ng"),
@@ -63,6 +69,8 @@ class Artifact:
 class Workspace:
     """A folder of artifacts, run manifests and published results.
 
+    Old files in it are removed, so it is a folder of its own, marked by the file ``.tagsage``.
+
     Parameters
     ----------
     root : str
@@ -75,26 +83,76 @@ class Workspace:
         if self.is_local:
             self.root = UPath(Path(self.root.path).expanduser().resolve())
         self.url = str(self.root)
+        self._claimed = False
 
-    def local_folder(self) -> Path:
-        """Return the folder for files that must be local: databases, caches, copies of artifacts.
+    @property
+    def local_path(self) -> Path:
+        """Where files are that must be local; it need not exist.
 
-        Returns
-        -------
-        pathlib.Path
-            The workspace itself, or, for a remote one, a folder in the user's cache.
+        The workspace itself, or, for a remote one, a folder in the user's cache.
         """
         if self.is_local:
-            folder = Path(self.root.path)
-        else:
-            cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-            folder = cache / "tagsage" / hashlib.sha256(self.url.encode()).hexdigest()[:16]
+            return Path(self.root.path)
+        cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+        return cache / "tagsage" / hashlib.sha256(self.url.encode()).hexdigest()[:16]
+
+    def local_folder(self) -> Path:
+        """Make and return the folder for files that must be local: databases, caches, copies.
+
+        Raises
+        ------
+        FinalError
+            When the workspace is a folder of something else (see :meth:`claim`).
+        """
+        self.claim()
+        folder = self.local_path
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            msg = f"Cannot make the folder {folder}: {error.strerror}; choose another workspace."
-            raise TagsageError(msg) from error
+            raise TagsageError(_not_made(str(folder), error)) from error
         return folder
+
+    def claim(self) -> None:
+        """Make the workspace and mark it, unless that is done.
+
+        Raises
+        ------
+        FinalError
+            When it is a folder that holds something else, whose files are not ours to remove.
+        """
+        if self._claimed:
+            return
+        marker = self.root / MARKER
+        try:
+            if not marker.exists():
+                held = {file.name for file in self.root.iterdir()} if self.root.exists() else set()
+                # Another process may have marked it just now.
+                if held - NOT_CONTENT and not marker.exists():
+                    msg = (
+                        f"The folder {self.url} holds other files and is no workspace of tagsage; "
+                        "name an empty or a new folder as workspace."
+                    )
+                    raise FinalError(msg)
+                self.root.mkdir(parents=True, exist_ok=True)
+                marker.write_text("tagsage keeps its files here, and removes old ones.\n")
+        except OSError as error:
+            raise TagsageError(_not_made(self.url, error)) from error
+        self._claimed = True
+
+    def check(self) -> None:
+        """Check that this is a workspace, for those who only read; nothing is made.
+
+        Raises
+        ------
+        FinalError
+            When it is none.
+        """
+        if not (self.root / MARKER).exists():
+            msg = (
+                f"There is no workspace of tagsage in {self.url}; name another one, or make one "
+                "with `tagsage run`."
+            )
+            raise FinalError(msg)
 
     def artifact(
         self,
@@ -171,6 +229,7 @@ class Workspace:
         str
             Where the file now is.
         """
+        self.claim()
         target = self.root / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if self.is_local:
@@ -221,7 +280,7 @@ class Workspace:
             if not base.exists():
                 continue
             for folder in list(base.iterdir()):
-                if folder.name not in keep:
+                if ARTIFACT_NAME.fullmatch(folder.name) and folder.name not in keep:
                     # First what says that it is whole: a kill below must not leave half of one.
                     if folder.is_dir():
                         (folder / MANIFEST).unlink(missing_ok=True)
@@ -230,7 +289,8 @@ class Workspace:
         scratch = self.local_folder() / "scratch"
         for left in scratch.iterdir() if scratch.exists() else ():
             # Younger ones may belong to a task that is at work.
-            if time.time() - left.stat().st_mtime > SCRATCH_KEPT_S:
+            is_ours = SCRATCH_NAME.fullmatch(left.name)
+            if is_ours and time.time() - left.stat().st_mtime > SCRATCH_KEPT_S:
                 shutil.rmtree(left, ignore_errors=True)
         return removed
 
@@ -284,6 +344,10 @@ class Workspace:
                 _copy(UPath(file), remote)
         # The manifest goes last: an artifact without one does not exist.
         _copy(UPath(folder / MANIFEST), target / MANIFEST)
+
+
+def _not_made(folder: str, error: OSError) -> str:
+    return f"Cannot make the folder {folder}: {error.strerror}; choose another workspace."
 
 
 def download_folder(source: UPath, target: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from tagsage.corpus.checks import Limits, check_corpus
 from tagsage.corpus.profile import Profile
+from tagsage.corpus.quarantine import Repairs
 
 LIMITS = Limits(
     psi=0.25,
@@ -16,6 +17,7 @@ LIMITS = Limits(
     share_rise=0.1,
     count_fall=0.3,
     largest_list=0.9,
+    repaired=0.05,
 )
 COUNTS = {
     "articles": 100,
@@ -46,6 +48,17 @@ def changed(**counts: int) -> Profile:
 def failed(tonight, earlier=PROFILE, limits=LIMITS, **options) -> dict[str, object]:
     checks = check_corpus(tonight, earlier, limits, min_tag_articles=10, **options)
     return {check.name: check for check in checks if not check.passed}
+
+
+def test_more_repaired_values_of_a_column_than_allowed_fail():
+    dates = Repairs("a.csv", "date", "no date", "12/31/2025", "2025-12-31", changed=6, rows=100)
+    assert failed(PROFILE, earlier=None, repairs=[replace(dates, changed=5)]) == {}
+    (check,) = failed(PROFILE, earlier=None, repairs=[dates]).values()
+    assert check.name == "repaired_date"
+    assert check.sentence() == (
+        "repaired values of date in a.csv: 6 of 100, such as '12/31/2025': no date; accepted: "
+        "2025-12-31 (share 0.06, at most 0.05)"
+    )
 
 
 def test_the_same_corpus_passes():

@@ -209,6 +209,11 @@ def test_dates_and_nul_bytes_are_repaired_and_told(read):
         ("articles.csv", 3, "repaired", "characters in tags that cannot be stored"),
     ]
     assert "\0" not in corpus.quarantine["content"].iloc[0]
+    assert [(one.column, one.example, one.changed, one.rows) for one in corpus.repairs] == [
+        ("title", "O␀ne", 1, 2),
+        ("date", "soon", 1, 2),
+        ("tags", '["a\\u0000"]', 1, 2),
+    ]
 
 
 def test_the_line_of_a_row_is_its_first_when_fields_hold_newlines(read):
@@ -283,11 +288,15 @@ def test_files_are_read_from_object_storage():
     ("articles", "lists", "message"),
     [
         ("", LISTS, r"articles\.csv is empty: expected a header with the columns story, title"),
-        ("\0\0", LISTS, r"lacks the columns story, .*; found nothing"),
+        ("\0\0", LISTS, r"lacks the columns story, .*; columns in its first line: 1"),
         ('"story,title', LISTS, r"from line 1 on: a quoted field is never closed; mend the header"),
         (HEADER, LISTS, r"articles\.csv holds no article"),
-        ("story,title\n", LISTS, r"lacks the columns date, author, tags: expected story, .*found"),
-        ("story;title;date\n", LISTS, r"separated by commas; found story;title;date"),
+        (
+            "story,title\n",
+            LISTS,
+            r"lacks the columns date, author, tags: expected story, .* first line: 2",
+        ),
+        ("story;title;date\n", LISTS, r"separated by commas; columns in its first line: 1"),
         ("url,title,timestamp\n", LISTS, r"lacks the columns text, authors, tags"),
         (HEADER.replace("sub", "") + "x", LISTS, r"has the column title twice"),
         (LISTS, HEADER, r"articles\.csv was given as articles .*swapped\?"),
@@ -300,6 +309,26 @@ def test_a_file_with_the_wrong_header_is_refused_saying_what_was_expected(
 ):
     with pytest.raises(TagsageError, match=message):
         read(articles, lists)
+
+
+SECRET = "OPENAI_API_KEY=hush\0PATH=hush\0"
+
+
+@pytest.mark.parametrize(
+    ("articles", "lists"),
+    [
+        (SECRET, LISTS),
+        (HEADER + ROW, SECRET),
+        ("list,article,hush\n", LISTS),
+        (HEADER + ROW, "story,hush\n"),
+        (HEADER + "hush\n", LISTS),
+        (HEADER + 'hush,hush,hush,hush,hush,"[hush"\n', LISTS),
+    ],
+)
+def test_no_error_repeats_what_the_file_holds(read, articles, lists):
+    with pytest.raises(TagsageError) as caught:
+        read(articles, lists)
+    assert "hush" not in str(caught.value)
 
 
 def test_a_file_that_is_not_utf8_is_refused_with_line_and_byte(read):

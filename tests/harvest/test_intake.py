@@ -731,14 +731,20 @@ def test_the_same_problem_again_replaces_the_older_one(world):
     assert len(world.problems()) == 1
 
 
+PYTHONS_OWN = ("punycode", "idna", "unicode_escape", "utf-7", "zlib", "rot13")
+
+
 @pytest.mark.parametrize(
     ("charset", "body", "text"),
     [
         ("utf-8", "é".encode(), "é"),
-        ("latin-1", "é".encode("latin-1"), "é"),
+        ("latin1", b"\xe9 \x97", "é —"),
+        ("utf-16", b"\xe9\x00", "é"),
         ("", "é".encode(), "é"),
         ("no-such-charset", "é".encode(), "é"),
         ("hex", b"zz", "zz"),
+        # Python's charsets, not the web's: with punycode a page would take hours.
+        *((name, rb"a-kva +AOk- \xe9", r"a-kva +AOk- \xe9") for name in PYTHONS_OWN),
         ("utf-8", b"\xff", "�"),
         ("a\0b", b"a", "a"),
     ],

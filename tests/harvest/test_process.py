@@ -75,9 +75,13 @@ def start(folder: Path, *seeds: str) -> subprocess.Popen[str]:
         ([FEED], {"contact": ""}, "no contact is set; give a mail address or the URL of a page"),
         ([FEED], {"contact": "me"}, "The contact 'me' is neither a mail address nor an http"),
         ([FEED], {"contact": "me@example.com\r\nCookie: a"}, "is neither a mail address nor"),
-        ([LIST, FEED], {}, "nlp-0123456789ab is a page: .* needs your consent .*feeds need none"),
-        ([FEED], {"delay_s": 0.5}, "delay of 0.5 s is too short for https://medium.com; hosts of"),
-        (["ftp://a", "x"], {}, "'ftp://a' cannot be harvested: it is no http or https address"),
+        ([LIST, FEED], {}, r"Pages .* \(1\): .* needs your consent .*feeds need none"),
+        ([FEED], {"delay_s": 0.5}, "delay of 0.5 s is too short; hosts of others"),
+        (
+            ["ftp://a", "x"],
+            {},
+            "No seed can be harvested; the first: it is no http or https address",
+        ),
     ],
 )
 def test_a_harvest_that_may_not_begin_says_why_and_asks_nobody(tmp_path, seeds, changes, match):
@@ -105,8 +109,9 @@ def test_bad_seeds_beside_good_ones_are_set_aside_with_their_reason(tmp_path, si
 def test_a_password_in_a_seed_or_a_host_is_repeated_nowhere(tmp_path, site):
     site.pages["/feed"] = answer(200, feed("a"))
     seed = "https://ann:secret@medium.com/feed"
-    with pytest.raises(TagsageError, match=r"'https://\*\*\*@medium.com/feed' cannot be harvested"):
+    with pytest.raises(TagsageError, match="No seed can be harvested") as caught:
         harvest(tmp_path, [seed], CONFIG)
+    assert "secret" not in str(caught.value)
     with pytest.raises(TagsageError, match=r"'\*\*\*@medium.com' is no host"):
         harvest(tmp_path, [], CONFIG, asked_hosts=["ann:secret@medium.com"])
     assert harvest(tmp_path, [seed, site.url("/feed")], CONFIG).problems == 1

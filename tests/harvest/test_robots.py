@@ -63,6 +63,10 @@ def test_a_path_is_allowed_as_the_rfc_says(text, path, allowed):
         ("User-agent: *\nCrawl-delay: nan", 0.0),
         ("User-agent: *\nCrawl-delay: inf", 0.0),
         ("User-agent: *\nRequest-rate: 1/30", 30.0),
+        # Longer than a day is not meant; some numbers are no floats at all.
+        ("User-agent: *\nCrawl-delay: 1e300", 86_400.0),
+        (f"User-agent: *\nRequest-rate: 1/{'9' * 309}", 86_400.0),
+        (f"User-agent: *\nRequest-rate: {'9' * 309}/{'9' * 309}", 1.0),
         ("User-agent: *\nCrawl-delay: 60\nRequest-rate: 1/30", 60.0),
         ("User-agent: other\nCrawl-delay: 60", 0.0),
         ("User-agent: *\nCrawl-delay: 60\n\nUser-agent: tagsage\nCrawl-delay: 5", 5.0),

@@ -93,7 +93,7 @@ def run_tagsage(
     )
 
 
-def run_in_process(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def run_in_process(*arguments: str | Path, **extra: str) -> subprocess.CompletedProcess[str]:
     """Run the command line in this process: what it imports is imported once for all tests."""
     from typer.testing import CliRunner
 
@@ -101,12 +101,14 @@ def run_in_process(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
     root = logging.getLogger()
     handlers, root.handlers = root.handlers, []
-    variables = dict.fromkeys(os.environ.keys() - environment().keys())
+    variables: dict[str, str | None] = dict.fromkeys(os.environ.keys() - environment().keys())
     try:
         with warnings.catch_warnings():
             # In a process of its own a warning of some library ends nothing.
             warnings.simplefilter("ignore")
-            result = CliRunner().invoke(app, [str(part) for part in arguments], env=variables)
+            result = CliRunner().invoke(
+                app, [str(part) for part in arguments], env=variables | extra
+            )
     finally:
         root.handlers = handlers
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception

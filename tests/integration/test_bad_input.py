@@ -8,6 +8,7 @@ import json
 
 import pytest
 
+from tagsage.workspace import Workspace
 from tests.integration.conftest import SmallCorpus, run_in_process
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -206,13 +207,49 @@ def test_malformed_or_repeated_set_option_is_wrong_usage(run, tmp_path, pair):
     assert run(write(tmp_path), "--set", pair).returncode == 2
 
 
-def test_show_before_any_run_says_how_to_start_one(tmp_path):
-    assert_one_sentence(run_in_process("show", "--workspace", tmp_path), "tagsage run")
+@pytest.mark.parametrize("held", [[], ["train.py"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["show"],
+        ["tag", "A title"],
+        ["explain", "https://a.example/b"],
+        ["model", "list"],
+        ["harvest", "--status"],
+        ["store", "counts"],
+    ],
+    ids=" ".join,
+)
+def test_commands_that_only_read_say_where_nothing_is_and_make_nothing(tmp_path, command, held):
+    for name in held:
+        (tmp_path / name).write_text("", encoding="utf-8")
+    done = run_in_process(*command, "--workspace", tmp_path)
+    assert_one_sentence(done, str(tmp_path))
+    assert [file.name for file in tmp_path.iterdir()] == held
 
 
 def test_tag_before_any_champion_says_so(tmp_path):
+    Workspace(str(tmp_path)).claim()
     done = run_in_process("tag", "A title", "--workspace", tmp_path)
     assert_one_sentence(done, "champion")
+
+
+@pytest.mark.parametrize("command", ["run", "harvest"])
+def test_a_workspace_in_somebody_elses_folder_is_refused_and_nothing_in_it_changes(
+    run, tmp_path, command
+):
+    theirs = ("train.py", "artifacts/weights.pt", "runs/1/events.out")
+    for name in theirs:
+        (tmp_path / "w" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "w" / name).write_text("mine", encoding="utf-8")
+    if command == "run":
+        done = run(write(tmp_path))
+    else:
+        feed = ("harvest", "http://127.0.0.1:9/feed", "--contact", "a@b.org")
+        done = run_in_process(*feed, "--workspace", tmp_path / "w")
+    assert_one_sentence(done, "holds other files and is no workspace")
+    found = {file.relative_to(tmp_path / "w").as_posix() for file in (tmp_path / "w").rglob("*")}
+    assert found == {*theirs, "artifacts", "runs", "runs/1"}
 
 
 def test_workspace_that_cannot_be_made_is_told(run, tmp_path):

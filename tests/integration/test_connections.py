@@ -66,7 +66,6 @@ def test_without_a_connection_in_airflow_the_environment_is_asked(airflow_home):
 OPENAI_CODE = """
 import json, os, sys
 sys.path.insert(0, sys.argv[1])
-from tagsage.errors import TagsageError
 from tagsage_connections import with_connections
 
 def stage():
@@ -84,7 +83,7 @@ for connection in json.loads(sys.argv[2]):
         os.environ["AIRFLOW_CONN_OPENAI_DEFAULT"] = json.dumps(connection)
     try:
         seen.append(with_connections(stage)())
-    except TagsageError as error:
+    except SystemExit as error:
         seen.append(str(error))
 print(json.dumps(seen))
 """
@@ -149,3 +148,42 @@ def test_openai_connection_of_airflow_is_read_as_the_hook_reads_it(airflow_home)
         "The Airflow connection openai_default is set up wrongly: Unsupported auth_type 'magic' "
         "for OpenAI connection 'openai_default'; expected 'api_key' or 'workload_identity'."
     )
+
+
+FAILURES = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from tagsage.errors import FinalError, TagsageError
+from tagsage_connections import with_connections
+from tagsage_wiring import DEFAULT_ARGS
+
+def stage(kind):
+    raise kind("It failed.")
+
+seen = []
+for kind in (TagsageError, FinalError, RuntimeError):
+    try:
+        with_connections(stage)(kind)
+    except BaseException as error:
+        decision = DEFAULT_ARGS["retry_policy"].evaluate(error, 1, 2)
+        seen.append([isinstance(error, SystemExit), str(error), decision.action.value])
+print(json.dumps(seen))
+"""
+
+
+def test_what_a_person_can_mend_exits_with_its_sentence_and_is_tried_again_unless_final(
+    airflow_home,
+):
+    done = subprocess.run(
+        [str(BIN / "python"), "-c", FAILURES, str(ROOT / "plugins")],
+        env={**environment(), "AIRFLOW_HOME": str(airflow_home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == [
+        [True, "It failed.", "default"],
+        [True, "It failed.", "fail"],
+        [False, "It failed.", "default"],
+    ]

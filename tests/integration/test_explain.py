@@ -20,7 +20,10 @@ QUICK = {
     "questions": "",
     "bootstrap_resamples": "100",
 }
-COLUMNS = ["story", "tag", "score", "score_without_graph", "lists", "articles", "texts", "words"]
+COLUMNS = [
+    *("story", "tag", "score", "threshold", "score_without_graph"),
+    *("lists", "articles", "texts", "words"),
+]
 HOSTILE = "<script>alert(1)</script> [red]\x1b[2J \u202egnp.exe 🎉 'quoted\" game puzzle board"
 STUB = "https://packages.example/only-in-a-list"
 
@@ -89,7 +92,13 @@ def test_command_prints_what_the_night_explained(night, explanations):
     assert told["texts"] == json.loads(row["texts"])
     shown = run_in_process(*asked)
     assert shown.returncode == 0, shown.stderr
-    for heading in ("Lists that speak for it", "Nearest texts", "in no list", "falls by"):
+    for heading in (
+        "needed: ",
+        "Lists that speak for it",
+        "Nearest texts",
+        "in no list",
+        "falls by",
+    ):
         assert heading in shown.stdout
     best = run_in_process("explain", row["story"], "--workspace", night, "--top", "2", "--json")
     assert len(json.loads(best.stdout)) == 2

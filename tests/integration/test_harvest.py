@@ -15,6 +15,7 @@ import pytest
 
 from benchmarks.runner import memory
 from scripts.medium_server import CHALLENGES, KINDS, Config, Faults, MediumServer
+from tagsage.workspace import Workspace
 from tests.integration.conftest import BIN, environment, run_in_process
 from tests.integration.harvest_checks import (
     check_articles,
@@ -66,6 +67,8 @@ def arguments(seeds: Path, workspace: Path, **settings: str) -> list[str]:
 
 
 def seeds_file(server: MediumServer, folder: Path) -> Path:
+    # The workspace; a user may keep files of his own in it.
+    Workspace(str(folder)).claim()
     file = folder / "seeds.txt"
     file.write_text("".join(f"{seed}\n" for seed in server.seeds()), encoding="utf-8")
     return file

@@ -36,6 +36,20 @@ class Airflow:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)
 
+    def log(self, run, task):
+        """Return the lines of a task's log that Airflow's page shows, outside of its groups."""
+        name = urllib.request.pathname2url(run["dag_run_id"])
+        path = f"/api/v2/dags/{run['dag_id']}/dagRuns/{name}/taskInstances/{task}/logs/1"
+        shown, groups = [], 0
+        for line in self.call(path)["content"]:
+            if "::group::" in line["event"]:
+                groups += 1
+            elif "::endgroup::" in line["event"]:
+                groups = max(0, groups - 1)
+            elif not groups:
+                shown.append(line)
+        return shown
+
     def runs(self, dag):
         return self.call(f"/api/v2/dags/{dag}/dagRuns?order_by=-run_after&limit=10")["dag_runs"]
 
@@ -120,7 +134,11 @@ def test_retrain_takes_up_what_was_harvested_and_nothing_when_nothing_changed(
         assert f"MLflow: {served['mlflow']}/#/experiments/" in told["text"]
         conf = {"embedder": "none"}
         airflow.call("/api/v2/dags/retrain/dagRuns", {"logical_date": None, "conf": conf})
-        assert airflow.ended("retrain", 2)["state"] == "failed"
+        run = airflow.ended("retrain", 2)
+        assert run["state"] == "failed"
+        said = airflow.log(run, "start")
+        assert said[-1]["event"].startswith("Impossible settings: embedder=none needs `vectors`")
+        assert not any(line.get("error_detail") for line in said)
         (told,) = sent(messages / "failed", 1)
         assert told["text"].startswith(
             "retrain failed in start: Impossible settings: embedder=none needs `vectors`"

@@ -53,6 +53,12 @@ def test_a_run_that_fails_is_told_of_with_its_task_and_last_words(airflow_home, 
         "failed: articles with a tag: 0 of 1. "
     )
     assert any(line.startswith("Airflow: http") for line in others)
+    # The task's log ends with the sentence, outside of the group that Airflow folds.
+    assert "Traceback" not in done.stdout + done.stderr
+    lines = (done.stdout + done.stderr).splitlines()
+    (at,) = (n for n, line in enumerate(lines) if "] The corpus was not trained on, for" in line)
+    assert "::endgroup::" in lines[at - 1]
+    assert "::endgroup::" in lines[at + 1]
     # Told of once: a run that is cleared and fails again tells what is new.
     assert [file for file in (workspace / "failures").rglob("*") if file.is_file()] == []
 
@@ -69,10 +75,10 @@ logging.getLogger("tagsage_notifications").disabled = False
 defaults = Settings.resolve({"workspace": sys.argv[2]})
 dag = DAG("retrain")
 context = {"dag": dag, "run_id": "manual__2026-11-22T02:00:00+00:00", "reason": "task_failure"}
-keep = last_words(defaults).get("on_failure_callback")
 for task, says in json.loads(sys.argv[3]):
     ti = SimpleNamespace(dag_id="retrain", run_id=context["run_id"], task_id=task, map_index=-1)
-    keep({**context, "ti": ti, "exception": RuntimeError(says) if says else None})
+    for callback in last_words(defaults)["on_failure_callback"]:
+        callback({**context, "ti": ti, "exception": RuntimeError(says) if says else None})
 callbacks = notifications(defaults)
 callbacks["on_failure_callback"](context)
 callbacks["on_failure_callback"](context)

@@ -70,6 +70,8 @@ class Nights:
 def nights(tmp_path, monkeypatch):
     # Each test may point MLflow elsewhere.
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    # None of the nights is a trial.
+    monkeypatch.setenv("TAGSAGE_CANDIDATES", QUICK["candidates"])
     return Nights(tmp_path / "workspace", monkeypatch)
 
 

@@ -9,12 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 
 from tagsage import stages
 from tagsage.learn.frozen import FrozenTest, article_ids
 from tagsage.night import Night
+from tagsage.report.pages.database import reading
+from tagsage.report.pages.nights import Home, read_home
 from tagsage.stages.common import load_labels, load_snapshot
 from tests.integration.conftest import SETTINGS, SmallCorpus, run_arguments, run_in_process
+from tests.report.test_html import Page
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -47,8 +51,11 @@ def nights(smaller, tmp_path_factory):
     return workspace, [night(smaller, workspace, **settings) for settings in (WEAK, GOOD, WEAK)]
 
 
-def night(corpus: SmallCorpus, workspace: Path, **settings: str) -> dict:
-    done = run_in_process(*run_arguments(corpus, workspace, **settings))
+def night(corpus: SmallCorpus, workspace: Path, *, trial: bool = False, **settings: str) -> dict:
+    configured = "text:mlp" if trial else settings["candidates"]
+    done = run_in_process(
+        *run_arguments(corpus, workspace, **settings), TAGSAGE_CANDIDATES=configured
+    )
     assert done.returncode == 0, done.stderr
     metrics = json.loads((workspace / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["promotion_reason"] in done.stderr
@@ -113,8 +120,6 @@ def test_champion_is_compared_by_the_answers_on_its_own_test_articles(nights):
 
 
 def test_guards_are_told_in_metrics_report_and_mlflow(nights):
-    from mlflow import MlflowClient
-
     workspace, (first, second, _) = nights
     names = [check["name"] for check in second["promotion"]["checks"]]
     assert names == [
@@ -184,8 +189,6 @@ def test_other_settings_of_the_split_make_a_new_one_and_it_is_said(nights, small
 
 
 def test_worse_challenger_gains_nothing_by_lost_or_damaged_answers_of_the_champion(nights, smaller):
-    from mlflow import MlflowClient
-
     workspace, _ = nights
     client = MlflowClient(tracking_uri=f"sqlite:///{workspace / 'mlflow.db'}")
     version = client.get_model_version("tagsage", "2")
@@ -199,12 +202,77 @@ def test_worse_challenger_gains_nothing_by_lost_or_damaged_answers_of_the_champi
     lost = night(smaller, workspace, **WEAK)
     away.rename(folder)
     assert damaged["promotion_reason"].startswith(
-        "Not promoted: what the champion (version 2) answered is damaged in MLflow, so "
+        "Not promoted: what the champion (version 2) answered is damaged in MLflow; "
     )
     assert lost["promotion_reason"].startswith(
-        "Not promoted: the champion (version 2) left no answers on test articles, so only their "
+        "Not promoted: what the champion (version 2) answered is not in MLflow; "
     )
-    assert "not above the champion's" in lost["promotion_reason"]
+
+
+def test_night_that_has_lost_93_percent_of_its_tags_leaves_the_champion_in_place(
+    nights, smaller, tmp_path
+):
+    workspace, _ = nights
+    with smaller.articles.open(encoding="utf-8", newline="") as source:
+        rows = [{**row, "tags": json.loads(row["tags"])} for row in csv.DictReader(source)]
+    file, n_tags = tmp_path / "articles.csv", sum(len(row["tags"]) for row in rows)
+    left = {"uitoolkit::gtk", "uitoolkit::qt"}
+    for row in rows:
+        row["tags"] = [tag for tag in row["tags"] if tag in left]
+    assert 0 < sum(len(row["tags"]) for row in rows) < 0.07 * n_tags
+    with file.open("w", encoding="utf-8", newline="") as target:
+        writer = csv.DictWriter(target, rows[0].keys())
+        writer.writeheader()
+        writer.writerows({**row, "tags": json.dumps(row["tags"])} for row in rows)
+    after = night(SmallCorpus(file, smaller.lists), workspace, **GOOD)
+    assert after["target_tags"] == 2
+    assert not after["promoted"]
+    assert after["promotion_reason"].startswith(
+        "Not promoted: of the champion's 5 target tags (version 2) only 2 are target tags tonight, "
+    )
+    assert after["predictions"]["version"] == "2"
+    assert "text+lists:ovr_logistic, version 2, writes the tags" in text_of(after["page"])
+
+
+def test_trial_leaves_champion_challenger_history_and_leaderboard_of_the_pages(nights, smaller):
+    workspace, _ = nights
+    aliases, told = aliases_of(workspace), home(workspace)
+    assert "trial" not in model(workspace, "list")
+    suggestions = (workspace / "suggestions.csv").read_bytes()
+    tried = night(smaller, workspace, trial=True, **WEAK)
+    assert tried["trial"]
+    assert tried["promotion_reason"].startswith("Not promoted: this run is a trial, since ")
+    assert "Trial The candidates of this run are not" in text_of(tried["page"])
+    assert "text+lists:ovr_logistic, version 2, writes the tags" in text_of(tried["page"])
+    assert tried["predictions"]["version"] == "2"
+    assert aliases_of(workspace) == aliases
+    assert aliases.keys() == {"champion", "challenger"}
+    now = home(workspace)
+    # The corpus is another again, and with it what was predicted.
+    assert now.night["predicted"] != told.night["predicted"]
+    for name in ("leaderboard", "winner", "reason", "run_id"):
+        assert now.night[name] == told.night[name]
+    assert (now.nights, now.plot) == (told.nights, told.plot)
+    assert (workspace / "suggestions.csv").read_bytes() == suggestions
+    assert "trial" in model(workspace, "list")
+    shown = run_in_process("show", "--workspace", workspace).stdout
+    assert "Leaderboard of a trial" in shown
+    assert "The tags were written by text+lists:ovr_logistic (version 2)." in shown
+
+
+def aliases_of(workspace: Path) -> dict[str, str]:
+    client = MlflowClient(tracking_uri=f"sqlite:///{workspace / 'mlflow.db'}")
+    return dict(client.get_registered_model("tagsage").aliases)
+
+
+def home(workspace: Path) -> Home:
+    """Return what the first of the pages tells."""
+    with reading(workspace / "catalogue.db") as connection:
+        return read_home(connection)
+
+
+def text_of(page: str) -> str:
+    return Page(page).words
 
 
 def test_person_rolls_back_pins_and_no_night_changes_it_until_it_is_unpinned(nights, smaller):
@@ -263,6 +331,11 @@ def test_model_that_is_asked_with_vectors_is_timed_with_vectors(tmp_path):
     # Twelve test articles are too few to tell how far off probabilities are.
     assert first["promotion"]["checks"][0]["about"].startswith("not measured: fewer than 100")
     assert first["promoted"]
+    # They are too few to compare two models on, too, though both nights have the same.
+    second = night(corpus, tmp_path / "w", **{**GOOD, **given, "min_tag_articles": "3"})
+    assert second["promotion_reason"].startswith(
+        "Not promoted: tonight's test articles and the champion's (version 1) have only 12 in "
+    )
 
 
 def test_bad_input_of_the_commands_is_told_in_one_sentence(nights, tmp_path):

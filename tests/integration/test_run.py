@@ -19,6 +19,7 @@ from tagsage.store.snapshot import Snapshot
 from tests.integration.conftest import (
     BIN,
     SAID,
+    SETTINGS,
     SmallCorpus,
     environment,
     run_arguments,
@@ -162,10 +163,12 @@ def test_nights_after_the_first(small_corpus, finished_run, tmp_path):
     other = SmallCorpus(tmp_path / "other.csv", small_corpus.lists)
     text = small_corpus.articles.read_text(encoding="utf-8")
     other.articles.write_text(text.replace("::", " of "), encoding="utf-8")
-    third = run_in_process(*run_arguments(other, tmp_path))
+    configured = {"TAGSAGE_CANDIDATES": SETTINGS["candidates"]}
+    third = run_in_process(*run_arguments(other, tmp_path), **configured)
     assert third.returncode == 0, third.stderr
-    assert "other target tags" in third.stderr
-    assert not any("::" in tag for _, tag in scores_by_tag(tmp_path / "predictions.csv"))
+    # No tag is one of the champion's: it stays.
+    assert "target tags (version 1) only 0 are target tags tonight" in third.stderr
+    assert all("::" in tag for _, tag in scores_by_tag(tmp_path / "predictions.csv"))
 
 
 def test_champion_with_a_graph_of_its_own_predicts_in_no_other(small_corpus, tmp_path):

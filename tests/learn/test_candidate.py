@@ -47,7 +47,9 @@ def test_top_tags_block_by_block_are_those_of_all_at_once(data, monkeypatch):
     rows = np.array([319, 4, 4, *range(100, 130)])
     blocks = list(fitted.top_tags(data.X, rows, k=3))
     assert len(blocks) == 5
-    whole = top_tags(*fitted.answer(data.X, rows), tags=TAGS, k=3, rows=rows)
+    whole = top_tags(
+        *fitted.answer(data.X, rows), fitted.thresholds(data.X, rows), tags=TAGS, k=3, rows=rows
+    )
     pd.testing.assert_frame_equal(
         pd.concat(blocks, ignore_index=True), whole, check_exact=False, rtol=1e-5
     )

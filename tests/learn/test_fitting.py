@@ -129,6 +129,8 @@ def test_article_in_no_list_gets_what_the_candidate_on_text_says(name, data, tmp
     of_main = fitted.main.answer(X, rows[~cold])
     assert np.allclose(P[~cold], of_main.probabilities, rtol=1e-5)
     assert np.array_equal(assigned[~cold], of_main.assigned)
+    # Each article's probabilities are told by the thresholds of what answered it.
+    assert np.array_equal(assigned, fitted.thresholds(X, rows) <= P)
     # Taken for being in no list, all of them do.
     assert np.allclose(fitted.predict_proba(X.unlinked(), rows), expected, rtol=1e-5)
     fitted.save(tmp_path / "candidate")

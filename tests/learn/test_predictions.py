@@ -9,7 +9,7 @@ P = np.array([[0.2, 0.9, 0.2], [0.5, 0.5, 0.7]], dtype=np.float32)
 
 
 def test_top_tags_are_best_first_ties_in_the_order_of_the_tags():
-    frame = top_tags(P, P >= 0.6, tags=["a", "b", "c"], k=2, rows=np.array([7, 3]))
+    frame = top_tags(P, P >= 0.6, P / 2, tags=["a", "b", "c"], k=2, rows=np.array([7, 3]))
     assert frame["row"].tolist() == [7, 7, 3, 3]
     assert frame["tag"].tolist() == ["b", "a", "c", "a"]
     assert frame["score"].tolist() == [np.float32(s) for s in (0.9, 0.2, 0.7, 0.5)]
@@ -20,22 +20,22 @@ def test_top_tags_are_best_first_ties_in_the_order_of_the_tags():
 
 def test_an_assigned_tag_that_is_less_likely_comes_in_addition_to_the_best():
     assigned = np.array([[True, False, False], [False, False, False]])
-    frame = top_tags(P, assigned, tags=["a", "b", "c"], k=1)
+    frame = top_tags(P, assigned, P / 2, tags=["a", "b", "c"], k=1)
     assert frame["row"].tolist() == [0, 0, 1]
     assert frame["tag"].tolist() == ["b", "a", "c"]
     assert frame["assigned"].tolist() == [False, True, False]
-    all_assigned = top_tags(P, np.ones_like(P, dtype=np.bool_), tags=["a", "b", "c"], k=1)
+    all_assigned = top_tags(P, np.ones_like(P, dtype=np.bool_), P / 2, tags=["a", "b", "c"], k=1)
     assert all_assigned["tag"].tolist() == ["b", "a", "c", "c", "a", "b"]
 
 
 def test_top_tags_of_fewer_tags_than_wanted_are_all_of_them():
-    frame = top_tags(P, P >= 0.5, tags=["a", "b", "c"], k=20)
+    frame = top_tags(P, P >= 0.5, P / 2, tags=["a", "b", "c"], k=20)
     assert frame["row"].tolist() == [0, 0, 0, 1, 1, 1]
 
 
 def test_top_tags_of_no_article_is_an_empty_frame():
-    frame = top_tags(P[:0], P[:0] >= 0.5, tags=["a", "b", "c"], k=2)
-    assert list(frame.columns) == ["row", "tag", "score", "assigned"]
+    frame = top_tags(P[:0], P[:0] >= 0.5, P[:0] / 2, tags=["a", "b", "c"], k=2)
+    assert list(frame.columns) == ["row", "tag", "score", "assigned", "threshold"]
     assert frame.empty
 
 
@@ -44,12 +44,12 @@ def test_top_tags_agrees_with_sorting_article_by_article():
     scores = rng.integers(0, 5, (40, 6)).astype(np.float32) / 4
     assigned = rng.random(scores.shape) < 0.2
     tags = list("abcdef")
-    frame = top_tags(scores, assigned, tags=tags, k=4)
+    frame = top_tags(scores, assigned, scores / 2, tags=tags, k=4)
     expected = []
     for row, own in enumerate(scores):
         ranked = sorted(tags, key=lambda tag: (-own[tags.index(tag)], tag))
         expected += [
-            (row, tag, own[tags.index(tag)], assigned[row, tags.index(tag)])
+            (row, tag, score := own[tags.index(tag)], assigned[row, tags.index(tag)], score / 2)
             for place, tag in enumerate(ranked)
             if place < 4 or assigned[row, tags.index(tag)]
         ]
@@ -75,8 +75,8 @@ def test_missing_tags_are_assigned_sure_and_not_there():
 
 def test_top_tags_refuses_other_tags_and_no_tag():
     with pytest.raises(ValueError, match="P has 3 columns, but there are 2 tags"):
-        top_tags(P, P >= 0.5, tags=["a", "b"], k=2)
+        top_tags(P, P >= 0.5, P / 2, tags=["a", "b"], k=2)
     with pytest.raises(ValueError, match="P has 3 columns, but there are 2 tags"):
         missing_tags(P, P >= 0.5, P >= 0.5, tags=["a", "b"], min_score=0.5)
     with pytest.raises(ValueError, match="k=0 must be at least 1"):
-        top_tags(P, P >= 0.5, tags=["a", "b", "c"], k=0)
+        top_tags(P, P >= 0.5, P / 2, tags=["a", "b", "c"], k=0)

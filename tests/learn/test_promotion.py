@@ -87,46 +87,28 @@ def test_first_version_is_promoted_without_a_comparison():
     assert (decision.challenger_micro_f1, decision.champion_micro_f1) == (0.5, None)
 
 
-def test_champion_that_cannot_be_compared_with_gives_way_and_the_reason_says_why():
-    decision = decided(gain=None, not_comparable="the champion knows nothing of today")
-    assert decision.promoted
-    assert decision.reason == (
-        "Promoted: the champion knows nothing of today, so the two cannot be compared."
-    )
+BY_HAND = "`tagsage model promote 2` makes version 2 champion all the same."
+
+
+def test_champion_that_cannot_be_compared_with_stays_and_the_reason_says_why():
+    # Also where the challenger's own score is the better one.
+    decision = decided(gain=None, not_comparable="its answers are lost", scores=(0.983, 0.966))
+    assert not decision.promoted
+    assert decision.reason == f"Not promoted: its answers are lost; {BY_HAND}"
+    assert (decision.challenger_micro_f1, decision.champion_micro_f1) == (0.983, 0.966)
+    assert decided(gain=None, not_comparable="x", promote="always").promoted
     with pytest.raises(ValueError, match="neither compared nor"):
         decided(gain=None)
 
 
-@pytest.mark.parametrize(
-    ("own", "margin", "promoted"),
-    [(0.61, 0.0, True), (0.6, 0.0, False), (0.59, 0.0, False), (0.59, -0.02, True)],
-)
-def test_champion_whose_answers_are_lost_is_compared_by_its_score_on_the_same_data(
-    own, margin, promoted
-):
-    lost = {"gain": None, "not_comparable": "the champion left no answers"}
-    limits = Limits(margin=margin)
-    decision = decided(**lost, scores=(own, 0.6), same_test=True, limits=limits)
-    assert decision.promoted is promoted
-    assert decision.reason == (
-        f"{'Promoted' if promoted else 'Not promoted'}: the champion left no answers, so only "
-        f"their own scores on the same data were compared: micro-F1 {own:.4f} is "
-        f"{'' if promoted else 'not '}above the champion's 0.6000 (version 1) by more than the "
-        f"margin {margin:g}."
-    )
-    assert decided(**lost, scores=(own, None), same_test=True).promoted
-    assert decided(**lost, scores=(own, 0.6)).promoted
-
-
-def test_champion_whose_answers_are_damaged_stays_until_a_person_says_otherwise():
-    damaged = {"gain": None, "not_comparable": "x", "damaged": "its answers are damaged"}
-    decision = decided(**damaged, scores=(0.9, 0.6), same_test=True)
+@pytest.mark.parametrize("champion", ["1", ""])
+def test_trial_is_not_promoted_by_the_rule_however_good_it_is(champion):
+    decision = decided(trial=True, champion_version=champion)
     assert not decision.promoted
-    assert decision.reason == (
-        "Not promoted: its answers are damaged, so the two cannot be compared; `tagsage model "
-        "promote 2` makes the challenger champion all the same."
-    )
-    assert decided(**damaged, promote="always").promoted
+    assert decision.reason.startswith("Not promoted: this run is a trial, ")
+    assert decision.reason.endswith(BY_HAND)
+    assert decision.gain is not None
+    assert decided(trial=True, promote="always").promoted
 
 
 BROKEN = Check("latency", 1234.5, 1000.0, 12.0, passed=False, about="ms")
@@ -134,8 +116,8 @@ BROKEN = Check("latency", 1234.5, 1000.0, 12.0, passed=False, about="ms")
 
 @pytest.mark.parametrize(
     "case",
-    [{}, {"champion_version": "", "gain": None}, {"gain": None, "not_comparable": "it differs"}],
-    ids=["better", "first", "not comparable"],
+    [{}, {"champion_version": "", "gain": None}],
+    ids=["better", "first"],
 )
 def test_broken_guard_keeps_any_challenger_back_and_is_told_with_its_numbers(case):
     decision = decided(checks=[Check("size", 1.0, 2.0, None, passed=True), BROKEN], **case)
@@ -217,17 +199,22 @@ def test_gain_is_measured_with_tonights_truth_on_what_both_have():
     assert found.champion == pytest.approx(4 / 6)
 
 
-def test_two_are_not_compared_on_few_tags_or_few_articles():
-    Y = labels(12)
+def test_two_are_not_compared_on_few_of_the_champions_tags_or_few_articles():
+    """And the reason is true: the 41 test articles are the same."""
+    Y = labels(41)
     pair = paired(Y, Y, Y)
-    known = {"version": "3", "min_articles": 10}
-    assert why_not_comparable(pair, tags=4, champion_tags=8, **known) == ""
-    assert "other target tags (4 of tonight's 4 are among its 9)" in why_not_comparable(
-        pair, tags=4, champion_tags=9, **known
+    known = {"version": "3", "limits": LIMITS}
+    assert why_not_comparable(pair, champion_tags=8, **known) == ""
+    few_tags = why_not_comparable(pair, champion_tags=9, **known)
+    assert "of the champion's 9 target tags (version 3) only 4 are target tags tonight" in few_tags
+    assert "the share 0.5 that promote_min_common_tags asks for" in few_tags
+    lax = Limits(min_articles=10, min_common_tags=0.4)
+    assert why_not_comparable(pair, champion_tags=9, version="3", limits=lax) == ""
+    few_articles = why_not_comparable(pair, champion_tags=4, version="3", limits=Limits())
+    assert few_articles == (
+        "tonight's test articles and the champion's (version 3) have only 41 in common, fewer than "
+        "the 100 that promote_min_articles asks for"
     )
-    assert "other target tags" in why_not_comparable(pair, tags=9, champion_tags=4, **known)
-    few = why_not_comparable(pair, tags=4, champion_tags=4, version="3", min_articles=13)
-    assert "(12 of tonight's test articles were among its; it takes 13)" in few
 
 
 def slices_of(Y, degrees):

@@ -61,7 +61,9 @@ def night(profile: CorpusProfile) -> ReportData:
             "predicted": [2, 4],
         }),
         split={"train_articles": 80, "test_articles": 20, "test_share": 0.2, "seed": 42},
-        predicted=Predicted(articles=2, assigned=1, tags=3),
+        predicted=Predicted(
+            articles=2, assigned=1, tags=3, version="3", candidate="text+lists:mlp"
+        ),
         promoted=True,
         promotion_reason="Promoted: there was no champion yet.",
         examples=[
@@ -70,8 +72,8 @@ def night(profile: CorpusProfile) -> ReportData:
                 "A subtitle",
                 "https://medium.example/a-1",
                 [
-                    PredictedTag("python", 0.91, assigned=True, because="the words snake, pip"),
-                    PredictedTag("graphs", 0.12, assigned=False),
+                    PredictedTag("python", 0.91, True, "the words snake, pip", 0.4),
+                    PredictedTag("graphs", 0.12, assigned=False, threshold=0.28),
                 ],
             )
         ],

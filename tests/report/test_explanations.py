@@ -219,7 +219,8 @@ def test_record_is_a_flat_row_with_json_for_what_is_a_list(explained):
     one = next(one for one in explained if one.lists and one.words and one.articles)
     record = one.record()
     assert list(record) == [
-        "story", "tag", "score", "score_without_graph", "lists", "articles", "texts", "words",
+        "story", "tag", "score", "threshold", "score_without_graph",
+        "lists", "articles", "texts", "words",
     ]  # fmt: skip
     assert set(json.loads(record["lists"])[0]) == {"list", "size", "labelled", "with_tag", "drop"}
     assert set(json.loads(record["articles"])[0]) == {"story", "title", "lists"}
@@ -255,5 +256,5 @@ def test_sentence_names_the_strongest_evidence(explained):
 
 
 def test_sentence_without_single_evidence_says_so():
-    bare = Explanation("s", "t", 0.5, 0.5, [], [], [], [])
+    bare = Explanation("s", "t", 0.5, 0.4, 0.5, [], [], [], [])
     assert bare.sentence() == "all of the article together: no list or word alone matters"

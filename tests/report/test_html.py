@@ -71,16 +71,27 @@ def render(night, tmp_path_factory):
 
 def test_page_tells_the_night_in_its_first_sentence(render, night):
     _, page = render(night)
-    assert "text+lists:mlp tags best tonight" in page.words
+    assert "text+lists:mlp, version 3, writes the tags" in page.words
+    assert "Tonight's best candidate, text+lists:mlp, reaches" in page.words
+    assert "Trial" not in page.words
     assert "micro-F1 .667 and P@5 .302 on 20 articles it has not seen" in page.words
     assert "+.020 micro-F1 against the best candidate that reads only the text" in page.words
-    assert "It gave tags to 1 of the 2 articles that had none." in page.words
+    assert "Version 3 gave tags to 1 of the 2 articles that had none." in page.words
     assert "New champion Promoted: there was no champion yet." in page.words
+
+
+def test_champion_that_cannot_be_used_is_told_before_all_else(render, night):
+    told = "The champion's files are gone, so version 1 cannot be used."
+    _, page = render(dataclasses.replace(night, unusable=told, changes=None))
+    assert page.words.index(told) < page.words.index(", version")
+    assert "gave tags to" not in page.words
 
 
 def test_assigned_tag_says_why(render, night):
     _, page = render(night)
     assert "python because of the words snake, pip." in page.words
+    assert "python 91%, needed 40%" in page.words
+    assert "graphs 12%, needed 28%" in page.words
     assert "graphs because of" not in page.words
 
 
@@ -276,7 +287,7 @@ def test_night_without_anything_still_has_a_page(render, night):
         night,
         leaderboard=pd.DataFrame({"candidate": []}),
         per_tag=pd.DataFrame({"tag": [], "f1": [], "support": []}),
-        predicted=Predicted(0, 0, 0),
+        predicted=Predicted(0, 0, 0, "3", "text:mlp"),
         promoted=None,
         promotion_reason="",
         examples=[],
@@ -304,10 +315,18 @@ def test_winner_that_reads_only_text_is_said_to_be_so(render, night):
 
 
 def test_predictions_of_an_earlier_nights_champion_are_said_to_be_its(render, night):
-    by_champion = dataclasses.replace(night.predicted, earlier_version="7")
+    by_champion = dataclasses.replace(night.predicted, version="2", candidate="text:mlp")
     _, page = render(dataclasses.replace(night, predicted=by_champion))
-    assert "The champion of an earlier night, version 7, gave tags to" in page.words
-    assert "with the best tags of the champion" in page.words
+    assert "text:mlp, version 2, writes the tags" in page.words
+    assert "Tonight's best candidate, text+lists:mlp, reaches" in page.words
+    assert "Version 2 gave tags to" in page.words
+    assert "with the best tags of text:mlp, version 2." in page.words
+
+
+def test_trial_is_said_to_be_one_at_the_top(render, night):
+    _, page = render(dataclasses.replace(night, trial=True))
+    assert "Trial The candidates of this run are not the configured ones." in page.words
+    assert page.words.index("Trial The") < page.words.index("Leaderboard")
 
 
 def test_corpus_without_lists_says_so(render, night):

@@ -10,6 +10,7 @@ from tagsage.report.summary import failure, harmless, hidden, summarise
 
 METRICS = {
     "run_id": "scheduled__2026-11-22",
+    "trial": False,
     "winner": "text+lists:mlp",
     "model_version": "3",
     "promoted": True,
@@ -20,6 +21,7 @@ METRICS = {
         "assigned": 40_100,
         "tags": 52_000,
         "version": "3",
+        "candidate": "text+lists:mlp",
         "by": "champion",
     },
     "changes": {"articles_newly_tagged": 130, "tags_gained": 1_204, "tags_lost": 1},
@@ -41,7 +43,8 @@ def test_a_night_in_one_sentence_and_what_follows_it():
     told = summarise(METRICS, earlier)
     assert told.sentence == (
         "text+lists:mlp, the best of 2 candidates, reaches micro-F1 0.676 and is the new champion "
-        "(version 3); 40,100 of 41,679 articles without tags got 52,000 tags."
+        "(version 3); 40,100 of 41,679 articles without tags got 52,000 tags "
+        "from text+lists:mlp (version 3)."
     )
     assert told.details == [
         "text+lists:mlp gains 0.012 micro-F1 over the champion.",
@@ -56,12 +59,14 @@ def test_a_night_in_one_sentence_and_what_follows_it():
 
 
 def test_a_champion_that_was_kept_is_named_as_the_one_that_predicts():
-    predictions = {"articles": 1, "assigned": 1, "tags": 1, "version": "2", "by": "champion"}
+    of_champion = {"version": "2", "candidate": "text:mlp", "by": "champion"}
+    predictions = {"articles": 1, "assigned": 1, "tags": 1, **of_champion}
     night = {**METRICS, "promoted": False, "predictions": predictions}
     assert summarise(night).sentence.endswith(
         "reaches micro-F1 0.676 and did not become champion (version 3); 1 of 1 article without "
-        "tags got 1 tag from the champion (version 2)."
+        "tags got 1 tag from text:mlp (version 2)."
     )
+    assert summarise({**night, "trial": True}).sentence.startswith("A trial: text+lists:mlp, ")
 
 
 def test_nothing_is_said_of_what_there_is_not():

@@ -24,13 +24,13 @@ def mlflow_uri(tmp_path_factory):
 def begin(tmp_path, mlflow_uri):
     """Read and check a corpus of some titles under a run's id."""
 
-    def night(run_id: str, titles: str, **settings) -> Night:
+    def night(run_id: str, titles: str, *, date: str = "2024-01-01", **settings) -> Night:
         with (tmp_path / "articles.csv").open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["story", "title", "date", "author", "tags"])
             for place, title in enumerate(titles.split()):
                 url = f"https://articles.example/{place}"
-                writer.writerow([url, title, "2024-01-01", "Ann", '["ml"]'])
+                writer.writerow([url, title, date, "Ann", '["ml"]'])
         with (tmp_path / "lists.csv").open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerow(["list", "article"])
         token = stages.start(
@@ -113,6 +113,16 @@ def test_a_stopped_night_stops_again_and_passes_with_warn(begin):
     assert begin("second", "baum liste modell").workspace.read_json(PROFILES)[0]["run_id"] == (
         "first"
     )
+
+
+def test_dates_that_cannot_be_read_fail_a_check_that_says_which_and_what_can(begin):
+    checked = checks_of(begin("first", "graph list", date="12/31/2025"))
+    assert checked is not None
+    (sentence,) = checked.failed
+    for part in ("date in articles.csv", "2 of 2", "'12/31/2025'", "2025-12-31", "since 1970"):
+        assert part in sentence
+    with pytest.raises(FinalError, match="12/31/2025"):
+        begin("second", "graph list", date="12/31/2025", checks="stop")
 
 
 def kept_in_store(night: Night) -> tuple[list[str], list[list[str]]]:

@@ -24,6 +24,7 @@ from tagsage.stages.harvest import (
 )
 from tagsage.stages.ingest import load_corpus
 from tagsage.store.snapshot import Snapshot
+from tagsage.workspace import Workspace
 
 FEED = "https://medium.com/feed/tag/python"
 
@@ -36,6 +37,7 @@ def night_of(workspace: Path, **settings: object) -> Night:
 @pytest.fixture
 def harvested(tmp_path):
     """Return a workspace in which two articles, in one list, were harvested."""
+    Workspace(str(tmp_path)).claim()
     with HarvestDatabase(tmp_path / "harvest") as db, db.transaction():
         for number in (1, 2):
             db.execute(
@@ -141,6 +143,29 @@ def test_seeds_are_addresses_or_lines_of_a_file(tmp_path, monkeypatch, named, se
     (tmp_path / "seeds.txt").write_text(text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     assert seeds_of(Settings.resolve({"harvest_seeds": named})) == seeds
+
+
+@pytest.mark.parametrize("value", [None, "", f"{FEED} https://a.org/feed", "seeds.txt"])
+def test_the_form_names_addresses_or_the_file_of_the_environment(monkeypatch, value):
+    monkeypatch.setenv("TAGSAGE_HARVEST_SEEDS", "seeds.txt")
+    assert stages.prepare_harvest("run", {"harvest_seeds": value})["run_id"] == "run"
+
+
+@pytest.mark.parametrize("value", ["/proc/self/environ", " file:///etc/passwd", "other.txt"])
+def test_the_form_names_no_file_of_seeds(monkeypatch, value):
+    monkeypatch.setenv("TAGSAGE_HARVEST_SEEDS", "seeds.txt")
+    with pytest.raises(FinalError, match="in the form takes http and https addresses"):
+        stages.prepare_harvest("run", {"harvest_seeds": value})
+
+
+def test_no_line_of_a_file_of_seeds_comes_back_in_an_error(tmp_path):
+    (tmp_path / "secrets").write_text("OPENAI_API_KEY=hush\nhush@hush\n", encoding="utf-8")
+    night = night_of(
+        tmp_path / "w", harvest_seeds=str(tmp_path / "secrets"), harvest_contact="a@b.org"
+    )
+    with pytest.raises(TagsageError, match="No seed can be harvested") as caught:
+        stages.harvest_seeds(night.token())
+    assert "hush" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

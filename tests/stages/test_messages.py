@@ -9,6 +9,7 @@ import pytest
 from tagsage.night import Night
 from tagsage.settings import Settings
 from tagsage.stages.messages import METRICS, keep_summary, told_of
+from tagsage.workspace import Workspace
 from tests.report.test_summary import METRICS as NIGHT
 
 
@@ -17,9 +18,9 @@ def report(tmp_path):
     """Return what tells a night and publishes its metrics, and gives what was told."""
     settings = Settings(workspace=str(tmp_path / "ws"))
 
-    def told(run_id, articles):
+    def told(run_id, articles, **changed):
         night = Night(run_id, settings)
-        metrics = NIGHT | {"run_id": run_id, "corpus": {"articles": articles, "lists": 1}}
+        metrics = NIGHT | {"run_id": run_id, "corpus": {"articles": articles, "lists": 1}} | changed
         keep_summary(night, metrics, "report.html")
         night.workspace.write_json(METRICS, metrics)
         return told_of(settings.workspace, run_id)["summary"]["details"]
@@ -39,11 +40,16 @@ def test_a_night_that_is_told_again_is_compared_with_the_night_before(report, tm
     assert report("one", 10) == first
 
 
+def test_a_trial_is_no_night_to_compare_with(report):
+    report("one", 10, trial=True)
+    assert not any("Since the night before" in line for line in report("two", 13))
+
+
 @pytest.mark.parametrize("content", ["{", "[1]", json.dumps({"run_id": "zero"})])
 def test_earlier_metrics_that_cannot_be_read_leave_a_night_without_changes(
     report, tmp_path, content
 ):
-    (tmp_path / "ws").mkdir()
+    Workspace(str(tmp_path / "ws")).claim()
     (tmp_path / "ws" / METRICS).write_text(content, encoding="utf-8")
     for _ in range(2):
         assert not any("Since the night" in line for line in report("one", 10))

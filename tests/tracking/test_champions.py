@@ -437,7 +437,6 @@ def test_versions_of_a_registered_winner_are_listed_newest_first_with_their_alia
             frozen=frozen,
             micro_f1=0.6,
             data_digest="sha256:a",
-            tags_digest="t",
             description="The best of one candidate.",
         )
     promote_version(tracking, "tagger", "1", **ANN)

@@ -54,7 +54,7 @@ def register(tracking, served, frozen, name):
         digest: str = "sha256:a",
         *,
         served_ref: str = "served-1",
-        tags_digest: str = "t",
+        trial: bool = False,
     ) -> str:
         log_night(tracking, run_id, params={})
         log_candidate(tracking, run_id, CANDIDATE, params={}, scores={"micro_f1": micro_f1})
@@ -68,8 +68,8 @@ def register(tracking, served, frozen, name):
             frozen=frozen,
             micro_f1=micro_f1,
             data_digest=digest,
-            tags_digest=tags_digest,
             description="The best of one candidate.",
+            trial=trial,
         )
 
     return register
@@ -90,6 +90,17 @@ def test_winner_becomes_a_version_with_words_numbers_and_the_alias_challenger(
     assert found.tags["tagsage.candidate"] == CANDIDATE
     assert str(holder(tracking, name, "challenger")) == version
     assert holder(tracking, name, "champion") is None
+
+
+def test_winner_of_a_trial_is_marked_and_leaves_the_alias_where_it_is(
+    tracking, register, name, run_id
+):
+    first = register(run_id, 0.61)
+    for _ in range(2):
+        tried = register(f"{run_id}-trial", 0.7, trial=True)
+    assert tracking.client.get_model_version(name, tried).tags["tagsage.trial"] == "true"
+    assert str(holder(tracking, name, "challenger")) == first
+    assert "tagsage.trial" not in tracking.client.get_model_version(name, first).tags
 
 
 def test_winner_registered_again_after_a_kill_is_the_same_version(tracking, register, name, run_id):

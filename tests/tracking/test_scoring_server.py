@@ -41,7 +41,7 @@ def post(served, frozen, tmp_path_factory) -> Iterator[Post]:
     log_candidate(tracking, "n1", CANDIDATE, params={}, scores={"micro_f1": 0.6})
     version = register_winner(
         tracking, "n1", CANDIDATE, name="tagsage", served=served, served_ref="s",
-        frozen=frozen, micro_f1=0.6, data_digest="ab", tags_digest="t", description="The best.",
+        frozen=frozen, micro_f1=0.6, data_digest="ab", description="The best.",
     )  # fmt: skip
     promote_version(tracking, "tagsage", version, who="a test")
     (port,) = free_ports(1)
@@ -127,7 +127,9 @@ def test_request_in_the_docs_is_answered_with_what_the_docs_say(post):
     assert status == 200, answer
     for row, expected in zip(answer["predictions"], json.loads(shown)["predictions"], strict=True):
         assert row.keys() == expected.keys()
-        assert all(item.keys() == {"tag", "score", "assigned"} for item in expected["top"])
+        assert all(
+            item.keys() == {"tag", "score", "assigned", "threshold"} for item in expected["top"]
+        )
         assert row["top"][0].keys() == expected["top"][0].keys()
 
 

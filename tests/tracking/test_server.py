@@ -89,7 +89,7 @@ def test_night_logged_twice_to_a_server_is_one_night_with_one_champion(
         log_results(tracking, "n1", series={"loss": [2.0, 1.0]})
         version = register_winner(
             tracking, "n1", CANDIDATE, name="tagger", served=served, served_ref="s",
-            frozen=frozen, micro_f1=0.6, data_digest="ab", tags_digest="t", description="The best.",
+            frozen=frozen, micro_f1=0.6, data_digest="ab", description="The best.",
         )  # fmt: skip
         decided = Decision(True, "Promoted: it is the first.", version, "", 0.6, None, False)
         decision, champion_version = carry_out(

@@ -16,6 +16,7 @@ from tagsage.store.sqlite import SqliteStore
 from tagsage.vectors.cache import VectorCache
 from tagsage.vectors.exporting import export_parquet
 from tagsage.vectors.text import text_hashes
+from tagsage.workspace import Workspace
 
 ADA, SMALL = "text-embedding-ada-002", "text-embedding-3-small"
 KEY = "sk-of-the-tests-0123456789"
@@ -28,6 +29,7 @@ def tagsage(tmp_path, monkeypatch):
     for name in ("NEO4J_URI", "OPENAI_BASE_URL", "OPENAI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
+    Workspace("w").claim()
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", list(root.handlers))
 
@@ -51,7 +53,6 @@ def store(tmp_path):
             writer.writerow([f"https://a.example/{number}", title, "2020-01-02", "Ann", "[]"])
     lists.write_text("list,article\nl,https://a.example/0\n")
     corpus = read_csv_corpus(str(articles), str(lists), max_rejected_share=0)
-    (tmp_path / "w").mkdir()
     with SqliteStore(tmp_path / "w" / "tagsage.db") as opened:
         opened.load(corpus)
     return corpus

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from rich.table import Table
 
 from tagsage.errors import TagsageError
 from tagsage.settings import ENV_PREFIX, Settings
+from tagsage.workspace import Workspace
 
 if TYPE_CHECKING:
     from tagsage.store.base import ArticleStore
@@ -33,7 +35,11 @@ DebugOption = Annotated[bool, typer.Option("--debug", help="Show the trace of a 
 
 
 def overrides_of(pairs: list[str] | None, **options: object) -> dict[str, Any]:
-    """Join the named options and the ``key=value`` pairs; naming a setting twice is wrong usage."""
+    """Join the named options and the ``key=value`` pairs; naming a setting twice is wrong usage.
+
+    A workspace named here is meant with the MLflow in it, whatever the shell exports: the variable
+    MLFLOW_TRACKING_URI is dropped. The setting mlflow_tracking_uri still counts.
+    """
     overrides = {name: value for name, value in options.items() if value is not None}
     for pair in pairs or []:
         key, separator, value = pair.partition("=")
@@ -43,6 +49,8 @@ def overrides_of(pairs: list[str] | None, **options: object) -> dict[str, Any]:
         if key in overrides:
             raise typer.BadParameter(f"{key} is given twice", param_hint="--set")
         overrides[key] = value
+    if "workspace" in overrides:
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
     return overrides
 
 
@@ -76,6 +84,8 @@ def open_named_store(name: str, settings: Settings, *, must_exist: bool = False)
     kind, file = store_place(name, settings)
     if must_exist and kind == "sqlite" and not file.is_file():
         raise TagsageError(f"There is no SQLite store {file}; name it as sqlite:PATH.")
+    if not must_exist and name == "sqlite":
+        Workspace(settings.workspace).claim()
     return open_store(kind, sqlite_path=file)
 
 

@@ -71,9 +71,11 @@ def embed(
     with failures_told(debug=debug):
         from tagsage.stages.embed_jobs import await_jobs, submit_texts, take_results
         from tagsage.stages.embed_openai import plan_texts, send_online
+        from tagsage.workspace import Workspace
 
         settings = Settings.resolve(overrides_of(set_, workspace=workspace))
         texts, hashes = _texts(settings, store)
+        Workspace(settings.workspace).claim()
         payer = run_id or f"embed-{datetime.now(UTC):%Y-%m-%d}"
 
         def probe(rows: npt.NDArray[np.int64]) -> object:

@@ -72,7 +72,7 @@ def _snapshot(settings: Settings) -> Snapshot:
         raise TagsageError(
             f"There is no corpus in {sqlite_file(settings)} yet; start a run with `tagsage run`."
         )
-    with open_named_store(settings.store, settings) as store:
+    with open_named_store(settings.store, settings, must_exist=True) as store:
         return store.snapshot()
 
 
@@ -122,7 +122,7 @@ def _explained(
     from tagsage.tracking.registry import load_champion
     from tagsage.tracking.servable import tagger_of
 
-    tracking, name = tracking_of(settings), settings.registered_model
+    tracking, name = tracking_of(settings, must_exist=True), settings.registered_model
     tagger = tagger_of(load_champion(tracking, name))
     tags = tagger.candidate.tags
     if tag is not None and tag not in tags:
@@ -166,7 +166,7 @@ def _known_vectors(
 
     workspace = Workspace(settings.workspace)
     embedder = tagger.featuriser.embedder
-    for file in workspace.local_folder().glob("artifacts/*/vectors.npy"):
+    for file in workspace.local_path.glob("artifacts/*/vectors.npy"):
         made = json.loads((file.parent / MANIFEST).read_text(encoding="utf-8"))
         corpus = made["inputs"].get("corpus", "")
         if not workspace.exists(corpus):
@@ -218,8 +218,8 @@ def _labelled_vectors(tagger: Tagger, background: Background) -> npt.NDArray[np.
 
 def _print(console: Console, one: Explanation) -> None:
     console.print(
-        f"\n[bold]{_shown(one.tag)}[/bold] {one.score:.3f}   (in no list: "
-        f"{one.score_without_graph:.3f})"
+        f"\n[bold]{_shown(one.tag)}[/bold] {one.score:.3f}   (needed: {one.threshold:.3f}; "
+        f"in no list: {one.score_without_graph:.3f})"
     )
     drop = "falls by"
     _table(

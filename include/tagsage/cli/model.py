@@ -120,7 +120,7 @@ def _registry(workspace: str | None, set_: list[str] | None) -> tuple[Tracking, 
     from tagsage.stages import tracking_of
 
     settings = Settings.resolve(overrides_of(set_, workspace=workspace))
-    return tracking_of(settings), settings.registered_model
+    return tracking_of(settings, must_exist=True), settings.registered_model
 
 
 def _who() -> str:
@@ -134,16 +134,18 @@ def _who() -> str:
 def _table(now: Registered) -> Table:
     from tagsage.tracking.history import decision_of
     from tagsage.tracking.registry import WINNER
+    from tagsage.tracking.runs import TRIAL
 
     table = Table("version", "alias", "micro-F1", "candidate", "registered (UTC)", "decision")
     for version in now.versions:
-        pinned = now.pin is not None and now.pin.version == version.number
+        marks = ["pinned"] if now.pin is not None and now.pin.version == version.number else []
+        marks += ["trial"] if TRIAL in version.tags else []
         decision = decision_of(version.tags)
         score = version.micro_f1
         registered = datetime.fromtimestamp(version.created_ms / 1000, UTC)
         table.add_row(
             version.number,
-            ", ".join([*version.aliases, *(["pinned"] if pinned else [])]),
+            ", ".join([*version.aliases, *marks]),
             "" if score is None else f"{score:.4f}",
             escape(version.tags.get(WINNER, "")),
             f"{registered:%Y-%m-%d %H:%M}",

@@ -91,7 +91,8 @@ def tag(
         from tagsage.tracking.registry import load_champion
 
         settings = Settings.resolve(overrides_of(set_, workspace=workspace))
-        champion = load_champion(tracking_of(settings), settings.registered_model)
+        tracking = tracking_of(settings, must_exist=True)
+        champion = load_champion(tracking, settings.registered_model)
         signature = champion.metadata.signature
         if signature is not None and "vector" in signature.inputs.required_input_names():
             msg = (
@@ -103,11 +104,14 @@ def tag(
         # A champion of nights before there were authors takes none.
         row |= {"author": author} if author else {}
         row |= {"articles": beside} if beside else {}
-        table = Table("tag", "probability", "assigned")
+        table = Table("tag", "probability", "needed", "assigned")
         tagged = champion.predict(pd.DataFrame([row]), params={"top_k": top})
         for item in cast("pd.DataFrame", tagged)["top"].iloc[0]:
             table.add_row(
-                escape(item["tag"]), f"{item['score']:.3f}", "yes" if item["assigned"] else ""
+                escape(item["tag"]),
+                f"{item['score']:.3f}",
+                f"{item['threshold']:.3f}",
+                "yes" if item["assigned"] else "",
             )
         Console().print(table)
 
@@ -128,7 +132,9 @@ def _print_results(settings: Settings) -> None:
 
     from tagsage.workspace import Workspace
 
-    root = Workspace(settings.workspace).root
+    workspace = Workspace(settings.workspace)
+    workspace.check()
+    root = workspace.root
     board = root / "leaderboard.csv"
     if not board.exists():
         raise TagsageError(f"There is no run in {root} yet; start one with `tagsage run`.")
@@ -143,7 +149,9 @@ def _print_results(settings: Settings) -> None:
     }
     with board.open("r", encoding="utf-8") as file:
         frame = pd.read_csv(file)
-    table = Table(title="Leaderboard (test articles)")
+    metrics = workspace.read_json("metrics.json") or {}
+    of_trial = " of a trial" if metrics.get("trial") else ""
+    table = Table(title=f"Leaderboard{of_trial} (test articles)")
     for heading in columns.values():
         table.add_column(
             heading, justify="left" if heading == "candidate" else "right", overflow="fold"
@@ -155,7 +163,10 @@ def _print_results(settings: Settings) -> None:
         )
     console = Console()
     console.print(table)
-    _print_findings(console, Workspace(settings.workspace).read_json("metrics.json") or {})
+    if by := metrics.get("predictions"):
+        told = f"The tags were written by {by['candidate']} (version {by['version']})."
+        console.print(escape(told), highlight=False)
+    _print_findings(console, metrics)
     names = ("report.html", "predictions.csv", "leaderboard.csv", "questions.csv", "metrics.json")
     for name in names:
         where = escape(str(root / name))

@@ -56,7 +56,7 @@ def list_caches(
         from tagsage.workspace import Workspace
 
         settings = Settings.resolve(overrides_of(set_, workspace=workspace))
-        lsa = (Workspace(settings.workspace).local_folder() / "vectors").glob("lsa-*/cache")
+        lsa = (Workspace(settings.workspace).local_path / "vectors").glob("lsa-*/cache")
         paid = cache_folder(settings)
         folders = [("openai", paid), *(("lsa", place) for place in sorted(lsa))]
         table = Table("embedder", "model")
@@ -126,8 +126,10 @@ def import_file(
     """Take vectors over, so that they need not be paid for; what is there already stays."""
     with failures_told(debug=debug):
         from tagsage.vectors.importing import import_csv, import_parquet, is_parquet
+        from tagsage.workspace import Workspace
 
         settings = Settings.resolve(overrides_of(set_, workspace=workspace))
+        Workspace(settings.workspace).claim()
         folder = cache_folder(settings)
         if is_parquet(file):
             report = import_parquet(file, folder, model_id=model)

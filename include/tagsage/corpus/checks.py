@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from tagsage.corpus.drift import (
     share_unknown,
 )
 from tagsage.corpus.profile import Profile
+from tagsage.corpus.quarantine import Repairs
 
 TOP_WORDS = 1000
 TOP_TAGS = 1000
@@ -45,6 +47,8 @@ class Limits:
         Share of the articles, lists or memberships that went.
     largest_list : float
         Share of all articles that one list may hold; of corpora of ten articles and more.
+    repaired : float
+        Share of a column's values that were changed on reading.
     """
 
     psi: float
@@ -55,6 +59,7 @@ class Limits:
     share_rise: float
     count_fall: float
     largest_list: float
+    repaired: float
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,7 @@ def check_corpus(
     *,
     min_tag_articles: int,
     with_text: bool = True,
+    repairs: Iterable[Repairs] = (),
 ) -> list[Check]:
     """Check a corpus by itself, and for drift since an earlier one.
 
@@ -122,13 +128,15 @@ def check_corpus(
         A target tag is on more articles than this.
     with_text : bool
         Whether anything is made of the text; else it is not looked at.
+    repairs : iterable of Repairs
+        The values that were changed on reading.
 
     Returns
     -------
     list of Check
         All checks, those that failed included.
     """
-    checks = list(_alone(tonight, limits, with_text=with_text))
+    checks = [*_alone(tonight, limits, with_text=with_text), *_repaired(repairs, limits)]
     if earlier is not None:
         checks += _counts(tonight, earlier, limits)
         checks += _shares(tonight, earlier, limits, with_text=with_text)
@@ -169,6 +177,20 @@ def _alone(tonight: Profile, limits: Limits, *, with_text: bool) -> Iterator[Che
         # Of a handful of articles one list may well hold all.
         passed=share <= limits.largest_list or n < 10,
     )
+
+
+def _repaired(repairs: Iterable[Repairs], limits: Limits) -> Iterator[Check]:
+    for one in repairs:
+        yield _limited(
+            f"repaired_{re.sub(r'[^0-9A-Za-z]', '_', one.column)}",
+            f"repaired values of {one.column[:NAME_LETTERS]} in {one.file[:NAME_LETTERS]}",
+            "share",
+            "",
+            f"{one.changed:,} of {one.rows:,}, such as {one.example!r}: {one.reason}; "
+            f"accepted: {one.accepted}",
+            one.changed / one.rows,
+            limits.repaired,
+        )
 
 
 def _counts(tonight: Profile, earlier: Profile, limits: Limits) -> Iterator[Check]:

@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 
 from tagsage.corpus.fields import (
+    DATE_FORMS,
     DEFAULT_DATE_S,
     UNKNOWN_AUTHOR,
     TagsError,
@@ -126,6 +127,9 @@ def read_csv_corpus(articles: str, lists: str, *, max_rejected_share: float) -> 
         )
         quarantine.check_share(lists_file.name, lists_file.rows_read, max_rejected_share)
         digests = {file.name: file.digest() for file in (articles_file, lists_file)}
+        repairs = quarantine.repairs({
+            file.name: file.rows_read for file in (articles_file, lists_file)
+        })
     frame = articles_to_frame(reader.table(stubs))
     rejected = quarantine.frame()
     kinds = rejected["kind"].value_counts()
@@ -139,17 +143,17 @@ def read_csv_corpus(articles: str, lists: str, *, max_rejected_share: float) -> 
         **{kind: int(kinds.get(kind, 0)) for kind in (REJECTED, REPAIRED, SUPERSEDED)},
     }
     logger.info("corpus: %s", ", ".join(f"{name} {n:,}" for name, n in counts.items()))
-    return Corpus(frame, memberships, rejected, digests, counts)
+    return Corpus(frame, memberships, rejected, digests, counts, repairs)
 
 
 def _articles_header(file: CsvFile) -> list[str]:
     header = file.header()
     if not header:
-        msg = f"{file.path} is empty: expected a header with the columns {_shown(STUDY.needed)}."
+        msg = f"{file.path} is empty: expected a header with the columns {', '.join(STUDY.needed)}."
         raise TagsageError(msg)
     if set(LIST_COLUMNS) <= set(header) and "story" not in header:
         msg = (
-            f"{file.path} was given as articles but has the columns of lists, {_shown(header)}: "
+            f"{file.path} was given as articles but has the columns of lists: "
             "are `articles` and `lists` swapped?"
         )
         raise TagsageError(msg)
@@ -163,7 +167,7 @@ def _lists_header(file: CsvFile) -> list[str]:
         return list(LIST_COLUMNS)  # an empty file: no list at all
     if "story" in header and not set(LIST_COLUMNS) <= set(header):
         msg = (
-            f"{file.path} was given as lists but has the columns of articles, {_shown(header)}: "
+            f"{file.path} was given as lists but has the columns of articles: "
             "are `articles` and `lists` swapped?"
         )
         raise TagsageError(msg)
@@ -178,19 +182,15 @@ def _format_of(header: Sequence[str]) -> _Format:
 def _check_columns(path: str, header: Sequence[str], needed: Sequence[str]) -> None:
     missing = [name for name in needed if name not in header]
     if missing:
+        # Not the header itself: the file may be another than was meant.
         msg = (
-            f"{path} lacks the column{'s' * (len(missing) > 1)} {_shown(missing)}: expected "
-            f"{_shown(needed)}, separated by commas; found {_shown(header)}."
+            f"{path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}: expected "
+            f"{', '.join(needed)}, separated by commas; columns in its first line: {len(header):,}."
         )
         raise TagsageError(msg)
     twice = sorted({name for name in needed if header.count(name) > 1})
     if twice:
-        raise TagsageError(f"{path} has the column {_shown(twice)} twice; remove one.")
-
-
-def _shown(names: Sequence[str]) -> str:
-    text = ", ".join(names) or "nothing"
-    return text if len(text) <= 300 else f"{text[:300]}…"
+        raise TagsageError(f"{path} has the column {', '.join(twice)} twice; remove one.")
 
 
 class _ArticleReader:
@@ -215,7 +215,7 @@ class _ArticleReader:
         subtitle_at = header.index(form.subtitle) if form.subtitle in header else -1
         no_address = _NO_ADDRESS.format(column=form.story)
         same_tag: dict[str, str] = {}  # one object a tag, not one an article
-        rows = self._file.rows(len(header), self._quarantine)
+        rows = self._file.rows(header, self._quarantine)
         for line, row in track(rows, f"reading {self._file.name}"):
             address = parse_address(row[story])
             if address is None or not address.scheme:
@@ -228,10 +228,18 @@ class _ArticleReader:
                 self._note(line, REJECTED, str(error))
                 continue
             if replaced:
-                self._note(line, REPAIRED, "characters in tags that cannot be stored")
+                self._repair(
+                    line,
+                    "characters in tags that cannot be stored",
+                    ("tags", row[tags_at], "text without NUL and without halves of characters"),
+                )
             date = parse_date(row[date_at])
             if date is None:
-                self._note(line, REPAIRED, f"{form.date} is no date, taken as 1990-01-01")
+                self._repair(
+                    line,
+                    f"{form.date} is no date, taken as 1990-01-01",
+                    (form.date, row[date_at], DATE_FORMS),
+                )
                 date = DEFAULT_DATE_S
             subtitle = row[subtitle_at] if subtitle_at >= 0 else ""
             if form is KAGGLE:
@@ -287,6 +295,10 @@ class _ArticleReader:
         self._batches.append(_batch(self._pending))
         self._pending = []
 
+    def _repair(self, line: int, reason: str, value: tuple[str, str, str]) -> None:
+        content = self._file.content()
+        self._quarantine.repair(self._file.name, line, reason, content, value=value)
+
     def _note(self, line: int, kind: str, reason: str) -> None:
         self._quarantine.add(self._file.name, line, kind, reason, self._file.content())
 
@@ -333,7 +345,7 @@ def _read_lists(
             stubs.append((address.key, address.url))
         return code
 
-    for line, row in track(file.rows(len(header), quarantine), f"reading {file.name}"):
+    for line, row in track(file.rows(header, quarantine), f"reading {file.name}"):
         name, article = row[list_at], row[article_at]
         if name not in list_of:
             list_of[name] = code_list(name)

@@ -12,6 +12,12 @@ from email.utils import parsedate_to_datetime
 DEFAULT_DATE_S = 631_152_000  # 1990-01-01, in seconds since 1970
 UNKNOWN_AUTHOR = "Unknown"
 
+# In words, what `parse_date` takes.
+DATE_FORMS = (
+    "2025-12-31 (ISO 8601), seconds or milliseconds since 1970, "
+    "Wed, 31 Dec 2025 08:00:00 +0000 (RSS)"
+)
+
 # What programs write for "nothing" into a CSV file.
 NULLS = frozenset({"", "null", "NULL", "None", "nan", "NaN", "NaT"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+
+from tagsage.corpus.quarantine import Repairs
 
 ARTICLE_SCHEMA = pa.schema([
     ("key", pa.large_string()),
@@ -41,6 +44,8 @@ class Corpus:
         The files read and their ``sha256:…``.
     counts : dict of str to int
         Rows read, duplicates merged and the like, for logs and summaries.
+    repairs : sequence of Repairs
+        The values that were changed, by column and reason.
     """
 
     articles: pd.DataFrame
@@ -48,6 +53,7 @@ class Corpus:
     quarantine: pd.DataFrame
     digests: dict[str, str]
     counts: dict[str, int] = field(default_factory=dict)
+    repairs: Sequence[Repairs] = ()
 
 
 def articles_to_frame(table: pa.Table) -> pd.DataFrame:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +14,33 @@ import pandas as pd
 from tagsage.errors import TagsageError
 
 CONTENT_LIMIT = 500
+EXAMPLE_LIMIT = 40
 REJECTED, REPAIRED, SUPERSEDED = "rejected", "repaired", "superseded"
+
+
+@dataclass(frozen=True)
+class Repairs:
+    """Values of one column that were changed for one reason.
+
+    Attributes
+    ----------
+    file, column, reason : str
+        Where, and why.
+    example : str
+        The first such value; cut at 40 characters.
+    accepted : str
+        What is taken as it comes.
+    changed, rows : int
+        How many values were changed, and how many rows the file has.
+    """
+
+    file: str
+    column: str
+    reason: str
+    example: str
+    accepted: str
+    changed: int = 0
+    rows: int = 0
 
 
 class RejectedShareError(TagsageError):
@@ -35,6 +62,7 @@ class Quarantine:
 
     def __init__(self) -> None:
         self._rows: list[tuple[str, int, str, str, str]] = []
+        self._repairs: dict[tuple[str, str, str], Repairs] = {}
 
     def add(self, file: str, line: int, kind: str, reason: str, content: str) -> None:
         """Record one row.
@@ -55,6 +83,24 @@ class Quarantine:
         # A NUL would end the text early in many a program that shows it.
         shown = content[:CONTENT_LIMIT].rstrip("\r\n").replace("\0", "␀")
         self._rows.append((file, line, kind, reason, shown))
+
+    def repair(
+        self, file: str, line: int, reason: str, content: str, *, value: tuple[str, str, str]
+    ) -> None:
+        """Record one row as repaired, as :meth:`add` does, and count the value that was changed.
+
+        `value` is the column, what stood there, and what would be taken as it comes.
+        """
+        self.add(file, line, REPAIRED, reason, content)
+        column, was, accepted = value
+        example = was[:EXAMPLE_LIMIT].replace("\0", "␀")
+        key = (file, column, reason)
+        known = self._repairs.get(key) or Repairs(file, column, reason, example, accepted)
+        self._repairs[key] = replace(known, changed=known.changed + 1)
+
+    def repairs(self, rows: Mapping[str, int]) -> list[Repairs]:
+        """Return what :meth:`repair` counted; `rows` says how many rows each file has."""
+        return [replace(one, rows=rows[one.file]) for one in self._repairs.values()]
 
     def frame(self) -> pd.DataFrame:
         """Return what was recorded, as in :class:`tagsage.corpus.model.Corpus`."""

@@ -8,7 +8,7 @@ import hashlib
 import io
 import zlib
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Self, cast
@@ -16,7 +16,7 @@ from typing import BinaryIO, Self, cast
 from typing_extensions import Buffer
 from upath import UPath
 
-from tagsage.corpus.quarantine import REJECTED, REPAIRED, Quarantine
+from tagsage.corpus.quarantine import REJECTED, Quarantine
 from tagsage.errors import TagsageError
 
 FIELD_LIMIT = 4_000_000  # characters; it also bounds what a quote that is never closed swallows
@@ -97,13 +97,15 @@ class CsvFile:
                     return [field.replace("\0", "").strip().lower() for field in fields]
         return []
 
-    def rows(self, width: int, quarantine: Quarantine) -> Iterator[tuple[int, list[str]]]:
+    def rows(
+        self, header: Sequence[str], quarantine: Quarantine
+    ) -> Iterator[tuple[int, list[str]]]:
         """Read the rows that follow.
 
         Parameters
         ----------
-        width : int
-            How many fields a row has.
+        header : sequence of str
+            The columns' names.
         quarantine : Quarantine
             Takes the rows that have not, or cannot be read, as rejected; and those that held NUL
             bytes, which are removed, as repaired.
@@ -118,7 +120,7 @@ class CsvFile:
         TagsageError
             When reading cannot go on.
         """
-        lines, name = self._lines, self.name
+        lines, name, width = self._lines, self.name, len(header)
         record = lines.record
         with self._told():
             while True:
@@ -133,8 +135,13 @@ class CsvFile:
                     if len(fields) == width:
                         self.rows_read += 1
                         if "\0" in (record[0] if len(record) == 1 else self.content()):
+                            for column, field in zip(header, fields, strict=True):
+                                if "\0" in field:
+                                    value = (column, field, "text without NUL bytes")
+                                    quarantine.repair(
+                                        name, line, "NUL bytes", self.content(), value=value
+                                    )
                             fields = [field.replace("\0", "") for field in fields]
-                            quarantine.add(name, line, REPAIRED, "NUL bytes", self.content())
                         yield line, fields
                         continue
                     if not fields:

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+import traceback
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
+from tagsage.errors import TagsageError
 from tagsage.harvest import frontier, hosts, intake, manners, robots
 from tagsage.harvest.addresses import canonical, charset_of, origin, siblings
 from tagsage.harvest.answers import Answer, Verdict
@@ -111,7 +115,8 @@ class Loop:
             if len(self._tasks) < SIDE_BY_SIDE:
                 claimed = frontier.ready(self._db, now, pages=self._config.consent)
             if claimed is not None:
-                self._begin(claimed, now)
+                with self._confined(claimed):
+                    self._begin(claimed, now)
                 # Many may be refused in a row: the others are to go on meanwhile.
                 await asyncio.sleep(0)
                 continue
@@ -194,8 +199,24 @@ class Loop:
         body = None
         if sent.kind == "graphql":
             body = list_query(sent.list_key or "", sent.cursor or FIRST_CURSOR)
-        answer = await self._ask(sent.url, manners.headers(self._config.contact, sent), body)
-        self._settle(sent, answer, time.time())
+        with self._confined(sent):
+            answer = await self._ask(sent.url, manners.headers(self._config.contact, sent), body)
+            self._settle(sent, answer, time.time())
+
+    @contextmanager
+    def _confined(self, request: Claimed) -> Generator[None]:
+        """Refuse a request when an exception is raised that nobody foresaw."""
+        try:
+            yield
+        except TagsageError:
+            # Our own file cannot be used, and all requests need it.
+            raise
+        # What one site makes us stumble over must not stop the harvest, now or in later runs.
+        except Exception as error:  # ruff: ignore[blind-except]
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{Path(frame.filename).name}, line {frame.lineno}"
+            why = f"tagsage failed on it ({type(error).__name__} in {where})."
+            self._settle(request, Answer(None, {}, failure=why, is_final=True), time.time())
 
     def _settle(self, sent: Claimed, answer: Answer, now: float) -> None:
         with self._db.transaction():

@@ -6,6 +6,8 @@ import zlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import webencodings
+
 from tagsage.harvest.frontier import Claimed, Kind, get
 
 if TYPE_CHECKING:
@@ -50,11 +52,9 @@ class Fetched:
 
     def text(self) -> str:
         """Return the body as text; what its charset does not know is replaced."""
-        try:
-            return self.body.decode(self.charset or "utf-8", "replace")
-        except (LookupError, ValueError):
-            # Unknown, or a codec that is none of text (RFC 9110, 8.3.2: names of charsets).
-            return self.body.decode("utf-8", "replace")
+        # Only the web's charsets: some of Python's codecs are none of text or take hours.
+        charset = webencodings.lookup(self.charset) or webencodings.UTF8
+        return str(webencodings.decode(self.body, charset)[0])
 
 
 def keep(db: HarvestDatabase, request: Claimed, fetched: Fetched) -> None:

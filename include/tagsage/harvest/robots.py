@@ -10,6 +10,8 @@ from protego import Protego
 AGENT: Final = "tagsage"
 # Rules are read as far as the RFC asks of everybody (2.5: at least 500 kibibytes).
 MAX_BYTES: Final = 512 * 1024
+# Nobody means longer between two requests; a number may be too large for a float, too.
+LONGEST_DELAY_S: Final = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Rules:
     parsed : Protego
         All of it.
     crawl_delay_s : float
-        Seconds between two requests that it asks for; 0 when it does not say.
+        Seconds between two requests that it asks for, a day at most; 0 when it does not say.
     """
 
     parsed: Protego
@@ -49,5 +51,5 @@ def read(text: str) -> Rules:
         waits.append(float(delay))
     rate = parsed.request_rate(AGENT)
     if rate is not None and rate.requests > 0:
-        waits.append(rate.seconds / rate.requests)
-    return Rules(parsed, max(wait for wait in waits if 0 <= wait < float("inf")))
+        waits.append(min(rate.seconds, LONGEST_DELAY_S * rate.requests) / rate.requests)
+    return Rules(parsed, min(max(waits), LONGEST_DELAY_S))

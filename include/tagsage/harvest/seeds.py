@@ -43,21 +43,21 @@ def check(seeds: Sequence[str], asked_hosts: Iterable[str], config: HarvestConfi
     check_contact(config.contact)
     good = [seed for seed in seeds if not reason_against(seed)]
     if seeds and not good:
-        why = reason_against(seeds[0])
-        msg = f"{redacted(seeds[0])!r} cannot be harvested: {why}; give http(s) URLs."
+        # Not the seed itself: it may be a line of a file that is no file of seeds.
+        msg = f"No seed can be harvested; the first: {reason_against(seeds[0])}; give http(s) URLs."
         raise FinalError(msg)
     pages = [seed for seed in good if kind_of(seed) != "feed"]
     if pages and not config.consent:
         msg = (
-            f"{pages[0]} is a page: fetching lists and articles needs your consent "
-            "(--consent, harvest_consent), feeds need none."
+            f"Pages are among the seeds ({len(pages):,}): fetching lists and articles needs your "
+            "consent (--consent, harvest_consent), feeds need none."
         )
         raise FinalError(msg)
     hosts = [*(origin(seed) for seed in good), *origins(asked_hosts)]
-    public = [host for host in hosts if not is_private(split(host)[1])]
-    if public and config.delay_s < LEAST_GAP_S:
+    is_public = any(not is_private(split(host)[1]) for host in hosts)
+    if is_public and config.delay_s < LEAST_GAP_S:
         msg = (
-            f"A delay of {config.delay_s:g} s is too short for {public[0]}; "
+            f"A delay of {config.delay_s:g} s is too short; "
             f"hosts of others are asked {LEAST_GAP_S:g} s apart at least."
         )
         raise FinalError(msg)

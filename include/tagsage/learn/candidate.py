@@ -146,6 +146,16 @@ class FittedCandidate:
             np.concatenate([of_linked.assigned, of_others.assigned])[place],
         )
 
+    def thresholds(self, X: FeatureMatrix, rows: IndexArray) -> FloatArray:
+        """Return float32 [len(rows), L]: what a probability must reach for its tag.
+
+        The fallback has thresholds of its own.
+        """
+        main = self.main.assignment.thresholds
+        if self.fallback is None or X.own() is None:
+            return np.broadcast_to(main, (len(rows), len(main)))
+        return np.where(X.linked[rows][:, None], main, self.fallback.assignment.thresholds)
+
     def predict_proba(self, X: FeatureMatrix, rows: IndexArray) -> FloatArray:
         """Return float32 [len(rows), L]: the calibrated probability of every tag."""
         return self.answer(X, rows).probabilities
@@ -206,7 +216,9 @@ class FittedCandidate:
         """
         blocks = list(row_blocks(rows, PREDICT_ROWS))
         for _, block in track(blocks, "predicting: blocks of articles"):
-            yield top_tags(*self.answer(X, block), tags=self.tags, k=k, rows=block)
+            yield top_tags(
+                *self.answer(X, block), self.thresholds(X, block), tags=self.tags, k=k, rows=block
+            )
 
     def save(self, folder: Path) -> None:
         """Write arrays and JSON into a folder, which is made; ``candidate.json`` last."""

@@ -21,9 +21,6 @@ from tagsage.learn.promotion import Check, Gain, Limits
 from tagsage.learn.systems import System
 from tagsage.learn.targets import BoolArray
 
-# Of the target tags of either night so many must be the other's, too: scores on fewer say little.
-MIN_COMMON_TAGS = 0.5
-
 CHALLENGER, CHAMPION, DIFFERENCE = "challenger", "champion", "difference"
 
 
@@ -71,32 +68,32 @@ def pair_up(
     return Pair(truth, _without_rankings(assigned), _without_rankings(common.assigned), common)
 
 
-def why_not_comparable(
-    pair: Pair, *, tags: int, champion_tags: int, version: str, min_articles: int
-) -> str:
+def why_not_comparable(pair: Pair, *, champion_tags: int, version: str, limits: Limits) -> str:
     """Say why two cannot be compared; empty when they can.
 
     Parameters
     ----------
     pair : Pair
         Both.
-    tags, champion_tags : int
-        How many target tags tonight and the champion's night have.
+    champion_tags : int
+        How many target tags the champion has.
     version : str
         The champion's version.
-    min_articles : int
-        On fewer articles nothing is compared.
+    limits : Limits
+        ``min_articles`` and ``min_common_tags``.
     """
     articles, shared = pair.Y.shape
-    if shared < MIN_COMMON_TAGS * max(tags, champion_tags):
+    if shared < limits.min_common_tags * champion_tags:
         return (
-            f"the champion (version {version}) was trained on other target tags "
-            f"({shared:,} of tonight's {tags:,} are among its {champion_tags:,})"
+            f"of the champion's {champion_tags:,} target tags (version {version}) only {shared:,} "
+            f"are target tags tonight, less than the share {limits.min_common_tags:g} that "
+            "promote_min_common_tags asks for"
         )
-    if articles < min_articles:
+    if articles < limits.min_articles:
         return (
-            f"the champion (version {version}) was tested on other articles ({articles:,} of "
-            f"tonight's test articles were among its; it takes {min_articles:,})"
+            f"tonight's test articles and the champion's (version {version}) have only "
+            f"{articles:,} in common, fewer than the {limits.min_articles:,} that "
+            "promote_min_articles asks for"
         )
     return ""
 

@@ -14,6 +14,7 @@ from tagsage.learn.targets import BoolArray
 def top_tags(
     P: FloatArray,
     assigned: BoolArray,
+    thresholds: FloatArray,
     *,
     tags: Sequence[str],
     k: int,
@@ -27,6 +28,8 @@ def top_tags(
         Probabilities.
     assigned : bool array, shape [n, L]
         Which tags are assigned. An assigned tag that is not among the k best comes in addition.
+    thresholds : float32 array, shape [n, L]
+        What each probability had to reach.
     tags : sequence of str, length L
         The tags of the columns.
     k : int
@@ -37,9 +40,9 @@ def top_tags(
     Returns
     -------
     pandas.DataFrame
-        ``row`` (int64), ``tag`` (str), ``score`` (float32), ``assigned`` (bool): min(k, L) lines an
-        article or more, articles in the order given, tags best first; equal scores in the order of
-        `tags`.
+        ``row`` (int64), ``tag`` (str), ``score`` (float32), ``assigned`` (bool), ``threshold``
+        (float32): min(k, L) lines an article or more, articles in the order given, tags best first;
+        equal scores in the order of `tags`.
     """
     if k < 1:
         raise ValueError(f"{k=} must be at least 1")
@@ -49,7 +52,9 @@ def top_tags(
     kept[:, :k] = True
     article, rank = np.nonzero(kept)
     column = best[article, rank]
-    return _lines(P, article, column, tags, rows).assign(assigned=assigned[article, column])
+    return _lines(P, article, column, tags, rows).assign(
+        assigned=assigned[article, column], threshold=thresholds[article, column]
+    )
 
 
 def missing_tags(

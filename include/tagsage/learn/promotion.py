@@ -21,6 +21,8 @@ class Limits:
         Level of the intervals.
     min_articles : int
         On fewer articles nothing is judged.
+    min_common_tags : float
+        The share of the champion's target tags that the challenger must have, too.
     slice_drop, calibration_error, assigned_drop : float
         What the guards let pass, in fractions of 1.
     latency_ms, model_mb : float
@@ -30,6 +32,7 @@ class Limits:
     margin: float = 0.0
     level: float = 0.95
     min_articles: int = 100
+    min_common_tags: float = 0.5
     slice_drop: float = 0.02
     calibration_error: float = 0.05
     assigned_drop: float = 0.1
@@ -140,19 +143,17 @@ def decide(
     checks: Sequence[Check] = (),
     gain: Gain | None = None,
     not_comparable: str = "",
-    damaged: str = "",
+    trial: bool = False,
     pinned: str = "",
     scores: tuple[float | None, float | None] = (None, None),
-    same_test: bool = False,
     same_data: bool = False,
 ) -> Decision:
     """Decide whether a challenger becomes champion.
 
     It does when no guard breaks and the gain in micro-F1 is surely above the margin: the lower end
-    of its interval is. Where there is no champion, or none that it can be compared with, it does
-    when no guard breaks. Where the champion's answers are lost, but both were measured on the same
-    corpus and target tags, their own scores are compared. A pinned champion stays whatever else is
-    so, and one whose answers are damaged until a person says otherwise.
+    of its interval is. Where there is no champion, it does when no guard breaks. A champion that it
+    cannot be compared with stays until a person says otherwise, and so does any beside a trial. A
+    pinned champion stays whatever else is so.
 
     Parameters
     ----------
@@ -168,15 +169,12 @@ def decide(
         None when there is nothing to compare with.
     not_comparable : str
         Why a champion that is there could not be compared with.
-    damaged : str
-        Why the champion's answers, which were kept, cannot be read.
+    trial : bool
+        Whether the challenger is one of candidates that are not the configured ones.
     pinned : str
         Words on who pinned the champion; empty when nobody did.
     scores : pair of float or None
         Micro-F1 of challenger and champion, each on its own test part, where there is no `gain`.
-    same_test : bool
-        Whether these scores can be compared, for lack of a `gain`: they are of the same corpus and
-        the same target tags.
     same_data : bool
         Whether both were measured on the same corpus.
 
@@ -194,32 +192,28 @@ def decide(
     broken = [check for check in checks if not check.passed]
     own, other = scores
     promoted, reason = False, ""
+    by_hand = (
+        f"`tagsage model promote {challenger_version}` makes version {challenger_version} champion "
+        "all the same"
+    )
     if pinned:
         reason = f"Not promoted: {pinned}."
     elif promote == NEVER:
         reason = "Not promoted: the setting promote is never."
     elif promote == ALWAYS:
         promoted, reason = True, "Promoted: the setting promote is always."
+    elif trial:
+        reason = (
+            "Not promoted: this run is a trial, since its candidates are not the configured ones "
+            f"(TAGSAGE_CANDIDATES); {by_hand}."
+        )
     elif not champion_version:
         promoted, reason = True, "Promoted: there was no champion yet."
     elif gain is not None:
         promoted = gain.low > limits.margin
         reason = _gain_sentence(gain, champion_version, limits, promoted=promoted)
-    elif damaged:
-        reason = (
-            f"Not promoted: {damaged}, so the two cannot be compared; `tagsage model promote "
-            f"{challenger_version}` makes the challenger champion all the same."
-        )
-    elif same_test and own is not None and other is not None:
-        promoted = own > other + limits.margin
-        reason = (
-            f"{'Promoted' if promoted else 'Not promoted'}: {not_comparable}, so only their own "
-            f"scores on the same data were compared: micro-F1 {own:.4f} is "
-            f"{'' if promoted else 'not '}above the champion's {other:.4f} (version "
-            f"{champion_version}) by more than the margin {limits.margin:g}."
-        )
     elif not_comparable:
-        promoted, reason = True, f"Promoted: {not_comparable}, so the two cannot be compared."
+        reason = f"Not promoted: {not_comparable}; {by_hand}."
     else:
         raise ValueError(f"version {champion_version} was neither compared nor found incomparable")
     if promoted and promote == BETTER and broken:

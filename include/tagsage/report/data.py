@@ -25,12 +25,15 @@ class PredictedTag:
         Whether the score reaches the threshold.
     because : str
         What speaks for it, in words that may hold anything; empty where it was not explained.
+    threshold : float or None
+        What the score has to reach; None where it is not shown.
     """
 
     tag: str
     score: float
     assigned: bool
     because: str = ""
+    threshold: float | None = None
 
 
 @dataclass(frozen=True)
@@ -65,14 +68,15 @@ class Predicted:
         Those of them that got at least one tag.
     tags : int
         Tags assigned in all.
-    earlier_version : str
-        The version of the champion of an earlier night that gave them; empty: tonight's winner did.
+    version, candidate : str
+        Which model gave them: its version in the registry, and the candidate that it was.
     """
 
     articles: int
     assigned: int
     tags: int
-    earlier_version: str = ""
+    version: str
+    candidate: str
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ class Changes:
         A few of the articles that changed.
     suggested : mapping of str to int, or None
         ``asked`` (tagged articles), ``articles`` (with a suggestion), ``tags`` (suggested in all);
-        None: nothing was suggested, since the setting is off.
+        None: nothing was suggested, since the setting is off or the run is a trial.
     suggestions : sequence of Example
         A few articles with the tags suggested to them.
     """
@@ -214,6 +218,8 @@ class ReportData:
         ``train_articles``, ``test_articles``, ``test_share``, ``seed``.
     predicted : Predicted
         Numbers of the predictions.
+    trial : bool
+        Whether other candidates than the configured ones were compared.
     promoted : bool or None
         Whether the winner is champion now; None: it was not asked.
     promotion_reason : str
@@ -263,6 +269,7 @@ class ReportData:
     per_tag: pd.DataFrame
     split: Mapping[str, float]
     predicted: Predicted
+    trial: bool = False
     promoted: bool | None = None
     promotion_reason: str = ""
     checks: Sequence[Mapping[str, Any]] = ()

@@ -228,6 +228,11 @@ class _Asked:
             parts.append(self.tagger.candidate.predict_proba(X, np.arange(len(X))))
         return np.concatenate(parts)
 
+    def thresholds(self) -> npt.NDArray[np.float32]:
+        """Return what each probability [n, L] has to reach for its tag to be assigned."""
+        X = self.tagger.featuriser.matrix_of(self.inputs)
+        return self.tagger.candidate.thresholds(X, np.arange(len(X)))
+
     def without_graph(self) -> npt.NDArray[np.float32]:
         """Return probabilities [n, L] if the articles were in no list."""
         nothing = {block: np.zeros_like(array) for block, array in self.inputs.given.items()}
@@ -253,6 +258,7 @@ class _Measured:
     rows: IntArray
     columns: IntArray
     score: npt.NDArray[np.floating]
+    threshold: npt.NDArray[np.floating]
     without_graph: npt.NDArray[np.floating]
     lists: _Named
     words: _Named
@@ -293,6 +299,7 @@ def _measure(asked: _Asked, rows: IntArray, columns: IntArray, top: int) -> _Mea
         rows,
         columns,
         score,
+        asked.thresholds()[places, columns].astype(np.float64),
         asked.without_graph()[places, columns].astype(np.float64),
         _Named(lists.pair, asked.lists[lists.number], lists.drop),
         words,
@@ -508,11 +515,12 @@ def _assemble(
             )
         ],
     )
-    for place, (row, column, score, without) in enumerate(
+    for place, (row, column, score, threshold, without) in enumerate(
         zip(
             rows.tolist(),
             columns.tolist(),
             measured.score.round(6).tolist(),
+            measured.threshold.round(6).tolist(),
             measured.without_graph.round(6).tolist(),
             strict=True,
         )
@@ -521,6 +529,7 @@ def _assemble(
             url[row],
             tags[column],
             score,
+            threshold,
             without,
             lists[place],
             articles[place],

@@ -116,6 +116,8 @@ class Explanation:
         The article's URL, and the tag.
     score : float
         Its probability.
+    threshold : float
+        What the probability has to reach for the tag to be assigned.
     score_without_graph : float
         Its probability if the article were in no list.
     lists : list of ListEvidence
@@ -133,6 +135,7 @@ class Explanation:
     story: str
     tag: str
     score: float
+    threshold: float
     score_without_graph: float
     lists: list[ListEvidence]
     articles: list[ArticleEvidence]

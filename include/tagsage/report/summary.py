@@ -88,12 +88,12 @@ def _night(metrics: Mapping[str, Any]) -> str:
             f"{predictions['assigned']:,} of {_many(predictions['articles'], 'article')} "
             f"without tags got {_many(predictions['tags'], 'tag')}"
         )
-        if not metrics["promoted"] and predictions["by"] == "champion":
-            tagged += f" from the champion (version {predictions['version']})"
+        tagged += f" from {predictions['candidate']} (version {predictions['version']})"
     else:
         tagged = "no article was without tags"
     score = f"micro-F1 {scores[winner]['micro_f1']:.3f}"
-    return f"{winner}, {among}, reaches {score} and {champion}; {tagged}."
+    trial = "A trial: " if metrics["trial"] else ""
+    return f"{trial}{winner}, {among}, reaches {score} and {champion}; {tagged}."
 
 
 def _changes(metrics: Mapping[str, Any], earlier: Mapping[str, Any]) -> list[str]:

@@ -12,7 +12,11 @@ class CorpusSettings(Section):
 
     title = "Corpus"
 
-    max_rejected_share: Share = Field(0.05, description="More rejected rows than this: stop.")
+    max_rejected_share: Share = Field(
+        0.05,
+        description="More rejected rows than this: stop. More repaired values of a column: a "
+        "failed check.",
+    )
     medium_base_url: str = Field(
         "https://raw.githubusercontent.com/tomasonjo/blog-datasets/main/medium",
         description="Where the study's CSV files are published.",

@@ -16,8 +16,8 @@ class HarvestSettings(Section):
 
     harvest_seeds: str = Field(
         "",
-        description="Lists and feeds to harvest: addresses separated by blanks, or a file with "
-        "one a line.",
+        description="Lists and feeds to harvest: addresses separated by blanks, or, outside of "
+        "forms, a file with one a line.",
     )
     harvest_consent: bool = Field(
         False, description="You may fetch pages of lists and articles (docs/harvest.md)."

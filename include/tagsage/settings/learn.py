@@ -15,7 +15,9 @@ class LearnSettings(Section):
 
     min_tag_articles: int = Field(100, ge=1, description="A target tag is on more than this many.")
     candidates: str = Field(
-        DEFAULT_CANDIDATES, description="Comma-separated feature_set:classifier."
+        DEFAULT_CANDIDATES,
+        description="Comma-separated feature_set:classifier. A run with others than "
+        "TAGSAGE_CANDIDATES or the default is a trial.",
     )
     questions: str = Field(
         "cold_start,inductive,time",

@@ -34,7 +34,9 @@ class PlaceSettings(Section):
     )
     vectors: str = Field("", description="CSV of given vectors: URL, JSON list (embedder=none).")
     mlflow_tracking_uri: str = Field(
-        "", description="Empty: the variable MLFLOW_TRACKING_URI, else SQLite in the workspace."
+        "",
+        description="Empty: the variable MLFLOW_TRACKING_URI, unless the command line names a "
+        "workspace; else SQLite in the workspace.",
     )
     mlflow_experiment: str = Field("tagsage", min_length=1, description="MLflow experiment.")
     registered_model: str = Field("tagsage", min_length=1, description="Name in the registry.")

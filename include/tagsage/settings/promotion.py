@@ -48,7 +48,14 @@ class PromotionSettings(Section):
     promote_min_articles: int = Field(
         100,
         ge=1,
-        description="On fewer test articles nothing is compared, no slice or calibration judged.",
+        description="With fewer common test articles the champion stays. On fewer no slice or "
+        "calibration is judged.",
+    )
+    promote_min_common_tags: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="With a smaller share of its target tags left the champion stays.",
     )
     promote_max_slice_drop: float = Field(
         0.02, ge=0, le=1, description="Guard: micro-F1 that may surely be lost on a slice."

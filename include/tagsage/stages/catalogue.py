@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage import __version__
-from tagsage.night import Night, Token
+from tagsage.night import STARTED, Night, Token
 from tagsage.stages.common import Ref, load_labels, load_snapshot, tracking_of
 from tagsage.stages.compare import JUDGED_FOLDER
-from tagsage.stages.ingest import STARTED
 from tagsage.stages.predict import UNUSABLE
 from tagsage.stages.promote import Promoted
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from tagsage.store.snapshot import Snapshot
     from tagsage.workspace import Artifact
 
@@ -36,6 +37,9 @@ def catalogue(
     explained: Ref = "",
 ) -> str:
     """Write ``catalogue.db``, from which the pages are served, and remember the night.
+
+    A trial is not remembered: the pages go on to tell of the last ordinary run, with the
+    predictions of now.
 
     Parameters
     ----------
@@ -66,12 +70,16 @@ def catalogue(
     target_tags = load_labels(night, split).tags
     facts = _facts(night, snapshot, ranked, promoted, predictions)
     facts["counts"]["target_tags"] = len(target_tags)
-    remember(night.workspace, night.folder_name, _history(facts, ranked))
-    best = ranked.summary["best"]
+    if night.is_trial:
+        facts, per_tag = _last_ordinary(night, facts)
+    else:
+        remember(night.workspace, night.folder_name, _history(facts, ranked))
+        best = ranked.summary["best"]
+        per_tag = Judgement.load(night.workspace.open(best["ref"]).path / JUDGED_FOLDER).per_tag
     data = CatalogueData(
         snapshot=snapshot,
         target_tags=learned_tags(target_tags, predictions.path / "predictions.parquet"),
-        per_tag=Judgement.load(night.workspace.open(best["ref"]).path / JUDGED_FOLDER).per_tag,
+        per_tag=per_tag,
         predictions=predictions.path / "predictions.parquet",
         facts={"night": facts, "nights": latest_nights(night.workspace)},
         explanations=night.workspace.open(explained).path / EXPLANATIONS_FILE
@@ -108,6 +116,29 @@ def learned_tags(target_tags: Sequence[str], predictions: Path) -> list[str]:
     return sorted({*target_tags, *given})
 
 
+def _last_ordinary(night: Night, facts: dict[str, Any]) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Return what the catalogue tells of the last ordinary run, and its scores tag by tag.
+
+    Without such a catalogue there is no leaderboard, and there are no scores.
+    """
+    import pandas as pd
+
+    from tagsage.report.catalogue.build import SCORES
+    from tagsage.report.catalogue.schema import CATALOGUE_FILE
+    from tagsage.report.pages.database import CatalogueError, NoCatalogueError, fact, reading
+
+    told, rows = facts | {"leaderboard": []}, []
+    try:
+        with reading(night.workspace.local_folder() / CATALOGUE_FILE) as connection:
+            told = fact(connection, "night")
+            rows = connection.execute("SELECT * FROM tags WHERE f1 IS NOT NULL").fetchall()
+    except (NoCatalogueError, CatalogueError) as error:
+        logger.warning("the pages have no leaderboard before the next ordinary run: %s", error)
+    now = {name: facts[name] for name in ("counts", "predicted")}
+    columns = ["tag", *SCORES]
+    return told | now, pd.DataFrame([dict(row) for row in rows], columns=columns)
+
+
 def _facts(
     night: Night,
     snapshot: Snapshot,
@@ -123,7 +154,8 @@ def _facts(
     tracking = tracking_of(night.settings)
     leaderboard = pd.read_csv(ranked.path / "leaderboard.csv").to_dict("records")
     totals = {
-        key: predictions.summary[key] for key in ("articles", "assigned", "tags", "version", "by")
+        key: predictions.summary[key]
+        for key in ("articles", "assigned", "tags", "version", "candidate", "by")
     }
     return {
         "run_id": night.run_id,

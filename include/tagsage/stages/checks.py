@@ -83,7 +83,8 @@ def _check(night: Night, snapshot: Snapshot) -> None:
             f"The corpus was not trained on, for {len(failed)} of "
             f"{len(artifact.summary['checks'])} checks failed: {'; '.join(failed)}. Mend the "
             "corpus, or, if it is meant to be so, run again with --set checks=warn (the field "
-            "checks of the form in Airflow) or higher limits (check_…)."
+            "checks of the form in Airflow) or higher limits (check_…, "
+            "max_rejected_share)."
         )
         raise FinalError(msg)
 
@@ -99,13 +100,16 @@ def _checked(night: Night, snapshot: Snapshot, earlier: dict[str, Any] | None) -
         "share_rise": settings.check_share_rise,
         "count_fall": settings.check_count_fall,
         "largest_list": settings.check_largest_list,
+        "repaired": settings.max_rejected_share,
     }
-    quarantined = int((night.noted(QUARANTINE) or {"rows": 0})["rows"])
+    noted = night.noted(QUARANTINE) or {"rows": 0, "repairs": []}
+    quarantined = int(noted["rows"])
     inputs = {
         "corpus": snapshot.digest,
         "earlier": _digest(earlier),
         "limits": limits,
         "quarantined": quarantined,
+        "repairs": noted["repairs"],
         "min_tag_articles": settings.min_tag_articles,
         "with_text": settings.embedder != "none",
     }
@@ -113,6 +117,7 @@ def _checked(night: Night, snapshot: Snapshot, earlier: dict[str, Any] | None) -
     def build(folder: Path) -> dict[str, Any]:
         from tagsage.corpus.checks import Limits, check_corpus
         from tagsage.corpus.profile import Profile, profile_of
+        from tagsage.corpus.quarantine import Repairs
 
         profile = profile_of(
             snapshot.articles,
@@ -128,6 +133,7 @@ def _checked(night: Night, snapshot: Snapshot, earlier: dict[str, Any] | None) -
             Limits(**limits),
             min_tag_articles=settings.min_tag_articles,
             with_text=settings.embedder != "none",
+            repairs=[Repairs(**one) for one in noted["repairs"]],
         )
         return {
             "compared_with": earlier["run_id"] if earlier else "",

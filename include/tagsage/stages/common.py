@@ -65,7 +65,7 @@ def sqlite_file(settings: Settings) -> Path:
     """Return the file of the store sqlite."""
     if settings.sqlite_path:
         return Path(settings.sqlite_path)
-    return Workspace(settings.workspace).local_folder() / "tagsage.db"
+    return Workspace(settings.workspace).local_path / "tagsage.db"
 
 
 def keep_vectors(night: Night, corpus: Ref, name: str, vectors: Ref, file: str) -> bool:
@@ -101,7 +101,7 @@ def openai_folder(settings: Settings) -> Path:
     """
     if settings.openai_cache:
         return Path(settings.openai_cache).expanduser()
-    return Workspace(settings.workspace).local_folder() / "vectors" / "openai"
+    return Workspace(settings.workspace).local_path / "vectors" / "openai"
 
 
 def load_snapshot(night: Night, corpus: Ref) -> Snapshot:
@@ -132,15 +132,21 @@ def vectors_of_night(night: Night, vectors: Ref) -> dict[str, Any]:
     return {"vectors_model": summary["model_id"], "vectors_dimensions": summary["dimensions"]}
 
 
-def tracking_of(settings: Settings) -> Tracking:
-    """Return the MLflow store that the settings or the environment name, ready to log to."""
+def tracking_of(settings: Settings, *, must_exist: bool = False) -> Tracking:
+    """Return the MLflow store that the settings or the environment name, ready to log to.
+
+    Raises
+    ------
+    TagsageError
+        When it must exist, would be that of the workspace, and there is no workspace.
+    """
     from tagsage.tracking.store import initialise
 
-    return initialise(
-        settings.mlflow_tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", ""),
-        experiment=settings.mlflow_experiment,
-        folder=Workspace(settings.workspace).local_folder(),
-    )
+    uri = settings.mlflow_tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
+    workspace = Workspace(settings.workspace)
+    if must_exist and not uri:
+        workspace.check()
+    return initialise(uri, experiment=settings.mlflow_experiment, folder=workspace.local_folder())
 
 
 def write_table(folder: Path, name: str, frame: pd.DataFrame) -> None:

@@ -102,6 +102,7 @@ def limits_of(night: Night) -> Limits:
         margin=settings.promote_margin,
         level=settings.promote_level,
         min_articles=settings.promote_min_articles,
+        min_common_tags=settings.promote_min_common_tags,
         slice_drop=settings.promote_max_slice_drop,
         calibration_error=settings.promote_max_calibration_error,
         assigned_drop=settings.promote_max_assigned_drop,
@@ -116,41 +117,38 @@ def _decide(
     from tagsage.learn.judgement import Judgement
     from tagsage.learn.promotion import decide
     from tagsage.tracking.history import registered
-    from tagsage.tracking.registry import DATA_DIGEST, TARGET_TAGS, DamagedTestError
+    from tagsage.tracking.registry import DATA_DIGEST, DamagedTestError
 
     now = registered(tracking_of(night.settings), night.settings.registered_model)
     of_number = {one.number: one for one in now.versions}
     champion = of_number.get(now.champion)
     judged = Judgement.load(night.workspace.open(best["ref"]).path / JUDGED_FOLDER)
     labels, snapshot = load_labels(night, split), load_snapshot(night, corpus)
-    gain, not_comparable, damaged, frozen = None, "", "", None
+    gain, not_comparable, frozen = None, "", None
     checks: list[Check] = []
     if champion is not None:
         try:
             frozen = _frozen_of(night, champion)
+            gain, not_comparable, checks = _compare(
+                night, snapshot, labels, judged, champion, frozen
+            )
         except DamagedTestError as error:
-            damaged = str(error)
-        gain, not_comparable, checks = _compare(night, snapshot, labels, judged, champion, frozen)
+            not_comparable = str(error)
     checks += _absolute_checks(night, snapshot, labels, judged, served, version, champion, frozen)
     own = best["scores"]["micro_f1"]
-    same = {
-        key
-        for key in (DATA_DIGEST, TARGET_TAGS)
-        if champion is not None and champion.tags.get(key) == of_number[version].tags[key]
-    }
+    digest = of_number[version].tags[DATA_DIGEST]
     return decide(
         challenger_version=version,
-        champion_version=champion.number if champion else "",
+        champion_version=now.champion,
         promote=night.settings.promote,
         limits=limits_of(night),
         checks=checks,
         gain=gain,
         not_comparable=not_comparable,
-        damaged=damaged,
+        trial=night.is_trial,
         pinned=now.pinned_words(),
         scores=(own, champion.micro_f1 if champion else None),
-        same_test=frozen is None and same == {DATA_DIGEST, TARGET_TAGS},
-        same_data=DATA_DIGEST in same,
+        same_data=champion is not None and champion.tags.get(DATA_DIGEST) == digest,
     )
 
 
@@ -183,7 +181,7 @@ def _compare(
     )
 
     if frozen is None:
-        left = f"the champion (version {champion.number}) left no answers on test articles"
+        left = f"what the champion (version {champion.number}) answered is not in MLflow"
         return None, left, []
     limits = limits_of(night)
     resamples, seed = night.settings.bootstrap_resamples, night.settings.seed
@@ -191,10 +189,9 @@ def _compare(
     pair = pair_up(labels.Y_test, judged.system, ids, labels.tags, frozen)
     why_not = why_not_comparable(
         pair,
-        tags=len(labels.tags),
         champion_tags=len(frozen.tags),
         version=champion.number,
-        min_articles=limits.min_articles,
+        limits=limits,
     )
     if why_not:
         return None, why_not, []

@@ -61,7 +61,7 @@ def explain(token: Token, corpus: Ref, features: Blocks, predicted: Ref) -> Ref:
         "seed": settings.seed,
     }
     texts = ("story", "tag")
-    numbers = ("score", "score_without_graph")
+    numbers = ("score", "threshold", "score_without_graph")
     schema = pa.schema([
         *((name, pa.string()) for name in texts),
         *((name, pa.float64()) for name in numbers),

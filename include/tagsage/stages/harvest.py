@@ -37,7 +37,8 @@ def prepare_harvest(run_id: str, overrides: Mapping[str, Any]) -> Token:
     run_id : str
         Names the run.
     overrides : mapping
-        Settings by name, from the form or the command line.
+        Settings by name, from the form. It may name addresses to harvest, but no file of them:
+        whoever fills it in is not to read files of this machine.
 
     Returns
     -------
@@ -49,7 +50,14 @@ def prepare_harvest(run_id: str, overrides: Mapping[str, Any]) -> Token:
     TagsageError
         When a setting is unknown or impossible.
     """
-    return Night(run_id, Settings.resolve(overrides)).token()
+    settings = Settings.resolve(overrides)
+    if settings.harvest_seeds != Settings.resolve().harvest_seeds and not _are_addresses(settings):
+        msg = (
+            "harvest_seeds in the form takes http and https addresses; name a file of them in the "
+            "environment variable TAGSAGE_HARVEST_SEEDS."
+        )
+        raise FinalError(msg)
+    return Night(run_id, settings).token()
 
 
 def harvest(token: Token) -> dict[str, Any]:
@@ -169,6 +177,8 @@ def run_harvest(settings: Settings, seeds: list[str]) -> HarvestReport:
     from tagsage.harvest.status import closed
 
     folder = harvest_folder(settings)
+    if not settings.harvest_folder:
+        Workspace(settings.workspace).claim()
     with Pulse("harvest") as tell:
         report = run(
             folder,
@@ -247,7 +257,7 @@ def harvest_folder(settings: Settings) -> Path:
     """Return the folder of what was harvested; it has to be the same for every worker."""
     if settings.harvest_folder:
         return Path(settings.harvest_folder).expanduser()
-    return Workspace(settings.workspace).local_folder() / "harvest"
+    return Workspace(settings.workspace).local_path / "harvest"
 
 
 def harvest_config(settings: Settings) -> HarvestConfig:
@@ -271,9 +281,13 @@ def seeds_of(settings: Settings) -> list[str]:
         When there is no such file.
     """
     named = settings.harvest_seeds.strip()
-    if not named or named.lower().startswith(("http://", "https://")):
-        return named.split()
-    return read_seeds(Path(named).expanduser())
+    return named.split() if _are_addresses(settings) else read_seeds(Path(named).expanduser())
+
+
+def _are_addresses(settings: Settings) -> bool:
+    """Tell whether the seeds are addresses, and not a file of them; none are, too."""
+    named = settings.harvest_seeds.strip().lower()
+    return not named or named.startswith(("http://", "https://"))
 
 
 def read_seeds(file: Path) -> list[str]:

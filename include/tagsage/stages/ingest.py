@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage.errors import TagsageError
-from tagsage.night import Night, Token
+from tagsage.night import STARTED, TRIAL, Night, Token
 from tagsage.settings import Settings
 from tagsage.stages.checks import check_before_loading, note_began
 from tagsage.stages.common import CORPUS_CODE, QUARANTINE, Ref, open_store, tracking_of
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tagsage.corpus.model import Corpus
+    from tagsage.corpus.quarantine import Repairs
+    from tagsage.tracking.store import Tracking
 
 logger = logging.getLogger(__name__)
 
-STARTED = "started"
 REPORTED = "reported"
 
 
@@ -48,21 +50,32 @@ def start(run_id: str, overrides: Mapping[str, Any]) -> Token:
     TagsageError
         When a setting is unknown or impossible, or MLflow cannot be reached.
     """
+    from tagsage.tracking.runs import TRIAL as TRIAL_TAG
     from tagsage.tracking.runs import log_night
 
     night = Night(run_id, Settings.resolve(overrides))
     settings = night.settings
-    mlflow_run = log_night(
-        tracking_of(settings),
-        run_id,
-        params=settings.model_dump(mode="json"),
-        tags={"store": settings.store, "engine": settings.engine, "embedder": settings.embedder},
-    )
+    tracking = tracking_of(settings)
+    tags: dict[str, str] = {
+        name: getattr(settings, name) for name in ("store", "engine", "embedder")
+    }
+    if night.noted_once(TRIAL, lambda: _is_trial(tracking, settings, overrides)):
+        tags[TRIAL_TAG] = "true"
+    mlflow_run = log_night(tracking, run_id, params=settings.model_dump(mode="json"), tags=tags)
     note_mlflow(night, mlflow_run)
     note_began(night)
     night.noted_once(STARTED, lambda: f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC")
     night.note(REPORTED, None)
     return night.token()
+
+
+def _is_trial(tracking: Tracking, settings: Settings, overrides: Mapping[str, Any]) -> bool:
+    """Tell whether other candidates than the configured ones are tried beside a champion."""
+    from tagsage.tracking.registry import champion_of
+
+    configured = Settings.resolve({**overrides, "candidates": None})
+    same = set(settings.parsed_candidates()) == set(configured.parsed_candidates())
+    return not same and champion_of(tracking, settings.registered_model) is not None
 
 
 def load_corpus(token: Token) -> Ref:
@@ -94,7 +107,7 @@ def load_corpus(token: Token) -> Ref:
     except RejectedShareError as error:
         _publish_quarantine(night, error.quarantine)
         raise
-    _publish_quarantine(night, corpus.quarantine)
+    _publish_quarantine(night, corpus.quarantine, corpus.repairs)
     check_before_loading(night, corpus)
     with open_store(night) as store:
         report = store.load(corpus)
@@ -151,13 +164,16 @@ def _read_corpus(night: Night) -> Corpus:
     return read_csv_corpus(articles, lists, max_rejected_share=settings.max_rejected_share)
 
 
-def _publish_quarantine(night: Night, quarantine: pd.DataFrame) -> None:
+def _publish_quarantine(
+    night: Night, quarantine: pd.DataFrame, repairs: Sequence[Repairs] = ()
+) -> None:
     from tagsage.corpus.quarantine import write_quarantine
 
     with night.workspace.scratch() as folder:
         write_quarantine(quarantine, folder)
         for file in folder.iterdir():
             night.workspace.publish(file, f"quarantine/{file.name}")
-        night.note(QUARANTINE, json.loads((folder / "summary.json").read_text(encoding="utf-8")))
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        night.note(QUARANTINE, {**summary, "repairs": [asdict(one) for one in repairs]})
     # Of another night, with other vectors.
     (night.workspace.root / "quarantine" / "vectors.csv").unlink(missing_ok=True)

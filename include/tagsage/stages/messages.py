@@ -55,12 +55,12 @@ def _night_before(night: Night) -> Any | None:
     """Return the ``metrics.json`` of the night before; None when there is none.
 
     It is noted by the first call of the night: a task that is run again, after its night's own has
-    been published, compares with the same as at first.
+    been published, compares with the same as at first. A trial is no night before.
     """
 
     def find() -> Any:
         newest = night.workspace.read_json(METRICS) or {}
-        return {} if newest.get("run_id") == night.run_id else newest
+        return {} if newest.get("run_id") == night.run_id or newest.get("trial") else newest
 
     return night.noted_once(METRICS_BEFORE, find) or None
 

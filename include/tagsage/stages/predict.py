@@ -86,7 +86,8 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
     def build(folder: Path) -> dict[str, Any]:
         top_tags = night.settings.top_tags
         parts = _predictions(model, snapshot, rows, top_tags=top_tags) if model else []
-        empty = pd.DataFrame({"row": [], "tag": [], "score": [], "assigned": []})
+        columns = ("row", "tag", "score", "assigned", "threshold")
+        empty = pd.DataFrame({name: [] for name in columns})
         frame = pd.concat([empty, *parts], ignore_index=True) if parts else empty
         predictions = pd.DataFrame({
             "story": snapshot.articles["url"].to_numpy()[frame["row"].to_numpy(dtype="int64")],
@@ -98,13 +99,17 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
         })
         predictions["model_version"] = predictions["model_version"].astype("str")
         write_table(folder, PREDICTIONS, predictions)
-        write_examples(folder / EXAMPLES_FILE, snapshot, predictions, seed=night.settings.seed)
+        # Only here: for the report and the pages, which show it beside the score.
+        shown = predictions.assign(threshold=frame["threshold"].astype("float64"))
+        shown.to_parquet(folder / f"{PREDICTIONS}.parquet", index=False)
+        write_examples(folder / EXAMPLES_FILE, snapshot, shown, seed=night.settings.seed)
         assigned = predictions[predictions["assigned"] == 1]
         return {
             "articles": len(rows),
             "assigned": int(assigned["story"].nunique()),
             "tags": len(assigned),
             "version": str(version),
+            "candidate": promoted["champion_candidate"] or promoted["winner"],
             "by": inputs["by"],
         }
 
@@ -113,6 +118,7 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
     if unusable:
         return artifact.ref
     predictions = pd.read_parquet(artifact.path / f"{PREDICTIONS}.parquet")
+    predictions = predictions.drop(columns="threshold")
     with open_store(night) as store:
         written = store.write_predictions(
             predictions, run_id=night.run_id, model_version=str(version)
@@ -148,8 +154,16 @@ def _predictions(
             in_corpus=tagger.featuriser.counts(snapshot.articles["key"].iloc[block].tolist()),
             given=model.given and model.given(block),
         )
-        answers = tagger.candidate.answer(X, np.arange(len(block)))
-        parts.append(best_tags(*answers, tags=tagger.candidate.tags, k=top_tags, rows=block))
+        fitted, places = tagger.candidate, np.arange(len(block))
+        parts.append(
+            best_tags(
+                *fitted.answer(X, places),
+                fitted.thresholds(X, places),
+                tags=fitted.tags,
+                k=top_tags,
+                rows=block,
+            )
+        )
     return parts
 
 
@@ -168,7 +182,12 @@ def write_examples(file: Path, snapshot: Snapshot, predictions: pd.DataFrame, *,
             "subtitle": texts[story][1],
             "url": story,
             "tags": [
-                {"tag": row.tag, "score": row.score, "assigned": bool(row.assigned)}
+                {
+                    "tag": row.tag,
+                    "score": row.score,
+                    "assigned": bool(row.assigned),
+                    "threshold": getattr(row, "threshold", None),
+                }
                 for row in part.itertuples()
             ],
         }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from pathlib import Path
@@ -36,7 +35,8 @@ logger = logging.getLogger(__name__)
 class Promoted(TypedDict):
     """What the stages after promotion need: the winner, who is champion, and the decision.
 
-    `features` are the blocks that the winner was refitted on; `decision` holds all the numbers, see
+    `features` are the blocks that the winner was refitted on; `champion_candidate` is the candidate
+    that `champion_version` was; `decision` holds all the numbers, see
     :class:`tagsage.learn.promotion.Decision`.
     """
 
@@ -45,6 +45,7 @@ class Promoted(TypedDict):
     features: Blocks
     version: str
     champion_version: str
+    champion_candidate: str
     promoted: bool
     reason: str
     decision: dict[str, Any]
@@ -53,11 +54,13 @@ class Promoted(TypedDict):
 def promote(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Ref) -> Promoted:
     """Refit the winner on every tagged article, register it, and let it become champion.
 
-    The new version has the alias ``challenger``; ``champion`` when the promotion rule says so.
+    The new version has the alias ``challenger``, unless the run is a trial; ``champion`` when the
+    promotion rule says so.
     """
     from tagsage.learn.candidate import FittedCandidate
     from tagsage.learn.features import LABEL_BLOCKS, blocks_of
     from tagsage.learn.fitting import refit_candidate
+    from tagsage.tracking.history import candidate_of
     from tagsage.tracking.registry import register_winner
     from tagsage.tracking.runs import log_results
 
@@ -96,7 +99,6 @@ def promote(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Ref)
         },
     )
     served = _served(night, corpus, features, feature_set, model.ref)
-    tags = json.dumps(load_labels(night, split).tags)
     version = register_winner(
         tracking,
         night.run_id,
@@ -107,12 +109,12 @@ def promote(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Ref)
         frozen=freeze_test(night, corpus, split, best["ref"]).path,
         micro_f1=best["scores"]["micro_f1"],
         data_digest=night.workspace.open(corpus).summary["digest"],
-        tags_digest=hashlib.sha256(tags.encode()).hexdigest()[:16],
         description=(
             f"{winner}, the best of {len(ranked['candidates'])} candidates by micro-F1 "
             f"({best['scores']['micro_f1']:.4f} on {counts['test_articles']:,} test articles), "
             f"refitted on all {counts['labelled_articles']:,} tagged articles."
         ),
+        trial=night.is_trial,
     )
     decision, champion = make_decision(night, corpus, split, best, served, version)
     _log_decision(night, winner, decision)
@@ -123,6 +125,7 @@ def promote(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Ref)
         features=features,
         version=version,
         champion_version=champion,
+        champion_candidate=candidate_of(tracking, settings.registered_model, champion),
         promoted=decision.promoted,
         reason=decision.reason,
         decision=decision.to_json(),

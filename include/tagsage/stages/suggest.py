@@ -40,12 +40,15 @@ def suggest(token: Token, corpus: Ref, promoted: Promoted) -> Ref:
     Publishes ``suggestions.csv`` and ``suggestions.parquet``. The winner is asked, whoever
     predicts: its features of a tagged article leave the article's own tags out, which those that a
     champion of an earlier night makes do not. With the setting `suggestions` off, the ref is empty,
-    and those of earlier nights are removed. Where the champion cannot be used, which the stage
-    predict notes before, they stay.
+    and those of earlier nights are removed. A trial suggests nothing, and leaves those that are
+    there. Where the champion cannot be used, which the stage predict notes before, they stay.
     """
     import pandas as pd
 
     night = Night.of(token)
+    if night.is_trial:
+        night.note(SUGGESTED, "")
+        return ""
     if not night.settings.suggestions:
         none = pd.DataFrame({"story": [], "tag": [], "score": []})
         with open_store(night) as store:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tagsage import __version__
 from tagsage.errors import FinalError
-from tagsage.night import Night, Token, artifacts_of_run, latest_runs
+from tagsage.night import STARTED, Night, Token, artifacts_of_run, latest_runs
 from tagsage.stages.changes import CHANGED_EXAMPLES_FILE, CHANGES
 from tagsage.stages.checks import checks_of, keep_profile
 from tagsage.stages.common import (
@@ -30,7 +30,7 @@ from tagsage.stages.explain import EXPLANATIONS_FILE
 from tagsage.stages.findings import comparison_of
 from tagsage.stages.graph import engine_of
 from tagsage.stages.harvest import harvest_of
-from tagsage.stages.ingest import REPORTED, STARTED
+from tagsage.stages.ingest import REPORTED
 from tagsage.stages.messages import keep_summary
 from tagsage.stages.predict import EXAMPLES_FILE, UNUSABLE, WRITTEN
 from tagsage.stages.promote import Promoted
@@ -149,8 +149,7 @@ def report(
     checked = checks_of(night)
     stages = night.artifacts()
     totals = {key: predictions.summary[key] for key in ("articles", "assigned", "tags")}
-    by_earlier = predictions.summary["by"] == "champion" and not promoted["promoted"]
-    earlier = predictions.summary["version"] if by_earlier else ""
+    by = {key: predictions.summary[key] for key in ("version", "candidate")}
     changes = _changes(night)
     unusable = str(night.noted(UNUSABLE) or "")
     data = ReportData(
@@ -162,7 +161,8 @@ def report(
         leaderboard=pd.read_csv(ranked.path / "leaderboard.csv"),
         per_tag=Judgement.load(night.workspace.open(best["ref"]).path / JUDGED_FOLDER).per_tag,
         split=ranked.summary["split"],
-        predicted=Predicted(**totals, earlier_version=earlier),
+        predicted=Predicted(**totals, **by),
+        trial=night.is_trial,
         promoted=promoted["promoted"],
         promotion_reason=promoted["reason"],
         examples=_examples(
@@ -192,6 +192,7 @@ def report(
     )
     metrics = {
         "run_id": night.run_id,
+        "trial": night.is_trial,
         "winner": promoted["winner"],
         "model_version": promoted["version"],
         "promoted": promoted["promoted"],
@@ -340,7 +341,7 @@ def _end(night: Night) -> None:
     }
     folder = vectors_folder(night)
     removed += prune(folder, models)
-    for other in folder.parent.glob("lsa-*"):
+    for other in folder.parent.glob(f"lsa-{16 * '[0-9a-f]'}"):
         if other != folder:
             shutil.rmtree(other, ignore_errors=True)
             removed += 1

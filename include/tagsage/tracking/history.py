@@ -24,7 +24,7 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from tagsage.errors import TagsageError
 from tagsage.learn.promotion import Decision
-from tagsage.tracking.registry import CHAMPION, Version
+from tagsage.tracking.registry import CHAMPION, WINNER, Version
 from tagsage.tracking.store import Tracking
 
 DECISION = "tagsage.decision"
@@ -200,6 +200,14 @@ def find_version(tracking: Tracking, name: str, version: str) -> ModelVersion:
         )
         raise TagsageError(msg)
     return found
+
+
+def candidate_of(tracking: Tracking, name: str, version: str) -> str:
+    """Return the candidate that a version was; empty when there is no version."""
+    if not version:
+        return ""
+    with tracking.alone():
+        return find_version(tracking, name, version).tags.get(WINNER, "")
 
 
 def make_champion(tracking: Tracking, name: str, now: Registered, event: Event) -> Registered:

@@ -34,7 +34,7 @@ from mlflow.protos.databricks_pb2 import (
 from tagsage.errors import TagsageError
 from tagsage.learn.frozen import FrozenTest
 from tagsage.tracking.mlflow_models import Model, PyFuncModel, load_model
-from tagsage.tracking.runs import RUN_ID, candidate_run
+from tagsage.tracking.runs import RUN_ID, TRIAL, candidate_run
 from tagsage.tracking.seal import REMEDY, DamagedModelError, copy_sealed, seal
 from tagsage.tracking.servable import save_servable
 from tagsage.tracking.store import Tracking, without_secrets
@@ -45,7 +45,6 @@ CHALLENGER = "challenger"
 CHAMPION = "champion"
 MICRO_F1 = "tagsage.test_micro_f1"
 DATA_DIGEST = "tagsage.data_digest"
-TARGET_TAGS = "tagsage.target_tags_digest"
 SERVED_REF = "tagsage.served"
 WINNER = "tagsage.candidate"
 MODEL_DIGEST = "tagsage.model_digest"
@@ -115,10 +114,12 @@ def register_winner(
     frozen: Path,
     micro_f1: float,
     data_digest: str,
-    tags_digest: str,
     description: str,
+    trial: bool = False,
 ) -> str:
-    """Register the night's winner as a new version with the alias ``challenger``.
+    """Register the night's winner as a new version; it gets the alias ``challenger``.
+
+    Not so in a trial, whose version is marked by a tag instead.
 
     Called again for the same night and the same model it returns the version it made before.
 
@@ -142,10 +143,10 @@ def register_winner(
         The winner's micro-F1 on the test part.
     data_digest : str
         Digest of the corpus it was measured on.
-    tags_digest : str
-        Digest of the target tags.
     description : str
         Plain words for people who look at the registry.
+    trial : bool
+        Whether the night compared other candidates than the configured ones.
 
     Returns
     -------
@@ -171,14 +172,15 @@ def register_winner(
                     RUN_ID: run_id,
                     SERVED_REF: served_ref,
                     WINNER: candidate,
-                    TARGET_TAGS: tags_digest,
                     MICRO_F1: repr(float(micro_f1)),
                     DATA_DIGEST: data_digest,
                     FROZEN_TEST: frozen_path,
                     MODEL_DIGEST: model.tags[MODEL_DIGEST],
+                    **({TRIAL: "true"} if trial else {}),
                 },
             )
-        _set_challenger(tracking, name, version.version)
+        if not trial:
+            _set_challenger(tracking, name, version.version)
     return str(version.version)
 
 

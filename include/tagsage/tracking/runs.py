@@ -25,6 +25,7 @@ from tagsage.tracking.store import Tracking, without_secrets
 
 RUN_ID = "tagsage.run_id"
 CANDIDATE = "tagsage.candidate"
+TRIAL = "tagsage.trial"
 CHANGED = "tagsage.changed_params"
 PARAM_LIMIT = 6000  # characters of a parameter that MLflow takes
 BATCH_LIMIT = 100  # parameters and tags that MLflow takes in one request

@@ -116,8 +116,8 @@ class Tagger:
         -------
         pandas.DataFrame
             A row an article, the index kept: ``tags``, the assigned tags, best first; ``top``, the
-            `top_k` best as ``{"tag": str, "score": float, "assigned": bool}``, best first, ties in
-            the order of the tags.
+            `top_k` best as ``{"tag": str, "score": float, "assigned": bool, "threshold": float}``
+            (assigned: the score reaches the threshold), best first, ties in the order of the tags.
 
         Raises
         ------
@@ -171,7 +171,9 @@ class Tagger:
     def _tag_block(self, articles: pd.DataFrame, top_k: int) -> list[dict[str, Any]]:
         # A few rows are multiplied before a second thread has woken up.
         with _one_thread() if len(articles) <= FEW_ROWS else nullcontext():
-            P, flags = self.candidate.answer(self.features(articles), np.arange(len(articles)))
+            X, rows = self.features(articles), np.arange(len(articles))
+            P, flags = self.candidate.answer(X, rows)
+            thresholds = self.candidate.thresholds(X, rows)
         order = np.argsort(-P, axis=1, kind="stable")
         best = order[:, :top_k]
         tags = np.array(self.candidate.tags, dtype=object)
@@ -183,14 +185,15 @@ class Tagger:
             {
                 "tags": assigned[first:last],
                 "top": [
-                    {"tag": tag, "score": score, "assigned": mark}
-                    for tag, score, mark in zip(names, scores, marks, strict=True)
+                    {"tag": tag, "score": score, "assigned": mark, "threshold": threshold}
+                    for tag, score, mark, threshold in zip(*ranked, strict=True)
                 ],
             }
-            for names, scores, marks, (first, last) in zip(
+            for *ranked, (first, last) in zip(
                 tags[best].tolist(),
                 np.take_along_axis(P, best, axis=1).tolist(),
                 np.take_along_axis(flags, best, axis=1).tolist(),
+                np.take_along_axis(thresholds, best, axis=1).tolist(),
                 pairwise(bounds),
                 strict=True,
             )
@@ -363,6 +366,7 @@ def signature(*, given_vectors: bool) -> ModelSignature:
         Property("tag", DataType.string),
         Property("score", DataType.double),
         Property("assigned", DataType.boolean),
+        Property("threshold", DataType.double),
     ])
     outputs: list[ColSpec | TensorSpec] = [
         ColSpec(Array(DataType.string), "tags"),

@@ -35,13 +35,14 @@ ROWS = [
 MEMBERS = {"reading": [0, 1, 2, 3, 7], HOSTILE_LIST: [0, 2]}
 
 PREDICTIONS = [
-    # story (a number above), tag, score, assigned; the best first
-    (2, "python", 0.9, 1),
-    (2, "art", 0.2, 0),
-    (3, "art", 0.7, 1),
-    (3, HOSTILE_TAG, 0.1, 0),
-    (4, "python", 0.4, 0),
-    (4, "art", 0.3, 0),
+    # story (a number above), tag, score, assigned, threshold; the best first
+    (2, "python", 0.9, 1, 0.35),
+    (2, "art", 0.2, 0, 0.25),
+    (3, "art", 0.7, 1, 0.25),
+    (3, HOSTILE_TAG, 0.1, 0, 0.5),
+    # In no list: another score is needed.
+    (4, "python", 0.4, 0, 0.45),
+    (4, "art", 0.3, 0, 0.55),
 ]
 
 NIGHT = {
@@ -56,7 +57,14 @@ NIGHT = {
         for name, f1 in (("text+lists:mlp", 0.667), ("text:mlp", 0.6))
     ],
     "split": {"test_articles": 20},
-    "predicted": {"articles": 4, "assigned": 2, "tags": 2, "version": "7", "by": "champion"},
+    "predicted": {
+        "articles": 4,
+        "assigned": 2,
+        "tags": 2,
+        "version": "7",
+        "candidate": "text:mlp",
+        "by": "champion",
+    },
     "counts": {"articles": 7, "stubs": 1, "lists": 2, "memberships": 7, "target_tags": 3},
     "mlflow": {"experiment": "1", "run": "abc"},
 }
@@ -100,7 +108,7 @@ def data(folder: Path, **changed) -> CatalogueData:
     urls = corpus.articles["url"].tolist()
     rows = [(urls[number], *rest) for number, *rest in PREDICTIONS]
     file = folder / "predictions.parquet"
-    pd.DataFrame(rows, columns=["story", "tag", "score", "assigned"]).to_parquet(file)
+    pd.DataFrame(rows, columns=["story", "tag", "score", "assigned", "threshold"]).to_parquet(file)
     per_tag = pd.DataFrame({
         "tag": ["python", "art"],
         "f1": [0.8, 0.5],

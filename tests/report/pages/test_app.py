@@ -15,10 +15,11 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from tagsage.errors import TagsageError
+from tagsage.report.catalogue.build import build_catalogue
 from tagsage.report.catalogue.schema import CATALOGUE_FILE
 from tagsage.report.pages.app import Surroundings, make_app
 from tagsage.report.pages.nights import RunState
-from tests.report.pages.conftest import HOSTILE_TAG
+from tests.report.pages.conftest import HOSTILE_TAG, NIGHT, NIGHTS, data
 from tests.report.test_html import Page
 
 PAGES = [
@@ -122,8 +123,11 @@ def test_links_of_a_page_lead_to_pages(client):
 
 def test_first_page_tells_the_night(client):
     page = Page(client.get("/").text)
-    assert "text+lists:mlp tags best" in page.words
-    assert "In the night of 22 November 2026, 02:00 UTC, it reached micro-F1 .667" in page.words
+    assert "text:mlp, version 7, writes the tags" in page.words
+    assert (
+        "In the night of 22 November 2026, 02:00 UTC, the best candidate, text+lists:mlp, reached "
+        "micro-F1 .667" in page.words
+    )
     assert "2 of the 4 articles that had no tags got some." in page.words
     assert "New champion Promoted: <i>better</i>." in page.words
     assert "The latest run, manual__<b>1</b>, failed (23 November 2026, 02:00 UTC)." in page.words
@@ -131,6 +135,17 @@ def test_first_page_tells_the_night(client):
     links = {str(link["href"]) for link in page.all("a")}
     assert "https://mlflow.example/#/experiments/1/runs/abc" in links
     assert {"/dags/retrain", "/tagsage/report"} <= links
+
+
+def test_first_page_tells_before_all_else_of_a_champion_that_cannot_be_used(tmp_path):
+    told = "The champion's files are gone, so version 1 cannot be used."
+    facts = {"night": {**NIGHT, "unusable": told}, "nights": NIGHTS}
+    build_catalogue(data(tmp_path, facts=facts), tmp_path / CATALOGUE_FILE)
+    run = RunState(NIGHT["run_id"], "failed", "")
+    page = Page(client_of(tmp_path, run=run).get("/").text)
+    assert "is the night before" not in page.words
+    assert page.words.index(told) < page.words.index("wrote the tags")
+    assert "articles that had no tags got some" not in page.words
 
 
 @pytest.mark.parametrize("state", ["queued", "running", "success", "up_for_grabs"])
@@ -148,6 +163,16 @@ def test_article_tells_why(client):
     assert "−41.0" in words
     assert "similarity .720, has not the tag" in words
     assert "2 of its 2 lists hold articles with the tag: 3 of 3 memberships" in words
+
+
+def test_what_a_score_needs_stands_beside_it(client):
+    words = Page(client.get("/article?key=host.example/naive").text).words
+    assert "python90% needed 35%" in words
+    assert "art20% needed 25%" in words
+    # Of one tag, too: it may be assigned at a lower score than one that was not enough elsewhere.
+    words = Page(client.get("/tag?name=art").text).words
+    assert "70% needed 25%" in words
+    assert "30% needed 55%" in words
 
 
 def test_texts_that_mean_harm_are_shown_as_texts(client):

@@ -68,6 +68,7 @@ def test_predictions_keep_their_order_whatever_the_blocks(tmp_path, monkeypatch,
         "tag": tags,
         "score": [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3],
         "assigned": [1, 0, 0, 1, 0, 0, 0],
+        "threshold": 0.5,
     }).to_parquet(file)
     given = data(tmp_path, predictions=file, target_tags=["python", "art", "a", "b", "c"])
     counts = build_catalogue(given, tmp_path / CATALOGUE_FILE)

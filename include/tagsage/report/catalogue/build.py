@@ -51,8 +51,8 @@ class CatalogueData:
     per_tag : pandas.DataFrame
         The winner's scores: ``tag`` and any of :data:`SCORES`.
     predictions : pathlib.Path
-        Parquet: ``story`` (URL), ``tag``, ``score``, ``assigned``; an article's rows together, the
-        best first.
+        Parquet: ``story`` (URL), ``tag``, ``score``, ``assigned``, ``threshold``; an article's rows
+        together, the best first.
     facts : mapping
         What is told of the night, JSON-able.
     explanations : pathlib.Path or None
@@ -225,7 +225,7 @@ def _write_predictions(
     """Write the assigned and the best tags of each story; return how many, and how many unknown."""
     written = unknown = 0
     last, behind = -1, 0
-    for block in _blocks(file, ["story", "tag", "score", "assigned"]):
+    for block in _blocks(file, ["story", "tag", "score", "assigned", "threshold"]):
         story, tag = _codes(block, urls, tags)
         known = (story >= 0) & (tag >= 0)
         unknown += int((~known).sum())
@@ -244,12 +244,13 @@ def _write_predictions(
         _insert(
             connection,
             # A story that comes twice keeps what came first.
-            "INSERT OR IGNORE INTO predictions VALUES (?, ?, ?, ?, ?)",
+            "INSERT OR IGNORE INTO predictions VALUES (?, ?, ?, ?, ?, ?)",
             ids[story[kept]],
             position[kept],
             tag[kept] + 1,
             block["score"].to_numpy(dtype=np.float64)[kept],
             assigned[kept],
+            block["threshold"].to_numpy(dtype=np.float64)[kept],
         )
         written += int(kept.sum())
     return written, unknown

@@ -8,7 +8,7 @@ from __future__ import annotations
 CATALOGUE_FILE = "catalogue.db"
 # "tags" and the version of the tables; a reader refuses any other.
 APPLICATION_ID = 0x74616773
-VERSION = 1
+VERSION = 2
 
 # Ids are given by how many lists hold an article, the most first: a scan in the order of ids shows
 # the best known first, and may stop early.
@@ -41,7 +41,7 @@ TABLES = """
     ) WITHOUT ROWID;
     CREATE TABLE predictions (
         article_id INTEGER, position INTEGER, tag_id INTEGER NOT NULL,
-        score REAL NOT NULL, assigned INTEGER NOT NULL,
+        score REAL NOT NULL, assigned INTEGER NOT NULL, threshold REAL NOT NULL,
         PRIMARY KEY (article_id, position)
     ) WITHOUT ROWID;
     CREATE TABLE lists (

@@ -127,7 +127,9 @@ class PredictedTag:
     score : float
         Its probability.
     assigned : bool
-        Whether the score reaches the tag's threshold.
+        Whether the score reaches the threshold.
+    threshold : float
+        What the score has to reach: the tag's threshold for articles in lists, or in none.
     evidence : Evidence or None
         What speaks for it; None for all but the best.
     """
@@ -135,6 +137,7 @@ class PredictedTag:
     tag: str
     score: float
     assigned: bool
+    threshold: float
     evidence: Evidence | None = None
 
 
@@ -218,7 +221,7 @@ def _lists(connection: sqlite3.Connection, article: int) -> list[InList]:
 
 def _predicted(connection: sqlite3.Connection, article: int) -> list[PredictedTag]:
     rows = connection.execute(
-        "SELECT p.tag_id, tags.tag, p.score, p.assigned FROM predictions p "
+        "SELECT p.tag_id, tags.tag, p.score, p.assigned, p.threshold FROM predictions p "
         "JOIN tags ON tags.id = p.tag_id WHERE p.article_id = ? ORDER BY p.position",
         (article,),
     ).fetchall()
@@ -230,6 +233,7 @@ def _predicted(connection: sqlite3.Connection, article: int) -> list[PredictedTa
             row["tag"],
             row["score"],
             bool(row["assigned"]),
+            row["threshold"],
             _evidence(connection, article, row["tag_id"]) if place in explained else None,
         )
         for place, row in enumerate(rows)

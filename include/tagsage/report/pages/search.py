@@ -88,6 +88,8 @@ class Hit:
         Whether it came without tags.
     score : float or None
         Its score where the articles of one tag are listed.
+    threshold : float or None
+        What that has to reach.
     """
 
     key: str
@@ -98,6 +100,7 @@ class Hit:
     tags: Sequence[ShownTag]
     untagged: bool
     score: float | None = None
+    threshold: float | None = None
 
 
 @dataclass(frozen=True)
@@ -200,7 +203,7 @@ def match_expression(text: str) -> str:
 def hits_of(
     connection: sqlite3.Connection,
     ids: Sequence[int],
-    scores: Mapping[int, float] | None = None,
+    scores: Mapping[int, tuple[float, float]] | None = None,
 ) -> list[Hit]:
     """Return articles by id, in the order given.
 
@@ -210,12 +213,13 @@ def hits_of(
         A catalogue.
     ids : sequence of int
         A page of them.
-    scores : mapping of int to float, optional
-        The score to show of each.
+    scores : mapping of int to (float, float), optional
+        The score and threshold to show of each.
     """
     found = []
     for number in ids:
-        found += _hits(connection, "a.id = :id", {"id": number}, (scores or {}).get(number))
+        shown = (scores or {}).get(number, (None, None))
+        found += _hits(connection, "a.id = :id", {"id": number}, *shown)
     return found
 
 
@@ -224,6 +228,7 @@ def _hits(
     where: str,
     values: Mapping[str, Any],
     score: float | None = None,
+    threshold: float | None = None,
 ) -> list[Hit]:
     rows = connection.execute(
         "SELECT a.id, a.key, a.title, a.subtitle, a.author, a.n_lists, a.n_tags "  # ruff: ignore[hardcoded-sql-expression]
@@ -240,6 +245,7 @@ def _hits(
             tags=_tags_of(connection, row["id"], untagged=not row["n_tags"]),
             untagged=not row["n_tags"],
             score=score,
+            threshold=threshold,
         )
         for row in rows
     ]

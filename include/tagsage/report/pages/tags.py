@@ -165,11 +165,11 @@ def _predicted(
     connection: sqlite3.Connection, tag: int, *, assigned: int, limit: int, offset: int = 0
 ) -> list[Hit]:
     rows = connection.execute(
-        "SELECT article_id, score FROM predictions WHERE tag_id = ? AND assigned = ? "
+        "SELECT article_id, score, threshold FROM predictions WHERE tag_id = ? AND assigned = ? "
         "ORDER BY score DESC, article_id DESC LIMIT ? OFFSET ?",
         (tag, assigned, limit, offset),
     ).fetchall()
-    scores = {row["article_id"]: row["score"] for row in rows}
+    scores = {row["article_id"]: (row["score"], row["threshold"]) for row in rows}
     return hits_of(connection, list(scores), scores)
 
 

@@ -1,0 +1,60 @@
+"""How a run begins: whether it is a trial."""
+
+from __future__ import annotations
+
+import pytest
+
+from tagsage.night import Night
+from tagsage.stages import start, tracking_of
+from tagsage.tracking.runs import parent_run
+
+
+@pytest.fixture
+def begin(tmp_path, monkeypatch):
+    """Return a function that starts a run with candidates of its own; the configured are others."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("TAGSAGE_CANDIDATES", "text:mlp,lists:mlp")
+
+    def begun(run_id: str, candidates: str | None) -> Night:
+        overrides = {"workspace": str(tmp_path), "candidates": candidates}
+        return Night.of(start(run_id, overrides))
+
+    return begun
+
+
+def crown(night: Night) -> None:
+    """Make a version champion that nothing is in."""
+    client = tracking_of(night.settings).client
+    client.create_registered_model("tagsage")
+    client.create_model_version("tagsage", source=str(night.workspace.local_folder()))
+    client.set_registered_model_alias("tagsage", "champion", "1")
+
+
+def mark_of(night: Night) -> str | None:
+    tracking = tracking_of(night.settings)
+    run = tracking.client.get_run(parent_run(tracking, night.run_id))
+    return run.data.tags.get("tagsage.trial")
+
+
+def test_run_with_other_candidates_than_the_configured_ones_is_a_trial_beside_a_champion(begin):
+    first = begin("first", "text:ovr_logistic")
+    assert (first.is_trial, mark_of(first)) == (False, None)
+    crown(first)
+    tried = begin("tried", "text:ovr_logistic")
+    assert (tried.is_trial, mark_of(tried)) == (True, "true")
+    # As a form sends them that was left as it was, or in another order, or not at all.
+    for run_id, same in (
+        ("form", "text:mlp,lists:mlp"),
+        ("order", "lists:mlp, text:mlp"),
+        ("none", None),
+    ):
+        assert not begin(run_id, same).is_trial
+
+
+def test_run_that_is_begun_again_is_what_it_was_at_first(begin, monkeypatch):
+    first = begin("first", "text:ovr_logistic")
+    crown(first)
+    assert not begin("first", "text:ovr_logistic").is_trial
+    assert begin("tried", "text:ovr_logistic").is_trial
+    monkeypatch.setenv("TAGSAGE_CANDIDATES", "text:ovr_logistic")
+    assert begin("tried", "text:ovr_logistic").is_trial
