@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from tagsage.report.evidence import Background
-from tagsage.report.explain import explain
-from tests.report.explained_world import TAGS, fit_linear, snapshot
+from tagsage.explain.background import Background
+from tagsage.explain.explain import explain
+from tests.explain.explained_world import TAGS, fit_linear, snapshot
 
 KINDS = ("word", "list", "author")
 
