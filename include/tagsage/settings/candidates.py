@@ -21,16 +21,11 @@ CLASSIFIERS = (
 )
 
 DEFAULT_CANDIDATES = ",".join((
-    "words:linear",  # the simplest on text, and with lists
-    "words+list_ids+author_ids:linear",
+    "words:linear",  # the baseline of every claim: text alone
+    "words+list_ids+author_ids:linear",  # the simplest model that knows lists
+    "text+lists+labels+authors:mlp",  # the best on dense features
     "text:label_powerset",  # the study's two models
     "text+graphsage:label_powerset",
-    "text:ovr_logistic",
-    "text:mlp",
-    "text+graphsage:mlp",
-    "text+lists:mlp",
-    "text+lists+labels+authors:mlp",
-    "text+lists+memberships+labels+authors:mlp",
 ))
 
 
