@@ -257,7 +257,7 @@ def test_when_the_champion_is_damaged_nobody_takes_its_place(small_corpus, night
     assert nights.stored()[1].equals(suggested)
     assert nights.metrics["predicted_by"] == "nobody"
     report = (nights.workspace / "report.html").read_text("utf-8")
-    assert re.search(said, report[: report.index("tags best tonight")])
+    assert re.search(said, report[: report.index("writes the tags")])
     with reading(nights.workspace / "catalogue.db") as connection:
         assert re.search(said, read_home(connection).night["unusable"])
     # What MLflow calls a failed run is continued, and ends well, once the champion can be used.
