@@ -159,7 +159,8 @@ def retrain():
     def compare(corpus, vectors, graph_refs):
         split = heavy(stages.split)(night, corpus)
         labels = heavy(stages.propagate_labels)(night, corpus, split)
-        features = light(stages.features)(night, vectors, graph_refs, labels)
+        sparse = heavy(stages.fit_blocks)(night, corpus)
+        features = light(stages.features)(night, vectors, graph_refs, labels, sparse)
 
         def fit(name, candidates, **options):
             shown = "{{ task.op_kwargs['candidate'] }}"

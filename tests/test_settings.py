@@ -171,7 +171,7 @@ def test_the_default_candidates_are_all_known_and_parsed_in_order():
     assert [f"{features}:{classifier}" for features, classifier in pairs] == (
         DEFAULT_CANDIDATES.split(",")
     )
-    assert pairs[0] == ("text", "label_powerset")
+    assert pairs[0] == ("words", "linear")
 
 
 def test_spaces_around_candidates_do_not_matter():
@@ -191,8 +191,13 @@ def test_a_malformed_candidate_is_refused_with_what_is_allowed(item):
         Settings.resolve({"candidates": f"text:ovr_logistic,{item}"})
 
 
+def test_a_block_with_a_column_per_word_is_refused_for_a_dense_classifier():
+    with pytest.raises(TagsageError, match=r"candidate 'text\+words:mlp' .* only .* linear"):
+        Settings.resolve({"candidates": "text+words:mlp"})
+
+
 def test_a_candidate_given_twice_is_refused():
-    with pytest.raises(TagsageError, match="candidate 'text:mlp' is given twice"):
+    with pytest.raises(TagsageError, match=r"candidate 'text:mlp' is given twice"):
         Settings.resolve({"candidates": "text:mlp,lists:mlp,text:mlp"})
 
 

@@ -104,7 +104,8 @@ def _run_stages(night: Token) -> None:
 
     split = _told("split", stages.split, night, corpus)
     labels = _told("propagate labels", stages.propagate_labels, night, corpus, split)
-    features = stages.features(night, vectors, graph, labels)
+    sparse = _told("fit blocks", stages.fit_blocks, night, corpus)
+    features = stages.features(night, vectors, graph, labels, sparse)
     # Those without lists first: they are the fallbacks of the others.
     fitted = [
         _told(f"fit {candidate}", stages.fit_candidate, night, split, features, candidate)

@@ -30,6 +30,7 @@ SMALL_NETWORK = {
     "learning_rate": 1e-2,
 }
 SMALL = {
+    "linear": {},
     "mlp": SMALL_NETWORK,
     "ovr_logistic": {},
     "classifier_chain": {},
@@ -195,7 +196,7 @@ def test_predict_refuses_other_features(name, data):
 
 
 def test_unknown_names_are_refused(name, tmp_path):
-    with pytest.raises(TagsageError, match=r"^There is no classifier 'svm'; choose one of label_p"):
+    with pytest.raises(TagsageError, match=r"^There is no classifier 'svm'; choose one of linear"):
         make_classifier("svm", seed=0)
     with pytest.raises(TypeError, match=rf"{name} has no setting \['depth'\]"):
         make_classifier(name, seed=0, depth=3)

@@ -76,7 +76,7 @@ def test_cost_grows_with_rows_as_the_method_does():
 
 
 def test_cost_of_an_unknown_classifier_is_refused():
-    with pytest.raises(TagsageError, match=r"^There is no classifier 'svm'; choose one of label_p"):
+    with pytest.raises(TagsageError, match=r"^There is no classifier 'svm'; choose one of linear"):
         estimate_cost("svm", **SIZES)
 
 

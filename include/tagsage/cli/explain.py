@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from tagsage.report.evidence import Background
-    from tagsage.report.explanations import Explanation
+    from tagsage.explain.background import Background
+    from tagsage.explain.explanations import Explanation
     from tagsage.store.snapshot import Snapshot
     from tagsage.tracking.servable import Tagger
 
@@ -115,9 +115,9 @@ def _explained(
     """Explain the best tags of an article, or one, with the champion."""
     import numpy as np
 
-    from tagsage.report.evidence import Background
-    from tagsage.report.explain import explain as explain_tags
-    from tagsage.report.explain import score_articles
+    from tagsage.explain.background import Background
+    from tagsage.explain.explain import explain as explain_tags
+    from tagsage.explain.explain import score_articles
     from tagsage.stages import tracking_of
     from tagsage.tracking.registry import load_champion
     from tagsage.tracking.servable import tagger_of
@@ -249,6 +249,14 @@ def _print(console: Console, one: Explanation) -> None:
         ("word", drop),
         [(i.word, f"{i.drop:.3f}") for i in one.words],
     )
+
+    if one.terms:
+        _table(
+            console,
+            "What adds up to its log-odds",
+            ("what", "name", "log-odds"),
+            [(i.kind, i.name, f"{i.log_odds:+.3f}") for i in one.terms],
+        )
 
 
 def _table(

@@ -114,6 +114,11 @@ class FittedCandidate:
         return self.main.classifier
 
     @property
+    def knows_list_free(self) -> bool:
+        """Whether it knows what to say of an article in no list."""
+        return self.fallback is not None or self.classifier.sparse
+
+    @property
     def threshold(self) -> float:
         """The threshold for all tags, which those of single tags are near."""
         return self.main.assignment.common

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
+
+if TYPE_CHECKING:
+    from tagsage.graph.csr import Csr
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 IndexArray: TypeAlias = npt.NDArray[np.integer]
 
-BLOCKS = ("text", "graphsage", "fastrp", "lists", "memberships", "labels", "authors")
+SPARSE_BLOCKS = ("words", "list_ids", "author_ids")
+"""The kinds of blocks with a column per word, list or author, of :mod:`tagsage.features`."""
+
+BLOCKS = (
+    *SPARSE_BLOCKS,
+    *("text", "graphsage", "fastrp", "lists", "memberships", "labels", "authors"),
+)
 """The kinds of blocks; a feature set names some of them, joined by ``+``.
 
 ``lists`` is one array a hop; ``labels`` and ``authors`` are two each: shares of tags, and how much
@@ -24,7 +34,7 @@ LABEL_BLOCKS = ("labels", "authors")
 PROJECTION_BLOCKS = ("graphsage", "fastrp")
 """The kinds of blocks that need the projection: new articles have no neighbours in it."""
 
-OWN_BLOCKS = ("text", "authors")
+OWN_BLOCKS = ("words", "author_ids", "text", "authors")
 """The kinds of blocks that an article in no list has, too."""
 
 
@@ -79,7 +89,7 @@ class FeatureMatrix:
 
     Parameters
     ----------
-    blocks : sequence of float arrays, shape [n, d_b]
+    blocks : sequence of float arrays or csr_arrays, shape [n, d_b]
         One row an article, the same articles in the same order.
     kinds : sequence of str, optional
         The kind of each block, of :data:`BLOCKS`; all ``text`` by default.
@@ -94,12 +104,12 @@ class FeatureMatrix:
 
     def __init__(
         self,
-        blocks: Sequence[npt.NDArray[np.floating]],
+        blocks: Sequence[npt.NDArray[np.floating] | Csr],
         *,
         kinds: Sequence[str] | None = None,
         linked: npt.NDArray[np.bool_] | None = None,
     ) -> None:
-        self.blocks = tuple(blocks)
+        self.blocks: tuple[Any, ...] = tuple(blocks)
         if not self.blocks:
             raise ValueError("a feature matrix needs at least one block")
         shapes = [block.shape for block in self.blocks]
@@ -129,12 +139,26 @@ class FeatureMatrix:
         -------
         float32 array, shape [m, d]
             A copy.
+
+        Raises
+        ------
+        ValueError
+            When a block is sparse: its columns are too many to be held as zeros.
         """
         joined = np.empty((len(index), self.shape[1]), dtype=np.float32)
         start = 0
         for block, width in zip(self.blocks, self.block_widths, strict=True):
+            if sp.issparse(block):
+                raise ValueError(f"{self.kinds} has sparse blocks; ask for sparse_rows")
             joined[:, start : start + width] = block[index]
             start += width
+        return joined
+
+    def sparse_rows(self, index: IndexArray) -> Csr:
+        """Return some rows of all blocks joined, csr_array of float32 [m, d]."""
+        # What scipy doesn't take as it is, is half precision.
+        parts = [sp.csr_array(block[index].astype(np.float32)) for block in self.blocks]
+        joined: Csr = sp.hstack(parts, format="csr")
         return joined
 
     def own(self) -> FeatureMatrix | None:
@@ -151,7 +175,11 @@ class FeatureMatrix:
     def unlinked(self) -> Self:
         """Return the same features, of articles that are taken for being in no list."""
         none = np.zeros(len(self), dtype=np.bool_)
-        return type(self)(self.blocks, kinds=self.kinds, linked=none)
+        blocks = [
+            sp.csr_array(block.shape, dtype=np.float32) if kind == "list_ids" else block
+            for kind, block in zip(self.kinds, self.blocks, strict=True)
+        ]
+        return type(self)(blocks, kinds=self.kinds, linked=none)
 
 
 def unit_blocks(X: FeatureMatrix) -> list[bool]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from tagsage.learn.calibration import Calibration, fit_calibration
 from tagsage.learn.candidate import FittedCandidate, Tagging
-from tagsage.learn.classifiers import Classifier, Validation, make_classifier
+from tagsage.learn.classifiers import Classifier, Validation, classifier_class, make_classifier
 from tagsage.learn.features import OWN_BLOCKS, FeatureMatrix, IndexArray
 from tagsage.learn.search import search_settings
 from tagsage.learn.split import Split, stratified_split
@@ -104,12 +104,12 @@ def fit_candidate(
     config = assignment or AssignmentConfig()
     seen = X if tuning is None else tuning
     inner = tuning_split(Y, seed=seed)
-    main = _tune(
-        seen, Y, train_rows, inner, classifier, seed, config, seen.linked[train_rows], search
-    )
+    needs_fallback = not (set(X.kinds) <= set(OWN_BLOCKS) or classifier_class(classifier).sparse)
+    answers_for = seen.linked[train_rows] | (not needs_fallback)
+    main = _tune(seen, Y, train_rows, inner, classifier, seed, config, answers_for, search)
     tune_seconds = time.perf_counter() - started
     fitted = main.fit(X, Y, train_rows)
-    if set(X.kinds) <= set(OWN_BLOCKS):
+    if not needs_fallback:
         fallback = None
     elif fallback is None:
         fallback = _fit_fallback(X, seen, Y, train_rows, inner, classifier, seed, config, search)

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 # What a feature set is made of, joined by +.
-BLOCKS = ("text", "graphsage", "fastrp", "lists", "memberships", "labels", "authors")
+SPARSE_BLOCKS = ("words", "list_ids", "author_ids")
+BLOCKS = (
+    *SPARSE_BLOCKS,
+    *("text", "graphsage", "fastrp", "lists", "memberships", "labels", "authors"),
+)
+LINEAR = "linear"
 CLASSIFIERS = (
+    LINEAR,
     "label_powerset",
     "ovr_logistic",
     "classifier_chain",
@@ -15,14 +21,11 @@ CLASSIFIERS = (
 )
 
 DEFAULT_CANDIDATES = ",".join((
+    "words:linear",  # the baseline of every claim: text alone
+    "words+list_ids+author_ids:linear",  # the simplest model that knows lists
+    "text+lists+labels+authors:mlp",  # the best on dense features
     "text:label_powerset",  # the study's two models
     "text+graphsage:label_powerset",
-    "text:ovr_logistic",
-    "text:mlp",
-    "text+graphsage:mlp",
-    "text+lists:mlp",
-    "text+lists+labels+authors:mlp",
-    "text+lists+memberships+labels+authors:mlp",
 ))
 
 
@@ -44,6 +47,11 @@ def parse_candidates(text: str) -> list[tuple[str, str]]:
                 f"candidate {item.strip()!r} is not feature_set:classifier with a feature_set "
                 f"of some of {', '.join(BLOCKS)}, each once, joined by +, and classifier in "
                 f"{', '.join(CLASSIFIERS)}"
+            )
+        if classifier != LINEAR and not set(SPARSE_BLOCKS).isdisjoint(blocks):
+            raise ValueError(
+                f"candidate {item.strip()!r} has a column per word, list or author, and only the "
+                f"classifier {LINEAR} takes so many"
             )
         if (feature_set, classifier) in pairs:
             raise ValueError(f"candidate {item.strip()!r} is given twice")

@@ -6,6 +6,7 @@ are continued, the store's writes are idempotent. Libraries are imported inside 
 that Airflow reads this package quickly and forks safely.
 """
 
+from tagsage.stages.blocks import fit_blocks
 from tagsage.stages.catalogue import catalogue
 from tagsage.stages.checks import check_corpus
 from tagsage.stages.common import tracking_of
@@ -66,6 +67,7 @@ __all__ = [
     "fastrp",
     "features",
     "findings",
+    "fit_blocks",
     "fit_candidate",
     "graphsage",
     "harvest",

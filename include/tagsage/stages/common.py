@@ -44,12 +44,14 @@ LINKED_FILE = "linked.npy"
 QUARANTINE = "quarantine"
 # In the artifact of propagated labels: what is known of them while a candidate is tuned.
 TUNING_FOLDER = "tuning"
+# In the artifact of a sparse block: its state, and its features of every article.
+STATE_FOLDER, MATRIX_FOLDER = "state", "matrix"
 
 # The rooms whose code makes an artifact: a change in one of them makes it anew.
 CORPUS_CODE = ("corpus", "store", "stages")
 VECTORS_CODE = (*CORPUS_CODE, "vectors")
 GRAPH_CODE = (*CORPUS_CODE, "graph")
-LEARN_CODE = (*CORPUS_CODE, "learn")
+LEARN_CODE = (*CORPUS_CODE, "features", "learn")
 
 
 def open_store(night: Night) -> ArticleStore:
@@ -281,13 +283,25 @@ def matrix_of(
     import numpy as np
 
     from tagsage.graph.base import EMBEDDINGS_FILE, hop_file
+    from tagsage.graph.csr import load_csr
     from tagsage.graph.labels import EVIDENCE_FILE, SHARES_FILE
     from tagsage.graph.memberships import MEMBERSHIPS_FILE
-    from tagsage.learn.features import LABEL_BLOCKS, FeatureMatrix, blocks_of, needs_lists
+    from tagsage.learn.features import (
+        LABEL_BLOCKS,
+        SPARSE_BLOCKS,
+        FeatureMatrix,
+        blocks_of,
+        needs_lists,
+    )
 
-    arrays, kinds = [], []
+    arrays: list[Any] = []
+    kinds: list[str] = []
     for block in blocks_of(feature_set):
         folder = folders[block]
+        if block in SPARSE_BLOCKS:
+            arrays.append(load_csr(folder / MATRIX_FOLDER))
+            kinds.append(block)
+            continue
         hops = len(list(folder.glob(hop_file("*"))))
         files = {
             "text": ["vectors.npy"],

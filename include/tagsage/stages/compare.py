@@ -30,7 +30,9 @@ logger = logging.getLogger(__name__)
 JUDGED_FOLDER = "judged"
 
 
-def features(token: Token, vectors: Ref, graph: Mapping[str, Ref], labels: Blocks) -> Blocks:
+def features(
+    token: Token, vectors: Ref, graph: Mapping[str, Ref], labels: Blocks, sparse: Blocks
+) -> Blocks:
     """Name the blocks that feature sets join; checks that all hold one row an article.
 
     Returns
@@ -40,7 +42,7 @@ def features(token: Token, vectors: Ref, graph: Mapping[str, Ref], labels: Block
     """
     night = Night.of(token)
     computed = {block: graph[block] for block in ("graphsage", "fastrp", "lists", "memberships")}
-    computed = {"text": vectors, LINKED: graph["projection"], **computed, **labels}
+    computed = {"text": vectors, LINKED: graph["projection"], **computed, **labels, **sparse}
     blocks = {block: ref for block, ref in computed.items() if ref}
     for feature_set, _ in night.settings.parsed_candidates():
         feature_matrix(night, blocks, feature_set)
@@ -71,11 +73,13 @@ def candidates_with_lists(token: Token) -> list[str]:
 
 def fallback_of(candidate: str) -> str:
     """Return the candidate that answers in its place for articles in no list; empty for none."""
+    from tagsage.learn.classifiers import classifier_class
     from tagsage.learn.features import needs_lists, own_feature_set
 
     feature_set, _, classifier = candidate.partition(":")
     own = own_feature_set(feature_set)
-    return f"{own}:{classifier}" if own and needs_lists(feature_set) else ""
+    needed = own and needs_lists(feature_set) and not classifier_class(classifier).sparse
+    return f"{own}:{classifier}" if needed else ""
 
 
 def fit_candidate(token: Token, split: Ref, features: Blocks, candidate: str) -> Ref:

@@ -273,19 +273,19 @@ def _latency(
     night: Night, snapshot: Snapshot, labels: Labels, served: Artifact, version: str
 ) -> tuple[float | None, str]:
     """Time requests of one article each; return the median in ms, or None, and words about it."""
-    from tagsage.tracking.featuriser import embedder_kind
+    from tagsage.tracking.featuriser import embedder_kind, needs_given_vectors
     from tagsage.tracking.registry import load_champion
     from tagsage.tracking.servable import tagger_of
 
-    kind = embedder_kind(served.path)
-    if kind == "openai":
+    if embedder_kind(served.path) == "openai":
         # Each request would be paid for, and it is the server's time that would be measured.
         return None, "not measured: each request asks a server for its vector"
     model = load_champion(
         tracking_of(night.settings), night.settings.registered_model, version=version
     )
     # A model on given vectors is asked with some.
-    dimensions = 0 if kind else tagger_of(model).featuriser.dimensions
+    given = needs_given_vectors(served.path)
+    dimensions = tagger_of(model).featuriser.dimensions if given else 0
     requests = _requests(snapshot, labels, dimensions=dimensions)
     times = []
     for request in requests:

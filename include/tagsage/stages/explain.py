@@ -37,15 +37,15 @@ def explain(token: Token, corpus: Ref, features: Blocks, predicted: Ref) -> Ref:
     Of more articles than the setting `explain_articles` some are drawn: those that the report
     shows first, then those without tags of their own. The artifact has a file
     ``explanations.parquet``, a row an article and assigned tag: see
-    :meth:`tagsage.report.explanations.Explanation.record`. When the champion cannot be used, the
+    :meth:`tagsage.explain.explanations.Explanation.record`. When the champion cannot be used, the
     ref is empty.
     """
     import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from tagsage.report import explain as explaining
-    from tagsage.report.evidence import Background
+    from tagsage.explain import explain as explaining
+    from tagsage.explain.background import Background
 
     night = Night.of(token)
     if night.noted(UNUSABLE):
@@ -65,7 +65,7 @@ def explain(token: Token, corpus: Ref, features: Blocks, predicted: Ref) -> Ref:
     schema = pa.schema([
         *((name, pa.string()) for name in texts),
         *((name, pa.float64()) for name in numbers),
-        *((name, pa.string()) for name in ("lists", "articles", "texts", "words")),
+        *((name, pa.string()) for name in ("lists", "articles", "texts", "words", "terms")),
     ])
 
     def build(folder: Path) -> dict[str, Any]:

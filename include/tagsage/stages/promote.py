@@ -12,6 +12,7 @@ from tagsage.stages.common import (
     LEARN_CODE,
     LINKED,
     MODEL_FOLDER,
+    STATE_FOLDER,
     Blocks,
     Ref,
     fastrp_config,
@@ -163,7 +164,7 @@ def _served(night: Night, corpus: Ref, features: Blocks, feature_set: str, model
     import numpy as np
 
     from tagsage.graph.base import hop_file
-    from tagsage.learn.features import PROJECTION_BLOCKS, blocks_of
+    from tagsage.learn.features import PROJECTION_BLOCKS, SPARSE_BLOCKS, blocks_of
     from tagsage.tracking.servable import write_served
 
     def build(folder: Path) -> None:
@@ -177,6 +178,11 @@ def _served(night: Night, corpus: Ref, features: Blocks, feature_set: str, model
             "corpus_digest": snapshot.digest,
         }
         blocks = blocks_of(feature_set)
+        parts["sparse"] = {
+            block: night.workspace.open(features[block]).path / STATE_FOLDER
+            for block in blocks
+            if block in SPARSE_BLOCKS
+        }
         if of_graph := [block for block in blocks if block in PROJECTION_BLOCKS]:
             parts["graph"] = {block: features[block] for block in (*of_graph, LINKED)}
         if "graphsage" in blocks:

@@ -44,6 +44,8 @@ logger = logging.getLogger(__name__)
 Row = dict[str, Any]
 
 TEXT, GRAPH = "text", "graph"
+# The feature sets that know an article's text alone.
+TEXT_SETS = ("text", "words", "words+text", "text+words")
 ROLES = (TEXT, GRAPH)
 TRANSDUCTIVE, INDUCTIVE, COLD_START, TIME = "transductive", "inductive", "cold_start", "time"
 SPLIT, SHARE = "split", "share"
@@ -69,7 +71,7 @@ def finalists(ranked: dict[str, Any]) -> dict[str, Row]:
     # Best first.
     for row in ranked["ranking"]:
         feature_set = row["candidate"].partition(":")[0]
-        role = GRAPH if needs_lists(feature_set) else TEXT if feature_set == TEXT else ""
+        role = GRAPH if needs_lists(feature_set) else TEXT if feature_set in TEXT_SETS else ""
         if role:
             found.setdefault(role, row)
     return found
@@ -235,7 +237,7 @@ def _answer_cold_start(bench: _Bench, _: str) -> list[Row]:
 def _cold(
     bench: _Bench, fitted: FittedCandidate, X: FeatureMatrix, labels: Labels, seed: int
 ) -> Row:
-    if fitted.fallback is None:
+    if not fitted.knows_list_free:
         raise NotMeasuredError("its features say nothing of an article in no list")
     test = (labels.test_rows, labels.Y_test)
     return bench.judge(GRAPH, COLD_START, fitted, X.unlinked(), test, seed=seed)
@@ -277,7 +279,7 @@ def _answer_split(bench: _Bench, argument: str) -> list[Row]:
         bench.judge(role, TRANSDUCTIVE, *trial, test, seed=seed) for role, trial in trials.items()
     ]
     fitted, X = trials[GRAPH]
-    if COLD_START in settings.asked_questions() and fitted.fallback:
+    if COLD_START in settings.asked_questions() and fitted.knows_list_free:
         rows.append(_cold(bench, fitted, X, labels, seed))
     if INDUCTIVE in settings.asked_questions():
         try:

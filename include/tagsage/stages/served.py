@@ -92,6 +92,8 @@ def _vectors_for(
     from tagsage.vectors.openai.embedder import OpenAiEmbedder
     from tagsage.vectors.text import article_texts
 
+    if not tagger.featuriser.needs_vectors:
+        return None
     embedder = tagger.featuriser.embedder
     text = feature_matrix(night, features, "text")
     if embedder is None:

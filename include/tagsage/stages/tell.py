@@ -283,8 +283,8 @@ def _examples(file: Path, explanations: Path | None = None) -> list[Example]:
     """Read what the report shows of articles and their tags, with why where that was explained."""
     import pyarrow.parquet as pq
 
+    from tagsage.explain.explanations import Explanation
     from tagsage.report.data import Example, PredictedTag
-    from tagsage.report.explanations import Explanation
 
     items = json.loads(file.read_text(encoding="utf-8"))
     shown = ("story", "in", [item["url"] for item in items])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tagsage.errors import TagsageError
 from tagsage.night import Night
+from tagsage.stages.blocks import fit_block
 from tagsage.stages.common import (
     LINKED,
     LINKED_FILE,
@@ -104,6 +105,7 @@ def run_trial(
     NotMeasuredError
         When articles are hidden and the features need the projection, which is not made anew.
     """
+    from tagsage.features import BLOCKS
     from tagsage.learn.features import LABEL_BLOCKS, PROJECTION_BLOCKS, blocks_of, needs_lists
     from tagsage.learn.fitting import fit_candidate
 
@@ -123,6 +125,10 @@ def run_trial(
         for block in blocks:
             if block in PROJECTION_BLOCKS:
                 raise NotMeasuredError(f"{block} is not made anew without the test articles")
+            if block in BLOCKS:
+                (folder / block).mkdir()
+                fit_block(folder / block, block, snapshot, hidden=hidden)
+                folders[block] = folder / block
             if block in _BUILDERS:
                 (folder / block).mkdir()
                 _BUILDERS[block](night, folder / block, snapshot, features, hidden)

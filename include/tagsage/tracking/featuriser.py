@@ -11,6 +11,7 @@ Its feature blocks are made of them alone:
 - ``labels``: what its lists say of tags, as :func:`tagsage.graph.labels.propagate_labels` would
   give it, with the labels of all articles that the tagger was fitted on;
 - ``authors``: what its author's articles say of tags, in the same way;
+- ``words``, ``list_ids``, ``author_ids``: as :mod:`tagsage.features` makes them;
 - ``graphsage``: what the GraphSAGE model makes of its own vector, without neighbours;
 - ``fastrp``: its own vector, projected as in training, without neighbours.
 """
@@ -22,12 +23,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from tagsage.errors import TagsageError
+from tagsage.features import BLOCKS, Articles, Block, load_block
 from tagsage.graph.csr import FloatArray, make_csr
 from tagsage.graph.fastrp import embed_alone
 from tagsage.graph.graphsage.infer import infer_graphsage
@@ -44,6 +46,9 @@ from tagsage.tracking.list_blocks import (
 from tagsage.vectors.base import Embedder
 from tagsage.vectors.lsa import LsaEmbedder
 
+if TYPE_CHECKING:
+    from tagsage.graph.csr import Csr
+
 FEATURISER = "featuriser.json"
 EMBEDDER = "embedder"
 GRAPHSAGE = "graphsage"
@@ -54,6 +59,9 @@ LABELS = "labels"
 AUTHORS = "authors"
 COMPANIONS = "companions"
 LINKED = "linked"
+SPARSE = "sparse"
+# Blocks that are made of an article's vector.
+OF_VECTORS = ("text", GRAPHSAGE, FASTRP, LISTS)
 
 
 class EmbedderAwayError(TagsageError):
@@ -89,6 +97,8 @@ class Featuriser:
     companions : Companions or None
         Which lists the corpus' articles are in; None where lists do not matter, and in champions
         of before that was kept.
+    sparse : mapping of str to Block
+        The blocks with a column per word, list or author.
     corpus_digest : str
         Digest of the corpus that the candidate was trained on.
     graph : mapping of str to str
@@ -107,6 +117,7 @@ class Featuriser:
     labels: NamedListLabels | None = None
     authors: NamedListLabels | None = None
     companions: Companions | None = None
+    sparse: Mapping[str, Block] = field(default_factory=dict)
     corpus_digest: str = ""
     graph: Mapping[str, str] = field(default_factory=dict)
 
@@ -150,7 +161,8 @@ class Featuriser:
         """
         text = self._vectors(titles, subtitles, vectors)
         # No name stands for nobody: it is in no index.
-        names = [[name] for name in authors or [""] * len(text)]
+        authors = authors or [""] * len(text)
+        names = [[name] for name in authors]
         further = None
         if articles is not None and self.companions is not None:
             further = [self.companions.lists_of(some) if some else () for some in articles]
@@ -159,20 +171,25 @@ class Featuriser:
             members_of(self.list_index, lists, further),
             members_of(self.authors.index if self.authors else {}, names),
             in_corpus=in_corpus,
+            texts=texts_of(titles, subtitles) if self.sparse else (),
+            author_names=np.array(authors, dtype=object),
             given=given or {},
         )
 
-    def blocks_of(self, inputs: Inputs) -> tuple[FloatArray, ...]:
+    def blocks_of(self, inputs: Inputs) -> tuple[FloatArray | Csr, ...]:
         """Return the feature blocks of articles, n rows each.
 
         They are as the candidate was trained on: ``lists`` gives one array a hop, ``labels`` and
         ``authors`` two each.
         """
         text, members = inputs.text, inputs.members
-        result: list[FloatArray] = []
+        result: list[FloatArray | Csr] = []
+        articles = Articles(inputs.texts, inputs.author_names, members, self.list_names)
         for block in self.blocks:
             if block in inputs.given:
                 result.append(inputs.given[block])
+            elif block in self.sparse:
+                result.append(self.sparse[block].transform(articles))
             elif block == "text":
                 result.append(text)
             elif block == "graphsage":
@@ -194,8 +211,20 @@ class Featuriser:
     @cached_property
     def list_index(self) -> dict[str, int]:
         """The number of each list's name; empty when lists do not matter."""
-        of_lists = (self.lists, self.memberships, self.labels)
-        return next((part.index for part in of_lists if part), {})
+        of_lists = [part for part in (self.lists, self.memberships, self.labels) if part]
+        if not of_lists and "list_ids" in self.sparse:
+            return {name: place for place, name in enumerate(self.sparse["list_ids"].columns)}
+        return of_lists[0].index if of_lists else {}
+
+    @cached_property
+    def list_names(self) -> npt.NDArray[np.object_]:
+        """The name of each list's number, object array of str."""
+        return np.array(list(self.list_index), dtype=object)
+
+    @property
+    def needs_vectors(self) -> bool:
+        """Whether a block is made of the articles' vectors."""
+        return not set(OF_VECTORS).isdisjoint(self.blocks)
 
     def counts(self, keys: Sequence[str]) -> npt.NDArray[np.bool_]:
         """Return which articles, by their keys, are counted in what is known of the lists.
@@ -257,6 +286,8 @@ class Featuriser:
     def _vectors(
         self, titles: Sequence[str], subtitles: Sequence[str], vectors: FloatArray | None
     ) -> FloatArray:
+        if not self.needs_vectors:
+            return np.zeros((len(titles), 0), dtype=np.float32)
         if self.embedder is not None and vectors is None:
             return self.text_vectors(texts_of(titles, subtitles))
         if vectors is None or vectors.shape != (len(titles), self.dimensions):
@@ -301,6 +332,11 @@ class Featuriser:
             labels=NamedListLabels.load(folder / LABELS) if LABELS in about["blocks"] else None,
             authors=NamedListLabels.load(folder / AUTHORS) if AUTHORS in about["blocks"] else None,
             companions=Companions.load(folder / COMPANIONS) if about.get("companions") else None,
+            sparse={
+                block: load_block(block, folder / SPARSE / block)
+                for block in about["blocks"]
+                if block in BLOCKS
+            },
             corpus_digest=about["corpus_digest"],
             graph=about["graph"],
         )
@@ -325,6 +361,12 @@ def embedder_kind(folder: Path) -> str:
     """
     about = json.loads((folder / FEATURISER).read_text(encoding="utf-8"))
     return str(about["embedder"])
+
+
+def needs_given_vectors(folder: Path) -> bool:
+    """Return whether new articles of such a folder need a vector with them."""
+    about = json.loads((folder / FEATURISER).read_text(encoding="utf-8"))
+    return not about["embedder"] and not set(OF_VECTORS).isdisjoint(about["blocks"])
 
 
 def says_sealed(folder: Path) -> bool:

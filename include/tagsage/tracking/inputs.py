@@ -38,6 +38,10 @@ class Inputs:
     own : Own, optional
         What of the articles' own labels is counted in the lists, and is left out. By default
         nothing is.
+    texts : sequence of str, length n
+        What words are taken from; may be left out where no block needs them.
+    author_names : object array of str, shape [n]
+        Their authors' names; may be left out likewise.
     given : mapping of str to array, shape [n, d]
         Blocks that are known already and not made: those of a graph that only the corpus has. With
         them ``linked``, bool [n]: which of the articles are in a list.
@@ -49,6 +53,8 @@ class Inputs:
     in_corpus: npt.NDArray[np.bool_] | None = None
     counted: FloatArray | None = None
     own: Own | None = None
+    texts: Sequence[str] = ()
+    author_names: npt.NDArray[np.object_] = field(default_factory=lambda: np.empty(0, dtype=object))
     given: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -64,6 +70,8 @@ class Inputs:
             in_corpus=None if self.in_corpus is None else self.in_corpus[rows],
             counted=None if self.counted is None else self.counted[rows],
             own=None if self.own is None else Own(*(array[rows] for array in self.own)),
+            texts=[self.texts[row] for row in rows] if self.texts else (),
+            author_names=self.author_names[rows] if len(self.author_names) else self.author_names,
             given={block: array[rows] for block, array in self.given.items()},
         )
 

@@ -34,6 +34,7 @@ from tagsage.tracking.featuriser import (
     EmbedderAwayError,
     Featuriser,
     embedder_kind,
+    needs_given_vectors,
     says_sealed,
 )
 from tagsage.tracking.mlflow_models import (
@@ -154,7 +155,7 @@ class Tagger:
         given : mapping of str to array, optional
             Blocks that are not made; see :class:`tagsage.tracking.inputs.Inputs`.
         """
-        if vectors is None and self.featuriser.embedder is None:
+        if vectors is None and self.featuriser.embedder is None and self.featuriser.needs_vectors:
             vectors = _vectors(articles)
         return self.featuriser.matrix(
             _texts(articles, "title"),
@@ -327,7 +328,7 @@ def save_servable(served: Path, folder: Path, mlflow_model: Model | None = None)
         The model's identity in a tracking store.
     """
     embedder = embedder_kind(served)
-    given_vectors = not embedder
+    given_vectors = needs_given_vectors(served)
     needed = REQUIREMENTS + (OPENAI_REQUIREMENTS if embedder == "openai" else ())
     package = Path(tagsage.__file__).parent
     save_model(

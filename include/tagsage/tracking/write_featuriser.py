@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from tagsage.features import BLOCKS
 from tagsage.graph.fastrp import FastRpConfig, projection_matrix
 from tagsage.learn.features import blocks_of
 from tagsage.tracking.companions import write_companions
@@ -25,6 +26,8 @@ from tagsage.tracking.featuriser import (
     LABELS,
     LISTS,
     MEMBERSHIPS,
+    OF_VECTORS,
+    SPARSE,
 )
 from tagsage.tracking.list_blocks import write_list_vectors, write_named_lists
 from tagsage.vectors.lsa import MODEL_FILE
@@ -54,6 +57,7 @@ def write_featuriser(
     article_keys: Sequence[str] | None = None,
     corpus_digest: str = "",
     graph: Mapping[str, str] | None = None,
+    sparse: Mapping[str, Path] | None = None,
 ) -> None:
     """Write everything that a feature set needs of the corpus to a folder.
 
@@ -102,6 +106,8 @@ def write_featuriser(
         Digest of the corpus.
     graph : mapping of str to str, optional
         The artifacts of the blocks that only the corpus' graph has, and of ``linked``.
+    sparse : mapping of str to pathlib.Path, optional
+        Folders of the saved blocks with a column per word, list or author.
 
     Raises
     ------
@@ -128,6 +134,8 @@ def write_featuriser(
         if author_names is None or author_labels is None:
             raise ValueError("the block authors needs author_names and author_labels")
         write_named_lists(folder / AUTHORS, author_names, author_labels)
+    if set(OF_VECTORS).isdisjoint(blocks):
+        embedder = None
     if embedder is not None:
         shutil.copytree(embedder, folder / EMBEDDER)
     trained = "graphsage" in blocks and graphsage is not None
@@ -138,7 +146,12 @@ def write_featuriser(
             raise ValueError("the block fastrp needs its settings")
         matrix = projection_matrix(dimensions, fastrp)
         FastRpProjection(fastrp, matrix).save(folder / FASTRP)
-    by_name = not {LISTS, MEMBERSHIPS, LABELS}.isdisjoint(blocks)
+    states = sparse or {}
+    for block in set(BLOCKS) & set(blocks):
+        if block not in states:
+            raise ValueError(f"the block {block} needs its state")
+        shutil.copytree(states[block], folder / SPARSE / block)
+    by_name = not {LISTS, MEMBERSHIPS, LABELS, "list_ids"}.isdisjoint(blocks)
     companions = False
     if by_name and article_keys is not None and incidence is not None:
         companions = True

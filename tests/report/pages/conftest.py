@@ -154,6 +154,11 @@ def explanations(folder: Path) -> Path:
             }
         ]),
         "words": json.dumps([{"word": "<b>bayes</b>", "drop": 0.12}]),
+        "terms": json.dumps([
+            {"kind": "start", "name": "", "log_odds": -2.5},
+            {"kind": "word", "name": "<b>bayes</b>", "log_odds": 4.25},
+            {"kind": "others", "name": "", "log_odds": 0.447},
+        ]),
     }).to_parquet(file)
     return file
 

@@ -161,6 +161,8 @@ def test_article_tells_why(client):
     assert "With its lists the article scores .900, by its text alone .350." in words
     assert "in points of a hundred. <b>bayes</b> −12.0" in words
     assert "−41.0" in words
+    assert "An article of which nothing is known−2.50 <b>bayes</b>word+4.25" in words
+    assert "All other words, lists and authors+0.45" in words
     assert "similarity .720, has not the tag" in words
     assert "2 of its 2 lists hold articles with the tag: 3 of 3 memberships" in words
 

@@ -1,6 +1,18 @@
 """Classifiers: features in, a probability for every target tag out."""
 
 from tagsage.learn.classifiers.base import Classifier, Validation
-from tagsage.learn.classifiers.registry import CLASSIFIERS, load_classifier, make_classifier
+from tagsage.learn.classifiers.registry import (
+    CLASSIFIERS,
+    classifier_class,
+    load_classifier,
+    make_classifier,
+)
 
-__all__ = ["CLASSIFIERS", "Classifier", "Validation", "load_classifier", "make_classifier"]
+__all__ = [
+    "CLASSIFIERS",
+    "Classifier",
+    "Validation",
+    "classifier_class",
+    "load_classifier",
+    "make_classifier",
+]

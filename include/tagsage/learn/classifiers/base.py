@@ -69,6 +69,11 @@ class Classifier(ABC):
     defaults: ClassVar[Mapping[str, Any]]
     space: ClassVar[Mapping[str, Range]]
     """The few hyper-parameters that a search may change; their defaults lie within."""
+    sparse: ClassVar[bool] = False
+    """Whether it takes rows as sparse matrices, and with them blocks of many columns.
+
+    To such a method an article in no list is one without these columns: it needs no fallback.
+    """
 
     def __init__(self, *, seed: int, **settings: Any) -> None:
         unknown = sorted(set(settings) - set(self.defaults))
@@ -153,7 +158,8 @@ class Classifier(ABC):
                 f"{self.name} was fitted on {self.fitted['features']} features, not {X.shape[1]}"
             )
         for part, block in row_blocks(rows, PREDICT_ROWS):
-            P[part, varying] = self._predict(X.rows(block)).clip(0, 1)
+            features = X.sparse_rows(block) if self.sparse else X.rows(block)
+            P[part, varying] = self._predict(features).clip(0, 1)
         return P
 
     def fits(self, X: FeatureMatrix, varying: IndexArray) -> bool:
@@ -214,8 +220,8 @@ class Classifier(ABC):
         """Fit on labels without constant columns; fills `arrays` and `fitted`, with `features`."""
 
     @abstractmethod
-    def _predict(self, features: FloatArray) -> FloatArray:
-        """Return probabilities [m, varying tags] of one block of rows [m, d]."""
+    def _predict(self, features: Any) -> FloatArray:
+        """Return probabilities [m, varying tags] of one block of rows [m, d], sparse or not."""
 
 
 def write_json(path: Path, value: object) -> None:

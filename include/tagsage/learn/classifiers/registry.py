@@ -10,6 +10,7 @@ from tagsage.errors import TagsageError
 from tagsage.learn.classifiers.base import MODEL_FILE, Classifier
 
 CLASSIFIERS = (
+    "linear",
     "label_powerset",
     "ovr_logistic",
     "classifier_chain",
@@ -28,6 +29,10 @@ def classifier_class(name: str) -> type[Classifier]:
     TagsageError
         When there is none of this name.
     """
+    if name == "linear":
+        from tagsage.learn.classifiers.linear import Linear
+
+        return Linear
     if name == "label_powerset":
         from tagsage.learn.classifiers.label_powerset import LabelPowersetLogistic
 

@@ -33,7 +33,7 @@ BEST_TAGS = 10
 # Characters of a title or a subtitle; a page shows fewer.
 TEXT_LIMIT = 4000
 SCORES = ("f1", "precision", "recall", "average_precision", "support", "predicted")
-EVIDENCE = ("lists", "articles", "texts", "words")
+EVIDENCE = ("lists", "articles", "texts", "words", "terms")
 
 Int64s = npt.NDArray[np.int64]
 
@@ -266,7 +266,7 @@ def _write_explanations(
         known = (story >= 0) & (tag >= 0)
         unknown += int((~known).sum())
         connection.executemany(
-            "INSERT OR REPLACE INTO explanations VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO explanations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             zip(
                 ids[story[known]].tolist(),
                 (tag[known] + 1).tolist(),

@@ -57,6 +57,7 @@ TABLES = """
     CREATE TABLE explanations (
         article_id INTEGER, tag_id INTEGER, score REAL, score_without_graph REAL,
         lists TEXT NOT NULL, articles TEXT NOT NULL, texts TEXT NOT NULL, words TEXT NOT NULL,
+        terms TEXT NOT NULL,
         PRIMARY KEY (article_id, tag_id)
     ) WITHOUT ROWID;
     CREATE VIRTUAL TABLE search USING fts5(

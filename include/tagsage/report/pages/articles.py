@@ -79,6 +79,25 @@ class Word:
 
 
 @dataclass(frozen=True)
+class Term:
+    """A part of the sum that a linear model's score is.
+
+    Attributes
+    ----------
+    kind : str
+        ``start``, ``word``, ``list``, ``author`` or ``others``.
+    name : str
+        The word, the list, the author.
+    log_odds : float
+        What it adds.
+    """
+
+    kind: str
+    name: str
+    log_odds: float
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What speaks for a tag of an article.
 
@@ -96,6 +115,8 @@ class Evidence:
         Labelled articles with the nearest texts; empty without an explanation.
     words : sequence of Word
         The words that matter; empty without an explanation.
+    terms : sequence of Term
+        What adds up to the log-odds of a linear model's score; empty for other models.
     score, score_without_graph : float or None
         What the model said, and what it says of the text alone.
     """
@@ -107,6 +128,7 @@ class Evidence:
     articles: Sequence[Neighbour] = ()
     texts: Sequence[Neighbour] = ()
     words: Sequence[Word] = ()
+    terms: Sequence[Term] = ()
     score: float | None = None
     score_without_graph: float | None = None
 
@@ -325,6 +347,12 @@ def _explained(connection: sqlite3.Connection, row: sqlite3.Row, counted: Eviden
         Word(str(one.get("word", "")), _number(one.get("drop")) or 0.0)
         for one in _parts(row["words"])
     ]
+    terms = [
+        Term(
+            str(one.get("kind", "")), str(one.get("name", "")), _number(one.get("log_odds")) or 0.0
+        )
+        for one in _parts(row["terms"])
+    ]
     return Evidence(
         counted_lists=counted.counted_lists,
         with_tag=counted.with_tag,
@@ -333,6 +361,7 @@ def _explained(connection: sqlite3.Connection, row: sqlite3.Row, counted: Eviden
         articles=articles[:EVIDENCE_ARTICLES] or counted.articles,
         texts=texts[:EVIDENCE_ARTICLES],
         words=words[:12],
+        terms=terms,
         score=row["score"],
         score_without_graph=row["score_without_graph"],
     )

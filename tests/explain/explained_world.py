@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from tagsage.features import BLOCKS as FEATURE_BLOCKS
+from tagsage.features import Articles
 from tagsage.graph.labels import LabelsConfig, propagate_labels
 from tagsage.graph.lists import propagate_lists
 from tagsage.learn.features import FeatureMatrix
 from tagsage.learn.fitting import fit_candidate
 from tagsage.learn.targets import label_matrix
+from tagsage.runner import LocalRunner
 from tagsage.store.snapshot import Snapshot
 from tagsage.tracking.servable import Tagger, write_served
 from tagsage.vectors.lsa import LsaEmbedder
@@ -58,6 +61,32 @@ def snapshot(seed: int = 0) -> Snapshot:
     list_index, article_index = np.nonzero(member.T)
     names = np.array([f"list {place:02d}" for place in range(LISTS)], dtype=object)
     return Snapshot(articles, names, article_index.astype(np.int32), list_index.astype(np.int32))
+
+
+def fit_linear(folder: Path, corpus: Snapshot) -> tuple[Tagger, FeatureMatrix]:
+    """Fit a linear tagger on words, lists and authors, and load it as it is served."""
+    articles = Articles.of_snapshot(corpus)
+    blocks = {name: block.fit(articles, LocalRunner()) for name, block in FEATURE_BLOCKS.items()}
+    for name, block in blocks.items():
+        block.save(folder / name)
+    X = FeatureMatrix([block.transform(articles) for block in blocks.values()], kinds=list(blocks))
+    tags = corpus.articles["tags"].tolist()
+    rows = np.flatnonzero([len(own) > 0 for own in tags])
+    Y = label_matrix([tags[row] for row in rows], TAGS)
+    fit_candidate(X, Y, rows, tags=TAGS, classifier="linear", seed=0).save(folder / "candidate")
+    served = folder / "served"
+    served.mkdir()
+    write_served(
+        served,
+        candidate=folder / "candidate",
+        feature_set="+".join(blocks),
+        dimensions=0,
+        embedder=None,
+        sparse={name: folder / name for name in blocks},
+        incidence=corpus.incidence(),
+        article_keys=corpus.articles["key"].tolist(),
+    )
+    return Tagger.load(served), X
 
 
 def fit(

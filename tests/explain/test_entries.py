@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from tagsage.report.occlusion import best_of_groups, expand, values_at, without_entries
+from tagsage.explain.entries import best_of_groups, expand, values_at, without_entries
 
 
 def matrix(seed: int, shape: tuple[int, int] = (7, 9)) -> sp.csr_array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 
@@ -87,6 +87,26 @@ class WordEvidence:
 
 
 @dataclass(frozen=True)
+class TermEvidence:
+    """A part of the sum that a linear model's score is.
+
+    Attributes
+    ----------
+    kind : str
+        ``start`` (an article of which nothing is known), ``word``, ``list``, ``author``, or
+        ``others``: what is not named, together.
+    name : str
+        The word, the list, the author.
+    log_odds : float
+        What it adds to the log-odds; all of them are those of the score.
+    """
+
+    kind: str
+    name: str
+    log_odds: float
+
+
+@dataclass(frozen=True)
 class Explanation:
     """What speaks for a tag of an article; the strongest first.
 
@@ -108,6 +128,8 @@ class Explanation:
         Labelled articles with the nearest texts, with the tag or without.
     words : list of WordEvidence
         The words that matter; none for an embedder that would have to be paid for.
+    terms : list of TermEvidence
+        What adds up to the score of a linear model, the largest first; empty for others.
     """
 
     story: str
@@ -119,6 +141,7 @@ class Explanation:
     articles: list[ArticleEvidence]
     texts: list[TextEvidence]
     words: list[WordEvidence]
+    terms: list[TermEvidence] = field(default_factory=list)
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Self:
@@ -128,6 +151,7 @@ class Explanation:
             "articles": ArticleEvidence,
             "texts": TextEvidence,
             "words": WordEvidence,
+            "terms": TermEvidence,
         }
         items = {
             kind: [make(**item) for item in json.loads(record[kind])]
@@ -158,7 +182,7 @@ class Explanation:
 
     def record(self) -> dict[str, Any]:
         """Return it as a row of a table: what is a list, as JSON."""
-        kinds = ("lists", "articles", "texts", "words")
+        kinds = ("lists", "articles", "texts", "words", "terms")
         return asdict(self) | {
             kind: json.dumps([vars(item) for item in getattr(self, kind)], ensure_ascii=False)
             for kind in kinds

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from tagsage.explain.entries import IntArray, best_of_groups, expand, values_at
 from tagsage.graph.top_k import top_entries
 from tagsage.learn.targets import label_matrix
-from tagsage.report.occlusion import IntArray, best_of_groups, expand, values_at
 from tagsage.store.snapshot import Snapshot
 
 if TYPE_CHECKING:

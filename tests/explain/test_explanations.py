@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import tagsage.report.explain as asking
-from tagsage.report.evidence import Background
-from tagsage.report.explain import explain
-from tagsage.report.explanations import Explanation
+from tagsage.explain import asked, occlusion
+from tagsage.explain import explain as explaining
+from tagsage.explain.background import Background
+from tagsage.explain.explain import explain
+from tagsage.explain.explanations import Explanation
 from tagsage.tracking.featuriser import texts_of
-from tests.report.explained_world import TAGS, fit, snapshot
+from tests.explain.explained_world import TAGS, fit, snapshot
 
 
 @pytest.fixture(scope="module")
@@ -204,8 +205,8 @@ def test_blocks_and_calls_do_not_change_what_is_said(
     tagger, background, explained, untagged, monkeypatch
 ):
     columns = [TAGS.index(one.tag) for one in explained]
-    monkeypatch.setattr(asking, "ARTICLES_A_BLOCK", 7)
-    monkeypatch.setattr(asking, "ROWS_A_CALL", 11)
+    monkeypatch.setattr(explaining, "ARTICLES_A_BLOCK", 7)
+    monkeypatch.setattr(asked, "ROWS_A_CALL", 11)
     for one, again in zip(
         explained, explain(tagger, background, untagged, np.array(columns)), strict=True
     ):
@@ -220,7 +221,7 @@ def test_record_is_a_flat_row_with_json_for_what_is_a_list(explained):
     record = one.record()
     assert list(record) == [
         "story", "tag", "score", "threshold", "score_without_graph",
-        "lists", "articles", "texts", "words",
+        "lists", "articles", "texts", "words", "terms",
     ]  # fmt: skip
     assert set(json.loads(record["lists"])[0]) == {"list", "size", "labelled", "with_tag", "drop"}
     assert set(json.loads(record["articles"])[0]) == {"story", "title", "lists"}
@@ -236,7 +237,7 @@ def test_nothing_asked_nothing_said(tagger, background):
 def test_only_some_of_very_many_lists_are_tried_those_where_the_tag_is_frequent(
     tagger, background, explained, monkeypatch
 ):
-    monkeypatch.setattr(asking, "TRIED", 1)
+    monkeypatch.setattr(occlusion, "TRIED", 1)
     for one in [one for one in explained if len(one.lists) > 1][:10]:
         column = TAGS.index(one.tag)
         (again,) = explain(tagger, background, [int(one.story[-3:])], [column])

@@ -1,0 +1,40 @@
+"""The block ``author_ids``: who wrote an article, one column per author."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from tagsage.features.vocabulary import VocabularyBlock
+from tagsage.graph.csr import make_csr
+
+if TYPE_CHECKING:
+    from tagsage.features.articles import Articles
+    from tagsage.graph.csr import Csr
+
+# Beside words and lists, which have unit length, an author counts half.
+WEIGHT = 0.5
+
+
+class AuthorIds(VocabularyBlock):
+    """One-hot authors; a row of zeros for an author that isn't known."""
+
+    name: ClassVar[str] = "author_ids"
+    min_articles: ClassVar[int] = 2
+
+    @staticmethod
+    def count(articles: Articles) -> pd.Series[int]:
+        """Return the number of articles per author."""
+        known = articles.authors[articles.authors != ""]
+        return pd.Series(known, dtype=object).value_counts().astype("int64")
+
+    def transform(self, articles: Articles) -> Csr:
+        """Return the authors, csr_array of float32 [n, authors]."""
+        columns = self.vocabulary.columns_of(articles.authors)
+        known = columns >= 0
+        indptr = np.concatenate([[0], np.cumsum(known)])
+        columns = columns[known].astype(np.int32)
+        values = np.full(len(columns), WEIGHT, dtype=np.float32)
+        return make_csr(values, columns, indptr, (len(articles), len(self.vocabulary.keys)))

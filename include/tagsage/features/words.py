@@ -1,0 +1,58 @@
+"""The block ``words``: the words of title and subtitle, one column each, weighted by TF-IDF."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import pandas as pd
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+
+from tagsage.features.vocabulary import VocabularyBlock
+from tagsage.graph.csr import make_csr
+
+if TYPE_CHECKING:
+    from tagsage.features.articles import Articles
+    from tagsage.graph.csr import Csr
+
+
+class Words(VocabularyBlock):
+    """Words by TF-IDF: (1 + ln tf) x idf, each row of unit length.
+
+    scikit-learn's ``TfidfVectorizer(sublinear_tf=True, min_df=2)``, with a state that is a sum.
+    """
+
+    name: ClassVar[str] = "words"
+    min_articles: ClassVar[int] = 2
+
+    @staticmethod
+    def count(articles: Articles) -> pd.Series[int]:
+        """Return the number of articles per word."""
+        counter = CountVectorizer(binary=True, dtype=np.int32)
+        try:
+            counts = counter.fit_transform(articles.texts).sum(axis=0)
+        except ValueError:
+            # scikit-learn refuses texts without a single word.
+            return pd.Series(dtype="int64")
+        words = counter.get_feature_names_out()
+        return pd.Series(np.asarray(counts, dtype=np.int64).ravel(), index=words)
+
+    def transform(self, articles: Articles) -> Csr:
+        """Return the weighted words, csr_array of float32 [n, words]."""
+        shape = (len(articles), len(self.vocabulary.keys))
+        if not shape[1]:
+            # scikit-learn refuses a vocabulary without words.
+            nothing = np.zeros(0, dtype=np.int32)
+            bounds = np.zeros(shape[0] + 1, dtype=np.int64)
+            return make_csr(nothing.astype(np.float32), nothing, bounds, shape)
+        weighted = self._vectorizer.transform(articles.texts)
+        return make_csr(weighted.data, weighted.indices, weighted.indptr, shape)
+
+    @cached_property
+    def _vectorizer(self) -> TfidfVectorizer:
+        vectorizer = TfidfVectorizer(
+            sublinear_tf=True, vocabulary=self.vocabulary.keys.tolist(), dtype=np.float32
+        )
+        vectorizer.idf_ = self.vocabulary.idf()
+        return vectorizer

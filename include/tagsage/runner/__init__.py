@@ -1,0 +1,6 @@
+"""Work on partitions of a corpus: a function mapped over them, and sums by key."""
+
+from tagsage.runner.base import Runner
+from tagsage.runner.local import LocalRunner
+
+__all__ = ["LocalRunner", "Runner"]

@@ -1,0 +1,62 @@
+"""The linear classifier on sparse features."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from tagsage.learn.classifiers import make_classifier
+from tagsage.learn.features import FeatureMatrix
+from tagsage.learn.fitting import fit_candidate
+
+TAGS = ["a", "b"]
+
+
+def words_and_lists(n: int = 400) -> tuple[FeatureMatrix, np.ndarray]:
+    """The first two words decide the first tag, the first list the second."""
+    rng = np.random.default_rng(0)
+    words = (rng.random((n, 30)) < 0.2).astype(np.float32)
+    lists = (rng.random((n, 10)) < 0.2).astype(np.float32)
+    Y = np.stack([(words[:, 0] + words[:, 1]) > 0, lists[:, 0] > 0], axis=1)
+    linked = lists.sum(axis=1) > 0
+    blocks = [sp.csr_array(words), sp.csr_array(lists)]
+    return FeatureMatrix(blocks, kinds=("words", "list_ids"), linked=linked), Y
+
+
+def test_linear_finds_the_words_and_lists_that_decide():
+    X, Y = words_and_lists()
+    rows = np.arange(len(X))
+    fitted = make_classifier("linear", seed=0).fit(X, rows[:300], Y[:300])
+    assert ((fitted.predict_proba(X, rows[300:]) > 0.5) == Y[300:]).mean() > 0.98
+    coef = fitted.arrays["coef"]
+    assert set(np.argsort(-coef[:, 0])[:2]) == {0, 1}
+    assert np.argmax(coef[:, 1]) == 30
+
+
+def test_linear_needs_no_fallback_for_articles_in_no_list():
+    X, Y = words_and_lists()
+    rows = np.arange(len(X))
+    fitted = fit_candidate(X, Y, rows, tags=TAGS, classifier="linear", seed=0)
+    assert fitted.fallback is None
+    assert fitted.knows_list_free
+    # Without lists the words still decide, and the tag of a list goes.
+    P = fitted.predict_proba(X.unlinked(), rows)
+    assert ((P[:, 0] > 0.5) == Y[:, 0]).mean() > 0.98
+    assert P[:, 1].max() < 0.5
+
+
+def test_a_block_of_many_columns_is_not_made_dense():
+    X, Y = words_and_lists()
+    with pytest.raises(ValueError, match="sparse"):
+        make_classifier("mlp", seed=0).fit(X, np.arange(len(X)), Y)
+
+
+def test_sparse_rows_join_sparse_and_dense_blocks():
+    dense = np.arange(6, dtype=np.float16).reshape(3, 2)
+    sparse = sp.csr_array(np.eye(3, dtype=np.float32))
+    X = FeatureMatrix([sparse, dense], kinds=("words", "text"))
+    assert X.sparse_rows(np.array([2, 0])).toarray().tolist() == [
+        [0, 0, 1, 4, 5],
+        [1, 0, 0, 0, 1],
+    ]
