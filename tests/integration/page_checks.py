@@ -58,7 +58,9 @@ def check_pages_of_a_night(pages: Page, workspace: Path) -> None:
     pages.reload()
     with (workspace / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
         best = next(csv.DictReader(file))["candidate"]
-    expect(pages.get_by_role("heading", level=1)).to_have_text(f"{best}, version 1, writes the tags")
+    expect(pages.get_by_role("heading", level=1)).to_have_text(
+        f"{best}, version 1, writes the tags"
+    )
     expect(pages.get_by_text("The latest run")).to_contain_text("ended well")
     expect(pages.get_by_role("link", name="The run in MLflow")).to_be_visible()
     follow_to_the_form(pages, "Retrain …").close()

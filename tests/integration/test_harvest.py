@@ -232,7 +232,9 @@ def large(tmp_path_factory):
         seed=6, lists=200, posts=5000, special=2, feed_posts=40, graphql_tags=0.4, page_kb=(60, 100)
     )
     faults = Faults(PASSING, seed=34, robots_503=1)
-    with MediumServer(config, faults=faults, log=tmp_path_factory.mktemp("log") / "log.jsonl") as server:
+    with MediumServer(
+        config, faults=faults, log=tmp_path_factory.mktemp("log") / "log.jsonl"
+    ) as server:
         script(server)
         runs = Runs(server, workspace)
         moments = random.Random(6)
