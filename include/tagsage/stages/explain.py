@@ -89,7 +89,7 @@ def explain(token: Token, corpus: Ref, features: Blocks, predicted: Ref) -> Ref:
         return {"articles": int(asked["story"].nunique()), "tags": len(asked)}
 
     artifact = night.artifact(
-        "explain", inputs, build, code=(*LEARN_CODE, "vectors", "graph", "tracking", "report")
+        "explain", inputs, build, code=(*LEARN_CODE, "vectors", "graph", "tracking", "explain")
     )
     logger.info("explanations: %s", artifact.summary)
     return artifact.ref
