@@ -57,6 +57,7 @@ GROUPS = {
     "graph.propagate_lists",
     "graph.factorise_memberships",
     "compare.split",
+    "compare.fit_blocks",
     "compare.propagate_labels",
     "compare.features",
     "compare.candidates_without_lists",
