@@ -22,7 +22,7 @@ QUICK = {
 }
 COLUMNS = [
     *("story", "tag", "score", "threshold", "score_without_graph"),
-    *("lists", "articles", "texts", "words"),
+    *("lists", "articles", "texts", "words", "terms"),
 ]
 HOSTILE = "<script>alert(1)</script> [red]\x1b[2J \u202egnp.exe 🎉 'quoted\" game puzzle board"
 STUB = "https://packages.example/only-in-a-list"

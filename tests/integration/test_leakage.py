@@ -51,7 +51,7 @@ def fit(workspace: Path, corpus: Any) -> tuple[list[np.ndarray], FittedCandidate
             "lists": lists,
             "memberships": memberships,
         }
-        features = stages.features(token, vectors, graph, labels)
+        features = stages.features(token, vectors, graph, labels, {})
         fitted = stages.fit_candidate(token, split, features, CANDIDATE)
     night = Night.of(token)
     blocks = [
