@@ -123,8 +123,8 @@ def test_an_answer_that_had_come_is_not_asked_for_again(caller: Caller, moment: 
 def wait_until_nothing_arrives(server: OpenAiServer) -> None:
     """Wait for a moment in which no answer was sent for 30 ms.
 
-    A client that is killed between receiving bytes and writing them down, a millisecond or two, more
-    while other tests have the processor, has lost them, and no server can tell.
+    A client that is killed between receiving bytes and writing them down, a millisecond or two, or
+    more while other tests have the processor, has lost them, and no server can tell.
     """
     sent = -1
     while sent < len(server.books.charges):
