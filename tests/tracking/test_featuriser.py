@@ -278,11 +278,9 @@ def test_files_are_arrays_and_json_without_pickles(write, tmp_path, graphsage):
             json.loads(file.read_text())
 
 
-@pytest.mark.parametrize("feature_set", ["", "words", "text+words"])
+@pytest.mark.parametrize("feature_set", ["", "sounds", "text+sounds"])
 def test_unknown_block_is_refused(feature_set, tmp_path):
-    with pytest.raises(
-        ValueError, match="is not made of some of text, graphsage, fastrp, lists, memberships"
-    ):
+    with pytest.raises(ValueError, match="is not made of some of words, list_ids"):
         write_featuriser(tmp_path, feature_set=feature_set, dimensions=3, embedder=None)
 
 
