@@ -26,7 +26,8 @@ def measure_linear(asked: AskedArticles, rows: IntArray, columns: IntArray, top:
     X = asked.tagger.featuriser.matrix_of(asked.inputs)
     terms = linear_terms(asked.tagger.candidate, X, places, columns)
     # The model's own score, to the last digit; the terms are added in another order.
-    score = asked.answer(np.arange(len(asked.articles)))[places, columns].astype(np.float64)
+    P = asked.tagger.candidate.predict_proba(X, np.arange(len(X)))
+    score = P[places, columns].astype(np.float64)
     total = logit(score)
     kinds = np.full(X.shape[1], OTHER, dtype=object)
     names = np.full(X.shape[1], "", dtype=object)

@@ -37,10 +37,6 @@ class Terms:
     column: IntArray
     log_odds: npt.NDArray[np.float64]
 
-    def total(self) -> npt.NDArray[np.float64]:
-        """Return the log-odds of each pair, shape [p]."""
-        return self.sums(np.ones(len(self.pair), dtype=np.bool_)) + self.start
-
     def sums(self, some: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
         """Return the sum of some terms of each pair, shape [p]."""
         weights = np.where(some, self.log_odds, 0.0)
