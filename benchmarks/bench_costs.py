@@ -21,6 +21,7 @@ from scipy.optimize import nnls
 
 from benchmarks.bench_learn import BLOCKS, SEED, load, prepare
 from benchmarks.runner import MB, Measure, Row, measure, number, prepared, table
+from tagsage.features.matrix import FeatureMatrix, IndexArray
 from tagsage.learn.classifiers import CLASSIFIERS
 from tagsage.learn.costs import (
     FORMULAS,
@@ -30,7 +31,6 @@ from tagsage.learn.costs import (
     reason_to_leave_out,
     term,
 )
-from tagsage.learn.features import FeatureMatrix, IndexArray
 from tagsage.learn.fitting import fit_candidate
 from tagsage.learn.targets import BoolArray
 

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.runner import SCORES, Row, measure, prepared, table
+from tagsage.evaluate.judgement import evaluate_candidate
+from tagsage.features.matrix import FeatureMatrix
 from tagsage.learn.classifiers import make_classifier
-from tagsage.learn.features import FeatureMatrix
 from tagsage.learn.fitting import fit_candidate
 from tagsage.learn.labels import Labels, label_corpus
 
@@ -63,9 +64,9 @@ def main(corpus: str) -> str:
 def prepare(corpus: str, folder: Path) -> str:
     """Write features and labels; returns a sentence about them."""
     import scipy.sparse as sp
+    from tagsage.graph.lists import propagate_lists
 
     from tagsage.corpus.csv_source import read_csv_corpus
-    from tagsage.graph.lists import propagate_lists
     from tagsage.vectors.lsa import LsaEmbedder
     from tagsage.vectors.text import article_texts
 
@@ -113,7 +114,7 @@ def candidate_row(folder: Path, feature_set: str, classifier: str) -> Row:
             classifier=classifier,
             seed=SEED,
         )
-        return fitted.evaluate(X, labels.Y_test, labels.test_rows).overall
+        return evaluate_candidate(fitted, X, labels.Y_test, labels.test_rows).overall
 
     measured = measure(prepared(partial(load, folder, feature_set), call))
     columns = {heading: f"{measured.result[name]:.3f}" for name, heading in SCORES.items()}

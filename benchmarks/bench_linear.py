@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.runner import Row, measure, prepared, table
+from tagsage.evaluate.metrics import evaluate
 from tagsage.features import BLOCKS, Articles
+from tagsage.features.matrix import FeatureMatrix
 from tagsage.graph.csr import load_csr, save_csr
 from tagsage.learn.classifiers import make_classifier
-from tagsage.learn.features import FeatureMatrix
 from tagsage.learn.fitting import tuning_split
 from tagsage.learn.labels import Labels, label_corpus
-from tagsage.learn.metrics import evaluate
 from tagsage.learn.thresholds import Assignment, AssignmentConfig
 from tagsage.runner import LocalRunner
 

@@ -21,11 +21,11 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.runner import MB, measure
+from tagsage.app.catalogue.build import CatalogueData, build_catalogue
+from tagsage.app.catalogue.schema import CATALOGUE_FILE
 from tagsage.corpus.csv_source import read_csv_corpus
 from tagsage.corpus.model import articles_to_table
 from tagsage.learn.labels import label_corpus
-from tagsage.report.catalogue.build import CatalogueData, build_catalogue
-from tagsage.report.catalogue.schema import CATALOGUE_FILE
 from tagsage.store.base import numbered_memberships
 from tagsage.store.snapshot import Snapshot, assemble
 
@@ -144,7 +144,7 @@ def ask(folder: Path) -> dict[str, list[float]]:
     """Ask for every page many times; returns the seconds of each request."""
     from fastapi.testclient import TestClient
 
-    from tagsage.report.pages.app import Surroundings, make_app
+    from tagsage.app.app import Surroundings, make_app
 
     def everybody() -> None:
         """Let everybody in."""

@@ -22,13 +22,14 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.runner import SCORES, Row, measure, number, prepared, table
+from tagsage.evaluate.judgement import score
 from tagsage.learn.labels import Labels
 from tagsage.pipeline import run_night
+from tagsage.registry.seal import check_seal, seal
+from tagsage.registry.servable import CANDIDATE, Tagger
 from tagsage.stages.common import MODEL_FOLDER
 from tagsage.stages.labels import LISTS_FOLDER
 from tagsage.store.snapshot import Snapshot
-from tagsage.tracking.seal import check_seal, seal
-from tagsage.tracking.servable import CANDIDATE, Tagger
 
 SEED = 42
 FEATURES = "text+lists+labels+authors"
@@ -185,7 +186,7 @@ def companions(artifacts: Path) -> str:
     for what, columns in told.items():
         series = {name: pd.Series(of, dtype=object) for name, of in columns.items()}
         X = tagger.features(frame.assign(**series), in_corpus=np.ones(len(rows), np.bool_))
-        scores = tagger.candidate.score(tagger.candidate.answer(X, np.arange(len(rows))), Y)
+        scores = score(tagger.candidate, tagger.candidate.answer(X, np.arange(len(rows))), Y)
         cells = " | ".join(number(scores.overall[metric], 3) for metric in SCORES)
         lines.append(f"| {what} | {cells} |")
     return f"{len(rows):,} test articles that are in lists.\n\n" + "\n".join(lines)

@@ -150,17 +150,12 @@ def retrain():
             "components": components,
             "sample": sample,
             "graphsage": heavy(stages.graphsage)(night, corpus, similarity, sample, vectors),
-            "fastrp": heavy(stages.fastrp)(night, similarity, vectors),
-            "lists": heavy(stages.propagate_lists)(night, projection, vectors),
-            "memberships": heavy(stages.factorise_memberships)(night, corpus),
         }
 
     @task_group
     def compare(corpus, vectors, graph_refs):
         split = heavy(stages.split)(night, corpus)
-        labels = heavy(stages.propagate_labels)(night, corpus, split)
-        sparse = heavy(stages.fit_blocks)(night, corpus)
-        features = light(stages.features)(night, vectors, graph_refs, labels, sparse)
+        features = heavy(stages.fit_blocks)(night, corpus, split, vectors, graph_refs["graphsage"])
 
         def fit(name, candidates, **options):
             shown = "{{ task.op_kwargs['candidate'] }}"
@@ -181,21 +176,20 @@ def retrain():
         # A leaderboard of one kind alone is no failure.
         board = light(stages.leaderboard, trigger_rule="none_failed")(night, split, alone, others)
         answered = (
-            heavy(stages.answer_question, map_index_template="{{ task.op_kwargs['question'] }}")
+            heavy(stages.evaluate_scenario, map_index_template="{{ task.op_kwargs['question'] }}")
             .partial(token=night, corpus=corpus, split=split, features=features, board=board)
-            .expand(question=light(stages.questions)(night, board))
+            .expand(question=light(stages.scenarios)(night, board))
         )
         # Without a candidate on text and one with lists nothing is asked: no failure.
         found = heavy(stages.findings, trigger_rule="none_failed")(
             night, corpus, split, board, answered
         )
-        rare = heavy(stages.rare_tags)(night, corpus, split, features, board)
-        return split, features, board, found, rare
+        return split, features, board, found
 
     corpus = ingest()
     vectors, stored = embed(corpus)
     graph_refs = graph(corpus, vectors, stored)
-    split, features, board, found, rare = compare(corpus, vectors, graph_refs)
+    split, features, board, found = compare(corpus, vectors, graph_refs)
     promoted = heavy(stages.promote)(night, corpus, split, features, board)
     predicted = heavy(stages.predict)(night, corpus, features, promoted)
     explained = heavy(stages.explain)(night, corpus, features, predicted)
@@ -208,7 +202,7 @@ def retrain():
     predicted >> suggested >> reported
     # After everything: what it drops may be in use until then.
     ended = light(stages.teardown)(night).as_teardown()
-    [*graph_refs.values(), found, rare, catalogued, explored, reported] >> ended
+    [*graph_refs.values(), found, catalogued, explored, reported] >> ended
 
 
 retrain()

@@ -36,7 +36,7 @@ def make_app():
     """Make the pages, for people whom Airflow lets read the DAG retrain."""
     from airflow.api_fastapi.core_api.security import requires_access_dag
 
-    from tagsage.report.pages.app import Surroundings, make_app
+    from tagsage.app.app import Surroundings, make_app
 
     return make_app(
         Surroundings(
@@ -75,7 +75,7 @@ def last_run():
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
-    from tagsage.report.pages.nights import RunState
+    from tagsage.app.nights import RunState
 
     latest = (
         select(DagRun.run_id, DagRun.state, DagRun.queued_at, DagRun.start_date, DagRun.end_date)

@@ -88,24 +88,16 @@ def _run_stages(night: Token) -> None:
     components = _told("components", stages.components, night, similarity)
     sample = _told("sample", stages.sample, night, similarity, components)
     graphsage = _told("graphsage", stages.graphsage, night, corpus, similarity, sample, vectors)
-    fastrp = _told("fastrp", stages.fastrp, night, similarity, vectors)
-    lists = _told("propagate lists", stages.propagate_lists, night, projection, vectors)
-    memberships = _told("factorise memberships", stages.factorise_memberships, night, corpus)
     graph = {
         "projection": projection,
         "similarity": similarity,
         "components": components,
         "sample": sample,
         "graphsage": graphsage,
-        "fastrp": fastrp,
-        "lists": lists,
-        "memberships": memberships,
     }
 
     split = _told("split", stages.split, night, corpus)
-    labels = _told("propagate labels", stages.propagate_labels, night, corpus, split)
-    sparse = _told("fit blocks", stages.fit_blocks, night, corpus)
-    features = stages.features(night, vectors, graph, labels, sparse)
+    features = _told("fit blocks", stages.fit_blocks, night, corpus, split, vectors, graphsage)
     # Those without lists first: they are the fallbacks of the others.
     fitted = [
         _told(f"fit {candidate}", stages.fit_candidate, night, split, features, candidate)
@@ -117,12 +109,10 @@ def _run_stages(night: Token) -> None:
     board = _told("leaderboard", stages.leaderboard, night, split, fitted)
 
     answered = [
-        _told(question, stages.answer_question, night, corpus, split, features, board, question)
-        for question in stages.questions(night, board)
+        _told(question, stages.evaluate_scenario, night, corpus, split, features, board, question)
+        for question in stages.scenarios(night, board)
     ]
     found = _told("findings", stages.findings, night, corpus, split, board, answered)
-
-    _told("rare tags", stages.rare_tags, night, corpus, split, features, board)
 
     promoted = _told("promote", stages.promote, night, corpus, split, features, board)
     predicted = _told("predict", stages.predict, night, corpus, features, promoted)

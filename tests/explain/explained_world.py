@@ -6,17 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from tagsage.graph.labels import LabelsConfig, propagate_labels
+from tagsage.graph.lists import propagate_lists
 
 from tagsage.features import BLOCKS as FEATURE_BLOCKS
 from tagsage.features import Articles
-from tagsage.graph.labels import LabelsConfig, propagate_labels
-from tagsage.graph.lists import propagate_lists
-from tagsage.learn.features import FeatureMatrix
+from tagsage.features.matrix import FeatureMatrix
 from tagsage.learn.fitting import fit_candidate
 from tagsage.learn.targets import label_matrix
+from tagsage.registry.servable import Tagger, write_served
 from tagsage.runner import LocalRunner
 from tagsage.store.snapshot import Snapshot
-from tagsage.tracking.servable import Tagger, write_served
 from tagsage.vectors.lsa import LsaEmbedder
 from tagsage.vectors.text import article_texts
 

@@ -12,7 +12,7 @@ from tagsage.explain import explain as explaining
 from tagsage.explain.background import Background
 from tagsage.explain.explain import explain
 from tagsage.explain.explanations import Explanation
-from tagsage.tracking.featuriser import texts_of
+from tagsage.registry.featuriser import texts_of
 from tests.explain.explained_world import TAGS, fit, snapshot
 
 

@@ -10,7 +10,7 @@ from sklearn.feature_extraction.text import TfidfTransformer, TfidfVectorizer
 
 from tagsage.features import BLOCKS, Articles, load_block
 from tagsage.features import articles as articles_module
-from tagsage.learn.features import SPARSE_BLOCKS
+from tagsage.features.matrix import SPARSE_BLOCKS
 from tagsage.runner import LocalRunner
 from tagsage.settings import candidates
 

@@ -8,10 +8,10 @@ import urllib.request
 from pathlib import Path
 
 from playwright.sync_api import Page, expect
-
-from tagsage.report.catalogue.build import build_catalogue
-from tagsage.report.catalogue.schema import CATALOGUE_FILE
 from tests.report.pages.conftest import HOSTILE, HOSTILE_LIST, data, explanations
+
+from tagsage.app.catalogue.build import build_catalogue
+from tagsage.app.catalogue.schema import CATALOGUE_FILE
 
 ADDRESSES = (
     *("/", "/search", "/search?q=a", "/article?key=a", "/tags", "/tag?name=a", "/report"),

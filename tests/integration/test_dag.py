@@ -68,7 +68,6 @@ GROUPS = {
     "compare.questions",
     "compare.answer_question",
     "compare.findings",
-    "compare.rare_tags",
     "promote",
     "predict",
     "catalogue",

@@ -40,7 +40,6 @@ def write_corpus(folder: Path, tags, *, lists: bool = True) -> list[str]:
         "memberships_dimensions": "4",
         "candidates": CANDIDATES,
         "bootstrap_resamples": "100",
-        "rare_tags": "true",
     }
     pairs = (f"{name}={value}" for name, value in settings.items())
     return [

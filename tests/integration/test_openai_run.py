@@ -104,7 +104,7 @@ def check_vectors(workspace: Path, server) -> None:
 
 def nights(workspace: Path) -> list:
     """Return MLflow's runs, the oldest first."""
-    from tagsage.tracking.store import initialise
+    from tagsage.registry.store import initialise
 
     tracking = initialise("", experiment="tagsage", folder=workspace)
     return tracking.client.search_runs(

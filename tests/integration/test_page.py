@@ -7,14 +7,14 @@ import subprocess
 
 import pandas as pd
 import pytest
-
-from tagsage.report.catalogue.build import build_catalogue
-from tagsage.report.catalogue.schema import CATALOGUE_FILE
-from tagsage.report.pages.database import reading
-from tagsage.report.pages.nights import read_home
-from tagsage.report.pages.tags import list_tags
-from tests.integration.conftest import BIN, environment, make_variables
 from tests.report.pages.conftest import data
+
+from tagsage.app.catalogue.build import build_catalogue
+from tagsage.app.catalogue.schema import CATALOGUE_FILE
+from tagsage.app.database import reading
+from tagsage.app.nights import read_home
+from tagsage.app.tags import list_tags
+from tests.integration.conftest import BIN, environment, make_variables
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 
 from tagsage import stages
+from tagsage.app.database import reading
+from tagsage.app.nights import read_home
 from tagsage.errors import FinalError, TagsageError
 from tagsage.pipeline import run_night
-from tagsage.report.pages.database import reading
-from tagsage.report.pages.nights import read_home
+from tagsage.registry.mlflow_models import load_model
 from tagsage.store.open import open_store
-from tagsage.tracking.mlflow_models import load_model
 from tests.integration.conftest import SETTINGS, SmallCorpus
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -215,7 +215,7 @@ def test_a_second_night_writes_and_tells_only_what_changed(
 
 
 def test_suggestions_are_missing_tags_and_go_when_they_are_switched_off(small_corpus, nights):
-    settings = {"suggest_min_score": "0.5", "rare_tags": "true"}
+    settings = {"suggest_min_score": "0.5"}
     nights.run(small_corpus, **settings)
     suggested = nights.table("suggestions.csv")
     assert suggested.columns.tolist() == ["story", "tag", "score", "model_version"]
@@ -228,7 +228,7 @@ def test_suggestions_are_missing_tags_and_go_when_they_are_switched_off(small_co
     assert not set(suggested["story"]) & set(nights.table("predictions.csv")["story"])
     assert len(stored) == len(suggested)
     assert "run_id" in pd.read_parquet(nights.workspace / "suggestions.parquet").columns
-    of_parts = ("suggestions.csv", "suggestions.parquet", "rare_tags.csv", "rare_predictions.csv")
+    of_parts = ("suggestions.csv", "suggestions.parquet")
     assert all((nights.workspace / name).exists() for name in of_parts)
 
     nights.run(small_corpus, suggestions="false")

@@ -12,10 +12,10 @@ import pytest
 from mlflow import MlflowClient
 
 from tagsage import stages
-from tagsage.learn.frozen import FrozenTest, article_ids
+from tagsage.app.database import reading
+from tagsage.app.nights import Home, read_home
+from tagsage.evaluate.frozen import FrozenTest, article_ids
 from tagsage.night import Night
-from tagsage.report.pages.database import reading
-from tagsage.report.pages.nights import Home, read_home
 from tagsage.stages.common import load_labels, load_snapshot
 from tagsage.workspace import Workspace
 from tests.integration.conftest import SETTINGS, SmallCorpus, run_arguments, run_in_process

@@ -16,7 +16,6 @@ ASKED = {
     "candidates": f"text:ovr_logistic,{GRAPH}",
     "splits": "2",
     "learning_shares": ".5",
-    "rare_tags": "true",
     "memberships_dimensions": "16",
     "bootstrap_resamples": "200",
 }
@@ -108,21 +107,6 @@ def test_slices_of_both_candidates_add_up(asked):
     ]
     metrics = json.loads((asked[0] / "metrics.json").read_text(encoding="utf-8"))
     assert sum(of_lists) == metrics["split"]["test_articles"]
-
-
-def test_rare_tags_have_a_table_and_predictions_of_their_own(asked, small_corpus):
-    report = table(asked[0] / "rare_tags.csv")
-    assert [row["support"] for row in report][:2] == ["0", "1-2"]
-    assert all(0 <= float(row["psp_at_5"] or 0) < 1.000001 for row in report)
-    predictions = table(asked[0] / "rare_predictions.csv")
-    frequent = {row["tag"] for row in table(asked[0] / "predictions.csv")}
-    assert predictions
-    assert not {row["tag"] for row in predictions} & frequent
-    untagged = {
-        row["story"] for row in table(small_corpus.articles) if json.loads(row["tags"]) == []
-    }
-    assert {row["story"] for row in predictions} <= untagged
-    assert all(0 < float(row["score"]) <= 1 for row in predictions)
 
 
 def test_a_night_without_a_candidate_on_text_has_nothing_to_compare(small_corpus, tmp_path):

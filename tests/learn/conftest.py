@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from tagsage.features.matrix import FeatureMatrix
 from tagsage.learn.candidate import FittedCandidate
 from tagsage.learn.classifiers.boosting import Boosting
 from tagsage.learn.classifiers.mlp import Mlp
-from tagsage.learn.features import FeatureMatrix
 from tagsage.learn.fitting import fit_candidate
 from tagsage.learn.labels import Labels
 from tagsage.learn.split import stratified_split

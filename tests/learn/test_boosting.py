@@ -5,9 +5,9 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
+from tagsage.features.matrix import FeatureMatrix
 from tagsage.learn.classifiers import Validation, make_classifier
 from tagsage.learn.classifiers.boosting import Trees, complete_trees
-from tagsage.learn.features import FeatureMatrix
 
 NODE = [
     ("value", np.float64),

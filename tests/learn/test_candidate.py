@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from tagsage.errors import TagsageError
+from tagsage.evaluate.judgement import evaluate_candidate
 from tagsage.learn import candidate as candidate_module
 from tagsage.learn.candidate import FittedCandidate
 from tagsage.learn.classifiers import CLASSIFIERS
@@ -23,7 +24,7 @@ def name(request) -> str:
 
 def test_candidate_scores_itself_by_tag_and_overall(name, data):
     labels = labels_of(data)
-    scores = fit(data, labels, name).evaluate(data.X, labels.Y_test, labels.test_rows)
+    scores = evaluate_candidate(fit(data, labels, name), data.X, labels.Y_test, labels.test_rows)
     assert scores.overall["micro_f1"] > 0.6
     assert scores.overall["test_articles"] == len(labels.test)
     assert 0 < scores.overall["threshold"] <= 1
@@ -69,6 +70,8 @@ def test_candidate_of_before_there_were_thresholds_a_tag_is_read(data, tmp_path)
 
 def test_score_tells_how_far_off_the_probabilities_are(data):
     labels = labels_of(data)
-    scores = fit(data, labels, "ovr_logistic").evaluate(data.X, labels.Y_test, labels.test_rows)
+    scores = evaluate_candidate(
+        fit(data, labels, "ovr_logistic"), data.X, labels.Y_test, labels.test_rows
+    )
     # Of five tags, the five best are all.
     assert 0 < scores.overall["ece"] == scores.overall["ece_top_5"] < 0.15

@@ -7,8 +7,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from skmultilearn.problem_transform import ClassifierChain
 
+from tagsage.features.matrix import FeatureMatrix
 from tagsage.learn.classifiers import make_classifier
-from tagsage.learn.features import FeatureMatrix
 
 
 def chain_of(coef, chain, intercept, order, **settings):

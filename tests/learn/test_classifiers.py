@@ -11,6 +11,8 @@ import pytest
 
 from tagsage import settings
 from tagsage.errors import TagsageError
+from tagsage.evaluate.metrics import evaluate
+from tagsage.features.matrix import FeatureMatrix
 from tagsage.learn.classifiers import (
     CLASSIFIERS,
     Classifier,
@@ -19,8 +21,6 @@ from tagsage.learn.classifiers import (
     make_classifier,
 )
 from tagsage.learn.classifiers.registry import classifier_class
-from tagsage.learn.features import FeatureMatrix
-from tagsage.learn.metrics import evaluate
 
 SMALL_NETWORK = {
     "hidden": 16,
@@ -117,7 +117,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from tagsage.learn.classifiers import make_classifier
-from tagsage.learn.features import FeatureMatrix
+from tagsage.features.matrix import FeatureMatrix
 import json
 name, settings, folder = sys.argv[1], json.loads(sys.argv[2]), Path(sys.argv[3])
 X = FeatureMatrix([np.load(folder / "X.npy")])

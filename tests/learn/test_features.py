@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tagsage import settings
-from tagsage.learn.features import (
+from tagsage.features.matrix import (
     BLOCKS,
     FeatureMatrix,
     blocks_of,
@@ -58,12 +58,12 @@ def test_feature_set_needs_lists_unless_an_article_in_none_has_all_its_blocks():
 def test_own_features_are_those_of_an_article_in_no_list():
     blocks = [np.full((3, width), width, dtype=np.float32) for width in (1, 2, 3)]
     linked = np.array([True, False, True])
-    X = FeatureMatrix(blocks, kinds=["text", "lists", "authors"], linked=linked)
-    own = X.own()
+    X = FeatureMatrix(blocks, kinds=["text", "lists", "authors"], in_list=linked)
+    own = X.list_free()
     assert own.kinds == ("text", "authors")
     assert own.block_widths == (1, 3)
     assert own.linked is linked
-    assert FeatureMatrix(blocks[:1], kinds=["lists"]).own() is None
+    assert FeatureMatrix(blocks[:1], kinds=["lists"]).list_free() is None
     assert not X.unlinked().linked.any()
     assert all(map(np.shares_memory, X.unlinked().blocks, X.blocks))
 
@@ -71,7 +71,7 @@ def test_own_features_are_those_of_an_article_in_no_list():
 def test_feature_matrix_takes_all_articles_for_linked_unless_told():
     assert FeatureMatrix([np.zeros((2, 1))]).linked.tolist() == [True, True]
     with pytest.raises(ValueError, match=r"one flag an article, not \(3,\)"):
-        FeatureMatrix([np.zeros((2, 1))], linked=np.zeros(3, dtype=bool))
+        FeatureMatrix([np.zeros((2, 1))], in_list=np.zeros(3, dtype=bool))
     with pytest.raises(ValueError, match="1 blocks need as many kinds, not 2"):
         FeatureMatrix([np.zeros((2, 1))], kinds=["text", "lists"])
 

@@ -3,10 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tagsage.evaluate.judgement import evaluate_candidate
+from tagsage.features.matrix import FeatureMatrix
 from tagsage.learn.calibration import fit_calibration
 from tagsage.learn.candidate import FittedCandidate
 from tagsage.learn.classifiers import CLASSIFIERS, Validation, make_classifier
-from tagsage.learn.features import FeatureMatrix
 from tagsage.learn.fitting import fit_candidate, refit_candidate, tuning_split
 from tagsage.learn.labels import Labels
 from tagsage.learn.split import stratified_split
@@ -28,8 +29,8 @@ def test_flipping_every_test_label_changes_neither_model_nor_threshold(name, dat
     turned = Labels(labels.tags, labels.rows, flipped, labels.train, labels.test)
     before, after = fit(data, labels, name), fit(data, turned, name)
     assert_same_model(before, after)
-    good = before.evaluate(data.X, labels.Y_test, labels.test_rows)
-    bad = after.evaluate(data.X, turned.Y_test, turned.test_rows)
+    good = evaluate_candidate(before, data.X, labels.Y_test, labels.test_rows)
+    bad = evaluate_candidate(after, data.X, turned.Y_test, turned.test_rows)
     assert good.overall["micro_f1"] > bad.overall["micro_f1"]
 
 
@@ -65,8 +66,10 @@ def test_candidate_is_tuned_on_the_features_for_tuning_and_fitted_on_the_others(
     fitted_on_noise = fit_candidate(FeatureMatrix(columns), *arguments, tuning=data.X, **options)
     assert tuned_on_noise.threshold < plain.threshold
     assert fitted_on_noise.main.to_json() == plain.main.to_json()
-    good = tuned_on_noise.evaluate(data.X, labels.Y_test, labels.test_rows)
-    bad = fitted_on_noise.evaluate(FeatureMatrix(columns), labels.Y_test, labels.test_rows)
+    good = evaluate_candidate(tuned_on_noise, data.X, labels.Y_test, labels.test_rows)
+    bad = evaluate_candidate(
+        fitted_on_noise, FeatureMatrix(columns), labels.Y_test, labels.test_rows
+    )
     assert good.overall["lrap"] > bad.overall["lrap"]
 
 
@@ -98,7 +101,7 @@ def test_candidate_of_a_tag_that_all_or_no_training_articles_have(name, data, va
     Y = np.full((300, 1), value)
     fitted = fit_candidate(data.X, Y, data.rows, tags=["a"], classifier=name, seed=0)
     assert (fitted.predict_proba(data.X, data.rows) == value).all()
-    scores = fitted.evaluate(data.X, Y, data.rows)
+    scores = evaluate_candidate(fitted, data.X, Y, data.rows)
     assert scores.overall["accuracy"] == 1
 
 
@@ -106,7 +109,7 @@ def with_lists(data, linked: np.ndarray) -> FeatureMatrix:
     """Text that says little, lists that say the rest, of the articles that are in one."""
     text, rest = data.X.blocks
     return FeatureMatrix(
-        [text, np.where(linked[:, None], rest, 0)], kinds=["text", "lists"], linked=linked
+        [text, np.where(linked[:, None], rest, 0)], kinds=["text", "lists"], in_list=linked
     )
 
 
@@ -147,7 +150,7 @@ def test_candidate_of_lists_alone_or_of_text_alone_has_no_fallback(data):
     labels = labels_of(data)
     options = {"tags": TAGS, "classifier": "ovr_logistic", "seed": 1}
     for kinds in (["lists", "lists"], ["text", "authors"]):
-        X = FeatureMatrix(data.X.blocks, kinds=kinds, linked=np.zeros(len(data.X), dtype=bool))
+        X = FeatureMatrix(data.X.blocks, kinds=kinds, in_list=np.zeros(len(data.X), dtype=bool))
         fitted = fit_candidate(X, labels.Y_train, labels.train_rows, **options)
         assert fitted.fallback is None
         P = fitted.predict_proba(X, labels.test_rows)

@@ -5,7 +5,7 @@ import sys
 
 PROGRAM = """
 import sys
-import tagsage.learn.candidate, tagsage.learn.labels, tagsage.learn.leaderboard
+import tagsage.learn.candidate, tagsage.learn.labels, tagsage.evaluate.leaderboard
 from tagsage.learn.classifiers.registry import CLASSIFIERS, classifier_class
 fitting = {"skmultilearn", "iterstrat", "optuna"}
 assert not {"jax", "optax", *fitting} & set(sys.modules), "too much is imported"

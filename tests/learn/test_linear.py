@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from tagsage.features.matrix import FeatureMatrix
 from tagsage.learn.classifiers import make_classifier
-from tagsage.learn.features import FeatureMatrix
 from tagsage.learn.fitting import fit_candidate
 
 TAGS = ["a", "b"]
@@ -21,7 +21,7 @@ def words_and_lists(n: int = 400) -> tuple[FeatureMatrix, np.ndarray]:
     Y = np.stack([(words[:, 0] + words[:, 1]) > 0, lists[:, 0] > 0], axis=1)
     linked = lists.sum(axis=1) > 0
     blocks = [sp.csr_array(words), sp.csr_array(lists)]
-    return FeatureMatrix(blocks, kinds=("words", "list_ids"), linked=linked), Y
+    return FeatureMatrix(blocks, kinds=("words", "list_ids"), in_list=linked), Y
 
 
 def test_linear_finds_the_words_and_lists_that_decide():

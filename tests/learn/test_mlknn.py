@@ -5,8 +5,8 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 from skmultilearn.adapt import MLkNN
 
+from tagsage.features.matrix import FeatureMatrix, unit_blocks, unit_rows
 from tagsage.learn.classifiers import make_classifier
-from tagsage.learn.features import FeatureMatrix, unit_blocks, unit_rows
 
 
 def library(k: int, s: float, *, itself: bool) -> MLkNN:

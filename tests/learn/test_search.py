@@ -5,15 +5,15 @@ import json
 import numpy as np
 import pytest
 
+from tagsage.evaluate.metrics import evaluate
+from tagsage.features.matrix import FeatureMatrix
 from tagsage.learn import search as search_module
 from tagsage.learn.classifiers import CLASSIFIERS, Validation, make_classifier
 from tagsage.learn.classifiers.base import Range
 from tagsage.learn.classifiers.boosting import Boosting
 from tagsage.learn.classifiers.mlknn import MlKnn
 from tagsage.learn.classifiers.mlp import Mlp
-from tagsage.learn.features import FeatureMatrix
 from tagsage.learn.fitting import Search, fit_candidate, tuning_split
-from tagsage.learn.metrics import evaluate
 from tagsage.learn.search import micro_f1, search_settings
 from tagsage.learn.thresholds import global_threshold
 

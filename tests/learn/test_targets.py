@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tagsage.errors import TagsageError
 from tagsage.learn.labels import Labels, label_corpus
-from tagsage.learn.targets import label_matrix, rare_tag_matrix, target_tags
+from tagsage.learn.targets import label_matrix, target_tags
 
 TAGS = [["b", "a"], ["a"], [], ["a", "c"], ["b"]]
 
@@ -94,19 +94,3 @@ def test_labels_read_again_equal_those_saved(tmp_path):
 def test_label_corpus_with_one_labelled_article_says_so():
     with pytest.raises(TagsageError, match=r"^Only one article has a target tag, too few"):
         label_corpus([["a"], []], min_tag_articles=0, test_share=0.2, seed=0)
-
-
-def test_rare_tag_matrix_of_a_worked_example():
-    tags = [["b", "a"], ["c", "b"], [], ["b", "c"], ["d"]]
-    rare, matrix = rare_tag_matrix(tags, ["b"], min_articles=1)
-    assert rare == ["a", "c", "d"]
-    assert matrix.toarray().tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 0], [0, 1, 0], [0, 0, 1]]
-    rare, matrix = rare_tag_matrix(tags, ["b"], min_articles=2)
-    assert rare == ["c"]
-    assert matrix.shape == (5, 1)
-
-
-def test_rare_tag_matrix_without_rare_tags_has_no_column():
-    rare, matrix = rare_tag_matrix([["a"], []], ["a"], min_articles=1)
-    assert rare == []
-    assert matrix.shape == (2, 0)

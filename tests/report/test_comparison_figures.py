@@ -11,8 +11,8 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 
-from tagsage.learn.bootstrap import paired_bootstrap
-from tagsage.learn.systems import System
+from tagsage.evaluate.bootstrap import paired_bootstrap
+from tagsage.evaluate.systems import System
 from tagsage.report import comparison_figures as figures
 from tagsage.report.picture import ROLES, Picture, save_pictures
 

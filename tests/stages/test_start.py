@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tagsage.night import Night
+from tagsage.registry.runs import parent_run
 from tagsage.stages import start, tracking_of
-from tagsage.tracking.runs import parent_run
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -23,15 +23,15 @@ from tagsage.errors import TagsageError
 from tagsage.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     import numpy.typing as npt
 
     from tagsage.explain.background import Background
     from tagsage.explain.explanations import Explanation
+    from tagsage.registry.tagger import Tagger
     from tagsage.store.snapshot import Snapshot
-    from tagsage.tracking.servable import Tagger
 
 app = typer.Typer()
 
@@ -118,9 +118,9 @@ def _explained(
     from tagsage.explain.background import Background
     from tagsage.explain.explain import explain as explain_tags
     from tagsage.explain.explain import score_articles
+    from tagsage.registry.registry import load_champion
+    from tagsage.registry.servable import tagger_of
     from tagsage.stages import tracking_of
-    from tagsage.tracking.registry import load_champion
-    from tagsage.tracking.servable import tagger_of
 
     tracking, name = tracking_of(settings, must_exist=True), settings.registered_model
     tagger = tagger_of(load_champion(tracking, name))
@@ -135,19 +135,12 @@ def _explained(
         background = replace(background, vectors=_labelled_vectors(tagger, background))
 
     vectors_of = None if vectors is None else vectors.__getitem__
-    given = _graph_blocks(settings, snapshot, tagger)
     if tag is None:
-        scores = score_articles(
-            tagger, background, np.array([row]), vectors=vectors_of, given=given
-        )[0]
+        scores = score_articles(tagger, background, np.array([row]), vectors=vectors_of)[0]
         columns = np.argsort(-scores, kind="stable")[:top].tolist()
     else:
         columns = [tags.index(tag)]
-    return list(
-        explain_tags(
-            tagger, background, [row] * len(columns), columns, vectors=vectors_of, given=given
-        )
-    )
+    return list(explain_tags(tagger, background, [row] * len(columns), columns, vectors=vectors_of))
 
 
 def _known_vectors(
@@ -165,7 +158,7 @@ def _known_vectors(
     from tagsage.workspace import MANIFEST, Workspace
 
     workspace = Workspace(settings.workspace)
-    embedder = tagger.featuriser.embedder
+    embedder = tagger.embedder
     for file in workspace.local_path.glob("artifacts/*/vectors.npy"):
         made = json.loads((file.parent / MANIFEST).read_text(encoding="utf-8"))
         corpus = made["inputs"].get("corpus", "")
@@ -173,31 +166,18 @@ def _known_vectors(
             continue
         vectors: npt.NDArray[np.floating] = np.load(file, mmap_mode="r", allow_pickle=False)
         same_model = (
-            vectors.shape[1] == tagger.featuriser.dimensions
+            vectors.shape[1] == tagger.dimensions
             if embedder is None
             else made["summary"].get("model_id") == embedder.model_id
         )
         if same_model and workspace.open(corpus).summary["digest"] == snapshot.digest:
             return vectors
-    if embedder is None:
+    if embedder is None and tagger.features.needs_vectors:
         raise TagsageError(
             "The champion was trained on given vectors, and the workspace no longer holds those of "
             "the corpus as it is now; run the night again."
         )
     return None
-
-
-def _graph_blocks(
-    settings: Settings, snapshot: Snapshot, tagger: Tagger
-) -> Callable[[npt.NDArray[np.int64]], Mapping[str, npt.NDArray[Any]]] | None:
-    """Return what gives the champion the blocks that only the graph of its night has."""
-    from tagsage.stages.served import UnusableModelError, graph_blocks
-    from tagsage.workspace import Workspace
-
-    try:
-        return graph_blocks(Workspace(settings.workspace), tagger, snapshot)
-    except UnusableModelError as error:
-        raise TagsageError(f"{error}; run the night again.") from None
 
 
 def _labelled_vectors(tagger: Tagger, background: Background) -> npt.NDArray[np.float32] | None:
@@ -207,7 +187,7 @@ def _labelled_vectors(tagger: Tagger, background: Background) -> npt.NDArray[np.
     from tagsage.vectors.lsa import LsaEmbedder
     from tagsage.vectors.text import article_texts
 
-    embedder = tagger.featuriser.embedder
+    embedder = tagger.embedder
     if not isinstance(embedder, LsaEmbedder):
         return None
     labelled = np.flatnonzero(background.labelled)

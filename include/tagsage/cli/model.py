@@ -21,8 +21,8 @@ from tagsage.cli.common import (
 from tagsage.settings import Settings
 
 if TYPE_CHECKING:
-    from tagsage.tracking.history import Registered
-    from tagsage.tracking.store import Tracking
+    from tagsage.registry.history import Registered
+    from tagsage.registry.store import Tracking
 
 app = typer.Typer(
     help="Look at the versions of the model; say which one is champion.", no_args_is_help=True
@@ -40,7 +40,7 @@ def list_versions(
 ) -> None:
     """List the versions, newest first: score, alias, what the night decided, and why."""
     with failures_told(debug=debug):
-        from tagsage.tracking.history import registered
+        from tagsage.registry.history import registered
 
         tracking, name = _registry(workspace, set_)
         now = registered(tracking, name)
@@ -62,7 +62,7 @@ def promote(
 ) -> None:
     """Make a version champion."""
     with failures_told(debug=debug):
-        from tagsage.tracking.champions import promote_version
+        from tagsage.registry.champions import promote_version
 
         tracking, name = _registry(workspace, set_)
         typer.echo(promote_version(tracking, name, version, who=_who(), why=reason))
@@ -77,7 +77,7 @@ def rollback(
 ) -> None:
     """Make the champion before champion again; once more goes back one further."""
     with failures_told(debug=debug):
-        from tagsage.tracking.champions import roll_back
+        from tagsage.registry.champions import roll_back
 
         tracking, name = _registry(workspace, set_)
         typer.echo(roll_back(tracking, name, who=_who(), why=reason))
@@ -95,7 +95,7 @@ def pin(
 ) -> None:
     """Keep the champion, whatever nights find, until it is unpinned."""
     with failures_told(debug=debug):
-        from tagsage.tracking.champions import pin as pin_version
+        from tagsage.registry.champions import pin as pin_version
 
         tracking, name = _registry(workspace, set_)
         typer.echo(pin_version(tracking, name, version, who=_who(), why=reason))
@@ -110,7 +110,7 @@ def unpin(
 ) -> None:
     """Let nights change the champion again."""
     with failures_told(debug=debug):
-        from tagsage.tracking.champions import unpin as unpin_version
+        from tagsage.registry.champions import unpin as unpin_version
 
         tracking, name = _registry(workspace, set_)
         typer.echo(unpin_version(tracking, name, who=_who(), why=reason))
@@ -132,9 +132,9 @@ def _who() -> str:
 
 
 def _table(now: Registered) -> Table:
-    from tagsage.tracking.history import decision_of
-    from tagsage.tracking.registry import WINNER
-    from tagsage.tracking.runs import TRIAL
+    from tagsage.registry.history import decision_of
+    from tagsage.registry.registry import WINNER
+    from tagsage.registry.runs import TRIAL
 
     table = Table("version", "alias", "micro-F1", "candidate", "registered (UTC)", "decision")
     for version in now.versions:

@@ -87,8 +87,8 @@ def tag(
     with failures_told(debug=debug):
         import pandas as pd
 
+        from tagsage.registry.registry import load_champion
         from tagsage.stages import tracking_of
-        from tagsage.tracking.registry import load_champion
 
         settings = Settings.resolve(overrides_of(set_, workspace=workspace))
         tracking = tracking_of(settings, must_exist=True)

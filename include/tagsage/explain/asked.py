@@ -2,41 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
-from tagsage.explain.background import Background
 from tagsage.explain.entries import IntArray
 from tagsage.explain.explanations import TermEvidence
-from tagsage.graph.labels import Own
-from tagsage.tracking.inputs import Inputs, members_of, renumbered
 from tagsage.vectors.lsa import LsaEmbedder
-from tagsage.vectors.text import article_texts
 
 if TYPE_CHECKING:
+    from tagsage.explain.background import Background
+    from tagsage.features import Articles, FeatureMatrix
     from tagsage.graph.csr import Csr
-    from tagsage.tracking.servable import Tagger
+    from tagsage.registry.tagger import Tagger
 
 ROWS_A_CALL = 4096
 # Below that a score is rounding.
 LEAST_DROP = 1e-6
 
 Vectors = Callable[[IntArray], npt.NDArray[np.float32]]
-Blocks = Mapping[str, npt.NDArray[Any]]
-
-
-def list_numbers(tagger: Tagger, background: Background) -> IntArray:
-    """Return the number that each of the corpus' lists has in the model, or -1.
-
-    The model may be of an earlier night, with lists of its own.
-    """
-    index = tagger.featuriser.list_index
-    return np.array([index.get(str(name), -1) for name in background.lists], dtype=np.int64)
 
 
 class AskedArticles:
@@ -46,45 +35,24 @@ class AskedArticles:
         self,
         tagger: Tagger,
         background: Background,
-        articles: IntArray,
-        numbers: IntArray,
+        rows: IntArray,
         vectors: Vectors | None,
-        given: Callable[[IntArray], Blocks] | None,
     ) -> None:
-        self.tagger, self.background, self.articles = tagger, background, articles
-        featuriser = tagger.featuriser
-        frame = background.articles.iloc[articles]
-        texts = article_texts(frame)
-        embedder = featuriser.embedder
+        self.tagger, self.background, self.rows = tagger, background, rows
+        features, embedder = tagger.features, tagger.embedder
+        articles = background.corpus.take(rows)
         self.linear = tagger.candidate.classifier.sparse
-        self.lsa = embedder if isinstance(embedder, LsaEmbedder) and not self.linear else None
-        self.terms = self.lsa.terms(texts) if self.lsa is not None else None
+        self.lsa = embedder if isinstance(embedder, LsaEmbedder) else None
+        self.terms = self.lsa.terms(articles.texts) if self.lsa is not None else None
         if self.lsa is not None and self.terms is not None:
-            text = self.lsa.embed_terms(self.terms)
-        elif not featuriser.needs_vectors:
-            text = np.zeros((len(texts), 0), dtype=np.float32)
-        elif vectors is not None:
-            text = np.asarray(vectors(articles), dtype=np.float32)
-        else:
-            text = featuriser.text_vectors(texts)
-        n_lists = len(featuriser.list_index)
-        own = background.tags[articles].toarray() > 0
-        authors = featuriser.authors.index if featuriser.authors else {}
-        author_names = frame["author"].fillna("").to_numpy(dtype=object)
-        names = [[name] for name in author_names.tolist()]
-        self.inputs = Inputs(
-            text,
-            renumbered(background.incidence[articles], numbers, n_lists),
-            members_of(authors, names),
-            in_corpus=featuriser.counts(frame["key"].tolist()),
-            own=Own(background.labelled[articles], own) if own.any() else None,
-            texts=texts,
-            author_names=author_names,
-            given=given(articles) if given else {},
-        )
-        # Back from the model's lists to those of the corpus.
-        self.lists = np.zeros(n_lists, dtype=np.int64)
-        self.lists[numbers[numbers >= 0]] = np.flatnonzero(numbers >= 0)
+            articles = articles.with_vectors(self.lsa.embed_terms(self.terms))
+        elif features.needs_vectors:
+            given = vectors(rows) if vectors is not None else tagger.vectors(articles.texts)
+            articles = articles.with_vectors(np.asarray(given, dtype=np.float32))
+        self.articles = features.known.mark(articles)
+        # From the model's lists to those of the corpus.
+        names = pd.Index(background.corpus.list_names, dtype=object)
+        self.lists = names.get_indexer(features.known.list_index)
 
     def answer(
         self,
@@ -100,35 +68,35 @@ class AskedArticles:
         places : int64 array, shape [v]
             The articles' places in the block.
         members : csr_array, shape [v, n_lists], optional
-            Their lists.
+            Their lists, of the model.
         text : callable, optional
             Returns their vectors, a part at a time.
         """
         parts = []
         for start in range(0, max(len(places), 1), ROWS_A_CALL):
             part = slice(start, start + ROWS_A_CALL)
-            inputs = self.inputs.take(places[part])
+            articles = self.articles.take(places[part])
             if members is not None:
-                inputs = replace(inputs, members=members[part])
+                articles = articles.in_lists(members[part])
             if text is not None:
-                inputs = replace(inputs, text=text(part), counted=inputs.text)
-            X = self.tagger.featuriser.matrix_of(inputs)
-            parts.append(self.tagger.candidate.predict_proba(X, np.arange(len(X))))
+                articles = articles.with_vectors(text(part))
+            parts.append(self._ask(articles))
         return np.concatenate(parts)
+
+    def matrix(self) -> FeatureMatrix:
+        """Return the features of all articles of the block."""
+        return self.tagger.features.transform(self.articles)
 
     def thresholds(self) -> npt.NDArray[np.float32]:
         """Return what each probability [n, L] has to reach for its tag to be assigned."""
-        X = self.tagger.featuriser.matrix_of(self.inputs)
-        return self.tagger.candidate.thresholds(X, np.arange(len(X)))
+        return self.tagger.candidate.thresholds(self.matrix(), np.arange(len(self.rows)))
 
     def without_graph(self) -> npt.NDArray[np.float32]:
         """Return probabilities [n, L] if the articles were in no list."""
-        nothing = {block: np.zeros_like(array) for block, array in self.inputs.given.items()}
-        none = self.inputs.members.copy()
-        none.data[:] = 0
-        none.eliminate_zeros()
-        inputs = replace(self.inputs, members=none, given=nothing)
-        X = self.tagger.featuriser.matrix_of(inputs)
+        return self._ask(self.articles.in_no_list())
+
+    def _ask(self, articles: Articles) -> npt.NDArray[np.float32]:
+        X = self.tagger.features.transform(articles)
         return self.tagger.candidate.predict_proba(X, np.arange(len(X)))
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
 from tagsage.explain.entries import IntArray, best_of_groups, expand, values_at
+from tagsage.features import Articles
 from tagsage.graph.top_k import top_entries
 from tagsage.learn.targets import label_matrix
 from tagsage.store.snapshot import Snapshot
@@ -55,10 +56,8 @@ class Background:
     ----------
     articles : pandas.DataFrame
         As in a snapshot: ``key``, ``url``, ``title``, ``subtitle``, ``author``, ``is_stub``.
-    lists : str array, shape [n_lists]
-        The lists' names.
-    incidence : csr_array of float32, shape [n_articles, n_lists]
-        Which article is in which list; columns ascending.
+    corpus : Articles
+        The same, as blocks read them.
     tags : csr_array of float32, shape [n_articles, L]
         Which article has which tag of the model; columns ascending.
     vectors : float array, shape [n_articles, d], or None
@@ -67,8 +66,7 @@ class Background:
     """
 
     articles: pd.DataFrame
-    lists: npt.NDArray[Any]
-    incidence: Csr
+    corpus: Articles
     tags: Csr
     vectors: npt.NDArray[np.floating] | None
 
@@ -87,11 +85,19 @@ class Background:
         vectors : float array, shape [n_articles, d], or None
             See `vectors`.
         """
-        incidence = snapshot.incidence()
-        incidence.sort_indices()
         labels = label_matrix(snapshot.articles["tags"].tolist(), tags)
         Y: Csr = sp.csr_array(labels.astype(np.float32))
-        return cls(snapshot.articles, snapshot.lists, incidence, Y, vectors)
+        return cls(snapshot.articles, Articles.of_snapshot(snapshot), Y, vectors)
+
+    @property
+    def lists(self) -> npt.NDArray[np.object_]:
+        """The lists' names."""
+        return self.corpus.list_names
+
+    @property
+    def incidence(self) -> Csr:
+        """Which article is in which list, csr_array [n_articles, n_lists]; columns ascending."""
+        return self.corpus.members
 
     @cached_property
     def urls(self) -> npt.NDArray[np.object_]:

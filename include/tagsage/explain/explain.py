@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from tagsage.explain.asked import AskedArticles, Blocks, Measured, Vectors, grouped, list_numbers
+from tagsage.explain.asked import AskedArticles, Measured, Vectors, grouped
 from tagsage.explain.background import Background, Found
 from tagsage.explain.entries import IntArray, expand, values_at
 from tagsage.explain.explanations import (
@@ -22,7 +22,7 @@ from tagsage.explain.linear import measure_linear
 from tagsage.explain.occlusion import measure
 
 if TYPE_CHECKING:
-    from tagsage.tracking.servable import Tagger
+    from tagsage.registry.tagger import Tagger
 
 TOP = 5
 ARTICLES_A_BLOCK = 256
@@ -36,7 +36,6 @@ def explain(
     *,
     top: int = TOP,
     vectors: Vectors | None = None,
-    given: Callable[[IntArray], Blocks] | None = None,
 ) -> Iterator[Explanation]:
     """Explain tags of articles of the corpus.
 
@@ -57,9 +56,6 @@ def explain(
     vectors : callable, optional
         Returns, of articles, the vectors that the model is given, float32 [m, d], where they are
         known. By default they are embedded.
-    given : callable, optional
-        Returns, of articles, the blocks of features that are not to be made anew: those of a graph
-        that only the corpus has.
 
     Yields
     ------
@@ -71,12 +67,11 @@ def explain(
     articles, first = np.unique(rows, return_index=True)
     neighbours = background.colisted(rows, columns, top=top)
     texts = background.nearest_texts(articles, top=top)
-    numbers = list_numbers(tagger, background)
     for start in range(0, len(articles), ARTICLES_A_BLOCK):
         block = articles[start : start + ARTICLES_A_BLOCK]
         stop = start + len(block)
         pairs = slice(first[start], first[stop] if stop < len(articles) else len(rows))
-        asked = AskedArticles(tagger, background, block, numbers, vectors, given)
+        asked = AskedArticles(tagger, background, block, vectors)
         by = measure_linear if asked.linear else measure
         measured = by(asked, rows[pairs], columns[pairs], top)
         yield from _assemble(
@@ -93,13 +88,12 @@ def score_articles(
     articles: IntArray,
     *,
     vectors: Vectors | None = None,
-    given: Callable[[IntArray], Blocks] | None = None,
 ) -> npt.NDArray[np.float32]:
     """Return what the model says of articles of the corpus, as explanations measure it.
 
     Parameters
     ----------
-    tagger, background, vectors, given
+    tagger, background, vectors
         As for :func:`explain`.
     articles : int64 array, shape [m]
         Articles.
@@ -109,8 +103,7 @@ def score_articles(
     float32 array, shape [m, L]
         Probabilities. What a labelled article's own tags add to its lists is left out.
     """
-    numbers = list_numbers(tagger, background)
-    asked = AskedArticles(tagger, background, articles, numbers, vectors, given)
+    asked = AskedArticles(tagger, background, articles, vectors)
     return asked.answer(np.arange(len(articles)))
 
 
@@ -142,9 +135,9 @@ def _assemble(
         ],
     )
     # The nearest texts are an article's, whatever the tag.
-    bounds = np.searchsorted(texts.place, np.arange(len(asked.articles) + 1))
+    bounds = np.searchsorted(texts.place, np.arange(len(asked.rows) + 1))
     indptr = bounds.astype(np.int64)
-    pair, near = expand(indptr, np.searchsorted(asked.articles, rows))
+    pair, near = expand(indptr, np.searchsorted(asked.rows, rows))
     has_tag = values_at(background.tags, texts.article[near], columns[pair]) > 0
     alike = grouped(
         n,

@@ -10,7 +10,7 @@ from scipy.special import expit, logit
 from tagsage.explain.asked import LEAST_DROP, AskedArticles, Measured, Named, grouped
 from tagsage.explain.entries import IntArray, best_of_groups
 from tagsage.explain.explanations import TermEvidence
-from tagsage.explain.linear_terms import Terms, linear_terms, place_of
+from tagsage.explain.linear_terms import Terms, linear_terms
 
 # What a column of each block is called.
 KINDS = {"words": "word", "list_ids": "list", "author_ids": "author"}
@@ -22,18 +22,19 @@ def measure_linear(asked: AskedArticles, rows: IntArray, columns: IntArray, top:
 
     Nothing has to be left out to see what it does: its term is.
     """
-    places = np.searchsorted(asked.articles, rows)
-    X = asked.tagger.featuriser.matrix_of(asked.inputs)
-    terms = linear_terms(asked.tagger.candidate, X, places, columns)
+    places = np.searchsorted(asked.rows, rows)
+    X, candidate = asked.matrix(), asked.tagger.candidate
+    terms = linear_terms(candidate, X, places, columns)
     # The model's own score, to the last digit; the terms are added in another order.
-    P = asked.tagger.candidate.predict_proba(X, np.arange(len(X)))
+    P = candidate.predict_proba(X, np.arange(len(X)))
     score = P[places, columns].astype(np.float64)
     total = logit(score)
     kinds = np.full(X.shape[1], OTHER, dtype=object)
     names = np.full(X.shape[1], "", dtype=object)
     for block, called in KINDS.items():
-        if fitted := asked.tagger.featuriser.sparse.get(block):
-            kinds[place_of(X, block)], names[place_of(X, block)] = called, fitted.columns
+        if fitted := asked.tagger.features.blocks.get(block):
+            kinds[X.columns_of(block)] = called
+            names[X.columns_of(block)] = fitted.columns(asked.tagger.features.known)
     kind, name = kinds[terms.column], names[terms.column]
 
     def helpful(wanted: str) -> Named:
@@ -50,10 +51,10 @@ def measure_linear(asked: AskedArticles, rows: IntArray, columns: IntArray, top:
         rows=rows,
         columns=columns,
         score=score,
-        threshold=asked.tagger.candidate.thresholds(X, places)[
-            np.arange(len(places)), columns
-        ].astype(np.float64),
-        without_graph=expit(total - terms.sums(kind == "list")),
+        threshold=candidate.thresholds(X, places)[np.arange(len(places)), columns].astype(
+            np.float64
+        ),
+        without_graph=asked.without_graph()[places, columns].astype(np.float64),
         lists=Named(lists.pair, numbers.astype(np.int64), lists.drop),
         words=words,
         terms=_named_terms(terms, total, kind, name, 2 * top),

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
+    from tagsage.features import FeatureMatrix
     from tagsage.graph.csr import Csr
-    from tagsage.learn.candidate import FittedCandidate
-    from tagsage.learn.features import FeatureMatrix
+    from tagsage.learn.candidate import FittedCandidate, Tagging
 
 IntArray = npt.NDArray[np.int64]
 
@@ -61,9 +61,37 @@ def linear_terms(
     -------
     Terms
         Calibrated: a pair's probability is the logistic function of their sum. A tag that all or
-        no training articles have has no terms and a start without bounds.
+        no training articles have has no terms and a start without bounds. Of an article in no list
+        they are those of the fallback, which answers for it.
     """
-    arrays, calibration = candidate.classifier.arrays, candidate.main.calibration
+    rest = X.list_free()
+    if candidate.fallback is None or rest is None:
+        return _terms(candidate.main, X, rows, columns)
+    in_list = X.in_list[rows]
+    here, there = np.flatnonzero(in_list), np.flatnonzero(~in_list)
+    parts = [
+        (here, _terms(candidate.main, X, rows[here], columns[here]), np.arange(X.shape[1])),
+        (
+            there,
+            _terms(candidate.fallback, rest, rows[there], columns[there]),
+            np.concatenate([
+                np.arange(X.shape[1])[X.columns_of(kind)] for kind in dict.fromkeys(rest.kinds)
+            ]),
+        ),
+    ]
+    start = np.empty(len(rows))
+    for pairs, terms, _ in parts:
+        start[pairs] = terms.start
+    pair = np.concatenate([pairs[terms.pair] for pairs, terms, _ in parts])
+    column = np.concatenate([numbers[terms.column] for _, terms, numbers in parts])
+    log_odds = np.concatenate([terms.log_odds for _, terms, _ in parts])
+    order = np.argsort(pair, kind="stable")
+    return Terms(start, pair[order], column[order], log_odds[order])
+
+
+def _terms(tagging: Tagging, X: FeatureMatrix, rows: IntArray, columns: IntArray) -> Terms:
+    """Take the scores of one classifier apart."""
+    arrays, calibration = tagging.classifier.arrays, tagging.calibration
     # The classifier's own numbers of the tags; -1 for one that doesn't vary.
     own = np.full(len(arrays["constant"]), -1, dtype=np.int64)
     own[arrays["varying"]] = np.arange(len(arrays["varying"]))
@@ -81,13 +109,3 @@ def linear_terms(
     log_odds = calibration.slope * weight.astype(np.float64) * features.data[varies]
     start = calibration.slope * arrays["intercept"][tag] + calibration.intercept
     return Terms(np.where(tag >= 0, start, constant), pair, column, log_odds)
-
-
-def place_of(X: FeatureMatrix, kind: str) -> slice:
-    """Return which columns of the joined features are those of a kind of block."""
-    first = 0
-    for width, name in zip(X.block_widths, X.kinds, strict=True):
-        if name == kind:
-            return slice(first, first + width)
-        first += width
-    return slice(first, first)

@@ -32,10 +32,10 @@ TRIED = 24
 
 def measure(asked: AskedArticles, rows: IntArray, columns: IntArray, top: int) -> Measured:
     """Ask the model about a block; `rows` and `columns` are its pairs of article and tag."""
-    places = np.searchsorted(asked.articles, rows)
-    score = asked.answer(np.arange(len(asked.articles)))[places, columns].astype(np.float64)
+    places = np.searchsorted(asked.rows, rows)
+    score = asked.answer(np.arange(len(asked.rows)))[places, columns].astype(np.float64)
     pairs = _Pairs(places, columns, score, top)
-    members = asked.inputs.members
+    members = asked.articles.members
 
     def in_lists(places: IntArray, members: Csr) -> npt.NDArray[np.float32]:
         return asked.answer(places, members=members)

@@ -1,7 +1,21 @@
 """Features of articles: each block is a function of an article and a small state."""
 
-from tagsage.features.articles import Articles
+from tagsage.features.articles import Articles, article_ids
 from tagsage.features.base import Block
-from tagsage.features.registry import BLOCKS, load_block
+from tagsage.features.feature_set import FeatureSet
+from tagsage.features.known import Known
+from tagsage.features.matrix import FeatureMatrix
+from tagsage.features.registry import BLOCKS, blocks_of, list_free_set, needs_lists
 
-__all__ = ["BLOCKS", "Articles", "Block", "load_block"]
+__all__ = [
+    "BLOCKS",
+    "Articles",
+    "Block",
+    "FeatureMatrix",
+    "FeatureSet",
+    "Known",
+    "article_ids",
+    "blocks_of",
+    "list_free_set",
+    "needs_lists",
+]

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
 import pandas as pd
 
 from tagsage.features.vocabulary import VocabularyBlock
-from tagsage.graph.csr import make_csr
 
 if TYPE_CHECKING:
     from tagsage.features.articles import Articles
@@ -30,11 +28,8 @@ class AuthorIds(VocabularyBlock):
         known = articles.authors[articles.authors != ""]
         return pd.Series(known, dtype=object).value_counts().astype("int64")
 
-    def transform(self, articles: Articles) -> Csr:
+    def transform(self, articles: Articles) -> tuple[Csr]:
         """Return the authors, csr_array of float32 [n, authors]."""
-        columns = self.vocabulary.columns_of(articles.authors)
-        known = columns >= 0
-        indptr = np.concatenate([[0], np.cumsum(known)])
-        columns = columns[known].astype(np.int32)
-        values = np.full(len(columns), WEIGHT, dtype=np.float32)
-        return make_csr(values, columns, indptr, (len(articles), len(self.vocabulary.keys)))
+        matrix = self.vocabulary.one_hot(articles.authors)
+        matrix.data *= WEIGHT
+        return (matrix,)

@@ -2,43 +2,87 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
-import pandas as pd
+import numpy.typing as npt
 import scipy.sparse as sp
 from sklearn.preprocessing import normalize
 
-from tagsage.features.vocabulary import VocabularyBlock
+from tagsage.features.base import Block
 from tagsage.graph.csr import make_csr
 
 if TYPE_CHECKING:
     from tagsage.features.articles import Articles
+    from tagsage.features.known import Known
     from tagsage.graph.csr import Csr
+    from tagsage.runner import Runner
+    from tagsage.settings import Settings
 
 
-class ListIds(VocabularyBlock):
-    """One-hot lists times idf, each row of unit length; a row of zeros in no known list."""
+class ListIds(Block):
+    """One-hot lists times idf, each row of unit length; a row of zeros in no known list.
+
+    The idf of a list that holds s of n articles is ln((1 + n) / (1 + s)) + 1, as in scikit-learn's
+    ``TfidfTransformer(smooth_idf=True)``, and 0 for a list that holds none.
+
+    Parameters
+    ----------
+    sizes : int64 array, shape [n_lists]
+        How many counted articles each known list holds.
+    total : int
+        How many articles were counted.
+    """
 
     name: ClassVar[str] = "list_ids"
-    min_articles: ClassVar[int] = 1
+    needs_lists: ClassVar[bool] = True
+    sparse: ClassVar[bool] = True
 
-    @staticmethod
-    def count(articles: Articles) -> pd.Series[int]:
-        """Return the number of articles per list."""
-        sizes = np.bincount(articles.members.indices, minlength=len(articles.list_names))
-        held = np.flatnonzero(sizes)
-        counts = pd.Series(sizes[held], index=articles.list_names[held])
-        return counts.astype("int64")
+    def __init__(self, sizes: npt.NDArray[np.int64], total: int) -> None:
+        self.sizes, self.total = sizes, total
+        idf = np.log((1 + total) / (1 + sizes)) + 1
+        self._idf = np.where(sizes > 0, idf, 0).astype(np.float32)
 
-    def transform(self, articles: Articles) -> Csr:
+    @classmethod
+    def fit(
+        cls,
+        articles: Articles,
+        settings: Settings,
+        runner: Runner,
+        *,
+        trained: Path | None = None,
+    ) -> Self:
+        """Count the articles per list."""
+        del settings, runner, trained
+        known: Known = articles.known  # type: ignore[assignment]
+        return cls(known.list_sizes, len(known.ids))
+
+    def transform(self, articles: Articles) -> tuple[Csr]:
         """Return the weighted lists, csr_array of float32 [n, lists]."""
-        members, idf = articles.members, self.vocabulary.idf()
-        columns = self.vocabulary.columns_of(articles.list_names)[members.indices]
-        known = columns >= 0
-        indptr = np.concatenate([[0], np.cumsum(known)])[members.indptr]
-        columns = columns[known].astype(np.int32)
-        matrix = make_csr(idf[columns], columns, indptr, (len(articles), len(idf)))
-        matrix.sort_indices()
+        members = articles.members
+        values = self._idf[members.indices]
+        matrix = make_csr(values, members.indices, members.indptr, members.shape)
         # scikit-learn refuses a matrix without columns.
-        return sp.csr_array(normalize(matrix, copy=False)) if len(idf) else matrix
+        if not members.shape[1]:
+            return (matrix,)
+        matrix = sp.csr_array(normalize(matrix, copy=False))
+        matrix.eliminate_zeros()
+        return (matrix,)
+
+    def columns(self, known: Known) -> npt.NDArray[np.object_]:
+        """Return the lists' names."""
+        return known.list_names
+
+    def save(self, folder: Path) -> None:
+        """Write the counts."""
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / "sizes.npy", self.sizes, allow_pickle=False)
+        (folder / "total.json").write_text(json.dumps(self.total), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read the counts."""
+        total = json.loads((folder / "total.json").read_text(encoding="utf-8"))
+        return cls(np.load(folder / "sizes.npy", allow_pickle=False), total)

@@ -2,17 +2,74 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tagsage.features.author_ids import AuthorIds
+from tagsage.features.authors import Authors
 from tagsage.features.base import Block
+from tagsage.features.fastrp import FastRp
+from tagsage.features.graphsage import GraphSage
+from tagsage.features.labels import Labels
 from tagsage.features.list_ids import ListIds
+from tagsage.features.lists import Lists
+from tagsage.features.memberships import Memberships
+from tagsage.features.text import Text
 from tagsage.features.words import Words
 
-BLOCKS: dict[str, type[Block]] = {block.name: block for block in (Words, ListIds, AuthorIds)}
+BLOCKS: dict[str, type[Block]] = {
+    block.name: block
+    for block in (
+        Words,
+        ListIds,
+        AuthorIds,
+        Text,
+        Lists,
+        Labels,
+        Authors,
+        Memberships,
+        GraphSage,
+        FastRp,
+    )
+}
 """A new block is a class in a file of its own, and a name here."""
 
 
-def load_block(name: str, folder: Path) -> Block:
-    """Read a fitted block that was saved."""
-    return BLOCKS[name].load(folder)
+def blocks_of(feature_set: str) -> tuple[str, ...]:
+    """Return the blocks that a feature set joins, in order.
+
+    Parameters
+    ----------
+    feature_set : str
+        Such as ``text+lists+labels``.
+
+    Raises
+    ------
+    ValueError
+        When a block is unknown or named twice.
+
+    Examples
+    --------
+    >>> blocks_of("text+lists")
+    ('text', 'lists')
+    """
+    blocks = tuple(feature_set.split("+"))
+    if set(blocks) - set(BLOCKS) or len(set(blocks)) < len(blocks):
+        raise ValueError(
+            f"feature set {feature_set!r} is not made of some of {', '.join(BLOCKS)}, each at most "
+            "once, joined by +"
+        )
+    return blocks
+
+
+def needs_lists(feature_set: str) -> bool:
+    """Return whether a feature set knows of lists what an article in no list doesn't have."""
+    return any(BLOCKS[block].needs_lists for block in blocks_of(feature_set))
+
+
+def list_free_set(feature_set: str) -> str:
+    """Return what is left of a feature set for an article in no list; empty where nothing is.
+
+    Examples
+    --------
+    >>> list_free_set("text+lists+authors")
+    'text+authors'
+    """
+    return "+".join(block for block in blocks_of(feature_set) if not BLOCKS[block].needs_lists)

@@ -13,11 +13,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tagsage.features.base import Block
+from tagsage.features.base import Block, counted_articles
+from tagsage.graph.csr import make_csr
 
 if TYPE_CHECKING:
     from tagsage.features.articles import Articles
+    from tagsage.features.known import Known
+    from tagsage.graph.csr import Csr
     from tagsage.runner import Runner
+    from tagsage.settings import Settings
 
     Counts = pd.Series[int]
 
@@ -69,6 +73,14 @@ class Vocabulary:
         """Return the column of each key, int64 [m]; -1 for those that are not known."""
         return np.asarray(self._index.get_indexer(pd.Index(keys, dtype=object)), dtype=np.int64)
 
+    def one_hot(self, keys: npt.NDArray[np.object_]) -> Csr:
+        """Return which article has which key, csr_array of ones [n, d]; at most one per row."""
+        columns = self.columns_of(keys)
+        known = columns >= 0
+        indptr = np.concatenate([[0], np.cumsum(known)])
+        ones = np.ones(int(known.sum()), dtype=np.float32)
+        return make_csr(ones, columns[known].astype(np.int32), indptr, (len(keys), len(self.keys)))
+
     @cached_property
     def _index(self) -> pd.Index[Any]:
         return pd.Index(self.keys, dtype=object)
@@ -97,6 +109,7 @@ class VocabularyBlock(Block):
         The keys.
     """
 
+    sparse: ClassVar[bool] = True
     min_articles: ClassVar[int]
     """A key on fewer articles gets no column."""
 
@@ -104,19 +117,28 @@ class VocabularyBlock(Block):
         self.vocabulary = vocabulary
 
     @classmethod
-    def fit(cls, articles: Articles, runner: Runner) -> Self:
+    def fit(
+        cls,
+        articles: Articles,
+        settings: Settings,
+        runner: Runner,
+        *,
+        trained: Path | None = None,
+    ) -> Self:
         """Count the articles per key."""
-        counts = runner.sum_by_key(cls.count, articles.partitions())
-        return cls(Vocabulary.of(counts, len(articles), min_articles=cls.min_articles))
+        del settings, trained
+        counted = counted_articles(articles)
+        counts = runner.sum_by_key(cls.count, counted.partitions())
+        return cls(Vocabulary.of(counts, len(counted), min_articles=cls.min_articles))
 
     @staticmethod
     @abstractmethod
     def count(articles: Articles) -> Counts:
         """Return the number of articles per key, for the keys of these articles."""
 
-    @property
-    def columns(self) -> npt.NDArray[np.object_]:
-        """The keys."""
+    def columns(self, known: Known) -> npt.NDArray[np.object_]:
+        """Return the keys."""
+        del known
         return self.vocabulary.keys
 
     def save(self, folder: Path) -> None:

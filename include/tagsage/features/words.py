@@ -38,16 +38,16 @@ class Words(VocabularyBlock):
         words = counter.get_feature_names_out()
         return pd.Series(np.asarray(counts, dtype=np.int64).ravel(), index=words)
 
-    def transform(self, articles: Articles) -> Csr:
+    def transform(self, articles: Articles) -> tuple[Csr]:
         """Return the weighted words, csr_array of float32 [n, words]."""
         shape = (len(articles), len(self.vocabulary.keys))
         if not shape[1]:
             # scikit-learn refuses a vocabulary without words.
             nothing = np.zeros(0, dtype=np.int32)
             bounds = np.zeros(shape[0] + 1, dtype=np.int64)
-            return make_csr(nothing.astype(np.float32), nothing, bounds, shape)
+            return (make_csr(nothing.astype(np.float32), nothing, bounds, shape),)
         weighted = self._vectorizer.transform(articles.texts)
-        return make_csr(weighted.data, weighted.indices, weighted.indptr, shape)
+        return (make_csr(weighted.data, weighted.indices, weighted.indptr, shape),)
 
     @cached_property
     def _vectorizer(self) -> TfidfVectorizer:

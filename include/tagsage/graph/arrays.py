@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import ThreadpoolController
 
 from tagsage.errors import TagsageError
 
@@ -73,6 +77,69 @@ def nonzero_rows(array: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
     for block in row_slices(len(array)):
         nonzero[block] = (array[block] != 0).any(axis=1)
     return nonzero
+
+
+# Rows that are multiplied at once where a row's result must not depend on its neighbours.
+FIXED_ROWS = 32
+_LOCK = Lock()
+
+
+def fixed_product(rows: npt.NDArray[np.floating], matrix: FloatArray) -> FloatArray:
+    """Multiply rows by a matrix so that each row's result depends on that row alone.
+
+    The last digits of a product depend on how many rows are multiplied at once, and on BLAS's
+    number of threads. Here it is always 32 rows and one thread.
+
+    Parameters
+    ----------
+    rows : float array, shape [n, d]
+        The rows; they may be memory-mapped.
+    matrix : float32 array, shape [d, k]
+        What they are multiplied by.
+
+    Returns
+    -------
+    float32 array, shape [n, k]
+    """
+    result = np.empty((len(rows), matrix.shape[1]), dtype=np.float32)
+    with one_blas_thread():
+        for start in range(0, len(rows), FIXED_ROWS):
+            part = np.asarray(rows[start : start + FIXED_ROWS], dtype=np.float32)
+            result[start : start + FIXED_ROWS] = (padded(part) @ matrix)[: len(part)]
+    return result
+
+
+def padded(part: FloatArray) -> FloatArray:
+    """Return at most `FIXED_ROWS` rows as exactly so many, with zeros below."""
+    if len(part) == FIXED_ROWS:
+        return part
+    full = np.zeros((FIXED_ROWS, part.shape[1]), dtype=np.float32)
+    full[: len(part)] = part
+    return full
+
+
+@contextmanager
+def one_blas_thread() -> Generator[None]:
+    """Multiply in one thread, the whole process, unless another thread has seen to it.
+
+    Of callers that overlap only the first sets the number, and it alone puts back what it found:
+    a later one would find the 1 of the first, and leave it to the process.
+    """
+    if not _LOCK.acquire(blocking=False):
+        yield
+        return
+    try:
+        # Of OpenMP the number is each thread's own.
+        with _pools().limit(limits=1, user_api="blas"):
+            yield
+    finally:
+        _LOCK.release()
+
+
+@lru_cache(maxsize=1)
+def _pools() -> ThreadpoolController:
+    # To look for them takes longer than a request.
+    return ThreadpoolController()
 
 
 def check_row_count(features: npt.NDArray[np.floating], articles: int) -> None:

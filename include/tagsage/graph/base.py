@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage.errors import TagsageError
-from tagsage.graph.fastrp import FastRpConfig
 from tagsage.graph.graphsage.config import GraphSageConfig
-from tagsage.graph.lists import ListsConfig
 from tagsage.graph.similarity import SimilarityConfig
 
 if TYPE_CHECKING:
@@ -25,11 +23,6 @@ LABELS_FILE = "labels.npy"
 SAMPLE_FILE = "sample.npy"
 EMBEDDINGS_FILE = "embeddings.npy"
 MODEL_FOLDER = "model"
-
-
-def hop_file(hop: int | str) -> str:
-    """Return the name of the file with the vectors after 1, 2, … hops over lists."""
-    return f"hop{hop}.npy"
 
 
 @dataclass(frozen=True)
@@ -153,9 +146,8 @@ class GraphEngine(ABC):
         """Train GraphSAGE on the sample and embed every article.
 
         Fills `folder` with ``embeddings.npy``, float32 [n_articles, dimensions], and, where the
-        weights are at hand, ``model/``.
-        When no two articles share a list there is nothing to learn from (GDS refuses to train):
-        the embeddings are zeros, and ``trained`` is false.
+        weights are at hand, ``model/``. When no two articles share a list there is nothing to
+        learn from (GDS refuses to train): the embeddings are zeros, and ``trained`` is false.
 
         Parameters
         ----------
@@ -173,48 +165,6 @@ class GraphEngine(ABC):
         dict
             ``trained`` (bool), ``trained_on`` (articles), ``epoch_losses``, ``epochs``,
             ``converged``, ``zero_embeddings`` (articles).
-        """
-
-    @abstractmethod
-    def fastrp(
-        self, folder: Path, similarity: Path, vectors: Path, config: FastRpConfig
-    ) -> Summary:
-        """Embed every article by fast random projection of its neighbours' vectors.
-
-        An article gathers from its SIMILAR neighbours, each weighted by its Jaccard similarity;
-        see :func:`tagsage.graph.fastrp.fastrp`. With a `property_ratio` below 1 a part of each
-        embedding is random by the article's id, which differs between engines.
-
-        Fills `folder` with ``embeddings.npy``, float32 [n_articles, dimensions].
-
-        Parameters
-        ----------
-        folder : pathlib.Path
-            Takes the result.
-        similarity : pathlib.Path
-            The folder of :meth:`similarity`.
-        vectors : pathlib.Path
-            A .npy file, float [n_articles, d], in the order of the snapshot.
-        config : FastRpConfig
-            The settings.
-
-        Returns
-        -------
-        dict
-            ``dimensions``, ``zero_embeddings`` (articles).
-        """
-
-    @abstractmethod
-    def lists(self, folder: Path, projection: Path, vectors: Path, config: ListsConfig) -> Summary:
-        """Propagate vectors over lists.
-
-        Fills `folder` with ``hop1.npy``, ``hop2.npy``, …, float32 [n_articles, d] each.
-
-        Returns
-        -------
-        dict
-            ``hops``, ``size_discount``, ``topic_sharpness``, ``dimensions``, ``articles_reached``
-            (by the last hop).
         """
 
     @abstractmethod

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from tagsage.errors import TagsageError
-from tagsage.graph.arrays import check_row_count, row_slices, scratch_array
+from tagsage.graph.arrays import check_row_count, fixed_product, row_slices, scratch_array
 from tagsage.graph.csr import make_csr, row_blocks
 from tagsage.graph.fastrp_random import first_number, node_streams, single_stream
 from tagsage.progress import track
@@ -150,30 +150,80 @@ def fastrp(
        https://neo4j.com/docs/graph-data-science/2.13/machine-learning/node-embeddings/fastrp/
     """
     n = graph.shape[0]
+    result = np.empty((n, config.dimensions), dtype=np.float32) if out is None else out
+    levels = fastrp_levels(graph, features, config, node_ids=node_ids)
+    for start, stop in track(_blocks(graph, config), "fastrp: blocks of articles"):
+        result[start:stop] = mix_levels(
+            levels[0][start:stop], _graph_rows(graph, start, stop), levels, config
+        )
+    return result
+
+
+def fastrp_levels(
+    graph: Csr,
+    features: npt.NDArray[np.floating],
+    config: FastRpConfig,
+    *,
+    node_ids: npt.NDArray[np.integer] | None = None,
+) -> list[FloatArray]:
+    """Return what nodes give to their neighbours in each iteration: N_0, N_1 and so on.
+
+    Parameters
+    ----------
+    graph, features, config, node_ids
+        As for :func:`fastrp`.
+
+    Returns
+    -------
+    list of float32 arrays, shape [n, dimensions]
+        One per iteration weight, and at least N_0.
+    """
+    n = graph.shape[0]
     check_row_count(features, n)
-    shape = (n, config.dimensions)
-    result = np.empty(shape, dtype=np.float32) if out is None else out
     degrees = np.diff(graph.indptr)
     ids = np.arange(n, dtype=np.int64) if node_ids is None else node_ids.astype(np.int64)
-    previous, current = scratch_array(*shape), scratch_array(*shape)
     projection = projection_matrix(features.shape[1], config)
-    # The last digits of a product depend on BLAS's number of threads, which a scheduler's worker
-    # may set otherwise than a shell.
-    with threadpool_limits(limits=1, user_api="blas"):
-        for rows in row_slices(n):
-            block = _initial_vectors(features[rows], projection, ids[rows], degrees[rows], config)
-            previous[rows] = block
-            result[rows] = _own_part(block, _norms(block), config)
-    blocks = list(row_blocks(degrees + config.dimensions, BLOCK_NUMBERS))
-    for number, weight in enumerate(config.iteration_weights, start=1):
-        for start, stop in track(blocks, f"fastrp iteration {number}"):
-            block = _neighbour_means(graph, previous, start, stop)
-            current[start:stop] = block
-            with np.errstate(divide="ignore", over="ignore"):
-                inverse = np.float32(1) / _norms(block)
-            inverse[~np.isfinite(inverse)] = 1
-            result[start:stop] += (inverse * np.float32(weight))[:, None] * block
-        previous, current = current, previous
+    level = scratch_array(n, config.dimensions)
+    for rows in row_slices(n):
+        level[rows] = initial_vectors(features[rows], projection, ids[rows], degrees[rows], config)
+    levels = [level]
+    for number in range(1, len(config.iteration_weights)):
+        level = scratch_array(n, config.dimensions)
+        for start, stop in track(_blocks(graph, config), f"fastrp iteration {number}"):
+            level[start:stop] = _neighbour_means(_graph_rows(graph, start, stop), levels[-1])
+        levels.append(level)
+    return levels
+
+
+def mix_levels(
+    initial: FloatArray, rows: Csr, levels: Sequence[FloatArray], config: FastRpConfig
+) -> FloatArray:
+    """Embed some nodes, each by itself.
+
+    Parameters
+    ----------
+    initial : float32 array, shape [m, dimensions]
+        Their own initial vectors; see :func:`initial_vectors`.
+    rows : csr_array, shape [m, n]
+        Their neighbours, weighted.
+    levels : sequence of float32 arrays, shape [n, dimensions]
+        From :func:`fastrp_levels`.
+    config : FastRpConfig
+        The settings.
+
+    Returns
+    -------
+    float32 array, shape [m, dimensions]
+    """
+    norms = _norms(initial)
+    lengths = np.where(norms < NORM_EPSILON, 1, norms).astype(np.float32, copy=False)
+    result: FloatArray = (np.float32(config.self_influence) / lengths)[:, None] * initial
+    for weight, level in zip(config.iteration_weights, levels, strict=False):
+        block = _neighbour_means(rows, level)
+        with np.errstate(divide="ignore", over="ignore"):
+            inverse = np.float32(1) / _norms(block)
+        inverse[~np.isfinite(inverse)] = 1
+        result += (inverse * np.float32(weight))[:, None] * block
     return result
 
 
@@ -199,46 +249,28 @@ def projection_matrix(inputs: int, config: FastRpConfig) -> FloatArray:
     return np.ascontiguousarray(entries)
 
 
-def embed_alone(
-    features: npt.NDArray[np.floating], projection: FloatArray, config: FastRpConfig
-) -> FloatArray:
-    """Embed articles that are not in the graph: as articles without neighbours.
-
-    They have no id to draw a random part by. It says nothing of an article anyway, so it is left
-    at 0; but its expected length is counted, so that the part made of the vector has the size that
-    it has in articles of the graph without neighbours.
-
-    Parameters
-    ----------
-    features : float array, shape [n, f]
-        Their vectors.
-    projection : float32 array, shape [f, property_dimensions]
-        See :func:`projection_matrix`.
-    config : FastRpConfig
-        The settings.
-
-    Returns
-    -------
-    float32 array, shape [n, dimensions]
-        With a `property_ratio` of 1 exactly what :func:`fastrp` gives nodes without neighbours.
-    """
-    random_part = config.dimensions - config.property_dimensions
-    block = np.zeros((len(features), config.dimensions), dtype=np.float32)
-    with threadpool_limits(limits=1, user_api="blas"):
-        block[:, random_part:] = np.asarray(features, dtype=np.float32) @ projection
-    # An entry is ±sqrt(3 / dimensions) once in three: its mean square is 1 / dimensions.
-    expected = np.float32(random_part / config.dimensions)
-    return _own_part(block, np.sqrt(_norms(block) ** 2 + expected), config)
-
-
-def _initial_vectors(
+def initial_vectors(
     features: npt.NDArray[np.floating],
     projection: FloatArray,
     ids: npt.NDArray[np.int64],
     degrees: npt.NDArray[np.integer],
     config: FastRpConfig,
 ) -> FloatArray:
-    """Return the random part and the projected vector of some nodes side by side."""
+    """Return the random part and the projected vector of some nodes side by side.
+
+    Parameters
+    ----------
+    features : float array, shape [m, f]
+        Their vectors.
+    projection : float32 array, shape [f, property_dimensions]
+        See :func:`projection_matrix`.
+    ids : int64 array, shape [m]
+        What the random part is drawn by; it is 0 for an id below 0.
+    degrees : int array, shape [m]
+        How many neighbours they have.
+    config : FastRpConfig
+        The settings.
+    """
     random_part = config.dimensions - config.property_dimensions
     block = np.zeros((len(ids), config.dimensions), dtype=np.float32)
     if random_part:
@@ -246,11 +278,11 @@ def _initial_vectors(
         scale = np.maximum(degrees, 1).astype(np.float64) ** strength
         value = scale.astype(np.float32) * np.sqrt(np.float32(SPARSITY))
         value /= np.sqrt(np.float32(config.dimensions))
-        streams = node_streams(first_number(config.seed), ids, random_part)
+        streams = node_streams(first_number(config.seed), np.maximum(ids, 0), random_part)
         for column, numbers in enumerate(streams):
-            block[:, column] = _signs(numbers) * value
+            block[:, column] = _signs(numbers) * value * (ids >= 0)
     if projection.size:
-        block[:, random_part:] = np.asarray(features, dtype=np.float32) @ projection
+        block[:, random_part:] = fixed_product(features, projection)
     return block
 
 
@@ -261,22 +293,23 @@ def _signs(numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.int8]:
     return positive.astype(np.int8) - negative.astype(np.int8)
 
 
-def _own_part(block: FloatArray, norms: FloatArray, config: FastRpConfig) -> FloatArray:
-    """Return what nodes that have these initial vectors keep of them."""
-    lengths = np.where(norms < NORM_EPSILON, 1, norms).astype(np.float32, copy=False)
-    own: FloatArray = (np.float32(config.self_influence) / lengths)[:, None] * block
-    return own
+def _blocks(graph: Csr, config: FastRpConfig) -> list[tuple[int, int]]:
+    return list(row_blocks(np.diff(graph.indptr) + config.dimensions, BLOCK_NUMBERS))
 
 
-def _neighbour_means(graph: Csr, values: FloatArray, start: int, stop: int) -> FloatArray:
-    """Return the weighted sum of the neighbours' rows over the number of neighbours."""
+def _graph_rows(graph: Csr, start: int, stop: int) -> Csr:
+    """Return some rows of a graph without copying its entries."""
     first, last = int(graph.indptr[start]), int(graph.indptr[stop])
     indptr = graph.indptr[start : stop + 1] - graph.indptr[start]
-    rows = make_csr(
-        graph.data[first:last], graph.indices[first:last], indptr, (stop - start, graph.shape[1])
-    )
+    shape = (stop - start, graph.shape[1])
+    return make_csr(graph.data[first:last], graph.indices[first:last], indptr, shape)
+
+
+def _neighbour_means(rows: Csr, values: FloatArray) -> FloatArray:
+    """Return the weighted sum of the neighbours' rows over the number of neighbours."""
     means: FloatArray = rows @ values
-    means *= (np.float32(1) / np.maximum(np.diff(indptr), 1).astype(np.float32))[:, None]
+    degrees = np.maximum(np.diff(rows.indptr), 1).astype(np.float32)
+    means *= (np.float32(1) / degrees)[:, None]
     return means
 
 

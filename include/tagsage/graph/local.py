@@ -18,15 +18,12 @@ from tagsage.graph.base import (
     GraphEngine,
     SampleConfig,
     Summary,
-    hop_file,
 )
 from tagsage.graph.components import connected_components, start_node
 from tagsage.graph.csr import CsrWriter, induced_subgraph, load_csr, save_csr
-from tagsage.graph.fastrp import FastRpConfig, fastrp
 from tagsage.graph.graphsage.config import GraphSageConfig
 from tagsage.graph.graphsage.infer import infer_graphsage
 from tagsage.graph.graphsage.train import check_features, train_graphsage
-from tagsage.graph.lists import ListsConfig, propagate_lists
 from tagsage.graph.sampling import random_walk_sample
 from tagsage.graph.similarity import SimilarityConfig, similarity_blocks
 
@@ -140,45 +137,6 @@ class LocalEngine(GraphEngine):
             "epochs": len(model.epoch_losses),
             "converged": model.converged,
             "zero_embeddings": int((~nonzero_rows(out)).sum()),
-        }
-
-    def fastrp(
-        self, folder: Path, similarity: Path, vectors: Path, config: FastRpConfig
-    ) -> Summary:
-        """Embed into a memory-mapped file; see :meth:`GraphEngine.fastrp`."""
-        graph = load_csr(similarity)
-        features = load_array(vectors)
-        check_features(graph, features)
-        out = create_array(folder / EMBEDDINGS_FILE, (graph.shape[0], config.dimensions))
-        fastrp(graph, features, config, out=out)
-        out.flush()
-        return {
-            "dimensions": config.dimensions,
-            "zero_embeddings": int((~nonzero_rows(out)).sum()),
-        }
-
-    def lists(self, folder: Path, projection: Path, vectors: Path, config: ListsConfig) -> Summary:
-        """Propagate into memory-mapped files; see :meth:`GraphEngine.lists`."""
-        incidence = load_csr(projection)
-        features = load_array(vectors)
-        shape = (incidence.shape[0], features.shape[1])
-        results = propagate_lists(
-            incidence,
-            features,
-            hops=config.hops,
-            size_discount=config.size_discount,
-            topic_sharpness=config.topic_sharpness,
-            out=lambda hop: create_array(folder / hop_file(hop), shape),
-        )
-        for result in results:
-            if isinstance(result, np.memmap):
-                result.flush()
-        return {
-            "hops": config.hops,
-            "size_discount": config.size_discount,
-            "topic_sharpness": config.topic_sharpness,
-            "dimensions": shape[1],
-            "articles_reached": int(nonzero_rows(results[-1]).sum()),
         }
 
     def neighbours(self, similarity: Path) -> Csr:

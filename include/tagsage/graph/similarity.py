@@ -140,7 +140,56 @@ def similarity_blocks(incidence: Csr, config: SimilarityConfig) -> Iterator[Csr]
         # Transposed, the product is turned into the block's rows by one counting sort, which also
         # sorts the columns; sorting them one by one takes longer than the product.
         shared = (members @ block_members).tocsc()
-        yield _block(shared, start, degrees, config)
+        places = np.arange(start, stop, dtype=np.int64)
+        yield _joined(shared, degrees[start:stop], places, degrees, config)
+
+
+class Neighbours:
+    """Finds, through their lists, the articles of a graph that are like some others.
+
+    Parameters
+    ----------
+    members : csr_array, shape [n, n_lists]
+        Which article of the graph is in which list.
+    config : SimilarityConfig
+        How articles are joined.
+    """
+
+    def __init__(self, members: Csr, config: SimilarityConfig) -> None:
+        self.config = config
+        kept = _members(members, config)
+        self._degrees = np.diff(kept.indptr).astype(np.int64)
+        self._articles: Csr = kept.T.tocsr()
+        sizes = np.bincount(members.indices, minlength=members.shape[1])
+        self._lists = np.ones(members.shape[1], dtype=np.int32)
+        if config.max_list_size:
+            self._lists[sizes > config.max_list_size] = 0
+
+    def of(self, members: Csr, places: npt.NDArray[np.int64]) -> Csr:
+        """Find the neighbours of some articles, as :func:`jaccard_similarity` would join them.
+
+        Parameters
+        ----------
+        members : csr_array, shape [m, n_lists]
+            Which of them is in which list.
+        places : int64 array, shape [m]
+            Where each stands in the graph, since an article isn't its own neighbour; -1 for those
+            that aren't in it.
+
+        Returns
+        -------
+        csr_array, shape [m, n], float32
+        """
+        lists: Csr = sp.csr_array(members.astype(np.int32).multiply(self._lists[None, :]))
+        lists.eliminate_zeros()
+        degrees = np.diff(lists.indptr).astype(np.int64)
+        if self.config.degree_cutoff > 1:
+            lists.data[np.repeat(degrees < self.config.degree_cutoff, degrees)] = 0
+            lists.eliminate_zeros()
+            degrees = np.diff(lists.indptr).astype(np.int64)
+        shared: Csr = lists @ self._articles
+        shared.sort_indices()
+        return _joined(shared, degrees, places, self._degrees, self.config)
 
 
 def _members(incidence: Csr, config: SimilarityConfig) -> Csr:
@@ -163,20 +212,21 @@ def _members(incidence: Csr, config: SimilarityConfig) -> Csr:
     return members
 
 
-def _block(
-    shared: sp.csc_array[Any],
-    start: int,
+def _joined(
+    shared: Csr | sp.csc_array[Any],
+    own_degrees: npt.NDArray[np.int64],
+    places: npt.NDArray[np.int64],
     degrees: npt.NDArray[np.int64],
     config: SimilarityConfig,
 ) -> Csr:
-    """Turn counts of shared lists, one column an article of the block, into its rows."""
-    n, rows = shared.shape
+    """Turn counts of shared lists, `indptr` by article of the block, into its rows."""
+    rows, n = len(places), len(degrees)
     lengths = np.diff(shared.indptr)
     row = np.repeat(np.arange(rows), lengths)
     other = shared.indices
-    union = degrees[start : start + rows][row] + degrees[other] - shared.data
+    union = own_degrees[row] + degrees[other] - shared.data
     similarity = shared.data / union
-    keep = (other != row + start) & (similarity >= config.cutoff)
+    keep = (other != places[row]) & (similarity >= config.cutoff)
     row, other, similarity = row[keep], other[keep], similarity[keep]
     lengths = np.bincount(row, minlength=rows)
     if lengths.max(initial=0) > config.top_k:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 
-from tagsage.learn.features import FloatArray
+from tagsage.features.matrix import FloatArray
 from tagsage.learn.targets import BoolArray
 
 BINS = 15

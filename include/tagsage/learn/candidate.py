@@ -8,7 +8,6 @@ a model without lists would say, instead of what a model of lists makes of their
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +17,10 @@ import numpy as np
 import pandas as pd
 
 from tagsage.errors import TagsageError
-from tagsage.learn.calibration import Calibration, expected_calibration_error, reliability
+from tagsage.features.matrix import FeatureMatrix, FloatArray, IndexArray, row_blocks
+from tagsage.learn.calibration import Calibration
 from tagsage.learn.classifiers import Classifier, load_classifier
 from tagsage.learn.classifiers.base import write_json
-from tagsage.learn.features import FeatureMatrix, FloatArray, IndexArray, row_blocks
-from tagsage.learn.metrics import Scores, evaluate
 from tagsage.learn.predictions import top_tags
 from tagsage.learn.targets import BoolArray
 from tagsage.learn.thresholds import Assignment
@@ -116,7 +114,7 @@ class FittedCandidate:
     @property
     def knows_list_free(self) -> bool:
         """Whether it knows what to say of an article in no list."""
-        return self.fallback is not None or self.classifier.sparse
+        return self.fallback is not None
 
     @property
     def threshold(self) -> float:
@@ -133,7 +131,7 @@ class FittedCandidate:
         rows : integer array, shape [m]
             The articles wanted.
         """
-        linked, own = X.linked[rows], X.own()
+        linked, own = X.in_list[rows], X.list_free()
         if self.fallback is None or own is None or linked.all():
             return self.main.answer(X, rows)
         rows = np.asarray(rows)
@@ -152,61 +150,13 @@ class FittedCandidate:
         The fallback has thresholds of its own.
         """
         main = self.main.assignment.thresholds
-        if self.fallback is None or X.own() is None:
+        if self.fallback is None or X.list_free() is None:
             return np.broadcast_to(main, (len(rows), len(main)))
-        return np.where(X.linked[rows][:, None], main, self.fallback.assignment.thresholds)
+        return np.where(X.in_list[rows][:, None], main, self.fallback.assignment.thresholds)
 
     def predict_proba(self, X: FeatureMatrix, rows: IndexArray) -> FloatArray:
         """Return float32 [len(rows), L]: the calibrated probability of every tag."""
         return self.answer(X, rows).probabilities
-
-    def evaluate(self, X: FeatureMatrix, Y: BoolArray, rows: IndexArray) -> Scores:
-        """Score it on articles it was not fitted on.
-
-        Parameters
-        ----------
-        X : FeatureMatrix
-            Features of all articles.
-        Y : bool array, shape [m, L]
-            The truth, aligned with `rows`.
-        rows : integer array, shape [m]
-            The articles.
-
-        Returns
-        -------
-        Scores
-            See :meth:`score`, with ``predict_seconds`` besides.
-        """
-        started = time.perf_counter()
-        answers = self.answer(X, rows)
-        seconds = time.perf_counter() - started
-        scores = self.score(answers, Y)
-        return Scores({**scores.overall, "predict_seconds": seconds}, scores.per_tag)
-
-    def score(self, answers: Answers, Y: BoolArray) -> Scores:
-        """Score its answers.
-
-        Parameters
-        ----------
-        answers : Answers
-            What :meth:`answer` gave of m articles.
-        Y : bool array, shape [m, L]
-            The truth.
-
-        Returns
-        -------
-        Scores
-            With ``threshold``, ``ece`` (expected calibration error over all pairs) and
-            ``ece_top_5`` (over the five best tags of each article) among the overall ones.
-        """
-        P = answers.probabilities
-        scores = evaluate(P, Y, answers.assigned, self.tags)
-        further = {
-            "threshold": self.threshold,
-            "ece": expected_calibration_error(reliability(P, Y)),
-            "ece_top_5": expected_calibration_error(reliability(P, Y, top_k=5)),
-        }
-        return Scores({**scores.overall, **further}, scores.per_tag)
 
     def top_tags(self, X: FeatureMatrix, rows: IndexArray, *, k: int) -> Iterator[pd.DataFrame]:
         """Yield the best tags of articles, a frame for each block of them.
@@ -247,13 +197,8 @@ class FittedCandidate:
             raise TagsageError(f"The folder {folder} holds no fitted candidate; fit one again.")
         value = json.loads(file.read_text(encoding="utf-8"))
         tags = value["tags"]
-        # Candidates of before there were thresholds a tag have one for all, and no calibration.
-        about = value.get("main") or {
-            "calibration": {},
-            "assignment": Assignment.constant(len(tags), value["threshold"]).to_json(),
-        }
-        main = Tagging.load(folder / CLASSIFIER_FOLDER, about)
+        main = Tagging.load(folder / CLASSIFIER_FOLDER, value["main"])
         fallback = None
-        if value.get("fallback") is not None:
+        if value["fallback"] is not None:
             fallback = Tagging.load(folder / FALLBACK_FOLDER, value["fallback"])
         return cls(main, tags, value["summary"], fallback)

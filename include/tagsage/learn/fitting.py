@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tagsage.features.matrix import FeatureMatrix, IndexArray
 from tagsage.learn.calibration import Calibration, fit_calibration
 from tagsage.learn.candidate import FittedCandidate, Tagging
-from tagsage.learn.classifiers import Classifier, Validation, classifier_class, make_classifier
-from tagsage.learn.features import OWN_BLOCKS, FeatureMatrix, IndexArray
+from tagsage.learn.classifiers import Classifier, Validation, make_classifier
 from tagsage.learn.search import search_settings
 from tagsage.learn.split import Split, stratified_split
 from tagsage.learn.targets import BoolArray
@@ -104,8 +104,8 @@ def fit_candidate(
     config = assignment or AssignmentConfig()
     seen = X if tuning is None else tuning
     inner = tuning_split(Y, seed=seed)
-    needs_fallback = not (set(X.kinds) <= set(OWN_BLOCKS) or classifier_class(classifier).sparse)
-    answers_for = seen.linked[train_rows] | (not needs_fallback)
+    needs_fallback = X.needs_lists
+    answers_for = seen.in_list[train_rows] | (not needs_fallback)
     main = _tune(seen, Y, train_rows, inner, classifier, seed, config, answers_for, search)
     tune_seconds = time.perf_counter() - started
     fitted = main.fit(X, Y, train_rows)
@@ -147,7 +147,7 @@ def refit_candidate(
         Fitted on `rows`.
     """
     started = time.perf_counter()
-    own = X.own()
+    own = X.list_free()
     main = _again(X, Y, rows, like.main)
     fallback = None
     if like.fallback is not None and own is not None:
@@ -256,7 +256,7 @@ def _fit_fallback(
     search: Search | None,
 ) -> Tagging | None:
     """Fit on the blocks that an article in no list has, too; None where there are none."""
-    own, own_seen = X.own(), seen.own()
+    own, own_seen = X.list_free(), seen.list_free()
     if own is None or own_seen is None:
         return None
     # It must do for any article, as a candidate on the same blocks would.

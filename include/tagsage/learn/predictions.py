@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from tagsage.learn.features import FloatArray, IndexArray
+from tagsage.features.matrix import FloatArray, IndexArray
 from tagsage.learn.targets import BoolArray
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tagsage.features.matrix import FeatureMatrix, FloatArray, IndexArray
 from tagsage.learn.classifiers import Classifier, Validation, make_classifier
 from tagsage.learn.classifiers.base import Range
 from tagsage.learn.classifiers.registry import classifier_class
-from tagsage.learn.features import FeatureMatrix, FloatArray, IndexArray
 from tagsage.learn.split import Split
 from tagsage.learn.targets import BoolArray
 from tagsage.learn.thresholds import global_threshold
@@ -143,7 +143,7 @@ def search_settings(
 
 
 def micro_f1(P: FloatArray, Y: BoolArray, threshold: float) -> float:
-    """Return micro-F1 as :func:`tagsage.learn.metrics.evaluate` has it, and nothing else."""
+    """Return micro-F1 as :func:`tagsage.evaluate.metrics.evaluate` has it, and nothing else."""
     # In float32 as the probabilities are: the score that is the threshold must reach it.
     assigned = np.float32(threshold) <= P
     hits, pairs = int((assigned & Y).sum()), int(assigned.sum()) + int(Y.sum())

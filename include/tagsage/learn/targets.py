@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import scipy.sparse as sp
 
 from tagsage.errors import TagsageError
 
 if TYPE_CHECKING:
-    from tagsage.graph.csr import Csr
+    pass
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -77,37 +76,3 @@ def label_matrix(tags: Sequence[Sequence[str]], targets: Sequence[str]) -> BoolA
     Y = np.zeros((len(tags), len(targets)), dtype=np.bool_)
     Y[row[column >= 0], column[column >= 0]] = True
     return Y
-
-
-def rare_tag_matrix(
-    tags: Sequence[Sequence[str]], targets: Sequence[str], *, min_articles: int
-) -> tuple[list[str], Csr]:
-    """Return which article has which tag that is no target tag.
-
-    Parameters
-    ----------
-    tags : sequence of sequences of str, length n
-        Each article's tags, without duplicates.
-    targets : sequence of str
-        The target tags.
-    min_articles : int
-        A tag is on at least so many articles.
-
-    Returns
-    -------
-    rare : list of str, length R
-        The tags, sorted.
-    matrix : csr_array of float32, shape [n, R]
-        Ones where an article has a tag.
-    """
-    counts = Counter(chain.from_iterable(tags))
-    known = set(targets)
-    rare = sorted(tag for tag, n in counts.items() if n >= min_articles and tag not in known)
-    column = {tag: place for place, tag in enumerate(rare)}
-    places = [[column[tag] for tag in own if tag in column] for own in tags]
-    indptr = np.concatenate([[0], np.cumsum([len(own) for own in places], dtype=np.int64)])
-    indices = np.fromiter(chain.from_iterable(places), dtype=np.int32, count=int(indptr[-1]))
-    ones = np.ones(len(indices), dtype=np.float32)
-    matrix: Csr = sp.csr_array((ones, indices, indptr), shape=(len(tags), len(rare)))
-    matrix.sort_indices()
-    return rare, matrix

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from tagsage.features.matrix import FloatArray
 from tagsage.graph.csr import make_csr
-from tagsage.learn.features import FloatArray
 from tagsage.learn.targets import BoolArray
 
 if TYPE_CHECKING:

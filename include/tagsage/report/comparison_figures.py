@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from tagsage.learn.wording import METRIC_NAMES, difference_sentence
+from tagsage.evaluate.wording import METRIC_NAMES, difference_sentence
 from tagsage.report.picture import ROLES, Picture, draw_picture, shorten, show_thousands
 
 NAME_LIMIT = 30
@@ -38,7 +38,7 @@ def precision_recall_curves(curves: Mapping[str, pd.DataFrame]) -> Picture:
     ----------
     curves : mapping of str to pandas.DataFrame
         By candidate, the best first: columns ``recall`` (rising), ``precision`` (float); such as
-        those of :func:`tagsage.learn.curves.precision_recall`.
+        those of :func:`tagsage.evaluate.curves.precision_recall`.
     """
     drawn = {name: curve for name, curve in curves.items() if len(curve)}
 
@@ -228,7 +228,7 @@ def score_intervals(intervals: pd.DataFrame) -> Picture:
     Parameters
     ----------
     intervals : pandas.DataFrame
-        From :func:`tagsage.learn.bootstrap.paired_bootstrap`; lines of differences are left out.
+        From :func:`tagsage.evaluate.bootstrap.paired_bootstrap`; lines of differences are left out.
     """
     scores = intervals[intervals["baseline"].isna()]
     level = _level(scores)
@@ -259,7 +259,8 @@ def difference_intervals(intervals: pd.DataFrame) -> Picture:
     Parameters
     ----------
     intervals : pandas.DataFrame
-        From :func:`tagsage.learn.bootstrap.paired_bootstrap`; only lines of differences are drawn.
+        From :func:`tagsage.evaluate.bootstrap.paired_bootstrap`; only lines of differences are
+        drawn.
     """
     found = intervals[intervals["baseline"].notna()]
     level = _level(found)

@@ -104,7 +104,7 @@ class Changes:
     Attributes
     ----------
     counts : mapping of str to int, or None
-        See :class:`tagsage.learn.changes.ChangeCounts`; None: there were no earlier predictions.
+        See :class:`tagsage.evaluate.changes.ChangeCounts`; None: there were no earlier predictions.
     written : mapping of str to int
         What the store wrote: ``added``, ``changed``, ``removed`` and ``unchanged`` pairs of article
         and tag.
@@ -155,15 +155,15 @@ class Comparison:
     sentences : sequence of str
         What was found, in plain words.
     gains : pandas.DataFrame
-        See :func:`tagsage.learn.findings.gains`.
+        See :func:`tagsage.evaluate.findings.gains`.
     intervals : pandas.DataFrame
-        See :func:`tagsage.learn.bootstrap.paired_bootstrap`.
+        See :func:`tagsage.evaluate.bootstrap.paired_bootstrap`.
     slices : pandas.DataFrame
-        See :func:`tagsage.learn.slices.slice_scores`; with a column ``candidate``.
+        See :func:`tagsage.evaluate.slices.slice_scores`; with a column ``candidate``.
     study : pandas.DataFrame
-        See :func:`tagsage.learn.findings.study_table`.
+        See :func:`tagsage.evaluate.findings.study_table`.
     curves : mapping of str to pandas.DataFrame
-        Precision and recall of both; see :func:`tagsage.learn.curves.precision_recall`.
+        Precision and recall of both; see :func:`tagsage.evaluate.curves.precision_recall`.
     per_tag : mapping of str to pandas.DataFrame
         Scores tag by tag of both, by candidate.
     reliability : pandas.DataFrame
@@ -225,9 +225,10 @@ class ReportData:
     promotion_reason : str
         Why, as a sentence.
     checks : sequence of mapping
-        The guards of promotion, see :class:`tagsage.learn.promotion.Check`; empty: none was tried.
+        The guards of promotion, see :class:`tagsage.evaluate.promotion.Check`; empty: none was
+        tried.
     gain : mapping or None
-        What the winner gains over the champion, see :class:`tagsage.learn.promotion.Gain`; None
+        What the winner gains over the champion, see :class:`tagsage.evaluate.promotion.Gain`; None
         where the two were not compared.
     examples : sequence of Example
         A few articles with their predicted tags.

@@ -5,7 +5,7 @@ in Airflow; the environment (``TAGSAGE_KEY``); the default below. Unknown names 
 values are refused before anything starts.
 """
 
-from tagsage.settings.candidates import BLOCKS, CLASSIFIERS, DEFAULT_CANDIDATES
+from tagsage.settings.candidates import DEFAULT_CANDIDATES
 from tagsage.settings.settings import ENV_PREFIX, Settings
 
-__all__ = ["BLOCKS", "CLASSIFIERS", "DEFAULT_CANDIDATES", "ENV_PREFIX", "Settings"]
+__all__ = ["DEFAULT_CANDIDATES", "ENV_PREFIX", "Settings"]

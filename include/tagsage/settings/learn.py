@@ -32,12 +32,6 @@ class LearnSettings(Section):
         pattern=r"^(0?\.[0-9]{1,4}(,0?\.[0-9]{1,4})*)?$",
         description="Shares of the training part to learn from besides: a learning curve.",
     )
-    rare_tags: bool = Field(
-        False, description="Score tags on too few articles to be learned, too (rare_tags.csv)."
-    )
-    rare_tags_prior_weight: float = Field(
-        3.0, ge=0, allow_inf_nan=False, description="As labels_prior_weight, for rare tags."
-    )
     bootstrap_resamples: int = Field(
         2000, ge=100, le=100_000, description="Resamples of the test articles for intervals."
     )

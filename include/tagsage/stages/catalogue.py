@@ -58,10 +58,10 @@ def catalogue(
     str
         Where the catalogue is.
     """
-    from tagsage.learn.judgement import Judgement
-    from tagsage.report.catalogue.build import CatalogueData, build_catalogue
-    from tagsage.report.catalogue.history import latest_nights, remember
-    from tagsage.report.catalogue.schema import CATALOGUE_FILE
+    from tagsage.app.catalogue.build import CatalogueData, build_catalogue
+    from tagsage.app.catalogue.history import latest_nights, remember
+    from tagsage.app.catalogue.schema import CATALOGUE_FILE
+    from tagsage.evaluate.judgement import Judgement
 
     night = Night.of(token)
     ranked = night.workspace.open(board)
@@ -123,9 +123,9 @@ def _last_ordinary(night: Night, facts: dict[str, Any]) -> tuple[dict[str, Any],
     """
     import pandas as pd
 
-    from tagsage.report.catalogue.build import SCORES
-    from tagsage.report.catalogue.schema import CATALOGUE_FILE
-    from tagsage.report.pages.database import CatalogueError, NoCatalogueError, fact, reading
+    from tagsage.app.catalogue.build import SCORES
+    from tagsage.app.catalogue.schema import CATALOGUE_FILE
+    from tagsage.app.database import CatalogueError, NoCatalogueError, fact, reading
 
     told, rows = facts | {"leaderboard": []}, []
     try:
@@ -149,7 +149,7 @@ def _facts(
     """Gather what the first page tells of the night."""
     import pandas as pd
 
-    from tagsage.tracking.runs import parent_run
+    from tagsage.registry.runs import parent_run
 
     tracking = tracking_of(night.settings)
     leaderboard = pd.read_csv(ranked.path / "leaderboard.csv").to_dict("records")

@@ -59,7 +59,7 @@ def tell_changes(night: Night, before: Ref, predictions: Artifact, snapshot: Sna
     """
     import pandas as pd
 
-    from tagsage.learn.changes import compare_predictions
+    from tagsage.evaluate.changes import compare_predictions
 
     workspace = night.workspace
     inputs = {

@@ -230,7 +230,7 @@ def _digest(earlier: dict[str, Any] | None) -> str:
 def _log(night: Night, artifact: Artifact) -> None:
     import pandas as pd
 
-    from tagsage.tracking.runs import log_results
+    from tagsage.registry.runs import log_results
 
     summary = artifact.summary
     checks = pd.DataFrame(summary["checks"])

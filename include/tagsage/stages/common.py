@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,16 +17,13 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from tagsage.graph.fastrp import FastRpConfig
-    from tagsage.graph.labels import LabelsConfig
-    from tagsage.graph.memberships import MembershipsConfig
-    from tagsage.learn.features import FeatureMatrix
+    from tagsage.features import Articles, FeatureMatrix
     from tagsage.learn.fitting import Search
     from tagsage.learn.labels import Labels
     from tagsage.learn.thresholds import AssignmentConfig
+    from tagsage.registry.store import Tracking
     from tagsage.store.base import ArticleStore
     from tagsage.store.snapshot import Snapshot
-    from tagsage.tracking.store import Tracking
 
 logger = logging.getLogger(__name__)
 
@@ -37,21 +33,19 @@ Blocks = dict[str, Ref]
 MODEL_FOLDER = "model"
 # The tables of what a model says, as files of artifacts and of the workspace.
 PREDICTIONS, SUGGESTIONS = "predictions", "suggestions"
-# Which articles are in a list: no block, but feature sets that know of lists need it.
-LINKED = "linked"
-LINKED_FILE = "linked.npy"
+# Beside the blocks: the vectors they are made of, and what they were fitted on.
+VECTORS, KNOWN = "vectors", "known"
+VECTORS_FILE, IN_LIST_FILE = "vectors.npy", "in_list.npy"
+# The block that a graph engine trains.
+GRAPHSAGE = "graphsage"
 # What of the source's rows was not taken as it came; a note of the night.
 QUARANTINE = "quarantine"
-# In the artifact of propagated labels: what is known of them while a candidate is tuned.
-TUNING_FOLDER = "tuning"
-# In the artifact of a sparse block: its state, and its features of every article.
-STATE_FOLDER, MATRIX_FOLDER = "state", "matrix"
 
 # The rooms whose code makes an artifact: a change in one of them makes it anew.
 CORPUS_CODE = ("corpus", "store", "stages")
 VECTORS_CODE = (*CORPUS_CODE, "vectors")
 GRAPH_CODE = (*CORPUS_CODE, "graph")
-LEARN_CODE = (*CORPUS_CODE, "features", "learn")
+LEARN_CODE = (*CORPUS_CODE, "features", "learn", "evaluate")
 
 
 def open_store(night: Night) -> ArticleStore:
@@ -140,7 +134,7 @@ def tracking_of(settings: Settings, *, must_exist: bool = False) -> Tracking:
     TagsageError
         When it must exist, would be that of the workspace, and there is no workspace.
     """
-    from tagsage.tracking.store import initialise
+    from tagsage.registry.store import initialise
 
     uri = settings.mlflow_tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
     workspace = Workspace(settings.workspace)
@@ -176,48 +170,11 @@ def publish_table(night: Night, folder: Path, name: str, frame: pd.DataFrame) ->
 
 def wanted_blocks(settings: Settings) -> set[str]:
     """Return the blocks that some candidate of the night uses."""
-    from tagsage.learn.features import blocks_of
+    from tagsage.features import blocks_of
 
     return {
         block for feature_set, _ in settings.parsed_candidates() for block in blocks_of(feature_set)
     }
-
-
-def fastrp_config(settings: Settings) -> FastRpConfig:
-    """Return FastRP's settings of the night: those of the training features and of the model."""
-    from tagsage.graph.fastrp import FastRpConfig
-
-    return FastRpConfig(
-        dimensions=settings.fastrp_dimensions,
-        iteration_weights=settings.iteration_weights(),
-        self_influence=settings.fastrp_self_influence,
-        normalization_strength=settings.fastrp_normalization_strength,
-        property_ratio=settings.fastrp_property_ratio,
-        seed=settings.seed,
-    )
-
-
-def memberships_config(settings: Settings) -> MembershipsConfig:
-    """Return the settings of the factorisation of memberships."""
-    from tagsage.graph.memberships import MembershipsConfig
-
-    return MembershipsConfig(
-        dimensions=settings.memberships_dimensions,
-        rarity_power=settings.memberships_rarity_power,
-        seed=settings.seed,
-    )
-
-
-def labels_config(settings: Settings, block: str) -> LabelsConfig:
-    """Return the settings of the propagation of labels for the block ``labels`` or ``authors``."""
-    from tagsage.graph.labels import LabelsConfig
-
-    if block == "authors":
-        # An article has one author: there is nothing to weigh by size.
-        return LabelsConfig(prior_weight=settings.authors_prior_weight, size_discount=0.0)
-    return LabelsConfig(
-        prior_weight=settings.labels_prior_weight, size_discount=settings.labels_size_discount
-    )
 
 
 def assignment_config(settings: Settings) -> AssignmentConfig:
@@ -254,69 +211,43 @@ def feature_matrix(
     night : Night
         The night.
     features : dict of str to str
-        Block -> ref.
+        Block -> ref, and ``known``.
     feature_set : str
         Its name.
     tuning : bool
-        Whether threshold and epochs are being chosen: blocks made of labels then know fewer.
+        Whether threshold and epochs are being chosen: blocks made of tags then know fewer.
 
     Raises
     ------
     TagsageError
-        When a block was not computed tonight.
+        When a block was not fitted tonight.
     """
-    from tagsage.learn.features import blocks_of, needs_lists
-
-    needed = [*blocks_of(feature_set), *([LINKED] if needs_lists(feature_set) else [])]
-    for block in needed:
-        if not features.get(block):
-            msg = f"The block {block} was not computed tonight; name it in the setting candidates."
-            raise TagsageError(msg)
-    folders = {block: night.workspace.open(features[block]).path for block in needed}
-    return matrix_of(folders, feature_set, tuning=tuning)
-
-
-def matrix_of(
-    folders: Mapping[str, Path], feature_set: str, *, tuning: bool = False
-) -> FeatureMatrix:
-    """Open the features of a feature set from a folder a block; see :func:`feature_matrix`."""
     import numpy as np
 
-    from tagsage.graph.base import EMBEDDINGS_FILE, hop_file
-    from tagsage.graph.csr import load_csr
-    from tagsage.graph.labels import EVIDENCE_FILE, SHARES_FILE
-    from tagsage.graph.memberships import MEMBERSHIPS_FILE
-    from tagsage.learn.features import (
-        LABEL_BLOCKS,
-        SPARSE_BLOCKS,
-        FeatureMatrix,
-        blocks_of,
-        needs_lists,
-    )
+    from tagsage.features import blocks_of
+    from tagsage.features.fitting import open_matrix
 
-    arrays: list[Any] = []
-    kinds: list[str] = []
-    for block in blocks_of(feature_set):
-        folder = folders[block]
-        if block in SPARSE_BLOCKS:
-            arrays.append(load_csr(folder / MATRIX_FOLDER))
-            kinds.append(block)
-            continue
-        hops = len(list(folder.glob(hop_file("*"))))
-        files = {
-            "text": ["vectors.npy"],
-            "graphsage": [EMBEDDINGS_FILE],
-            "fastrp": [EMBEDDINGS_FILE],
-            "lists": [hop_file(hop + 1) for hop in range(hops)],
-            "memberships": [MEMBERSHIPS_FILE],
-            "labels": [SHARES_FILE, EVIDENCE_FILE],
-            "authors": [SHARES_FILE, EVIDENCE_FILE],
-        }[block]
-        if tuning and block in LABEL_BLOCKS:
-            folder /= TUNING_FOLDER
-        arrays += [np.load(folder / file, mmap_mode="r") for file in files]
-        kinds += [block] * len(files)
-    linked = None
-    if needs_lists(feature_set):
-        linked = np.load(folders[LINKED] / LINKED_FILE)
-    return FeatureMatrix(arrays, kinds=kinds, linked=linked)
+    names = blocks_of(feature_set)
+    for block in names:
+        if block not in features:
+            msg = f"The block {block} was not fitted tonight; name it in the setting candidates."
+            raise TagsageError(msg)
+    folders = {
+        block: night.workspace.open(features[block]).path for block in blocks_of(feature_set)
+    }
+    in_list = np.load(night.workspace.open(features[KNOWN]).path / IN_LIST_FILE)
+    return open_matrix(folders, feature_set, in_list, tuning=tuning)
+
+
+def load_vectors(night: Night, vectors: Ref) -> npt.NDArray[np.float32]:
+    """Open the vectors of the night, float32 [n_articles, d], memory-mapped."""
+    from tagsage.graph.arrays import load_array
+
+    return load_array(night.workspace.open(vectors).path / VECTORS_FILE)
+
+
+def articles_of(night: Night, corpus: Ref, vectors: Ref) -> Articles:
+    """Return all articles of the night, with their vectors."""
+    from tagsage.features import Articles
+
+    return Articles.of_snapshot(load_snapshot(night, corpus), load_vectors(night, vectors))

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tagsage.errors import TagsageError
 from tagsage.night import Night, Token, file_name
 from tagsage.stages.common import (
+    KNOWN,
     LEARN_CODE,
-    LINKED,
     MODEL_FOLDER,
+    VECTORS,
     Blocks,
     Ref,
     assignment_config,
@@ -30,25 +31,6 @@ logger = logging.getLogger(__name__)
 JUDGED_FOLDER = "judged"
 
 
-def features(
-    token: Token, vectors: Ref, graph: Mapping[str, Ref], labels: Blocks, sparse: Blocks
-) -> Blocks:
-    """Name the blocks that feature sets join; checks that all hold one row an article.
-
-    Returns
-    -------
-    dict of str to str
-        Block -> ref, for the blocks that were computed; `text` is always there.
-    """
-    night = Night.of(token)
-    computed = {block: graph[block] for block in ("graphsage", "fastrp", "lists", "memberships")}
-    computed = {"text": vectors, LINKED: graph["projection"], **computed, **labels, **sparse}
-    blocks = {block: ref for block, ref in computed.items() if ref}
-    for feature_set, _ in night.settings.parsed_candidates():
-        feature_matrix(night, blocks, feature_set)
-    return blocks
-
-
 def candidate_names(token: Token) -> list[str]:
     """Return the candidates that are compared, as ``feature_set:classifier``."""
     return [":".join(pair) for pair in Night.of(token).settings.parsed_candidates()]
@@ -56,7 +38,8 @@ def candidate_names(token: Token) -> list[str]:
 
 def candidates_without_lists(token: Token) -> list[str]:
     """Return the candidates to fit first: those without lists, and the fallbacks of the others."""
-    from tagsage.learn.features import needs_lists
+    from tagsage.evaluate.scenarios import fallback_of
+    from tagsage.features import needs_lists
 
     names = candidate_names(token)
     alone = [name for name in names if not needs_lists(name.partition(":")[0])]
@@ -66,20 +49,9 @@ def candidates_without_lists(token: Token) -> list[str]:
 
 def candidates_with_lists(token: Token) -> list[str]:
     """Return the candidates whose features know of lists."""
-    from tagsage.learn.features import needs_lists
+    from tagsage.features import needs_lists
 
     return [name for name in candidate_names(token) if needs_lists(name.partition(":")[0])]
-
-
-def fallback_of(candidate: str) -> str:
-    """Return the candidate that answers in its place for articles in no list; empty for none."""
-    from tagsage.learn.classifiers import classifier_class
-    from tagsage.learn.features import needs_lists, own_feature_set
-
-    feature_set, _, classifier = candidate.partition(":")
-    own = own_feature_set(feature_set)
-    needed = own and needs_lists(feature_set) and not classifier_class(classifier).sparse
-    return f"{own}:{classifier}" if needed else ""
 
 
 def fit_candidate(token: Token, split: Ref, features: Blocks, candidate: str) -> Ref:
@@ -88,11 +60,11 @@ def fit_candidate(token: Token, split: Ref, features: Blocks, candidate: str) ->
     One that is only a fallback of others is fitted, but not logged. One that would take too long or
     too much memory is left out: its ref is then empty, and the leaderboard tells why.
     """
-    from tagsage.learn.judgement import Judgement
+    from tagsage.evaluate.judgement import Judgement
+    from tagsage.registry.runs import log_candidate
     from tagsage.report.comparison_figures import precision_recall_curves, reliability_diagram
     from tagsage.report.figures import f1_by_frequency
     from tagsage.report.picture import save_pictures
-    from tagsage.tracking.runs import log_candidate
 
     night = Night.of(token)
     reason = _too_much(night, split, features, candidate)
@@ -104,7 +76,7 @@ def fit_candidate(token: Token, split: Ref, features: Blocks, candidate: str) ->
     if candidate not in candidate_names(token):
         return artifact.ref
     # The same candidate on other vectors, in another run, is told apart by these.
-    about = {"embedder": night.settings.embedder, **vectors_of_night(night, features["text"])}
+    about = {"embedder": night.settings.embedder, **vectors_of_night(night, features[VECTORS])}
     judged = Judgement.load(artifact.path / JUDGED_FOLDER)
     pictures = [
         f1_by_frequency(judged.per_tag),
@@ -157,10 +129,11 @@ def _left_out_note(candidate: str) -> str:
 
 def candidate_ref(night: Night, split: Ref, features: Blocks, candidate: str) -> Ref:
     """Return the ref of a fitted and judged candidate, which is made where there is none."""
+    from tagsage.evaluate.judgement import Judgement
+    from tagsage.evaluate.scenarios import fallback_of
+    from tagsage.features import blocks_of
     from tagsage.learn.candidate import FittedCandidate
-    from tagsage.learn.features import LABEL_BLOCKS, blocks_of
     from tagsage.learn.fitting import fit_candidate as fit
-    from tagsage.learn.judgement import Judgement
 
     seed = night.settings.seed
     feature_set, _, classifier = candidate.partition(":")
@@ -168,7 +141,7 @@ def candidate_ref(night: Night, split: Ref, features: Blocks, candidate: str) ->
     fallback = candidate_ref(night, split, features, other) if other else ""
     inputs = {
         "split": split,
-        "features": {block: features[block] for block in (*blocks_of(feature_set), LINKED)},
+        "features": {block: features[block] for block in (*blocks_of(feature_set), KNOWN)},
         "feature_set": feature_set,
         "assignment": vars(assignment_config(night.settings)),
         "classifier": classifier,
@@ -180,11 +153,7 @@ def candidate_ref(night: Night, split: Ref, features: Blocks, candidate: str) ->
     def build(folder: Path) -> dict[str, Any]:
         labels = load_labels(night, split)
         X = feature_matrix(night, features, feature_set)
-        tuning = (
-            feature_matrix(night, features, feature_set, tuning=True)
-            if set(LABEL_BLOCKS) & set(blocks_of(feature_set))
-            else None
-        )
+        tuning = feature_matrix(night, features, feature_set, tuning=True)
         fitted = fit(
             X,
             labels.Y_train,
@@ -223,7 +192,7 @@ def leaderboard(token: Token, split: Ref, *fitted: Sequence[Ref]) -> Ref:
     *fitted : sequences of str
         Refs of candidates; those that are only fallbacks of others are not ranked.
     """
-    from tagsage.learn.leaderboard import rank_candidates
+    from tagsage.evaluate.leaderboard import rank_candidates
 
     night = Night.of(token)
     named = candidate_names(token)

@@ -22,13 +22,13 @@ from tagsage.workspace import Artifact
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tagsage.learn.frozen import FrozenTest
-    from tagsage.learn.guards import Pair
-    from tagsage.learn.judgement import Judgement
+    from tagsage.evaluate.frozen import FrozenTest
+    from tagsage.evaluate.guards import Pair
+    from tagsage.evaluate.judgement import Judgement
+    from tagsage.evaluate.promotion import Check, Decision, Gain, Limits
     from tagsage.learn.labels import Labels
-    from tagsage.learn.promotion import Check, Decision, Gain, Limits
+    from tagsage.registry.registry import Version
     from tagsage.store.snapshot import Snapshot
-    from tagsage.tracking.registry import Version
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +44,8 @@ def freeze_test(night: Night, corpus: Ref, split: Ref, candidate: Ref) -> Artifa
     """Keep what later nights need to be compared with tonight's winner; see `FrozenTest`."""
 
     def build(folder: Path) -> None:
-        from tagsage.learn.frozen import FrozenTest, article_ids
-        from tagsage.learn.judgement import Judgement
+        from tagsage.evaluate.frozen import FrozenTest, article_ids
+        from tagsage.evaluate.judgement import Judgement
 
         labels = load_labels(night, split)
         ids = article_ids(load_snapshot(night, corpus).articles["key"].tolist())
@@ -84,7 +84,7 @@ def make_decision(
     champion : str
         The version that is champion now; empty for none.
     """
-    from tagsage.tracking.champions import carry_out, kept_decision
+    from tagsage.registry.champions import carry_out, kept_decision
 
     tracking, name = tracking_of(night.settings), night.settings.registered_model
     decision = kept_decision(tracking, name, version)
@@ -95,7 +95,7 @@ def make_decision(
 
 def limits_of(night: Night) -> Limits:
     """Return the limits that the settings set."""
-    from tagsage.learn.promotion import Limits
+    from tagsage.evaluate.promotion import Limits
 
     settings = night.settings
     return Limits(
@@ -114,10 +114,10 @@ def limits_of(night: Night) -> Limits:
 def _decide(
     night: Night, corpus: Ref, split: Ref, best: dict[str, Any], served: Artifact, version: str
 ) -> Decision:
-    from tagsage.learn.judgement import Judgement
-    from tagsage.learn.promotion import decide
-    from tagsage.tracking.history import registered
-    from tagsage.tracking.registry import DATA_DIGEST, DamagedTestError
+    from tagsage.evaluate.judgement import Judgement
+    from tagsage.evaluate.promotion import decide
+    from tagsage.registry.history import registered
+    from tagsage.registry.registry import DATA_DIGEST, DamagedTestError
 
     now = registered(tracking_of(night.settings), night.settings.registered_model)
     of_number = {one.number: one for one in now.versions}
@@ -153,8 +153,8 @@ def _decide(
 
 
 def _frozen_of(night: Night, version: Version) -> FrozenTest | None:
-    from tagsage.learn.frozen import FrozenTest
-    from tagsage.tracking.registry import load_frozen
+    from tagsage.evaluate.frozen import FrozenTest
+    from tagsage.registry.registry import load_frozen
 
     with night.workspace.scratch() as folder:
         if not load_frozen(tracking_of(night.settings), version, folder):
@@ -171,8 +171,8 @@ def _compare(
     frozen: FrozenTest | None,
 ) -> tuple[Gain | None, str, list[Check]]:
     """Return the gain, why there is none, and the guards that need both."""
-    from tagsage.learn.frozen import article_ids
-    from tagsage.learn.guards import (
+    from tagsage.evaluate.frozen import article_ids
+    from tagsage.evaluate.guards import (
         check_assigned,
         check_slices,
         measure_gain,
@@ -212,7 +212,7 @@ def _slices(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     import numpy as np
 
-    from tagsage.learn.slices import article_slices, tag_slices
+    from tagsage.evaluate.slices import article_slices, tag_slices
     from tagsage.vectors.text import article_texts
 
     rows = labels.test_rows[pair.common.rows]
@@ -236,7 +236,7 @@ def _absolute_checks(
     frozen: FrozenTest | None,
 ) -> list[Check]:
     """Return the guards that a first champion has to pass, too."""
-    from tagsage.learn.guards import check_calibration, check_most
+    from tagsage.evaluate.guards import check_calibration, check_most
 
     limits = limits_of(night)
     latency, about = _latency(night, snapshot, labels, served, version)
@@ -263,7 +263,7 @@ def _absolute_checks(
 
 def _earlier_values(champion: Version | None) -> dict[str, float]:
     """Return what was measured of the champion when it was the challenger."""
-    from tagsage.tracking.history import decision_of
+    from tagsage.registry.history import decision_of
 
     kept = decision_of(champion.tags) if champion else None
     return {check["name"]: check["value"] for check in kept.checks} if kept else {}
@@ -273,19 +273,18 @@ def _latency(
     night: Night, snapshot: Snapshot, labels: Labels, served: Artifact, version: str
 ) -> tuple[float | None, str]:
     """Time requests of one article each; return the median in ms, or None, and words about it."""
-    from tagsage.tracking.featuriser import embedder_kind, needs_given_vectors
-    from tagsage.tracking.registry import load_champion
-    from tagsage.tracking.servable import tagger_of
+    from tagsage.registry.registry import load_champion
+    from tagsage.registry.tagger import read_about
 
-    if embedder_kind(served.path) == "openai":
+    about = read_about(served.path)
+    if about["embedder"] == "openai":
         # Each request would be paid for, and it is the server's time that would be measured.
         return None, "not measured: each request asks a server for its vector"
     model = load_champion(
         tracking_of(night.settings), night.settings.registered_model, version=version
     )
     # A model on given vectors is asked with some.
-    given = needs_given_vectors(served.path)
-    dimensions = tagger_of(model).featuriser.dimensions if given else 0
+    dimensions = about["dimensions"] if about["needs_given_vectors"] else 0
     requests = _requests(snapshot, labels, dimensions=dimensions)
     times = []
     for request in requests:

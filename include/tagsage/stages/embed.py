@@ -103,7 +103,7 @@ def embed_batch(token: Token, corpus: Ref, plan: Ref, batch: int) -> dict[str, i
 
 def collect_vectors(token: Token, corpus: Ref, plan: Ref) -> Ref:
     """Gather the vectors of all articles in the snapshot's order; returns the ref."""
-    from tagsage.tracking.runs import log_results
+    from tagsage.registry.runs import log_results
 
     night = Night.of(token)
     if night.settings.embedder == "openai":

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from tagsage.night import Night, Token
 from tagsage.stages.common import (
     LEARN_CODE,
+    VECTORS,
     Blocks,
     Ref,
-    feature_matrix,
     load_snapshot,
+    load_vectors,
 )
 from tagsage.stages.predict import EXAMPLES_FILE, UNUSABLE
 from tagsage.stages.served import load_served
@@ -75,21 +76,20 @@ def explain(token: Token, corpus: Ref, features: Blocks, predicted: Ref) -> Ref:
             if len(asked):
                 model = load_served(night, version, snapshot, features)
                 tags = model.tagger.candidate.tags
-                vectors = feature_matrix(night, features, "text").blocks[0]
+                vectors = load_vectors(night, features[VECTORS])
                 explained = explaining.explain(
                     model.tagger,
                     Background.of(snapshot, tags, vectors),
                     pd.Index(snapshot.articles["url"]).get_indexer(pd.Index(asked["story"])),
                     pd.Index(tags).get_indexer(pd.Index(asked["tag"])),
                     vectors=model.vectors,
-                    given=model.given,
                 )
                 while rows := [one.record() for one in islice(explained, ROWS_A_WRITE)]:
                     writer.write_table(pa.Table.from_pylist(rows, schema=schema))
         return {"articles": int(asked["story"].nunique()), "tags": len(asked)}
 
     artifact = night.artifact(
-        "explain", inputs, build, code=(*LEARN_CODE, "vectors", "graph", "tracking", "explain")
+        "explain", inputs, build, code=(*LEARN_CODE, "vectors", "graph", "registry", "explain")
     )
     logger.info("explanations: %s", artifact.summary)
     return artifact.ref

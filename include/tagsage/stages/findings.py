@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tagsage.evaluate.scenario_names import GRAPH, ROLES, SHARE, TEXT, TIME, TRANSDUCTIVE
 from tagsage.night import Night, Token
 from tagsage.stages.common import LEARN_CODE, Ref, load_labels, load_snapshot, tracking_of
 from tagsage.stages.compare import JUDGED_FOLDER
-from tagsage.stages.questions import GRAPH, ROLES, SHARE, TEXT, TIME, TRANSDUCTIVE, finalists
+from tagsage.stages.scenarios import finalists
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tagsage.learn.judgement import Judgement
+    from tagsage.evaluate.judgement import Judgement
     from tagsage.learn.labels import Labels
     from tagsage.report.data import Comparison
 
@@ -120,9 +121,9 @@ def _log(night: Night, board: Ref, found: Ref) -> None:
     """Log tables, gains and figures to the night's run in MLflow."""
     import pandas as pd
 
+    from tagsage.registry.runs import log_results
     from tagsage.report.comparison import comparison_pictures
     from tagsage.report.picture import save_pictures
-    from tagsage.tracking.runs import log_results
 
     artifact = night.workspace.open(found)
     comparison = comparison_of(night, board, found)
@@ -142,7 +143,7 @@ def _log(night: Night, board: Ref, found: Ref) -> None:
 
 
 def _judged(night: Night, ranked: dict[str, Any]) -> dict[str, Judgement]:
-    from tagsage.learn.judgement import Judgement
+    from tagsage.evaluate.judgement import Judgement
 
     return {
         row["candidate"]: Judgement.load(night.workspace.open(row["ref"]).path / JUDGED_FOLDER)
@@ -178,7 +179,7 @@ def _tables(
 ) -> dict[str, pd.DataFrame]:
     import pandas as pd
 
-    from tagsage.learn.findings import GAIN_COLUMNS, gains, study_table
+    from tagsage.evaluate.findings import GAIN_COLUMNS, gains, study_table
 
     text = pair[TEXT]["candidate"] if TEXT in pair else None
     both = len(pair) == len(ROLES)
@@ -199,7 +200,7 @@ def _tables(
 def _bootstrap(
     night: Night, labels: Labels, systems: dict[str, Any], pairs: list[tuple[str, str]]
 ) -> pd.DataFrame:
-    from tagsage.learn.bootstrap import paired_bootstrap
+    from tagsage.evaluate.bootstrap import paired_bootstrap
 
     return paired_bootstrap(
         labels.Y_test,
@@ -220,7 +221,7 @@ def _question_intervals(
     """Return the intervals of the gains on the night's test articles, question by question."""
     import pandas as pd
 
-    from tagsage.learn.judgement import Judgement
+    from tagsage.evaluate.judgement import Judgement
 
     text = judged[pair[TEXT]["candidate"]].system
     systems = {TEXT: text, TRANSDUCTIVE: judged[pair[GRAPH]["candidate"]].system}
@@ -246,7 +247,7 @@ def _slices(
     import numpy as np
     import pandas as pd
 
-    from tagsage.learn.slices import article_slices, slice_scores, tag_slices
+    from tagsage.evaluate.slices import article_slices, slice_scores, tag_slices
     from tagsage.vectors.text import article_texts
 
     snapshot = load_snapshot(night, corpus)
@@ -266,7 +267,7 @@ def _slices(
 
 
 def _sentences(gained: pd.DataFrame, pair: dict[str, Any]) -> list[str]:
-    from tagsage.learn.findings import sentences
+    from tagsage.evaluate.findings import sentences
 
     if len(pair) < len(ROLES):
         return []

@@ -1,4 +1,4 @@
-"""The study's graph, stage by stage, and the propagation over lists beyond it.
+"""The study's graph, stage by stage.
 
 What no candidate of the night uses is not computed: its ref is then empty.
 """
@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING, Any
 from tagsage.night import Night, Token
 from tagsage.stages.common import (
     GRAPH_CODE,
-    LINKED_FILE,
+    VECTORS_FILE,
     Ref,
-    fastrp_config,
     keep_vectors,
     load_snapshot,
-    memberships_config,
     wanted_blocks,
 )
 
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 GRAPHSAGE_PROPERTY = "graphSAGE"
-FACTORS_FOLDER = "factors"
 
 
 def engine_of(night: Night) -> GraphEngine:
@@ -62,11 +59,8 @@ def project(token: Token, corpus: Ref, vectors: Ref, vector_property: str) -> Re
     night = Night.of(token)
 
     def build(folder: Path) -> dict[str, Any]:
-        import numpy as np
-
         snapshot = load_snapshot(night, corpus)
         incidence = snapshot.incidence()
-        np.save(folder / LINKED_FILE, np.diff(incidence.indptr) > 0)
         return engine_of(night).project(
             folder,
             incidence,
@@ -84,20 +78,12 @@ def project(token: Token, corpus: Ref, vectors: Ref, vector_property: str) -> Re
 
 def similarity(token: Token, projection: Ref) -> Ref:
     """Join articles by the Jaccard similarity of their lists."""
-    from tagsage.graph.similarity import SimilarityConfig
-    from tagsage.learn.features import PROJECTION_BLOCKS
+    from tagsage.features.neighbours import similarity_config
 
     night = Night.of(token)
-    if wanted_blocks(night.settings).isdisjoint(PROJECTION_BLOCKS):
-        logger.info("No candidate uses graphsage or fastrp: similarity is left out.")
+    if not _wanted(night, "graphsage"):
         return ""
-    settings = night.settings
-    config = SimilarityConfig(
-        top_k=settings.similarity_top_k,
-        cutoff=settings.similarity_cutoff,
-        degree_cutoff=settings.similarity_degree_cutoff,
-        max_list_size=settings.similarity_max_list_size,
-    )
+    config = similarity_config(night.settings)
 
     def build(folder: Path) -> dict[str, Any]:
         return engine_of(night).similarity(folder, _path(night, projection), config)
@@ -144,35 +130,20 @@ def graphsage(token: Token, corpus: Ref, similarity: Ref, sample: Ref, vectors: 
 
     A store that keeps vectors gets the embeddings too, as the property ``graphSAGE``.
     """
+    from tagsage.features.graphsage import graphsage_config
     from tagsage.graph.base import EMBEDDINGS_FILE
-    from tagsage.graph.graphsage.config import GraphSageConfig
 
     night = Night.of(token)
     if not _wanted(night, "graphsage"):
         return ""
-    settings = night.settings
-    config = GraphSageConfig(
-        dimensions=settings.graphsage_dimensions,
-        sample_sizes=settings.sample_sizes(),
-        search_depth=settings.graphsage_search_depth,
-        epochs=settings.graphsage_epochs,
-        max_iterations=settings.graphsage_max_iterations,
-        learning_rate=settings.graphsage_learning_rate,
-        batch_size=settings.graphsage_batch_size,
-        activation=settings.graphsage_activation,
-        aggregator=settings.graphsage_aggregator,
-        negative_weight=settings.graphsage_negative_weight,
-        tolerance=settings.graphsage_tolerance,
-        penalty_l2=settings.graphsage_penalty_l2,
-        seed=settings.seed,
-    )
+    config = graphsage_config(night.settings)
 
     def build(folder: Path) -> dict[str, Any]:
         return engine_of(night).graphsage(
             folder,
             _path(night, similarity),
             _path(night, sample),
-            _path(night, vectors) / "vectors.npy",
+            _path(night, vectors) / VECTORS_FILE,
             config,
         )
 
@@ -180,76 +151,6 @@ def graphsage(token: Token, corpus: Ref, similarity: Ref, sample: Ref, vectors: 
     ref = _artifact(night, "graphsage", inputs, build)
     keep_vectors(night, corpus, GRAPHSAGE_PROPERTY, ref, EMBEDDINGS_FILE)
     return ref
-
-
-def fastrp(token: Token, similarity: Ref, vectors: Ref) -> Ref:
-    """Embed every article by fast random projection of its neighbours' vectors."""
-    night = Night.of(token)
-    if not _wanted(night, "fastrp"):
-        return ""
-    config = fastrp_config(night.settings)
-
-    def build(folder: Path) -> dict[str, Any]:
-        return engine_of(night).fastrp(
-            folder, _path(night, similarity), _path(night, vectors) / "vectors.npy", config
-        )
-
-    inputs = {"similarity": similarity, "vectors": vectors, **vars(config)}
-    return _artifact(night, "fastrp", inputs, build)
-
-
-def propagate_lists(token: Token, projection: Ref, vectors: Ref) -> Ref:
-    """Propagate the vectors over lists."""
-    from tagsage.graph.lists import ListsConfig
-
-    night = Night.of(token)
-    if not _wanted(night, "lists"):
-        return ""
-    config = ListsConfig(
-        hops=night.settings.lists_hops,
-        size_discount=night.settings.lists_size_discount,
-        topic_sharpness=night.settings.lists_topic_sharpness,
-    )
-
-    def build(folder: Path) -> dict[str, Any]:
-        return engine_of(night).lists(
-            folder, _path(night, projection), _path(night, vectors) / "vectors.npy", config
-        )
-
-    inputs = {"projection": projection, "vectors": vectors, **vars(config)}
-    return _artifact(night, "lists", inputs, build)
-
-
-def factorise_memberships(token: Token, corpus: Ref) -> Ref:
-    """Embed every article by a truncated SVD of the memberships.
-
-    The same for every engine: it needs the memberships alone.
-    """
-    from tagsage.graph.arrays import create_array, nonzero_rows
-    from tagsage.graph.memberships import MEMBERSHIPS_FILE, factorise_memberships
-
-    night = Night.of(token)
-    if not _wanted(night, "memberships"):
-        return ""
-    config = memberships_config(night.settings)
-
-    def build(folder: Path) -> dict[str, Any]:
-        incidence = load_snapshot(night, corpus).incidence()
-        embeddings, factors = factorise_memberships(
-            incidence,
-            config,
-            out=lambda k: create_array(folder / MEMBERSHIPS_FILE, (incidence.shape[0], k)),
-        )
-        factors.save(folder / FACTORS_FOLDER)
-        return {
-            "dimensions": int(embeddings.shape[1]),
-            "articles_reached": int(nonzero_rows(embeddings).sum()),
-        }
-
-    inputs = {"corpus": corpus, **vars(config)}
-    artifact = night.artifact("memberships", inputs, build, code=GRAPH_CODE)
-    logger.info("memberships: %s", artifact.summary)
-    return artifact.ref
 
 
 def _wanted(night: Night, block: str) -> bool:

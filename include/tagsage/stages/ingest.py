@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tagsage.corpus.model import Corpus
     from tagsage.corpus.quarantine import Repairs
-    from tagsage.tracking.store import Tracking
+    from tagsage.registry.store import Tracking
 
 logger = logging.getLogger(__name__)
 
@@ -50,11 +50,13 @@ def start(run_id: str, overrides: Mapping[str, Any]) -> Token:
     TagsageError
         When a setting is unknown or impossible, or MLflow cannot be reached.
     """
-    from tagsage.tracking.runs import TRIAL as TRIAL_TAG
-    from tagsage.tracking.runs import log_night
+    from tagsage.learn.candidates import check_candidates
+    from tagsage.registry.runs import TRIAL as TRIAL_TAG
+    from tagsage.registry.runs import log_night
 
     night = Night(run_id, Settings.resolve(overrides))
     settings = night.settings
+    check_candidates(settings.parsed_candidates())
     tracking = tracking_of(settings)
     tags: dict[str, str] = {
         name: getattr(settings, name) for name in ("store", "engine", "embedder")
@@ -71,7 +73,7 @@ def start(run_id: str, overrides: Mapping[str, Any]) -> Token:
 
 def _is_trial(tracking: Tracking, settings: Settings, overrides: Mapping[str, Any]) -> bool:
     """Tell whether other candidates than the configured ones are tried beside a champion."""
-    from tagsage.tracking.registry import champion_of
+    from tagsage.registry.registry import champion_of
 
     configured = Settings.resolve({**overrides, "candidates": None})
     same = set(settings.parsed_candidates()) == set(configured.parsed_candidates())
@@ -97,7 +99,7 @@ def load_corpus(token: Token) -> Ref:
         With ``checks=stop``, when a check fails; names each with its numbers.
     """
     from tagsage.corpus.quarantine import RejectedShareError
-    from tagsage.tracking.runs import DataSet, log_datasets
+    from tagsage.registry.runs import DataSet, log_datasets
 
     night = Night.of(token)
     settings = night.settings

@@ -26,7 +26,7 @@ from tagsage.stages.common import (
     write_table,
 )
 from tagsage.stages.promote import Promoted
-from tagsage.stages.served import Served, UnusableModelError, load_served
+from tagsage.stages.served import Served, UnusableModelError, articles_for, load_served
 
 if TYPE_CHECKING:
     import numpy as np
@@ -113,7 +113,7 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
             "by": inputs["by"],
         }
 
-    code = (*LEARN_CODE, "vectors", "graph", "tracking")
+    code = (*LEARN_CODE, "vectors", "graph", "registry")
     artifact = night.artifact("predictions", inputs, build, code=code)
     if unusable:
         return artifact.ref
@@ -137,23 +137,15 @@ def _predictions(
     model: Served, snapshot: Snapshot, rows: npt.NDArray[np.int64], *, top_tags: int
 ) -> list[pd.DataFrame]:
     import numpy as np
-    import pandas as pd
 
+    from tagsage.features import Articles
     from tagsage.learn.predictions import top_tags as best_tags
 
-    tagger, incidence = model.tagger, snapshot.incidence()
+    tagger, corpus = model.tagger, Articles.of_snapshot(snapshot)
     parts = []
     for start in track(range(0, len(rows), ARTICLES_A_BLOCK), "predicting: blocks of articles"):
         block = rows[start : start + ARTICLES_A_BLOCK]
-        lists = snapshot.list_names(incidence[block])
-        articles = snapshot.articles.iloc[block][["title", "subtitle", "author"]].copy()
-        articles["lists"] = pd.Series(lists, index=articles.index, dtype=object)
-        X = tagger.features(
-            articles,
-            model.vectors and model.vectors(block),
-            in_corpus=tagger.featuriser.counts(snapshot.articles["key"].iloc[block].tolist()),
-            given=model.given and model.given(block),
-        )
+        X = tagger.features.transform(articles_for(model, corpus, block))
         fitted, places = tagger.candidate, np.arange(len(block))
         parts.append(
             best_tags(

@@ -9,25 +9,23 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from tagsage.night import Night, Token
 from tagsage.stages.common import (
+    KNOWN,
     LEARN_CODE,
-    LINKED,
     MODEL_FOLDER,
-    STATE_FOLDER,
+    VECTORS,
     Blocks,
     Ref,
-    fastrp_config,
     feature_matrix,
     load_labels,
-    load_snapshot,
+    load_vectors,
     tracking_of,
 )
 from tagsage.stages.decide import freeze_test, make_decision
-from tagsage.stages.graph import FACTORS_FOLDER
-from tagsage.stages.labels import LISTS_FOLDER, propagate_all_labels
+from tagsage.stages.features import fit_on_all
 from tagsage.workspace import Artifact
 
 if TYPE_CHECKING:
-    from tagsage.learn.promotion import Decision
+    from tagsage.evaluate.promotion import Decision
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +35,7 @@ class Promoted(TypedDict):
 
     `features` are the blocks that the winner was refitted on; `champion_candidate` is the candidate
     that `champion_version` was; `decision` holds all the numbers, see
-    :class:`tagsage.learn.promotion.Decision`.
+    :class:`tagsage.evaluate.promotion.Decision`.
     """
 
     winner: str
@@ -58,11 +56,10 @@ def promote(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Ref)
     promotion rule says so.
     """
     from tagsage.learn.candidate import FittedCandidate
-    from tagsage.learn.features import LABEL_BLOCKS, blocks_of
     from tagsage.learn.fitting import refit_candidate
-    from tagsage.tracking.history import candidate_of
-    from tagsage.tracking.registry import register_winner
-    from tagsage.tracking.runs import log_results
+    from tagsage.registry.history import candidate_of
+    from tagsage.registry.registry import register_winner
+    from tagsage.registry.runs import log_results
 
     night = Night.of(token)
     settings = night.settings
@@ -70,11 +67,8 @@ def promote(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Ref)
     best, counts = ranked["best"], ranked["split"]
     winner: str = best["candidate"]
     feature_set = winner.partition(":")[0]
-    made_of_labels = set(LABEL_BLOCKS) & set(blocks_of(feature_set))
     # The comparison is over: now the labels of the test part may be known, too.
-    features = features | {
-        block: propagate_all_labels(night, corpus, split, block) for block in made_of_labels
-    }
+    features = fit_on_all(night, corpus, split, features, feature_set)
 
     def build(folder: Path) -> dict[str, Any]:
         labels = load_labels(night, split)
@@ -98,7 +92,7 @@ def promote(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Ref)
             "tagsage.winner_refit": json.dumps(model.summary["fit"]),
         },
     )
-    served = _served(night, corpus, features, feature_set, model.ref)
+    served = _served(night, features, feature_set, model.ref, vectors=features[VECTORS])
     version = register_winner(
         tracking,
         night.run_id,
@@ -134,7 +128,7 @@ def promote(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Ref)
 
 def _log_decision(night: Night, winner: str, decision: Decision) -> None:
     """Log the decision with its numbers to the night's run in MLflow."""
-    from tagsage.tracking.runs import log_results
+    from tagsage.registry.runs import log_results
 
     told = decision.to_json()
     numbers = {f"promotion_{name}": value for name, value in (decision.gain or {}).items()}
@@ -159,71 +153,29 @@ def _log_decision(night: Night, winner: str, decision: Decision) -> None:
         )
 
 
-def _served(night: Night, corpus: Ref, features: Blocks, feature_set: str, model: Ref) -> Artifact:
-    """Gather what the winner needs to tag new articles."""
-    import numpy as np
+def _served(
+    night: Night, features: Blocks, feature_set: str, model: Ref, *, vectors: Ref
+) -> Artifact:
+    """Gather what the winner needs to tag articles."""
+    from tagsage.features import blocks_of
+    from tagsage.features.fitting import STATE_FOLDER
+    from tagsage.registry.tagger import write_tagger
 
-    from tagsage.graph.base import hop_file
-    from tagsage.learn.features import PROJECTION_BLOCKS, SPARSE_BLOCKS, blocks_of
-    from tagsage.tracking.servable import write_served
+    names = blocks_of(feature_set)
 
     def build(folder: Path) -> None:
-        text = night.workspace.open(features["text"])
-        vectors = np.load(text.path / "vectors.npy", mmap_mode="r")
-        snapshot = load_snapshot(night, corpus)
-        parts: dict[str, Any] = {
-            "list_names": snapshot.lists,
-            "incidence": snapshot.incidence(),
-            "article_keys": snapshot.articles["key"].tolist(),
-            "corpus_digest": snapshot.digest,
-        }
-        blocks = blocks_of(feature_set)
-        parts["sparse"] = {
-            block: night.workspace.open(features[block]).path / STATE_FOLDER
-            for block in blocks
-            if block in SPARSE_BLOCKS
-        }
-        if of_graph := [block for block in blocks if block in PROJECTION_BLOCKS]:
-            parts["graph"] = {block: features[block] for block in (*of_graph, LINKED)}
-        if "graphsage" in blocks:
-            graphsage = night.workspace.open(features["graphsage"])
-            trained = graphsage.path / MODEL_FOLDER
-            parts["graphsage"] = trained if trained.is_dir() else None
-            if graphsage.summary["trained"] and not trained.is_dir():
-                logger.warning(
-                    "GDS does not give GraphSAGE's weights away, so new titles are tagged without "
-                    "its part; with engine=local they are part of the model."
-                )
-            parts["graphsage_dimensions"] = night.settings.graphsage_dimensions
-        if "fastrp" in blocks:
-            parts["fastrp"] = fastrp_config(night.settings)
-        if "lists" in blocks:
-            lists = night.workspace.open(features["lists"])
-            hops = [
-                np.load(lists.path / hop_file(hop), mmap_mode="r")
-                for hop in range(1, lists.summary["hops"])
-            ]
-            parts["hop_inputs"] = [vectors, *hops]
-            parts["size_discount"] = lists.summary["size_discount"]
-            parts["topic_sharpness"] = lists.summary["topic_sharpness"]
-        if "memberships" in blocks:
-            memberships = night.workspace.open(features["memberships"])
-            parts["list_factors"] = memberships.path / FACTORS_FOLDER
-        if "labels" in blocks:
-            parts["list_labels"] = night.workspace.open(features["labels"]).path / LISTS_FOLDER
-        if "authors" in blocks:
-            parts["author_labels"] = night.workspace.open(features["authors"]).path / LISTS_FOLDER
-            parts["author_names"], _ = snapshot.authorship()
-        embedder = text.path / MODEL_FOLDER
-        write_served(
+        path = {name: night.workspace.open(features[name]).path for name in (*names, KNOWN)}
+        embedder = night.workspace.open(vectors).path / MODEL_FOLDER
+        write_tagger(
             folder,
             candidate=night.workspace.open(model).path,
             feature_set=feature_set,
-            dimensions=vectors.shape[1],
+            known=path[KNOWN],
+            blocks={name: path[name] / STATE_FOLDER for name in names},
             embedder=embedder if embedder.is_dir() else None,
-            **parts,
+            dimensions=load_vectors(night, vectors).shape[1],
         )
 
-    inputs = {"model": model, "features": features, "corpus": corpus}
-    code = (*LEARN_CODE, "vectors", "graph", "tracking")
-    return night.artifact("served", inputs, build, code=code)
+    inputs = {"model": model, "features": {name: features[name] for name in (*names, KNOWN)}}
+    code = (*LEARN_CODE, "vectors", "graph", "registry")
+    return night.artifact("served", inputs | {"vectors": vectors}, build, code=code)

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tagsage.errors import TagsageError
 from tagsage.night import Night
-from tagsage.stages.common import LINKED, Blocks, feature_matrix, matrix_of, tracking_of
+from tagsage.stages.common import VECTORS, Blocks, load_vectors, tracking_of
 from tagsage.stages.embed_openai import embed_as, open_cache
-from tagsage.workspace import Workspace
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from tagsage.features import Articles
+    from tagsage.registry.tagger import Tagger
     from tagsage.store.snapshot import Snapshot
-    from tagsage.tracking.servable import Tagger
 
     Reader = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]]
-    BlocksReader = Callable[[npt.NDArray[np.int64]], Mapping[str, npt.NDArray[Any]]]
 
 logger = logging.getLogger(__name__)
 
@@ -42,14 +41,11 @@ class Served:
         MLflow's name of it.
     vectors : callable or None
         Gives the vectors of articles by row; None when the model makes them itself.
-    given : callable or None
-        Gives articles by row the blocks that only a graph has; None when the model has none.
     """
 
     tagger: Tagger
     model_id: str
     vectors: Reader | None
-    given: BlocksReader | None
 
 
 def load_served(night: Night, version: str, snapshot: Snapshot, features: Blocks) -> Served:
@@ -62,9 +58,9 @@ def load_served(night: Night, version: str, snapshot: Snapshot, features: Blocks
     TagsageError
         When MLflow cannot be asked for it; a later try may find MLflow there.
     """
-    from tagsage.tracking.registry import load_champion
-    from tagsage.tracking.seal import DamagedModelError
-    from tagsage.tracking.servable import tagger_of
+    from tagsage.registry.registry import load_champion
+    from tagsage.registry.seal import DamagedModelError
+    from tagsage.registry.servable import tagger_of
 
     settings = night.settings
     try:
@@ -77,7 +73,6 @@ def load_served(night: Night, version: str, snapshot: Snapshot, features: Blocks
         tagger,
         str(model.metadata.model_uuid),
         _vectors_for(night, tagger, snapshot, features),
-        graph_blocks(night.workspace, tagger, snapshot),
     )
 
 
@@ -92,20 +87,19 @@ def _vectors_for(
     from tagsage.vectors.openai.embedder import OpenAiEmbedder
     from tagsage.vectors.text import article_texts
 
-    if not tagger.featuriser.needs_vectors:
+    if not tagger.features.needs_vectors:
         return None
-    embedder = tagger.featuriser.embedder
-    text = feature_matrix(night, features, "text")
+    embedder, text = tagger.embedder, load_vectors(night, features[VECTORS])
     if embedder is None:
-        width = tagger.featuriser.dimensions
+        width = tagger.dimensions
         if night.settings.embedder != "none" or text.shape[1] != width:
             raise UnusableModelError(
                 f"The champion was trained on given vectors of {width} numbers, and tonight's are "
                 "others"
             )
-        return text.rows
-    if embedder.model_id == night.workspace.open(features["text"]).summary["model_id"]:
-        return text.rows
+        return text.__getitem__
+    if embedder.model_id == night.workspace.open(features[VECTORS]).summary["model_id"]:
+        return text.__getitem__
     if not isinstance(embedder, OpenAiEmbedder):
         return None
     # One for all blocks: it checks every vector it holds, once.
@@ -115,37 +109,11 @@ def _vectors_for(
     )
 
 
-def graph_blocks(workspace: Workspace, tagger: Tagger, snapshot: Snapshot) -> BlocksReader | None:
-    """Return what gives articles by row the blocks that only the graph of a corpus has.
-
-    They are those that the model was trained on: without neighbours, or in another graph, an
-    article's would be others.
-
-    Returns
-    -------
-    callable, or None
-        None where the model has no such block.
-
-    Raises
-    ------
-    UnusableModelError
-        When the corpus is another by now, or the workspace no longer holds them.
-    """
-    refs = tagger.featuriser.graph
-    if not refs:
-        return None
-    blocks = [block for block in refs if block != LINKED]
-    if tagger.featuriser.corpus_digest != snapshot.digest or not all(
-        workspace.exists(ref) for ref in refs.values()
-    ):
-        raise UnusableModelError(
-            f"The champion uses {' and '.join(blocks)}, embeddings of the graph of its night, and "
-            "the workspace does not hold those of the corpus as it is now"
-        )
-    folders = {block: workspace.open(ref).path for block, ref in refs.items()}
-    matrices = {block: matrix_of(folders, block) for block in blocks}
-    linked = matrices[blocks[0]].linked
-    return lambda rows: {
-        LINKED: linked[rows],
-        **{block: matrix.rows(rows) for block, matrix in matrices.items()},
-    }
+def articles_for(model: Served, corpus: Articles, rows: npt.NDArray[np.int64]) -> Articles:
+    """Return some articles of a corpus, with the vectors that a model wants."""
+    articles = corpus.take(rows)
+    if not model.tagger.features.needs_vectors:
+        return articles
+    given = model.vectors
+    vectors = given(rows) if given else model.tagger.vectors(articles.texts)
+    return articles.with_vectors(vectors)

@@ -21,7 +21,7 @@ def log_spending(night: Night) -> None:
     Nothing is logged when nothing could be spent: another embedder made the vectors, and no
     champion of an earlier night has asked a server for its own.
     """
-    from tagsage.tracking.runs import log_results
+    from tagsage.registry.runs import log_results
 
     spent = _spent(night)
     if spent is None:

@@ -40,7 +40,7 @@ def split(token: Token, corpus: Ref) -> Ref:
     Articles that the champion was trained or tested on keep their part, so that it can be compared
     with on articles that neither has learned from; see :func:`tagsage.learn.split.continued_split`.
     """
-    from tagsage.learn.frozen import FrozenTest, article_ids
+    from tagsage.evaluate.frozen import FrozenTest, article_ids
     from tagsage.learn.labels import Labels, label_corpus
 
     night = Night.of(token)
@@ -109,8 +109,8 @@ def _earlier_split(night: Night) -> EarlierSplit:
 
 
 def _split_of_champion(night: Night) -> EarlierSplit:
-    from tagsage.learn.frozen import FrozenTest
-    from tagsage.tracking.registry import DamagedTestError, champion_of, load_frozen
+    from tagsage.evaluate.frozen import FrozenTest
+    from tagsage.registry.registry import DamagedTestError, champion_of, load_frozen
 
     settings = night.settings
     tracking = tracking_of(settings)
@@ -124,7 +124,7 @@ def _split_of_champion(night: Night) -> EarlierSplit:
     origin = {"run": champion.run_id, "version": champion.number}
     new = f"A new split: the champion's (version {champion.number})"
     try:
-        artifact = night.artifact("champion_test", origin, fetch, code=("learn", "tracking"))
+        artifact = night.artifact("champion_test", origin, fetch, code=("learn", "registry"))
     except DamagedTestError:
         return EarlierSplit(ref="", version=champion.number, why_new=f"{new} is damaged.")
     if not artifact.summary["there"]:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
+    from tagsage.features.matrix import FeatureMatrix
     from tagsage.learn.candidate import FittedCandidate
-    from tagsage.learn.features import FeatureMatrix
 
 logger = logging.getLogger(__name__)
 
@@ -123,8 +123,8 @@ def _missing(
     import numpy as np
     import pandas as pd
 
+    from tagsage.features.matrix import row_blocks
     from tagsage.learn.candidate import PREDICT_ROWS
-    from tagsage.learn.features import row_blocks
     from tagsage.learn.predictions import missing_tags
 
     columns = pd.Index(fitted.tags)

@@ -52,10 +52,10 @@ def eda(token: Token, corpus: Ref, split: Ref, graph: Mapping[str, Ref]) -> Ref:
     import numpy as np
 
     from tagsage.graph.base import DEGREES_FILE
+    from tagsage.registry.runs import log_results
     from tagsage.report.eda import profile_corpus
     from tagsage.report.figures import corpus_pictures
     from tagsage.report.picture import save_pictures
-    from tagsage.tracking.runs import log_results
 
     night = Night.of(token)
 
@@ -100,7 +100,6 @@ def _graph_facts(night: Night, graph: Mapping[str, Ref]) -> dict[str, Any]:
         "Articles in the largest component": summaries["components"].get("largest_component"),
         "Articles in the training sample": summaries["sample"].get("articles"),
         "Relationships in the sample": summaries["sample"].get("relationships"),
-        "Articles reached by propagation over lists": summaries["lists"].get("articles_reached"),
     }
     return {
         "facts": {name: value for name, value in facts.items() if value is not None},
@@ -131,13 +130,13 @@ def report(
     """
     import pandas as pd
 
-    from tagsage.learn.judgement import Judgement
+    from tagsage.evaluate.judgement import Judgement
+    from tagsage.registry.runs import finish, log_results
     from tagsage.report.data import Predicted, ReportData
     from tagsage.report.eda import CorpusProfile
     from tagsage.report.figures import leaderboard_bars, loss_curve
     from tagsage.report.html import render_report
     from tagsage.report.picture import save_pictures
-    from tagsage.tracking.runs import finish, log_results
 
     night = Night.of(token)
     ranked = night.workspace.open(board)
@@ -322,7 +321,7 @@ def teardown(token: Token | None) -> None:
 
 
 def _end(night: Night) -> None:
-    from tagsage.tracking.runs import finish
+    from tagsage.registry.runs import finish
     from tagsage.vectors.plan import prune
 
     if not night.noted(REPORTED):

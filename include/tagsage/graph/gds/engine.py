@@ -25,7 +25,6 @@ from tagsage.graph.base import (
 )
 from tagsage.graph.components import number_by_lowest, start_node
 from tagsage.graph.csr import make_csr, save_csr
-from tagsage.graph.fastrp import FastRpConfig
 from tagsage.graph.gds import catalog, embeddings, memory
 from tagsage.graph.gds.articles import ArticleNodes, find_articles
 from tagsage.graph.gds.catalog import ARTICLE, SCORE, SIMILAR
@@ -40,7 +39,6 @@ from tagsage.graph.gds.recipe import (
 )
 from tagsage.graph.gds.server import GdsServer, open_gds
 from tagsage.graph.graphsage.config import GraphSageConfig
-from tagsage.graph.lists import ListsConfig
 from tagsage.graph.local import LocalEngine
 from tagsage.graph.similarity import SimilarityConfig
 from tagsage.neo4j_connection import Neo4jConnection
@@ -240,33 +238,6 @@ class GdsEngine(GraphEngine):
             "zero_embeddings": int((~nonzero_rows(out)).sum()),
             "sample_redrawn": redrawn,
         }
-
-    def fastrp(
-        self, folder: Path, similarity: Path, vectors: Path, config: FastRpConfig
-    ) -> Summary:
-        """Run FastRP over SIMILAR, weighted by score; see :meth:`GraphEngine.fastrp`."""
-        recipe = Recipe.load(similarity)
-        if not recipe.relationships:
-            return self._local.fastrp(folder, similarity, vectors, config)
-        features = load_array(vectors)
-        with self._open() as server:
-            nodes, graph = self._ensure(server, similarity, recipe)
-            dimensions = embeddings.check_vectors(server, nodes, recipe, features)
-            server.refuse_if_short(
-                f"FastRP on {recipe.articles:,} articles",
-                memory.fastrp_bytes(recipe.articles, dimensions, config.dimensions),
-            )
-            out = create_array(folder / EMBEDDINGS_FILE, (recipe.articles, config.dimensions))
-            embeddings.embed_by_fastrp(server, graph, recipe.vector_property, config, nodes, out)
-        out.flush()
-        return {
-            "dimensions": config.dimensions,
-            "zero_embeddings": int((~nonzero_rows(out)).sum()),
-        }
-
-    def lists(self, folder: Path, projection: Path, vectors: Path, config: ListsConfig) -> Summary:
-        """Propagate in this process; see :meth:`GraphEngine.lists`."""
-        return self._local.lists(folder, projection, vectors, config)
 
     def neighbours(self, similarity: Path) -> Csr:
         """Return the similarity graph; see :meth:`GraphEngine.neighbours`."""

@@ -19,7 +19,11 @@ def layer_seed(seed: int, epoch: int, layer: int) -> np.uint64:
 
 
 def sample_neighbours(
-    graph: Csr, nodes: npt.NDArray[np.integer], size: int, seed: np.uint64
+    graph: Csr,
+    nodes: npt.NDArray[np.integer],
+    size: int,
+    seed: np.uint64,
+    keys: npt.NDArray[np.integer] | None = None,
 ) -> tuple[IntArray, IntArray]:
     """Sample neighbours of each node, uniformly and without repetition.
 
@@ -29,14 +33,16 @@ def sample_neighbours(
 
     Parameters
     ----------
-    graph : csr_array, shape [n, n]
-        The graph; it may be memory-mapped.
+    graph : csr_array, shape [rows, n]
+        The graph, or rows of it; it may be memory-mapped.
     nodes : int array, shape [m]
         The nodes.
     size : int
         Neighbours sampled a node, at most.
     seed : numpy.uint64
         See :func:`layer_seed`.
+    keys : int array, shape [m], optional
+        What a node's sample is drawn by; the node by default.
 
     Returns
     -------
@@ -55,7 +61,7 @@ def sample_neighbours(
     degrees = graph.indptr[nodes + 1].astype(np.int64) - first
     # One row a slot: every operation below runs over all the nodes at once.
     chosen: LongArray = np.empty((size, len(nodes)), dtype=np.int64)
-    key = _mix(nodes.astype(UINT) + seed)
+    key = _mix((nodes if keys is None else np.asarray(keys, dtype=np.int64)).astype(UINT) + seed)
     for slot in range(size):
         last = degrees - size + slot
         uniform = _uniform(key, slot)

@@ -12,7 +12,8 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from tagsage.learn.features import FeatureMatrix, FloatArray, IndexArray, row_blocks
+from tagsage.features.matrix import FeatureMatrix, FloatArray, IndexArray, row_blocks
+from tagsage.graph.arrays import FIXED_ROWS, one_blas_thread, padded
 from tagsage.learn.targets import BoolArray
 
 MODEL_FILE = "classifier.json"
@@ -70,9 +71,12 @@ class Classifier(ABC):
     space: ClassVar[Mapping[str, Range]]
     """The few hyper-parameters that a search may change; their defaults lie within."""
     sparse: ClassVar[bool] = False
-    """Whether it takes rows as sparse matrices, and with them blocks of many columns.
+    """Whether it takes rows as sparse matrices, and with them blocks of many columns."""
+    multiplies: ClassVar[bool] = True
+    """Whether it predicts by products of dense matrices.
 
-    To such a method an article in no list is one without these columns: it needs no fallback.
+    Their last digits depend on how many rows are multiplied at once, so that it is asked about
+    always as many: the same article then has the same score, alone or among others.
     """
 
     def __init__(self, *, seed: int, **settings: Any) -> None:
@@ -157,9 +161,15 @@ class Classifier(ABC):
             raise ValueError(
                 f"{self.name} was fitted on {self.fitted['features']} features, not {X.shape[1]}"
             )
-        for part, block in row_blocks(rows, PREDICT_ROWS):
-            features = X.sparse_rows(block) if self.sparse else X.rows(block)
-            P[part, varying] = self._predict(features).clip(0, 1)
+        if self.sparse or not self.multiplies:
+            for part, block in row_blocks(rows, PREDICT_ROWS):
+                features = X.sparse_rows(block) if self.sparse else X.rows(block)
+                P[part, varying] = self._predict(features).clip(0, 1)
+            return P
+        with one_blas_thread():
+            for part, block in row_blocks(rows, FIXED_ROWS):
+                found = self._predict(padded(X.rows(block)))[: len(block)]
+                P[part, varying] = found.clip(0, 1)
         return P
 
     def fits(self, X: FeatureMatrix, varying: IndexArray) -> bool:

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
+from tagsage.features.matrix import FeatureMatrix, FloatArray, IndexArray, row_blocks
 from tagsage.learn.classifiers.base import PREDICT_ROWS, Classifier, Range, Validation, sigmoid
-from tagsage.learn.features import FeatureMatrix, FloatArray, IndexArray, row_blocks
 from tagsage.learn.targets import BoolArray
 from tagsage.progress import track
 
@@ -39,6 +39,7 @@ class Boosting(Classifier):
     """
 
     name: ClassVar[str] = "boosting"
+    multiplies: ClassVar[bool] = False
     defaults: ClassVar[Mapping[str, Any]] = {
         "learning_rate": 0.2,
         "l2": 30.0,

@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
+from tagsage.features.matrix import FeatureMatrix, FloatArray, IndexArray
 from tagsage.learn.classifiers.base import Classifier, Range, Validation, sigmoid
 from tagsage.learn.classifiers.ovr_logistic import fitting_tags, tell_unfinished
-from tagsage.learn.features import FeatureMatrix, FloatArray, IndexArray
 from tagsage.learn.targets import BoolArray
 from tagsage.progress import track
 

@@ -7,12 +7,12 @@ from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import numpy.typing as npt
 
+from tagsage.features.matrix import FeatureMatrix, FloatArray, IndexArray
 from tagsage.learn.classifiers.base import Classifier, Range, Validation
 from tagsage.learn.classifiers.mlp import Mlp
 from tagsage.learn.classifiers.registry import classifier_class, make_classifier
-from tagsage.learn.features import FeatureMatrix, FloatArray, IndexArray
-from tagsage.learn.metrics import Float64Array
 from tagsage.learn.targets import BoolArray
 
 # Steps of the greedy choice: weights are multiples of a twelfth.
@@ -21,6 +21,8 @@ STEPS = 12
 WEIGHING_ARTICLES = 20_000
 # Nearest to 0 and 1 that a probability comes in a logarithm.
 EDGE = 1e-6
+
+Float64Array = npt.NDArray[np.float64]
 
 
 class Ensemble(Classifier):
@@ -82,7 +84,10 @@ class Ensemble(Classifier):
         self._keep(members, weights, X)
 
     def _keep(
-        self, members: Sequence[Classifier | None], weights: Float64Array, X: FeatureMatrix
+        self,
+        members: Sequence[Classifier | None],
+        weights: Float64Array,
+        X: FeatureMatrix,
     ) -> None:
         used = {
             place: member

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from tagsage.features.matrix import FeatureMatrix, FloatArray, IndexArray
 from tagsage.learn.classifiers.base import Classifier, Range, Validation
 from tagsage.learn.classifiers.multinomial import MultinomialLogistic, softmax
-from tagsage.learn.features import FeatureMatrix, FloatArray, IndexArray
 from tagsage.learn.targets import BoolArray
 
 BLOCK_NUMBERS = 1 << 22

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from sklearn.linear_model import SGDClassifier
 
+from tagsage.features.matrix import FeatureMatrix, FloatArray, IndexArray
 from tagsage.learn.classifiers.base import Classifier, Range, Validation, sigmoid
 from tagsage.learn.classifiers.ovr_logistic import fitting_tags
-from tagsage.learn.features import FeatureMatrix, FloatArray, IndexArray
 from tagsage.learn.targets import BoolArray
 from tagsage.progress import track
 
@@ -24,8 +24,7 @@ class Linear(Classifier):
     """One-vs-rest: per tag a logistic regression, fitted by stochastic gradient descent.
 
     scikit-learn's ``SGDClassifier(loss="log_loss")``, saved as two arrays. Its score is a sum of
-    weight times value over an article's words, lists and author, so it explains itself, and an
-    article in no list is one whose columns of lists are empty.
+    weight times value over an article's words, lists and author, so it explains itself.
     """
 
     name: ClassVar[str] = "linear"

@@ -7,9 +7,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from tagsage.learn.classifiers.base import PREDICT_ROWS, Classifier, Range, Validation
-from tagsage.learn.classifiers.neighbours import nearest
-from tagsage.learn.features import (
+from tagsage.features.matrix import (
     FeatureMatrix,
     FloatArray,
     IndexArray,
@@ -17,6 +15,8 @@ from tagsage.learn.features import (
     unit_blocks,
     unit_rows,
 )
+from tagsage.learn.classifiers.base import PREDICT_ROWS, Classifier, Range, Validation
+from tagsage.learn.classifiers.neighbours import nearest
 from tagsage.learn.targets import BoolArray
 from tagsage.progress import track
 

@@ -11,8 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from tagsage.learn.classifiers.base import PREDICT_ROWS, Classifier, Range, Validation, sigmoid
-from tagsage.learn.features import (
+from tagsage.features.matrix import (
     FeatureMatrix,
     FloatArray,
     IndexArray,
@@ -20,6 +19,7 @@ from tagsage.learn.features import (
     unit_blocks,
     unit_rows,
 )
+from tagsage.learn.classifiers.base import PREDICT_ROWS, Classifier, Range, Validation, sigmoid
 from tagsage.learn.targets import BoolArray
 from tagsage.progress import track
 
@@ -130,8 +130,7 @@ class Mlp(Classifier):
 
     def _predict(self, features: FloatArray) -> FloatArray:
         widths = self.arrays["block_widths"].tolist()
-        # Networks of before there were memberships scaled every block but single columns.
-        unit = self.arrays.get("unit_blocks", np.array(widths) > 1).tolist()
+        unit = self.arrays["unit_blocks"].tolist()
         features = unit_rows(features, widths, unit)
         hidden = features @ self.arrays["W1"]
         hidden += self.arrays["b1"]

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from tagsage.learn.features import FloatArray
+from tagsage.features.matrix import FloatArray
 from tagsage.progress import track
 
 BLOCK_NUMBERS = 1 << 23

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tagsage.learn.features import FloatArray, IndexArray
+from tagsage.features.matrix import FloatArray, IndexArray
 
 BLOCK_NUMBERS = 1 << 22
 

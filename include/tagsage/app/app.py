@@ -1,0 +1,299 @@
+"""The pages as a FastAPI app: checked parameters in, HTML out, everything behind one guard."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import Depends, FastAPI, HTTPException, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, HTMLResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tagsage.app import render
+from tagsage.app.articles import find_article
+from tagsage.app.catalogue.schema import CATALOGUE_FILE
+from tagsage.app.database import NoCatalogueError, reading
+from tagsage.app.nights import RunState, read_home
+from tagsage.app.search import COUNTED, PAGE_SIZE, State, search_articles
+from tagsage.app.search import Query as SearchQuery
+from tagsage.app.tags import LAST_PAGE, Kind, Order, find_tag, list_tags
+from tagsage.errors import TagsageError
+
+REPORT_FILE = "report.html"
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    # Other sites need not learn which article somebody came from.
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "private, no-store",
+}
+# No script at all; styles and pictures from here only.
+PAGE_POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'self'"
+)
+# The report brings its style along. Should someone have put a script into the file, it is not run.
+REPORT_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; "
+    "base-uri 'none'; frame-ancestors 'self'; "
+    "sandbox allow-popups allow-popups-to-escape-sandbox"
+)
+
+_SENTENCES = {
+    401: ("Log in first", "These pages are for people who are logged in to Airflow."),
+    403: (
+        "Not for you",
+        "These pages are for people who may read the DAG retrain; ask whoever runs Airflow.",
+    ),
+    404: ("Nothing here", "There is no such page."),
+    405: ("Only to read", "These pages are only read; nothing can be sent to them."),
+}
+
+# People paste addresses of articles where they could type words.
+Words = Annotated[str, Query(max_length=2100)]
+Name = Annotated[str, Query(max_length=2000)]
+# Longer than any address that an article is kept under.
+Key = Annotated[str, Query(min_length=1, max_length=2100)]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the pages need of the program that serves them.
+
+    Attributes
+    ----------
+    guard : callable
+        A FastAPI dependency that raises an HTTP error, 401 or 403, when the person who asks may
+        not see the pages.
+    workspace : callable
+        Returns the workspace's folder on this machine.
+    last_run : callable
+        Returns the latest run of the DAG, or None.
+    mlflow_url : callable
+        Returns where people see MLflow; empty when that is not known.
+    """
+
+    guard: Callable[..., Any]
+    workspace: Callable[[], Path]
+    last_run: Callable[[], RunState | None]
+    mlflow_url: Callable[[], str]
+
+
+def make_app(around: Surroundings) -> FastAPI:
+    """Make the app.
+
+    Parameters
+    ----------
+    around : Surroundings
+        Who may look, and where everything is.
+
+    Returns
+    -------
+    fastapi.FastAPI
+        To be mounted; all its addresses, unknown ones included, are behind the guard.
+    """
+    # No pages about itself: they would not be behind the guard.
+    app = FastAPI(
+        title="tagsage",
+        dependencies=[Depends(around.guard)],
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    _add_pages(app, around)
+    _add_files(app, around)
+    _add_errors(app)
+    app.add_middleware(_KnownMethods)
+    return app
+
+
+class _KnownMethods:
+    """Takes a method that no route knows for one that the last route refuses.
+
+    Otherwise it would be refused before the guard has looked.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] not in METHODS:
+            scope = {**scope, "method": "OPTIONS"}
+        await self._app(scope, receive, send)
+
+
+def _add_pages(app: FastAPI, around: Surroundings) -> None:
+    def catalogue() -> Path:
+        return around.workspace() / CATALOGUE_FILE
+
+    @app.get("/")
+    def home(request: Request) -> Response:
+        run = around.last_run()
+        try:
+            with reading(catalogue()) as connection:
+                told = read_home(connection)
+        except NoCatalogueError:
+            return _page(request, "empty", run=run)
+        return _page(
+            request,
+            "home",
+            home=told,
+            night=told.night,
+            run=run,
+            mlflow=_mlflow_run(around.mlflow_url(), told.night),
+            has_report=(around.workspace() / REPORT_FILE).is_file(),
+        )
+
+    @app.get("/search")
+    def search(
+        request: Request,
+        q: Words = "",
+        state: State = "all",
+        tag: Name = "",
+        page: Annotated[int, Query(ge=1, le=COUNTED // PAGE_SIZE)] = 1,
+    ) -> Response:
+        query = SearchQuery(q, state, tag, page)
+        with reading(catalogue()) as connection:
+            found = search_articles(connection, query)
+        return _page(request, "search", query=query, found=found)
+
+    @app.get("/article")
+    def article(request: Request, key: Key) -> Response:
+        with reading(catalogue()) as connection:
+            found = find_article(connection, key)
+        if found is None:
+            raise HTTPException(404, "The catalogue of the last night holds no such article.")
+        return _page(request, "article", article=found)
+
+    @app.get("/tags")
+    def tags(
+        request: Request,
+        q: Words = "",
+        kind: Kind = "learned",
+        order: Order = "assigned",
+        page: Annotated[int, Query(ge=1, le=LAST_PAGE)] = 1,
+    ) -> Response:
+        with reading(catalogue()) as connection:
+            shown = list_tags(connection, beginning=q, kind=kind, order=order, page=page)
+        return _page(
+            request, "tags", shown=shown, asked={"q": q, "kind": kind, "order": order}, page=page
+        )
+
+    @app.get("/tag")
+    def tag(
+        request: Request,
+        name: Annotated[str, Query(min_length=1, max_length=2000)],
+        page: Annotated[int, Query(ge=1, le=LAST_PAGE)] = 1,
+    ) -> Response:
+        with reading(catalogue()) as connection:
+            found = find_tag(connection, name, page=page)
+        if found is None:
+            raise HTTPException(404, "The catalogue of the last night holds no such tag.")
+        return _page(request, "tag", tag=found, line=found.line, page=page)
+
+
+def _add_files(app: FastAPI, around: Surroundings) -> None:
+    @app.get("/report")
+    def report() -> Response:
+        file = around.workspace() / REPORT_FILE
+        if not file.is_file():
+            raise HTTPException(404, "No night has left a report yet: run the DAG retrain.")
+        return FileResponse(file, media_type="text/html", headers=_headers(REPORT_POLICY))
+
+    @app.get("/style.css")
+    def style() -> Response:
+        return Response(render.style(), media_type="text/css", headers=_headers(PAGE_POLICY))
+
+    @app.get("/icon.svg")
+    def icon() -> Response:
+        return Response(
+            render.ICON.read_bytes(), media_type="image/svg+xml", headers=_headers(PAGE_POLICY)
+        )
+
+    @app.api_route("/{path:path}", methods=METHODS)
+    def anything_else(request: Request) -> Response:
+        # So that nothing is answered before the guard has looked, not even that nothing is there.
+        raise HTTPException(404 if request.method == "GET" else 405)
+
+
+def _add_errors(app: FastAPI) -> None:
+    @app.exception_handler(HTTPException)
+    def refused(request: Request, error: HTTPException) -> Response:
+        heading, sentence = _SENTENCES.get(error.status_code, ("That did not work", ""))
+        # What FastAPI and Airflow say of themselves is not for people.
+        if error.status_code == 404 and error.detail != "Not Found":
+            sentence = str(error.detail)
+        return _message(request, error.status_code, heading, sentence)
+
+    @app.exception_handler(RequestValidationError)
+    def not_understood(request: Request, error: RequestValidationError) -> Response:
+        parts = [f"{detail['loc'][-1]}: {detail['msg']}" for detail in error.errors()]
+        return _message(
+            request,
+            422,
+            "Not understood",
+            f"A part of the address is not as it should be ({'; '.join(parts)}).",
+        )
+
+    @app.exception_handler(NoCatalogueError)
+    def nothing_yet(request: Request, error: NoCatalogueError) -> Response:
+        return _message(request, 404, "No night yet", str(error))
+
+    @app.exception_handler(TagsageError)
+    def failed(request: Request, error: TagsageError) -> Response:
+        return _message(request, 503, "That did not work", str(error))
+
+
+def _page(
+    request: Request,
+    template: str,
+    status: int = 200,
+    *,
+    policy: str = PAGE_POLICY,
+    **context: Any,
+) -> Response:
+    base = str(request.scope.get("root_path", ""))
+    # Airflow's own pages begin where these are mounted.
+    airflow = base.rpartition("/")[0]
+    html = render.render(template, base, airflow=airflow, **context)
+    # A lone surrogate from a broken source must not cost a page.
+    body = html.encode("utf-8", errors="replace")
+    return HTMLResponse(body, status_code=status, headers=_headers(policy))
+
+
+def _message(request: Request, status: int, heading: str, sentence: str) -> Response:
+    context: dict[str, Any] = {"heading": heading, "sentence": sentence, "login": ""}
+    if status == 401:
+        context["login"] = f"/api/v2/auth/login?next={quote(str(request.url), safe='')}"
+    if status in {401, 403}:
+        # Who may not see the pages does not get their style sheet either: it comes along.
+        context["inline_style"] = render.inline_style()
+        context["policy"] = PAGE_POLICY.replace("style-src 'self'", _style_source())
+    return _page(request, "message", status, **context)
+
+
+@cache
+def _style_source() -> str:
+    digest = hashlib.sha256(render.style().encode()).digest()
+    return f"style-src 'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def _headers(policy: str) -> dict[str, str]:
+    return {**_HEADERS, "Content-Security-Policy": policy}
+
+
+def _mlflow_run(url: str, night: Any) -> str:
+    """Return where MLflow shows the night's run, or MLflow itself; empty when that is not known."""
+    if not url:
+        return ""
+    ids = [night.get("mlflow", {}).get(name) for name in ("experiment", "run")]
+    return f"{url.rstrip('/')}/#/experiments/{ids[0]}/runs/{ids[1]}" if all(ids) else url

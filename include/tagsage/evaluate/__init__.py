@@ -1,0 +1,1 @@
+"""How good candidates are: metrics, intervals, slices, findings, and the promotion rule."""

@@ -1,0 +1,223 @@
+"""What states were fitted on, and the one rule by which an article's own part is taken out again.
+
+A state is a sum over articles. For an article that is among them, a block makes its features of
+the sum without it: without its own tags, and of its vector as often as it was counted. Which
+articles, memberships and tags were counted is kept here, so that the same is taken out wherever
+the article is asked about: in training, on later nights, and when the model is served.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import scipy.sparse as sp
+
+from tagsage.corpus.keys import parse_address
+from tagsage.features.articles import NOBODY, Articles, IdArray, article_ids
+from tagsage.graph.csr import load_csr, make_csr, save_csr
+
+if TYPE_CHECKING:
+    from tagsage.graph.csr import Csr
+
+# More co-listed articles tell nothing new, and a request is not to be a way to keep us busy.
+MOST_COLISTED = 100
+# Co-listed articles that stand in more lists together don't say which of them is meant.
+MOST_LISTS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """The articles that states were fitted on.
+
+    Attributes
+    ----------
+    ids : uint64 array, shape [k]
+        The counted articles, in the corpus' order.
+    members : csr_array of float32, shape [k, n_lists]
+        Their counted memberships; columns ascending in each row.
+    list_names : object array of str, shape [n_lists]
+        The lists' names.
+    tags : csr_array of float32, shape [k, L]
+        Their counted tags; empty rows where none were counted.
+    labelled : bool array, shape [k]
+        Whose tags were counted.
+    """
+
+    ids: IdArray
+    members: Csr
+    list_names: npt.NDArray[np.object_]
+    tags: Csr
+    labelled: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(
+        cls,
+        articles: Articles,
+        rows: npt.NDArray[np.integer],
+        Y: npt.NDArray[np.bool_],
+        *,
+        hidden: npt.NDArray[np.integer] | None = None,
+    ) -> Self:
+        """Say what of a corpus is counted.
+
+        Parameters
+        ----------
+        articles : Articles
+            The corpus.
+        rows : integer array, shape [m]
+            The articles whose tags are counted, such as the training part; none is hidden.
+        Y : bool array, shape [m, L]
+            Their tags. Those of others don't exist here.
+        hidden : integer array, optional
+            Articles that aren't there: test articles that come later.
+        """
+        n = len(articles)
+        entries = sp.coo_array(Y)
+        ones = np.ones(len(entries.data), dtype=np.float32)
+        tags: Csr = sp.csr_array((ones, (rows[entries.row], entries.col)), shape=(n, Y.shape[1]))
+        labelled = np.zeros(n, dtype=np.bool_)
+        labelled[rows] = True
+        there: Any = slice(None)
+        if hidden is not None:
+            there = np.setdiff1d(np.arange(n), hidden)
+        members: Any = articles.members[there]
+        names = articles.list_names
+        return cls(articles.ids[there], members, names, tags[there], labelled[there])
+
+    @property
+    def list_sizes(self) -> npt.NDArray[np.int64]:
+        """How many counted articles each list holds, int64 [n_lists]."""
+        return np.bincount(self.members.indices, minlength=len(self.list_names))
+
+    def mark(self, articles: Articles) -> Articles:
+        """Look articles up: which of them, and which of their memberships, were counted.
+
+        Parameters
+        ----------
+        articles : Articles
+            Any articles; names of lists that aren't known are left out.
+        """
+        members = articles.members
+        if articles.list_names is not self.list_names:
+            members = self._renumbered(articles)
+        places = self.places_of(articles.ids)
+        row = np.repeat(places, np.diff(members.indptr))
+        width = max(len(self.list_names), 1)
+        asked = row * width + members.indices
+        keys = self._membership_keys
+        found = np.searchsorted(keys, asked).clip(max=max(len(keys) - 1, 0))
+        counted = (keys[found] == asked) & (row >= 0) if len(keys) else np.zeros(len(row), np.bool_)
+        return replace(
+            articles,
+            members=members,
+            list_names=self.list_names,
+            known=self,
+            places=places,
+            counted=counted,
+        )
+
+    def places_of(self, ids: IdArray) -> npt.NDArray[np.int64]:
+        """Return where articles stand here, int64 [n]; -1 for those that weren't counted."""
+        places = np.asarray(self._id_index.get_indexer(pd.Index(ids)), dtype=np.int64)
+        return np.where(ids == NOBODY, -1, places)
+
+    def in_known_list(self, articles: Articles) -> npt.NDArray[np.bool_]:
+        """Return which marked articles are in a list that holds a counted article, bool [n]."""
+        sizes = self.list_sizes > 0
+        return np.asarray(articles.members @ sizes.astype(np.float32) > 0)
+
+    def own_tags(self, articles: Articles) -> tuple[npt.NDArray[np.bool_], Csr]:
+        """Return whose tags were counted, bool [n], and which, csr_array [n, L]."""
+        places = np.asarray(articles.places)
+        if not len(self.ids):
+            return np.zeros(len(places), np.bool_), sp.csr_array((len(places), self.tags.shape[1]))
+        labelled = self.labelled[places] & (places >= 0)
+        tags: Csr = self.tags[places]
+        tags.data = tags.data * np.repeat(labelled, np.diff(tags.indptr))
+        return labelled, tags
+
+    def lists_of(self, addresses: Sequence[str]) -> list[str]:
+        """Return the lists that hold most of some articles: what an article beside them is in.
+
+        Who serves a title may know no list by name, but some articles that are listed with it.
+
+        Parameters
+        ----------
+        addresses : sequence of str
+            URLs or keys; those that aren't known, or are in no list, don't count, nor those after
+            the first `MOST_COLISTED`.
+
+        Returns
+        -------
+        list of str
+            The lists that hold more than half of the articles that count; where there is none,
+            those that hold the most. Empty when they are more than `MOST_LISTS`: to take all of
+            these was worse than to take none.
+        """
+        parsed = map(parse_address, addresses[:MOST_COLISTED])
+        keys = sorted({address.key for address in parsed if address is not None})
+        places = self.places_of(article_ids(keys)) if keys else np.zeros(0, dtype=np.int64)
+        held: Csr = self.members[places[places >= 0]]
+        held = held[np.diff(held.indptr) > 0]
+        if not held.nnz:
+            return []
+        numbers, counts = np.unique(held.indices, return_counts=True)
+        most = min(int(counts.max()), held.shape[0] // 2 + 1)
+        best = numbers[counts >= most]
+        return self.list_names[best].tolist() if len(best) <= MOST_LISTS else []
+
+    @cached_property
+    def list_index(self) -> pd.Index[Any]:
+        """The lists' names, to look up."""
+        return pd.Index(self.list_names, dtype=object)
+
+    @cached_property
+    def _id_index(self) -> pd.Index[Any]:
+        return pd.Index(self.ids)
+
+    @cached_property
+    def _membership_keys(self) -> npt.NDArray[np.int64]:
+        row = np.repeat(np.arange(len(self.ids)), np.diff(self.members.indptr))
+        return row * max(len(self.list_names), 1) + self.members.indices
+
+    def _renumbered(self, articles: Articles) -> Csr:
+        """Return the memberships with this one's numbers of lists."""
+        members = articles.members
+        numbers = self.list_index.get_indexer(pd.Index(articles.list_names, dtype=object))
+        columns = np.asarray(numbers)[members.indices]
+        kept = columns >= 0
+        indptr = np.concatenate([[0], np.cumsum(kept)])[members.indptr]
+        shape = (members.shape[0], len(self.list_names))
+        result = make_csr(members.data[kept], columns[kept].astype(np.int32), indptr, shape)
+        result.sort_indices()
+        return result
+
+    def save(self, folder: Path) -> None:
+        """Write arrays and JSON into a folder, which is made."""
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / "ids.npy", self.ids, allow_pickle=False)
+        np.save(folder / "labelled.npy", self.labelled, allow_pickle=False)
+        save_csr(folder / "members", self.members)
+        save_csr(folder / "tags", self.tags)
+        names = json.dumps([str(name) for name in self.list_names])
+        (folder / "lists.json").write_text(names, encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what :meth:`save` wrote."""
+        names = json.loads((folder / "lists.json").read_text(encoding="utf-8"))
+        return cls(
+            np.load(folder / "ids.npy", allow_pickle=False),
+            load_csr(folder / "members"),
+            np.array(names, dtype=object),
+            load_csr(folder / "tags"),
+            np.load(folder / "labelled.npy", allow_pickle=False),
+        )

@@ -1,0 +1,171 @@
+"""The block ``lists``: the mean vectors of an article's lists, hop by hop."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from tagsage.features.base import Block, counted_articles
+from tagsage.graph.csr import FloatArray, make_csr
+
+if TYPE_CHECKING:
+    from tagsage.features.articles import Articles
+    from tagsage.features.known import Known
+    from tagsage.graph.csr import Csr
+    from tagsage.runner import Runner
+    from tagsage.settings import Settings
+
+_HOPS, _ARRAYS = "hops.json", ("means", "weights", "known")
+
+
+@dataclass(frozen=True)
+class Hop:
+    """What the lists say after one hop of propagation.
+
+    Attributes
+    ----------
+    means : float16 array, shape [n_lists, d]
+        The mean of the known vectors of each list's articles.
+    weights : float32 array, shape [n_lists]
+        What each list counts: size ** -discount, and 0 for one of whose articles nothing is known.
+    known : float32 array, shape [n_lists]
+        How many articles each mean is of.
+    """
+
+    means: npt.NDArray[np.float16]
+    weights: FloatArray
+    known: FloatArray
+
+    def propagate(
+        self, members: Csr, counted: npt.NDArray[np.bool_], own: FloatArray
+    ) -> FloatArray:
+        """Return the mean of the lists' means, float32 [m, d]; zeros in no list that says anything.
+
+        With z_l the mean of list l over c_l articles, w_l its weight, x_a an article's own vector::
+
+            X'_a = (sum over its lists l of w_l z'_l) / (sum over its lists l of w_l)
+            z'_l = (c_l z_l + x_a) / (c_l + 1)   for a membership that wasn't counted, else z_l
+
+        So an article's own vector is part of its lists' means, whether it was counted or came
+        later. A zero vector isn't known and doesn't count.
+        """
+        used, position = np.unique(members.indices, return_inverse=True)
+        weights = np.asarray(self.weights)[members.indices]
+        known = np.asarray(self.known)[members.indices]
+        adds = (own != 0).any(axis=1)
+        is_added = np.repeat(adds, np.diff(members.indptr)) & ~counted & (weights > 0)
+        kept = np.where(is_added, weights * known / (known + 1), weights).astype(np.float32)
+
+        def rows(values: FloatArray) -> Csr:
+            shape = (members.shape[0], len(used))
+            return make_csr(values, position.astype(np.int32), members.indptr, shape)
+
+        ones = np.ones(len(used), dtype=np.float32)
+        result: FloatArray = rows(kept) @ np.asarray(self.means[used], dtype=np.float32)
+        result += (rows(weights - kept) @ ones)[:, None] * own
+        total = rows(weights) @ ones
+        result /= np.where(total > 0, total, 1).astype(np.float32)[:, None]
+        return result
+
+
+class Lists(Block):
+    """Propagation of vectors over lists: article <- mean of its lists <- mean of their articles.
+
+    The normalisation by list is that of one hypergraph convolution (Feng et al.: Hypergraph neural
+    networks. AAAI 2019), for several hops as in SIGN (Frasca et al., 2020). The cost is linear in
+    memberships; no pairs of articles are built.
+
+    Parameters
+    ----------
+    hops : list of Hop
+        The means of the vectors, of the vectors after one hop, and so on.
+    """
+
+    name: ClassVar[str] = "lists"
+    settings: ClassVar[tuple[str, ...]] = ("lists_hops", "lists_size_discount")
+    needs_lists: ClassVar[bool] = True
+    needs_vectors: ClassVar[bool] = True
+
+    def __init__(self, hops: list[Hop]) -> None:
+        self.hops = hops
+
+    @classmethod
+    def fit(
+        cls,
+        articles: Articles,
+        settings: Settings,
+        runner: Runner,
+        *,
+        trained: Path | None = None,
+    ) -> Self:
+        """Average the known vectors of each list's articles, and weigh the lists."""
+        del trained
+        known: Known = articles.known  # type: ignore[assignment]
+        counted = counted_articles(articles)
+        sizes = np.maximum(known.list_sizes, 1).astype(np.float64)
+        weights = sizes**-settings.lists_size_discount
+        block = cls([])
+        for _ in range(settings.lists_hops):
+            means, count = _list_means(block, counted, runner)
+            hop = Hop(means, np.where(count > 0, weights, 0).astype(np.float32), count)
+            block = cls([*block.hops, hop])
+        return block
+
+    def transform(self, articles: Articles) -> tuple[FloatArray, ...]:
+        """Return the vectors after 1, 2, … hops, float32 [n, d] each."""
+        counted: Any = articles.counted
+        own = np.asarray(articles.vectors, dtype=np.float32)
+        result: list[FloatArray] = []
+        for hop in self.hops:
+            own = hop.propagate(articles.members, counted, own)
+            result.append(own)
+        return tuple(result)
+
+    def save(self, folder: Path) -> None:
+        """Write the means of each hop."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, hop in enumerate(self.hops, start=1):
+            for name in _ARRAYS:
+                np.save(folder / f"{name}{number}.npy", getattr(hop, name), allow_pickle=False)
+        (folder / _HOPS).write_text(json.dumps(len(self.hops)), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what :meth:`save` wrote; the means are memory-mapped."""
+        hops = json.loads((folder / _HOPS).read_text(encoding="utf-8"))
+        return cls([
+            Hop(
+                *(
+                    np.load(folder / f"{name}{number}.npy", mmap_mode="r", allow_pickle=False)
+                    for name in _ARRAYS
+                )
+            )
+            for number in range(1, hops + 1)
+        ])
+
+
+def _list_means(
+    block: Lists, counted: Articles, runner: Runner
+) -> tuple[npt.NDArray[np.float16], FloatArray]:
+    """Average the vectors after the hops so far over each list's articles, and count these."""
+
+    def sums(part: Articles) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        vectors = block.transform(part)[-1] if block.hops else part.vectors
+        numbers = np.asarray(vectors, dtype=np.float64)
+        has_vector = (numbers != 0).any(axis=1).astype(np.float64)
+        to_lists: Any = part.members.T.tocsr().astype(np.float64)
+        return to_lists @ numbers, to_lists @ has_vector
+
+    n_lists = counted.members.shape[1]
+    total, count = np.zeros((n_lists, counted.vectors.shape[1])), np.zeros(n_lists)
+    for of_part, counts in runner.map(sums, counted.partitions()):
+        total += of_part
+        count += counts
+    # Half precision halves what every version of the model keeps.
+    means = (total / np.maximum(count, 1)[:, None]).astype(np.float16)
+    return means, count.astype(np.float32)

@@ -1,0 +1,273 @@
+"""What the pages find in the catalogue."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tagsage.app import search as search_room
+from tagsage.app.articles import find_article
+from tagsage.app.catalogue.schema import CATALOGUE_FILE
+from tagsage.app.database import CatalogueError, NoCatalogueError, reading
+from tagsage.app.nights import read_home
+from tagsage.app.plot import Series, draw_plot
+from tagsage.app.search import Query, search_articles
+from tagsage.app.tags import find_tag, list_tags
+from tests.app.conftest import HOSTILE_LIST, HOSTILE_TAG
+
+
+@pytest.fixture
+def connection(workspace):
+    with reading(workspace / CATALOGUE_FILE) as connection:
+        yield connection
+
+
+def keys(connection, **query) -> list[str]:
+    found = search_articles(connection, Query(**query))
+    return [hit.key.rpartition("/")[2] for hit in found.hits]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("graph neural", ["graphs"]),
+        ("neu gra", ["graphs"]),
+        # In titles, longer words too; the one that has it in its subtitle comes last.
+        ("graph", ["graphs", "graphics", "naive"]),
+        ("NAIVE", ["naive"]),
+        ("naïve", ["naive"]),
+        ("ann", ["graphs", "naive"]),
+        # A tag of its own, in the title, and one that was assigned.
+        ("python", ["graphics", "graphs", "naive"]),
+        ("art", ["graphics", "hostile"]),
+        ("https://host.example/graphs?source=mail", ["graphs"]),
+        ("host.example/stub", ["stub"]),
+        ("nothing of this", []),
+        ("!!! ?", []),
+        ("graph !!!", ["graphs", "graphics", "naive"]),
+    ],
+)
+def test_search_finds_words_and_their_beginnings(connection, text, expected):
+    assert sorted(keys(connection, text=text)) == sorted(expected)
+
+
+def test_search_puts_titles_before_subtitles(connection):
+    assert keys(connection, text="graph")[-1] == "naive"
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({}, ["graphs", "naive", "graphics", "hostile", "reversed", "long", "script"]),
+        ({"state": "untagged"}, ["naive", "hostile", "reversed", "script"]),
+        ({"state": "tagged"}, ["graphs", "graphics", "long"]),
+        ({"tag": "python"}, ["graphs", "naive", "graphics"]),
+        ({"tag": "python", "state": "untagged"}, ["naive"]),
+        ({"tag": "python", "text": "again"}, ["naive"]),
+        ({"tag": HOSTILE_TAG}, ["long"]),
+        ({"tag": "no such tag"}, []),
+        ({"tag": "pyth"}, []),
+    ],
+)
+def test_search_narrows_by_state_and_tag_and_shows_the_best_known_first(
+    connection, monkeypatch, query, expected
+):
+    assert keys(connection, **query) == expected
+    # As if every tag were on thousands of articles.
+    monkeypatch.setattr(search_room, "FREQUENT", 0)
+    assert keys(connection, **query) == expected
+
+
+def test_search_is_paged_and_stops_counting(connection, monkeypatch):
+    monkeypatch.setattr(search_room, "PAGE_SIZE", 2)
+    monkeypatch.setattr(search_room, "COUNTED", 5)
+    pages = [search_articles(connection, Query(page=page)) for page in (1, 2, 3, 4)]
+    assert [len(page.hits) for page in pages] == [2, 2, 1, 0]
+    assert {(page.total, page.more, page.pages) for page in pages} == {(5, True, 3)}
+    few = search_articles(connection, Query("graph", page=2))
+    assert (len(few.hits), few.total, few.more, few.pages) == (1, 3, False, 2)
+
+
+# With what FTS5 and SQL give a meaning to.
+ODD = st.text(st.one_of(st.characters(), st.sampled_from("\"'*():^{}+-% ;\0 ANDORNTEL")))
+
+
+@given(text=ODD, tag=ODD)
+def test_nothing_that_is_typed_is_an_error(workspace, text, tag):
+    with reading(workspace / CATALOGUE_FILE) as connection:
+        for query in (Query(text), Query(text, tag=tag), Query(tag=tag)):
+            try:
+                search_articles(connection, query)
+            except UnicodeEncodeError:
+                # A browser cannot send a lone surrogate.
+                assert any("\ud800" <= letter <= "\udfff" for letter in text + tag)
+
+
+@pytest.mark.parametrize("text", ['"', 'graph" OR "art', "title:graph", "NOT graph", "gra*h"])
+def test_the_language_of_the_index_means_nothing(connection, text):
+    assert keys(connection, text=text) == []
+    # Elsewhere than at the beginning, which is what FTS5 would take it for.
+    assert keys(connection, text="^neural") == ["graphs"]
+
+
+def test_hits_show_their_own_tags_or_those_assigned(connection):
+    hits = {hit.key: hit for hit in search_articles(connection, Query()).hits}
+    own = hits["host.example/graphics"]
+    assert [(tag.tag, tag.score) for tag in own.tags] == [("python", None), ("art", None)]
+    assert not own.untagged
+    naive = hits["host.example/naive"]
+    assert [(tag.tag, tag.score) for tag in naive.tags] == [("python", 0.9)]
+    assert naive.untagged
+    assert list(hits["host.example/reversed"].tags) == []
+
+
+def test_article_is_told_with_its_lists_tags_and_predictions(connection):
+    article = find_article(connection, "https://host.example/hostile/")
+    assert article is not None
+    assert (article.date, article.n_lists, article.is_stub) == ("2020-05-17", 1, False)
+    assert [(one.name, one.size, one.tagged) for one in article.lists] == [("reading", 5, 2)]
+    assert [(one.tag, one.score, one.assigned) for one in article.predicted] == [
+        ("art", 0.7, True),
+        (HOSTILE_TAG, 0.1, False),
+    ]
+    own = find_article(connection, "host.example/graphics")
+    assert own is not None
+    assert (list(own.tags), list(own.predicted)) == (["python", "art"], [])
+    stub = find_article(connection, "host.example/stub")
+    assert stub is not None
+    assert (stub.is_stub, stub.date, stub.author) == (True, "", "")
+    assert find_article(connection, "host.example/none") is None
+
+
+def test_evidence_is_counted_in_the_lists(connection):
+    article = find_article(connection, "host.example/hostile")
+    assert article is not None
+    evidence = article.predicted[0].evidence
+    assert evidence is not None
+    # Of the tagged members of `reading`, 0 and 1, the second has the tag art.
+    assert (evidence.counted_lists, evidence.with_tag, evidence.tagged) == (1, 1, 2)
+    assert [(one.name, one.with_tag) for one in evidence.lists] == [("reading", 1)]
+    assert [(one.key, one.shared) for one in evidence.articles] == [("host.example/graphics", 1)]
+    assert not evidence.is_explained
+    nothing = article.predicted[1].evidence
+    assert nothing is not None
+    assert (nothing.counted_lists, list(nothing.lists), list(nothing.articles)) == (0, [], [])
+
+
+def test_explanations_come_before_what_was_counted(connection):
+    article = find_article(connection, "host.example/naive")
+    assert article is not None
+    evidence = article.predicted[0].evidence
+    assert evidence is not None
+    assert evidence.is_explained
+    assert (evidence.score, evidence.score_without_graph) == (0.9, 0.35)
+    assert [(one.name, one.drop) for one in evidence.lists] == [(HOSTILE_LIST, 0.41)]
+    assert [(one.key, one.shared) for one in evidence.articles] == [("host.example/graphs", 2)]
+    assert [(one.key, one.similarity, one.has_tag) for one in evidence.texts] == [
+        ("host.example/long", 0.72, False)
+    ]
+    assert [(one.word, one.drop) for one in evidence.words] == [("<b>bayes</b>", 0.12)]
+
+
+@pytest.mark.parametrize("damage", ["not json", "{}", "[1, null]", '[{"list": null, "drop": "x"}]'])
+def test_a_damaged_explanation_costs_no_page(workspace, tmp_path, damage):
+    file = tmp_path / CATALOGUE_FILE
+    file.write_bytes((workspace / CATALOGUE_FILE).read_bytes())
+    connection = sqlite3.connect(file)
+    with connection:
+        connection.execute("UPDATE explanations SET lists = ?1, words = ?1, texts = ?1", (damage,))
+    connection.close()
+    with reading(file) as connection:
+        article = find_article(connection, "host.example/naive")
+    assert article is not None
+    assert article.predicted[0].evidence is not None
+
+
+def test_tags_are_listed_by_name_or_by_number(connection):
+    learned = list_tags(connection, order="articles")
+    assert [line.tag for line in learned.tags] == ["python", HOSTILE_TAG, "art"]
+    assert [line.tag for line in list_tags(connection, order="name").tags][-2:] == ["art", "python"]
+    assert [line.f1 for line in list_tags(connection, order="f1").tags] == [0.8, 0.5, None]
+    assert [line.tag for line in list_tags(connection, beginning="PYT").tags] == ["python"]
+    assert list_tags(connection, beginning="%").total == 0
+    assert list_tags(connection, page=2).tags == []
+
+
+def test_tag_is_told_with_who_got_it_who_nearly_did_and_who_had_it(connection):
+    tag = find_tag(connection, "python")
+    assert tag is not None
+    assert (tag.line.f1, tag.line.support, tag.line.assigned) == (0.8, 40, 1)
+    assert [(hit.key, hit.score) for hit in tag.assigned] == [("host.example/naive", 0.9)]
+    assert [(hit.key, hit.score) for hit in tag.nearly] == [("host.example/reversed", 0.4)]
+    assert [hit.key for hit in tag.known] == ["host.example/graphs", "host.example/graphics"]
+    assert find_tag(connection, "no such tag") is None
+    beyond = find_tag(connection, "python", page=2)
+    assert beyond is not None
+    assert (beyond.assigned, beyond.nearly, beyond.known) == ([], (), ())
+
+
+def test_nights_are_told_the_latest_first_and_drawn_in_order(connection):
+    home = read_home(connection)
+    assert [line.started[:2] for line in home.nights] == ["22", "21", "20"]
+    assert home.plot is not None
+    best, text = home.plot.lines
+    assert [dot.marked for dot in best.dots] == [False, False, True]
+    assert best.dots[0].y > best.dots[1].y > best.dots[2].y
+    assert len({dot.y for dot in text.dots}) == 1
+    assert "best candidate 0.667, best on text alone 0.500" in home.plot.alt
+
+
+def test_plot_breaks_where_a_night_has_no_value_and_needs_at_least_one():
+    plot = draw_plot([Series("A", [0.1, None, 0.3])], ["x", "y", "z"], [False] * 3)
+    assert plot is not None
+    assert plot.lines[0].path.count("M") == 2
+    assert draw_plot([Series("A", [None, float("nan")])], ["x", "y"], [False] * 2) is None
+
+
+@pytest.mark.parametrize("values", [[0.0, 1.0], [0.5, 0.5], [0.661, 0.676], [0.999, 1.0], [0, 0]])
+def test_plot_stays_on_the_paper(values):
+    plot = draw_plot([Series("A", values)], ["x", "y"], [False, True])
+    assert plot is not None
+    assert 2 <= len(plot.y_labels) <= 7
+    for dot in plot.lines[0].dots:
+        assert plot.left <= dot.x <= plot.right
+        assert 0 < dot.y <= plot.bottom
+
+
+def test_catalogue_is_only_read(workspace):
+    file = workspace / CATALOGUE_FILE
+    with pytest.raises(CatalogueError, match="cannot be read"), reading(file) as connection:
+        connection.execute("DELETE FROM articles")
+
+
+def test_no_file_another_version_and_damage_are_told_apart(workspace, tmp_path):
+    with pytest.raises(NoCatalogueError, match="run the DAG retrain once"), reading(tmp_path / "n"):
+        pass
+    good = (workspace / CATALOGUE_FILE).read_bytes()
+    other = tmp_path / "other.db"
+    other.write_bytes(good)
+    connection = sqlite3.connect(other)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(CatalogueError, match="another version"), reading(other):
+        pass
+    for damaged in (b"", b"no database at all" * 100, good[: len(good) // 2]):
+        other.write_bytes(damaged)
+        with pytest.raises(CatalogueError, match="run the DAG retrain again"):
+            _look_around(other)
+
+
+def test_a_query_that_takes_too_long_is_given_up(workspace):
+    file = workspace / CATALOGUE_FILE
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT sum(i) FROM n"
+    with pytest.raises(CatalogueError, match="too long"), reading(file, seconds=0.05) as connection:
+        connection.execute(endless).fetchone()
+
+
+def _look_around(file):
+    with reading(file) as connection:
+        search_articles(connection, Query())
+        list_tags(connection)

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tagsage.evaluate.changes import COLUMNS, ChangeCounts, compare_predictions
+
+
+def frame(*rows):
+    return pd.DataFrame(rows, columns=["story", "tag", "score", "assigned"])
+
+
+BEFORE = frame(
+    ("a", "x", 0.9, 1),
+    ("a", "y", 0.4, 0),
+    ("b", "x", 0.6, 1),
+    ("b", "y", 0.2, 0),
+    ("c", "x", 0.8, 1),
+    ("d", "y", 0.1, 0),
+)
+AFTER = frame(
+    ("a", "x", 0.91, 1),  # moved a little
+    ("a", "y", 0.7, 1),  # gained
+    ("b", "x", 0.3, 0),  # lost, still listed
+    ("b", "z", 0.1, 0),  # y left the list for z
+    ("d", "y", 0.1, 0),  # as before
+    ("e", "z", 0.8, 1),  # new; c is gone
+)
+
+
+def lines(changes):
+    return [
+        tuple(None if pd.isna(value) else value for value in row)
+        for row in changes.itertuples(index=False, name=None)
+    ]
+
+
+def test_what_changed_by_hand():
+    changes, counts = compare_predictions(BEFORE, AFTER, min_score_change=0.05)
+    assert changes.columns.tolist() == list(COLUMNS)
+    assert lines(changes) == [
+        ("a", "y", "score", 0.4, 0.7, 0, 1),
+        ("b", "x", "score", 0.6, 0.3, 1, 0),
+        ("b", "y", "removed", 0.2, None, 0, None),
+        ("b", "z", "added", None, 0.1, None, 0),
+        ("c", "x", "removed", 0.8, None, 1, None),
+        ("e", "z", "added", None, 0.8, None, 1),
+    ]
+    assert counts == ChangeCounts(
+        articles_new=1,
+        articles_gone=1,
+        articles_newly_tagged=1,  # e
+        articles_no_longer_tagged=1,  # b
+        articles_changed=2,  # a and b
+        tags_gained=2,  # a y, e z
+        tags_lost=1,  # b x; c is not predicted for any more
+        scores_changed=3,  # a x, a y, b x
+    )
+
+
+def test_without_a_least_change_every_moved_score_is_told():
+    changes, _ = compare_predictions(BEFORE, AFTER, min_score_change=0)
+    assert ("a", "x", "score", 0.9, 0.91, 1, 1) in lines(changes)
+    assert len(changes) == 7
+
+
+@pytest.mark.parametrize("order", [0, 1])
+def test_the_order_of_the_rows_does_not_matter(order):
+    shuffled = AFTER.sample(frac=1, random_state=order).reset_index(drop=True)
+    expected, counts = compare_predictions(BEFORE, AFTER, min_score_change=0)
+    found, other = compare_predictions(BEFORE, shuffled, min_score_change=0)
+    pd.testing.assert_frame_equal(found, expected)
+    assert other == counts
+
+
+def test_nothing_changes_between_the_same_predictions_and_all_does_from_none():
+    changes, counts = compare_predictions(AFTER, AFTER, min_score_change=0)
+    assert changes.empty
+    assert set(counts.to_json().values()) == {0}
+    changes, counts = compare_predictions(AFTER.iloc[:0], AFTER, min_score_change=0)
+    assert set(changes["change"]) == {"added"}
+    assert (counts.articles_new, counts.articles_newly_tagged, counts.tags_gained) == (4, 2, 3)
+    changes, counts = compare_predictions(AFTER, AFTER.iloc[:0], min_score_change=0)
+    assert set(changes["change"]) == {"removed"}
+    assert (counts.articles_gone, counts.tags_lost) == (4, 0)
+
+
+def test_the_counts_agree_with_counting_pair_by_pair():
+    rng = np.random.default_rng(5)
+
+    def some():
+        pairs = rng.permutation([(s, t) for s in "abcdefgh" for t in "wxyz"])[:20]
+        scores = rng.integers(0, 4, len(pairs)) / 4
+        return frame(
+            *((s, t, score, int(score >= 0.5)) for (s, t), score in zip(pairs, scores, strict=True))
+        )
+
+    for _ in range(20):
+        before, after = some(), some()
+        old = {(r.story, r.tag): r for r in before.itertuples()}
+        new = {(r.story, r.tag): r for r in after.itertuples()}
+        had = {pair for pair, row in old.items() if row.assigned}
+        has = {pair for pair, row in new.items() if row.assigned}
+        there = {story for story, _ in new}
+        earlier = {story for story, _ in old}
+        lost = {pair for pair in had - has if pair[0] in there}
+        _, counts = compare_predictions(before, after, min_score_change=0)
+        assert counts == ChangeCounts(
+            articles_new=len(there - earlier),
+            articles_gone=len(earlier - there),
+            articles_newly_tagged=len({s for s, _ in has} - {s for s, _ in had}),
+            articles_no_longer_tagged=len(({s for s, _ in had} - {s for s, _ in has}) & there),
+            articles_changed=len({s for s, _ in (has - had) | lost} & earlier & there),
+            tags_gained=len(has - had),
+            tags_lost=len(lost),
+            scores_changed=sum(old[p].score != new[p].score for p in old.keys() & new.keys()),
+        )
