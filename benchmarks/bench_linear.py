@@ -23,8 +23,9 @@ from tagsage.graph.csr import load_csr, save_csr
 from tagsage.learn.classifiers import make_classifier
 from tagsage.learn.fitting import tuning_split
 from tagsage.learn.labels import Labels, label_corpus
-from tagsage.learn.thresholds import Assignment, AssignmentConfig
+from tagsage.learn.thresholds import Assignment
 from tagsage.runner import LocalRunner
+from tagsage.settings.learn import AssignmentSettings
 
 SEED = 42
 C = 5.0
@@ -95,7 +96,7 @@ def row(folder: Path, name: str, fit: Fit) -> Row:
     _, labels = load(folder)
     inner = tuning_split(labels.Y_train, seed=SEED)
     chosen, P = np.split(measured.result, [len(inner.test)])
-    assignment = Assignment.of(chosen, labels.Y_train[inner.test], AssignmentConfig())
+    assignment = Assignment.of(chosen, labels.Y_train[inner.test], AssignmentSettings())
     scores = evaluate(P, labels.Y_test, assignment.assign(P), labels.tags).overall
     shown = {"micro-F1": "micro_f1", "macro-F1": "macro_f1", "P@5": "p_at_5", "LRAP": "lrap"}
     columns = {heading: f"{scores[key]:.4f}" for heading, key in shown.items()}

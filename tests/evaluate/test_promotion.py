@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from tagsage.evaluate.frozen import FrozenTest, article_ids
+from tagsage.evaluate.frozen import FrozenTest
 from tagsage.evaluate.guards import (
     check_assigned,
     check_calibration,
@@ -20,11 +20,13 @@ from tagsage.evaluate.guards import (
     pair_up,
     why_not_comparable,
 )
-from tagsage.evaluate.promotion import Check, Decision, Gain, Limits, decide
+from tagsage.evaluate.promotion import Check, Decision, Gain, decide
 from tagsage.evaluate.slices import article_slices, tag_slices
 from tagsage.evaluate.systems import System
+from tagsage.features import article_ids
+from tagsage.settings.promotion import PromotionSettings
 
-LIMITS = Limits(min_articles=10)
+LIMITS = PromotionSettings(promote_min_articles=10)
 RESAMPLES = {"resamples": 300, "seed": 0}
 
 
@@ -71,7 +73,7 @@ def decided(**changes) -> Decision:
     ],
 )
 def test_lower_end_of_the_gain_has_to_lie_above_the_margin(low, margin, promoted):
-    decision = decided(gain=gain(low), limits=Limits(margin=margin))
+    decision = decided(gain=gain(low), limits=PromotionSettings(promote_margin=margin))
     assert decision.promoted is promoted
     assert decision.reason.startswith("Promoted: " if promoted else "Not promoted: ")
     assert "0.7000 against the champion's 0.6000 (version 1)" in decision.reason
@@ -208,9 +210,11 @@ def test_two_are_not_compared_on_few_of_the_champions_tags_or_few_articles():
     few_tags = why_not_comparable(pair, champion_tags=9, **known)
     assert "of the champion's 9 target tags (version 3) only 4 are target tags tonight" in few_tags
     assert "the share 0.5 that promote_min_common_tags asks for" in few_tags
-    lax = Limits(min_articles=10, min_common_tags=0.4)
+    lax = PromotionSettings(promote_min_articles=10, promote_min_common_tags=0.4)
     assert why_not_comparable(pair, champion_tags=9, version="3", limits=lax) == ""
-    few_articles = why_not_comparable(pair, champion_tags=4, version="3", limits=Limits())
+    few_articles = why_not_comparable(
+        pair, champion_tags=4, version="3", limits=PromotionSettings()
+    )
     assert few_articles == (
         "tonight's test articles and the champion's (version 3) have only 41 in common, fewer than "
         "the 100 that promote_min_articles asks for"
@@ -230,19 +234,24 @@ def test_drop_on_one_slice_is_found_though_the_whole_is_better():
     pair = paired(Y, challenger, champion)
     assert measure_gain(pair, level=0.95, **RESAMPLES).low > 0
     slices = slices_of(Y, np.where(cold, 0, 5))
-    check = check_slices(pair, *slices, limits=Limits(min_articles=100), **RESAMPLES)
+    check = check_slices(
+        pair, *slices, limits=PromotionSettings(promote_min_articles=100), **RESAMPLES
+    )
     assert not check.passed
     assert check.value is not None
     assert check.value > 0.1
     assert check.about.startswith("micro-F1 on list_degree 0, 120 articles; interval 0.")
-    lax = Limits(min_articles=100, slice_drop=0.9)
+    lax = PromotionSettings(promote_min_articles=100, promote_max_slice_drop=0.9)
     assert check_slices(pair, *slices, limits=lax, **RESAMPLES).passed
 
 
 def test_slices_too_small_to_judge_are_not_judged():
     Y = labels(30)
     check = check_slices(
-        paired(Y, ~Y, Y), *slices_of(Y, [0] * 30), limits=Limits(min_articles=31), **RESAMPLES
+        paired(Y, ~Y, Y),
+        *slices_of(Y, [0] * 30),
+        limits=PromotionSettings(promote_min_articles=31),
+        **RESAMPLES,
     )
     assert check.passed
     assert check.value is None
@@ -257,7 +266,10 @@ def test_slices_of_two_that_are_equally_good_give_no_alarm_by_chance():
         pair = paired(Y, with_errors(Y, 0.2, seed + 100), with_errors(Y, 0.2, seed + 200))
         degrees = np.random.default_rng(seed).integers(0, 12, 300)
         check = check_slices(
-            pair, *slices_of(Y, degrees), limits=Limits(min_articles=20), **RESAMPLES
+            pair,
+            *slices_of(Y, degrees),
+            limits=PromotionSettings(promote_min_articles=20),
+            **RESAMPLES,
         )
         alarms += not check.passed
         looks_worse += (check.value or 0) > 0.02
@@ -287,14 +299,20 @@ def test_calibration_allows_for_what_chance_makes_of_few_pairs():
     # One bin of 50 pairs at 0.5: by chance off by sqrt(2 * 0.25 / (pi * 50)) = 0.0564.
     bins = pd.DataFrame({"predicted": [0.5], "observed": [0.6], "pairs": [50]})
     options = {"articles": 10, "champion": 0.03}
-    near = check_calibration(0.1, bins, limits=Limits(min_articles=10), **options)
+    near = check_calibration(
+        0.1, bins, limits=PromotionSettings(promote_min_articles=10), **options
+    )
     assert near.passed
     assert near.about == f"ece_top_5; {math.sqrt(0.5 / (math.pi * 50)):.4f} of it may be chance"
     assert (near.value, near.champion, near.limit) == (0.1, 0.03, 0.05)
-    assert not check_calibration(0.11, bins, limits=Limits(min_articles=10), **options).passed
+    assert not check_calibration(
+        0.11, bins, limits=PromotionSettings(promote_min_articles=10), **options
+    ).passed
     many = bins.assign(pairs=50_000)
-    assert not check_calibration(0.1, many, limits=Limits(min_articles=10), **options).passed
-    few = check_calibration(0.9, bins, limits=Limits(min_articles=11), **options)
+    assert not check_calibration(
+        0.1, many, limits=PromotionSettings(promote_min_articles=10), **options
+    ).passed
+    few = check_calibration(0.9, bins, limits=PromotionSettings(promote_min_articles=11), **options)
     assert (few.passed, few.value) == (True, None)
 
 

@@ -11,7 +11,8 @@ from tagsage.learn.classifiers import CLASSIFIERS, Validation, make_classifier
 from tagsage.learn.fitting import fit_candidate, refit_candidate, tuning_split
 from tagsage.learn.labels import Labels
 from tagsage.learn.split import stratified_split
-from tagsage.learn.thresholds import AssignmentConfig, global_threshold, tag_thresholds
+from tagsage.learn.thresholds import global_threshold, tag_thresholds
+from tagsage.settings.learn import AssignmentSettings
 from tests.learn.conftest import TAGS, assert_same_model, fit, labels_of
 
 pytestmark = pytest.mark.usefixtures("small_models")
@@ -46,7 +47,7 @@ def test_candidate_tunes_on_a_held_out_part_and_fits_on_all_training_articles(na
     assert fitted.main.calibration == fit_calibration(raw, held_out.Y)
     calibrated = fitted.main.calibration.apply(raw)
     assert fitted.threshold == global_threshold(calibrated, held_out.Y)
-    own = tag_thresholds(calibrated, fitted.threshold, share=AssignmentConfig().tag_share)
+    own = tag_thresholds(calibrated, fitted.threshold, share=AssignmentSettings().assign_tag_share)
     assert np.array_equal(fitted.main.assignment.thresholds, own)
     if name in {"mlp", "boosting"}:
         assert fitted.summary["epochs"] == tuned.fitted["epochs"]

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from tagsage.learn.thresholds import (
     Assignment,
-    AssignmentConfig,
     expected_f1_threshold,
     global_threshold,
     sparse_threshold,
     tag_thresholds,
 )
+from tagsage.settings.learn import AssignmentSettings
 
 
 def f1_at(P, Y, threshold) -> float:
@@ -158,7 +158,7 @@ def test_tags_are_assigned_by_thresholds_and_limits(limits, expected):
 
 
 def test_equal_probabilities_at_a_limit_go_to_the_lower_column():
-    assignment = Assignment.constant(3, 0.9, AssignmentConfig(min_tags=1))
+    assignment = Assignment.constant(3, 0.9, AssignmentSettings(assign_min_tags=1))
     tied = np.full((1, 3), 0.5, dtype=np.float32)
     assert assignment.assign(tied).tolist() == [[True, False, False]]
 
@@ -167,7 +167,9 @@ def test_assignment_is_chosen_by_micro_f1_and_drawn_towards_each_tags_own():
     rng = np.random.default_rng(0)
     scores = rng.random((200, 3)).astype(np.float32) ** 3
     Y = rng.random((200, 3)) < scores
-    chosen = Assignment.of(scores, Y, AssignmentConfig(tag_share=0.4, top_k=2, min_tags=1))
+    chosen = Assignment.of(
+        scores, Y, AssignmentSettings(assign_tag_share=0.4, assign_top_k=2, assign_min_tags=1)
+    )
     assert chosen.common == global_threshold(scores, Y)
     expected = tag_thresholds(scores, chosen.common, share=0.4)
     assert np.array_equal(chosen.thresholds, expected)

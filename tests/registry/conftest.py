@@ -11,7 +11,8 @@ import pytest
 import scipy.sparse as sp
 from tagsage.graph.lists import propagate_lists
 
-from tagsage.evaluate.frozen import FrozenTest, article_ids
+from tagsage.evaluate.frozen import FrozenTest
+from tagsage.features import article_ids
 from tagsage.features.matrix import FeatureMatrix
 from tagsage.graph.fastrp import FastRpConfig, fastrp
 from tagsage.graph.similarity import jaccard_similarity

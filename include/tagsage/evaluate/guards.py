@@ -8,18 +8,26 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
 from tagsage.evaluate.bootstrap import paired_bootstrap
-from tagsage.evaluate.frozen import Common, FrozenTest, IdArray
+from tagsage.evaluate.frozen import Common, FrozenTest
 from tagsage.evaluate.metrics import Float64Array
-from tagsage.evaluate.promotion import Check, Gain, Limits
+from tagsage.evaluate.promotion import Check, Gain
+from tagsage.evaluate.slices import article_slices, tag_slices
 from tagsage.evaluate.systems import System
+from tagsage.features.articles import IdArray
 from tagsage.learn.targets import BoolArray
+
+if TYPE_CHECKING:
+    from tagsage.evaluate.judgement import Judgement
+    from tagsage.learn.labels import IntArray, Labels
+    from tagsage.settings import Settings
+    from tagsage.settings.promotion import PromotionSettings
 
 CHALLENGER, CHAMPION, DIFFERENCE = "challenger", "champion", "difference"
 
@@ -68,7 +76,9 @@ def pair_up(
     return Pair(truth, _without_rankings(assigned), _without_rankings(common.assigned), common)
 
 
-def why_not_comparable(pair: Pair, *, champion_tags: int, version: str, limits: Limits) -> str:
+def why_not_comparable(
+    pair: Pair, *, champion_tags: int, version: str, limits: PromotionSettings
+) -> str:
     """Say why two cannot be compared; empty when they can.
 
     Parameters
@@ -79,20 +89,20 @@ def why_not_comparable(pair: Pair, *, champion_tags: int, version: str, limits: 
         How many target tags the champion has.
     version : str
         The champion's version.
-    limits : Limits
+    limits : PromotionSettings
         ``min_articles`` and ``min_common_tags``.
     """
     articles, shared = pair.Y.shape
-    if shared < limits.min_common_tags * champion_tags:
+    if shared < limits.promote_min_common_tags * champion_tags:
         return (
             f"of the champion's {champion_tags:,} target tags (version {version}) only {shared:,} "
-            f"are target tags tonight, less than the share {limits.min_common_tags:g} that "
+            f"are target tags tonight, less than the share {limits.promote_min_common_tags:g} that "
             "promote_min_common_tags asks for"
         )
-    if articles < limits.min_articles:
+    if articles < limits.promote_min_articles:
         return (
             f"tonight's test articles and the champion's (version {version}) have only "
-            f"{articles:,} in common, fewer than the {limits.min_articles:,} that "
+            f"{articles:,} in common, fewer than the {limits.promote_min_articles:,} that "
             "promote_min_articles asks for"
         )
     return ""
@@ -119,7 +129,7 @@ def check_slices(
     article_slices: pd.DataFrame,
     tag_slices: pd.DataFrame,
     *,
-    limits: Limits,
+    limits: PromotionSettings,
     resamples: int,
     seed: int,
 ) -> Check:
@@ -136,7 +146,7 @@ def check_slices(
     article_slices, tag_slices : pandas.DataFrame
         A row for each article and each tag of `pair`, a categorical column for each kind; see
         :mod:`tagsage.evaluate.slices`.
-    limits : Limits
+    limits : PromotionSettings
         ``slice_drop``, ``level`` and ``min_articles``.
     resamples, seed : int
         Of the bootstrap.
@@ -149,13 +159,13 @@ def check_slices(
     parts = [
         part
         for part in _parts(pair.Y, article_slices, tag_slices)
-        if part[3] >= limits.min_articles
+        if part[3] >= limits.promote_min_articles
     ]
-    name, limit = "largest drop on a slice", limits.slice_drop
+    name, limit = "largest drop on a slice", limits.promote_max_slice_drop
     if not parts:
-        few = f"not measured: no slice has {limits.min_articles:,} articles"
+        few = f"not measured: no slice has {limits.promote_min_articles:,} articles"
         return Check(name, None, limit, None, passed=True, about=few)
-    level = 1 - (1 - limits.level) / len(parts)
+    level = 1 - (1 - limits.promote_level) / len(parts)
     found = []
     for told, rows, columns, articles in parts:
         one, other = (
@@ -183,7 +193,7 @@ def check_calibration(
     *,
     articles: int,
     champion: float | None,
-    limits: Limits,
+    limits: PromotionSettings,
 ) -> Check:
     """Look whether probabilities hold.
 
@@ -201,12 +211,12 @@ def check_calibration(
         How many articles that were.
     champion : float or None
         The champion's error on its own test articles.
-    limits : Limits
+    limits : PromotionSettings
         ``calibration_error`` and ``min_articles``.
     """
-    name, limit = "calibration error", limits.calibration_error
-    if articles < limits.min_articles:
-        few = f"not measured: fewer than {limits.min_articles:,} test articles"
+    name, limit = "calibration error", limits.promote_max_calibration_error
+    if articles < limits.promote_min_articles:
+        few = f"not measured: fewer than {limits.promote_min_articles:,} test articles"
         return Check(name, None, limit, champion, passed=True, about=few)
     p, pairs = (bins[column].to_numpy(dtype=np.float64) for column in ("predicted", "pairs"))
     spread = np.sqrt(2 * np.clip(p * (1 - p), 0, None) / (math.pi * np.maximum(pairs, 1)))
@@ -221,7 +231,7 @@ def check_calibration(
     )
 
 
-def check_assigned(pair: Pair, *, limits: Limits) -> Check:
+def check_assigned(pair: Pair, *, limits: PromotionSettings) -> Check:
     """Look whether fewer of the common test articles get a tag; ``value`` is the drop."""
     share, champion = (
         float((np.diff(system.assigned.indptr) > 0).mean())
@@ -231,9 +241,9 @@ def check_assigned(pair: Pair, *, limits: Limits) -> Check:
     return Check(
         "drop of articles with a tag",
         _rounded(drop),
-        limits.assigned_drop,
+        limits.promote_max_assigned_drop,
         None,
-        passed=drop <= limits.assigned_drop + 1e-12,
+        passed=drop <= limits.promote_max_assigned_drop + 1e-12,
         about=f"{share:.1%} of the articles get a tag, of the champion {champion:.1%}",
     )
 
@@ -291,3 +301,65 @@ def _parts(
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value + 0.0, 6)
+
+
+def compare_with_champion(
+    judged: Judgement,
+    labels: Labels,
+    frozen: FrozenTest | None,
+    *,
+    version: str,
+    ids: IdArray,
+    texts: Sequence[str],
+    list_degree: IntArray,
+    settings: Settings,
+) -> tuple[Gain | None, str, list[Check]]:
+    """Compare tonight's winner with the champion, where that is possible.
+
+    Parameters
+    ----------
+    judged : Judgement
+        The winner's answers on the test part.
+    labels : Labels
+        Tonight's labels and split.
+    frozen : FrozenTest or None
+        What the champion answered on its test part; None where that isn't known.
+    version : str
+        The champion's version, for words.
+    ids, texts, list_degree : arrays of length [test articles]
+        Id and text of each test article, and in how many lists it is.
+    settings : Settings
+        Those of promotion, resamples, seed and `min_tag_articles` are read.
+
+    Returns
+    -------
+    gain : Gain or None
+        What the winner gains; None where the two cannot be compared.
+    why_not : str
+        Why they cannot; empty when they can.
+    checks : list of Check
+        The guards that need both.
+    """
+    if frozen is None:
+        return None, f"what the champion (version {version}) answered is not in MLflow", []
+    pair = pair_up(labels.Y_test, judged.system, ids, labels.tags, frozen)
+    why_not = why_not_comparable(
+        pair, champion_tags=len(frozen.tags), version=version, limits=settings
+    )
+    if why_not:
+        return None, why_not, []
+    random = {"resamples": settings.bootstrap_resamples, "seed": settings.seed}
+    gain = measure_gain(pair, level=settings.promote_level, **random)
+    rows = pair.common.rows
+    articles = article_slices(
+        list_degree=list_degree[rows],
+        texts=[texts[row] for row in rows.tolist()],
+        Y=labels.Y_test[rows],
+    )
+    support = labels.Y_train.sum(axis=0)[pair.common.columns]
+    tags = tag_slices(support, settings.min_tag_articles)
+    checks = [
+        check_slices(pair, articles, tags, limits=settings, **random),
+        check_assigned(pair, limits=settings),
+    ]
+    return gain, "", checks

@@ -4,40 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from tagsage.settings.promotion import PromotionSettings
 
 BETTER, ALWAYS, NEVER = "better", "always", "never"
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The settings of promotion; see :class:`tagsage.settings.promotion.PromotionSettings`.
-
-    Attributes
-    ----------
-    margin : float
-        Micro-F1 to gain.
-    level : float
-        Level of the intervals.
-    min_articles : int
-        On fewer articles nothing is judged.
-    min_common_tags : float
-        The share of the champion's target tags that the challenger must have, too.
-    slice_drop, calibration_error, assigned_drop : float
-        What the guards let pass, in fractions of 1.
-    latency_ms, model_mb : float
-        The same in milliseconds and in megabytes.
-    """
-
-    margin: float = 0.0
-    level: float = 0.95
-    min_articles: int = 100
-    min_common_tags: float = 0.5
-    slice_drop: float = 0.02
-    calibration_error: float = 0.05
-    assigned_drop: float = 0.1
-    latency_ms: float = 1000.0
-    model_mb: float = 2000.0
 
 
 @dataclass(frozen=True)
@@ -139,7 +111,7 @@ def decide(
     challenger_version: str,
     champion_version: str,
     promote: str,
-    limits: Limits,
+    limits: PromotionSettings,
     checks: Sequence[Check] = (),
     gain: Gain | None = None,
     not_comparable: str = "",
@@ -161,7 +133,7 @@ def decide(
         Versions; an empty `champion_version` means that there is no champion.
     promote : str
         ``better`` is this rule; ``always`` and ``never`` are what they say.
-    limits : Limits
+    limits : PromotionSettings
         The margin and the level.
     checks : sequence of Check
         The guards.
@@ -210,7 +182,7 @@ def decide(
     elif not champion_version:
         promoted, reason = True, "Promoted: there was no champion yet."
     elif gain is not None:
-        promoted = gain.low > limits.margin
+        promoted = gain.low > limits.promote_margin
         reason = _gain_sentence(gain, champion_version, limits, promoted=promoted)
     elif not_comparable:
         reason = f"Not promoted: {not_comparable}; {by_hand}."
@@ -233,14 +205,14 @@ def decide(
     )
 
 
-def _gain_sentence(gain: Gain, version: str, limits: Limits, *, promoted: bool) -> str:
+def _gain_sentence(gain: Gain, version: str, limits: PromotionSettings, *, promoted: bool) -> str:
     verb = "is surely above" if promoted else "is not surely above"
     interval = f"[{gain.low:+.4f}, {gain.high:+.4f}]"
     return (
         f"{'Promoted' if promoted else 'Not promoted'}: micro-F1 {gain.challenger:.4f} against the "
         f"champion's {gain.champion:.4f} (version {version}) on the same {gain.articles:,} test "
         f"articles and {gain.tags:,} tags; the gain {gain.value:+.4f} {interval} {verb} the margin "
-        f"{limits.margin:g}."
+        f"{limits.promote_margin:g}."
     )
 
 

@@ -31,8 +31,8 @@ from tagsage.runner import LocalRunner
 if TYPE_CHECKING:
     from tagsage.features import FeatureMatrix
     from tagsage.learn.candidate import FittedCandidate, Tagging
-    from tagsage.learn.thresholds import AssignmentConfig
     from tagsage.settings import Settings
+    from tagsage.settings.learn import AssignmentSettings
 
 # The feature sets that know an article's text alone.
 TEXT_SETS = ("text", "words", "words+text", "text+words")
@@ -95,7 +95,7 @@ class Conditions:
         Of each block that was fitted on the whole corpus.
     settings : Settings
         Those of the blocks are read.
-    assignment : AssignmentConfig
+    assignment : AssignmentSettings
         How tags are assigned.
     search : Search or None
         Hyper-parameters to try.
@@ -104,7 +104,7 @@ class Conditions:
     articles: Articles
     folders: Mapping[str, Path]
     settings: Settings
-    assignment: AssignmentConfig
+    assignment: AssignmentSettings
     search: Search | None = None
 
     def train(

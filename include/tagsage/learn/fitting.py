@@ -17,7 +17,8 @@ from tagsage.learn.classifiers import Classifier, Validation, make_classifier
 from tagsage.learn.search import search_settings
 from tagsage.learn.split import Split, stratified_split
 from tagsage.learn.targets import BoolArray
-from tagsage.learn.thresholds import Assignment, AssignmentConfig
+from tagsage.learn.thresholds import Assignment
+from tagsage.settings.learn import AssignmentSettings
 
 VALIDATION_SHARE = 0.15
 # With fewer articles a validation part says nothing.
@@ -55,7 +56,7 @@ def fit_candidate(
     classifier: str,
     seed: int,
     tuning: FeatureMatrix | None = None,
-    assignment: AssignmentConfig | None = None,
+    assignment: AssignmentSettings | None = None,
     fallback: Tagging | None = None,
     search: Search | None = None,
 ) -> FittedCandidate:
@@ -86,7 +87,7 @@ def fit_candidate(
         labels must know those of the 85% alone (:func:`tuning_split`). Otherwise the held-out
         articles' own labels would come back to them through their neighbours, on whose features
         the fit has learned, and they would look better than test articles do.
-    assignment : AssignmentConfig, optional
+    assignment : AssignmentSettings, optional
         How tags are assigned.
     fallback : Tagging, optional
         The fallback, where it was fitted already: a candidate on the same articles, seed, and
@@ -101,7 +102,7 @@ def fit_candidate(
         Fitted on all `train_rows`.
     """
     started = time.perf_counter()
-    config = assignment or AssignmentConfig()
+    config = assignment or AssignmentSettings()
     seen = X if tuning is None else tuning
     inner = tuning_split(Y, seed=seed)
     needs_fallback = X.needs_lists
@@ -200,7 +201,7 @@ def _tune(
     inner: Split | None,
     classifier: str,
     seed: int,
-    config: AssignmentConfig,
+    config: AssignmentSettings,
     answers_for: npt.NDArray[np.bool_],
     search: Search | None,
 ) -> _Tuned:
@@ -252,7 +253,7 @@ def _fit_fallback(
     inner: Split | None,
     classifier: str,
     seed: int,
-    config: AssignmentConfig,
+    config: AssignmentSettings,
     search: Search | None,
 ) -> Tagging | None:
     """Fit on the blocks that an article in no list has, too; None where there are none."""

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from tagsage.features.matrix import FloatArray
 from tagsage.graph.csr import make_csr
 from tagsage.learn.targets import BoolArray
+from tagsage.settings.learn import AssignmentSettings
 
 if TYPE_CHECKING:
     from tagsage.graph.csr import Csr
@@ -21,26 +22,6 @@ DEFAULT_THRESHOLD = 0.5
 # As how many expected articles the common threshold counts against a tag's own.
 PRIOR_ARTICLES = 10.0
 LOWEST = 1e-4
-
-
-@dataclass(frozen=True)
-class AssignmentConfig:
-    """How tags are assigned.
-
-    Attributes
-    ----------
-    tag_share : float
-        0: one threshold for all tags, the best for micro-F1; 1: as far towards each tag's own, the
-        best for macro-F1, as the tag's articles carry.
-    top_k : int
-        At most so many tags an article, the likeliest; 0: no limit.
-    min_tags : int
-        At least so many tags an article, the likeliest, even below their thresholds.
-    """
-
-    tag_share: float = 0.7
-    top_k: int = 0
-    min_tags: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,7 +35,7 @@ class Assignment:
     thresholds : float32 array, shape [L]
         A tag is assigned when its probability is at least its threshold.
     top_k, min_tags : int
-        See :class:`AssignmentConfig`.
+        See :class:`AssignmentSettings`.
     """
 
     common: float
@@ -63,7 +44,7 @@ class Assignment:
     min_tags: int = 0
 
     @classmethod
-    def of(cls, P: FloatArray, Y: BoolArray, config: AssignmentConfig | None = None) -> Self:
+    def of(cls, P: FloatArray, Y: BoolArray, config: AssignmentSettings | None = None) -> Self:
         """Choose thresholds on articles that the probabilities were not fitted on.
 
         Parameters
@@ -72,25 +53,25 @@ class Assignment:
             Calibrated probabilities.
         Y : bool array, shape [n, L]
             Which tags are right.
-        config : AssignmentConfig, optional
+        config : AssignmentSettings, optional
             The settings.
         """
-        config = config or AssignmentConfig()
+        config = config or AssignmentSettings()
         common = global_threshold(P, Y)
-        thresholds = tag_thresholds(P, common, share=config.tag_share)
-        return cls(common, thresholds, config.top_k, config.min_tags)
+        thresholds = tag_thresholds(P, common, share=config.assign_tag_share)
+        return cls(common, thresholds, config.assign_top_k, config.assign_min_tags)
 
     @classmethod
     def constant(
         cls,
         tags: int,
         threshold: float = DEFAULT_THRESHOLD,
-        config: AssignmentConfig | None = None,
+        config: AssignmentSettings | None = None,
     ) -> Self:
         """Return one threshold for all of so many tags."""
-        config = config or AssignmentConfig()
+        config = config or AssignmentSettings()
         thresholds = np.full(tags, threshold, dtype=np.float32)
-        return cls(threshold, thresholds, config.top_k, config.min_tags)
+        return cls(threshold, thresholds, config.assign_top_k, config.assign_min_tags)
 
     def assign(self, P: FloatArray) -> BoolArray:
         """Return which tags are assigned.

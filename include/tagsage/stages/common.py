@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from tagsage.features import Articles, FeatureMatrix
     from tagsage.learn.fitting import Search
     from tagsage.learn.labels import Labels
-    from tagsage.learn.thresholds import AssignmentConfig
     from tagsage.registry.store import Tracking
     from tagsage.store.base import ArticleStore
     from tagsage.store.snapshot import Snapshot
@@ -177,13 +176,11 @@ def wanted_blocks(settings: Settings) -> set[str]:
     }
 
 
-def assignment_config(settings: Settings) -> AssignmentConfig:
-    """Return how tags are assigned."""
-    from tagsage.learn.thresholds import AssignmentConfig
+def assignment_inputs(settings: Settings) -> dict[str, Any]:
+    """Return what a fit depends on of how tags are assigned."""
+    from tagsage.settings.learn import AssignmentSettings
 
-    return AssignmentConfig(
-        settings.assign_tag_share, settings.assign_top_k, settings.assign_min_tags
-    )
+    return settings.model_dump(include=set(AssignmentSettings.model_fields))
 
 
 def search_of(settings: Settings) -> Search | None:

@@ -17,7 +17,7 @@ from tagsage.stages.common import (
     VECTORS,
     Blocks,
     Ref,
-    assignment_config,
+    assignment_inputs,
     feature_matrix,
     load_labels,
     search_inputs,
@@ -143,7 +143,7 @@ def candidate_ref(night: Night, split: Ref, features: Blocks, candidate: str) ->
         "split": split,
         "features": {block: features[block] for block in (*blocks_of(feature_set), KNOWN)},
         "feature_set": feature_set,
-        "assignment": vars(assignment_config(night.settings)),
+        "assignment": assignment_inputs(night.settings),
         "classifier": classifier,
         "seed": seed,
         "fallback": fallback,
@@ -162,7 +162,7 @@ def candidate_ref(night: Night, split: Ref, features: Blocks, candidate: str) ->
             classifier=classifier,
             seed=seed,
             tuning=tuning,
-            assignment=assignment_config(night.settings),
+            assignment=night.settings,
             fallback=FittedCandidate.load(night.workspace.open(fallback).path / MODEL_FOLDER).main
             if fallback
             else None,

@@ -20,12 +20,9 @@ from tagsage.stages.compare import JUDGED_FOLDER
 from tagsage.workspace import Artifact
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from tagsage.evaluate.frozen import FrozenTest
-    from tagsage.evaluate.guards import Pair
     from tagsage.evaluate.judgement import Judgement
-    from tagsage.evaluate.promotion import Check, Decision, Gain, Limits
+    from tagsage.evaluate.promotion import Check, Decision, Gain
     from tagsage.learn.labels import Labels
     from tagsage.registry.registry import Version
     from tagsage.store.snapshot import Snapshot
@@ -44,8 +41,9 @@ def freeze_test(night: Night, corpus: Ref, split: Ref, candidate: Ref) -> Artifa
     """Keep what later nights need to be compared with tonight's winner; see `FrozenTest`."""
 
     def build(folder: Path) -> None:
-        from tagsage.evaluate.frozen import FrozenTest, article_ids
+        from tagsage.evaluate.frozen import FrozenTest
         from tagsage.evaluate.judgement import Judgement
+        from tagsage.features import article_ids
 
         labels = load_labels(night, split)
         ids = article_ids(load_snapshot(night, corpus).articles["key"].tolist())
@@ -93,24 +91,6 @@ def make_decision(
     return carry_out(tracking, night.run_id, name=name, version=version, decision=decision)
 
 
-def limits_of(night: Night) -> Limits:
-    """Return the limits that the settings set."""
-    from tagsage.evaluate.promotion import Limits
-
-    settings = night.settings
-    return Limits(
-        margin=settings.promote_margin,
-        level=settings.promote_level,
-        min_articles=settings.promote_min_articles,
-        min_common_tags=settings.promote_min_common_tags,
-        slice_drop=settings.promote_max_slice_drop,
-        calibration_error=settings.promote_max_calibration_error,
-        assigned_drop=settings.promote_max_assigned_drop,
-        latency_ms=settings.promote_max_latency_ms,
-        model_mb=settings.promote_max_model_mb,
-    )
-
-
 def _decide(
     night: Night, corpus: Ref, split: Ref, best: dict[str, Any], served: Artifact, version: str
 ) -> Decision:
@@ -141,7 +121,7 @@ def _decide(
         challenger_version=version,
         champion_version=now.champion,
         promote=night.settings.promote,
-        limits=limits_of(night),
+        limits=night.settings,
         checks=checks,
         gain=gain,
         not_comparable=not_comparable,
@@ -171,58 +151,23 @@ def _compare(
     frozen: FrozenTest | None,
 ) -> tuple[Gain | None, str, list[Check]]:
     """Return the gain, why there is none, and the guards that need both."""
-    from tagsage.evaluate.frozen import article_ids
-    from tagsage.evaluate.guards import (
-        check_assigned,
-        check_slices,
-        measure_gain,
-        pair_up,
-        why_not_comparable,
-    )
-
-    if frozen is None:
-        left = f"what the champion (version {champion.number}) answered is not in MLflow"
-        return None, left, []
-    limits = limits_of(night)
-    resamples, seed = night.settings.bootstrap_resamples, night.settings.seed
-    ids = article_ids(snapshot.articles["key"].iloc[labels.test_rows].tolist())
-    pair = pair_up(labels.Y_test, judged.system, ids, labels.tags, frozen)
-    why_not = why_not_comparable(
-        pair,
-        champion_tags=len(frozen.tags),
-        version=champion.number,
-        limits=limits,
-    )
-    if why_not:
-        return None, why_not, []
-    gain = measure_gain(pair, level=limits.level, resamples=resamples, seed=seed)
-    slices = _slices(night, snapshot, labels, pair)
-    return (
-        gain,
-        "",
-        [
-            check_slices(pair, *slices, limits=limits, resamples=resamples, seed=seed),
-            check_assigned(pair, limits=limits),
-        ],
-    )
-
-
-def _slices(
-    night: Night, snapshot: Snapshot, labels: Labels, pair: Pair
-) -> tuple[pd.DataFrame, pd.DataFrame]:
     import numpy as np
 
-    from tagsage.evaluate.slices import article_slices, tag_slices
+    from tagsage.evaluate.guards import compare_with_champion
+    from tagsage.features import article_ids
     from tagsage.vectors.text import article_texts
 
-    rows = labels.test_rows[pair.common.rows]
-    articles = article_slices(
-        list_degree=np.diff(snapshot.incidence().indptr)[rows],
+    rows = labels.test_rows
+    return compare_with_champion(
+        judged,
+        labels,
+        frozen,
+        version=champion.number,
+        ids=article_ids(snapshot.articles["key"].iloc[rows].tolist()),
         texts=article_texts(snapshot.articles.iloc[rows]),
-        Y=labels.Y_test[pair.common.rows],
+        list_degree=np.diff(snapshot.incidence().indptr)[rows],
+        settings=night.settings,
     )
-    support = labels.Y_train.sum(axis=0)[pair.common.columns]
-    return articles, tag_slices(support, night.settings.min_tag_articles)
 
 
 def _absolute_checks(
@@ -238,7 +183,7 @@ def _absolute_checks(
     """Return the guards that a first champion has to pass, too."""
     from tagsage.evaluate.guards import check_calibration, check_most
 
-    limits = limits_of(night)
+    limits = night.settings
     latency, about = _latency(night, snapshot, labels, served, version)
     earlier = _earlier_values(champion)
     size = sum(file.stat().st_size for file in served.path.rglob("*") if file.is_file())
@@ -250,11 +195,17 @@ def _absolute_checks(
             champion=frozen.scores.get("ece_top_5") if frozen else None,
             limits=limits,
         ),
-        check_most(LATENCY, latency, limits.latency_ms, about=about, champion=earlier.get(LATENCY)),
+        check_most(
+            LATENCY,
+            latency,
+            limits.promote_max_latency_ms,
+            about=about,
+            champion=earlier.get(LATENCY),
+        ),
         check_most(
             SIZE,
             size / MEGABYTE,
-            limits.model_mb,
+            limits.promote_max_model_mb,
             about="MB on disk",
             champion=earlier.get(SIZE),
         ),

@@ -32,7 +32,7 @@ from tagsage.stages.common import (
     Blocks,
     Ref,
     articles_of,
-    assignment_config,
+    assignment_inputs,
     load_labels,
     load_snapshot,
     search_inputs,
@@ -101,7 +101,7 @@ def evaluate_scenario(
         "question": question,
         "asked": settings.asked_questions() if kind == SPLIT else [],
         "settings": _block_settings(night, [row["candidate"] for row in pair.values()]),
-        "assignment": vars(assignment_config(settings)),
+        "assignment": assignment_inputs(settings),
         "test_share": settings.test_share,
         "min_tag_articles": settings.min_tag_articles,
         "seed": settings.seed,
@@ -154,7 +154,7 @@ class _Bench:
             articles_of(self.night, self.corpus, self.features[VECTORS]),
             {name: workspace.open(ref).path for name, ref in blocks.items()},
             settings,
-            assignment_config(settings),
+            settings,
             search_of(settings),
         )
 
