@@ -15,9 +15,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from benchmarks.runner import Row, measure, prepared, table
-from tagsage.corpus.checks import Check, Limits, check_corpus
 from tagsage.corpus.csv_source import read_csv_corpus
 from tagsage.corpus.profile import Profile, profile_of
+from tagsage.evaluate.corpus_checks import Check, check_corpus
 from tagsage.settings import Settings
 
 REPEATED = (1, 10)
@@ -85,18 +85,7 @@ def _row(folder: Path, times: int) -> Row:
 
 def _compare(earlier: Profile, tonight: Profile) -> list[Check]:
     settings = Settings.resolve()
-    limits = Limits(
-        psi=settings.check_psi,
-        words=settings.check_words_distance,
-        tags=settings.check_tags_distance,
-        new_words=settings.check_new_words,
-        tags_gone=settings.check_tags_gone,
-        share_rise=settings.check_share_rise,
-        count_fall=settings.check_count_fall,
-        largest_list=settings.check_largest_list,
-        repaired=settings.max_rejected_share,
-    )
-    return check_corpus(tonight, earlier, limits, min_tag_articles=settings.min_tag_articles)
+    return check_corpus(tonight, earlier, settings, min_tag_articles=settings.min_tag_articles)
 
 
 def _nights(parts: Parts) -> str:

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from tagsage.evaluate.systems import METRICS
+from tagsage.evaluate.bootstrap import paired_bootstrap
+from tagsage.evaluate.scenario_names import GRAPH, ROLES, TEXT, TRANSDUCTIVE
+from tagsage.evaluate.slices import article_slices, slice_scores, tag_slices
+from tagsage.evaluate.systems import METRICS, System
 from tagsage.evaluate.wording import METRIC_NAMES, difference_sentence
 
+if TYPE_CHECKING:
+    from tagsage.evaluate.judgement import Judgement
+    from tagsage.learn.labels import Labels
+    from tagsage.settings import Settings
+
+QUESTION_COLUMNS = ("question", "role", "candidate", "seed")
+SLICE_COLUMNS = ("slice_kind", "slice", "articles", "tags", "candidate")
 GAIN_COLUMNS = (
     *("question", "metric", "text", "graph", "gain", "spread", "splits"),
     *("on_night", "low", "high"),
@@ -166,3 +178,85 @@ def study_table(scores: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
         ],
         columns=["candidate", *STUDY_METRICS],
     )
+
+
+def findings_tables(
+    judged: Mapping[str, Judgement],
+    labels: Labels,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    pair: Mapping[str, str],
+    scenarios: Mapping[str, Judgement],
+    list_degree: npt.NDArray[np.integer],
+    texts: Sequence[str],
+    settings: Settings,
+) -> dict[str, pd.DataFrame]:
+    """Return the tables of what was found.
+
+    Parameters
+    ----------
+    judged : mapping of str to Judgement
+        Every candidate's answers on the test part.
+    labels : Labels
+        Labels and split.
+    rows : sequence of mappings
+        See :func:`gains`.
+    pair : mapping of str to str
+        The candidates that are compared, by role; a role may be missing.
+    scenarios : mapping of str to Judgement
+        Answers of the one with lists on the same test part in other scenarios.
+    list_degree, texts : arrays of length [test articles]
+        In how many lists each test article is, and its text.
+    settings : Settings
+        `bootstrap_resamples`, `seed` and `min_tag_articles` are read.
+
+    Returns
+    -------
+    dict of str to pandas.DataFrame
+        ``intervals``, ``questions``, ``gains``, ``slices``, ``study``.
+    """
+
+    def bootstrap(systems: dict[str, System], pairs: list[tuple[str, str]]) -> pd.DataFrame:
+        return paired_bootstrap(
+            labels.Y_test,
+            systems,
+            pairs=pairs,
+            resamples=settings.bootstrap_resamples,
+            seed=settings.seed,
+        )
+
+    text = pair.get(TEXT)
+    pairs = [(name, text) for name in judged if text and name != text]
+    gained = pd.DataFrame(columns=[*GAIN_COLUMNS])
+    if len(pair) == len(ROLES):
+        systems = {TEXT: judged[pair[TEXT]].system, TRANSDUCTIVE: judged[pair[GRAPH]].system}
+        systems |= {name: one.system for name, one in scenarios.items()}
+        found = bootstrap(systems, [(name, TEXT) for name in systems if name != TEXT])
+        differences = found[found["baseline"].notna()].rename(columns={"system": "question"})
+        columns = ["question", "metric", "value", "low", "high"]
+        gained = gains(rows, pd.DataFrame(differences[columns]))
+    articles = article_slices(list_degree=list_degree, texts=texts, Y=labels.Y_test)
+    tags = tag_slices(labels.Y_train.sum(axis=0), settings.min_tag_articles)
+    sliced = [
+        slice_scores(judged[name].system, labels.Y_test, articles, tags).assign(candidate=name)
+        for name in pair.values()
+    ]
+    # A file without a header could not be read.
+    asked = pd.DataFrame(rows, columns=None if rows else [*QUESTION_COLUMNS])
+    return {
+        "intervals": bootstrap({name: one.system for name, one in judged.items()}, pairs),
+        "questions": asked.drop(columns="judged", errors="ignore"),
+        "gains": gained,
+        "slices": pd.concat(sliced, ignore_index=True)
+        if sliced
+        else pd.DataFrame(columns=[*SLICE_COLUMNS]),
+        "study": study_table({name: one.scores for name, one in judged.items()}),
+    }
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a frame's lines as JSON takes them: null where a number is missing."""
+    return [
+        {str(name): None if pd.isna(value) else value for name, value in row.items()}
+        for row in frame.to_dict(orient="records")
+    ]

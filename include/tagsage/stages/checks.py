@@ -90,18 +90,12 @@ def _check(night: Night, snapshot: Snapshot) -> None:
 
 
 def _checked(night: Night, snapshot: Snapshot, earlier: dict[str, Any] | None) -> Artifact:
+    from tagsage.settings.checks import ChecksSettings
+
     settings = night.settings
-    limits = {
-        "psi": settings.check_psi,
-        "words": settings.check_words_distance,
-        "tags": settings.check_tags_distance,
-        "new_words": settings.check_new_words,
-        "tags_gone": settings.check_tags_gone,
-        "share_rise": settings.check_share_rise,
-        "count_fall": settings.check_count_fall,
-        "largest_list": settings.check_largest_list,
-        "repaired": settings.max_rejected_share,
-    }
+    limits = settings.model_dump(
+        include={*ChecksSettings.model_fields, "max_rejected_share"}, exclude={"checks"}
+    )
     noted = night.noted(QUARANTINE) or {"rows": 0, "repairs": []}
     quarantined = int(noted["rows"])
     inputs = {
@@ -115,9 +109,9 @@ def _checked(night: Night, snapshot: Snapshot, earlier: dict[str, Any] | None) -
     }
 
     def build(folder: Path) -> dict[str, Any]:
-        from tagsage.corpus.checks import Limits, check_corpus
         from tagsage.corpus.profile import Profile, profile_of
         from tagsage.corpus.quarantine import Repairs
+        from tagsage.evaluate.corpus_checks import check_corpus
 
         profile = profile_of(
             snapshot.articles,
@@ -130,7 +124,7 @@ def _checked(night: Night, snapshot: Snapshot, earlier: dict[str, Any] | None) -
         checks = check_corpus(
             profile,
             Profile.from_json(earlier["profile"]) if earlier else None,
-            Limits(**limits),
+            settings,
             min_tag_articles=settings.min_tag_articles,
             with_text=settings.embedder != "none",
             repairs=[Repairs(**one) for one in noted["repairs"]],
@@ -141,7 +135,7 @@ def _checked(night: Night, snapshot: Snapshot, earlier: dict[str, Any] | None) -
             "failed": [check.sentence() for check in checks if not check.passed],
         }
 
-    return night.artifact("checks", inputs, build, code=CORPUS_CODE)
+    return night.artifact("checks", inputs, build, code=(*CORPUS_CODE, "evaluate"))
 
 
 def checks_of(night: Night) -> Checked | None:

@@ -14,21 +14,13 @@ from tagsage.stages.compare import JUDGED_FOLDER
 from tagsage.stages.scenarios import finalists
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from tagsage.evaluate.judgement import Judgement
-    from tagsage.learn.labels import Labels
     from tagsage.report.data import Comparison
 
 logger = logging.getLogger(__name__)
 
 TABLES = ("intervals", "questions", "gains", "slices", "study")
 """Tables of the artifact and of the workspace, as CSV."""
-
-
-# Of tables without a line: a file without a header could not be read.
-QUESTION_COLUMNS = ("question", "role", "candidate", "seed")
-SLICE_COLUMNS = ("slice_kind", "slice", "articles", "tags", "candidate")
 
 
 def findings(token: Token, corpus: Ref, split: Ref, board: Ref, answered: Sequence[Ref]) -> Ref:
@@ -54,19 +46,38 @@ def findings(token: Token, corpus: Ref, split: Ref, board: Ref, answered: Sequen
     }
 
     def build(folder: Path) -> dict[str, Any]:
+        import numpy as np
+
+        from tagsage.evaluate.findings import findings_tables, records, sentences
+        from tagsage.vectors.text import article_texts
+
         labels = load_labels(night, split)
         judged = _judged(night, ranked)
         pair = finalists(ranked)
         answers = [(ref, night.workspace.open(ref)) for ref in answered]
         rows = _rows(night, ranked, [artifact.summary for _, artifact in answers])
-        tables = _tables(night, corpus, labels, judged, pair, rows, answers)
+        snapshot = load_snapshot(night, corpus)
+        tables = findings_tables(
+            judged,
+            labels,
+            rows,
+            pair={role: row["candidate"] for role, row in pair.items()},
+            scenarios=_of_scenarios(answers),
+            list_degree=np.diff(snapshot.incidence().indptr)[labels.test_rows],
+            texts=article_texts(snapshot.articles.iloc[labels.test_rows]),
+            settings=night.settings,
+        )
         for name in TABLES:
             tables[name].to_csv(folder / f"{name}.csv", index=False)
         return {
             "finalists": {role: row["candidate"] for role, row in pair.items()},
-            "sentences": _sentences(tables["gains"], pair),
-            "gains": _records(tables["gains"]),
-            "study": _records(tables["study"]),
+            "sentences": sentences(
+                tables["gains"], graph=pair[GRAPH]["candidate"], text=pair[TEXT]["candidate"]
+            )
+            if len(pair) == len(ROLES)
+            else [],
+            "gains": records(tables["gains"]),
+            "study": records(tables["study"]),
             "not_measured": {
                 artifact.summary["question"]: artifact.summary["reason"]
                 for _, artifact in answers
@@ -168,117 +179,14 @@ def _rows(
     return rows + [row for summary in summaries for row in summary["rows"]]
 
 
-def _tables(
-    night: Night,
-    corpus: Ref,
-    labels: Labels,
-    judged: dict[str, Judgement],
-    pair: dict[str, Any],
-    rows: list[dict[str, Any]],
-    answers: Sequence[Any],
-) -> dict[str, pd.DataFrame]:
-    import pandas as pd
-
-    from tagsage.evaluate.findings import GAIN_COLUMNS, gains, study_table
-
-    text = pair[TEXT]["candidate"] if TEXT in pair else None
-    both = len(pair) == len(ROLES)
-    pairs = [(name, text) for name in judged if text and name != text]
-    intervals = _bootstrap(night, labels, {name: one.system for name, one in judged.items()}, pairs)
-    asked = _question_intervals(night, labels, judged, pair, answers) if both else None
-    return {
-        "intervals": intervals,
-        "questions": pd.DataFrame(rows, columns=None if rows else [*QUESTION_COLUMNS]).drop(
-            columns="judged", errors="ignore"
-        ),
-        "gains": gains(rows, asked) if asked is not None else pd.DataFrame(columns=[*GAIN_COLUMNS]),
-        "slices": _slices(night, corpus, labels, judged, pair),
-        "study": study_table({name: one.scores for name, one in judged.items()}),
-    }
-
-
-def _bootstrap(
-    night: Night, labels: Labels, systems: dict[str, Any], pairs: list[tuple[str, str]]
-) -> pd.DataFrame:
-    from tagsage.evaluate.bootstrap import paired_bootstrap
-
-    return paired_bootstrap(
-        labels.Y_test,
-        systems,
-        pairs=pairs,
-        resamples=night.settings.bootstrap_resamples,
-        seed=night.settings.seed,
-    )
-
-
-def _question_intervals(
-    night: Night,
-    labels: Labels,
-    judged: dict[str, Judgement],
-    pair: dict[str, Any],
-    answers: Sequence[Any],
-) -> pd.DataFrame:
-    """Return the intervals of the gains on the night's test articles, question by question."""
-    import pandas as pd
-
+def _of_scenarios(answers: Sequence[Any]) -> dict[str, Judgement]:
+    """Return what is known of the candidate with lists in the scenarios of the night's split."""
     from tagsage.evaluate.judgement import Judgement
 
-    text = judged[pair[TEXT]["candidate"]].system
-    systems = {TEXT: text, TRANSDUCTIVE: judged[pair[GRAPH]["candidate"]].system}
-    for _, artifact in answers:
+    return {
+        artifact.summary["question"]: Judgement.load(artifact.path / row["judged"])
+        for _, artifact in answers
+        for row in artifact.summary["rows"]
         # Other splits and times have other test articles.
-        question = artifact.summary["question"]
-        if " " not in question and question != TIME:
-            for row in artifact.summary["rows"]:
-                systems[question] = Judgement.load(artifact.path / row["judged"]).system
-    asked = [name for name in systems if name != TEXT]
-    found = _bootstrap(night, labels, systems, [(name, TEXT) for name in asked])
-    differences = found[found["baseline"].notna()].rename(columns={"system": "question"})
-    return pd.DataFrame(differences[["question", "metric", "value", "low", "high"]])
-
-
-def _slices(
-    night: Night,
-    corpus: Ref,
-    labels: Labels,
-    judged: dict[str, Judgement],
-    pair: dict[str, Any],
-) -> pd.DataFrame:
-    import numpy as np
-    import pandas as pd
-
-    from tagsage.evaluate.slices import article_slices, slice_scores, tag_slices
-    from tagsage.vectors.text import article_texts
-
-    snapshot = load_snapshot(night, corpus)
-    degrees = np.diff(snapshot.incidence().indptr)[labels.test_rows]
-    texts = article_texts(snapshot.articles.iloc[labels.test_rows])
-    articles = article_slices(list_degree=degrees, texts=texts, Y=labels.Y_test)
-    tags = tag_slices(labels.Y_train.sum(axis=0), night.settings.min_tag_articles)
-    frames = [
-        slice_scores(judged[row["candidate"]].system, labels.Y_test, articles, tags).assign(
-            candidate=row["candidate"]
-        )
-        for row in pair.values()
-    ]
-    return (
-        pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[*SLICE_COLUMNS])
-    )
-
-
-def _sentences(gained: pd.DataFrame, pair: dict[str, Any]) -> list[str]:
-    from tagsage.evaluate.findings import sentences
-
-    if len(pair) < len(ROLES):
-        return []
-    return sentences(gained, graph=pair[GRAPH]["candidate"], text=pair[TEXT]["candidate"])
-
-
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return a frame's lines as JSON takes them: null where a number is missing."""
-    import pandas as pd
-
-    return [
-        {str(name): None if pd.isna(value) else value for name, value in row.items()}
-        for row in frame.to_dict(orient="records")
-    ]
+        if " " not in artifact.summary["question"] and artifact.summary["question"] != TIME
+    }

@@ -4,21 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from tagsage.corpus.checks import Limits, check_corpus
 from tagsage.corpus.profile import Profile
 from tagsage.corpus.quarantine import Repairs
+from tagsage.evaluate.corpus_checks import check_corpus
+from tagsage.settings import Settings
 
-LIMITS = Limits(
-    psi=0.25,
-    words=0.3,
-    tags=0.3,
-    new_words=0.2,
-    tags_gone=0.1,
-    share_rise=0.1,
-    count_fall=0.3,
-    largest_list=0.9,
-    repaired=0.05,
-)
+LIMITS = Settings.resolve()
 COUNTS = {
     "articles": 100,
     "lists": 10,
@@ -140,7 +131,7 @@ def test_another_language_fails_by_its_words():
 
 def test_what_a_limit_lets_pass():
     tonight = changed(articles=60, without_tags=30, without_lists=12)
-    assert failed(tonight, limits=replace(LIMITS, count_fall=0.4)) == {}
+    assert failed(tonight, limits=Settings.resolve({"check_count_fall": 0.4})) == {}
 
 
 def test_a_growing_corpus_is_no_fall():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagsage.corpus.drift import (
+from tagsage.evaluate.drift import (
     histogram_stability_index,
     jensen_shannon_distance,
     population_stability_index,

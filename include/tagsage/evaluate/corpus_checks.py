@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tagsage.corpus.drift import (
+from tagsage.corpus.profile import Profile
+from tagsage.corpus.quarantine import Repairs
+
+if TYPE_CHECKING:
+    from tagsage.settings import Settings
+from tagsage.evaluate.drift import (
     histogram_stability_index,
     jensen_shannon_distance,
     share_unknown,
 )
-from tagsage.corpus.profile import Profile
-from tagsage.corpus.quarantine import Repairs
 
 TOP_WORDS = 1000
 TOP_TAGS = 1000
@@ -25,41 +28,6 @@ HISTOGRAMS = {
     "list_sizes": "articles a list",
     "lists_per_article": "lists an article",
 }
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What is still taken for the same corpus, a night later.
-
-    Attributes
-    ----------
-    psi : float
-        Population stability index of text lengths, list sizes and lists an article.
-    words, tags : float
-        Jensen-Shannon distance of the most frequent words, and of the tags.
-    new_words : float
-        Rise of the share of words that the earlier vocabulary does not have.
-    tags_gone : float
-        Share of the earlier target tags that are none any more.
-    share_rise : float
-        Rise of the share of articles without text, without tags, in no list; of rows in quarantine.
-    count_fall : float
-        Share of the articles, lists or memberships that went.
-    largest_list : float
-        Share of all articles that one list may hold; of corpora of ten articles and more.
-    repaired : float
-        Share of a column's values that were changed on reading.
-    """
-
-    psi: float
-    words: float
-    tags: float
-    new_words: float
-    tags_gone: float
-    share_rise: float
-    count_fall: float
-    largest_list: float
-    repaired: float
 
 
 @dataclass(frozen=True)
@@ -108,7 +76,7 @@ class Check:
 def check_corpus(
     tonight: Profile,
     earlier: Profile | None,
-    limits: Limits,
+    limits: Settings,
     *,
     min_tag_articles: int,
     with_text: bool = True,
@@ -122,8 +90,8 @@ def check_corpus(
         The corpus.
     earlier : Profile, optional
         What it is compared with; None: there is nothing to compare.
-    limits : Limits
-        What is let pass.
+    limits : Settings
+        Those named ``check_…``, and ``max_rejected_share``, are read.
     min_tag_articles : int
         A target tag is on more articles than this.
     with_text : bool
@@ -147,7 +115,7 @@ def check_corpus(
     return checks
 
 
-def _alone(tonight: Profile, limits: Limits, *, with_text: bool) -> Iterator[Check]:
+def _alone(tonight: Profile, limits: Settings, *, with_text: bool) -> Iterator[Check]:
     counts = tonight.counts
     n = counts["articles"]
     missing = {"without_text": "a text", "without_tags": "a tag"}
@@ -173,13 +141,13 @@ def _alone(tonight: Profile, limits: Limits, *, with_text: bool) -> Iterator[Che
         "",
         f"{counts['largest_list']:,} of {n:,}",
         share,
-        limits.largest_list,
+        limits.check_largest_list,
         # Of a handful of articles one list may well hold all.
-        passed=share <= limits.largest_list or n < 10,
+        passed=share <= limits.check_largest_list or n < 10,
     )
 
 
-def _repaired(repairs: Iterable[Repairs], limits: Limits) -> Iterator[Check]:
+def _repaired(repairs: Iterable[Repairs], limits: Settings) -> Iterator[Check]:
     for one in repairs:
         yield _limited(
             f"repaired_{re.sub(r'[^0-9A-Za-z]', '_', one.column)}",
@@ -189,21 +157,21 @@ def _repaired(repairs: Iterable[Repairs], limits: Limits) -> Iterator[Check]:
             f"{one.changed:,} of {one.rows:,}, such as {one.example!r}: {one.reason}; "
             f"accepted: {one.accepted}",
             one.changed / one.rows,
-            limits.repaired,
+            limits.max_rejected_share,
         )
 
 
-def _counts(tonight: Profile, earlier: Profile, limits: Limits) -> Iterator[Check]:
+def _counts(tonight: Profile, earlier: Profile, limits: Settings) -> Iterator[Check]:
     for name in ("articles", "lists", "memberships"):
         before, now = earlier.counts[name], tonight.counts[name]
         fall = max(before - now, 0) / before if before else 0.0
         yield _limited(
-            f"{name}_fall", name, "fall", f"{before:,}", f"{now:,}", fall, limits.count_fall
+            f"{name}_fall", name, "fall", f"{before:,}", f"{now:,}", fall, limits.check_count_fall
         )
 
 
 def _shares(
-    tonight: Profile, earlier: Profile, limits: Limits, *, with_text: bool
+    tonight: Profile, earlier: Profile, limits: Settings, *, with_text: bool
 ) -> Iterator[Check]:
     names = {
         "without_text": "articles without text",
@@ -222,7 +190,7 @@ def _shares(
             f"{before:.1%}",
             f"{now:.1%}",
             max(now - before, 0.0),
-            limits.share_rise,
+            limits.check_share_rise,
         )
 
 
@@ -234,7 +202,7 @@ def _share(profile: Profile, name: str) -> float:
 
 
 def _histograms(
-    tonight: Profile, earlier: Profile, limits: Limits, *, with_text: bool
+    tonight: Profile, earlier: Profile, limits: Settings, *, with_text: bool
 ) -> Iterator[Check]:
     for name, words in HISTOGRAMS.items():
         if name == "text_lengths" and not with_text:
@@ -247,7 +215,7 @@ def _histograms(
             f"{_mean(before):.3g} in the mean",
             f"{_mean(now):.3g}",
             histogram_stability_index(before, now),
-            limits.psi,
+            limits.check_psi,
         )
 
 
@@ -256,7 +224,7 @@ def _mean(histogram: Mapping[int, int]) -> float:
     return sum(value * count for value, count in histogram.items()) / n if n else 0.0
 
 
-def _words(tonight: Profile, earlier: Profile, limits: Limits) -> Iterator[Check]:
+def _words(tonight: Profile, earlier: Profile, limits: Settings) -> Iterator[Check]:
     totals = (earlier.words_in_all, tonight.words_in_all)
     yield _limited(
         "words_distance",
@@ -265,7 +233,7 @@ def _words(tonight: Profile, earlier: Profile, limits: Limits) -> Iterator[Check
         _named(earlier.words),
         _named(tonight.words),
         jensen_shannon_distance(earlier.words, tonight.words, totals=totals, top=TOP_WORDS),
-        limits.words,
+        limits.check_words_distance,
     )
     # The vocabulary that was kept does not have all words of its own corpus either.
     before, now = (
@@ -279,12 +247,12 @@ def _words(tonight: Profile, earlier: Profile, limits: Limits) -> Iterator[Check
         f"{before:.1%}",
         f"{now:.1%}",
         max(now - before, 0.0),
-        limits.new_words,
+        limits.check_new_words,
     )
 
 
 def _tags(
-    tonight: Profile, earlier: Profile, limits: Limits, min_tag_articles: int
+    tonight: Profile, earlier: Profile, limits: Settings, min_tag_articles: int
 ) -> Iterator[Check]:
     totals = (earlier.tags_in_all, tonight.tags_in_all)
     yield _limited(
@@ -294,7 +262,7 @@ def _tags(
         _named(earlier.tags),
         _named(tonight.tags),
         jensen_shannon_distance(earlier.tags, tonight.tags, totals=totals, top=TOP_TAGS),
-        limits.tags,
+        limits.check_tags_distance,
     )
     before, now = (
         {tag for tag, articles in profile.tags.items() if articles > min_tag_articles}
@@ -317,7 +285,7 @@ def _tags(
         f"{len(before):,}",
         told,
         len(gone) / len(before) if before else 0.0,
-        limits.tags_gone,
+        limits.check_tags_gone,
     )
 
 
