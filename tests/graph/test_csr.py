@@ -18,7 +18,6 @@ from tagsage.graph.csr import (
     load_csr,
     row_blocks,
     save_csr,
-    without_rows,
 )
 
 
@@ -98,12 +97,3 @@ def test_the_induced_subgraph_keeps_only_relationships_between_its_nodes() -> No
 
 def test_the_subgraph_of_no_nodes_is_empty() -> None:
     assert induced_subgraph(random_graph(5, 0.5), np.zeros(0, dtype=int)).shape == (0, 0)
-
-
-def test_without_rows_empties_rows_and_keeps_the_others():
-    matrix = sp.csr_array(np.array([[1, 0, 2], [0, 3, 0], [4, 5, 0]], dtype=np.float32))
-    emptied = without_rows(matrix, np.array([0, 2]))
-    assert emptied.toarray().tolist() == [[0, 0, 0], [0, 3, 0], [0, 0, 0]]
-    assert emptied.nnz == 1
-    assert matrix.nnz == 5
-    assert without_rows(matrix, np.zeros(0, dtype=np.int64)).nnz == 5

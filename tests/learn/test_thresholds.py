@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +11,6 @@ from tagsage.learn.thresholds import (
     Assignment,
     expected_f1_threshold,
     global_threshold,
-    sparse_threshold,
     tag_thresholds,
 )
 from tagsage.settings.learn import AssignmentSettings
@@ -66,33 +64,6 @@ def test_global_threshold_is_as_good_as_the_best_of_all_scores(pairs):
     if Y.any() and len(scores):
         best = max(f1_at(P, Y, score) for score in scores)
         assert f1_at(P, Y, np.float32(global_threshold(P, Y))) == best
-
-
-def test_sparse_threshold_of_a_worked_example():
-    # Right: .9, .4 and a pair without a score. Cuts: .9 -> 2/(1+3); .8 -> 2/(2+3); .4 -> 4/(3+3).
-    scores = sp.csr_array(np.array([[0.9, 0.8, 0.0], [0.0, 0.4, 0.1]], dtype=np.float32))
-    Y = sp.csr_array(np.array([[True, False, True], [False, True, False]]))
-    assert sparse_threshold(scores, Y) == np.float32(0.4)
-
-
-def test_sparse_threshold_without_right_tags_or_scores_is_a_half():
-    scores, nothing = sp.csr_array(np.ones((2, 2), dtype=np.float32)), sp.csr_array((2, 2))
-    assert sparse_threshold(scores, nothing.astype(bool)) == np.float32(0.5)
-    assert sparse_threshold(nothing.astype(np.float32), scores.astype(bool)) == np.float32(0.5)
-
-
-@given(seed=st.integers(0, 10_000), n=st.integers(1, 6), n_tags=st.integers(1, 6))
-def test_sparse_threshold_is_the_best_of_all_scores_when_the_others_are_never_assigned(
-    seed, n, n_tags
-):
-    random = np.random.default_rng(seed)
-    P = (random.integers(0, 5, (n, n_tags)) / 5).astype(np.float32)
-    Y = random.random((n, n_tags)) < 0.3
-    found = sparse_threshold(sp.csr_array(P), sp.csr_array(Y))
-    scores = P[P > 0]
-    if Y.any() and len(scores):
-        assert found in scores
-        assert f1_at(P, Y, np.float32(found)) == max(f1_at(P, Y, score) for score in scores)
 
 
 def test_expected_f1_threshold_of_a_worked_example():

@@ -59,24 +59,6 @@ def save_csr(folder: Path, matrix: Csr) -> None:
     np.save(folder / SHAPE, np.array(matrix.shape, dtype=np.int64))
 
 
-def without_rows(matrix: Csr, rows: npt.NDArray[np.integer]) -> Csr:
-    """Return a matrix of the same shape whose given rows are empty.
-
-    Parameters
-    ----------
-    matrix : csr_array, shape [n, m]
-        The matrix.
-    rows : int array
-        The rows to empty.
-    """
-    emptied = np.zeros(matrix.shape[0], dtype=bool)
-    emptied[rows] = True
-    sizes = np.diff(matrix.indptr)
-    kept = ~np.repeat(emptied, sizes)
-    indptr = np.concatenate([[0], np.cumsum(np.where(emptied, 0, sizes))]).astype(np.int64)
-    return make_csr(matrix.data[kept], matrix.indices[kept], indptr, matrix.shape)
-
-
 def load_csr(folder: Path, *, mmap: bool = True) -> Csr:
     """Open a sparse matrix that :func:`save_csr` or :class:`CsrWriter` wrote.
 

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 
 from tagsage.features.matrix import FloatArray
-from tagsage.graph.csr import make_csr
 from tagsage.learn.targets import BoolArray
 from tagsage.settings.learn import AssignmentSettings
 
 if TYPE_CHECKING:
-    from tagsage.graph.csr import Csr
+    pass
 
 DEFAULT_THRESHOLD = 0.5
 # As how many expected articles the common threshold counts against a tag's own.
@@ -127,31 +125,6 @@ def global_threshold(P: FloatArray, Y: BoolArray) -> float:
         is no row.
     """
     return _best_cut(np.asarray(P, dtype=np.float32).ravel(), Y.ravel(), int(Y.sum()))
-
-
-def sparse_threshold(scores: Csr, Y: Csr) -> float:
-    """Return the threshold with the best micro-F1, for sparse scores of thousands of tags.
-
-    As :func:`global_threshold`; a pair without a score is never assigned.
-
-    Parameters
-    ----------
-    scores : csr_array of floats, shape [n, R]
-        Scores above 0, the higher the likelier.
-    Y : csr_array, shape [n, R]
-        Which tags are right, as ones.
-
-    Returns
-    -------
-    float
-        One of the scores; 0.5 when no tag is right, or there is no score.
-    """
-    # To learn which scores are of right tags: number them all; what Y has keeps its number.
-    numbers = np.arange(1, scores.nnz + 1)
-    places = make_csr(numbers, scores.indices, scores.indptr, scores.shape)
-    hits = np.zeros(scores.nnz, dtype=np.bool_)
-    hits[sp.csr_array(places.multiply(Y)).data - 1] = True
-    return _best_cut(scores.data.astype(np.float32), hits, int(Y.sum()))
 
 
 def _best_cut(scores: FloatArray, hits: BoolArray, relevant: int) -> float:
