@@ -82,6 +82,23 @@ def articles_in(
     return plain.with_members(members, names)
 
 
+NO_TAGS = np.zeros(0, dtype=np.int64), np.zeros((0, 1), dtype=bool)
+FOUR = Articles.of_names(
+    ["Graph tools graph", "graph games", "tools for tea", ""],
+    ["Ann", "Bo", "Ann", ""],
+    [["L1", "L2"], ["L2"], [], ["L3", "L2", "L3"]],
+    keys=[f"x.example/{number}" for number in range(4)],
+)
+
+
+def fit_untagged(name: str, articles: Articles) -> tuple[list[str], np.ndarray]:
+    """Fit a sparse block on articles; return its columns' names and its features of them."""
+    known = Known.of(articles, *NO_TAGS)
+    block = fit(name, articles, known)
+    (part,) = features(block, known.mark(articles))
+    return block.columns(known).tolist(), part
+
+
 def named_lists(articles: Articles) -> list[list[str]]:
     members = articles.members
     return [

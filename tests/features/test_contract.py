@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from tagsage.features import BLOCKS, Articles
+from tagsage.features import BLOCKS, Articles, Known
 from tagsage.features import fastrp as fastrp_module
 from tagsage.features import graphsage as graphsage_module
 from tagsage.features import tag_shares as tag_shares_module
 from tagsage.graph.graphsage.infer import unit_rows
 from tagsage.runner import LocalRunner
 from tests.features.corpora import (
+    FOUR,
+    NO_TAGS,
     SETTINGS,
     WITHOUT_LIST,
     WITHOUT_VECTOR,
@@ -23,6 +25,7 @@ from tests.features.corpora import (
     corpus,
     features,
     fit,
+    fit_untagged,
     fitted,
     unseen,
 )
@@ -240,3 +243,23 @@ def test_columns_of_a_sparse_block_have_names_and_others_have_none(name):
     else:
         with pytest.raises(TypeError, match=f"the columns of {name} have no names"):
             block.columns(known)
+
+
+SPARSE = [name for name, block in BLOCKS.items() if block.sparse]
+
+
+@pytest.mark.parametrize("name", SPARSE)
+def test_what_was_not_there_at_the_fit_says_nothing(name):
+    known = Known.of(FOUR, *NO_TAGS)
+    new = Articles.of_names(["zebra"], ["Zoe"], [["L9"]], keys=["x.example/9"])
+    (part,) = features(fit(name, FOUR, known), known.mark(new))
+    assert part.shape[1] > 0
+    assert not part.any()
+
+
+@pytest.mark.parametrize("name", SPARSE)
+def test_a_sparse_block_fitted_on_articles_without_anything_has_no_columns(name):
+    nothing = Articles.of_names(["", ""], ["", ""], [[], []], keys=["x.example/1", "x.example/2"])
+    columns, part = fit_untagged(name, nothing)
+    assert columns == []
+    assert part.shape == (2, 0)

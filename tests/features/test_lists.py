@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 
 from tagsage.features import Known
 from tagsage.features.lists import Hop, Lists
-from tests.features.corpora import articles_in, features, fit
+from tests.features.corpora import NO_TAGS, articles_in, features, fit
 
-NO_TAGS = np.zeros(0, dtype=np.int64), np.zeros((0, 1), dtype=bool)
 # The means of lists are kept in half precision.
 HALF = {"rtol": 2e-3, "atol": 4e-3}
 

@@ -7,9 +7,7 @@ import pytest
 
 from tagsage.features import Known
 from tagsage.features.memberships import Memberships
-from tests.features.corpora import articles_in, features, fit
-
-NO_TAGS = np.zeros(0, dtype=np.int64), np.zeros((0, 1), dtype=bool)
+from tests.features.corpora import NO_TAGS, articles_in, features, fit
 
 
 def factorise(

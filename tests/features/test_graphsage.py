@@ -1,4 +1,4 @@
-"""GraphSAGE and FastRP of articles, whose neighbours are found through their lists."""
+"""GraphSAGE of articles, whose neighbours are found through their lists."""
 
 from __future__ import annotations
 
@@ -7,49 +7,42 @@ import pytest
 import scipy.sparse as sp
 
 from tagsage.features import BLOCKS, Known
-from tagsage.features.fastrp import FastRp
 from tagsage.features.graphsage import GraphSage, graphsage_config
 from tagsage.graph.base import EMBEDDINGS_FILE, MODEL_FOLDER, SampleConfig
-from tagsage.graph.fastrp import fastrp
 from tagsage.graph.graphsage.infer import infer_graphsage
 from tagsage.graph.local import LocalEngine
 from tagsage.graph.similarity import SimilarityConfig, jaccard_similarity
 from tagsage.runner import LocalRunner
-from tests.features.corpora import SETTINGS, articles_in, corpus, features, fit, fitted, unseen
+from tests.features.corpora import (
+    NO_TAGS,
+    SETTINGS,
+    articles_in,
+    corpus,
+    features,
+    fit,
+    fitted,
+    unseen,
+)
 
-NO_TAGS = np.zeros(0, dtype=np.int64), np.zeros((0, 1), dtype=bool)
 GRAPH = jaccard_similarity(corpus().articles.members)
 VECTORS = corpus().articles.vectors
 
 
-def embeddings_of(name: str) -> np.ndarray:
-    block, known = fitted(name)
-    (found,) = features(block, known.mark(corpus().articles))
-    return found
-
-
-def test_fastrp_of_the_corpus_is_that_of_its_similarity_graph() -> None:
-    block, _ = fitted("fastrp")
-    assert isinstance(block, FastRp)
-    assert np.array_equal(embeddings_of("fastrp"), fastrp(GRAPH, VECTORS, block.config))
-
-
 def test_graphsage_of_the_corpus_is_that_of_its_similarity_graph() -> None:
-    block, _ = fitted("graphsage")
+    block, known = fitted("graphsage")
     assert isinstance(block, GraphSage)
     assert block.model is not None
     expected = infer_graphsage(block.model, GRAPH, VECTORS, seed=SETTINGS.seed)
-    assert np.array_equal(embeddings_of("graphsage"), expected)
+    (found,) = features(block, known.mark(corpus().articles))
+    assert np.array_equal(found, expected)
 
 
 def test_an_article_in_no_list_has_the_embedding_of_its_own_vector() -> None:
     nobody = sp.csr_array((40, 40), dtype=np.float32)
-    block, known = fitted("fastrp")
-    alone = known.mark(corpus().articles).in_no_list()
-    assert np.array_equal(features(block, alone)[0], fastrp(nobody, VECTORS, block.config))
     block, known = fitted("graphsage")
+    (found,) = features(block, known.mark(corpus().articles).in_no_list())
     expected = infer_graphsage(block.model, nobody, VECTORS, seed=SETTINGS.seed)
-    assert np.array_equal(features(block, alone)[0], expected)
+    assert np.array_equal(found, expected)
 
 
 @pytest.fixture(scope="module")
@@ -116,15 +109,3 @@ def test_where_no_two_articles_share_a_list_graphsage_is_zeros(tmp_path) -> None
         (found,) = features(made, known.mark(articles))
         assert found.shape == (6, 6)
         assert not found.any()
-
-
-def test_articles_in_one_list_are_nearer_to_each_other_than_to_others() -> None:
-    random = np.random.default_rng(0)
-    group = np.repeat([0, 1], 15)
-    vectors = random.normal(size=(30, 8)).astype(np.float32)
-    articles = articles_in(np.eye(2)[group], vectors)
-    known = Known.of(articles, *NO_TAGS)
-    (found,) = features(fit("fastrp", articles, known), known.mark(articles))
-    likeness = found @ found.T
-    same = group[:, None] == group
-    assert likeness[same].mean() > likeness[~same].mean() + 0.5
