@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from tagsage.corpus.csv_source import read_csv_corpus
-from tagsage.features import Articles
+from tagsage.features import Articles, article_ids
 from tagsage.store.base import snapshot_of
-
-
-def named_lists(articles: Articles) -> list[list[str]]:
-    members = articles.members
-    return [
-        [str(articles.list_names[place]) for place in members[[row]].indices]
-        for row in range(len(articles))
-    ]
+from tests.features.corpora import corpus, named_lists
 
 
 def test_a_list_that_is_named_twice_holds_an_article_once():
@@ -34,8 +29,11 @@ def test_articles_of_a_snapshot_are_those_of_the_corpus(tmp_path):
         "list,article\nL,https://a.example/1\nL,https://a.example/3\nK,https://a.example/1\n",
         encoding="utf-8",
     )
-    corpus = read_csv_corpus(str(articles), str(lists), max_rejected_share=0)
-    found = Articles.of_snapshot(snapshot_of(corpus))
+    read = read_csv_corpus(str(articles), str(lists), max_rejected_share=0)
+    snapshot = snapshot_of(read)
+    found = Articles.of_snapshot(snapshot)
+    assert np.array_equal(found.ids, article_ids(snapshot.articles["key"].tolist()))
+    assert found.vectors.shape == (3, 0)
     assert found.texts == ["One more", "Two", ""]
     assert found.authors.tolist() == ["Ann", "", ""]
     assert named_lists(found) == [["K", "L"], [], ["L"]]
@@ -47,3 +45,34 @@ def test_partitions_joined_are_all_articles():
     assert [len(part) for part in parts] == [2, 2, 1]
     assert [text for part in parts for text in part.texts] == list("abcde")
     assert [names for part in parts for names in named_lists(part)] == named_lists(articles)
+
+
+def test_an_id_is_the_keys_own_whatever_stands_beside_it():
+    ids = article_ids(["x.example/a", "", "x.example/b"])
+    assert ids.dtype == np.uint64
+    assert ids[1] == 0
+    assert len(set(ids.tolist())) == 3
+    assert article_ids(["x.example/b"])[0] == ids[2]
+    assert article_ids([]).shape == (0,)
+
+
+def test_some_articles_keep_what_was_looked_up_of_them():
+    marked = corpus().known(np.array([1, 5])).mark(corpus().articles)
+    for rows in (np.array([5, 0, 1, 12, 12]), slice(3, 9)):
+        some = marked.take(rows)
+        again = marked.known.mark(corpus().articles.take(rows))
+        assert np.array_equal(some.places, again.places)
+        assert np.array_equal(some.counted, again.counted)
+        assert named_lists(some) == named_lists(again)
+        assert np.array_equal(some.vectors, corpus().articles.vectors[rows])
+        assert list(some.texts) == list(again.texts)
+
+
+def test_articles_as_if_in_no_list_are_the_same_articles():
+    marked = corpus().known().mark(corpus().articles)
+    alone = marked.in_no_list()
+    assert np.array_equal(alone.places, marked.places)
+    assert alone.members.nnz == len(alone.counted) == 0
+    assert named_lists(alone) == [[]] * len(marked)
+    unmarked = corpus().articles.in_no_list()
+    assert unmarked.known is None

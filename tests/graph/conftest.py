@@ -19,10 +19,8 @@ from tagsage.graph.base import (
     GraphEngine,
     SampleConfig,
 )
-from tagsage.graph.fastrp import FastRpConfig
 from tagsage.graph.gds.engine import GdsEngine
 from tagsage.graph.graphsage.config import GraphSageConfig
-from tagsage.graph.lists import ListsConfig
 from tagsage.graph.local import LocalEngine
 from tagsage.graph.similarity import SimilarityConfig
 from tagsage.neo4j_connection import Neo4jConnection, open_driver
@@ -115,15 +113,6 @@ class Study:
         folder = self.folder()
         summary = self.engine.graphsage(folder, similarity, sample, self.vectors, config)
         return summary, np.load(folder / EMBEDDINGS_FILE)
-
-    def fastrp(self, similarity: Path, config: FastRpConfig) -> tuple[dict[str, Any], np.ndarray]:
-        folder = self.folder()
-        summary = self.engine.fastrp(folder, similarity, self.vectors, config)
-        return summary, np.load(folder / EMBEDDINGS_FILE)
-
-    def lists(self, projection: Path, config: ListsConfig) -> tuple[dict[str, Any], Path]:
-        folder = self.folder()
-        return self.engine.lists(folder, projection, self.vectors, config), folder
 
 
 MakeStudy = Callable[..., Study]

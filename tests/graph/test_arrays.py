@@ -11,6 +11,7 @@ from tagsage.errors import TagsageError
 from tagsage.graph import arrays
 from tagsage.graph.arrays import (
     create_array,
+    fixed_product,
     load_array,
     nonzero_rows,
     row_slices,
@@ -70,3 +71,16 @@ def test_a_file_that_is_no_array_is_named(tmp_path: Path, content: bytes | None)
         file.write_bytes(content)
     with pytest.raises(TagsageError, match=r"Cannot read the array .*broken\.npy .*run the stage"):
         load_array(file)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_a_row_has_the_same_product_alone_and_among_others(dtype: type) -> None:
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(101, 300)).astype(dtype)
+    matrix = random.normal(size=(300, 70)).astype(np.float32)
+    whole = fixed_product(rows, matrix)
+    assert whole.dtype == np.float32
+    np.testing.assert_allclose(whole, rows.astype(float) @ matrix, rtol=1e-4, atol=1e-4)
+    for some in (np.array([0]), np.array([100, 3, 3, 50]), random.permutation(101)):
+        assert np.array_equal(fixed_product(rows[some], matrix), whole[some])
+    assert fixed_product(rows[:0], matrix).shape == (0, 70)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,7 @@ import pytest
 import scipy.sparse as sp
 
 from tagsage.graph.base import SampleConfig
-from tagsage.graph.fastrp import FastRpConfig, fastrp
 from tagsage.graph.graphsage.config import GraphSageConfig
-from tagsage.graph.lists import ListsConfig, propagate_lists
 from tagsage.graph.similarity import SimilarityConfig
 from tests.conftest import connection_to
 from tests.graph.conftest import MakeStudy, Study, study_maker
@@ -176,8 +173,6 @@ class Whole:
     done: dict[str, dict[str, Any]]
     sample: np.ndarray
     embeddings: np.ndarray
-    projected: np.ndarray
-    lists: Path
 
 
 LISTS_OF = random_lists(40, 12, 0.15)
@@ -193,12 +188,10 @@ def run_all(study: Study, ratio: float = 0.5) -> Whole:
         similarity, done["components"]["start_node"], SampleConfig(ratio=ratio)
     )
     done["graphsage"], embeddings = study.graphsage(similarity, sample, SAGE)
-    done["fastrp"], projected = study.fastrp(similarity, FastRpConfig(dimensions=8))
-    done["lists"], lists = study.lists(projection, ListsConfig(hops=2, size_discount=0.5))
     json.dumps(done, allow_nan=False)
     neighbours = study.engine.neighbours(similarity)
     study.engine.teardown()
-    return Whole(neighbours, done, sampled, embeddings, projected, lists)
+    return Whole(neighbours, done, sampled, embeddings)
 
 
 @pytest.fixture(scope="module")
@@ -232,20 +225,6 @@ def test_every_article_is_embedded_with_length_one(whole: Whole) -> None:
     assert len(summary["epoch_losses"]) == 2
 
 
-def test_fastrp_gives_the_numbers_of_the_formula(whole: Whole) -> None:
-    expected = fastrp(whole.neighbours, VECTORS, FastRpConfig(dimensions=8))
-    assert whole.projected.dtype == np.float32
-    np.testing.assert_allclose(whole.projected, expected, rtol=1e-4, atol=1e-5)
-    assert whole.done["fastrp"] == {"dimensions": 8, "zero_embeddings": 0}
-
-
-def test_lists_are_propagated_over(whole: Whole) -> None:
-    hops = propagate_lists(matrix_of(LISTS_OF, 12), VECTORS, hops=2, size_discount=0.5)
-    for hop in (1, 2):
-        np.testing.assert_array_equal(np.load(whole.lists / f"hop{hop}.npy"), hops[hop - 1])
-    assert whole.done["lists"]["articles_reached"] == sum(map(bool, LISTS_OF))
-
-
 # -- corpora with next to nothing in them --------------------------------------------------------
 NOTHING_LEARNT = {
     "trained": False,
@@ -267,7 +246,6 @@ def test_where_nothing_joins_two_articles_the_embeddings_are_zeros(
     assert whole.done["sample"] == {"articles": 3, "relationships": 0}
     assert whole.done["graphsage"] == NOTHING_LEARNT
     assert not whole.embeddings.any()
-    assert whole.done["fastrp"]["zero_embeddings"] == 0
     assert whole.neighbours.nnz == 0
 
 
@@ -285,7 +263,7 @@ def test_a_corpus_of_one_article_or_none_goes_through(make_study: MakeStudy, art
     study = make_study(matrix_of([{0}] * articles, 1), np.ones((articles, 3), dtype=np.float32))
     done = run_all(study).done
     assert done["components"]["start_node"] == (0 if articles else None)
-    assert done["lists"]["articles_reached"] == articles
+    assert done["graphsage"]["trained"] is False
 
 
 # -- where chance has a part, the engines are alike ----------------------------------------------

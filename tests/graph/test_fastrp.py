@@ -12,7 +12,14 @@ import scipy.sparse as sp
 from tagsage.errors import TagsageError
 from tagsage.graph import fastrp as module
 from tagsage.graph.csr import load_csr, save_csr
-from tagsage.graph.fastrp import FastRpConfig, embed_alone, fastrp, projection_matrix
+from tagsage.graph.fastrp import (
+    FastRpConfig,
+    fastrp,
+    fastrp_levels,
+    initial_vectors,
+    mix_levels,
+    projection_matrix,
+)
 from tagsage.graph.fastrp_random import first_number, node_streams, single_stream
 from tagsage.neo4j_connection import open_driver
 
@@ -227,23 +234,35 @@ def test_articles_without_neighbours_keep_their_own_part_alone() -> None:
     found = fastrp(graph, features, config)
     assert np.linalg.norm(found[-2]) == pytest.approx(0.5, rel=1e-5)
     assert not found[-1].any()  # No neighbours, and no vector either.
-    alone = embed_alone(features, projection_matrix(5, config), config)
-    np.testing.assert_allclose(alone[-2:], found[-2:], rtol=1e-6)
 
 
-def test_alone_without_an_id_the_vectors_part_has_the_size_it_has_in_the_graph() -> None:
-    random = np.random.default_rng(3)
-    features = random.normal(size=(300, 64)).astype(f32)
-    features /= np.linalg.norm(features, axis=1, keepdims=True)
-    config = FastRpConfig(dimensions=400, property_ratio=0.5)
-    graph = sp.csr_array((300, 300), dtype=f32)
-    within = fastrp(graph, features, config)
-    alone = embed_alone(features, projection_matrix(64, config), config)
-    assert not alone[:, :200].any()
-    # The random part's length varies a little by article: by 5% here, hence the width.
-    np.testing.assert_allclose(alone[:, 200:], within[:, 200:], rtol=0.2, atol=1e-7)
-    ratios = np.linalg.norm(alone[:, 200:], axis=1) / np.linalg.norm(within[:, 200:], axis=1)
-    assert ratios.mean() == pytest.approx(1, abs=0.01)
+@pytest.mark.parametrize("config", CONFIGS)
+def test_a_node_has_the_same_embedding_alone_and_among_others(config: FastRpConfig) -> None:
+    graph, features = weighted_graph(40)
+    whole = fastrp(graph, features, config)
+    levels = fastrp_levels(graph, features, config)
+    projection = projection_matrix(features.shape[1], config)
+    for rows in (np.array([7]), np.array([39, 3, 3, 20, 0])):
+        picked = graph[rows]
+        initial = initial_vectors(features[rows], projection, rows, np.diff(picked.indptr), config)
+        assert np.array_equal(mix_levels(initial, picked, levels, config), whole[rows])
+
+
+def test_a_node_that_came_later_has_no_random_part_of_its_own() -> None:
+    graph, features = weighted_graph()
+    config = CONFIGS[2]
+    random_part = config.dimensions - config.property_dimensions
+    found = initial_vectors(
+        features,
+        projection_matrix(5, config),
+        np.array([0, -1] + [-1] * 7),
+        np.diff(graph.indptr),
+        config,
+    )
+    levels = fastrp_levels(graph, features, config)
+    assert np.array_equal(found[0], levels[0][0])
+    assert not found[1:, :random_part].any()
+    assert np.array_equal(found[:, random_part:], levels[0][:, random_part:])
 
 
 @pytest.mark.parametrize("n", [0, 1])

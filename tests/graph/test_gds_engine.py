@@ -19,7 +19,6 @@ from neo4j.exceptions import Neo4jError
 from scripts.neo4j_server import Neo4jServer, free_port
 from tagsage.errors import TagsageError
 from tagsage.graph.base import SampleConfig
-from tagsage.graph.fastrp import FastRpConfig
 from tagsage.graph.gds import engine as engine_module
 from tagsage.graph.gds.engine import GdsEngine
 from tagsage.graph.gds.memory import (
@@ -134,7 +133,7 @@ def test_the_memory_of_the_similarity_is_bounded_by_top_k_and_by_the_lists() -> 
 
 
 @pytest.mark.neo4j
-@pytest.mark.parametrize("stage", ["Projecting", "The similarity of", "GraphSAGE on", "FastRP on"])
+@pytest.mark.parametrize("stage", ["Projecting", "The similarity of", "GraphSAGE on"])
 def test_too_little_memory_is_told_before_the_server_is_asked(
     study: Study, stage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,7 +142,6 @@ def test_too_little_memory_is_told_before_the_server_is_asked(
         similarity, _, _ = study.similarity(projection)
         sample, _, _ = study.sample(similarity, 0, SampleConfig(ratio=0.5))
         study.graphsage(similarity, sample, SAGE)
-        study.fastrp(similarity, FastRpConfig(dimensions=8))
 
     def refuse(what: str, needed: int, heap: Heap) -> None:
         assert 0 < heap.free <= heap.max
@@ -269,10 +267,10 @@ def test_vectors_of_another_night_are_told_before_training(study: Study) -> None
         study.graphsage(similarity, sample, SAGE)
     np.save(study.vectors, vectors[:, :5])
     with pytest.raises(TagsageError, match=r"40 articles where it has not 5 numbers"):
-        study.fastrp(similarity, FastRpConfig())
+        study.graphsage(similarity, sample, SAGE)
     np.save(study.vectors, vectors[:7])
     with pytest.raises(TagsageError, match="There are 7 vectors for 40 articles of the graph"):
-        study.fastrp(similarity, FastRpConfig())
+        study.graphsage(similarity, sample, SAGE)
 
 
 @pytest.mark.neo4j
@@ -424,9 +422,7 @@ def test_a_server_that_forgot_everything_between_two_methods_gives_the_same_resu
         sample, sampled, articles = study.sample(similarity, 0, SampleConfig(ratio=0.5))
         forget()
         learnt, _ = study.graphsage(similarity, sample, SAGE)
-        forget()
-        _, projected = study.fastrp(similarity, FastRpConfig(dimensions=8))
-        return [joined, degrees, components, labels, sampled, articles, learnt, projected]
+        return [joined, degrees, components, labels, sampled, articles, learnt]
 
     def forget() -> None:
         # What a restart does to the catalogs, in no time; the next but one does without tricks.
@@ -469,16 +465,14 @@ def test_two_tasks_that_find_the_graph_gone_make_it_again_side_by_side(study: St
     similarity, _, _ = study.similarity(study.project()[0])
     sample, _, _ = study.sample(similarity, 0, SampleConfig(ratio=0.5))
     study.engine.teardown()
-    with ThreadPoolExecutor(3) as pool:
+    with ThreadPoolExecutor(2) as pool:
         tasks = [
             pool.submit(study.graphsage, similarity, sample, SAGE),
-            pool.submit(study.fastrp, similarity, FastRpConfig(dimensions=8)),
             pool.submit(study.components, similarity),
         ]
         summaries = [task.result()[0] for task in tasks]
     assert summaries[0]["trained"] is True
-    assert summaries[1]["zero_embeddings"] == 0
-    assert summaries[2]["start_node"] == 0
+    assert summaries[1]["start_node"] == 0
 
 
 @pytest.mark.neo4j

@@ -19,7 +19,12 @@ from tagsage.graph import arrays
 from tagsage.graph.graphsage import infer as infer_module
 from tagsage.graph.graphsage import network
 from tagsage.graph.graphsage.config import GraphSageConfig
-from tagsage.graph.graphsage.infer import infer_graphsage
+from tagsage.graph.graphsage.infer import (
+    apply_layer,
+    hidden_layers,
+    infer_graphsage,
+    unit_rows,
+)
 from tagsage.graph.graphsage.model import GraphSageModel, initial_weights
 from tagsage.graph.graphsage.neighbours import layer_seed, sample_neighbours
 from tagsage.graph.graphsage.train import _trees, train_graphsage
@@ -408,6 +413,31 @@ def test_inference_by_small_blocks_through_files_gives_the_same_embeddings(
     np.testing.assert_allclose(got, expected, atol=5e-3)
     got = infer_graphsage(model, graph, features, seed=2, out=out)
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("aggregator", "activation"), KINDS)
+def test_a_node_has_the_same_embedding_alone_and_among_others(
+    aggregator: str, activation: str
+) -> None:
+    config = config_of(aggregator, activation)
+    model = GraphSageModel(config, weights_of(config))
+    graph, features = random_graph(n=80), random_features(n=80)
+    whole = infer_graphsage(model, graph, features, seed=2)
+    values = [features, *hidden_layers(model, graph, features, seed=2)]
+    for nodes in (np.array([5]), np.array([79, 0, 5, 5, 33])):
+        own = features[nodes]
+        for layer in range(2):
+            own = apply_layer(
+                model,
+                layer,
+                own,
+                graph[nodes],
+                np.arange(len(nodes)),
+                values[layer],
+                seed=2,
+                keys=nodes,
+            )
+        assert np.array_equal(unit_rows(own), whole[nodes])
 
 
 def test_inference_with_the_same_seed_repeats_itself_and_another_seed_samples_anew() -> None:

@@ -13,20 +13,14 @@ import scipy.sparse as sp
 from tagsage.errors import TagsageError
 from tagsage.graph.base import GraphEngine, SampleConfig
 from tagsage.graph.csr import induced_subgraph, load_csr
-from tagsage.graph.fastrp import FastRpConfig, fastrp
 from tagsage.graph.graphsage.config import GraphSageConfig
 from tagsage.graph.graphsage.infer import infer_graphsage
 from tagsage.graph.graphsage.model import GraphSageModel
 from tagsage.graph.graphsage.train import train_graphsage
-from tagsage.graph.lists import ListsConfig, propagate_lists
 from tagsage.graph.local import LocalEngine
 from tagsage.graph.similarity import SimilarityConfig, jaccard_similarity
 
-LISTS_CONFIG = ListsConfig(hops=2, size_discount=0.5)
 SAGE = GraphSageConfig(dimensions=8, sample_sizes=(3, 3), epochs=2, batch_size=5)
-
-
-FASTRP = FastRpConfig(dimensions=8, property_ratio=0.5)
 
 
 def run(
@@ -35,10 +29,7 @@ def run(
     """Call the methods in the order of the stages, each with a folder of its own."""
     engine: GraphEngine = LocalEngine()
     folders = {
-        name: base / name
-        for name in (
-            *("project", "similarity", "components", "sample", "graphsage", "fastrp", "lists"),
-        )
+        name: base / name for name in ("project", "similarity", "components", "sample", "graphsage")
     }
     for folder in folders.values():
         folder.mkdir(parents=True)
@@ -66,12 +57,6 @@ def run(
         folders["sample"],
         base / "vectors.npy",
         SAGE,
-    )
-    done["fastrp"] = engine.fastrp(
-        folders["fastrp"], folders["similarity"], base / "vectors.npy", FASTRP
-    )
-    done["lists"] = engine.lists(
-        folders["lists"], folders["project"], base / "vectors.npy", LISTS_CONFIG
     )
     engine.teardown()
     json.dumps(done, allow_nan=False)
@@ -103,12 +88,6 @@ def test_the_folders_hold_what_the_functions_compute(tmp_path: Path) -> None:
     )
     again = GraphSageModel.load(tmp_path / "graphsage/model")
     assert again.epoch_losses == model.epoch_losses == done["graphsage"]["epoch_losses"]
-    projected = np.load(tmp_path / "fastrp/embeddings.npy")
-    assert projected.dtype == np.float32
-    np.testing.assert_array_equal(projected, fastrp(similarity, vectors, FASTRP))
-    hops = propagate_lists(incidence, vectors, hops=2, size_discount=0.5)
-    for hop in (1, 2):
-        np.testing.assert_array_equal(np.load(tmp_path / f"lists/hop{hop}.npy"), hops[hop - 1])
 
 
 def test_two_runs_leave_the_same_bytes(tmp_path: Path) -> None:
@@ -131,7 +110,7 @@ def test_a_folder_of_an_earlier_stage_that_is_missing_is_named(tmp_path: Path) -
         vector_property="",
     )
     with pytest.raises(TagsageError, match=r"array .*gone\.npy.*run the stage"):
-        engine.lists(tmp_path, tmp_path, tmp_path / "gone.npy", LISTS_CONFIG)
+        engine.graphsage(tmp_path, tmp_path, tmp_path, tmp_path / "gone.npy", SAGE)
 
 
 @pytest.mark.parametrize(

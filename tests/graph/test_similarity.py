@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tagsage.errors import TagsageError
 from tagsage.graph import similarity as room
-from tagsage.graph.similarity import SimilarityConfig, jaccard_similarity
+from tagsage.graph.similarity import Neighbours, SimilarityConfig, jaccard_similarity
 
 
 def incidence(lists_of: list[set[int]], n_lists: int) -> sp.csr_array:
@@ -159,6 +159,54 @@ def test_any_corpus_gives_the_rows_of_the_pairwise_comparison(
         )
     assert matrix.has_sorted_indices
     assert_same_rows(as_rows(matrix), oracle(lists_of, config))
+
+
+CONFIGS = {
+    "top_k": st.integers(1, 8),
+    "cutoff": st.sampled_from([0.0, 1e-42, 0.2, 1 / 3, 0.5, 1.0]),
+    "degree_cutoff": st.integers(1, 3),
+    "max_list_size": st.sampled_from([0, 1, 3, 10]),
+}
+
+
+@given(
+    lists_of=st.lists(st.sets(st.integers(0, 6)), min_size=1, max_size=25),
+    config=st.builds(SimilarityConfig, **CONFIGS),
+    seed=st.integers(0, 10_000),
+)
+@settings(deadline=None, max_examples=200)
+def test_articles_of_the_graph_find_the_neighbours_that_the_graph_joins_them_to(
+    lists_of: list[set[int]], config: SimilarityConfig, seed: int
+) -> None:
+    members = incidence(lists_of, 7)
+    rows = np.random.default_rng(seed).permutation(len(lists_of))[:5]
+    found = Neighbours(members, config).of(members[rows], rows)
+    expected = jaccard_similarity(members, **vars(config))[rows]
+    assert np.array_equal(found.toarray(), expected.toarray())
+    assert as_rows(found) == as_rows(expected)
+
+
+@given(
+    lists_of=st.lists(st.sets(st.integers(0, 6)), min_size=2, max_size=25),
+    config=st.builds(SimilarityConfig, **{**CONFIGS, "max_list_size": st.just(0)}),
+)
+@settings(deadline=None)
+def test_an_article_that_comes_later_finds_the_neighbours_of_the_pairwise_comparison(
+    lists_of: list[set[int]], config: SimilarityConfig
+) -> None:
+    members = incidence(lists_of, 7)
+    found = Neighbours(members[:-1], config).of(members[[-1]], np.array([-1]))
+    last = len(lists_of) - 1
+    assert_same_rows(as_rows(found), {0: oracle(lists_of, config)[last]})
+
+
+def test_an_article_that_comes_later_leaves_long_lists_out_and_makes_none_too_long() -> None:
+    # List 0 holds four, list 1 three.
+    members = incidence([{0, 1}, {0, 1}, {0, 1}, {0}], 2)
+    found = Neighbours(members, SimilarityConfig(max_list_size=3)).of(
+        incidence([{0, 1}, {0}], 2), np.array([-1, -1])
+    )
+    assert found.toarray().tolist() == [[1, 1, 1, 0], [0, 0, 0, 0]]
 
 
 @pytest.mark.parametrize(

@@ -34,16 +34,20 @@ def test_linear_finds_the_words_and_lists_that_decide():
     assert np.argmax(coef[:, 1]) == 30
 
 
-def test_linear_needs_no_fallback_for_articles_in_no_list():
+def test_words_still_decide_for_an_article_in_no_list():
     X, Y = words_and_lists()
     rows = np.arange(len(X))
     fitted = fit_candidate(X, Y, rows, tags=TAGS, classifier="linear", seed=0)
-    assert fitted.fallback is None
     assert fitted.knows_list_free
-    # Without lists the words still decide, and the tag of a list goes.
-    P = fitted.predict_proba(X.unlinked(), rows)
+    nowhere = FeatureMatrix(
+        [X.blocks[0], sp.csr_array(X.blocks[1].shape, dtype=np.float32)],
+        kinds=X.kinds,
+        in_list=np.zeros(len(X), dtype=bool),
+    )
+    P = fitted.predict_proba(nowhere, rows)
     assert ((P[:, 0] > 0.5) == Y[:, 0]).mean() > 0.98
-    assert P[:, 1].max() < 0.5
+    # The tag of a list can only be guessed.
+    assert abs(P[Y[:, 1], 1].mean() - P[~Y[:, 1], 1].mean()) < 0.1
 
 
 def test_a_block_of_many_columns_is_not_made_dense():
@@ -60,3 +64,13 @@ def test_sparse_rows_join_sparse_and_dense_blocks():
         [0, 0, 1, 4, 5],
         [1, 0, 0, 0, 1],
     ]
+
+
+def test_an_article_has_the_same_probabilities_alone_and_among_others():
+    X, Y = words_and_lists()
+    rows = np.arange(len(X))
+    fitted = make_classifier("linear", seed=0).fit(X, rows, Y)
+    whole = fitted.predict_proba(X, rows)
+    shuffled = np.random.default_rng(0).permutation(400)
+    for some in (np.array([3]), np.array([399, 3, 3, 7]), shuffled):
+        assert np.array_equal(fitted.predict_proba(X, some), whole[some])

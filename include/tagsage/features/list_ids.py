@@ -64,10 +64,11 @@ class ListIds(Block):
         members = articles.members
         values = self._idf[members.indices]
         matrix = make_csr(values, members.indices, members.indptr, members.shape)
-        # scikit-learn refuses a matrix without columns.
-        if not members.shape[1]:
+        # scikit-learn refuses a matrix without rows or columns.
+        if not members.nnz:
             return (matrix,)
-        matrix = sp.csr_array(normalize(matrix, copy=False))
+        # A copy: the members' own arrays must stay as they are.
+        matrix = sp.csr_array(normalize(matrix))
         matrix.eliminate_zeros()
         return (matrix,)
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 DECIMALS = 6
 # Numbers of one block of rows: 128 MB in double precision, and up to twice that on the way.
 BLOCK_NUMBERS = 1 << 24
+# Articles whose tags are counted at once.
+COUNT_ROWS = 1 << 17
 
 _ABOUT, _SUMS, _ARRAYS = "labels.json", "sums", ("labelled", "weights", "totals")
 
@@ -106,11 +108,10 @@ class TagShares(Block):
         """
         known: Any = articles.known
         labelled, tags = known.own_tags(articles)
-        size = 1 << 17
-        starts = range(0, len(articles), size)
+        starts = range(0, len(articles), COUNT_ROWS)
 
         def sums(start: int) -> tuple[Csr, npt.NDArray[np.float64]]:
-            part = slice(start, start + size)
+            part = slice(start, start + COUNT_ROWS)
             to_groups: Any = groups[part].T.tocsr()
             return sp.csr_array(to_groups @ tags[part]), to_groups @ labelled[part].astype(float)
 

@@ -79,7 +79,7 @@ class GraphEngine(ABC):
         Parameters
         ----------
         folder : pathlib.Path
-            Takes what this engine's :meth:`similarity` and :meth:`lists` need.
+            Takes what this engine's :meth:`similarity` needs.
         incidence : csr_array, shape [n_articles, n_lists]
             Which article is in which list.
         keys : sequence of str, length n_articles

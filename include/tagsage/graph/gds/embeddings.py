@@ -1,4 +1,4 @@
-"""Embeddings that GDS computes: GraphSAGE and FastRP over SIMILAR."""
+"""Embeddings that GDS computes: GraphSAGE over SIMILAR."""
 
 from __future__ import annotations
 
@@ -15,29 +15,22 @@ from tagsage.graph.gds.articles import (
     refuse_other_vectors,
     vector_dimensions,
 )
-from tagsage.graph.gds.catalog import ARTICLE, SCORE, SIMILAR
+from tagsage.graph.gds.catalog import ARTICLE, SIMILAR
 from tagsage.graph.graphsage.config import GDS_CONCURRENCY, GraphSageConfig
 
 if TYPE_CHECKING:
     from graphdatascience.graph.graph_api import Graph
 
     from tagsage.graph.csr import FloatArray
-    from tagsage.graph.fastrp import FastRpConfig
     from tagsage.graph.gds.recipe import Recipe
     from tagsage.graph.gds.server import GdsServer
 
 logger = logging.getLogger(__name__)
 
-# How each embedding is asked for, and what it is called in messages.
-_GRAPHSAGE = (
+# The client would make one frame of lists.
+_EMBEDDINGS = (
     "CALL gds.beta.graphSage.stream($graph_name, $settings) YIELD nodeId, embedding "
-    "RETURN nodeId AS id, embedding AS vector",
-    "GraphSAGE's embeddings",
-)
-_FASTRP = (
-    "CALL gds.fastRP.stream($graph_name, $settings) YIELD nodeId, embedding "
-    "RETURN nodeId AS id, embedding AS vector",
-    "FastRP's embeddings",
+    "RETURN nodeId AS id, embedding AS vector"
 )
 
 MODEL_TYPE = "graphSage"
@@ -185,68 +178,12 @@ def embed_by_graphsage(
         When an embedding is missing or no numbers.
     """
     logger.info("GDS: embedding %s articles", f"{len(out):,}")
-    _stream_embeddings(server, _GRAPHSAGE, graph, {"modelName": model}, nodes, out)
-
-
-def embed_by_fastrp(
-    server: GdsServer,
-    graph: Graph,
-    vector_property: str,
-    config: FastRpConfig,
-    nodes: ArticleNodes,
-    out: FloatArray,
-) -> None:
-    """Embed all articles by FastRP (``gds.fastRP.stream``), weighted by score.
-
-    Parameters
-    ----------
-    server : GdsServer
-        The server.
-    graph : Graph
-        With SIMILAR and the vectors.
-    vector_property : str
-        The features.
-    config : FastRpConfig
-        The settings.
-    nodes : ArticleNodes
-        Which node is which article.
-    out : float32 array, shape [n_articles, dimensions]
-        Takes them.
-
-    Raises
-    ------
-    TagsageError
-        When an embedding is missing or no numbers.
-    """
     settings = {
-        "embeddingDimension": config.dimensions,
-        "iterationWeights": list(config.iteration_weights),
-        "nodeSelfInfluence": config.self_influence,
-        "normalizationStrength": config.normalization_strength,
-        "propertyRatio": config.property_ratio,
-        "featureProperties": [vector_property],
-        "relationshipWeightProperty": SCORE,
-        "randomSeed": config.seed,
-    }
-    _stream_embeddings(server, _FASTRP, graph, settings, nodes, out)
-
-
-def _stream_embeddings(
-    server: GdsServer,
-    algorithm: tuple[str, str],
-    graph: Graph,
-    settings: dict[str, Any],
-    nodes: ArticleNodes,
-    out: FloatArray,
-) -> None:
-    """Run a procedure over the articles and SIMILAR; the client would make one frame of lists."""
-    query, what = algorithm
-    settings = {
-        **settings,
+        "modelName": model,
         "relationshipTypes": [SIMILAR],
         "nodeLabels": [ARTICLE],
         "concurrency": server.concurrency,
         "logProgress": False,
     }
-    with server.stream(query, graph_name=graph.name(), settings=settings) as rows:
-        fill_rows(out, nodes, rows, what)
+    with server.stream(_EMBEDDINGS, graph_name=graph.name(), settings=settings) as rows:
+        fill_rows(out, nodes, rows, "GraphSAGE's embeddings")

@@ -92,11 +92,6 @@ def graphsage_bytes(
     return max(training, embedding)
 
 
-def fastrp_bytes(articles: int, features: int, dimensions: int) -> int:
-    """Return what FastRP needs: three arrays of floats an article, and the random projection."""
-    return 3 * _vectors(articles, dimensions, SINGLE) + SINGLE * features * dimensions
-
-
 def server_bytes(most: int) -> int:
     """Return what Neo4j takes for itself of a heap of this size."""
     return max(1 << 28, most // 10)

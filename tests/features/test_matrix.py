@@ -3,17 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tagsage import settings
-from tagsage.features.matrix import (
-    BLOCKS,
-    FeatureMatrix,
-    blocks_of,
-    needs_lists,
-    own_feature_set,
-    row_blocks,
-    unit_blocks,
-    unit_rows,
-)
+from tagsage.features.matrix import FeatureMatrix, row_blocks, unit_blocks, unit_rows
 
 
 def test_rows_joins_memory_mapped_blocks_as_float32(tmp_path):
@@ -39,37 +29,20 @@ def test_feature_matrix_refuses_blocks_of_different_length_and_none():
         FeatureMatrix([])
 
 
-def test_blocks_are_those_of_the_settings():
-    assert settings.BLOCKS == BLOCKS
-
-
-def test_feature_set_joins_the_blocks_that_it_names():
-    assert blocks_of("text+lists+labels") == ("text", "lists", "labels")
-    for wrong in ("", "txt", "text+text", "text+", "text, lists"):
-        with pytest.raises(ValueError, match="is not made of some of words, "):
-            blocks_of(wrong)
-
-
-def test_feature_set_needs_lists_unless_an_article_in_none_has_all_its_blocks():
-    assert [needs_lists(name) for name in ("text", "text+authors")] == [False, False]
-    assert [needs_lists(name) for name in ("lists", "text+memberships", "fastrp")] == [True] * 3
-
-
-def test_own_features_are_those_of_an_article_in_no_list():
+def test_list_free_features_are_those_of_an_article_in_no_list():
     blocks = [np.full((3, width), width, dtype=np.float32) for width in (1, 2, 3)]
-    linked = np.array([True, False, True])
-    X = FeatureMatrix(blocks, kinds=["text", "lists", "authors"], in_list=linked)
+    in_list = np.array([True, False, True])
+    X = FeatureMatrix(blocks, kinds=["text", "lists", "authors"], in_list=in_list)
     own = X.list_free()
     assert own.kinds == ("text", "authors")
     assert own.block_widths == (1, 3)
-    assert own.linked is linked
+    assert own.in_list is in_list
     assert FeatureMatrix(blocks[:1], kinds=["lists"]).list_free() is None
-    assert not X.unlinked().linked.any()
-    assert all(map(np.shares_memory, X.unlinked().blocks, X.blocks))
+    assert [X.needs_lists, own.needs_lists] == [True, False]
 
 
-def test_feature_matrix_takes_all_articles_for_linked_unless_told():
-    assert FeatureMatrix([np.zeros((2, 1))]).linked.tolist() == [True, True]
+def test_feature_matrix_takes_all_articles_to_be_in_lists_unless_told():
+    assert FeatureMatrix([np.zeros((2, 1))]).in_list.tolist() == [True, True]
     with pytest.raises(ValueError, match=r"one flag an article, not \(3,\)"):
         FeatureMatrix([np.zeros((2, 1))], in_list=np.zeros(3, dtype=bool))
     with pytest.raises(ValueError, match="1 blocks need as many kinds, not 2"):
@@ -97,6 +70,8 @@ def test_neither_single_columns_nor_memberships_are_scaled():
     assert unit_blocks(X) == [True, False, False]
 
 
-def test_own_feature_set_is_what_an_article_in_no_list_has():
-    assert own_feature_set("text+lists+authors") == "text+authors"
-    assert own_feature_set("lists+memberships") == ""
+def test_columns_of_a_block_are_found_by_its_name():
+    blocks = [np.zeros((1, width), dtype=np.float32) for width in (2, 3, 4)]
+    X = FeatureMatrix(blocks, kinds=["words", "list_ids", "author_ids"])
+    assert X.columns_of("list_ids") == slice(2, 5)
+    assert X.columns_of("text") == slice(9, 9)

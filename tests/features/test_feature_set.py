@@ -1,0 +1,88 @@
+"""Fitted blocks together: saved, gathered, loaded, and asked about any article."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from tagsage.features import Articles, FeatureSet
+from tagsage.features.feature_set import gather_feature_set, open_parts, write_parts
+from tests.features.corpora import corpus, features, fitted, unseen
+
+FEATURE_SET = "text+lists+labels+authors+memberships"
+
+
+def feature_set_of(name: str) -> FeatureSet:
+    return FeatureSet(corpus().known(), {block: fitted(block)[0] for block in name.split("+")})
+
+
+def rows_of(X) -> np.ndarray:
+    return X.sparse_rows(np.arange(len(X))).toarray()
+
+
+def test_blocks_stand_side_by_side_in_the_order_of_the_feature_set():
+    X = feature_set_of("text+lists+labels").transform(corpus().articles)
+    assert X.kinds == ("text", "lists", "lists", "labels", "labels")
+    marked = corpus().known().mark(corpus().articles)
+    expected = [part for name in ("text", "lists", "labels") for part in features(
+        fitted(name)[0], marked)]  # fmt: skip
+    assert np.array_equal(rows_of(X), np.concatenate(expected, axis=1))
+    assert np.array_equal(X.in_list, np.diff(corpus().articles.members.indptr) > 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "needed"), [("words+list_ids+author_ids", False), ("words+text", True)]
+)
+def test_vectors_are_needed_where_a_block_is_made_of_them(name, needed):
+    assert feature_set_of(name).needs_vectors is needed
+
+
+@pytest.mark.parametrize("name", [FEATURE_SET, "words+list_ids+author_ids", "graphsage+fastrp"])
+def test_a_feature_set_that_was_gathered_and_loaded_gives_the_same_rows(name, tmp_path):
+    made = feature_set_of(name)
+    states = {}
+    for block in made.blocks:
+        states[block] = tmp_path / f"artifact-{block}"
+        made.blocks[block].save(states[block])
+    made.known.save(tmp_path / "known")
+    gather_feature_set(tmp_path / "model", tmp_path / "known", states)
+    loaded = FeatureSet.load(tmp_path / "model", name)
+    expected = rows_of(made.transform(corpus().articles))
+    assert np.array_equal(rows_of(loaded.transform(corpus().articles)), expected)
+    # One request after the other, by names.
+    for row in range(0, 40, 7):
+        asked = unseen(corpus().articles.take(np.array([row])))
+        assert np.array_equal(rows_of(loaded.transform(asked))[0], expected[row])
+
+
+def test_an_article_that_another_known_marked_is_looked_up_again():
+    made = feature_set_of("labels")
+    elsewhere = corpus().known(np.arange(30)).mark(corpus().articles)
+    expected = rows_of(made.transform(corpus().articles))
+    assert np.array_equal(rows_of(made.transform(elsewhere)), expected)
+
+
+@pytest.mark.parametrize("name", ["words", "lists", "labels"])
+@pytest.mark.parametrize("size", [1, 7, 100])
+def test_parts_written_partition_by_partition_are_those_of_all_at_once(
+    name, size, tmp_path, monkeypatch
+):
+    partitions = Articles.partitions
+    monkeypatch.setattr(Articles, "partitions", lambda self: partitions(self, size))
+    block, known = fitted(name)
+    marked = known.mark(corpus().articles)
+    columns = write_parts(tmp_path / "parts", block, marked)
+    parts = open_parts(tmp_path / "parts")
+    expected = features(block, marked)
+    assert columns == tuple(part.shape[1] for part in expected)
+    assert len(parts) == len(expected)
+    for part, other in zip(parts, expected, strict=True):
+        assert bool(sp.issparse(part)) == block.sparse
+        assert np.array_equal(part.toarray() if block.sparse else part, other)
+
+
+def test_more_than_ten_parts_are_opened_in_their_order(tmp_path):
+    for number in range(12):
+        np.save(tmp_path / f"part{number}.npy", np.full((2, 1), number, dtype=np.float32))
+    assert [part[0, 0] for part in open_parts(tmp_path)] == list(range(12))

@@ -1,0 +1,155 @@
+"""Propagation of vectors over lists."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tagsage.features import Known
+from tagsage.features.lists import Hop, Lists
+from tests.features.corpora import NO_TAGS, articles_in, features, fit
+
+# The means of lists are kept in half precision.
+HALF = {"rtol": 2e-3, "atol": 4e-3}
+
+
+def propagate(
+    dense: np.ndarray,
+    vectors: np.ndarray,
+    *,
+    hops: int = 1,
+    discount: float = 0,
+    hidden: np.ndarray | None = None,
+) -> list[np.ndarray]:
+    """Fit the block on a corpus, and make its features of the same."""
+    articles = articles_in(np.asarray(dense), np.asarray(vectors, dtype=np.float32))
+    known = Known.of(articles, *NO_TAGS, hidden=hidden)
+    block = fit("lists", articles, known, lists_hops=hops, lists_size_discount=discount)
+    return features(block, known.mark(articles))
+
+
+def oracle(dense: np.ndarray, vectors: np.ndarray, hops: int, discount: float) -> list[np.ndarray]:
+    """Propagate one article and one list at a time, in double precision."""
+    current = vectors.astype(float)
+    results = []
+    for _ in range(hops):
+        following = np.zeros_like(current)
+        for article in range(len(dense)):
+            weights, means = [], []
+            for name in np.flatnonzero(dense[article]):
+                members = np.flatnonzero(dense[:, name])
+                known = [m for m in members if current[m].any()]
+                if known:
+                    weights.append(1 / len(members) ** discount)
+                    means.append(current[known].mean(axis=0))
+            if weights:
+                following[article] = np.average(means, axis=0, weights=weights)
+        results.append(following)
+        current = following
+    return results
+
+
+def test_four_articles_have_the_vectors_worked_out_by_hand() -> None:
+    # list a: 0, 1; list b: 1, 2; list c: 0, 1, 2; article 3 is in no list.
+    dense = np.array([[1, 0, 1], [1, 1, 1], [0, 1, 1], [0, 0, 0]])
+    vectors = np.array([[6.0], [12.0], [24.0], [7.0]])
+    # means: a 9, b 18, c 14
+    (alike,) = propagate(dense, vectors)
+    expected = [(9 + 14) / 2, (9 + 18 + 14) / 3, (18 + 14) / 2, 0]
+    np.testing.assert_allclose(alike[:, 0], expected, rtol=1e-6)
+    # weights 1/2, 1/2, 1/3
+    one, two = propagate(dense, vectors, hops=2, discount=1)
+    expected = [(9 / 2 + 14 / 3) / (5 / 6), (9 / 2 + 18 / 2 + 14 / 3) / (8 / 6)]
+    expected += [(18 / 2 + 14 / 3) / (5 / 6), 0]
+    np.testing.assert_allclose(one[:, 0], expected, rtol=1e-6)
+    (again,) = propagate(dense, one, discount=1)
+    assert np.array_equal(two, again)
+
+
+def test_half_a_discount_weighs_a_list_of_four_half_as_much_as_one_of_one() -> None:
+    dense = np.array([[1, 1], [0, 1], [0, 1], [0, 1]])
+    (one,) = propagate(dense, np.array([[6.0], [2.0], [2.0], [2.0]]), discount=0.5)
+    # means 6 and 3, weights 1 and 1/2
+    np.testing.assert_allclose(one[:, 0], [(6 + 3 / 2) / 1.5, 3, 3, 3], rtol=1e-6)
+
+
+def test_a_zero_vector_counts_in_no_mean_but_gets_one() -> None:
+    # Article 1 is a stub; the list of 2 and 3 holds only stubs.
+    dense = np.array([[1, 0], [1, 0], [1, 1], [0, 1]])
+    vectors = np.array([[1.0, 2.0], [0, 0], [0, 0], [0, 0]])
+    one, two = propagate(dense, vectors, hops=2)
+    assert one.tolist() == [[1, 2], [1, 2], [1, 2], [0, 0]]
+    np.testing.assert_allclose(two, [[1, 2]] * 4, rtol=1e-6)
+
+
+@given(
+    n=st.integers(1, 12),
+    n_lists=st.integers(1, 6),
+    hops=st.integers(1, 3),
+    seed=st.integers(0, 10_000),
+    discount=st.sampled_from([0, 0.25, 1]),
+)
+@settings(deadline=None)
+def test_any_corpus_gives_the_vectors_of_the_slow_propagation(
+    n: int, n_lists: int, hops: int, seed: int, discount: float
+) -> None:
+    random = np.random.default_rng(seed)
+    dense = (random.random((n, n_lists)) < 0.4).astype(np.float32)
+    vectors = (random.normal(size=(n, 5)) * (random.random((n, 1)) < 0.7)).astype(np.float32)
+    found = propagate(dense, vectors, hops=hops, discount=discount)
+    for result, expected in zip(found, oracle(dense, vectors, hops, discount), strict=True):
+        np.testing.assert_allclose(result, expected, **HALF)
+
+
+def test_members_added_after_the_fit_have_the_means_worked_out_by_hand() -> None:
+    # List 0: mean (3, 1) of two articles; list 1: mean (0, 4) of one. Discount 0: alike.
+    hop = Hop(
+        np.array([[3, 1], [0, 4]], dtype=np.float16),
+        np.ones(2, dtype=np.float32),
+        np.array([2, 1], dtype=np.float32),
+    )
+    members = articles_in(np.array([[1, 1], [1, 0], [0, 0]])).members
+    own = np.array([[6, 0], [0, 0], [1, 1]], dtype=np.float32)
+    counted = np.ones(3, dtype=bool)
+    assert hop.propagate(members, counted, own).tolist() == [[1.5, 2.5], [3, 1], [0, 0]]
+    # (2 (3, 1) + (6, 0)) / 3 = (4, 2/3) and ((0, 4) + (6, 0)) / 2 = (3, 2).
+    added = hop.propagate(members, ~counted, own)
+    np.testing.assert_allclose(added, [[3.5, 4 / 3], [3, 1], [0, 0]], rtol=1e-6)
+    # Joined the second list alone after the fit.
+    joined = hop.propagate(members, np.array([True, False, True]), own)
+    np.testing.assert_allclose(joined[0], [(3 + 3) / 2, (1 + 2) / 2], rtol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_an_article_that_came_later_gets_what_it_would_have_got_in_the_lists(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    dense = random.random((20, 4)) < 0.5
+    vectors = random.normal(size=(20, 5))
+    later = int(random.integers(20))
+    (whole,) = propagate(dense, vectors)
+    (hiding,) = propagate(dense, vectors, hidden=np.array([later]))
+    np.testing.assert_allclose(hiding[later], whole[later], **HALF)
+
+
+def test_a_list_that_nobody_else_is_in_says_nothing_of_an_article_that_came_later() -> None:
+    dense = np.array([[1, 0], [1, 1]])
+    (found,) = propagate(dense, np.array([[2.0], [4.0]]), hidden=np.array([1]))
+    # Of the first list (2 + 4) / 2, and nothing of the second.
+    assert found.ravel().tolist() == [2, 3]
+
+
+@pytest.mark.parametrize("shape", [(3, 0), (3, 2)])
+def test_without_memberships_all_vectors_are_zero(shape: tuple[int, int]) -> None:
+    found = propagate(np.zeros(shape), np.ones((3, 4)), hops=2)
+    assert [part.shape for part in found] == [(3, 4)] * 2
+    assert not any(part.any() for part in found)
+
+
+def test_as_many_parts_as_hops_are_read_again(tmp_path) -> None:
+    dense = np.random.default_rng(0).random((9, 4)) < 0.5
+    articles = articles_in(dense, np.ones((9, 2), dtype=np.float32))
+    known = Known.of(articles, *NO_TAGS)
+    fit("lists", articles, known, lists_hops=3).save(tmp_path / "lists")
+    assert len(Lists.load(tmp_path / "lists").transform(known.mark(articles))) == 3
