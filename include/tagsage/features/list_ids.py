@@ -64,8 +64,8 @@ class ListIds(Block):
         members = articles.members
         values = self._idf[members.indices]
         matrix = make_csr(values, members.indices, members.indptr, members.shape)
-        # scikit-learn refuses a matrix without columns.
-        if not members.shape[1]:
+        # scikit-learn refuses a matrix without rows or columns.
+        if 0 in members.shape:
             return (matrix,)
         matrix = sp.csr_array(normalize(matrix, copy=False))
         matrix.eliminate_zeros()
