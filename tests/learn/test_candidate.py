@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -54,18 +52,6 @@ def test_top_tags_block_by_block_are_those_of_all_at_once(data, monkeypatch):
     pd.testing.assert_frame_equal(
         pd.concat(blocks, ignore_index=True), whole, check_exact=False, rtol=1e-5
     )
-
-
-def test_candidate_of_before_there_were_thresholds_a_tag_is_read(data, tmp_path):
-    fitted = fit(data, labels_of(data), "ovr_logistic")
-    fitted.save(tmp_path)
-    old = {"tags": TAGS, "threshold": 0.25, "summary": {}}
-    (tmp_path / "candidate.json").write_text(json.dumps(old))
-    again = FittedCandidate.load(tmp_path)
-    assert again.threshold == pytest.approx(0.25)
-    assert again.main.assignment.thresholds.tolist() == [0.25] * 5
-    raw = fitted.classifier.predict_proba(data.X, data.rows)
-    assert np.array_equal(again.predict_proba(data.X, data.rows), raw)
 
 
 def test_score_tells_how_far_off_the_probabilities_are(data):

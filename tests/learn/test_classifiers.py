@@ -50,8 +50,7 @@ def name(request) -> str:
     return request.param
 
 
-def test_classifiers_are_those_of_the_settings():
-    assert CLASSIFIERS == settings.CLASSIFIERS
+def test_every_classifier_is_tested():
     assert set(SMALL) == set(CLASSIFIERS)
 
 
