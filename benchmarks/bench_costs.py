@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import nnls
 
-from benchmarks.bench_learn import BLOCKS, SEED, load, prepare
+from benchmarks.bench_learn import FEATURE_SETS, SEED, load, prepare
 from benchmarks.runner import MB, Measure, Row, measure, number, prepared, table
 from tagsage.features.matrix import FeatureMatrix, IndexArray
 from tagsage.learn.classifiers import CLASSIFIERS
@@ -87,7 +87,7 @@ def main(corpus: str) -> str:
         prepare(corpus, Path(name))
         cases = [case(partial(draw, *sizes), "drawn") for sizes in DRAWN]
         # How many steps a fit takes depends on the data: real ones tell more of that.
-        for feature_set in BLOCKS:
+        for feature_set in FEATURE_SETS:
             task = partial(corpus_task, Path(name), feature_set)
             cases.append(case(task, feature_set, weight=3.0))
         parts = [tables(classifier, cases) for classifier in CLASSIFIERS]

@@ -19,6 +19,8 @@ import scipy.sparse as sp
 from scipy.sparse import csgraph
 
 from benchmarks.runner import Row, measure, prepared, side_by_side, table
+from tagsage.features import Articles, Known
+from tagsage.features.lists import Lists
 from tagsage.graph.components import connected_components, start_node
 from tagsage.graph.csr import induced_subgraph, load_csr, save_csr
 from tagsage.graph.graphsage.config import GraphSageConfig
@@ -26,9 +28,10 @@ from tagsage.graph.graphsage.infer import infer_graphsage
 from tagsage.graph.graphsage.model import GraphSageModel
 from tagsage.graph.graphsage.neighbours import layer_seed
 from tagsage.graph.graphsage.train import _trees, train_graphsage
-from tagsage.graph.lists import propagate_lists
 from tagsage.graph.sampling import random_walk_sample
 from tagsage.graph.similarity import jaccard_similarity
+from tagsage.runner import LocalRunner
+from tagsage.settings import Settings
 
 TOP_K = 2000
 SEED = 42
@@ -364,7 +367,21 @@ def list_inputs(folder: Path) -> tuple[Any, Any]:
 
 
 def propagate(ready: tuple[Any, Any]) -> float:
-    return float((propagate_lists(*ready, hops=2)[-1] ** 2).sum(dtype=np.float64))
+    members, vectors = ready
+    n, n_lists = members.shape
+    articles = Articles(
+        np.arange(1, n + 1, dtype=np.uint64),
+        [""] * n,
+        np.full(n, "", dtype=object),
+        members,
+        np.arange(n_lists).astype(str).astype(object),
+        vectors,
+    )
+    # No tags: they do nothing here.
+    known = Known.of(articles, np.zeros(0, dtype=np.int64), np.zeros((0, 1), dtype=np.bool_))
+    marked = known.mark(articles)
+    block = Lists.fit(marked, Settings(lists_hops=2), LocalRunner())
+    return float((block.transform(marked)[-1] ** 2).sum(dtype=np.float64))
 
 
 def propagate_by_pairs(ready: tuple[Any, Any]) -> float:

@@ -16,10 +16,13 @@ import numpy as np
 
 from benchmarks.runner import SCORES, Row, measure, prepared, table
 from tagsage.evaluate.judgement import evaluate_candidate
-from tagsage.features.matrix import FeatureMatrix
+from tagsage.features import Articles, FeatureMatrix, Known, blocks_of
+from tagsage.features.fitting import fit_block, open_matrix
 from tagsage.learn.classifiers import make_classifier
 from tagsage.learn.fitting import fit_candidate
 from tagsage.learn.labels import Labels, label_corpus
+from tagsage.runner import LocalRunner
+from tagsage.settings import Settings
 
 SEED = 42
 DIMENSIONS = 256
@@ -28,7 +31,7 @@ MIN_TAG_ARTICLES = 100
 TEST_SHARE = 0.2
 # What scikit-learn's regression over label sets can fit while one waits.
 FEW_ROWS = 6000
-BLOCKS = {"text": ("text",), "text+lists": ("text", *(f"hop{hop + 1}" for hop in range(HOPS)))}
+FEATURE_SETS = ("text", "text+lists")
 # Those that one can wait for; the chain and the trees take tens of minutes.
 TIMED = ("label_powerset", "ovr_logistic", "mlknn", "mlp")
 CANDIDATES = (*(("text", name) for name in TIMED), ("text+lists", "mlp"))
@@ -63,31 +66,30 @@ def main(corpus: str) -> str:
 
 def prepare(corpus: str, folder: Path) -> str:
     """Write features and labels; returns a sentence about them."""
-    import scipy.sparse as sp
-    from tagsage.graph.lists import propagate_lists
-
     from tagsage.corpus.csv_source import read_csv_corpus
+    from tagsage.store.base import snapshot_of
     from tagsage.vectors.lsa import LsaEmbedder
     from tagsage.vectors.text import article_texts
 
     source = [str(Path(corpus) / f"{name}.csv.gz") for name in ("articles", "lists")]
-    read = read_csv_corpus(*source, max_rejected_share=1.0)
-    articles = read.articles.sort_values("key", ignore_index=True)
+    snapshot = snapshot_of(read_csv_corpus(*source, max_rejected_share=1.0))
     labels = label_corpus(
-        articles["tags"], min_tag_articles=MIN_TAG_ARTICLES, test_share=TEST_SHARE, seed=SEED
+        snapshot.articles["tags"].tolist(),
+        min_tag_articles=MIN_TAG_ARTICLES,
+        test_share=TEST_SHARE,
+        seed=SEED,
     )
     (folder / "labels").mkdir()
     labels.save(folder / "labels")
-    texts = article_texts(articles)
+    texts = article_texts(snapshot.articles)
     embedder = LsaEmbedder.fit(texts, dimensions=DIMENSIONS, max_terms=50_000, seed=SEED)
-    vectors = embedder.embed(texts)
-    np.save(folder / "text.npy", vectors)
-    row = articles.set_index("key").index.get_indexer(read.memberships["article"])
-    lists, column = np.unique(read.memberships["list"].to_numpy(dtype=str), return_inverse=True)
-    ones = np.ones(len(row), dtype=np.float32)
-    incidence = sp.csr_array((ones, (row, column)), shape=(len(articles), len(lists)))
-    for hop, propagated in enumerate(propagate_lists(incidence, vectors, hops=HOPS)):
-        np.save(folder / f"hop{hop + 1}.npy", propagated)
+    articles = Articles.of_snapshot(snapshot, embedder.embed(texts))
+    known = Known.of(articles, labels.train_rows, labels.Y_train)
+    settings = Settings(lists_hops=HOPS, seed=SEED)
+    for block in blocks_of(FEATURE_SETS[-1]):
+        (folder / block).mkdir()
+        fit_block(folder / block, block, articles, known, settings, LocalRunner())
+    np.save(folder / "in_list.npy", known.in_known_list(known.mark(articles)))
     sets = len(np.unique(labels.Y_train, axis=0))
     return (
         f"{len(labels.train):,} training and {len(labels.test):,} test articles, "
@@ -97,8 +99,9 @@ def prepare(corpus: str, folder: Path) -> str:
 
 def load(folder: Path, feature_set: str) -> tuple[FeatureMatrix, Labels]:
     """Open features and labels."""
-    blocks = [np.load(folder / f"{block}.npy", mmap_mode="r") for block in BLOCKS[feature_set]]
-    return FeatureMatrix(blocks), Labels.load(folder / "labels")
+    folders = {block: folder / block for block in blocks_of(feature_set)}
+    X = open_matrix(folders, feature_set, np.load(folder / "in_list.npy"))
+    return X, Labels.load(folder / "labels")
 
 
 def candidate_row(folder: Path, feature_set: str, classifier: str) -> Row:

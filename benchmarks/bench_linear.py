@@ -17,18 +17,19 @@ import numpy as np
 
 from benchmarks.runner import Row, measure, prepared, table
 from tagsage.evaluate.metrics import evaluate
-from tagsage.features import BLOCKS, Articles
-from tagsage.features.matrix import FeatureMatrix
-from tagsage.graph.csr import load_csr, save_csr
+from tagsage.features import Articles, FeatureMatrix, Known, blocks_of
+from tagsage.features.fitting import fit_block, open_matrix
 from tagsage.learn.classifiers import make_classifier
 from tagsage.learn.fitting import tuning_split
 from tagsage.learn.labels import Labels, label_corpus
 from tagsage.learn.thresholds import Assignment
 from tagsage.runner import LocalRunner
+from tagsage.settings import Settings
 from tagsage.settings.learn import AssignmentSettings
 
 SEED = 42
 C = 5.0
+FEATURES = "words+list_ids+author_ids"
 Probabilities = np.ndarray
 Fit = Callable[[FeatureMatrix, np.ndarray, np.ndarray, np.ndarray], Probabilities]
 
@@ -66,11 +67,13 @@ def prepare(corpus: str, folder: Path) -> str:
     (folder / "labels").mkdir()
     labels.save(folder / "labels")
     articles = Articles.of_snapshot(snapshot)
+    known = Known.of(articles, labels.train_rows, labels.Y_train)
+    np.save(folder / "in_list.npy", known.in_known_list(known.mark(articles)))
     columns = 0
-    for name, block in BLOCKS.items():
-        matrix = block.fit(articles, LocalRunner()).transform(articles)
-        save_csr(folder / name, matrix)
-        columns += matrix.shape[1]
+    for name in blocks_of(FEATURES):
+        (folder / name).mkdir()
+        made = fit_block(folder / name, name, articles, known, Settings(seed=SEED), LocalRunner())
+        columns += sum(made["columns"])
     return (
         f"{len(labels.train):,} training and {len(labels.test):,} test articles, {columns:,} "
         f"columns, {len(labels.tags)} target tags."
@@ -79,7 +82,8 @@ def prepare(corpus: str, folder: Path) -> str:
 
 def load(folder: Path) -> tuple[FeatureMatrix, Labels]:
     """Open features and labels."""
-    X = FeatureMatrix([load_csr(folder / name) for name in BLOCKS], kinds=list(BLOCKS))
+    folders = {name: folder / name for name in blocks_of(FEATURES)}
+    X = open_matrix(folders, FEATURES, np.load(folder / "in_list.npy"))
     return X, Labels.load(folder / "labels")
 
 

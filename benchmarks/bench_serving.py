@@ -23,12 +23,15 @@ import pandas as pd
 
 from benchmarks.runner import SCORES, Row, measure, number, prepared, table
 from tagsage.evaluate.judgement import score
+from tagsage.features import blocks_of
+from tagsage.features.feature_set import KNOWN_FOLDER
+from tagsage.features.fitting import STATE_FOLDER
 from tagsage.learn.labels import Labels
 from tagsage.pipeline import run_night
 from tagsage.registry.seal import check_seal, seal
-from tagsage.registry.servable import CANDIDATE, Tagger
-from tagsage.stages.common import MODEL_FOLDER
-from tagsage.stages.labels import LISTS_FOLDER
+from tagsage.registry.tagger import CANDIDATE, Tagger
+from tagsage.registry.tagger import FEATURES as FEATURES_FOLDER
+from tagsage.stages.common import KNOWN, MODEL_FOLDER
 from tagsage.store.snapshot import Snapshot
 
 SEED = 42
@@ -183,9 +186,10 @@ def companions(artifacts: Path) -> str:
     lines = ["| told of the lists | " + " | ".join(SCORES.values()) + " |"]
     lines.append("|---|" + "---:|" * len(SCORES))
     frame = snapshot.articles.iloc[rows][["title", "subtitle", "author"]].reset_index(drop=True)
+    frame["story"] = keys[rows]
     for what, columns in told.items():
         series = {name: pd.Series(of, dtype=object) for name, of in columns.items()}
-        X = tagger.features(frame.assign(**series), in_corpus=np.ones(len(rows), np.bool_))
+        X = tagger.features.transform(tagger.articles_of(frame.assign(**series)))
         scores = score(tagger.candidate, tagger.candidate.answer(X, np.arange(len(rows))), Y)
         cells = " | ".join(number(scores.overall[metric], 3) for metric in SCORES)
         lines.append(f"| {what} | {cells} |")
@@ -204,9 +208,11 @@ def fitted_without_test(artifacts: Path, folder: Path) -> Tagger:
     """
     shutil.copytree(found(artifacts, "served"), folder)
     candidate = found(artifacts, "candidate", feature_set=FEATURES) / MODEL_FOLDER
+    made = json.loads((candidate.parent / "artifact.json").read_text(encoding="utf-8"))
+    features = {name: artifacts / ref for name, ref in made["inputs"]["features"].items()}
+    states = {name: features[name] / STATE_FOLDER for name in blocks_of(FEATURES)}
+    for name, state in {**states, KNOWN_FOLDER: features[KNOWN]}.items():
+        shutil.copytree(state, folder / FEATURES_FOLDER / name, dirs_exist_ok=True)
     shutil.copytree(candidate, folder / CANDIDATE, dirs_exist_ok=True)
-    for block in ("labels", "authors"):
-        lists = found(artifacts, block, of="training") / LISTS_FOLDER
-        shutil.copytree(lists, folder / block, dirs_exist_ok=True)
     seal(folder)
     return Tagger.load(folder)

@@ -10,7 +10,10 @@ import pytest
 import typer
 
 from tagsage.cli import app
-from tagsage.settings import BLOCKS, CLASSIFIERS, Settings
+from tagsage.features import BLOCKS
+from tagsage.learn.candidates import check_candidates
+from tagsage.learn.classifiers.registry import CLASSIFIERS
+from tagsage.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -79,7 +82,8 @@ def test_settings_given_in_examples_are_possible(page):
         pairs += [
             (name.lower(), value) for name, value in re.findall(r"TAGSAGE_([A-Z_]+)=(\S+)", code)
         ]
-        Settings.resolve({name: value for name, value in pairs if value != "value"})
+        given = {name: value for name, value in pairs if value != "value"}
+        check_candidates(Settings.resolve(given).parsed_candidates())
 
 
 def test_newcomers_read_of_the_two_commands_first():

@@ -6,19 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tagsage.graph.labels import LabelsConfig, propagate_labels
-from tagsage.graph.lists import propagate_lists
 
-from tagsage.features import BLOCKS as FEATURE_BLOCKS
-from tagsage.features import Articles
-from tagsage.features.matrix import FeatureMatrix
-from tagsage.learn.fitting import fit_candidate
+from tagsage.features import Articles, FeatureMatrix
 from tagsage.learn.targets import label_matrix
-from tagsage.registry.servable import Tagger, write_served
-from tagsage.runner import LocalRunner
+from tagsage.registry.tagger import Tagger
 from tagsage.store.snapshot import Snapshot
 from tagsage.vectors.lsa import LsaEmbedder
 from tagsage.vectors.text import article_texts
+from tests.taggers import write_fitted
 
 TOPICS = {
     "cooking": ("oven", "bread", "soup", "salt"),
@@ -27,7 +22,7 @@ TOPICS = {
 }
 TAGS = sorted(TOPICS)
 N, LISTS = 300, 45
-BLOCKS = "text+lists+labels+authors"
+DENSE, LINEAR = "text+lists+labels+authors", "words+list_ids+author_ids:linear"
 
 
 def snapshot(seed: int = 0) -> Snapshot:
@@ -63,76 +58,29 @@ def snapshot(seed: int = 0) -> Snapshot:
     return Snapshot(articles, names, article_index.astype(np.int32), list_index.astype(np.int32))
 
 
-def fit_linear(folder: Path, corpus: Snapshot) -> tuple[Tagger, FeatureMatrix]:
-    """Fit a linear tagger on words, lists and authors, and load it as it is served."""
-    articles = Articles.of_snapshot(corpus)
-    blocks = {name: block.fit(articles, LocalRunner()) for name, block in FEATURE_BLOCKS.items()}
-    for name, block in blocks.items():
-        block.save(folder / name)
-    X = FeatureMatrix([block.transform(articles) for block in blocks.values()], kinds=list(blocks))
-    tags = corpus.articles["tags"].tolist()
-    rows = np.flatnonzero([len(own) > 0 for own in tags])
-    Y = label_matrix([tags[row] for row in rows], TAGS)
-    fit_candidate(X, Y, rows, tags=TAGS, classifier="linear", seed=0).save(folder / "candidate")
-    served = folder / "served"
-    served.mkdir()
-    write_served(
-        served,
-        candidate=folder / "candidate",
-        feature_set="+".join(blocks),
-        dimensions=0,
-        embedder=None,
-        sparse={name: folder / name for name in blocks},
-        incidence=corpus.incidence(),
-        article_keys=corpus.articles["key"].tolist(),
-    )
-    return Tagger.load(served), X
-
-
-def fit(
-    folder: Path, corpus: Snapshot, classifier: str = "ovr_logistic"
-) -> tuple[Tagger, FeatureMatrix]:
-    """Fit a tagger on text, lists, labels and authors, and load it as it is served.
+def fit(folder: Path, corpus: Snapshot, candidate: str) -> tuple[Tagger, FeatureMatrix]:
+    """Fit a candidate on the tagged articles, and load it as it is served.
 
     The features that it was fitted on come with it.
     """
     texts = article_texts(corpus.articles)
     embedder = LsaEmbedder.fit(texts, dimensions=8, max_terms=100, seed=0)
     embedder.save(folder / "lsa")
-    vectors = embedder.embed(texts)
     tags = corpus.articles["tags"].tolist()
     rows = np.flatnonzero([len(own) > 0 for own in tags])
-    Y = label_matrix([tags[row] for row in rows], TAGS)
-    incidence = corpus.incidence()
-    authors, authorship = corpus.authorship()
-    hops = propagate_lists(incidence, vectors, hops=2, size_discount=0.5)
-    config = LabelsConfig(prior_weight=3)
-    labels = propagate_labels(incidence, rows, Y, config)
-    of_authors = propagate_labels(authorship, rows, Y, config)
-    labels.lists.save(folder / "labels")
-    of_authors.lists.save(folder / "authors")
-    X = FeatureMatrix(
-        [vectors, *hops, *labels[:2], *of_authors[:2]],
-        kinds=["text", "lists", "lists", "labels", "labels", "authors", "authors"],
-        linked=np.diff(incidence.indptr) > 0,
-    )
-    fitted = fit_candidate(X, Y, rows, tags=TAGS, classifier=classifier, seed=0)
-    fitted.save(folder / "candidate")
-    served = folder / "served"
-    served.mkdir()
-    write_served(
-        served,
-        candidate=folder / "candidate",
-        feature_set=BLOCKS,
-        dimensions=8,
+    served, X = write_fitted(
+        folder,
+        Articles.of_snapshot(corpus, embedder.embed(texts)),
+        rows,
+        label_matrix([tags[row] for row in rows], TAGS),
+        tags=TAGS,
+        candidate=candidate,
         embedder=folder / "lsa",
-        list_names=corpus.lists,
-        incidence=incidence,
-        hop_inputs=[vectors, hops[0]],
-        size_discount=0.5,
-        list_labels=folder / "labels",
-        author_names=authors,
-        author_labels=folder / "authors",
-        article_keys=corpus.articles["key"].tolist(),
+        lists_size_discount=0.5,
+        labels_prior_weight=3,
+        authors_prior_weight=3,
+        graphsage_dimensions=8,
+        graphsage_epochs=2,
+        graphsage_max_iterations=2,
     )
     return Tagger.load(served), X

@@ -1,87 +1,69 @@
 """One SQLite store for all tests of the room, and a small tagger fitted for real."""
 
-import dataclasses
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import scipy.sparse as sp
-from tagsage.graph.lists import propagate_lists
+from fastapi.testclient import TestClient
 
 from tagsage.evaluate.frozen import FrozenTest
-from tagsage.features import article_ids
-from tagsage.features.matrix import FeatureMatrix
-from tagsage.graph.fastrp import FastRpConfig, fastrp
-from tagsage.graph.similarity import jaccard_similarity
-from tagsage.learn.calibration import Calibration
-from tagsage.learn.candidate import Tagging
-from tagsage.learn.fitting import fit_candidate
-from tagsage.learn.thresholds import Assignment
-from tagsage.registry.servable import write_served
+from tagsage.features import Articles, article_ids
+from tagsage.registry.mlflow_models import PyFuncModel
 from tagsage.registry.store import Tracking, initialise
 from tagsage.vectors.lsa import LsaEmbedder
-from tagsage.vectors.text import article_texts
+from tests.taggers import write_fitted
 
 FRUIT = ("apples", "pears", "plums", "cherries")
 CARS = ("engines", "wheels", "brakes", "gears")
 DIMENSIONS = 6
-FASTRP = FastRpConfig(dimensions=8, seed=0)
 
 
-def corpus() -> tuple[pd.DataFrame, np.ndarray, sp.csr_array, np.ndarray]:
-    """Return 48 articles, their tags (fruit, cars), and two lists that tell them apart."""
+def corpus() -> tuple[list[str], np.ndarray, list[list[str]]]:
+    """Return 48 titles, their tags (fruit, cars), and their lists, which tell them apart."""
     titles = [
         f"{word} and {other} {number}"
         for words in (FRUIT, CARS)
         for number, (word, other) in enumerate((a, b) for a in words for b in words if a != b)
     ] * 2
     fruit = np.array([any(word in title for word in FRUIT) for title in titles])
-    articles = pd.DataFrame({"title": titles, "subtitle": "", "is_stub": False})
-    Y = np.stack([fruit, ~fruit], axis=1)
-    incidence = sp.csr_array(np.stack([fruit, ~fruit], axis=1).astype(np.float32))
-    return articles, Y, incidence, np.array(["orchard", "garage"])
-
-
-def _make_served(folder: Path, feature_set: str = "text+lists", *, given: bool = False) -> Path:
-    """Fit a one-vs-rest tagger on the corpus and write what is served of it."""
-    articles, Y, incidence, names = corpus()
-    embedder = LsaEmbedder.fit(
-        article_texts(articles), dimensions=DIMENSIONS, max_terms=100, seed=0
+    return (
+        titles,
+        np.stack([fruit, ~fruit], axis=1),
+        [["orchard" if f else "garage"] for f in fruit],
     )
+
+
+def _make_served(
+    folder: Path,
+    feature_set: str = "text+lists",
+    *,
+    given: bool = False,
+    classifier: str = "ovr_logistic",
+) -> Path:
+    """Fit a tagger on the corpus and write what is served of it."""
+    titles, Y, lists = corpus()
+    embedder = LsaEmbedder.fit(titles, dimensions=DIMENSIONS, max_terms=100, seed=0)
     embedder.save(folder / "lsa")
-    vectors = embedder.embed(article_texts(articles))
-    (hop,) = propagate_lists(incidence, vectors, hops=1, size_discount=0.5)
-    projected = fastrp(jaccard_similarity(incidence, top_k=10), vectors, FASTRP)
-    blocks = {"text": vectors, "fastrp": projected, "lists": hop}
-    kinds = feature_set.split("+")
-    linked = np.diff(incidence.indptr) > 0
-    X = FeatureMatrix([blocks[kind] for kind in kinds], kinds=kinds, linked=linked)
-    fitted = fit_candidate(
-        X, Y, np.arange(len(Y)), tags=["fruit", "cars"], classifier="ovr_logistic", seed=0
+    keys = [f"site.example/{row}" for row in range(len(titles))]
+    articles = Articles.of_names(
+        titles, [""] * len(titles), lists, keys=keys, vectors=embedder.embed(titles)
     )
-    # Plain scores and a threshold of a half: what is tested is not how these are chosen.
-    plain = [
-        part and Tagging(part.classifier, Calibration(), Assignment.constant(2))
-        for part in (fitted.main, fitted.fallback)
-    ]
-    dataclasses.replace(fitted, main=plain[0], fallback=plain[1]).save(folder / "candidate")
-    served = folder / "served"
-    served.mkdir()
-    write_served(
-        served,
-        candidate=folder / "candidate",
-        feature_set=feature_set,
-        dimensions=DIMENSIONS,
+    served, _ = write_fitted(
+        folder,
+        articles,
+        np.arange(len(Y)),
+        Y,
+        tags=["fruit", "cars"],
+        candidate=f"{feature_set}:{classifier}",
         embedder=None if given else folder / "lsa",
-        fastrp=FASTRP,
-        list_names=names,
-        incidence=incidence,
-        hop_inputs=[vectors],
-        size_discount=0.5,
-        article_keys=[f"site.example/{row}" for row in range(len(articles))],
+        # Plain scores: what is tested is not how these are calibrated.
+        plain=True,
+        lists_hops=1,
+        fastrp_dimensions=8,
+        graphsage_dimensions=4,
     )
     return served
 
@@ -101,6 +83,16 @@ def picture(tmp_path: Path) -> Path:
     file = tmp_path / "loss.png"
     file.write_bytes(b"not really a picture")
     return file
+
+
+@pytest.fixture
+def client_of(monkeypatch) -> Callable[[PyFuncModel], TestClient]:
+    """Return the function that gives a client of the app that `mlflow models serve` runs."""
+    from mlflow.pyfunc import scoring_server
+
+    # The app sets it for good.
+    monkeypatch.setenv("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "true")
+    return lambda model: TestClient(scoring_server.init(model))
 
 
 @pytest.fixture(scope="session")

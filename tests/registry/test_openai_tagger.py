@@ -7,16 +7,15 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from fastapi.testclient import TestClient
 from mlflow.exceptions import MlflowException
-from mlflow.pyfunc import scoring_server
 
 from scripts.openai_server import OpenAiServer, expected_vectors
 from tagsage.errors import TagsageError
-from tagsage.registry.featuriser import FEATURISER, Featuriser, embedder_kind, texts_of
+from tagsage.features import Articles
 from tagsage.registry.mlflow_models import load_model
 from tagsage.registry.seal import seal
-from tagsage.registry.servable import REQUIREMENTS, ServableModel, Tagger, save_servable
+from tagsage.registry.servable import REQUIREMENTS, ServableModel, save_servable
+from tagsage.registry.tagger import TAGGER_FILE, Tagger, read_about
 from tagsage.vectors.openai.config import OpenAiConfig
 from tagsage.vectors.openai.embedder import OpenAiEmbedder
 
@@ -44,14 +43,16 @@ def remote(tmp_path_factory, make_served) -> Path:
     served = make_served(folder, "text", given=True)
     config = OpenAiConfig(model=MODEL, dimensions=DIMENSIONS)
     OpenAiEmbedder(config, DIMENSIONS).save(served / "embedder")
-    about = json.loads((served / FEATURISER).read_text(encoding="utf-8"))
-    (served / FEATURISER).write_text(json.dumps(about | {"embedder": "openai"}), encoding="utf-8")
+    about = read_about(served) | {"embedder": "openai", "needs_given_vectors": False}
+    (served / TAGGER_FILE).write_text(json.dumps(about), encoding="utf-8")
     seal(served)
     return served
 
 
 def test_text_block_is_what_the_server_of_this_environment_answers(remote, reachable):
-    (text,) = Featuriser.load(remote).matrix(["a title", ""], ["more", ""], [[], []]).blocks
+    articles = pd.DataFrame({"title": ["a title", ""], "subtitle": ["more", ""]})
+    tagger = Tagger.load(remote)
+    (text,) = tagger.features.transform(tagger.articles_of(articles)).blocks
     expected = expected_vectors(["a title more"], MODEL, DIMENSIONS, mode="words")
     np.testing.assert_allclose(text[:1], expected, atol=1e-6)
     assert not text[1].any()
@@ -60,8 +61,8 @@ def test_text_block_is_what_the_server_of_this_environment_answers(remote, reach
 def test_vectors_that_are_known_are_not_asked_for(remote, reachable):
     before = len(reachable.books.requests)
     vectors = np.eye(2, DIMENSIONS, dtype=np.float32)
-    articles = pd.DataFrame({"title": ["a", "b"]})
-    made = Tagger.load(remote).features(articles, vectors)
+    articles = Articles.of_names(["a", "b"], ["", ""], [[], []], vectors=vectors)
+    made = Tagger.load(remote).features.transform(articles)
     np.testing.assert_array_equal(made.rows(np.arange(2)), vectors)
     assert len(reachable.books.requests) == before
 
@@ -86,14 +87,12 @@ def test_served_model_whose_embedder_is_away_answers_mlflow_in_one_sentence(remo
 
 
 def test_over_http_an_embedder_that_is_away_is_503_and_a_wrong_input_400(
-    remote, tmp_path, monkeypatch
+    remote, tmp_path, monkeypatch, client_of
 ):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
-    # The server sets it for good.
-    monkeypatch.setenv("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "true")
     save_servable(remote, tmp_path / "model")
-    http = TestClient(scoring_server.init(load_model(str(tmp_path / "model"))))
+    http = client_of(load_model(str(tmp_path / "model")))
     request = {"dataframe_records": [{"title": "a title"}]}
     away = http.post("/invocations", json=request)
     assert away.status_code == 503
@@ -114,14 +113,10 @@ def test_saved_model_names_the_model_and_no_server_and_requires_the_sdk(
     assert required.count("==") == len(REQUIREMENTS) + 1
     assert "\nopenai==" in required
     served = tmp_path / "model" / "artifacts" / "served"
-    assert embedder_kind(served) == "openai"
+    assert read_about(served)["embedder"] == "openai"
     content = b"".join(file.read_bytes() for file in served.rglob("*.json"))
     assert MODEL.encode() in content
     assert KEY.encode() not in content
     assert b"http" not in content
     made = load_model(str(tmp_path / "model")).predict(pd.DataFrame({"title": ["a title"]}))
     assert len(made["top"].iloc[0]) == 2
-
-
-def test_texts_of_new_articles_are_made_as_those_of_the_corpus():
-    assert texts_of([" a ", "", "b"], ["c", "", ""]) == ["a c", "", "b"]

@@ -221,7 +221,8 @@ def test_model_whose_own_digests_were_removed_or_written_anew_is_refused(
     tracking, name, registered, seal, of
 ):
     version, folder = registered
-    (folder / "artifacts" / "served" / "lists" / "names.json").write_text('["garage", "orchard"]')
+    known = folder / "artifacts" / "served" / "features" / "known"
+    (known / "lists.json").write_text('["orchard", "garage"]')
     if seal == "removed":
         (folder / of / "sha256.json").unlink()
     else:

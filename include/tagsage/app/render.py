@@ -14,7 +14,7 @@ from tagsage.report.words import FILTERS
 
 FOLDER = Path(__file__).parent
 # The report's own colours and type, so that both look like one thing.
-REPORT_STYLE = FOLDER.parent / "templates" / "style.css"
+REPORT_STYLE = FOLDER.parent / "report" / "templates" / "style.css"
 PAGE_STYLE = FOLDER / "static" / "page.css"
 ICON = FOLDER / "static" / "icon.svg"
 

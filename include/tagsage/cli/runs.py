@@ -78,6 +78,13 @@ def tag(
         ),
     ] = None,
     author: Annotated[str, typer.Option(help="Who wrote it.")] = "",
+    story: Annotated[
+        str,
+        typer.Option(
+            metavar="URL",
+            help="Its address: an article of the corpus then gets its nightly scores.",
+        ),
+    ] = "",
     top: Annotated[int, typer.Option(min=1, help="How many tags to print.")] = 5,
     workspace: WorkspaceOption = None,
     set_: SetOption = None,
@@ -100,10 +107,9 @@ def tag(
                 "call its predict with a column vector, or train with the embedder lsa."
             )
             raise TagsageError(msg)
-        row = {"title": title, "subtitle": subtitle, "lists": in_list or []}
-        # A champion of nights before there were authors takes none.
-        row |= {"author": author} if author else {}
-        row |= {"articles": beside} if beside else {}
+        row: dict[str, Any] = {"title": title, "subtitle": subtitle}
+        row |= {"author": author, "story": story}
+        row |= {"lists": in_list or [], "articles": beside or []}
         table = Table("tag", "probability", "needed", "assigned")
         tagged = champion.predict(pd.DataFrame([row]), params={"top_k": top})
         for item in cast("pd.DataFrame", tagged)["top"].iloc[0]:

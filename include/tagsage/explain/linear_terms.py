@@ -107,5 +107,6 @@ def _terms(tagging: Tagging, X: FeatureMatrix, rows: IntArray, columns: IntArray
     pair, column = pair[varies], column[varies]
     weight: Any = arrays["coef"][column, tag[pair]]
     log_odds = calibration.slope * weight.astype(np.float64) * features.data[varies]
-    start = calibration.slope * arrays["intercept"][tag] + calibration.intercept
+    intercept = arrays["intercept"][tag].astype(np.float64)
+    start = calibration.slope * intercept + calibration.intercept
     return Terms(np.where(tag >= 0, start, constant), pair, column, log_odds)

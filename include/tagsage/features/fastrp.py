@@ -102,7 +102,7 @@ class FastRp(NeighbourBlock):
             initial = initial_vectors(
                 part.vectors, self.projection, places, np.diff(rows.indptr), self.config
             )
-            mixed = mix_levels(initial, rows, self.levels, self.config)
+            mixed = mix_levels(initial, rows, self.levels, self.config, later=places < 0)
             result[start : start + ROWS] = mixed
         return (result,)
 

@@ -196,7 +196,12 @@ def fastrp_levels(
 
 
 def mix_levels(
-    initial: FloatArray, rows: Csr, levels: Sequence[FloatArray], config: FastRpConfig
+    initial: FloatArray,
+    rows: Csr,
+    levels: Sequence[FloatArray],
+    config: FastRpConfig,
+    *,
+    later: npt.NDArray[np.bool_] | None = None,
 ) -> FloatArray:
     """Embed some nodes, each by itself.
 
@@ -210,12 +215,19 @@ def mix_levels(
         From :func:`fastrp_levels`.
     config : FastRpConfig
         The settings.
+    later : bool array, shape [m], optional
+        Which of them have no random part, having no id. It says nothing of an article, but its
+        expected length is counted, so that the other part has the size that it has elsewhere.
 
     Returns
     -------
     float32 array, shape [m, dimensions]
     """
     norms = _norms(initial)
+    if later is not None:
+        # An entry is ±sqrt(3 / dimensions) once in three: its mean square is 1 / dimensions.
+        expected = 1 - config.property_dimensions / config.dimensions
+        norms = np.sqrt(norms**2 + np.where(later, np.float32(expected), 0)).astype(np.float32)
     lengths = np.where(norms < NORM_EPSILON, 1, norms).astype(np.float32, copy=False)
     result: FloatArray = (np.float32(config.self_influence) / lengths)[:, None] * initial
     for weight, level in zip(config.iteration_weights, levels, strict=False):
