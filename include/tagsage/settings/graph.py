@@ -57,12 +57,6 @@ class GraphSettings(Section):
     lists_size_discount: float = Field(
         0.0, ge=0, le=1, description="A list of n articles weighs n^-discount; 0: all alike."
     )
-    lists_topic_sharpness: float = Field(
-        0.0,
-        ge=0,
-        le=100,
-        description="A list counts exp(sharpness × cosine of an article and its topic); 0: alike.",
-    )
     memberships_dimensions: PositiveInt = Field(
         256, description="Numbers in an embedding by the SVD of the memberships."
     )
