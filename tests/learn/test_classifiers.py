@@ -9,7 +9,6 @@ import sys
 import numpy as np
 import pytest
 
-from tagsage import settings
 from tagsage.errors import TagsageError
 from tagsage.evaluate.metrics import evaluate
 from tagsage.features.matrix import FeatureMatrix
@@ -50,7 +49,7 @@ def name(request) -> str:
     return request.param
 
 
-def test_every_classifier_is_tested():
+def test_every_classifier_is_tried():
     assert set(SMALL) == set(CLASSIFIERS)
 
 
@@ -174,6 +173,20 @@ def test_features_that_are_all_the_same_give_the_shares(name, data):
     predicted = P.predict_proba(X, np.array([0, 1]))
     assert np.array_equal(predicted[0], predicted[1])
     assert predicted[0] == pytest.approx(data.Y.mean(axis=0), abs=0.06)
+
+
+def test_an_article_has_the_same_probabilities_alone_and_in_any_batch_and_order(name, data):
+    fitted = make(name).fit(data.X, data.rows, data.Y)
+    n = len(data.X)
+    whole = fitted.predict_proba(data.X, np.arange(n))
+    random = np.random.default_rng(0)
+    batches = [np.array([row]) for row in range(0, n, 13)]
+    batches += [random.permutation(n), random.permutation(n)[:37], np.array([5, 5, 200])]
+    for rows in batches:
+        assert np.array_equal(fitted.predict_proba(data.X, rows), whole[rows])
+        # Asked about by themselves: a matrix that holds no others.
+        some = FeatureMatrix([block[rows] for block in data.X.blocks], kinds=data.X.kinds)
+        assert np.array_equal(fitted.predict_proba(some, np.arange(len(rows))), whole[rows])
 
 
 def test_no_rows_give_no_probabilities(name, data):

@@ -65,9 +65,10 @@ class ListIds(Block):
         values = self._idf[members.indices]
         matrix = make_csr(values, members.indices, members.indptr, members.shape)
         # scikit-learn refuses a matrix without rows or columns.
-        if 0 in members.shape:
+        if not members.nnz:
             return (matrix,)
-        matrix = sp.csr_array(normalize(matrix, copy=False))
+        # A copy: the members' own arrays must stay as they are.
+        matrix = sp.csr_array(normalize(matrix))
         matrix.eliminate_zeros()
         return (matrix,)
 

@@ -41,8 +41,8 @@ class Words(VocabularyBlock):
     def transform(self, articles: Articles) -> tuple[Csr]:
         """Return the weighted words, csr_array of float32 [n, words]."""
         shape = (len(articles), len(self.vocabulary.keys))
-        if 0 in shape:
-            # scikit-learn refuses no articles, and a vocabulary without words.
+        if not all(shape):
+            # scikit-learn refuses a vocabulary without words, and no texts.
             nothing = np.zeros(0, dtype=np.int32)
             bounds = np.zeros(shape[0] + 1, dtype=np.int64)
             return (make_csr(nothing.astype(np.float32), nothing, bounds, shape),)
