@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+
 from tagsage.registry.companions import MOST_COMPANIONS, Companions, write_companions
 
 # Lists: 0 = {a, b, c}, 1 = {b, c}, 2 = {c, d}; e is in none.
