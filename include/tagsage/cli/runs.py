@@ -107,8 +107,10 @@ def tag(
                 "call its predict with a column vector, or train with the embedder lsa."
             )
             raise TagsageError(msg)
-        row = {"title": title, "subtitle": subtitle, "author": author, "story": story}
-        row |= {"lists": in_list or [], "articles": beside or []}
+        row = {
+            **{"title": title, "subtitle": subtitle, "author": author, "story": story},
+            **{"lists": in_list or [], "articles": beside or []},
+        }
         table = Table("tag", "probability", "needed", "assigned")
         tagged = champion.predict(pd.DataFrame([row]), params={"top_k": top})
         for item in cast("pd.DataFrame", tagged)["top"].iloc[0]:
