@@ -19,19 +19,9 @@ def words_and_lists(n: int = 400) -> tuple[FeatureMatrix, np.ndarray]:
     words = (rng.random((n, 30)) < 0.2).astype(np.float32)
     lists = (rng.random((n, 10)) < 0.2).astype(np.float32)
     Y = np.stack([(words[:, 0] + words[:, 1]) > 0, lists[:, 0] > 0], axis=1)
-    in_list = lists.sum(axis=1) > 0
+    linked = lists.sum(axis=1) > 0
     blocks = [sp.csr_array(words), sp.csr_array(lists)]
-    return FeatureMatrix(blocks, kinds=("words", "list_ids"), in_list=in_list), Y
-
-
-def test_linear_finds_the_words_and_lists_that_decide():
-    X, Y = words_and_lists()
-    rows = np.arange(len(X))
-    fitted = make_classifier("linear", seed=0).fit(X, rows[:300], Y[:300])
-    assert ((fitted.predict_proba(X, rows[300:]) > 0.5) == Y[300:]).mean() > 0.98
-    coef = fitted.arrays["coef"]
-    assert set(np.argsort(-coef[:, 0])[:2]) == {0, 1}
-    assert np.argmax(coef[:, 1]) == 30
+    return FeatureMatrix(blocks, kinds=("words", "list_ids"), in_list=linked), Y
 
 
 def test_an_article_in_no_list_gets_what_the_linear_model_on_words_says():
@@ -50,6 +40,32 @@ def test_an_article_in_no_list_gets_what_the_linear_model_on_words_says():
     assert ((found.probabilities[:, 0] > 0.5) == Y[:, 0]).mean() > 0.98
     # A list decides the second, and of words alone little is known of it.
     assert found.probabilities[X.in_list & Y[:, 1], 1].min() > found.probabilities[cold, 1].max()
+
+
+def test_linear_finds_the_words_and_lists_that_decide():
+    X, Y = words_and_lists()
+    rows = np.arange(len(X))
+    fitted = make_classifier("linear", seed=0).fit(X, rows[:300], Y[:300])
+    assert ((fitted.predict_proba(X, rows[300:]) > 0.5) == Y[300:]).mean() > 0.98
+    coef = fitted.arrays["coef"]
+    assert set(np.argsort(-coef[:, 0])[:2]) == {0, 1}
+    assert np.argmax(coef[:, 1]) == 30
+
+
+def test_words_still_decide_for_an_article_in_no_list():
+    X, Y = words_and_lists()
+    rows = np.arange(len(X))
+    fitted = fit_candidate(X, Y, rows, tags=TAGS, classifier="linear", seed=0)
+    assert fitted.knows_list_free
+    nowhere = FeatureMatrix(
+        [X.blocks[0], sp.csr_array(X.blocks[1].shape, dtype=np.float32)],
+        kinds=X.kinds,
+        in_list=np.zeros(len(X), dtype=bool),
+    )
+    P = fitted.predict_proba(nowhere, rows)
+    assert ((P[:, 0] > 0.5) == Y[:, 0]).mean() > 0.98
+    # The tag of a list can only be guessed.
+    assert abs(P[Y[:, 1], 1].mean() - P[~Y[:, 1], 1].mean()) < 0.1
 
 
 def test_a_block_of_many_columns_is_not_made_dense():

@@ -11,16 +11,21 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from scripts.neo4j_server import free_ports
 from tagsage.registry.champions import promote_version
 from tagsage.registry.registry import load_champion, register_winner
 from tagsage.registry.runs import log_candidate, log_night
+from tagsage.registry.servable import save_servable
 from tagsage.registry.store import initialise
+from tests.explain.explained_world import fit, snapshot
+from tests.registry.test_tagger import asked, predicted, records, scores
 
 pytestmark = [pytest.mark.slow, pytest.mark.integration]
 
@@ -44,19 +49,27 @@ def post(served, frozen, tmp_path_factory) -> Iterator[Post]:
         frozen=frozen, micro_f1=0.6, data_digest="ab", description="The best.",
     )  # fmt: skip
     promote_version(tracking, "tagsage", version, who="a test")
+    with serving(folder, "models:/tagsage@champion", MLFLOW_TRACKING_URI=tracking.uri) as posting:
+        yield posting
+    load_champion(tracking, "tagsage")
+
+
+@contextmanager
+def serving(folder: Path, model: str, **variables: str) -> Generator[Post]:
+    """Serve a model by the command of the docs; yield what posts JSON to it."""
     (port,) = free_ports(1)
     address = f"http://127.0.0.1:{port}"
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "mlflow", "models", "serve"),
-                *("--model-uri", "models:/tagsage@champion", "--env-manager", "local"),
+                *("--model-uri", model, "--env-manager", "local"),
                 *("--host", "127.0.0.1", "--port", str(port)),
             ],
             cwd=folder,
             env={
                 **os.environ,
-                "MLFLOW_TRACKING_URI": tracking.uri,
+                **variables,
                 "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
             },
             stdout=log,
@@ -69,7 +82,6 @@ def post(served, frozen, tmp_path_factory) -> Iterator[Post]:
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=60)
-    load_champion(tracking, "tagsage")
 
 
 def _wait(url: str, process: subprocess.Popen, log: Path) -> None:
@@ -94,13 +106,13 @@ def _post(url: str, body: object) -> tuple[int, dict]:
         return error.code, json.loads(error.read())
 
 
-def records(*articles: dict, **params: object) -> dict:
+def body_of(*articles: dict, **params: object) -> dict:
     return {"dataframe_records": list(articles)} | ({"params": params} if params else {})
 
 
 def test_articles_are_tagged_by_text_lists_and_companions(post):
     status, answer = post(
-        records(
+        body_of(
             {"title": "ripe cherries", "author": "Ann", "lists": None, "articles": None},
             {"title": "", "lists": ["garage", "never seen"], "articles": []},
             {"title": "", "lists": [], "articles": ["https://site.example/2?x=1"]},
@@ -150,7 +162,7 @@ def test_request_in_the_readme_is_answered(post):
         {"inputs": [{"title": "ripe pears"}]},
         {"inputs": {"title": ["ripe pears"]}},
         {"dataframe_split": {"columns": ["title"], "data": [["ripe pears"]]}},
-        records({"title": "ripe pears", "not a column": 1}),
+        body_of({"title": "ripe pears", "not a column": 1}),
     ],
 )
 def test_other_shapes_of_a_request_are_understood(post, body):
@@ -174,7 +186,7 @@ def test_other_shapes_of_a_request_are_understood(post, body):
     ],
 )
 def test_any_title_gets_an_answer(post, title):
-    status, answer = post(records({"title": title, "subtitle": "plums"}))
+    status, answer = post(body_of({"title": title, "subtitle": "plums"}))
     assert status == 200, answer
     (row,) = answer["predictions"]
     assert {item["tag"] for item in row["top"]} == {"fruit", "cars"}
@@ -183,15 +195,15 @@ def test_any_title_gets_an_answer(post, title):
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        (records({"subtitle": "no title"}), "missing inputs ['title']"),
-        (records({"title": "a", "lists": "garage"}), "Failed to convert column lists"),
+        (body_of({"subtitle": "no title"}), "missing inputs ['title']"),
+        (body_of({"title": "a", "lists": "garage"}), "Failed to convert column lists"),
         # One record has lists and one does not say.
-        (records({"title": "a", "lists": []}, {"title": "b"}), "Failed to convert column lists"),
-        (records({"title": "a", "lists": [1, 2]}), "Failed to convert column lists"),
-        (records({"title": "a", "articles": {"a": 1}}), "Failed to convert column articles"),
-        (records({"title": "a"}, top_k=0), "top_k must be at least 1, not 0."),
-        (records({"title": "a"}, top_k="many"), "Can not safely convert"),
-        (records(), "missing inputs ['title']"),
+        (body_of({"title": "a", "lists": []}, {"title": "b"}), "Failed to convert column lists"),
+        (body_of({"title": "a", "lists": [1, 2]}), "Failed to convert column lists"),
+        (body_of({"title": "a", "articles": {"a": 1}}), "Failed to convert column articles"),
+        (body_of({"title": "a"}, top_k=0), "top_k must be at least 1, not 0."),
+        (body_of({"title": "a"}, top_k="many"), "Can not safely convert"),
+        (body_of(), "missing inputs ['title']"),
         ({"anything": 1}, "exactly one of the input fields"),
         (b"{", "valid JSON"),
         (b"\xff\xfe", "Invalid input"),
@@ -203,4 +215,22 @@ def test_wrong_input_is_refused_in_words_without_a_trace(post, body, said):
     assert status == 400
     assert said in answer["message"]
     assert "stack_trace" not in answer
-    assert post(records({"title": "ripe pears"}))[0] == 200
+    assert post(body_of({"title": "ripe pears"}))[0] == 200
+
+
+@pytest.mark.parametrize(
+    "candidate",
+    ["words+list_ids+author_ids:linear", "text+lists+labels+authors:mlp", "text+graphsage:mlp"],
+)
+def test_a_server_in_a_process_of_its_own_gives_the_nightly_scores_to_the_last_digit(
+    candidate, tmp_path
+):
+    corpus = snapshot()
+    tagger, _ = fit(tmp_path, corpus, candidate)
+    save_servable(tmp_path / "served", tmp_path / "model")
+    rows = asked(corpus)
+    with serving(tmp_path, str(tmp_path / "model")) as post:
+        answers = [post(body_of(request)) for request in records(corpus, rows)]
+    assert {status for status, _ in answers} == {200}
+    ranked = [answer["predictions"][0]["top"] for _, answer in answers]
+    assert np.array_equal(scores(tagger, ranked), predicted(tagger, corpus)[rows].astype(float))
