@@ -1,6 +1,6 @@
 """Harvest reading lists, feeds and the articles in them from Medium's hosts.
 
-Slowly, honestly, and only what you have named: one request at a time and host, 10 seconds apart,
+Slowly, honestly, and only what you have named: one request at a time per host, 10 seconds apart,
 robots.txt obeyed, and no way round a refusal. Whether you may fetch pages at all is for you to find
 out; docs/harvest.md says how to ask, and how to bring an export of your own instead.
 
@@ -23,52 +23,36 @@ failure, and whatever was fetched is kept.
 killed goes on where it was when it is cleared.
 """
 
-from __future__ import annotations
-
-from airflow.sdk import CronTriggerTimetable, dag, task
+from airflow.sdk import dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from tagsage import stages
+from tagsage.airflow.connections import stages_with_connections
+from tagsage.airflow.dags import CORPUS, dag_arguments, timetable
+from tagsage.airflow.form import HARVEST_FORM, with_form
+from tagsage.airflow.tasks import HARVEST
 from tagsage.settings import Settings
-from tagsage_notifications import last_words, notifications
-from tagsage_wiring import CORPUS, DEFAULT_ARGS, HARVEST_TIMEOUT, first, light, trigger_form
 
-# The form's defaults and the schedule: those of the environment in which the DAG is parsed.
+# The schedule and the form's defaults are those of the environment at parse time.
 DEFAULTS = Settings.resolve()
-
-FORM = {
-    "What to harvest": ("harvest_seeds", "harvest_contact", "harvest_consent", "workspace"),
-    "How gently": ("harvest_delay_s", "harvest_articles", "harvest_pause_hours"),
-    "How much": ("harvest_max_requests", "harvest_max_minutes", "harvest_max_mb"),
-    "What follows": ("corpus",),
-}
 
 
 @dag(
-    schedule=None
-    if DEFAULTS.harvest_schedule == "never" or not DEFAULTS.harvest_seeds
-    else CronTriggerTimetable(DEFAULTS.harvest_schedule, timezone="UTC"),
-    catchup=False,
-    max_active_runs=1,
-    params=trigger_form(DEFAULTS, FORM),
-    default_args=DEFAULT_ARGS | last_words(DEFAULTS),
+    schedule=timetable(DEFAULTS.harvest_schedule if DEFAULTS.harvest_seeds else "never"),
     doc_md=__doc__,
-    tags=["tagsage"],
-    # It runs several times a day; how it went is in the night's report.
-    **notifications(DEFAULTS, on_success=False),
+    # It runs several times a day; the report of the nightly run says how it went.
+    **dag_arguments(DEFAULTS, HARVEST_FORM, on_success=False),
 )
 def harvest():
-    """Wire the stages; what a harvest does is told in the module's docstring."""
+    """Run the stages of a harvest."""
+    stages = stages_with_connections()
 
     @task(outlets=[CORPUS])
-    def announce(run: dict, harvested: dict) -> None:
+    def announce(run, harvested):
         if not stages.announce(run, harvested):
             raise AirflowSkipException("Nothing that the nightly run reads has changed.")
 
-    run = first(stages.prepare_harvest)()
-    harvested = light(
-        stages.harvest_seeds, execution_timeout=HARVEST_TIMEOUT, multiple_outputs=False
-    )(run)
+    run = task(with_form(stages.prepare_harvest))()
+    harvested = task(stages.harvest_seeds, **HARVEST, multiple_outputs=False)(run)
     announce(run, harvested)
 
 

@@ -10,199 +10,103 @@ comes from the environment (`TAGSAGE_…`; `tagsage settings` lists them). One r
 whose *candidates* are not those of the environment is a trial: it changes neither the champion nor
 the leaderboard of the pages.
 
+**The embedder.** The group `embed` has the tasks of the embedder in the environment
+(`TAGSAGE_EMBEDDER`, and `TAGSAGE_VECTORS` for `none`). So the form doesn't have this field, and a
+run that is triggered with one fails at once. To change it, set the variable for all of Airflow.
+
 **What it costs.** Nothing, unless the embedder is `openai`: then each new text is paid for once, up
-to `openai_max_dollars` a run. The log of `plan_vectors` says beforehand what is to come, that of
-`collect_vectors` what was spent. With `openai_mode=batch`, half the price, `await_job` looks after
+to `openai_max_dollars` per run. The log of `plan_vectors` says beforehand what it will cost, that
+of `collect_vectors` what was spent. With `openai_mode=batch`, half the price, `await_job` waits for
 the batches without a worker, for 50 hours at most.
 
 **If it fails.** The last line of the failed task's log says what happened and what to do. A task is
 tried three times, but only once where that cannot help: a wrong setting, a key that is refused, a
-quota that is used up, a ceiling that is reached. Clear the task, or trigger the DAG again: what is
-done is found in the workspace and not done twice.
+quota that is used up, a ceiling that is reached. Clear the task, or trigger the DAG again: it finds
+in the workspace what is done, and does the rest.
 
-**Who is told.** Whom `TAGSAGE_NOTIFY_ON_FAILURE` and `TAGSAGE_NOTIFY_ON_SUCCESS` name, by any
-notifier of Airflow (docs/configure.md). docs/on-call.md is for those who are.
+**Who is told.** Those whom `TAGSAGE_NOTIFY_ON_FAILURE` and `TAGSAGE_NOTIFY_ON_SUCCESS` name, by any
+notifier of Airflow (docs/configure.md). docs/on-call.md is for them.
 
 **What it leaves.** `predictions.csv`, `changes.csv`, `suggestions.csv`, `leaderboard.csv`,
 `metrics.json`, `report.html` and `quarantine/` in the workspace, and `catalogue.db`, which
-[the pages](/tagsage/) show; a parent run with a child a candidate in MLflow; predicted and
+[the pages](/tagsage/) show; in MLflow a parent run with one child per candidate; predicted and
 suggested tags in the store.
 """
 
-from __future__ import annotations
+from airflow.sdk import TaskGroup, dag, task
 
-from datetime import timedelta
-
-from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, task, task_group
-
-from tagsage import stages
+from tagsage.airflow.connections import stages_with_connections
+from tagsage.airflow.dags import CORPUS, dag_arguments, timetable
+from tagsage.airflow.form import RETRAIN_FORM, with_form
+from tagsage.airflow.tasks import AFTER_SKIPPED, CPU, HARVEST, LABEL, ONLINE, batch_sensor
 from tagsage.settings import Settings
-from tagsage_connections import with_connections
-from tagsage_notifications import last_words, notifications
-from tagsage_wiring import (
-    CORPUS,
-    DEFAULT_ARGS,
-    HARVEST_TIMEOUT,
-    first,
-    heavy,
-    light,
-    trigger_form,
-)
 
-# Tasks that have several requests under way each; the server's limits count for all together.
-TASKS_ON_LINE = 2
-# A batch may take 24 hours, and wait as long before it is let in.
-BATCH_TIMEOUT = timedelta(hours=50)
-
-# The form's defaults and the schedule: those of the environment in which the DAG is parsed.
+# The schedule, the embedder and the form's defaults are those of the environment at parse time.
 DEFAULTS = Settings.resolve()
-
-FORM = {
-    "What to read": ("corpus", "articles", "lists", "workspace", "checks"),
-    "How": ("store", "engine", "embedder", "vectors", "seed"),
-    "OpenAI": ("openai_model", "openai_dimensions", "openai_mode", "openai_max_dollars"),
-    "What to compare": ("candidates", "min_tag_articles", "test_share"),
-    "GraphSAGE": (
-        "sample_ratio",
-        "graphsage_dimensions",
-        "graphsage_sample_sizes",
-        "graphsage_search_depth",
-        "graphsage_epochs",
-        "graphsage_learning_rate",
-        "graphsage_activation",
-        "graphsage_aggregator",
-        "graphsage_batch_size",
-    ),
-    "What follows": ("promote", "promote_margin"),
-}
 
 
 @dag(
-    schedule=None
-    if DEFAULTS.schedule == "never"
-    else AssetOrTimeSchedule(
-        timetable=CronTriggerTimetable(DEFAULTS.schedule, timezone="UTC"), assets=[CORPUS]
-    ),
-    catchup=False,
-    max_active_runs=1,
-    params=trigger_form(DEFAULTS, FORM),
-    default_args=DEFAULT_ARGS | last_words(DEFAULTS),
+    schedule=timetable(DEFAULTS.schedule, CORPUS),
     doc_md=__doc__,
-    tags=["tagsage"],
-    **notifications(DEFAULTS),
+    **dag_arguments(DEFAULTS, RETRAIN_FORM),
 )
 def retrain():
-    """Wire the stages; what a night does is told in the module's docstring."""
-    night = first(stages.start)()
-
-    @task_group
-    def ingest():
-        harvested = light(stages.harvest, execution_timeout=HARVEST_TIMEOUT)(night)
-        corpus = heavy(stages.load_corpus)(night)
-        harvested >> corpus
-        # It gives the corpus on: all that follows waits for the checks.
-        return heavy(stages.check_corpus)(night, corpus)
-
-    @task_group
-    def embed(corpus):
-        plan = heavy(stages.plan_vectors)(night, corpus)
-        batches = light(stages.vector_batches)(night, plan)
-        embedded = (
-            heavy(stages.embed_batch)
-            .partial(token=night, corpus=corpus, plan=plan)
-            .expand(batch=batches)
-        )
-        # These wait for a server: they take no slot of the CPU pool.
-        sent = (
-            light(stages.embed_online, max_active_tis_per_dagrun=TASKS_ON_LINE)
-            .partial(token=night, corpus=corpus, plan=plan)
-            .expand(batch=light(stages.online_batches)(night, plan))
-        )
-
-        @task_group
-        def job(key):
-            # Between two looks at a batch it holds no worker.
-            done = task.sensor(
-                with_connections(stages.job_done),
-                task_id="await_job",
-                mode="reschedule",
-                poke_interval=DEFAULTS.openai_poll_s,
-                timeout=BATCH_TIMEOUT.total_seconds(),
-            )(night, key)
-            taken = light(stages.take_job)(night, corpus, plan, key)
-            done >> taken
-
-        jobs = job.expand(key=light(stages.submit_jobs)(night, corpus, plan))
-        # No new text means no batch: the mapped tasks are then skipped, which is no failure.
-        vectors = heavy(stages.collect_vectors, trigger_rule="none_failed")(night, corpus, plan)
-        [embedded, sent, jobs] >> vectors
-        return vectors, heavy(stages.store_vectors)(night, corpus, vectors)
-
-    @task_group
-    def graph(corpus, vectors, stored):
-        projection = heavy(stages.project)(night, corpus, vectors, stored)
-        similarity = heavy(stages.similarity)(night, projection)
-        components = heavy(stages.components)(night, similarity)
-        sample = heavy(stages.sample)(night, similarity, components)
-        return {
-            "projection": projection,
-            "similarity": similarity,
-            "components": components,
-            "sample": sample,
-            "graphsage": heavy(stages.graphsage)(night, corpus, similarity, sample, vectors),
-        }
-
-    @task_group
-    def compare(corpus, vectors, graph_refs):
-        split = heavy(stages.split)(night, corpus)
-        features = heavy(stages.fit_blocks)(night, corpus, split, vectors, graph_refs["graphsage"])
-
-        def fit(name, candidates, **options):
-            shown = "{{ task.op_kwargs['candidate'] }}"
-            return (
-                heavy(stages.fit_candidate, task_id=name, map_index_template=shown, **options)
-                .partial(token=night, split=split, features=features)
-                .expand(candidate=candidates)
-            )
-
-        # Those without lists first: they answer in the others' place for articles in no list.
-        alone = fit("fit_without_lists", light(stages.candidates_without_lists)(night))
-        others = fit(
-            "fit_with_lists",
-            light(stages.candidates_with_lists)(night),
-            trigger_rule="none_failed",
-        )
-        alone >> others
-        # A leaderboard of one kind alone is no failure.
-        board = light(stages.leaderboard, trigger_rule="none_failed")(night, split, alone, others)
-        answered = (
-            heavy(stages.evaluate_scenario, map_index_template="{{ task.op_kwargs['question'] }}")
-            .partial(token=night, corpus=corpus, split=split, features=features, board=board)
-            .expand(question=light(stages.scenarios)(night, board))
-        )
-        # Without a candidate on text and one with lists nothing is asked: no failure.
-        found = heavy(stages.findings, trigger_rule="none_failed")(
-            night, corpus, split, board, answered
-        )
-        return split, features, board, found
-
-    corpus = ingest()
-    vectors, stored = embed(corpus)
-    graph_refs = graph(corpus, vectors, stored)
-    split, features, board, found = compare(corpus, vectors, graph_refs)
-    promoted = heavy(stages.promote)(night, corpus, split, features, board)
-    predicted = heavy(stages.predict)(night, corpus, features, promoted)
-    explained = heavy(stages.explain)(night, corpus, features, predicted)
-    suggested = heavy(stages.suggest)(night, corpus, promoted)
-    catalogued = heavy(stages.catalogue)(
-        night, corpus, split, board, promoted, predicted, explained
-    )
-    explored = heavy(stages.eda)(night, corpus, split, graph_refs)
-    reported = heavy(stages.report)(night, board, found, promoted, predicted, explored, explained)
-    predicted >> suggested >> reported
-    # After everything: what it drops may be in use until then.
-    ended = light(stages.teardown)(night).as_teardown()
-    [*graph_refs.values(), found, catalogued, explored, reported] >> ended
+    """Run the stages in the order of `tagsage.pipeline`."""
+    stages = stages_with_connections()
+    run = task(with_form(stages.start))()
+    with TaskGroup("ingest"):
+        harvested = task(stages.harvest, **HARVEST)(run)
+        loaded = task(stages.load_corpus, **CPU)(run)
+        harvested >> loaded
+        corpus = task(stages.check_corpus, **CPU)(run, loaded)
+    with TaskGroup("embed"):
+        collect = task(stages.collect_vectors, **CPU, **AFTER_SKIPPED)
+        if DEFAULTS.embedder == "none":
+            vectors = collect(run, corpus)
+        else:
+            plan = task(stages.plan_vectors, **CPU)(run, corpus)
+            inputs = {"token": run, "corpus": corpus, "plan": plan}
+            batches = task(stages.vector_batches)(run, plan)
+            embed = task(stages.embed_batch, **(CPU if DEFAULTS.embedder == "lsa" else ONLINE))
+            embedded = [embed.partial(**inputs).expand(batch=batches)]
+            if DEFAULTS.embedder == "openai":
+                jobs = task(stages.submit_jobs)(**inputs)
+                job = task.sensor(stages.await_job, **batch_sensor(DEFAULTS)).partial(**inputs)
+                embedded.append(job.expand(key=jobs))
+            vectors = collect(**inputs)
+            embedded >> vectors
+    with TaskGroup("graph"):
+        projection = task(stages.project, **CPU)(run, corpus, vectors)
+        similarity = task(stages.similarity, **CPU)(run, projection)
+        components = task(stages.components, **CPU)(run, similarity)
+        sample = task(stages.sample, **CPU)(run, similarity, components)
+        graphsage = task(stages.graphsage, **CPU)(run, corpus, similarity, sample, vectors)
+    with TaskGroup("compare"):
+        split = task(stages.split, **CPU)(run, corpus)
+        features = task(stages.fit_blocks, **CPU)(run, corpus, split, vectors, graphsage)
+        inputs = {"token": run, "split": split, "features": features}
+        fit = task(stages.fit_candidate, **CPU, **LABEL).partial(**inputs)
+        # Those without lists first: they stand in for the others where an article is in no list.
+        names = task(stages.candidates_without_lists)(run)
+        fitted = fit.override(task_id="fit_without_lists").expand(candidate=names)
+        names = task(stages.candidates_with_lists)(run)
+        others = fit.override(task_id="fit_with_lists", **AFTER_SKIPPED).expand(candidate=names)
+        fitted >> others
+        board = task(stages.leaderboard, **AFTER_SKIPPED)(run, split, fitted, others)
+        evaluate = task(stages.evaluate_scenario, **CPU, **LABEL)
+        evaluate = evaluate.partial(**inputs, corpus=corpus, board=board)
+        answers = evaluate.expand(question=task(stages.scenarios)(run, board))
+        found = task(stages.findings, **CPU, **AFTER_SKIPPED)(run, corpus, split, board, answers)
+    promoted = task(stages.promote, **CPU)(run, corpus, split, features, board)
+    predicted = task(stages.predict, **CPU)(run, corpus, features, promoted)
+    explained = task(stages.explain, **CPU)(run, corpus, features, predicted)
+    suggested = task(stages.suggest, **CPU)(run, corpus, promoted)
+    pages = task(stages.catalogue, **CPU)(run, corpus, split, board, promoted, predicted, explained)
+    eda = task(stages.eda, **CPU)(run, corpus, split, similarity, components, sample, graphsage)
+    report = task(stages.report, **CPU)(run, board, found, promoted, predicted, eda, explained)
+    predicted >> suggested >> report
+    # After everything: what it removes may be in use until then.
+    [graphsage, found, pages, eda, report] >> task(stages.teardown)(run).as_teardown()
 
 
 retrain()

@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 from airflow.configuration import conf
 from airflow.plugins_manager import AirflowPlugin
 
+from tagsage.airflow.notifications import PAGES_PREFIX
+
 DAG = "retrain"
-PREFIX = "/tagsage"
 # Airflow may itself be served below a path.
-ADDRESS = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/") + PREFIX
+ADDRESS = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/") + PAGES_PREFIX
 
 
 class Pages:
@@ -109,7 +110,7 @@ class TagsagePages(AirflowPlugin):
     """Airflow mounts the app, and links to it in its navigation."""
 
     name = "tagsage_page"
-    fastapi_apps = [{"app": Pages(), "url_prefix": PREFIX, "name": "tagsage"}]  # ruff: ignore[mutable-class-default]
+    fastapi_apps = [{"app": Pages(), "url_prefix": PAGES_PREFIX, "name": "tagsage"}]  # ruff: ignore[mutable-class-default]
     # Without `url_route` it is a page of its own: in Airflow's frame, which is sandboxed, neither
     # the articles nor MLflow nor the trigger form could be opened. In a menu, since Airflow 3.3
     # makes a button that does nothing of such a link at the top level.

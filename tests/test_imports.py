@@ -46,6 +46,13 @@ def test_no_heavy_library_is_imported_before_there_is_something_to_do(modules):
     assert imported_by(f"import {modules}") & HEAVY == set()
 
 
+def test_what_dags_import_adds_nothing_heavy_to_airflow_itself():
+    modules = ("connections", "dags", "form", "notifications", "tasks")
+    names = ", ".join(f"tagsage.airflow.{module}" for module in modules)
+    airflow = "import airflow.sdk, airflow.sdk.configuration, airflow.sdk.log"
+    assert imported_by(f"import {names}") & HEAVY <= imported_by(airflow)
+
+
 def test_a_store_that_is_opened_imports_no_other(tmp_path):
     opened = f"""
 from tagsage.store.open import open_store

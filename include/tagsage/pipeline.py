@@ -1,4 +1,4 @@
-"""The whole night in one process: the stages wired as ``dags/retrain.py`` wires them."""
+"""The whole run in one process: the stages in the same order as in ``dags/retrain.py``."""
 
 from __future__ import annotations
 
@@ -70,43 +70,25 @@ def _run_stages(night: Token) -> None:
     corpus = _told("load corpus", stages.load_corpus, night)
     corpus = _told("check corpus", stages.check_corpus, night, corpus)
 
-    plan = _told("plan vectors", stages.plan_vectors, night, corpus)
-    for batch in stages.vector_batches(night, plan):
-        _told(f"embed batch {batch}", stages.embed_batch, night, corpus, plan, batch)
-    for batch in stages.online_batches(night, plan):
-        _told(f"embed on line {batch}", stages.embed_online, night, corpus, plan, batch)
-    stages.await_jobs(
-        Settings.model_validate(night["settings"]),
-        _told("submit jobs", stages.submit_jobs, night, corpus, plan),
-        lambda job: _told(f"take job {job}", stages.take_job, night, corpus, plan, job),
-    )
-    vectors = _told("collect vectors", stages.collect_vectors, night, corpus, plan)
-
-    stored = _told("store vectors", stages.store_vectors, night, corpus, vectors)
-    projection = _told("project", stages.project, night, corpus, vectors, stored)
+    vectors = _embed(night, corpus)
+    projection = _told("project", stages.project, night, corpus, vectors)
     similarity = _told("similarity", stages.similarity, night, projection)
     components = _told("components", stages.components, night, similarity)
     sample = _told("sample", stages.sample, night, similarity, components)
     graphsage = _told("graphsage", stages.graphsage, night, corpus, similarity, sample, vectors)
-    graph = {
-        "projection": projection,
-        "similarity": similarity,
-        "components": components,
-        "sample": sample,
-        "graphsage": graphsage,
-    }
 
     split = _told("split", stages.split, night, corpus)
     features = _told("fit blocks", stages.fit_blocks, night, corpus, split, vectors, graphsage)
     # Those without lists first: they are the fallbacks of the others.
     fitted = [
-        _told(f"fit {candidate}", stages.fit_candidate, night, split, features, candidate)
-        for candidate in (
-            *stages.candidates_without_lists(night),
-            *stages.candidates_with_lists(night),
-        )
+        _told(f"fit {name}", stages.fit_candidate, night, split, features, name)
+        for name in stages.candidates_without_lists(night)
     ]
-    board = _told("leaderboard", stages.leaderboard, night, split, fitted)
+    others = [
+        _told(f"fit {name}", stages.fit_candidate, night, split, features, name)
+        for name in stages.candidates_with_lists(night)
+    ]
+    board = _told("leaderboard", stages.leaderboard, night, split, fitted, others)
 
     answered = [
         _told(question, stages.evaluate_scenario, night, corpus, split, features, board, question)
@@ -118,11 +100,28 @@ def _run_stages(night: Token) -> None:
     predicted = _told("predict", stages.predict, night, corpus, features, promoted)
     explained = _told("explain", stages.explain, night, corpus, features, predicted)
     _told("suggest", stages.suggest, night, corpus, promoted)
-    explored = _told("eda", stages.eda, night, corpus, split, graph)
     _told(
         "catalogue", stages.catalogue, night, corpus, split, board, promoted, predicted, explained
     )
+    explored = _told(
+        "eda", stages.eda, night, corpus, split, similarity, components, sample, graphsage
+    )
     _told("report", stages.report, night, board, found, promoted, predicted, explored, explained)
+
+
+def _embed(night: Token, corpus: str) -> str:
+    """Run the stages of the embedder in use."""
+    settings = Settings.model_validate(night["settings"])
+    if settings.embedder == "none":
+        return _told("collect vectors", stages.collect_vectors, night, corpus)
+    plan = _told("plan vectors", stages.plan_vectors, night, corpus)
+    for batch in stages.vector_batches(night, plan):
+        _told(f"embed batch {batch}", stages.embed_batch, night, corpus, plan, batch)
+    if settings.embedder == "openai":
+        jobs = _told("submit jobs", stages.submit_jobs, night, corpus, plan)
+        while jobs := [job for job in jobs if not stages.await_job(night, corpus, plan, job)]:
+            time.sleep(settings.openai_poll_s)
+    return _told("collect vectors", stages.collect_vectors, night, corpus, plan)
 
 
 def _told(what: str, stage: Callable[..., T], *arguments: Any) -> T:

@@ -8,10 +8,10 @@ import urllib.request
 from pathlib import Path
 
 from playwright.sync_api import Page, expect
-from tests.report.pages.conftest import HOSTILE, HOSTILE_LIST, data, explanations
 
 from tagsage.app.catalogue.build import build_catalogue
 from tagsage.app.catalogue.schema import CATALOGUE_FILE
+from tests.app.conftest import HOSTILE, HOSTILE_LIST, data, explanations
 
 ADDRESSES = (
     *("/", "/search", "/search?q=a", "/article?key=a", "/tags", "/tag?name=a", "/report"),

@@ -7,14 +7,13 @@ import subprocess
 
 import pytest
 
-from tests.integration.conftest import BIN, ROOT, environment
+from tests.integration.conftest import BIN, environment
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 CODE = """
-import json, sys
-sys.path.insert(0, sys.argv[1])
-from tagsage_connections import with_connections
+import json
+from tagsage.airflow.connections import with_connections
 
 def stage(suffix):
     from tagsage.neo4j_connection import resolve_connection
@@ -29,7 +28,7 @@ print(json.dumps(wrapped("done")))
 
 def seen_by_a_stage(airflow_home, **variables):
     done = subprocess.run(
-        [str(BIN / "python"), "-c", CODE, str(ROOT / "plugins")],
+        [str(BIN / "python"), "-c", CODE],
         env={
             **environment(),
             "AIRFLOW_HOME": str(airflow_home),
@@ -65,8 +64,7 @@ def test_without_a_connection_in_airflow_the_environment_is_asked(airflow_home):
 
 OPENAI_CODE = """
 import json, os, sys
-sys.path.insert(0, sys.argv[1])
-from tagsage_connections import with_connections
+from tagsage.airflow.connections import with_connections
 
 def stage():
     from tagsage.openai_connection import resolve_openai_connection
@@ -77,7 +75,7 @@ def stage():
                 workload, repr(found)]
 
 seen = []
-for connection in json.loads(sys.argv[2]):
+for connection in json.loads(sys.argv[1]):
     os.environ.pop("AIRFLOW_CONN_OPENAI_DEFAULT", None)
     if connection is not None:
         os.environ["AIRFLOW_CONN_OPENAI_DEFAULT"] = json.dumps(connection)
@@ -91,7 +89,7 @@ print(json.dumps(seen))
 
 def openai_seen_by_a_stage(airflow_home, *connections):
     done = subprocess.run(
-        [str(BIN / "python"), "-c", OPENAI_CODE, str(ROOT / "plugins"), json.dumps(connections)],
+        [str(BIN / "python"), "-c", OPENAI_CODE, json.dumps(connections)],
         env={
             **environment(),
             "AIRFLOW_HOME": str(airflow_home),
@@ -151,11 +149,10 @@ def test_openai_connection_of_airflow_is_read_as_the_hook_reads_it(airflow_home)
 
 
 FAILURES = """
-import json, sys
-sys.path.insert(0, sys.argv[1])
+import json
 from tagsage.errors import FinalError, TagsageError
-from tagsage_connections import with_connections
-from tagsage_wiring import DEFAULT_ARGS
+from tagsage.airflow.connections import with_connections
+from tagsage.airflow.tasks import DEFAULT_ARGS
 
 def stage(kind):
     raise kind("It failed.")
@@ -171,11 +168,11 @@ print(json.dumps(seen))
 """
 
 
-def test_what_a_person_can_mend_exits_with_its_sentence_and_is_tried_again_unless_final(
+def test_what_a_person_can_fix_exits_with_its_sentence_and_is_tried_again_unless_final(
     airflow_home,
 ):
     done = subprocess.run(
-        [str(BIN / "python"), "-c", FAILURES, str(ROOT / "plugins")],
+        [str(BIN / "python"), "-c", FAILURES],
         env={**environment(), "AIRFLOW_HOME": str(airflow_home)},
         capture_output=True,
         text=True,

@@ -8,9 +8,12 @@ import shutil
 import subprocess
 import time
 import urllib.request
+from types import SimpleNamespace
 
 import pytest
 
+from tagsage import pipeline, stages
+from tagsage.settings import Settings
 from tests.integration.conftest import (
     BIN,
     ROOT,
@@ -33,55 +36,30 @@ from tests.integration.page_checks import (
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-GROUPS = {
-    "start",
-    "ingest.harvest",
-    "ingest.load_corpus",
-    "ingest.check_corpus",
-    "embed.plan_vectors",
-    "embed.vector_batches",
-    "embed.embed_batch",
-    "embed.online_batches",
-    "embed.embed_online",
-    "embed.submit_jobs",
-    "embed.job.await_job",
-    "embed.job.take_job",
-    "embed.collect_vectors",
-    "embed.store_vectors",
-    "graph.project",
-    "graph.similarity",
-    "graph.components",
-    "graph.sample",
-    "graph.graphsage",
-    "graph.fastrp",
-    "graph.propagate_lists",
-    "graph.factorise_memberships",
-    "compare.split",
-    "compare.fit_blocks",
-    "compare.propagate_labels",
-    "compare.features",
-    "compare.candidates_without_lists",
-    "compare.fit_without_lists",
-    "compare.candidates_with_lists",
-    "compare.fit_with_lists",
-    "compare.leaderboard",
-    "compare.questions",
-    "compare.answer_question",
-    "compare.findings",
-    "promote",
-    "predict",
-    "catalogue",
-    "explain",
-    "suggest",
-    "eda",
-    "report",
-    "teardown",
+# The tasks of the group `embed`, by embedder.
+EMBED = {
+    "lsa": ["plan_vectors", "vector_batches", "embed_batch", "collect_vectors"],
+    "openai": [
+        *("plan_vectors", "vector_batches", "embed_batch", "submit_jobs", "await_job"),
+        "collect_vectors",
+    ],
+    "none": ["collect_vectors"],
 }
-
+# What waits for a task without taking its result.
+WAITS = {
+    ("ingest.harvest", "ingest.load_corpus"),
+    ("embed.embed_batch", "embed.collect_vectors"),
+    ("compare.fit_without_lists", "compare.fit_with_lists"),
+    ("suggest", "report"),
+    # It removes what these may use.
+    *((task, "teardown") for task in ("graph.graphsage", "compare.findings", "catalogue")),
+    *((task, "teardown") for task in ("eda", "report")),
+}
 
 PARSE = """
 import json, os, sys
 from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import XComArg
 from airflow.sdk.exceptions import ParamValidationError
 heavy = ("jax", "sklearn", "pandas", "mlflow", "scrapy")
 
@@ -90,6 +68,17 @@ def takes(dag, name, value):
         return dag.params.get_param(name).resolve(value) == value
     except ParamValidationError:
         return False
+
+def stage_of(task):
+    return task.python_callable.__name__
+
+def inputs_of(task):
+    # The stages whose results it takes.
+    given = task.partial_kwargs if task.is_mapped else vars(task)
+    found = list(XComArg.iter_xcom_references([given.get("op_args"), given.get("op_kwargs")]))
+    if task.is_mapped:
+        found += task.op_kwargs_expand_input.iter_references()
+    return sorted({stage_of(operator) for operator, _ in found})
 
 def seen(settings):
     os.environ.update(settings)
@@ -105,6 +94,9 @@ def seen(settings):
                     t.task_id: [t.pool, t.retries, t.execution_timeout is not None]
                     for t in dag.tasks
                 },
+                # In the order in which the file has them.
+                "stages": [[stage_of(t), inputs_of(t)] for t in dag.tasks],
+                "edges": [[t.task_id, other] for t in dag.tasks for other in t.downstream_task_ids],
                 "params": sorted(dag.params),
                 "promote": [
                     value
@@ -126,6 +118,9 @@ ENVIRONMENTS = {
     "by default": {},
     "with seeds": {"TAGSAGE_HARVEST_SEEDS": "https://medium.com/feed/tag/python"},
     "never": {"TAGSAGE_SCHEDULE": "never", "TAGSAGE_HARVEST_SCHEDULE": "never"},
+    "lsa": {"TAGSAGE_EMBEDDER": "lsa"},
+    "openai": {"TAGSAGE_EMBEDDER": "openai"},
+    "none": {"TAGSAGE_EMBEDDER": "none", "TAGSAGE_VECTORS": "vectors.csv"},
 }
 
 
@@ -147,19 +142,22 @@ def parsed(airflow_home):
 
 
 def test_dags_parse_with_their_tasks_pool_and_limits_and_without_heavy_imports(parsed):
-    assert [seen["heavy"] for seen in parsed.values()] == [[], [], []]
+    assert not any(seen["heavy"] for seen in parsed.values())
     dags = parsed["by default"]["dags"]
     assert set(dags) == {"harvest", "retrain"}
     seen = dags["retrain"]
-    assert set(seen["tasks"]) == GROUPS
     assert seen["tasks"]["compare.fit_with_lists"][:2] == ["tagsage_cpu", 2]
+    assert seen["tasks"]["embed.embed_batch"][0] == "tagsage_cpu"
     # What waits for a server leaves the CPU to others.
-    waiting = ("embed_online", "submit_jobs", "job.await_job", "job.take_job")
-    for task in ("ingest.harvest", *(f"embed.{name}" for name in waiting)):
-        assert seen["tasks"][task][0] == "default_pool"
-    assert {"corpus", "store", "engine", "embedder", "candidates", "seed", "promote"} <= set(
-        seen["params"]
-    )
+    waiting = ("ingest.harvest", "embed.embed_batch", "embed.submit_jobs", "embed.await_job")
+    online = parsed["openai"]["dags"]["retrain"]
+    assert {online["tasks"][task][0] for task in waiting} == {"default_pool"}
+    assert {"corpus", "store", "engine", "candidates", "seed", "promote"} <= set(seen["params"])
+    # The form has no field without an effect.
+    assert not {"embedder", "vectors", "openai_mode"} & set(seen["params"])
+    assert set(online["params"]) - set(seen["params"]) == {
+        *("openai_model", "openai_dimensions", "openai_mode", "openai_max_dollars")
+    }
     # As a script for an earlier version sends it, too.
     assert seen["promote"] == ["better", "always", "never", True, False]
     harvest = dags["harvest"]
@@ -169,6 +167,54 @@ def test_dags_parse_with_their_tasks_pool_and_limits_and_without_heavy_imports(p
         assert (one["catchup"], one["max_active_runs"]) == (False, 1)
         assert all(timeout for _, _, timeout in one["tasks"].values())
         assert "If it fails" in one["doc"]
+
+
+@pytest.mark.parametrize("embedder", EMBED)
+def test_dag_has_the_tasks_of_its_embedder(parsed, embedder):
+    names = [task.split(".") for task in parsed[embedder]["dags"]["retrain"]["tasks"]]
+    assert [name for group, *name in names if group == "embed"] == [
+        [name] for name in EMBED[embedder]
+    ]
+
+
+def stages_of_pipeline(monkeypatch, workspace, embedder):
+    """Return the stages that the pipeline calls, each with those whose results it is given."""
+    calls = []
+    overrides = {"workspace": str(workspace), "embedder": embedder}
+    if embedder == "none":
+        overrides["vectors"] = "vectors.csv"
+    settings = Settings.resolve(overrides).model_dump(mode="json")
+    of_lists = {"vector_batches", "submit_jobs", "scenarios"}
+    of_lists |= {"candidates_without_lists", "candidates_with_lists"}
+
+    def recorder(name):
+        def stage(*arguments):
+            calls.append([name, sorted(set(re.findall(r"<(\w+)>", repr(arguments))))])
+            if name == "start":
+                return {"run_id": "<start>", "settings": settings}
+            return [f"<{name}>"] if name in of_lists else f"<{name}>"
+
+        return stage
+
+    recorders = {name: recorder(name) for name in stages.__all__}
+    monkeypatch.setattr(pipeline, "stages", SimpleNamespace(**recorders))
+    pipeline.run_night(overrides)
+    return calls
+
+
+@pytest.mark.parametrize("embedder", EMBED)
+def test_dag_and_pipeline_run_the_same_stages_in_the_same_order(
+    parsed, monkeypatch, tmp_path, embedder
+):
+    dag = parsed[embedder]["dags"]["retrain"]
+    assert dag["stages"] == stages_of_pipeline(monkeypatch, tmp_path, embedder)
+    # Airflow runs tasks in the order of the file, or at the same time.
+    tasks = list(dag["tasks"])
+    assert all(tasks.index(task) < tasks.index(follows) for task, follows in dag["edges"])
+    waits = {(task, follows) for task, follows in WAITS if task in tasks}
+    if embedder == "openai":
+        waits.add(("embed.await_job", "embed.collect_vectors"))
+    assert waits <= set(map(tuple, dag["edges"]))
 
 
 @pytest.mark.parametrize(
@@ -194,15 +240,13 @@ import json, sys
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.definitions.param import process_params
 bag = DagBag(sys.argv[1])
-import tagsage_wiring
 
 def said(dag_id, conf):
     dag = bag.dags[dag_id]
     task = dag.get_task("start")
     params = process_params(dag, task, conf, suppress_exception=False)
-    tagsage_wiring.get_current_context = lambda: {"run_id": "run", "dag": dag, "params": params}
     try:
-        return task.python_callable()["run_id"]
+        return task.python_callable(run_id="run", dag=dag, params=params)["run_id"]
     except SystemExit as error:
         return str(error)
 
@@ -213,6 +257,8 @@ print(json.dumps([said(*asked) for asked in json.loads(sys.argv[2])]))
 def test_only_the_forms_own_fields_are_taken_and_no_file_of_seeds(airflow_home):
     asked = {
         "retrain mlflow_tracking_uri": "mlflow_tracking_uri cannot be set from the form",
+        "retrain embedder": "embedder cannot be set from the form; leave it out, or set "
+        "TAGSAGE_EMBEDDER in Airflow's environment.",
         "retrain harvest_seeds": "harvest_seeds cannot be set from the form",
         "harvest harvest_folder": "harvest_folder cannot be set from the form",
         "harvest harvest_contact": "run",
@@ -334,9 +380,7 @@ def test_run_triggered_in_the_ui_gives_the_leaderboard_of_the_command_line(
         page.goto(f"{served['airflow']}/dags/retrain")
         page.get_by_role("button", name="Trigger").first.click()
         dialog = page.get_by_role("dialog")
-        for section in (
-            *("What to read", "How", "OpenAI", "What to compare", "GraphSAGE", "What follows"),
-        ):
+        for section in (*("What to read", "How", "What to compare", "GraphSAGE", "What follows"),):
             expect(dialog.get_by_text(section, exact=True)).to_be_visible()
         dialog.get_by_role("button", name="Trigger").click()
         expect(dialog).to_be_hidden(timeout=60_000)

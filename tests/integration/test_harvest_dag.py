@@ -137,9 +137,9 @@ def test_retrain_takes_up_what_was_harvested_and_nothing_when_nothing_changed(
         run = airflow.ended("retrain", 2)
         assert run["state"] == "failed"
         said = airflow.log(run, "start")
-        assert said[-1]["event"].startswith("Impossible settings: embedder=none needs `vectors`")
+        assert said[-1]["event"].startswith("embedder cannot be set from the form; leave it out")
         assert not any(line.get("error_detail") for line in said)
         (told,) = sent(messages / "failed", 1)
         assert told["text"].startswith(
-            "retrain failed in start: Impossible settings: embedder=none needs `vectors`"
+            "retrain failed in start: embedder cannot be set from the form; leave it out"
         )

@@ -39,7 +39,7 @@ def fit(workspace: Path, corpus: Any) -> tuple[list[np.ndarray], FittedCandidate
         for batch in stages.vector_batches(token, plan):
             stages.embed_batch(token, snapshot, plan, batch)
         vectors = stages.collect_vectors(token, snapshot, plan)
-        projection = stages.project(token, snapshot, vectors, "")
+        projection = stages.project(token, snapshot, vectors)
         lists = stages.propagate_lists(token, projection, vectors)
         split = stages.split(token, snapshot)
         labels = stages.propagate_labels(token, snapshot, split)

@@ -138,8 +138,7 @@ def test_server_that_restarts_between_tasks_heals_by_itself(
         for batch in stages.vector_batches(night, plan):
             stages.embed_batch(night, corpus, plan, batch)
         vectors = stages.collect_vectors(night, corpus, plan)
-        stored = stages.store_vectors(night, corpus, vectors)
-        projection = stages.project(night, corpus, vectors, stored)
+        projection = stages.project(night, corpus, vectors)
         similarity = stages.similarity(night, projection)
         components = stages.components(night, similarity)
         sample = stages.sample(night, similarity, components)

@@ -20,7 +20,7 @@ from tests.integration.conftest import (
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
-def test_a_run_that_fails_is_told_of_with_its_task_and_last_words(airflow_home, tmp_path):
+def test_message_about_a_failed_run_names_the_task_and_the_reason(airflow_home, tmp_path):
     articles, lists = tmp_path / "articles.csv", tmp_path / "lists.csv"
     with articles.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -65,19 +65,18 @@ def test_a_run_that_fails_is_told_of_with_its_task_and_last_words(airflow_home, 
 
 CODE = """
 import json, logging, sys
-sys.path.insert(0, sys.argv[1])
 from types import SimpleNamespace
 from airflow.sdk import DAG
 from tagsage.settings import Settings
-from tagsage_notifications import last_words, notifications
+from tagsage.airflow.notifications import notifications, on_failure
 logging.basicConfig(level=logging.ERROR, stream=sys.stderr, force=True)
-logging.getLogger("tagsage_notifications").disabled = False
-defaults = Settings.resolve({"workspace": sys.argv[2]})
+logging.getLogger("tagsage.airflow.notifications").disabled = False
+defaults = Settings.resolve({"workspace": sys.argv[1]})
 dag = DAG("retrain")
 context = {"dag": dag, "run_id": "manual__2026-11-22T02:00:00+00:00", "reason": "task_failure"}
-for task, says in json.loads(sys.argv[3]):
+for task, says in json.loads(sys.argv[2]):
     ti = SimpleNamespace(dag_id="retrain", run_id=context["run_id"], task_id=task, map_index=-1)
-    for callback in last_words(defaults)["on_failure_callback"]:
+    for callback in on_failure(defaults)["on_failure_callback"]:
         callback({**context, "ti": ti, "exception": RuntimeError(says) if says else None})
 callbacks = notifications(defaults)
 callbacks["on_failure_callback"](context)
@@ -90,7 +89,7 @@ def told_of(airflow_home, tmp_path, failures, **variables):
     messages = tmp_path / "messages"
     done = subprocess.run(
         [
-            *(str(BIN / "python"), "-c", CODE, str(ROOT / "plugins")),
+            *(str(BIN / "python"), "-c", CODE),
             *(str(tmp_path / "workspace"), json.dumps(failures)),
         ],
         env={
@@ -125,7 +124,7 @@ def test_hostile_words_and_secrets_do_no_harm(airflow_home, tmp_path):
     # A message is text, not a template.
     assert "{{ dag.dag_id }}" in lines[0]
     assert len(lines[0]) == 500
-    assert lines[1].startswith("predict failed too: it ended without a word")
+    assert lines[1].startswith("predict failed too: it ended without a message")
     assert "<li>predict failed too: " in first["html"]
     # What was told of is forgotten.
     assert again["text"].splitlines()[0] == (
@@ -140,20 +139,19 @@ def test_a_workspace_that_is_away_costs_no_message(airflow_home, tmp_path):
     assert [message["text"].splitlines()[0] for message in messages] == 2 * [
         "The run manual__2026-11-22T02:00:00+00:00 of retrain failed."
     ]
-    assert "The last words of predict were not kept" in log
+    assert "The failure of predict was not recorded" in log
     assert "The workspace has nothing for a message" in log
 
 
 ENDED = """
 import sys
-sys.path.insert(0, sys.argv[1])
 from airflow.sdk import DAG
 from tagsage.settings import Settings
 from tagsage.workspace import Workspace
-from tagsage_notifications import notifications
-defaults = Settings.resolve({"workspace": sys.argv[2]})
+from tagsage.airflow.notifications import notifications
+defaults = Settings.resolve({"workspace": sys.argv[1]})
 tell = notifications(defaults)["on_success_callback"]
-for workspace in sys.argv[2:]:
+for workspace in sys.argv[1:]:
     summary = {"sentence": "It ended.", "details": [], "report": f"{workspace}/report.html"}
     Workspace(workspace).write_json("runs/night/summary.json", summary)
     tell({"dag": DAG("retrain"), "run_id": "night", "params": {"workspace": workspace}})
@@ -165,7 +163,7 @@ def test_a_night_that_ended_well_links_to_the_report_where_the_pages_show_it(
 ):
     mine, other = str(tmp_path / "workspace"), str(tmp_path / "other")
     done = subprocess.run(
-        [str(BIN / "python"), "-c", ENDED, str(ROOT / "plugins"), mine, other],
+        [str(BIN / "python"), "-c", ENDED, mine, other],
         env={
             **environment(),
             "AIRFLOW_HOME": str(airflow_home),
@@ -207,7 +205,7 @@ print(json.dumps(sorted(error.splitlines()[-1] for error in bag.import_errors.va
         ),
         (
             '{"notifier": "pathlib.Path"}',
-            "TAGSAGE_NOTIFY_ON_FAILURE names pathlib.Path, which is no notifier of Airflow.",
+            "TAGSAGE_NOTIFY_ON_FAILURE names pathlib.Path, which isn't a notifier of Airflow.",
         ),
         (
             '{"notifier": "file_notifier.FileNotifier", "arguments": {"room": 1}}',

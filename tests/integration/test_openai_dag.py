@@ -112,9 +112,8 @@ def test_dag_sends_on_line_by_the_connection_of_airflow(
     assert code == 0, said[-3000:]
     check_vectors(tmp_path, 32)
     seen = states(airflow_home)
-    assert seen["embed.embed_online"] == ["success"]
-    assert seen["embed.embed_batch"] == ["skipped"]
-    assert seen["embed.job.await_job"] == ["skipped"]
+    assert seen["embed.embed_batch"] == ["success"]
+    assert seen["embed.await_job"] == ["skipped"]
     assert "the ceiling is $5 and 50,000,000 tokens" in said
     assert KEY[8:-4] not in said
     assert not leaked(KEY, tmp_path, airflow_home)
@@ -130,13 +129,12 @@ def test_dag_awaits_batches_without_a_worker_and_sends_on_line_what_they_do_not_
     assert code == 0, said[-3000:]
     check_vectors(tmp_path, 24)
     seen = states(airflow_home)
-    assert seen["embed.embed_online"] == ["skipped"]
-    assert seen["embed.job.await_job"] == ["success"]
-    assert seen["embed.job.take_job"] == ["success"]
+    assert seen["embed.embed_batch"] == ["skipped"]
+    assert seen["embed.await_job"] == ["success"]
     with closing(sqlite3.connect(airflow_home / "airflow.db")) as books:
         (looks,) = books.execute(
             "SELECT count(*) FROM task_reschedule JOIN task_instance ON ti_id = task_instance.id "
-            "WHERE task_id = 'embed.job.await_job'"
+            "WHERE task_id = 'embed.await_job'"
         ).fetchone()
     assert looks >= 1
     kinds = {charge.kind for charge in server.books.charges if charge.items[0].dimensions == 24}
@@ -146,7 +144,7 @@ def test_dag_awaits_batches_without_a_worker_and_sends_on_line_what_they_do_not_
     assert not leaked(KEY, tmp_path, airflow_home)
 
 
-@pytest.mark.parametrize(("mode", "task"), [("online", "embed_online"), ("batch", "submit_jobs")])
+@pytest.mark.parametrize(("mode", "task"), [("online", "embed_batch"), ("batch", "submit_jobs")])
 def test_dag_tries_once_with_a_refused_key_and_shows_no_part_of_it(
     small_corpus, airflow_home, tmp_path, mode, task
 ):

@@ -7,13 +7,13 @@ import subprocess
 
 import pandas as pd
 import pytest
-from tests.report.pages.conftest import data
 
 from tagsage.app.catalogue.build import build_catalogue
 from tagsage.app.catalogue.schema import CATALOGUE_FILE
 from tagsage.app.database import reading
 from tagsage.app.nights import read_home
 from tagsage.app.tags import list_tags
+from tests.app.conftest import data
 from tests.integration.conftest import BIN, environment, make_variables
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]

@@ -15,15 +15,8 @@ from tagsage.stages.compare import (
     fit_candidate,
     leaderboard,
 )
-from tagsage.stages.embed import (
-    collect_vectors,
-    embed_batch,
-    plan_vectors,
-    store_vectors,
-    vector_batches,
-)
-from tagsage.stages.embed_jobs import await_jobs, job_done, submit_jobs, take_job
-from tagsage.stages.embed_openai import embed_online, online_batches
+from tagsage.stages.embed import collect_vectors, embed_batch, plan_vectors, vector_batches
+from tagsage.stages.embed_jobs import await_job, submit_jobs
 from tagsage.stages.explain import explain
 from tagsage.stages.features import fit_blocks
 from tagsage.stages.findings import findings
@@ -45,7 +38,7 @@ from tagsage.stages.tell import eda, report, teardown
 
 __all__ = [
     "announce",
-    "await_jobs",
+    "await_job",
     "candidates_with_lists",
     "candidates_without_lists",
     "catalogue",
@@ -54,7 +47,6 @@ __all__ = [
     "components",
     "eda",
     "embed_batch",
-    "embed_online",
     "evaluate_scenario",
     "explain",
     "findings",
@@ -63,10 +55,8 @@ __all__ = [
     "graphsage",
     "harvest",
     "harvest_seeds",
-    "job_done",
     "leaderboard",
     "load_corpus",
-    "online_batches",
     "plan_vectors",
     "predict",
     "prepare_harvest",
@@ -78,10 +68,8 @@ __all__ = [
     "similarity",
     "split",
     "start",
-    "store_vectors",
     "submit_jobs",
     "suggest",
-    "take_job",
     "teardown",
     "tracking_of",
     "vector_batches",

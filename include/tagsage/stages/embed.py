@@ -12,7 +12,6 @@ from tagsage.stages.common import (
     MODEL_FOLDER,
     VECTORS_CODE,
     Ref,
-    keep_vectors,
     load_snapshot,
     load_texts,
     tracking_of,
@@ -20,16 +19,10 @@ from tagsage.stages.common import (
     vectors_of_night,
 )
 from tagsage.stages.embed_given import import_given
-from tagsage.stages.embed_openai import collect_openai, plan_openai
+from tagsage.stages.embed_openai import collect_openai, embed_openai, plan_openai
 
 logger = logging.getLogger(__name__)
 
-# The property of an article in a store that keeps vectors, by the embedder that made them.
-VECTOR_PROPERTIES = {
-    "lsa": "lsaEmbedding",
-    "openai": "openaiEmbedding",
-    "none": "givenEmbedding",
-}
 # The ref of its vectors, as a run notes it.
 VECTORS = "vectors"
 # What is counted of them in MLflow.
@@ -39,15 +32,15 @@ COUNTED = ("articles_without_text", "rejected_texts", "cut_articles")
 def plan_vectors(token: Token, corpus: Ref) -> Ref:
     """Decide on the model and find the texts that have no vector yet.
 
+    With the embedder ``none`` there is nothing to plan.
+
     Returns
     -------
     str
-        Ref of the plan; of the given vectors themselves when the embedder is ``none``.
+        Ref of the plan.
     """
     night = Night.of(token)
     settings = night.settings
-    if settings.embedder == "none":
-        return import_given(night, corpus, load_snapshot(night, corpus))
     if settings.embedder == "openai":
         return plan_openai(night, corpus)
     from tagsage.vectors.lsa_plan import plan_lsa
@@ -77,18 +70,23 @@ def plan_vectors(token: Token, corpus: Ref) -> Ref:
 
 
 def vector_batches(token: Token, plan: Ref) -> list[int]:
-    """Return the numbers of the batches to compute here; empty on a night without new texts."""
+    """Return the numbers of the batches to embed, one per task.
+
+    There are none without new texts, and none when they go to OpenAI's Batch API.
+    """
     night = Night.of(token)
-    if night.settings.embedder == "openai":
+    if night.settings.embedder == "openai" and night.settings.openai_mode == "batch":
         return []
     return list(range(night.workspace.open(plan).summary["batches"]))
 
 
 def embed_batch(token: Token, corpus: Ref, plan: Ref, batch: int) -> dict[str, int]:
-    """Embed one batch of the plan into the cache."""
+    """Embed one batch of the plan into the cache, here or by requests to OpenAI."""
     from tagsage.vectors import plan as planning
 
     night = Night.of(token)
+    if night.settings.embedder == "openai":
+        return embed_openai(night, corpus, plan, batch)
     texts, hashes = load_texts(night, corpus)
     todo = planning.Plan.load(night.workspace.open(plan).path)
     return planning.embed_batch(
@@ -101,15 +99,18 @@ def embed_batch(token: Token, corpus: Ref, plan: Ref, batch: int) -> dict[str, i
     )
 
 
-def collect_vectors(token: Token, corpus: Ref, plan: Ref) -> Ref:
-    """Gather the vectors of all articles in the snapshot's order; returns the ref."""
+def collect_vectors(token: Token, corpus: Ref, plan: Ref = "") -> Ref:
+    """Gather the vectors of all articles in the snapshot's order; returns the ref.
+
+    With the embedder ``none`` they are read from the file of vectors, without a plan.
+    """
     from tagsage.registry.runs import log_results
 
     night = Night.of(token)
     if night.settings.embedder == "openai":
         vectors = collect_openai(night, corpus, plan)
     elif night.settings.embedder == "none":
-        vectors = plan
+        vectors = import_given(night, corpus, load_snapshot(night, corpus))
     else:
         vectors = _collect_lsa(night, corpus, plan)
     summary = night.workspace.open(vectors).summary
@@ -145,16 +146,3 @@ def _collect_lsa(night: Night, corpus: Ref, plan: Ref) -> Ref:
 
     inputs = {"corpus": corpus, "model_id": todo.model_id}
     return night.artifact("vectors", inputs, build, code=VECTORS_CODE).ref
-
-
-def store_vectors(token: Token, corpus: Ref, vectors: Ref) -> str:
-    """Write the vectors into the store, where it has a place for them.
-
-    Returns
-    -------
-    str
-        The property that holds them, named after the embedder; empty when the store keeps none.
-    """
-    night = Night.of(token)
-    name = VECTOR_PROPERTIES[night.settings.embedder]
-    return name if keep_vectors(night, corpus, name, vectors, "vectors.npy") else ""

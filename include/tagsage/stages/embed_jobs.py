@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tagsage.night import Night, Token
 from tagsage.settings import Settings
@@ -35,8 +35,6 @@ def submit_jobs(token: Token, corpus: Ref, plan: Ref) -> list[str]:
     from tagsage.vectors.plan import Plan
 
     night = Night.of(token)
-    if night.settings.embedder != "openai":
-        return []
     todo = Plan.load(night.workspace.open(plan).path)
     return submit_texts(night.settings, *load_texts(night, corpus), todo, run_id=night.run_id)
 
@@ -93,9 +91,34 @@ def submit_texts(
     return list(dict.fromkeys([*pending, *submitted]))
 
 
-def job_done(token: Token, key: str) -> bool:
-    """Look after a job: one request. A server that does not answer now is asked again later."""
-    return _has_ended(Night.of(token).settings, key)
+def await_job(token: Token, corpus: Ref, plan: Ref, key: str) -> bool:
+    """Look after a job, and take its results once it has ended; tells whether it has.
+
+    A server that does not answer now is asked again later. Texts without a vector in the results
+    are sent online.
+    """
+    from tagsage.vectors.plan import Plan
+
+    night = Night.of(token)
+    if not _has_ended(night.settings, key):
+        return False
+    report = take_results(night.settings, key)
+    logger.info("openai: the job %s: %s", key, report)
+    if report.missing:
+        logger.warning(
+            "openai: %s texts are sent online, at the full price, below the same ceiling",
+            f"{report.missing:,}",
+        )
+        todo = Plan.load(night.workspace.open(plan).path)
+        # Texts of jobs that are still under way are left to these.
+        send_online(
+            night.settings,
+            *load_texts(night, corpus),
+            todo.missing,
+            run_id=night.run_id,
+            dimensions=todo.dimensions,
+        )
+    return True
 
 
 def await_jobs(settings: Settings, waiting: Sequence[str], take: Callable[[str], object]) -> None:
@@ -128,41 +151,6 @@ def _has_ended(settings: Settings, key: str) -> bool:
     )
     logger.info("openai: the job %s is %s %s", key, state.status or state.state, state.note)
     return state.finished
-
-
-def take_job(token: Token, corpus: Ref, plan: Ref, key: str) -> dict[str, Any]:
-    """Take the results of a job; texts that it brought no vector for are sent on line.
-
-    Returns
-    -------
-    dict
-        Counts: ``texts``, ``embedded``, ``missing``, ``tokens``, ``dollars``.
-    """
-    from tagsage.vectors.plan import Plan
-
-    night = Night.of(token)
-    report = take_results(night.settings, key)
-    if report.missing:
-        logger.warning(
-            "openai: %s texts go on line, at the full price, below the same ceiling",
-            f"{report.missing:,}",
-        )
-        todo = Plan.load(night.workspace.open(plan).path)
-        # Texts of jobs that are still under way are left to these.
-        send_online(
-            night.settings,
-            *load_texts(night, corpus),
-            todo.missing,
-            run_id=night.run_id,
-            dimensions=todo.dimensions,
-        )
-    return {
-        "texts": report.texts,
-        "embedded": report.embedded,
-        "missing": report.missing,
-        "tokens": report.tokens,
-        "dollars": report.dollars,
-    }
 
 
 def take_results(settings: Settings, key: str) -> TakeReport:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage.errors import FinalError, TagsageError
-from tagsage.night import Night, Token
+from tagsage.night import Night
 from tagsage.settings import Settings
 from tagsage.stages.common import (
     MODEL_FOLDER,
@@ -159,19 +159,10 @@ def _tell_cost(settings: Settings, plan: Mapping[str, Any]) -> None:
         raise FinalError(msg)
 
 
-def online_batches(token: Token, plan: Ref) -> list[int]:
-    """Return the numbers of the batches to send on line; empty on a night without new texts."""
-    night = Night.of(token)
-    if night.settings.embedder != "openai" or night.settings.openai_mode != "online":
-        return []
-    return list(range(night.workspace.open(plan).summary["batches"]))
-
-
-def embed_online(token: Token, corpus: Ref, plan: Ref, batch: int) -> dict[str, int]:
+def embed_openai(night: Night, corpus: Ref, plan: Ref, batch: int) -> dict[str, int]:
     """Send one batch of the plan; what is answered is kept, whatever happens next."""
     from tagsage.vectors.plan import Plan
 
-    night = Night.of(token)
     todo = Plan.load(night.workspace.open(plan).path)
     start, stop = todo.batches[batch]
     report = send_online(

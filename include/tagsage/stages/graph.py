@@ -25,7 +25,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# The properties of an article in a store that keeps vectors: GraphSAGE's embeddings, and the text's
+# vectors by embedder.
 GRAPHSAGE_PROPERTY = "graphSAGE"
+VECTOR_PROPERTIES = {
+    "lsa": "lsaEmbedding",
+    "openai": "openaiEmbedding",
+    "none": "givenEmbedding",
+}
 
 
 def engine_of(night: Night) -> GraphEngine:
@@ -42,21 +49,15 @@ def engine_of(night: Night) -> GraphEngine:
     return GdsEngine(resolve_connection(), run_id=night.run_id, owner=owner)
 
 
-def project(token: Token, corpus: Ref, vectors: Ref, vector_property: str) -> Ref:
+def project(token: Token, corpus: Ref, vectors: Ref) -> Ref:
     """Make the membership graph ready; returns the projection's ref.
 
-    Parameters
-    ----------
-    token : dict
-        The night.
-    corpus : str
-        Ref of the snapshot.
-    vectors : str
-        Ref of the vectors; they matter only where the store holds them.
-    vector_property : str
-        What `store_vectors` returned.
+    A store that keeps vectors gets those of the texts first, because the projection reads them.
     """
     night = Night.of(token)
+    vector_property = VECTOR_PROPERTIES[night.settings.embedder]
+    if not keep_vectors(night, corpus, vector_property, vectors, VECTORS_FILE):
+        vector_property = ""
 
     def build(folder: Path) -> dict[str, Any]:
         snapshot = load_snapshot(night, corpus)

@@ -47,7 +47,15 @@ NIGHTS_KEPT = 3
 SUGGESTIONS_SHOWN = 6
 
 
-def eda(token: Token, corpus: Ref, split: Ref, graph: Mapping[str, Ref]) -> Ref:
+def eda(
+    token: Token,
+    corpus: Ref,
+    split: Ref,
+    similarity: Ref,
+    components: Ref,
+    sample: Ref,
+    graphsage: Ref,
+) -> Ref:
     """Count what there is in the corpus and in the projection; draw the study's figures."""
     import numpy as np
 
@@ -58,10 +66,15 @@ def eda(token: Token, corpus: Ref, split: Ref, graph: Mapping[str, Ref]) -> Ref:
     from tagsage.report.picture import save_pictures
 
     night = Night.of(token)
+    graph = {
+        "similarity": similarity,
+        "components": components,
+        "sample": sample,
+        "graphsage": graphsage,
+    }
 
     def build(folder: Path) -> dict[str, Any]:
         snapshot = load_snapshot(night, corpus)
-        similarity = graph["similarity"]
         neighbours = (
             np.load(night.workspace.open(similarity).path / DEGREES_FILE) if similarity else None
         )

@@ -1,69 +1,85 @@
-"""Joins Airflow and the library, which knows no Airflow: connections, results, failures."""
+"""Give the stages, which do not know Airflow, its connections; end tasks with one sentence."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import wraps
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
-from airflow.exceptions import AirflowNotFoundException
+from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.execution_time.lazy_sequence import LazyXComSequence
+
+from tagsage import stages
+
+if TYPE_CHECKING:
+    from tagsage.neo4j_connection import Neo4jConnection
+    from tagsage.openai_connection import OpenAiConnection
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 NEO4J_CONNECTION = "neo4j_default"
 OPENAI_CONNECTION = "openai_default"
 
 
-class Failed(SystemExit):
-    """Ends a task for a reason that a person can mend.
+class TaskFailed(SystemExit):
+    """Ends a task for a reason that a person can fix.
 
-    Of any other exception Airflow logs the traceback, which would bury the sentence.
+    Airflow logs the traceback of any other exception, which would bury the sentence.
     """
 
-    def __init__(self, sentence):
+    def __init__(self, sentence: str) -> None:
         super().__init__(sentence)
         self.code = 1
 
 
-class FailedForGood(Failed):
-    """Ends a task that no further attempt helps, whatever retries it has."""
+class TaskFailedForGood(TaskFailed):
+    """Ends a task that Airflow does not retry, because no further attempt would help."""
 
 
-def with_connections(stage):
+def with_connections(stage: Callable[P, T]) -> Callable[P, T]:
     """Wrap a stage so that it finds Airflow's connections before those of the environment.
 
-    A failure that a person can mend ends the task with its sentence and without a traceback.
+    A failure that a person can fix ends the task with its sentence and without a traceback.
     """
 
     @wraps(stage)
-    def run(*arguments, **named):
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
         from tagsage.errors import FinalError, TagsageError
         from tagsage.neo4j_connection import provide_connection
         from tagsage.openai_connection import provide_openai_connection
 
-        # Each is asked only when a stage needs the server.
-        provide_connection(neo4j_of_airflow)
-        provide_openai_connection(openai_of_airflow)
+        # Each is read only when a stage needs the server.
+        provide_connection(read_neo4j_connection)
+        provide_openai_connection(read_openai_connection)
         try:
-            return stage(*map(_whole, arguments), **named)
+            return stage(*map(_as_list, args), **kwargs)
         except TagsageError as error:
-            kind = FailedForGood if isinstance(error, FinalError) else Failed
+            kind = TaskFailedForGood if isinstance(error, FinalError) else TaskFailed
             raise kind(str(error)) from None
 
     return run
 
 
-def _whole(value):
-    """Return what mapped tasks returned as a list, in one request.
+def stages_with_connections() -> SimpleNamespace:
+    """Return the functions of :mod:`tagsage.stages`, each wrapped by :func:`with_connections`."""
+    return SimpleNamespace(**{
+        name: with_connections(getattr(stages, name)) for name in stages.__all__
+    })
 
-    To iterate over it would be a request an item, and an error in the log for its end.
-    """
+
+def _as_list(value: Any) -> Any:
+    """Read the results of mapped tasks in one request; to iterate would take one per task."""
     return value[:] if isinstance(value, LazyXComSequence) else value
 
 
-def neo4j_of_airflow():
+def read_neo4j_connection() -> Neo4jConnection | None:
     """Return the connection ``neo4j_default`` as the Neo4j hook reads it; None without one.
 
-    Only the hook's reading is used: it never closes the drivers that it opens.
+    The hook only reads the connection: it never closes the drivers that it opens.
     """
     from airflow.providers.neo4j.hooks.neo4j import Neo4jHook
 
@@ -74,29 +90,29 @@ def neo4j_of_airflow():
         found = hook.get_connection(NEO4J_CONNECTION)
     except AirflowNotFoundException:
         return None
-    uri = hook.get_uri(found)
+    uri = hook.get_uri(found)  # type: ignore[arg-type]  # it says the class of Airflow 2
     return Neo4jConnection(
         uri,
         found.login or "",
         found.password or "",
         found.schema or "neo4j",
-        # As the hook has it: any value but an empty one counts, even the text "false".
+        # As in the hook: any value that is not empty counts, even the text "false".
         encrypted=urlsplit(uri).scheme in {"bolt", "neo4j"}
         and bool(found.extra_dejson.get("encrypted", False)),
     )
 
 
-def openai_of_airflow():
+def read_openai_connection() -> OpenAiConnection | None:
     """Return the connection ``openai_default`` as the OpenAI hook reads it; None without one.
 
-    Only the hook's reading is used: its clients try again by themselves, without a look at what
-    that costs. What a connection leaves out comes from the environment, as with the hook's clients;
-    but the key of the environment never goes to a server that the connection names.
+    The hook only reads the connection: its clients retry without regard to the cost. As with the
+    hook's clients, what the connection leaves out comes from the environment; but the key of the
+    environment is never sent to a server that the connection names.
 
     Raises
     ------
     TagsageError
-        When the connection is of a kind that the hook does not know.
+        When the hook does not know this kind of connection.
     """
     from airflow.providers.openai.hooks.openai import OpenAIHook
 

@@ -1,0 +1,1 @@
+"""What the DAGs and the plugin need of Airflow; no other room imports this one, or Airflow."""

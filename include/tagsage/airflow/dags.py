@@ -1,0 +1,58 @@
+"""What both DAGs share: the asset between them, their schedules, and their arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Asset, AssetOrTimeSchedule, CronTriggerTimetable
+
+from tagsage.airflow.form import trigger_form
+from tagsage.airflow.notifications import notifications, on_failure
+from tagsage.airflow.tasks import DEFAULT_ARGS
+
+if TYPE_CHECKING:
+    from tagsage.settings import Settings
+
+# Updated when a harvest has brought something that the nightly run has not read yet.
+CORPUS = Asset("tagsage_corpus")
+
+
+def timetable(cron: str, *assets: Asset) -> CronTriggerTimetable | AssetOrTimeSchedule | None:
+    """Return the schedule of a DAG.
+
+    Parameters
+    ----------
+    cron : str
+        When it starts, in UTC; ``never``: only by hand.
+    *assets : Asset
+        It also starts when all of these were updated.
+    """
+    if cron == "never":
+        return None
+    nightly = CronTriggerTimetable(cron, timezone="UTC")
+    return AssetOrTimeSchedule(timetable=nightly, assets=[*assets]) if assets else nightly
+
+
+def dag_arguments(
+    defaults: Settings, form: Mapping[str, tuple[str, ...]], *, on_success: bool = True
+) -> dict[str, Any]:
+    """Return the arguments of a DAG: form, retries, messages, one run at a time.
+
+    Parameters
+    ----------
+    defaults : Settings
+        The settings of the environment in which the DAG is parsed.
+    form : mapping
+        The settings that the trigger form shows, by section.
+    on_success : bool
+        Whether anybody wants a message when a run has succeeded.
+    """
+    return {
+        "catchup": False,
+        "max_active_runs": 1,
+        "params": trigger_form(defaults, form),
+        "default_args": DEFAULT_ARGS | on_failure(defaults),
+        "tags": ["tagsage"],
+        **notifications(defaults, on_success=on_success),
+    }

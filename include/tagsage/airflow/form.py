@@ -1,0 +1,88 @@
+"""The trigger forms: their fields, made from the settings, and the check of what was filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow.sdk import Param
+
+from tagsage.airflow.connections import with_connections
+from tagsage.errors import FinalError
+
+if TYPE_CHECKING:
+    from tagsage.settings import Settings
+
+T = TypeVar("T")
+
+# The settings in the form of each DAG, by the form's section.
+RETRAIN_FORM = {
+    "What to read": ("corpus", "articles", "lists", "workspace", "checks"),
+    "How": ("store", "engine", "seed"),
+    "OpenAI": ("openai_model", "openai_dimensions", "openai_mode", "openai_max_dollars"),
+    "What to compare": ("candidates", "min_tag_articles", "test_share"),
+    "GraphSAGE": (
+        "sample_ratio",
+        "graphsage_dimensions",
+        "graphsage_sample_sizes",
+        "graphsage_search_depth",
+        "graphsage_epochs",
+        "graphsage_learning_rate",
+        "graphsage_activation",
+        "graphsage_aggregator",
+        "graphsage_batch_size",
+    ),
+    "What follows": ("promote", "promote_margin"),
+}
+HARVEST_FORM = {
+    "What to harvest": ("harvest_seeds", "harvest_contact", "harvest_consent", "workspace"),
+    "How gently": ("harvest_delay_s", "harvest_articles", "harvest_pause_hours"),
+    "How much": ("harvest_max_requests", "harvest_max_minutes", "harvest_max_mb"),
+    "What follows": ("corpus",),
+}
+
+
+def trigger_form(defaults: Settings, sections: Mapping[str, tuple[str, ...]]) -> dict[str, Param]:
+    """Make the fields of a form: type, choices, limits and help come from the settings.
+
+    The section ``OpenAI`` is left out when the embedder is another one.
+
+    Parameters
+    ----------
+    defaults : Settings
+        The values that the form shows at first.
+    sections : mapping
+        Names of settings, by the section that shows them.
+
+    Returns
+    -------
+    dict
+        The DAG's ``params``.
+    """
+    return {
+        name: Param(getattr(defaults, name), section=section, **defaults.form_field(name))
+        for section, names in sections.items()
+        if section != "OpenAI" or defaults.embedder == "openai"
+        for name in names
+    }
+
+
+def with_form(stage: Callable[[str, dict[str, Any]], T]) -> Callable[..., T]:
+    """Make a run's first stage a function that Airflow calls with the run's id and its form.
+
+    Whoever triggers a run may send any name; names that the form lacks end the run at once.
+    """
+
+    @with_connections
+    def start(**context: Any) -> T:
+        values = dict(context["params"])
+        if unknown := sorted(values.keys() - context["dag"].params.keys()):
+            variables = ", ".join(f"TAGSAGE_{name.upper()}" for name in unknown)
+            msg = (
+                f"{', '.join(unknown)} cannot be set from the form; leave it out, or set "
+                f"{variables} in Airflow's environment."
+            )
+            raise FinalError(msg)
+        return stage(context["run_id"], values)
+
+    return start
