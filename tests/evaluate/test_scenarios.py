@@ -17,8 +17,8 @@ from tagsage.evaluate.scenarios import (
 )
 from tagsage.features import BLOCKS, Articles, Known
 from tagsage.features.fitting import fit_block
-from tagsage.learn.thresholds import AssignmentConfig
 from tagsage.runner import LocalRunner
+from tagsage.settings.learn import AssignmentSettings
 from tests.features.corpora import SETTINGS, named_lists, unseen
 
 N = 80
@@ -62,7 +62,7 @@ def conditions_of(articles: Articles, folder: Path, feature_set: str) -> Conditi
         folders[name] = folder / name
         folders[name].mkdir(parents=True)
         fit_block(folders[name], name, articles, known, SETTINGS, LocalRunner())
-    return Conditions(articles, folders, SETTINGS, AssignmentConfig())
+    return Conditions(articles, folders, SETTINGS, AssignmentSettings())
 
 
 def train(folder: Path, feature_set: str, *, articles: Articles = ARTICLES, **options) -> Trained:
@@ -123,7 +123,7 @@ def test_tags_of_the_part_alone_are_read(tmp_path):
     feature_set = "text+lists+labels+authors"
     trained = train(tmp_path / "trained", feature_set)
     folders = {name: tmp_path / "trained/corpus" / name for name in feature_set.split("+")}
-    conditions = Conditions(ARTICLES, folders, SETTINGS, AssignmentConfig())
+    conditions = Conditions(ARTICLES, folders, SETTINGS, AssignmentSettings())
     few = TrainingPart(TRAIN[:30], TAGS[TRAIN[:30]], list("abcd"), seed=1)
     (tmp_path / "few").mkdir()
     on_few = conditions.train(f"{feature_set}:ovr_logistic", few, tmp_path / "few")

@@ -40,6 +40,8 @@ REQUIREMENTS = (
     "scikit-multilearn-ng",
     "jax",
     "optax",
+    "pydantic",
+    "pydantic-settings",
     "rich",
     "threadpoolctl",
 )
