@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from tagsage.evaluate.frozen import FrozenTest, article_ids
+from tagsage.evaluate.frozen import FrozenTest
 from tagsage.evaluate.guards import (
     check_assigned,
     check_calibration,
@@ -23,6 +23,7 @@ from tagsage.evaluate.guards import (
 from tagsage.evaluate.promotion import Check, Decision, Gain, Limits, decide
 from tagsage.evaluate.slices import article_slices, tag_slices
 from tagsage.evaluate.systems import System
+from tagsage.features import article_ids
 
 LIMITS = Limits(min_articles=10)
 RESAMPLES = {"resamples": 300, "seed": 0}

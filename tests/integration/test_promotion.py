@@ -14,7 +14,8 @@ from mlflow import MlflowClient
 from tagsage import stages
 from tagsage.app.database import reading
 from tagsage.app.nights import Home, read_home
-from tagsage.evaluate.frozen import FrozenTest, article_ids
+from tagsage.evaluate.frozen import FrozenTest
+from tagsage.features import article_ids
 from tagsage.night import Night
 from tagsage.stages.common import load_labels, load_snapshot
 from tagsage.workspace import Workspace

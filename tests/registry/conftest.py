@@ -9,8 +9,8 @@ import pytest
 import scipy.sparse as sp
 from fastapi.testclient import TestClient
 
-from tagsage.evaluate.frozen import FrozenTest, article_ids
-from tagsage.features import Articles
+from tagsage.evaluate.frozen import FrozenTest
+from tagsage.features import Articles, article_ids
 from tagsage.registry.mlflow_models import PyFuncModel
 from tagsage.registry.store import Tracking, initialise
 from tagsage.vectors.lsa import LsaEmbedder

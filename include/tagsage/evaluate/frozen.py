@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tagsage.errors import TagsageError
+from tagsage.features.articles import IdArray
 from tagsage.graph.csr import load_csr, save_csr
 from tagsage.learn.classifiers.base import write_json
 from tagsage.learn.labels import IntArray
@@ -26,28 +27,7 @@ from tagsage.learn.split import NEW, TEST, TRAIN
 if TYPE_CHECKING:
     from tagsage.graph.csr import Csr
 
-IdArray = npt.NDArray[np.uint64]
-
 _ABOUT, _ASSIGNED = "frozen.json", "assigned"
-
-
-def article_ids(keys: Sequence[str]) -> IdArray:
-    """Return a number for each article's key, the same every night.
-
-    A hash of 64 bits: eight bytes an article instead of its address. Among 5.5 million articles two
-    are taken for each other with a chance of one in a million.
-
-    Parameters
-    ----------
-    keys : sequence of str, length n
-        The articles' keys.
-
-    Returns
-    -------
-    uint64 array, shape [n]
-    """
-    ids: IdArray = pd.util.hash_array(np.array(list(keys), dtype=object), categorize=False)
-    return ids
 
 
 class Common(NamedTuple):
@@ -77,7 +57,7 @@ class FrozenTest:
     tags : list of str, length L
         Its target tags.
     test : uint64 array, shape [n]
-        Its test articles, as :func:`article_ids` numbers them.
+        Its test articles, as :func:`tagsage.features.article_ids` numbers them.
     train : uint64 array
         Its training articles.
     assigned : csr_array of float64, shape [n, L]

@@ -15,10 +15,11 @@ import pandas as pd
 import scipy.sparse as sp
 
 from tagsage.evaluate.bootstrap import paired_bootstrap
-from tagsage.evaluate.frozen import Common, FrozenTest, IdArray
+from tagsage.evaluate.frozen import Common, FrozenTest
 from tagsage.evaluate.metrics import Float64Array
 from tagsage.evaluate.promotion import Check, Gain, Limits
 from tagsage.evaluate.systems import System
+from tagsage.features.articles import IdArray
 from tagsage.learn.targets import BoolArray
 
 CHALLENGER, CHAMPION, DIFFERENCE = "challenger", "champion", "difference"
@@ -56,7 +57,7 @@ def pair_up(
     answers : System
         What tonight's winner gave on it, fitted on the training part alone.
     test : uint64 array, shape [n]
-        The test articles, as :func:`tagsage.evaluate.frozen.article_ids` numbers them.
+        The test articles, as :func:`tagsage.features.article_ids` numbers them.
     tags : sequence of str, length L
         Tonight's target tags.
     champion : FrozenTest

@@ -44,8 +44,9 @@ def freeze_test(night: Night, corpus: Ref, split: Ref, candidate: Ref) -> Artifa
     """Keep what later nights need to be compared with tonight's winner; see `FrozenTest`."""
 
     def build(folder: Path) -> None:
-        from tagsage.evaluate.frozen import FrozenTest, article_ids
+        from tagsage.evaluate.frozen import FrozenTest
         from tagsage.evaluate.judgement import Judgement
+        from tagsage.features import article_ids
 
         labels = load_labels(night, split)
         ids = article_ids(load_snapshot(night, corpus).articles["key"].tolist())
@@ -171,7 +172,6 @@ def _compare(
     frozen: FrozenTest | None,
 ) -> tuple[Gain | None, str, list[Check]]:
     """Return the gain, why there is none, and the guards that need both."""
-    from tagsage.evaluate.frozen import article_ids
     from tagsage.evaluate.guards import (
         check_assigned,
         check_slices,
@@ -179,6 +179,7 @@ def _compare(
         pair_up,
         why_not_comparable,
     )
+    from tagsage.features import article_ids
 
     if frozen is None:
         left = f"what the champion (version {champion.number}) answered is not in MLflow"

@@ -40,7 +40,8 @@ def split(token: Token, corpus: Ref) -> Ref:
     Articles that the champion was trained or tested on keep their part, so that it can be compared
     with on articles that neither has learned from; see :func:`tagsage.learn.split.continued_split`.
     """
-    from tagsage.evaluate.frozen import FrozenTest, article_ids
+    from tagsage.evaluate.frozen import FrozenTest
+    from tagsage.features import article_ids
     from tagsage.learn.labels import Labels, label_corpus
 
     night = Night.of(token)
