@@ -26,6 +26,7 @@ def test_ids_of_articles_are_the_same_every_night_and_differ():
     assert ids.tolist() == [
         3318386846542463396,
         5212903609178320613,
+        # An article that no corpus holds.
         0,
         6689755093696353227,
     ]

@@ -39,19 +39,8 @@ def fit(workspace: Path, corpus: Any) -> tuple[list[np.ndarray], FittedCandidate
         for batch in stages.vector_batches(token, plan):
             stages.embed_batch(token, snapshot, plan, batch)
         vectors = stages.collect_vectors(token, snapshot, plan)
-        projection = stages.project(token, snapshot, vectors)
-        lists = stages.propagate_lists(token, projection, vectors)
         split = stages.split(token, snapshot)
-        labels = stages.propagate_labels(token, snapshot, split)
-        memberships = stages.factorise_memberships(token, snapshot)
-        graph = {
-            "projection": projection,
-            "graphsage": "",
-            "fastrp": "",
-            "lists": lists,
-            "memberships": memberships,
-        }
-        features = stages.features(token, vectors, graph, labels, {})
+        features = stages.fit_blocks(token, snapshot, split, vectors, "")
         fitted = stages.fit_candidate(token, split, features, CANDIDATE)
     night = Night.of(token)
     blocks = [

@@ -57,7 +57,7 @@ class FrozenTest:
     tags : list of str, length L
         Its target tags.
     test : uint64 array, shape [n]
-        Its test articles, as :func:`article_ids` numbers them.
+        Its test articles, as :func:`tagsage.features.article_ids` numbers them.
     train : uint64 array
         Its training articles.
     assigned : csr_array of float64, shape [n, L]

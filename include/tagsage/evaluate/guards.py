@@ -64,7 +64,7 @@ def pair_up(
     answers : System
         What tonight's winner gave on it, fitted on the training part alone.
     test : uint64 array, shape [n]
-        The test articles, as :func:`tagsage.evaluate.frozen.article_ids` numbers them.
+        The test articles, as :func:`tagsage.features.article_ids` numbers them.
     tags : sequence of str, length L
         Tonight's target tags.
     champion : FrozenTest
