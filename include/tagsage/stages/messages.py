@@ -1,4 +1,4 @@
-"""What is left in the workspace for those who send messages: a night's summary, last words."""
+"""What is left in the workspace for messages: the summary of a run, the errors of its tasks."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def told_of(workspace: str, run_id: str) -> dict[str, Any]:
 
 
 def note_failure(workspace: str, dag_id: str, run_id: str, task: str, says: str) -> None:
-    """Keep the last words of a task that failed until somebody is told of them.
+    """Keep the error of a task that failed until it was sent in a message.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def note_failure(workspace: str, dag_id: str, run_id: str, task: str, says: str)
 
 
 def take_failures(workspace: str, dag_id: str, run_id: str) -> list[dict[str, Any]]:
-    """Return the last words of the tasks of a run, the first first, and forget them.
+    """Return the errors of the tasks of a run, the earliest first, and forget them.
 
     A run that is cleared and fails again then tells what is new.
     """
