@@ -105,7 +105,9 @@ class Boosting(Classifier):
         columns = np.ascontiguousarray(features.T)
         z = np.empty((len(features), len(self.arrays["baseline"])), dtype=np.float32)
         for tag, baseline in enumerate(self.arrays["baseline"]):
-            z[:, tag] = baseline + self._trees(tag).values(columns).sum(axis=0)
+            # One row an article: else the order of additions would depend on how many there are.
+            values = np.ascontiguousarray(self._trees(tag).values(columns).T)
+            z[:, tag] = baseline + values.sum(axis=1)
         return sigmoid(z)
 
     def _trees(self, tag: int) -> Trees:
