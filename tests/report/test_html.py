@@ -314,6 +314,13 @@ def test_winner_that_reads_only_text_is_said_to_be_so(render, night):
     assert said not in page.words
 
 
+def test_the_gain_is_over_the_best_candidate_on_text_be_it_of_words_or_of_vectors(render, night):
+    words = night.leaderboard.iloc[[1]].assign(candidate="words:linear", micro_f1=0.66)
+    board = pd.concat([night.leaderboard, words]).sort_values("micro_f1", ascending=False)
+    _, page = render(dataclasses.replace(night, leaderboard=board.reset_index(drop=True)))
+    assert "+.007 micro-F1 against the best candidate that reads only the text" in page.words
+
+
 def test_predictions_of_an_earlier_nights_champion_are_said_to_be_its(render, night):
     by_champion = dataclasses.replace(night.predicted, version="2", candidate="text:mlp")
     _, page = render(dataclasses.replace(night, predicted=by_champion))

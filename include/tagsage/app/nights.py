@@ -10,6 +10,7 @@ from typing import Any
 
 from tagsage.app.database import fact
 from tagsage.app.plot import Plot, Series, draw_plot
+from tagsage.evaluate.scenario_names import TEXT_SETS
 
 METRIC = "micro_f1"
 
@@ -99,7 +100,7 @@ def _plot(remembered: Sequence[Mapping[str, Any]]) -> Plot | None:
         _best({
             name: scores
             for name, scores in one["scores"].items()
-            if name.partition(":")[0] == "text"
+            if name.partition(":")[0] in TEXT_SETS
         })
         for one in remembered
     ]

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tagsage.errors import TagsageError
-from tagsage.evaluate.scenario_names import GRAPH, TEXT
+from tagsage.evaluate.scenario_names import GRAPH, TEXT, TEXT_SETS
 from tagsage.features import BLOCKS, Articles, FeatureSet, Known, blocks_of, list_free_set
 from tagsage.features import needs_lists as set_needs_lists
 from tagsage.features.fitting import STATE_FOLDER, fit_block, open_matrix
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from tagsage.learn.candidate import FittedCandidate, Tagging
     from tagsage.settings import Settings
     from tagsage.settings.learn import AssignmentSettings
-
-# The feature sets that know an article's text alone.
-TEXT_SETS = ("text", "words", "words+text", "text+words")
 
 
 class NotMeasuredError(TagsageError):

@@ -12,6 +12,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from tagsage.evaluate.scenario_names import TEXT_SETS
 from tagsage.report.comparison import comparison_pictures, gain_lines, slice_lines
 from tagsage.report.data import Comparison, ReportData
 from tagsage.report.figures import corpus_pictures, f1_by_frequency, loss_curve
@@ -58,7 +59,7 @@ def _context(data: ReportData) -> dict[str, Any]:
     board = data.leaderboard
     candidates = board.to_dict("records")
     best = candidates[0] if candidates else None
-    baseline = next((row for row in candidates if _feature_set(row) == "text"), None)
+    baseline = next((row for row in candidates if _feature_set(row) in TEXT_SETS), None)
     gain = None
     if best and baseline and best is not baseline:
         gain = best.get("micro_f1", math.nan) - baseline.get("micro_f1", math.nan)
