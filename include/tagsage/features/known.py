@@ -92,7 +92,7 @@ class Known:
         names = articles.list_names
         return cls(articles.ids[there], members, names, tags[there], labelled[there])
 
-    @property
+    @cached_property
     def list_sizes(self) -> npt.NDArray[np.int64]:
         """How many counted articles each list holds, int64 [n_lists]."""
         return np.bincount(self.members.indices, minlength=len(self.list_names))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,22 +87,28 @@ def fit_on(
     from tagsage.runner import LocalRunner
 
     settings = night.settings
-    cache: dict[str, Articles] = {}
 
+    # Read and made only when something is to be fitted, and once.
+    @cache
     def articles() -> Articles:
-        # Read only when something is to be made.
-        if not cache:
-            cache["all"] = articles_of(night, corpus, made[VECTORS])
-        return cache["all"]
+        return articles_of(night, corpus, made[VECTORS])
+
+    @cache
+    def known() -> Known:
+        return Known.of(articles(), rows, Y)
+
+    def tuning() -> Known:
+        inner = tuning_split(Y, seed=settings.seed)
+        fitted = slice(None) if inner is None else inner.train
+        return Known.of(articles(), rows[fitted], Y[fitted])
 
     def save_known(folder: Path) -> dict[str, Any]:
         import numpy as np
 
-        known = Known.of(articles(), rows, Y)
-        known.save(folder)
-        in_list = known.in_known_list(known.mark(articles()))
+        known().save(folder)
+        in_list = known().in_known_list(known().mark(articles()))
         np.save(folder / IN_LIST_FILE, in_list)
-        return {"articles": len(known.ids), "tagged": len(rows), "in_lists": int(in_list.sum())}
+        return {"articles": len(known().ids), "tagged": len(rows), "in_lists": int(in_list.sum())}
 
     def artifact(name: str) -> Ref:
         block = BLOCKS[name]
@@ -115,17 +122,14 @@ def fit_on(
         inputs |= {"trained": trained} if trained else {}
 
         def build(folder: Path) -> dict[str, Any]:
-            known = Known.of(articles(), rows, Y)
-            inner = tuning_split(Y, seed=settings.seed) if block.needs_tags else None
-            fitted = slice(None) if inner is None else inner.train
             return fit_block(
                 folder,
                 name,
                 articles(),
-                known,
+                known(),
                 settings,
                 LocalRunner(),
-                tuning=Known.of(articles(), rows[fitted], Y[fitted]),
+                tuning=tuning() if block.needs_tags else None,
                 trained=night.workspace.open(trained).path if trained else None,
             )
 
@@ -134,7 +138,7 @@ def fit_on(
         logger.info("%s: %s", name, found.summary)
         return found.ref
 
-    known = night.artifact(
+    saved = night.artifact(
         KNOWN, {"corpus": corpus, **part}, save_known, code=FEATURES_CODE, label=part["of"]
     )
-    return {VECTORS: made[VECTORS], KNOWN: known.ref, **{name: artifact(name) for name in names}}
+    return {VECTORS: made[VECTORS], KNOWN: saved.ref, **{name: artifact(name) for name in names}}
