@@ -17,14 +17,14 @@ from tagsage.features.neighbours import (
     NeighbourBlock,
     similarity_config,
 )
-from tagsage.graph.arrays import take_rows
 from tagsage.graph.base import EMBEDDINGS_FILE, MODEL_FOLDER
 from tagsage.graph.components import connected_components, start_node
-from tagsage.graph.csr import FloatArray, induced_subgraph
+from tagsage.graph.csr import FloatArray
 from tagsage.graph.graphsage.config import GraphSageConfig
 from tagsage.graph.graphsage.infer import apply_layer, hidden_layers, means_with, unit_rows
 from tagsage.graph.graphsage.model import GraphSageModel
 from tagsage.graph.graphsage.neighbours import layer_seed, sample_neighbours
+from tagsage.graph.graphsage.train import train_on_sample
 from tagsage.graph.sampling import random_walk_sample
 from tagsage.graph.similarity import SimilarityConfig, jaccard_similarity
 
@@ -188,8 +188,6 @@ def _train(
     config: GraphSageConfig,
 ) -> GraphSageModel:
     """Train on a sample by random walks; on the whole graph where no two of it are joined."""
-    from tagsage.graph.graphsage.train import train_graphsage
-
     start = start_node(connected_components(graph), np.diff(graph.indptr))
     nodes = random_walk_sample(
         graph,
@@ -198,7 +196,4 @@ def _train(
         restart_probability=settings.sample_restart_probability,
         seed=settings.seed,
     )
-    sample = induced_subgraph(graph, nodes)
-    if not sample.nnz:
-        nodes, sample = np.arange(graph.shape[0], dtype=np.int32), graph
-    return train_graphsage(sample, take_rows(vectors, nodes), config)
+    return train_on_sample(graph, vectors, nodes, config)[0]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tagsage.graph.arrays import create_array, load_array, nonzero_rows, take_rows
+from tagsage.graph.arrays import create_array, load_array, nonzero_rows
 from tagsage.graph.base import (
     DEGREES_FILE,
     EMBEDDINGS_FILE,
@@ -23,7 +23,7 @@ from tagsage.graph.components import connected_components, start_node
 from tagsage.graph.csr import CsrWriter, induced_subgraph, load_csr, save_csr
 from tagsage.graph.graphsage.config import GraphSageConfig
 from tagsage.graph.graphsage.infer import infer_graphsage
-from tagsage.graph.graphsage.train import check_features, train_graphsage
+from tagsage.graph.graphsage.train import check_features, train_on_sample
 from tagsage.graph.sampling import random_walk_sample
 from tagsage.graph.similarity import SimilarityConfig, similarity_blocks
 
@@ -122,17 +122,13 @@ class LocalEngine(GraphEngine):
                 "zero_embeddings": len(out),
             }
         nodes = load_array(sample / SAMPLE_FILE).astype(np.int32)
-        subgraph = induced_subgraph(graph, nodes)
-        if subgraph.nnz == 0:
-            nodes = np.arange(graph.shape[0], dtype=np.int32)
-            subgraph = graph
-        model = train_graphsage(subgraph, take_rows(features, nodes), config)
+        model, trained_on = train_on_sample(graph, features, nodes, config)
         model.save(folder / MODEL_FOLDER)
         infer_graphsage(model, graph, features, seed=config.seed, out=out)
         out.flush()
         return {
             "trained": True,
-            "trained_on": len(nodes),
+            "trained_on": trained_on,
             "epoch_losses": model.epoch_losses,
             "epochs": len(model.epoch_losses),
             "converged": model.converged,

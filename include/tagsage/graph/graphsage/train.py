@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tagsage.errors import TagsageError
-from tagsage.graph.arrays import check_row_count, row_slices
+from tagsage.graph.arrays import check_row_count, row_slices, take_rows
+from tagsage.graph.csr import induced_subgraph
 from tagsage.graph.graphsage.batches import Batches, draw_batches
 from tagsage.graph.graphsage.config import GraphSageConfig
 from tagsage.graph.graphsage.infer import sampled_means
@@ -166,6 +167,38 @@ def _iterations(
         ).reshape(len(rows), -1)
         shares = batches.share[rows].reshape(len(rows), -1) / np.float32(rows.shape[1])
         yield from zip(_trees(graph, features, targets, config, seeds), shares, strict=True)
+
+
+def train_on_sample(
+    graph: Csr,
+    features: npt.NDArray[np.floating],
+    nodes: npt.NDArray[np.integer],
+    config: GraphSageConfig,
+) -> tuple[GraphSageModel, int]:
+    """Train on a sample of a graph; on the whole graph where no two of the sample are joined.
+
+    Parameters
+    ----------
+    graph : csr_array, shape [n, n]
+        The graph, with at least one relationship.
+    features : float array, shape [n, f]
+        One vector per node; it may be memory-mapped.
+    nodes : int array, shape [s]
+        The sample, ascending.
+    config : GraphSageConfig
+        The settings.
+
+    Returns
+    -------
+    model : GraphSageModel
+        The model.
+    trained_on : int
+        How many nodes it was trained on.
+    """
+    sample = induced_subgraph(graph, nodes)
+    if not sample.nnz:
+        nodes, sample = np.arange(graph.shape[0], dtype=np.int32), graph
+    return train_graphsage(sample, take_rows(features, nodes), config), len(nodes)
 
 
 def _examples(batches: Batches) -> tuple[LongArray, LongArray, LongArray]:
