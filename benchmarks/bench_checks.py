@@ -1,8 +1,8 @@
 """What the checks of a corpus cost before training, and what they find in samples of it.
 
 The corpus is profiled as often as it is and repeated, its words made different each time, so that
-the vocabulary grows with it. Then samples are compared with each other, as if each were a night:
-the defaults of the settings have to let pass what a night adds, and not another corpus.
+the vocabulary grows with it. Then samples are compared with each other, as if each were a run:
+the defaults of the settings have to let pass what a run adds, and not another corpus.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Parts = tuple[pd.DataFrame, npt.NDArray[np.int32], npt.NDArray[np.int32], int]
 def main(corpus: str) -> str:
     """Return what the checks cost and find, as Markdown."""
     rows = [_row(Path(corpus), times) for times in REPEATED]
-    return f"{table(rows)}\n\n{_nights(read(Path(corpus)))}"
+    return f"{table(rows)}\n\n{_runs(read(Path(corpus)))}"
 
 
 def read(folder: Path, times: int = 1) -> Parts:
@@ -83,13 +83,13 @@ def _row(folder: Path, times: int) -> Row:
     )
 
 
-def _compare(earlier: Profile, tonight: Profile) -> list[Check]:
+def _compare(earlier: Profile, current: Profile) -> list[Check]:
     settings = Settings.resolve()
-    return check_corpus(tonight, earlier, settings, min_tag_articles=settings.min_tag_articles)
+    return check_corpus(current, earlier, settings, min_tag_articles=settings.min_tag_articles)
 
 
-def _nights(parts: Parts) -> str:
-    """Compare samples with what a night may bring; return a table."""
+def _runs(parts: Parts) -> str:
+    """Compare samples with what a run may bring; return a table."""
     draw = np.random.default_rng(0)
     n = len(parts[0])
     lines = [

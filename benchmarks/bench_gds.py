@@ -2,7 +2,7 @@
 
 Both have the study's settings and the same LSA vectors of 256 numbers. The server is started here,
 with a heap of 4 GiB; the clock of its rows is the client's, from the call of the procedure to its
-answer. GraphSAGE's row of the local engine is timed after compilation; a night pays for that
+answer. GraphSAGE's row of the local engine is timed after compilation; a run pays for that
 once, which the rows from end to end show.
 """
 

@@ -79,8 +79,8 @@ def main(corpus: str) -> str:
 def prepare(corpus: str, folder: Path) -> str:
     """Write what the stages read: incidence, vectors, similarity, sample, model."""
     from tagsage.corpus.csv_source import read_csv_corpus
-    from tagsage.vectors.lsa import LsaEmbedder
-    from tagsage.vectors.text import article_texts
+    from tagsage.embed.lsa import LsaEmbedder
+    from tagsage.embed.text import article_texts
 
     read = read_csv_corpus(
         str(Path(corpus) / "articles.csv.gz"),

@@ -67,9 +67,9 @@ def main(corpus: str) -> str:
 def prepare(corpus: str, folder: Path) -> str:
     """Write features and labels; returns a sentence about them."""
     from tagsage.corpus.csv_source import read_csv_corpus
+    from tagsage.embed.lsa import LsaEmbedder
+    from tagsage.embed.text import article_texts
     from tagsage.store.base import snapshot_of
-    from tagsage.vectors.lsa import LsaEmbedder
-    from tagsage.vectors.text import article_texts
 
     source = [str(Path(corpus) / f"{name}.csv.gz") for name in ("articles", "lists")]
     snapshot = snapshot_of(read_csv_corpus(*source, max_rejected_share=1.0))

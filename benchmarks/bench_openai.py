@@ -112,7 +112,7 @@ def _rows(base_url: str, titles: Path, encoding: str, rounds: int) -> list[Row]:
             run = partial(_measured, base_url, titles, kept, encoding)
             measured["plain"].append(run(plain))
             measured["tagsage"].append(run(embed))
-            # The next night: every text is in the cache.
+            # The next run: every text is in the cache.
             measured["tagsage again"].append(run(embed))
     return [
         Row(
@@ -140,10 +140,10 @@ def prepare(base_url: str, titles: Path, folder: Path, encoding: str) -> Given:
     """Read the texts, and import what the measured call needs."""
     import openai
 
-    from tagsage.vectors.text import text_hashes
+    from tagsage.embed.text import text_hashes
 
     for module in ("online", "planning"):
-        import_module(f"tagsage.vectors.openai.{module}")
+        import_module(f"tagsage.embed.openai.{module}")
     with openai.OpenAI(api_key=KEY, base_url=base_url) as client:
         # The SDK imports much of itself only when it is first asked for something.
         client.embeddings.create(model=MODEL, input=["warm up"])
@@ -176,13 +176,13 @@ def plain(given: Given) -> int:
 
 
 def embed(given: Given) -> int:
-    """Embed what is new as a night does, and gather the vectors of all texts into one file."""
+    """Embed what is new as a run does, and gather the vectors of all texts into one file."""
+    from tagsage.embed.cache import VectorCache
+    from tagsage.embed.openai.config import Ceiling, OpenAiConfig
+    from tagsage.embed.openai.online import embed_online
+    from tagsage.embed.openai.planning import plan_openai
+    from tagsage.embed.openai.spool import CACHE
     from tagsage.openai_connection import OpenAiConnection
-    from tagsage.vectors.cache import VectorCache
-    from tagsage.vectors.openai.config import Ceiling, OpenAiConfig
-    from tagsage.vectors.openai.online import embed_online
-    from tagsage.vectors.openai.planning import plan_openai
-    from tagsage.vectors.openai.spool import CACHE
 
     connection = OpenAiConnection(KEY, given.base_url)
     config = OpenAiConfig(MODEL, encoding=given.encoding)
@@ -234,7 +234,7 @@ def _check(given: Given, vectors: Any) -> None:
 def texts_of(corpus: str, n: int) -> list[str]:
     """Return the first n different texts of a corpus that are not empty."""
     from tagsage.corpus.csv_source import read_csv_corpus
-    from tagsage.vectors.text import article_texts
+    from tagsage.embed.text import article_texts
 
     files = (f"{corpus}/{name}.csv.gz" for name in ("articles", "lists"))
     articles = read_csv_corpus(*files, max_rejected_share=1).articles

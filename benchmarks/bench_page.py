@@ -1,7 +1,7 @@
 """The catalogue and the pages: how long one takes to write, and the others to answer.
 
-The corpus is the given one; the predictions are drawn, as many as a night leaves (20 tags an
-untagged article), since a night would take minutes first. Every page is asked for through its app,
+The corpus is the given one; the predictions are drawn, as many as a run leaves (20 tags an
+untagged article), since a run would take minutes first. Every page is asked for through its app,
 in one process, by the kinds of requests that people make: *rare* and *common* words, beginnings of
 one to three letters, articles drawn at random and those in most lists, tags drawn at random and
 the most frequent. Nothing is cached between requests but by the system.
@@ -32,7 +32,7 @@ from tagsage.store.snapshot import Snapshot, assemble
 SEED = 42
 MIN_TAG_ARTICLES = 100
 TOP_TAGS = 20
-NIGHTS = 60
+RUNS = 60
 REQUESTS = 300
 
 Addresses = Iterator[tuple[str, dict[str, str]]]
@@ -105,7 +105,7 @@ def build(folder: Path) -> str:
     """Write the catalogue; returns what it holds."""
     tags = pd.read_csv(folder / "tags.csv", header=None, keep_default_na=False, dtype=str)[0]
     scores = {"micro_f1": 0.6, "macro_f1": 0.5, "p_at_5": 0.3, "lrap": 0.7}
-    night = {
+    run = {
         "run_id": "benchmark",
         "started": "1 November 2026, 02:00 UTC",
         "version": "0",
@@ -117,16 +117,16 @@ def build(folder: Path) -> str:
         "counts": {"articles": 1, "lists": 1, "memberships": 1, "target_tags": len(tags)},
         "mlflow": {},
     }
-    nights = [
+    runs = [
         {
-            "run_id": f"night {n}",
+            "run_id": f"run {n}",
             "at": f"2026-{n // 28 + 1:02d}-{n % 28 + 1:02d}T02:00+00:00",
-            "started": f"night {n}",
+            "started": f"run {n}",
             "winner": "text:mlp",
             "promoted": n % 7 == 0,
             "scores": {"text:mlp": scores},
         }
-        for n in range(NIGHTS)
+        for n in range(RUNS)
     ]
     (folder / CATALOGUE_FILE).unlink(missing_ok=True)
     data = CatalogueData(
@@ -134,7 +134,7 @@ def build(folder: Path) -> str:
         target_tags=tags.tolist(),
         per_tag=pd.DataFrame({"tag": tags, "f1": 0.5, "precision": 0.6, "recall": 0.4}),
         predictions=folder / "predictions.parquet",
-        facts={"night": night, "nights": nights},
+        facts={"run": run, "runs": runs},
     )
     counts = build_catalogue(data, folder / CATALOGUE_FILE)
     return ", ".join(f"{count:,} {name}" for name, count in counts.items())

@@ -1,10 +1,10 @@
 """The served champion: batches, single requests, loading, explanations, known companions.
 
-A night with two candidates is run first. What is measured is its champion as it is served: text,
+A run with two candidates is run first. What is measured is its champion as it is served: text,
 lists, labels and authors of the corpus, a network. *CPU ms* is the time of all cores together: it
 says what a request costs where the wall clock says how busy the machine was.
 
-Known companions are judged on the night's test articles, with the candidate that was fitted without
+Known companions are judged on the run's test articles, with the candidate that was fitted without
 them: of one of its lists, drawn at random, some other members are named instead of the lists.
 """
 
@@ -27,7 +27,7 @@ from tagsage.features import blocks_of
 from tagsage.features.feature_set import KNOWN_FOLDER
 from tagsage.features.fitting import STATE_FOLDER
 from tagsage.learn.labels import Labels
-from tagsage.pipeline import run_night
+from tagsage.pipeline import run_pipeline
 from tagsage.registry.seal import check_seal, seal
 from tagsage.registry.tagger import CANDIDATE, Tagger
 from tagsage.registry.tagger import FEATURES as FEATURES_FOLDER
@@ -44,7 +44,7 @@ COMPANIONS = (1, 3, 10)
 
 
 def main(corpus: str) -> str:
-    """Run a night, then measure what it serves.
+    """Run a run, then measure what it serves.
 
     Parameters
     ----------
@@ -58,12 +58,12 @@ def main(corpus: str) -> str:
     """
     with tempfile.TemporaryDirectory() as name:
         files = {kind: str(Path(corpus) / f"{kind}.csv.gz") for kind in ("articles", "lists")}
-        run_night({**SETTINGS, **files, "workspace": name})
+        run_pipeline({**SETTINGS, **files, "workspace": name})
         return report(Path(name) / "artifacts")
 
 
 def report(artifacts: Path) -> str:
-    """Measure what the artifacts of a night serve."""
+    """Measure what the artifacts of a run serve."""
     served = found(artifacts, "served")
     explained = json.loads((found(artifacts, "explain") / "artifact.json").read_text())
     told = explained["summary"]
@@ -202,7 +202,7 @@ def fitted_without_test(artifacts: Path, folder: Path) -> Tagger:
     Parameters
     ----------
     artifacts : pathlib.Path
-        The night's.
+        The run's.
     folder : pathlib.Path
         Takes its files, which stay memory-mapped; does not exist yet.
     """

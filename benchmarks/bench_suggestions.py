@@ -1,7 +1,7 @@
 """How many of the tags that are missing are suggested, and how many suggestions are of these.
 
 From a fifth of the articles with two target tags or more, one of them is taken away, drawn at
-random; then a whole night learns from what is left, and suggests. A suggestion that is a tag taken
+random; then a whole run learns from what is left, and suggests. A suggestion that is a tag taken
 away is right for sure; of the others nobody knows, for the corpus lacks tags of its own. So both
 shares that are right are at least what the table says. How large they are depends on how often a
 tag is missing: among articles that lack one it is large, in a corpus that lacks hardly any small.
@@ -23,7 +23,7 @@ LEVELS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 
 
 def main(corpus: str) -> str:
-    """Take tags away, run a night, and count.
+    """Take tags away, run a run, and count.
 
     Parameters
     ----------
@@ -35,13 +35,13 @@ def main(corpus: str) -> str:
     str
         Markdown.
     """
-    from tagsage.pipeline import run_night
+    from tagsage.pipeline import run_pipeline
     from tagsage.settings import Settings
 
     with tempfile.TemporaryDirectory() as folder:
         articles, workspace = Path(folder) / "articles.csv", Path(folder) / "workspace"
         hidden = take_away(Path(corpus) / "articles.csv.gz", articles, Settings().min_tag_articles)
-        run_night({
+        run_pipeline({
             "articles": str(articles),
             "lists": str(Path(corpus) / "lists.csv.gz"),
             "workspace": str(workspace),

@@ -76,7 +76,7 @@ def last_run():
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
-    from tagsage.app.nights import RunState
+    from tagsage.app.runs import RunState
 
     latest = (
         select(DagRun.run_id, DagRun.state, DagRun.queued_at, DagRun.start_date, DagRun.end_date)

@@ -12,7 +12,7 @@ As a program, so that it outlives the clients a test kills::
 
 It prints the addresses of all lists and feeds, one a line, and writes them to the ready file once
 it listens: a file of seeds. It listens on the loopback interface only; each of the site's hosts is
-a port of its own. SIGUSR1 lets a night pass: lists and titles change. Faults: see
+a port of its own. SIGUSR1 lets a run pass: lists and titles change. Faults: see
 ``scripts/medium_site/faults.py``; the file of faults holds the members of its class ``Faults``.
 """
 
@@ -87,7 +87,7 @@ class MediumServer:
     log : Log
         All requests.
     site : Site
-        What it answers; ``server.site.next_night()`` lets it change.
+        What it answers; ``server.site.next_run()`` lets it change.
     faults : Faults
         To say what happens next: ``server.faults.next("/feed", "503")``.
     origins : dict of str to str
@@ -190,7 +190,7 @@ def main() -> None:
         faults=Faults.load(arguments.faults) if arguments.faults else None,
         log=arguments.log,
     ) as server:
-        signal.signal(signal.SIGUSR1, lambda *_: server.site.next_night())
+        signal.signal(signal.SIGUSR1, lambda *_: server.site.next_run())
         seeds = "".join(f"{url}\n" for url in server.seeds())
         print(seeds, end="", flush=True)
         if arguments.ready_file:

@@ -28,12 +28,12 @@ LONGEST = (
     "tests/integration/test_neo4j_run.py",
     "tests/integration/test_openai_run.py",
     "tests/integration/test_readme.py",
-    "tests/integration/test_harvest_nights.py",
+    "tests/integration/test_harvest_runs.py",
     "tests/integration/test_bad_input.py",
     "tests/graph/test_engine_contract.py",
-    "tests/vectors/openai/test_online_processes.py",
-    "tests/vectors/openai/test_batch_jobs.py",
-    "tests/vectors/openai/test_batch_kills.py",
+    "tests/embed/openai/test_online_processes.py",
+    "tests/embed/openai/test_batch_jobs.py",
+    "tests/embed/openai/test_batch_kills.py",
 )
 PASSWORD = "password-of-the-tests"
 # Servers of tests live for seconds: what Java's second compiler makes of them costs twice the

@@ -32,7 +32,7 @@ def write_fitted(
     plain: bool = False,
     **settings: Any,
 ) -> tuple[Path, FeatureMatrix]:
-    """Fit a candidate on tagged articles, as a night does, and write what is served of it.
+    """Fit a candidate on tagged articles, as a run does, and write what is served of it.
 
     `plain` takes its scores as they come and a threshold of a half. Returns the folder of the
     tagger, and the features of all articles that it was fitted on.

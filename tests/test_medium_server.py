@@ -33,7 +33,7 @@ from scripts.medium_server import (
     read_log,
 )
 from scripts.medium_site.filler import join, piece
-from scripts.medium_site.generation import make_world, next_night
+from scripts.medium_site.generation import make_world, next_run
 from scripts.medium_site.graphql import read_body
 from scripts.medium_site.graphql_query import GraphqlError
 from tagsage.corpus.keys import article_key
@@ -131,13 +131,13 @@ def ask(server: MediumServer, list_id: str, cursor: str | None, *, array: bool =
 
 def test_the_same_seed_makes_the_same_site_and_another_one_another():
     assert make_world(SMALL) == make_world(SMALL)
-    assert next_night(make_world(SMALL)) == next_night(make_world(SMALL))
+    assert next_run(make_world(SMALL)) == next_run(make_world(SMALL))
     assert make_world(Config(seed=1, lists=24, posts=200)) != make_world(SMALL)
 
 
-def test_a_night_changes_four_lists_and_one_title():
+def test_a_run_changes_four_lists_and_one_title():
     before = make_world(SMALL)
-    after = next_night(before)
+    after = next_run(before)
     lists = [
         (before.lists[name], one) for name, one in after.lists.items() if one != before.lists[name]
     ]
@@ -152,7 +152,7 @@ def test_a_night_changes_four_lists_and_one_title():
     assert kinds == ["grew", "private", "reordered", "shrank"]
     titles = [name for name, post in after.posts.items() if post != before.posts[name]]
     assert len(titles) == 1
-    assert after.posts[titles[0]].title.endswith("(night 2)")
+    assert after.posts[titles[0]].title.endswith("(run 2)")
 
 
 def test_the_site_has_every_kind_of_list_and_page():
@@ -346,7 +346,7 @@ def test_a_page_that_has_changed_answers_200(server):
     before = {
         one.id: (one, fetch(server.site.url_of(one.place)).headers) for one in lists_of(server)
     }
-    server.site.next_night()
+    server.site.next_run()
     for one in server.site.world.lists.values():
         old, headers = before.get(one.id, (None, {}))
         if old is None or "etag" not in headers:
@@ -354,7 +354,7 @@ def test_a_page_that_has_changed_answers_200(server):
         answer = fetch(server.site.url_of(one.place), If_None_Match=headers["etag"])
         titles = {item.post for item in one.items if server.site.world.posts.get(item.post)}
         is_same = old == one and not any(
-            server.site.world.posts[post].title.endswith("(night 2)") for post in titles
+            server.site.world.posts[post].title.endswith("(run 2)") for post in titles
         )
         assert answer.status == (304 if is_same else 200)
 

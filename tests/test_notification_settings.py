@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagsage.errors import FinalError
+from tagsage.errors import NonRetryableError
 from tagsage.settings import Settings
 from tagsage.settings.notifications import parse_notifiers
 
@@ -74,7 +74,9 @@ def test_arguments_without_secrets_are_taken(arguments):
     ],
 )
 def test_what_looks_like_a_secret_is_refused_and_not_repeated(name, arguments):
-    with pytest.raises(FinalError, match=f"the argument {name} looks like a secret") as raised:
+    with pytest.raises(
+        NonRetryableError, match=f"the argument {name} looks like a secret"
+    ) as raised:
         resolved({"notifier": "rooms.ChatNotifier", "arguments": arguments})
     assert "hush" not in str(raised.value)
     assert "connection of Airflow" in str(raised.value)
@@ -93,7 +95,7 @@ def test_what_looks_like_a_secret_is_refused_and_not_repeated(name, arguments):
     ],
 )
 def test_anything_else_is_refused_in_one_sentence(value, sentence):
-    with pytest.raises(FinalError, match=sentence) as raised:
+    with pytest.raises(NonRetryableError, match=sentence) as raised:
         resolved(value)
     assert "hush" not in str(raised.value)
 
@@ -122,8 +124,8 @@ def test_any_text_is_read_or_refused(text):
 
 def test_an_address_of_mlflow_is_one_for_a_browser():
     assert Settings.resolve({"mlflow_url": "https://mlflow.example/x"}).mlflow_url
-    with pytest.raises(FinalError, match="mlflow_url"):
+    with pytest.raises(NonRetryableError, match="mlflow_url"):
         Settings.resolve({"mlflow_url": "sqlite:///mlflow.db"})
-    with pytest.raises(FinalError, match="mlflow_url holds a user or a password") as raised:
+    with pytest.raises(NonRetryableError, match="mlflow_url holds a user or a password") as raised:
         Settings.resolve({"mlflow_url": "https://ann:hush@mlflow.example"})
     assert "hush" not in str(raised.value)

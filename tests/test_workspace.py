@@ -10,8 +10,8 @@ import pytest
 from upath import UPath
 
 from tagsage import workspace as module
-from tagsage.errors import FinalError, TagsageError
-from tagsage.night import STARTED, latest_runs
+from tagsage.errors import NonRetryableError, TagsageError
+from tagsage.run_context import STARTED, latest_runs
 from tagsage.workspace import MANIFEST, Workspace, code_digest
 
 
@@ -263,7 +263,9 @@ def test_a_folder_with_other_files_is_refused_and_left_as_it_is(workspace, tmp_p
     workspace.root.mkdir(parents=True)
     (workspace.root / "train.py").write_text("mine")
     (tmp_path / "file").write_text("ours")
-    with pytest.raises(FinalError, match=r"holds other files .*; name an empty or a new folder"):
+    with pytest.raises(
+        NonRetryableError, match=r"holds other files .*; name an empty or a new folder"
+    ):
         use(workspace, tmp_path / "file")
     assert [file.name for file in workspace.root.iterdir()] == ["train.py"]
 
@@ -303,7 +305,7 @@ def test_the_home_folder_and_file_urls_are_understood(tmp_path, monkeypatch):
     assert Workspace(f"file://{tmp_path}/v").local_folder() == tmp_path / "v"
 
 
-@pytest.mark.parametrize("room", ["nowhere", "../tests", "night"])
+@pytest.mark.parametrize("room", ["nowhere", "../tests", "run"])
 def test_code_of_a_room_that_does_not_exist_is_refused(room):
     with pytest.raises(ValueError, match="no room named"):
         code_digest((room,))

@@ -11,5 +11,5 @@ class TagsageError(Exception):
     """
 
 
-class FinalError(TagsageError):
+class NonRetryableError(TagsageError):
     """Trying again does not help until somebody acts: a wrong setting, a refused key."""

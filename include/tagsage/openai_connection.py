@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from tagsage.errors import FinalError, TagsageError
+from tagsage.errors import NonRetryableError, TagsageError
 from tagsage.providers import Providers
 
 if TYPE_CHECKING:
@@ -74,11 +74,11 @@ class OpenAiConnection:
 
         Raises
         ------
-        FinalError
+        NonRetryableError
             When there is none.
         """
         if not self.api_key and self.official and "workload_identity" not in self.options:
-            raise FinalError(f"OpenAI wants a key; {_HOW}.")
+            raise NonRetryableError(f"OpenAI wants a key; {_HOW}.")
 
     def client(self, *, timeout_s: float) -> openai.OpenAI:
         """Return a client, to be closed by the caller; it never tries again by itself.

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from tagsage import stages
 from tagsage.errors import TagsageError
-from tagsage.night import Token
+from tagsage.run_context import Token
 from tagsage.settings import Settings
 from tagsage.workspace import Workspace
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 UNFINISHED = "runs/unfinished.json"
 
 
-def run_night(overrides: Mapping[str, Any]) -> Token:
+def run_pipeline(overrides: Mapping[str, Any]) -> Token:
     """Run every stage; a run that was killed is continued when the settings are the same.
 
     Parameters
@@ -36,7 +36,7 @@ def run_night(overrides: Mapping[str, Any]) -> Token:
     Returns
     -------
     dict
-        The night's token.
+        The run's token.
 
     Raises
     ------
@@ -46,82 +46,80 @@ def run_night(overrides: Mapping[str, Any]) -> Token:
     settings = Settings.resolve(overrides)
     workspace = Workspace(settings.workspace)
     with workspace.alone():
-        night = _told("start", stages.start, _run_id(workspace, settings), overrides)
+        run = _told("start", stages.start, _run_id(workspace, settings), overrides)
         try:
-            _run_stages(night)
+            _run_stages(run)
         except BaseException:
-            _teardown_after_failure(night)
+            _teardown_after_failure(run)
             raise
-        stages.teardown(night)
+        stages.teardown(run)
         workspace.write_json(UNFINISHED, None)
-    return night
+    return run
 
 
-def _teardown_after_failure(night: Token) -> None:
+def _teardown_after_failure(run: Token) -> None:
     """Tear down without hiding what went wrong before."""
     try:
-        stages.teardown(night)
+        stages.teardown(run)
     except (TagsageError, OSError) as error:
         logger.warning("teardown: %s", error)
 
 
-def _run_stages(night: Token) -> None:
-    _told("harvest", stages.harvest, night)
-    corpus = _told("load corpus", stages.load_corpus, night)
-    corpus = _told("check corpus", stages.check_corpus, night, corpus)
+def _run_stages(run: Token) -> None:
+    _told("harvest", stages.harvest, run)
+    corpus = _told("load corpus", stages.load_corpus, run)
+    corpus = _told("check corpus", stages.check_corpus, run, corpus)
 
-    vectors = _embed(night, corpus)
-    projection = _told("project", stages.project, night, corpus, vectors)
-    similarity = _told("similarity", stages.similarity, night, projection)
-    components = _told("components", stages.components, night, similarity)
-    sample = _told("sample", stages.sample, night, similarity, components)
-    graphsage = _told("graphsage", stages.graphsage, night, corpus, similarity, sample, vectors)
+    vectors = _embed(run, corpus)
+    projection = _told("project", stages.project, run, corpus, vectors)
+    similarity = _told("similarity", stages.similarity, run, projection)
+    components = _told("components", stages.components, run, similarity)
+    sample = _told("sample", stages.sample, run, similarity, components)
+    graphsage = _told("graphsage", stages.graphsage, run, corpus, similarity, sample, vectors)
 
-    split = _told("split", stages.split, night, corpus)
-    features = _told("fit blocks", stages.fit_blocks, night, corpus, split, vectors, graphsage)
+    split = _told("split", stages.split, run, corpus)
+    features = _told("fit blocks", stages.fit_blocks, run, corpus, split, vectors, graphsage)
     # Those without lists first: they are the fallbacks of the others.
     fitted = [
-        _told(f"fit {name}", stages.fit_candidate, night, split, features, name)
-        for name in stages.candidates_without_lists(night)
+        _told(f"fit {name}", stages.fit_candidate, run, split, features, name)
+        for name in stages.candidates_without_lists(run)
     ]
     others = [
-        _told(f"fit {name}", stages.fit_candidate, night, split, features, name)
-        for name in stages.candidates_with_lists(night)
+        _told(f"fit {name}", stages.fit_candidate, run, split, features, name)
+        for name in stages.candidates_with_lists(run)
     ]
-    board = _told("leaderboard", stages.leaderboard, night, split, fitted, others)
+    board = _told("leaderboard", stages.leaderboard, run, split, fitted, others)
 
     answered = [
-        _told(question, stages.evaluate_scenario, night, corpus, split, features, board, question)
-        for question in stages.scenarios(night, board)
+        _told(question, stages.evaluate_scenario, run, corpus, split, features, board, question)
+        for question in stages.scenarios(run, board)
     ]
-    found = _told("findings", stages.findings, night, corpus, split, board, answered)
+    found = _told("findings", stages.findings, run, corpus, split, board, answered)
 
-    promoted = _told("promote", stages.promote, night, corpus, split, features, board)
-    predicted = _told("predict", stages.predict, night, corpus, features, promoted)
-    explained = _told("explain", stages.explain, night, corpus, features, predicted)
-    _told("suggest", stages.suggest, night, corpus, promoted)
-    _told(
-        "catalogue", stages.catalogue, night, corpus, split, board, promoted, predicted, explained
-    )
+    promoted = _told("promote", stages.promote, run, corpus, split, features, board)
+    predicted = _told("predict", stages.predict, run, corpus, features, promoted)
+    explained = _told("explain", stages.explain, run, corpus, features, predicted)
+    _told("suggest", stages.suggest, run, corpus, promoted)
+    _told("catalogue", stages.catalogue, run, corpus, split, board, promoted, predicted, explained)
     explored = _told(
-        "eda", stages.eda, night, corpus, split, similarity, components, sample, graphsage
+        "eda", stages.eda, run, corpus, split, similarity, components, sample, graphsage
     )
-    _told("report", stages.report, night, board, found, promoted, predicted, explored, explained)
+    _told("report", stages.report, run, board, found, promoted, predicted, explored, explained)
 
 
-def _embed(night: Token, corpus: str) -> str:
+def _embed(run: Token, corpus: str) -> str:
     """Run the stages of the embedder in use."""
-    settings = Settings.model_validate(night["settings"])
+    settings = Settings.model_validate(run["settings"])
     if settings.embedder == "none":
-        return _told("collect vectors", stages.collect_vectors, night, corpus)
-    plan = _told("plan vectors", stages.plan_vectors, night, corpus)
-    for batch in stages.vector_batches(night, plan):
-        _told(f"embed batch {batch}", stages.embed_batch, night, corpus, plan, batch)
+        return _told("collect vectors", stages.collect_vectors, run, corpus)
+    plan = _told("plan vectors", stages.plan_vectors, run, corpus)
+    for batch in stages.vector_batches(run, plan):
+        _told(f"embed batch {batch}", stages.embed_batch, run, corpus, plan, batch)
     if settings.embedder == "openai":
-        jobs = _told("submit jobs", stages.submit_jobs, night, corpus, plan)
-        while jobs := [job for job in jobs if not stages.await_job(night, corpus, plan, job)]:
+        jobs = _told("submit jobs", stages.submit_jobs, run, corpus, plan)
+        while jobs := [job for job in jobs if not stages.await_job(run, corpus, plan, job)]:
             time.sleep(settings.openai_poll_s)
-    return _told("collect vectors", stages.collect_vectors, night, corpus, plan)
+    return _told("collect vectors", stages.collect_vectors, run, corpus, plan)
 
 
 def _told(what: str, stage: Callable[..., T], *arguments: Any) -> T:

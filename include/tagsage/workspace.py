@@ -26,7 +26,7 @@ from typing import Any
 
 from upath import UPath
 
-from tagsage.errors import FinalError, TagsageError
+from tagsage.errors import NonRetryableError, TagsageError
 
 MARKER = ".tagsage"
 MANIFEST = "artifact.json"
@@ -101,7 +101,7 @@ class Workspace:
 
         Raises
         ------
-        FinalError
+        NonRetryableError
             When the workspace is a folder of something else (see :meth:`claim`).
         """
         self.claim()
@@ -117,7 +117,7 @@ class Workspace:
 
         Raises
         ------
-        FinalError
+        NonRetryableError
             When it is a folder that holds something else, whose files are not ours to remove.
         """
         if self._claimed:
@@ -132,7 +132,7 @@ class Workspace:
                         f"The folder {self.url} holds other files and is no workspace of tagsage; "
                         "name an empty or a new folder as workspace."
                     )
-                    raise FinalError(msg)
+                    raise NonRetryableError(msg)
                 self.root.mkdir(parents=True, exist_ok=True)
                 marker.write_text("tagsage keeps its files here, and removes old ones.\n")
         except OSError as error:
@@ -144,7 +144,7 @@ class Workspace:
 
         Raises
         ------
-        FinalError
+        NonRetryableError
             When it is none.
         """
         if not (self.root / MARKER).exists():
@@ -152,7 +152,7 @@ class Workspace:
                 f"There is no workspace of tagsage in {self.url}; name another one, or make one "
                 "with `tagsage run`."
             )
-            raise FinalError(msg)
+            raise NonRetryableError(msg)
 
     def artifact(
         self,
@@ -242,9 +242,9 @@ class Workspace:
         return str(target)
 
     def unpublish(self, *names: str) -> None:
-        """Remove files that :meth:`publish` put there on an earlier night, where there are any.
+        """Remove files that :meth:`publish` put there on an earlier run, where there are any.
 
-        What a part of the night that is switched off left must not pass for tonight's.
+        What a part of the run that is switched off left must not pass for this run's.
         """
         for name in names:
             (self.root / name).unlink(missing_ok=True)

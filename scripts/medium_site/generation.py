@@ -1,4 +1,4 @@
-"""The generated Medium: everything from one seed, and how it changes from night to night."""
+"""The generated Medium: everything from one seed, and how it changes from run to run."""
 
 from __future__ import annotations
 
@@ -75,9 +75,9 @@ def make_world(config: Config) -> World:
     )
 
 
-def next_night(world: World) -> World:
+def next_run(world: World) -> World:
     """Let the site change: lists grow, shrink, are put in another order, close; titles change."""
-    draw = random.Random(f"{world.config.seed}/{world.night + 1}")  # ruff: ignore[suspicious-non-cryptographic-random-usage]
+    draw = random.Random(f"{world.config.seed}/{world.run + 1}")  # ruff: ignore[suspicious-non-cryptographic-random-usage]
     posts, lists = dict(world.posts), dict(world.lists)
     large = [
         a_list for a_list in lists.values() if a_list.status == "open" and len(a_list.posts()) >= 3
@@ -88,7 +88,7 @@ def next_night(world: World) -> World:
     present = set(grown.posts())
     others = [post.id for post in posts.values() if post.page == "open" and post.id not in present]
     new = tuple(
-        Item(f"{grown.id}x{world.night}{number}", "post", post)
+        Item(f"{grown.id}x{world.run}{number}", "post", post)
         for number, post in enumerate(draw.sample(others, 3))
     )
     lists[grown.id] = replace(grown, items=(*new, *grown.items))
@@ -97,8 +97,8 @@ def next_night(world: World) -> World:
     lists[closed.id] = replace(closed, status="private")
     # One that its list shows on the page itself, so that the change can be seen there.
     shown = next(item.post for item in retitled.items[:20] if item.kind == "post")
-    posts[shown] = replace(posts[shown], title=f"{posts[shown].title} (night {world.night + 2})")
-    return replace(world, posts=posts, lists=lists, night=world.night + 1)
+    posts[shown] = replace(posts[shown], title=f"{posts[shown].title} (run {world.run + 2})")
+    return replace(world, posts=posts, lists=lists, run=world.run + 1)
 
 
 def _hex(draw: random.Random, digits: int) -> str:

@@ -15,7 +15,7 @@ from scripts.medium_site import pages
 from scripts.medium_site.faults import Faults
 from scripts.medium_site.feeds import feed_xml, robots_text
 from scripts.medium_site.filler import Encoding, Piece, join, piece
-from scripts.medium_site.generation import next_night
+from scripts.medium_site.generation import next_run
 from scripts.medium_site.graphql import answer, read_body
 from scripts.medium_site.graphql_query import GraphqlError
 from scripts.medium_site.world import (
@@ -112,13 +112,13 @@ class Site:
 
     @property
     def world(self) -> World:
-        """What the site holds this night."""
+        """What the site holds this run."""
         return self._world
 
-    def next_night(self) -> None:
+    def next_run(self) -> None:
         """Let the site change."""
         with self._lock:
-            self._set(next_night(self._world))
+            self._set(next_run(self._world))
 
     def url_of(self, place: Place) -> str:
         """Return the address of a place."""
@@ -285,8 +285,8 @@ class Site:
         digest = hashlib.sha256(repr(version).encode("utf-8", "replace")).hexdigest()
         which = int(digest[:4], 16) / 0x10000
         etag = f'W/"{digest[:20]}"' if which < 0.75 else ""
-        # Content of another night has another digest, and is newer.
-        changed_at = 1_700_000_000 + 86_400 * self._world.night + int(digest[4:8], 16)
+        # Content of another run has another digest, and is newer.
+        changed_at = 1_700_000_000 + 86_400 * self._world.run + int(digest[4:8], 16)
         return etag, changed_at if which < 0.55 or 0.75 <= which < 0.9 else 0
 
     def _plain(self, request: Request, status: int, body: bytes, content_type: str) -> Reply:

@@ -151,7 +151,7 @@ class FeedOf:
 
 @dataclass(frozen=True)
 class World:
-    """Everything that the site holds during one night.
+    """Everything that the site holds during one run.
 
     Attributes
     ----------
@@ -159,7 +159,7 @@ class World:
         By id.
     feeds : tuple of FeedOf
         Those whose address is in the seeds.
-    night : int
+    run : int
         How often the site has changed.
     moved : dict of Place to Place
         Addresses that forward to another one of the same site.
@@ -169,7 +169,7 @@ class World:
     posts: dict[str, Post]
     lists: dict[str, ReadingList]
     feeds: tuple[FeedOf, ...]
-    night: int = 0
+    run: int = 0
     moved: dict[Place, Place] = field(default_factory=dict)
 
     def hosts(self) -> tuple[str, ...]:

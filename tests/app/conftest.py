@@ -45,7 +45,7 @@ PREDICTIONS = [
     (4, "art", 0.3, 0, 0.55),
 ]
 
-NIGHT = {
+RUN = {
     "run_id": "scheduled__<b>2</b>",
     "started": "22 November 2026, 02:00 UTC",
     "version": "0.1.0",
@@ -68,9 +68,9 @@ NIGHT = {
     "counts": {"articles": 7, "stubs": 1, "lists": 2, "memberships": 7, "target_tags": 3},
     "mlflow": {"experiment": "1", "run": "abc"},
 }
-NIGHTS = [
+RUNS = [
     {
-        "run_id": f"night {day}",
+        "run_id": f"run {day}",
         "at": f"2026-11-{day}T02:00+00:00",
         "started": f"{day} November 2026, 02:00 UTC",
         "winner": "text+lists:mlp",
@@ -122,7 +122,7 @@ def data(folder: Path, **changed) -> CatalogueData:
         "target_tags": ["python", "art", HOSTILE_TAG],
         "per_tag": per_tag,
         "predictions": file,
-        "facts": {"night": NIGHT, "nights": NIGHTS},
+        "facts": {"run": RUN, "runs": RUNS},
     }
     return CatalogueData(**(given | changed))
 

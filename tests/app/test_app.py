@@ -17,9 +17,9 @@ from starlette.routing import Mount
 from tagsage.app.app import Surroundings, make_app
 from tagsage.app.catalogue.build import build_catalogue
 from tagsage.app.catalogue.schema import CATALOGUE_FILE
-from tagsage.app.nights import RunState
+from tagsage.app.runs import RunState
 from tagsage.errors import TagsageError
-from tests.app.conftest import HOSTILE_TAG, NIGHT, NIGHTS, data
+from tests.app.conftest import HOSTILE_TAG, RUN, RUNS, data
 from tests.report.test_html import Page
 
 PAGES = [
@@ -42,7 +42,7 @@ PAGES = [
     "/tag?name=%22%3E%3Csvg%20onload%3Dalert(3)%3E",
 ]
 FILES = ["/report", "/style.css", "/icon.svg"]
-RUN = RunState("manual__<b>1</b>", "failed", "23 November 2026, 02:00 UTC")
+LATEST = RunState("manual__<b>1</b>", "failed", "23 November 2026, 02:00 UTC")
 BASE = "http://testserver/tagsage"
 REPORT = "<!doctype html><title>the report</title>"
 
@@ -74,7 +74,7 @@ def client_of(workspace, *, guard=everybody, run=None, mlflow=""):
 @pytest.fixture(scope="module")
 def client(workspace):
     (workspace / "report.html").write_text(REPORT, encoding="utf-8")
-    return client_of(workspace, run=RUN, mlflow="https://mlflow.example/")
+    return client_of(workspace, run=LATEST, mlflow="https://mlflow.example/")
 
 
 @pytest.mark.parametrize("address", PAGES)
@@ -121,17 +121,17 @@ def test_links_of_a_page_lead_to_pages(client):
                 assert client.get(href.removeprefix("/tagsage")).status_code == 200, href
 
 
-def test_first_page_tells_the_night(client):
+def test_first_page_tells_the_run(client):
     page = Page(client.get("/").text)
     assert "text:mlp, version 7, writes the tags" in page.words
     assert (
-        "In the night of 22 November 2026, 02:00 UTC, the best candidate, text+lists:mlp, reached "
+        "In the run of 22 November 2026, 02:00 UTC, the best candidate, text+lists:mlp, reached "
         "micro-F1 .667" in page.words
     )
     assert "2 of the 4 articles that had no tags got some." in page.words
     assert "New champion Promoted: <i>better</i>." in page.words
     assert "The latest run, manual__<b>1</b>, failed (23 November 2026, 02:00 UTC)." in page.words
-    assert "What is shown here is the night before." in page.words
+    assert "What is shown here is the run before." in page.words
     links = {str(link["href"]) for link in page.all("a")}
     assert "https://mlflow.example/#/experiments/1/runs/abc" in links
     assert {"/dags/retrain", "/tagsage/report"} <= links
@@ -139,11 +139,11 @@ def test_first_page_tells_the_night(client):
 
 def test_first_page_tells_before_all_else_of_a_champion_that_cannot_be_used(tmp_path):
     told = "The champion's files are gone, so version 1 cannot be used."
-    facts = {"night": {**NIGHT, "unusable": told}, "nights": NIGHTS}
+    facts = {"run": {**RUN, "unusable": told}, "runs": RUNS}
     build_catalogue(data(tmp_path, facts=facts), tmp_path / CATALOGUE_FILE)
-    run = RunState(NIGHT["run_id"], "failed", "")
+    run = RunState(RUN["run_id"], "failed", "")
     page = Page(client_of(tmp_path, run=run).get("/").text)
-    assert "is the night before" not in page.words
+    assert "is the run before" not in page.words
     assert page.words.index(told) < page.words.index("wrote the tags")
     assert "articles that had no tags got some" not in page.words
 
@@ -285,7 +285,7 @@ def test_pages_are_only_read(client):
     assert "nothing can be sent to them" in answer.text
 
 
-def test_before_the_first_night_pages_say_what_to_do(tmp_path):
+def test_before_the_first_run_pages_say_what_to_do(tmp_path):
     client = client_of(tmp_path)
     first = client.get("/")
     assert first.status_code == 200
@@ -294,7 +294,7 @@ def test_before_the_first_night_pages_say_what_to_do(tmp_path):
         answer = client.get(address)
         assert answer.status_code == 404
         assert "run the DAG retrain once" in answer.text
-    assert "No night has left a report yet" in client.get("/report").text
+    assert "No run has left a report yet" in client.get("/report").text
 
 
 def test_a_broken_catalogue_and_a_wrong_setting_are_told(tmp_path):

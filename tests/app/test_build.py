@@ -1,4 +1,4 @@
-"""The catalogue holds what the night knew, counted right."""
+"""The catalogue holds what the run knew, counted right."""
 
 from __future__ import annotations
 
@@ -116,24 +116,24 @@ def entry(at, **more):
     return {"at": at, **dict.fromkeys(history.NEEDED, ""), **more}
 
 
-def test_history_is_in_the_order_of_the_nights_and_a_rerun_replaces_its_own(tmp_path):
+def test_history_is_in_the_order_of_the_runs_and_a_rerun_replaces_its_own(tmp_path):
     workspace = Workspace(str(tmp_path))
     history.remember(workspace, "b", entry("2026-11-20", f1=1))
     history.remember(workspace, "a", entry("2026-11-21", f1=2))
     history.remember(workspace, "b", entry("2026-11-20", f1=3))
-    assert [one["f1"] for one in history.latest_nights(workspace)] == [3, 2]
-    assert [one["f1"] for one in history.latest_nights(workspace, shown=1)] == [2]
+    assert [one["f1"] for one in history.latest_runs(workspace)] == [3, 2]
+    assert [one["f1"] for one in history.latest_runs(workspace, shown=1)] == [2]
 
 
-def test_history_leaves_out_what_is_broken_and_forgets_old_nights(tmp_path, monkeypatch, caplog):
+def test_history_leaves_out_what_is_broken_and_forgets_old_runs(tmp_path, monkeypatch, caplog):
     workspace = Workspace(str(tmp_path))
     for day in range(10, 16):
-        history.remember(workspace, f"night-{day}", entry(f"2026-11-{day}"))
-    broken = {"night-15": "{", "list": "[]", "when": '{"at": "yesterday"}', "bare": '{"at": ""}'}
+        history.remember(workspace, f"run-{day}", entry(f"2026-11-{day}"))
+    broken = {"run-15": "{", "list": "[]", "when": '{"at": "yesterday"}', "bare": '{"at": ""}'}
     for name, content in broken.items():
         (tmp_path / "history" / f"{name}.json").write_text(content)
-    monkeypatch.setattr(history, "NIGHTS_KEPT", 3)
-    nights = history.latest_nights(workspace)
-    assert [one["at"] for one in nights][-3:] == ["2026-11-12", "2026-11-13", "2026-11-14"]
-    assert not (tmp_path / "history" / "night-10.json").exists()
+    monkeypatch.setattr(history, "RUNS_KEPT", 3)
+    runs = history.latest_runs(workspace)
+    assert [one["at"] for one in runs][-3:] == ["2026-11-12", "2026-11-13", "2026-11-14"]
+    assert not (tmp_path / "history" / "run-10.json").exists()
     assert caplog.text.count("left out of the history") == len(broken)

@@ -12,8 +12,8 @@ from tagsage.app import search as search_room
 from tagsage.app.articles import find_article
 from tagsage.app.catalogue.schema import CATALOGUE_FILE
 from tagsage.app.database import CatalogueError, NoCatalogueError, reading
-from tagsage.app.nights import read_home
 from tagsage.app.plot import Series, draw_plot
+from tagsage.app.runs import read_home
 from tagsage.app.search import Query, search_articles
 from tagsage.app.tags import find_tag, list_tags
 from tests.app.conftest import HOSTILE_LIST, HOSTILE_TAG
@@ -209,9 +209,9 @@ def test_tag_is_told_with_who_got_it_who_nearly_did_and_who_had_it(connection):
     assert (beyond.assigned, beyond.nearly, beyond.known) == ([], (), ())
 
 
-def test_nights_are_told_the_latest_first_and_drawn_in_order(connection):
+def test_runs_are_told_the_latest_first_and_drawn_in_order(connection):
     home = read_home(connection)
-    assert [line.started[:2] for line in home.nights] == ["22", "21", "20"]
+    assert [line.started[:2] for line in home.runs] == ["22", "21", "20"]
     assert home.plot is not None
     best, text = home.plot.lines
     assert [dot.marked for dot in best.dots] == [False, False, True]
@@ -220,7 +220,7 @@ def test_nights_are_told_the_latest_first_and_drawn_in_order(connection):
     assert "best candidate 0.667, best on text alone 0.500" in home.plot.alt
 
 
-def test_plot_breaks_where_a_night_has_no_value_and_needs_at_least_one():
+def test_plot_breaks_where_a_run_has_no_value_and_needs_at_least_one():
     plot = draw_plot([Series("A", [0.1, None, 0.3])], ["x", "y", "z"], [False] * 3)
     assert plot is not None
     assert plot.lines[0].path.count("M") == 2

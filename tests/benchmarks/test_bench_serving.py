@@ -1,4 +1,4 @@
-"""The benchmark of serving finds a night's artifacts and tells how long requests take."""
+"""The benchmark of serving finds a run's artifacts and tells how long requests take."""
 
 from __future__ import annotations
 

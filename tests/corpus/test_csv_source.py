@@ -35,7 +35,7 @@ def read(tmp_path):
     return write_and_read
 
 
-def noted(corpus):
+def recorded(corpus):
     return list(
         corpus.quarantine[["file", "line", "kind", "reason"]].itertuples(index=False, name=None)
     )
@@ -102,7 +102,7 @@ def test_the_newest_row_of_an_article_wins_and_of_equals_the_later(read):
         "https://a.example/2,second,,,,[]\n"
     )
     assert corpus.articles["title"].tolist() == ["new", "second"]
-    assert [(line, kind) for _, line, kind, _ in noted(corpus)] == [
+    assert [(line, kind) for _, line, kind, _ in recorded(corpus)] == [
         (2, "superseded"),
         (4, "superseded"),
         (5, "superseded"),
@@ -168,7 +168,7 @@ def test_no_list_at_all_gives_no_membership(read, lists):
 def test_a_bad_row_is_rejected_with_line_and_reason_and_the_others_stay(read, row, reason):
     corpus = read(HEADER + ROW.format(8, 8) + row + "\n" + "https://a.example/9,Nine,,,,[]\n")
     assert corpus.articles["key"].tolist() == ["a.example/8", "a.example/9"]
-    assert noted(corpus) == [("articles.csv", 3, "rejected", reason)]
+    assert recorded(corpus) == [("articles.csv", 3, "rejected", reason)]
     assert corpus.quarantine["content"].tolist() == [row]
 
 
@@ -183,7 +183,7 @@ def test_a_bad_row_is_rejected_with_line_and_reason_and_the_others_stay(read, ro
 )
 def test_a_bad_membership_is_rejected_with_line_and_reason(read, row, reason):
     corpus = read(HEADER + ROW.format(1, 1), LISTS + row + "\nl,https://a.example/1\n")
-    assert noted(corpus) == [("lists.csv", 2, "rejected", reason)]
+    assert recorded(corpus) == [("lists.csv", 2, "rejected", reason)]
     assert len(corpus.memberships) == 1
 
 
@@ -191,7 +191,7 @@ def test_a_quote_never_closed_costs_its_own_row_only(read):
     good = "".join(ROW.format(i, i) for i in range(2000))
     corpus = read(HEADER + 'https://a.example/bad,"open,,,,[]\n' + good)
     assert len(corpus.articles) == 2000
-    assert noted(corpus)[0][1] == 2
+    assert recorded(corpus)[0][1] == 2
     assert corpus.quarantine["kind"].tolist() == ["rejected"]
 
 
@@ -203,7 +203,7 @@ def test_dates_and_nul_bytes_are_repaired_and_told(read):
     assert corpus.articles["title"].tolist() == ["One", "Two"]
     assert corpus.articles["tags"].tolist() == [[], ["a"]]
     assert corpus.articles["date"].astype(str).tolist() == ["1990-01-01", "2020-01-01"]
-    assert noted(corpus) == [
+    assert recorded(corpus) == [
         ("articles.csv", 2, "repaired", "NUL bytes"),
         ("articles.csv", 2, "repaired", "date is no date, taken as 1990-01-01"),
         ("articles.csv", 3, "repaired", "characters in tags that cannot be stored"),
@@ -230,7 +230,7 @@ def test_the_line_of_a_row_is_its_first_when_fields_hold_newlines(read):
 def test_a_carriage_return_outside_quotes_ends_a_row_and_its_halves_are_rejected(read):
     corpus = read(HEADER + "https://a.example/1,O\rne,,,,[]\n" + ROW.format(2, 2))
     assert corpus.articles["key"].tolist() == ["a.example/2"]
-    assert [reason for *_, reason in noted(corpus)] == [
+    assert [reason for *_, reason in recorded(corpus)] == [
         "2 fields instead of 6",
         "5 fields instead of 6",
     ]
@@ -251,7 +251,7 @@ def test_long_titles_emoji_and_right_to_left_text_are_kept(read):
 def test_a_field_beyond_the_limit_is_rejected(read):
     corpus = read(HEADER + f"https://a.example/1,{'x' * 4_000_001},,,,[]\n" + ROW.format(2, 2))
     assert corpus.articles["key"].tolist() == ["a.example/2"]
-    assert noted(corpus)[0][3] == "a field is longer than 4,000,000 characters"
+    assert recorded(corpus)[0][3] == "a field is longer than 4,000,000 characters"
     assert len(corpus.quarantine["content"].iloc[0]) == 500
 
 

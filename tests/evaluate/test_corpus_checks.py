@@ -36,8 +36,8 @@ def changed(**counts: int) -> Profile:
     return replace(PROFILE, counts={**COUNTS, **counts})
 
 
-def failed(tonight, earlier=PROFILE, limits=LIMITS, **options) -> dict[str, object]:
-    checks = check_corpus(tonight, earlier, limits, min_tag_articles=10, **options)
+def failed(current, earlier=PROFILE, limits=LIMITS, **options) -> dict[str, object]:
+    checks = check_corpus(current, earlier, limits, min_tag_articles=10, **options)
     return {check.name: check for check in checks if not check.passed}
 
 
@@ -58,38 +58,38 @@ def test_the_same_corpus_passes():
 
 
 @pytest.mark.parametrize(
-    ("tonight", "name", "sentence"),
+    ("current", "name", "sentence"),
     [
         (
             changed(articles=60, without_tags=30, without_lists=12),
             "articles_fall",
-            "articles: 100 before, 60 tonight (fall 0.4, at most 0.3)",
+            "articles: 100 before, 60 current (fall 0.4, at most 0.3)",
         ),
         (
             changed(lists=3),
             "lists_fall",
-            "lists: 10 before, 3 tonight (fall 0.7, at most 0.3)",
+            "lists: 10 before, 3 current (fall 0.7, at most 0.3)",
         ),
         (
             changed(without_tags=75),
             "without_tags_rise",
-            "articles without tags: 50.0% before, 75.0% tonight (rise 0.25, at most 0.1)",
+            "articles without tags: 50.0% before, 75.0% current (rise 0.25, at most 0.1)",
         ),
         (
             changed(without_text=30),
             "without_text_rise",
-            "articles without text: 0.0% before, 30.0% tonight (rise 0.3, at most 0.1)",
+            "articles without text: 0.0% before, 30.0% current (rise 0.3, at most 0.1)",
         ),
         (
             changed(without_lists=60),
             "without_lists_rise",
-            "articles in no list: 20.0% before, 60.0% tonight (rise 0.4, at most 0.1)",
+            "articles in no list: 20.0% before, 60.0% current (rise 0.4, at most 0.1)",
         ),
         (
             # 100 of 100 + 200 + 100 rows
             changed(quarantined=100),
             "quarantined_rise",
-            "rows in quarantine: 0.0% before, 25.0% tonight (rise 0.25, at most 0.1)",
+            "rows in quarantine: 0.0% before, 25.0% current (rise 0.25, at most 0.1)",
         ),
         (
             changed(largest_list=95),
@@ -100,19 +100,19 @@ def test_the_same_corpus_passes():
             # Shares .2 .6 .2 -> .6 .2 .2: .4 ln 3 - .4 ln (1/3) = .8 ln 3
             replace(PROFILE, text_lengths={1: 60, 2: 20, 3: 20}),
             "text_lengths_psi",
-            "words a text: 2 in the mean before, 1.6 tonight (PSI 0.879, at most 0.25)",
+            "words a text: 2 in the mean before, 1.6 current (PSI 0.879, at most 0.25)",
         ),
         (
             replace(PROFILE, tags={"ml": 40, "law": 35}),
             "tags_gone",
-            "target tags: 2 before, 2 (1 gone: 'python'; 1 new: 'law') tonight "
+            "target tags: 2 before, 2 (1 gone: 'python'; 1 new: 'law') current "
             "(share gone 0.5, at most 0.1)",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) and " " not in value else "",
 )
-def test_what_changed_too_much_is_named_with_its_numbers(tonight, name, sentence):
-    found = failed(tonight)
+def test_what_changed_too_much_is_named_with_its_numbers(current, name, sentence):
+    found = failed(current)
     assert found[name].sentence() == sentence
 
 
@@ -121,7 +121,7 @@ def test_another_language_fails_by_its_words():
     found = failed(foreign)
     assert found.keys() == {"words_distance", "new_words_rise"}
     assert found["words_distance"].sentence() == (
-        "most frequent words: 'the', 'graph', 'list' before, 'der', 'graph', 'liste' tonight "
+        "most frequent words: 'the', 'graph', 'list' before, 'der', 'graph', 'liste' current "
         "(Jensen-Shannon distance 0.837, at most 0.3)"
     )
     assert found["new_words_rise"].value == pytest.approx(0.7)
@@ -130,8 +130,8 @@ def test_another_language_fails_by_its_words():
 
 
 def test_what_a_limit_lets_pass():
-    tonight = changed(articles=60, without_tags=30, without_lists=12)
-    assert failed(tonight, limits=Settings.resolve({"check_count_fall": 0.4})) == {}
+    current = changed(articles=60, without_tags=30, without_lists=12)
+    assert failed(current, limits=Settings.resolve({"check_count_fall": 0.4})) == {}
 
 
 def test_a_growing_corpus_is_no_fall():
@@ -151,7 +151,7 @@ def test_a_growing_corpus_is_no_fall():
     )
 
 
-def test_without_an_earlier_night_only_the_corpus_itself_is_judged():
+def test_without_an_earlier_run_only_the_corpus_itself_is_judged():
     no_tags = changed(without_tags=100)
     found = failed(no_tags, earlier=None)
     assert found.keys() == {"any_tags"}
@@ -166,9 +166,9 @@ def test_of_a_handful_of_articles_one_list_may_hold_all():
 
 
 def test_text_that_nothing_is_made_of_is_not_looked_at():
-    tonight = replace(changed(without_text=100), words={}, words_in_all=0, text_lengths={0: 100})
-    assert failed(tonight).keys() >= {"any_text", "words_distance", "without_text_rise"}
-    assert failed(tonight, with_text=False) == {}
+    current = replace(changed(without_text=100), words={}, words_in_all=0, text_lengths={0: 100})
+    assert failed(current).keys() >= {"any_text", "words_distance", "without_text_rise"}
+    assert failed(current, with_text=False) == {}
 
 
 def test_no_article_at_all_fails():
@@ -180,11 +180,11 @@ def test_no_article_at_all_fails():
 
 def test_names_of_tags_are_quoted_and_cut():
     hostile = "<script>alert(1)</script>" + "x" * 1000
-    tonight = replace(PROFILE, tags={"ml": 40, "python": 30, hostile: 20})
+    current = replace(PROFILE, tags={"ml": 40, "python": 30, hostile: 20})
     check = next(
         check
-        for check in check_corpus(tonight, PROFILE, LIMITS, min_tag_articles=10)
+        for check in check_corpus(current, PROFILE, LIMITS, min_tag_articles=10)
         if check.name == "tags_gone"
     )
     assert check.passed
-    assert len(check.tonight) < 60
+    assert len(check.current) < 60

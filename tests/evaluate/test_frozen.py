@@ -1,4 +1,4 @@
-"""What is kept of a version's test, and what it has in common with another night's."""
+"""What is kept of a version's test, and what it has in common with another run's."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def frozen(tags, test, train, assigned) -> FrozenTest:
     return FrozenTest(tags, article_ids(test), article_ids(train), matrix, {}, 0.2, 42)
 
 
-def test_ids_of_articles_are_the_same_every_night_and_differ():
+def test_ids_of_articles_are_the_same_every_run_and_differ():
     ids = article_ids(["https://a.example/1", "https://a.example/2", "", "ü"])
-    # Of pandas 3.1.1: another hash would make every article of earlier nights a new one.
+    # Of pandas 3.1.1: another hash would make every article of earlier runs a new one.
     assert ids.tolist() == [
         3318386846542463396,
         5212903609178320613,
@@ -39,7 +39,7 @@ def test_parts_are_those_of_the_version_and_new_for_others():
     assert kept.parts(article_ids([])).tolist() == []
 
 
-def test_common_part_is_in_tonights_order():
+def test_common_part_is_in_this_runs_order():
     kept = frozen(["x", "y", "z"], ["a", "b", "c"], [], [[1, 0, 1], [0, 1, 0], [1, 1, 0]])
     common = kept.common(article_ids(["c", "new", "a"]), ["z", "other", "x"])
     assert common.rows.tolist() == [0, 2]
@@ -90,7 +90,7 @@ def test_damaged_files_are_told_in_one_sentence(tmp_path, file, content):
         (tmp_path / file).unlink()
     else:
         (tmp_path / file).write_bytes(content)
-    with pytest.raises(TagsageError, match=r"; run the (night|stage that makes it) again\.$"):
+    with pytest.raises(TagsageError, match=r"; run the (run|stage that makes it) again\.$"):
         FrozenTest.load(tmp_path)
 
 

@@ -107,7 +107,7 @@ def test_champion_that_cannot_be_compared_with_stays_and_the_reason_says_why():
 def test_trial_is_not_promoted_by_the_rule_however_good_it_is(champion):
     decision = decided(trial=True, champion_version=champion)
     assert not decision.promoted
-    assert decision.reason.startswith("Not promoted: this run is a trial, ")
+    assert decision.reason.startswith("Not promoted: current is a trial, ")
     assert decision.reason.endswith(BY_HAND)
     assert decision.gain is not None
     assert decided(trial=True, promote="always").promoted
@@ -184,15 +184,15 @@ def test_gain_of_a_better_a_worse_and_an_equal_challenger():
     assert better.challenger == pytest.approx(hits / pairs)
 
 
-def test_gain_is_measured_with_tonights_truth_on_what_both_have():
-    tonight = np.array([[True, False], [False, True], [True, True]])
+def test_gain_is_measured_with_this_runs_truth_on_what_both_have():
+    current = np.array([[True, False], [False, True], [True, True]])
     # The champion was tested on b, c and others; it knows y and x, and a tag of its own.
     assigned = sp.csr_array(np.array([[1.0, 1, 1], [0, 1, 0], [1, 1, 1]]))
     kept = FrozenTest(
         ["own", "x", "y"], article_ids(["c", "b", "z"]), article_ids(["a"]), assigned, {}, 0.2, 42
     )
     mine = system([[1, 0], [0, 1], [0, 1]])
-    pair = pair_up(tonight, mine, article_ids(["a", "b", "c"]), ["x", "y"], kept)
+    pair = pair_up(current, mine, article_ids(["a", "b", "c"]), ["x", "y"], kept)
     assert pair.Y.tolist() == [[False, True], [True, True]]
     assert pair.challenger.assigned.toarray().tolist() == [[0, 1], [0, 1]]
     assert pair.champion.assigned.toarray().tolist() == [[1, 0], [1, 1]]
@@ -208,7 +208,7 @@ def test_two_are_not_compared_on_few_of_the_champions_tags_or_few_articles():
     known = {"version": "3", "limits": LIMITS}
     assert why_not_comparable(pair, champion_tags=8, **known) == ""
     few_tags = why_not_comparable(pair, champion_tags=9, **known)
-    assert "of the champion's 9 target tags (version 3) only 4 are target tags tonight" in few_tags
+    assert "of the champion's 9 target tags (version 3) only 4 are target tags current" in few_tags
     assert "the share 0.5 that promote_min_common_tags asks for" in few_tags
     lax = PromotionSettings(promote_min_articles=10, promote_min_common_tags=0.4)
     assert why_not_comparable(pair, champion_tags=9, version="3", limits=lax) == ""
@@ -216,7 +216,7 @@ def test_two_are_not_compared_on_few_of_the_champions_tags_or_few_articles():
         pair, champion_tags=4, version="3", limits=PromotionSettings()
     )
     assert few_articles == (
-        "tonight's test articles and the champion's (version 3) have only 41 in common, fewer than "
+        "current's test articles and the champion's (version 3) have only 41 in common, fewer than "
         "the 100 that promote_min_articles asks for"
     )
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from tagsage.embed.lsa import LsaEmbedder
+from tagsage.embed.text import article_texts
 from tagsage.features import Articles, FeatureMatrix
 from tagsage.learn.targets import label_matrix
 from tagsage.registry.tagger import Tagger
 from tagsage.store.snapshot import Snapshot
-from tagsage.vectors.lsa import LsaEmbedder
-from tagsage.vectors.text import article_texts
 from tests.taggers import write_fitted
 
 TOPICS = {

@@ -209,8 +209,8 @@ def test_no_worker_is_refused() -> None:
     ("change", "message"),
     [
         ("CREATE (:Article {key: 'another'})", r"\(41 articles, \d+ memberships\) is not"),
-        ("MATCH (a:Article) WITH a LIMIT 1 SET a.key = 'another'", "is not tonight's corpus"),
-        ("MATCH ()-[m:IN_LIST]->() WITH m LIMIT 1 DELETE m", "is not tonight's corpus any more"),
+        ("MATCH (a:Article) WITH a LIMIT 1 SET a.key = 'another'", "is not this run's corpus"),
+        ("MATCH ()-[m:IN_LIST]->() WITH m LIMIT 1 DELETE m", "is not this run's corpus any more"),
     ],
 )
 def test_another_corpus_in_the_database_is_told(study: Study, change: str, message: str) -> None:
@@ -230,7 +230,7 @@ def test_memberships_that_moved_are_noticed_when_the_graph_is_made_again(study: 
     study.engine.teardown()
     ask(connection, "MATCH (a)-[m:IN_LIST]->() WITH * LIMIT 15 DELETE m CREATE (l:List) "
         "CREATE (a)-[:IN_LIST]->(l)")  # fmt: skip
-    with pytest.raises(TagsageError, match="is not tonight's corpus any more"):
+    with pytest.raises(TagsageError, match="is not this run's corpus any more"):
         study.components(similarity)
     assert graphs(connection) == set()
 
@@ -257,13 +257,13 @@ def test_vectors_that_cannot_be_used_are_counted_before_anything_is_projected(
 
 
 @pytest.mark.neo4j
-def test_vectors_of_another_night_are_told_before_training(study: Study) -> None:
+def test_vectors_of_another_run_are_told_before_training(study: Study) -> None:
     projection, _ = study.project()
     similarity, _, _ = study.similarity(projection)
     sample, _, _ = study.sample(similarity, 0, SampleConfig(ratio=0.5))
     vectors = np.load(study.vectors)
     np.save(study.vectors, vectors[::-1])
-    with pytest.raises(TagsageError, match=rf"vectors in Neo4j \({PROPERTY}\) are not tonight's"):
+    with pytest.raises(TagsageError, match=rf"vectors in Neo4j \({PROPERTY}\) are not this run's"):
         study.graphsage(similarity, sample, SAGE)
     np.save(study.vectors, vectors[:, :5])
     with pytest.raises(TagsageError, match=r"40 articles where it has not 5 numbers"):
@@ -324,7 +324,7 @@ def test_leftovers_of_other_runs_are_dropped_and_named_and_strangers_stay(
     assert graphs(connection) == {"tagsage-0a1b-r1", "tagsage-ffff-r0", "someone's", "tagsage"}
     assert models(connection) == {"someone's"}
     assert "tagsage-0a1b-r0, tagsage-0a1b-r0-sample, tagsage-0a1b-r0-graphsage" in caplog.text
-    # A night that projects nothing finds them at its end.
+    # A run that projects nothing finds them at its end.
     project_by_hand(connection, "tagsage-0a1b-r0")
     study.engine.teardown()
     assert graphs(connection) == {"tagsage-ffff-r0", "someone's", "tagsage"}

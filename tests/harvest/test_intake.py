@@ -714,7 +714,7 @@ def test_not_modified_counts_as_read(world):
     world.db.execute("UPDATE lists SET round = 1")
     frontier.renew(world.db, first, round=1)
     request = world.send(first)
-    problems.note(world.db, RUN, world.now, request.url, ["an answer 500 before"])
+    problems.record(world.db, RUN, world.now, request.url, ["an answer 500 before"])
     intake.unchanged(world.db, request, 5000.0)
     assert world.problems() == []
     assert world.rows("SELECT state, settled, read_at FROM lists") == [("open", 1, 5000.0)]

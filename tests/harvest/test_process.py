@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tagsage.errors import FinalError, TagsageError
+from tagsage.errors import NonRetryableError, TagsageError
 from tagsage.harvest.config import HarvestConfig
 from tagsage.harvest.database import HarvestDatabase, alone
 from tagsage.harvest.process import environment, harvest
@@ -86,13 +86,13 @@ def start(folder: Path, *seeds: str) -> subprocess.Popen[str]:
 )
 def test_a_harvest_that_may_not_begin_says_why_and_asks_nobody(tmp_path, seeds, changes, match):
     config = replace(HarvestConfig("me@example.com"), **changes)
-    with pytest.raises(FinalError, match=match):
+    with pytest.raises(NonRetryableError, match=match):
         harvest(tmp_path / "harvest", seeds, config)
     assert not (tmp_path / "harvest").exists()
 
 
 def test_a_host_that_is_asked_for_must_be_one(tmp_path):
-    with pytest.raises(FinalError, match="'a b' is no host: it holds spaces"):
+    with pytest.raises(NonRetryableError, match="'a b' is no host: it holds spaces"):
         harvest(tmp_path, [], CONFIG, asked_hosts=["a b"])
 
 

@@ -32,13 +32,13 @@ def check_closed_to_strangers(airflow: str) -> None:
 
 
 def open_from_airflow(page: Page) -> Page:
-    """Follow the item of Airflow's navigation; before the first night there is nothing to show."""
+    """Follow the item of Airflow's navigation; before the first run there is nothing to show."""
     page.get_by_role("button", name="Browse").click()
     with page.expect_popup() as opened:
         page.get_by_role("menuitem", name="tagsage").click()
     pages = opened.value
     pages.set_default_timeout(60_000)
-    expect(pages.get_by_role("heading", level=1)).to_have_text("No night yet")
+    expect(pages.get_by_role("heading", level=1)).to_have_text("No run yet")
     return pages
 
 
@@ -53,8 +53,8 @@ def follow_to_the_form(pages: Page, link: str) -> Page:
     return form
 
 
-def check_pages_of_a_night(pages: Page, workspace: Path) -> None:
-    """Look at the night: its scores, its report, an article, a tag."""
+def check_pages_of_a_run(pages: Page, workspace: Path) -> None:
+    """Look at the run: its scores, its report, an article, a tag."""
     pages.reload()
     with (workspace / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
         best = next(csv.DictReader(file))["candidate"]
@@ -66,7 +66,7 @@ def check_pages_of_a_night(pages: Page, workspace: Path) -> None:
     follow_to_the_form(pages, "Retrain …").close()
     home = pages.url
 
-    pages.get_by_role("link", name="The night's report").click()
+    pages.get_by_role("link", name="The run's report").click()
     expect(pages.get_by_role("heading", name="Leaderboard")).to_be_visible()
     pages.goto(home)
 

@@ -1,4 +1,4 @@
-"""A second night with another corpus: told, or stopped before anything is trained."""
+"""A second run with another corpus: told, or stopped before anything is trained."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.integration.conftest import SETTINGS, run_in_process
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-ENGLISH = ("graph", "list", "model", "night", "tag", "text", "tree", "with", "of")
+ENGLISH = ("graph", "list", "model", "run", "tag", "text", "tree", "with", "of")
 GERMAN = ("Graph", "Liste", "Modell", "Nacht", "Schlagwort", "Wortlaut", "Baum", "mit", "von")
 
 
@@ -52,13 +52,13 @@ def read(workspace: Path, name: str):
     return json.loads((workspace / name).read_text(encoding="utf-8"))
 
 
-def test_another_language_stops_the_night_or_is_told_of(tmp_path):
+def test_another_language_stops_the_run_or_is_told_of(tmp_path):
     workspace = tmp_path / "workspace"
     arguments = write_corpus(tmp_path, ENGLISH)
     done = run_in_process(*arguments, "--set", "checks=stop")
     assert done.returncode == 0, done.stderr
     first = read(workspace, "metrics.json")
-    # The first night has nothing to compare with; the corpus by itself is checked.
+    # The first run has nothing to compare with; the corpus by itself is checked.
     assert first["checks"]["compared_with"] == ""
     assert {check["name"] for check in first["checks"]["checks"]} == {
         "any_text",
@@ -80,11 +80,11 @@ def test_another_language_stops_the_night_or_is_told_of(tmp_path):
     said = " ".join(done.stderr.split())
     assert "The corpus was not trained on, for 2 of 17 checks failed" in said
     assert "most frequent words: '" in said
-    assert " tonight (Jensen-Shannon distance 0.943, at most 0.3)" in said
-    assert "words not in the earlier vocabulary: 0.0% before, 88.9% tonight" in said
+    assert " this run (Jensen-Shannon distance 0.943, at most 0.3)" in said
+    assert "words not in the earlier vocabulary: 0.0% before, 88.9% this run" in said
     assert "run again with --set checks=warn" in said
     stopped = read(workspace, "runs/unfinished.json")["run_id"]
-    # Nothing was loaded or trained, and the night before is still the one to compare with.
+    # Nothing was loaded or trained, and the run before is still the one to compare with.
     stages = {file.name for file in (workspace / "runs" / stopped / "artifacts").iterdir()}
     assert stages == {"checks.json"}
     assert (workspace / "report.html").read_bytes() == report

@@ -575,8 +575,8 @@ def test_run_is_in_mlflow_with_its_candidates_and_served_artifacts(finished, ser
     runs = client.search_runs([experiment.experiment_id])
     named = {each.data.tags.get("tagsage.candidate") for each in runs}
     assert named == {None, *CANDIDATES.split(",")}
-    (night,) = (each for each in runs if "tagsage.candidate" not in each.data.tags)
-    assert (night.data.params["store"], night.data.params["engine"]) == (STORE, ENGINE)
+    (run,) = (each for each in runs if "tagsage.candidate" not in each.data.tags)
+    assert (run.data.params["store"], run.data.params["engine"]) == (STORE, ENGINE)
     assert client.get_model_version_by_alias("tagsage", "champion").version == "1"
     assert any(services.volume("mlflow-artifacts").rglob("*.json"))
 
@@ -612,7 +612,7 @@ def test_wrong_password_and_no_password_are_refused(services):
 
 
 @served
-def test_pages_show_the_night_to_people_who_may_read_the_dag_and_to_nobody_else(finished, services):
+def test_pages_show_the_run_to_people_who_may_read_the_dag_and_to_nobody_else(finished, services):
     run, _ = finished
 
     def page(path, token=""):

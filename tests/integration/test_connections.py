@@ -150,7 +150,7 @@ def test_openai_connection_of_airflow_is_read_as_the_hook_reads_it(airflow_home)
 
 FAILURES = """
 import json
-from tagsage.errors import FinalError, TagsageError
+from tagsage.errors import NonRetryableError, TagsageError
 from tagsage.airflow.connections import with_connections
 from tagsage.airflow.tasks import DEFAULT_ARGS
 
@@ -158,7 +158,7 @@ def stage(kind):
     raise kind("It failed.")
 
 seen = []
-for kind in (TagsageError, FinalError, RuntimeError):
+for kind in (TagsageError, NonRetryableError, RuntimeError):
     try:
         with_connections(stage)(kind)
     except BaseException as error:

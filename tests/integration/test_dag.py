@@ -29,7 +29,7 @@ from tests.integration.conftest import (
 from tests.integration.page_checks import (
     check_closed_to_strangers,
     check_hostile_texts_are_inert,
-    check_pages_of_a_night,
+    check_pages_of_a_run,
     follow_to_the_form,
     open_from_airflow,
 )
@@ -198,7 +198,7 @@ def stages_of_pipeline(monkeypatch, workspace, embedder):
 
     recorders = {name: recorder(name) for name in stages.__all__}
     monkeypatch.setattr(pipeline, "stages", SimpleNamespace(**recorders))
-    pipeline.run_night(overrides)
+    pipeline.run_pipeline(overrides)
     return calls
 
 
@@ -327,7 +327,7 @@ def test_dags_test_gives_the_leaderboard_of_the_command_line(
     assert scores_of(workspace / "leaderboard.csv") == scores_of(finished_run / "leaderboard.csv")
     predictions = (workspace / "predictions.csv").read_bytes()
     assert predictions == (finished_run / "predictions.csv").read_bytes()
-    # The message of the night, although the notifier before it breaks.
+    # The message of the run, although the notifier before it breaks.
     (told,) = messages_in(messages / "told")
     best = scores_of(workspace / "leaderboard.csv")[0]["candidate"]
     assert told["text"].startswith(f"{best}, the best of 4 candidates, reaches micro-F1 ")
@@ -393,7 +393,7 @@ def test_run_triggered_in_the_ui_gives_the_leaderboard_of_the_command_line(
             time.sleep(2)
         page.goto(f"{served['airflow']}/dags/retrain/runs")
         expect(page.get_by_text("Success").first).to_be_visible(timeout=120_000)
-        check_pages_of_a_night(pages, served["workspace"])
+        check_pages_of_a_run(pages, served["workspace"])
         check_hostile_texts_are_inert(pages, served["workspace"])
         browser.close()
     board = scores_of(served["workspace"] / "leaderboard.csv")

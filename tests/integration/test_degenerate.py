@@ -1,4 +1,4 @@
-"""Corpora in which hardly anything can be learned: the night ends well, and says what there is."""
+"""Corpora in which hardly anything can be learned: the run ends well, and says what there is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.integration.conftest import SETTINGS, run_in_process
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-WORDS = ("graph", "list", "model", "night", "tag", "text", "tree", "wave")
+WORDS = ("graph", "list", "model", "run", "tag", "text", "tree", "wave")
 CANDIDATES = "text:ovr_logistic,text+lists+memberships+labels:ovr_logistic,text:mlp"
 
 

@@ -1,4 +1,4 @@
-"""A night explains its predictions, and `tagsage explain` those of one article."""
+"""A run explains its predictions, and `tagsage explain` those of one article."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ STUB = "https://packages.example/only-in-a-list"
 
 
 @pytest.fixture(scope="module")
-def night(small_corpus, tmp_path_factory):
-    """Return the workspace of a night with a hostile title and an article known by address only."""
+def run(small_corpus, tmp_path_factory):
+    """Return the workspace of a run with a hostile title and an article known by address only."""
     folder = tmp_path_factory.mktemp("explained")
     articles, lists = folder / "A.csv", folder / "L.csv"
     articles.write_text(small_corpus.articles.read_text(encoding="utf-8"), encoding="utf-8")
@@ -46,14 +46,14 @@ def night(small_corpus, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def explanations(night) -> pd.DataFrame:
-    (file,) = night.glob("artifacts/explain-*/explanations.parquet")
+def explanations(run) -> pd.DataFrame:
+    (file,) = run.glob("artifacts/explain-*/explanations.parquet")
     return pd.read_parquet(file)
 
 
-def test_every_assigned_tag_is_explained_up_to_five_an_article(night, explanations):
+def test_every_assigned_tag_is_explained_up_to_five_an_article(run, explanations):
     assert explanations.columns.tolist() == COLUMNS
-    predictions = pd.read_csv(night / "predictions.csv")
+    predictions = pd.read_csv(run / "predictions.csv")
     assigned = predictions[predictions["assigned"] == 1]
     best = assigned.sort_values("score", ascending=False).groupby("story").head(5)
     assert set(zip(explanations["story"], explanations["tag"], strict=True)) == set(
@@ -71,16 +71,16 @@ def test_explanations_name_lists_articles_texts_and_words(explanations):
     assert moved.sum() >= 10
 
 
-def test_report_says_why_its_examples_have_their_tags(night):
-    page = (night / "report.html").read_text(encoding="utf-8")
+def test_report_says_why_its_examples_have_their_tags(run):
+    page = (run / "report.html").read_text(encoding="utf-8")
     assert re.search(
         r'<p class="because" dir="auto"><b><bdi>[^<]+</bdi></b> because of [^<]+', page
     )
 
 
-def test_command_prints_what_the_night_explained(night, explanations):
+def test_command_prints_what_the_run_explained(run, explanations):
     row = explanations[explanations["lists"] != "[]"].iloc[0]
-    asked = ("explain", row["story"], "--workspace", night, "--tag", row["tag"])
+    asked = ("explain", row["story"], "--workspace", run, "--tag", row["tag"])
     done = run_in_process(*asked, "--json")
     assert done.returncode == 0, done.stderr
     (told,) = json.loads(done.stdout)
@@ -98,12 +98,12 @@ def test_command_prints_what_the_night_explained(night, explanations):
         "falls by",
     ):
         assert heading in shown.stdout
-    best = run_in_process("explain", row["story"], "--workspace", night, "--top", "2", "--json")
+    best = run_in_process("explain", row["story"], "--workspace", run, "--top", "2", "--json")
     assert len(json.loads(best.stdout)) == 2
 
 
-def test_hostile_title_is_printed_harmlessly(night):
-    done = run_in_process("explain", "https://packages.example/hostile", "--workspace", night)
+def test_hostile_title_is_printed_harmlessly(run):
+    done = run_in_process("explain", "https://packages.example/hostile", "--workspace", run)
     assert done.returncode == 0, done.stderr
     assert "\x1b[2J" not in done.stdout
     assert "\u202e" not in done.stdout
@@ -122,17 +122,17 @@ def test_hostile_title_is_printed_harmlessly(night):
         ),
     ],
 )
-def test_what_cannot_be_explained_is_told_in_one_sentence(night, arguments, sentence):
-    done = run_in_process("explain", *arguments, "--workspace", night)
+def test_what_cannot_be_explained_is_told_in_one_sentence(run, arguments, sentence):
+    done = run_in_process("explain", *arguments, "--workspace", run)
     assert done.returncode == 1
     assert re.search(sentence, done.stderr), done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_unknown_tag_is_told_with_the_nearest_one(night, explanations):
+def test_unknown_tag_is_told_with_the_nearest_one(run, explanations):
     tag = explanations["tag"].iloc[0]
     done = run_in_process(
-        "explain", "https://packages.example/hostile", "--tag", f"{tag}x", "--workspace", night
+        "explain", "https://packages.example/hostile", "--tag", f"{tag}x", "--workspace", run
     )
     assert done.returncode == 1
     assert f"knows no tag '{tag}x' (did you mean {tag}?)" in done.stderr
@@ -144,7 +144,7 @@ def test_without_a_corpus_it_says_how_to_get_one(tmp_path):
     assert "There is no corpus in" in done.stderr
 
 
-def test_a_champion_explains_without_what_its_night_left_in_the_workspace(small_corpus, tmp_path):
+def test_a_champion_explains_without_what_its_run_left_in_the_workspace(small_corpus, tmp_path):
     candidates = {"candidates": "text+fastrp:ovr_logistic", "fastrp_dimensions": "32"}
     done = run_in_process(*run_arguments(small_corpus, tmp_path, **QUICK | candidates))
     assert done.returncode == 0, done.stderr

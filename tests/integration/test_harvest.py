@@ -1,4 +1,4 @@
-"""`tagsage harvest` and `tagsage export` against a local Medium: kills, nights, manners, replay."""
+"""`tagsage harvest` and `tagsage export` against a local Medium: kills, runs, manners, replay."""
 
 from __future__ import annotations
 

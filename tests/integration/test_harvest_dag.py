@@ -14,7 +14,7 @@ from tests.integration.conftest import SETTINGS, copied_home, messages_in, notif
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 ENDED = {"success", "failed"}
-# A night has some fifty tasks, and each of them is a process of Airflow that starts.
+# A run has some fifty tasks, and each of them is a process of Airflow that starts.
 WITHIN_S = 900
 
 
@@ -127,7 +127,7 @@ def test_retrain_takes_up_what_was_harvested_and_nothing_when_nothing_changed(
         assert len(airflow.runs("retrain")) == 1
         assert len(site.log.entries()) == asked
 
-        # The night was told of, by the DAG processor; harvests that end well are not.
+        # The run was told of, by the DAG processor; harvests that end well are not.
         (told,) = sent(messages / "told", 1)
         assert told["text"].startswith("text:ovr_logistic, the only candidate, reaches micro-F1 ")
         assert f"Airflow: {served['airflow']}/dags/retrain/runs/asset_triggered__" in told["text"]

@@ -12,7 +12,7 @@ import pytest
 from tagsage import stages
 from tagsage.learn import labels as room
 from tagsage.learn.candidate import FittedCandidate
-from tagsage.night import Night
+from tagsage.run_context import RunContext
 from tagsage.stages.common import MODEL_FOLDER, feature_matrix
 from tests.integration.conftest import SETTINGS
 
@@ -33,7 +33,7 @@ def fit(workspace: Path, corpus: Any) -> tuple[list[np.ndarray], FittedCandidate
     }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        token = stages.start("night", settings)
+        token = stages.start("run", settings)
         snapshot = stages.load_corpus(token)
         plan = stages.plan_vectors(token, snapshot)
         for batch in stages.vector_batches(token, plan):
@@ -42,13 +42,13 @@ def fit(workspace: Path, corpus: Any) -> tuple[list[np.ndarray], FittedCandidate
         split = stages.split(token, snapshot)
         features = stages.fit_blocks(token, snapshot, split, vectors, "")
         fitted = stages.fit_candidate(token, split, features, CANDIDATE)
-    night = Night.of(token)
+    run = RunContext.of(token)
     blocks = [
         np.array(block)
         for tuning in (False, True)
-        for block in feature_matrix(night, features, FEATURE_SET, tuning=tuning).blocks
+        for block in feature_matrix(run, features, FEATURE_SET, tuning=tuning).blocks
     ]
-    artifact = night.workspace.open(fitted)
+    artifact = run.workspace.open(fitted)
     return blocks, FittedCandidate.load(artifact.path / MODEL_FOLDER), artifact.summary["scores"]
 
 

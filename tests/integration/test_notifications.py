@@ -153,14 +153,12 @@ defaults = Settings.resolve({"workspace": sys.argv[1]})
 tell = notifications(defaults)["on_success_callback"]
 for workspace in sys.argv[1:]:
     summary = {"sentence": "It ended.", "details": [], "report": f"{workspace}/report.html"}
-    Workspace(workspace).write_json("runs/night/summary.json", summary)
-    tell({"dag": DAG("retrain"), "run_id": "night", "params": {"workspace": workspace}})
+    Workspace(workspace).write_json("runs/run/summary.json", summary)
+    tell({"dag": DAG("retrain"), "run_id": "run", "params": {"workspace": workspace}})
 """
 
 
-def test_a_night_that_ended_well_links_to_the_report_where_the_pages_show_it(
-    airflow_home, tmp_path
-):
+def test_a_run_that_ended_well_links_to_the_report_where_the_pages_show_it(airflow_home, tmp_path):
     mine, other = str(tmp_path / "workspace"), str(tmp_path / "other")
     done = subprocess.run(
         [str(BIN / "python"), "-c", ENDED, mine, other],
@@ -180,7 +178,7 @@ def test_a_night_that_ended_well_links_to_the_report_where_the_pages_show_it(
         "It ended.",
         "Report on the pages: https://airflow.example/a/tagsage/report",
         f"Report: {mine}/report.html",
-        "Airflow: https://airflow.example/a/dags/retrain/runs/night",
+        "Airflow: https://airflow.example/a/dags/retrain/runs/run",
     ]
     # The pages read the workspace of the environment, and no other.
     assert "pages" not in elsewhere

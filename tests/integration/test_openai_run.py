@@ -1,4 +1,4 @@
-"""Nights with vectors from a server: killed, run again, without news, with another embedder."""
+"""Runs with vectors from a server: killed, run again, without news, with another embedder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from scripts.openai_server import Faults, OpenAiServer, charged_twice, expected_vectors
-from tagsage.vectors.text import article_texts
+from tagsage.embed.text import article_texts
 from tests.integration.conftest import BIN, environment, run_in_process, run_tagsage
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -102,7 +102,7 @@ def check_vectors(workspace: Path, server) -> None:
     assert not np.delete(vectors, rows, axis=0).any()
 
 
-def nights(workspace: Path) -> list:
+def runs(workspace: Path) -> list:
     """Return MLflow's runs, the oldest first."""
     from tagsage.registry.store import initialise
 
@@ -185,7 +185,7 @@ def test_texts_that_the_server_refuses_are_in_the_quarantine(killed_and_finished
 
 def test_spending_of_killed_attempts_adds_up_in_mlflow_and_the_report(killed_and_finished, server):
     workspace, said = killed_and_finished
-    (parent,) = [run for run in nights(workspace) if "tagsage.candidate" not in run.data.tags]
+    (parent,) = [run for run in runs(workspace) if "tagsage.candidate" not in run.data.tags]
     metrics, params = parent.data.metrics, parent.data.params
     charged = server.books.tokens
     # What a killed attempt lost was estimated.
@@ -262,7 +262,7 @@ def away(monkeypatch):
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
 
 
-def test_night_without_news_sends_nothing_and_needs_no_key(
+def test_run_without_news_sends_nothing_and_needs_no_key(
     killed_and_finished, server, small_corpus, away
 ):
     workspace, _ = killed_and_finished
@@ -270,7 +270,7 @@ def test_night_without_news_sends_nothing_and_needs_no_key(
     done = run_in_process(*arguments(small_corpus, workspace))
     assert done.returncode == 0, done.stderr
     assert len(server.books.requests) == before
-    parents = [run for run in nights(workspace) if "tagsage.candidate" not in run.data.tags]
+    parents = [run for run in runs(workspace) if "tagsage.candidate" not in run.data.tags]
     assert parents[-1].data.metrics["openai_tokens"] == 0
 
 
@@ -279,7 +279,7 @@ def test_embedders_stand_side_by_side_and_the_champion_pays_for_nothing_again(
 ):
     workspace, _ = killed_and_finished
     before = len(server.books.requests)
-    # The champion stays the one of the first night, whose model is not tonight's.
+    # The champion stays the one of the first run, whose model is not this run's.
     done = run_in_process(*arguments(small_corpus, workspace, embedder="lsa", promote_margin="1"))
     assert done.returncode == 0, done.stderr
     assert len(server.books.requests) == before
@@ -288,7 +288,7 @@ def test_embedders_stand_side_by_side_and_the_champion_pays_for_nothing_again(
     assert metrics["cost"] == {}
     seen = {
         (run.data.params["feature_set"], run.data.params["vectors_model"].partition("-")[0])
-        for run in nights(workspace)
+        for run in runs(workspace)
         if "tagsage.candidate" in run.data.tags and "micro_f1" in run.data.metrics
     }
     assert seen == {
@@ -312,7 +312,7 @@ def test_what_a_champion_of_another_model_has_to_ask_for_is_told_as_spent(
     metrics = json.loads((workspace / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["predicted_by"] == "champion"
     assert metrics["cost"]["Texts sent"] >= metrics["predictions"]["articles"] - 2
-    parents = [run for run in nights(workspace) if "tagsage.candidate" not in run.data.tags]
+    parents = [run for run in runs(workspace) if "tagsage.candidate" not in run.data.tags]
     assert parents[-1].data.metrics["openai_texts"] == metrics["cost"]["Texts sent"]
 
 
@@ -331,7 +331,7 @@ def test_run_by_the_batch_api_polls_takes_and_sends_the_rest_on_line(
     check_vectors(tmp_path, server)
     charges = server.books.charges[before:]
     assert sum(len(c.items) for c in charges if c.kind == "batch") > 2000
-    metrics = nights(tmp_path)[0].data.metrics
+    metrics = runs(tmp_path)[0].data.metrics
     assert metrics["openai_tokens"] == sum(charge.tokens for charge in charges)
     assert metrics["openai_dollars"] < metrics["openai_tokens"] * 0.02e-6
 

@@ -11,7 +11,7 @@ import pytest
 from tagsage.app.catalogue.build import build_catalogue
 from tagsage.app.catalogue.schema import CATALOGUE_FILE
 from tagsage.app.database import reading
-from tagsage.app.nights import read_home
+from tagsage.app.runs import read_home
 from tagsage.app.tags import list_tags
 from tests.app.conftest import data
 from tests.integration.conftest import BIN, environment, make_variables
@@ -120,7 +120,7 @@ def test_airflow_links_to_the_pages_and_imports_nothing_heavy_for_them(asked):
     assert asked["heavy"] == []
 
 
-def test_a_night_leaves_a_catalogue_of_what_it_predicted(finished_run):
+def test_a_run_leaves_a_catalogue_of_what_it_predicted(finished_run):
     predictions = pd.read_csv(finished_run / "predictions.csv", keep_default_na=False)
     board = pd.read_csv(finished_run / "leaderboard.csv")
     with reading(finished_run / CATALOGUE_FILE) as connection:
@@ -137,9 +137,9 @@ def test_a_night_leaves_a_catalogue_of_what_it_predicted(finished_run):
         kept.sort_values(columns, ignore_index=True),
         predictions[kept.columns].sort_values(columns, ignore_index=True),
     )
-    assert [row["candidate"] for row in home.night["leaderboard"]] == board["candidate"].tolist()
-    assert home.night["predicted"]["articles"] == predictions["story"].nunique()
-    assert home.night["mlflow"]["run"]
+    assert [row["candidate"] for row in home.run["leaderboard"]] == board["candidate"].tolist()
+    assert home.run["predicted"]["articles"] == predictions["story"].nunique()
+    assert home.run["mlflow"]["run"]
     assert all(line.f1 is not None for line in learned.tags)
-    assert [line.winner for line in home.nights] == [board["candidate"][0]]
+    assert [line.winner for line in home.runs] == [board["candidate"][0]]
     assert len(list((finished_run / "history").iterdir())) == 1

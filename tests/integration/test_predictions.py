@@ -1,4 +1,4 @@
-"""Predictions, what is new in them, and suggestions, night after night in one workspace."""
+"""Predictions, what is new in them, and suggestions, run after run in one workspace."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 
 from tagsage import stages
 from tagsage.app.database import reading
-from tagsage.app.nights import read_home
-from tagsage.errors import FinalError, TagsageError
-from tagsage.pipeline import run_night
+from tagsage.app.runs import read_home
+from tagsage.errors import NonRetryableError, TagsageError
+from tagsage.pipeline import run_pipeline
 from tagsage.registry.mlflow_models import load_model
 from tagsage.store.open import open_store
 from tests.integration.conftest import SETTINGS, SmallCorpus
@@ -24,8 +24,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 QUICK = {"candidates": "text:ovr_logistic,text+lists:ovr_logistic", "questions": ""}
 
 
-class Nights:
-    """Nights in one workspace; what the stage predict was called with can be called again."""
+class Runs:
+    """Runs in one workspace; what the stage predict was called with can be called again."""
 
     def __init__(self, workspace, monkeypatch):
         self.workspace = workspace
@@ -40,7 +40,7 @@ class Nights:
         self.predict = predict
 
     def run(self, corpus, **settings):
-        return run_night({
+        return run_pipeline({
             **SETTINGS,
             **QUICK,
             "articles": str(corpus.articles),
@@ -50,7 +50,7 @@ class Nights:
         })
 
     def again(self, **settings):
-        """Run the last night's stage predict again, as a cleared task does."""
+        """Run the last run's stage predict again, as a cleared task does."""
         token, *others = self.calls[-1]
         return self.predict({**token, "settings": token["settings"] | settings}, *others)
 
@@ -67,12 +67,12 @@ class Nights:
 
 
 @pytest.fixture
-def nights(tmp_path, monkeypatch):
+def runs(tmp_path, monkeypatch):
     # Each test may point MLflow elsewhere.
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    # None of the nights is a trial.
+    # None of the runs is a trial.
     monkeypatch.setenv("TAGSAGE_CANDIDATES", QUICK["candidates"])
-    return Nights(tmp_path / "workspace", monkeypatch)
+    return Runs(tmp_path / "workspace", monkeypatch)
 
 
 def edited(corpus, folder, change):
@@ -114,34 +114,32 @@ def request_of(snapshot, story):
     return {**texts, "story": story, "lists": list(lists)}
 
 
-def test_a_second_night_writes_and_tells_only_what_changed(
-    small_corpus, tmp_path, nights, monkeypatch
-):
-    nights.run(small_corpus)
-    first = nights.table("predictions.csv")
-    parquet = pd.read_parquet(nights.workspace / "predictions.parquet")
+def test_a_second_run_writes_and_tells_only_what_changed(small_corpus, tmp_path, runs, monkeypatch):
+    runs.run(small_corpus)
+    first = runs.table("predictions.csv")
+    parquet = pd.read_parquet(runs.workspace / "predictions.parquet")
     assert parquet.columns.tolist() == [*first.columns, "run_id"]
     assert len(parquet) == len(first)
     assert len(set(parquet["run_id"])) == 1
-    stored, _, snapshot = nights.stored()
+    stored, _, snapshot = runs.stored()
     tags = own_tags(snapshot)
     assert not any(tags[story] for story in first["story"])
     # Nothing to compare with yet.
-    assert not (nights.workspace / "changes.csv").exists()
-    assert nights.metrics["changes"] is None
-    assert nights.metrics["predictions_written"]["added"] == len(first)
-    assert "no earlier predictions" in (nights.workspace / "report.html").read_text("utf-8")
+    assert not (runs.workspace / "changes.csv").exists()
+    assert runs.metrics["changes"] is None
+    assert runs.metrics["predictions_written"]["added"] == len(first)
+    assert "no earlier predictions" in (runs.workspace / "report.html").read_text("utf-8")
 
     # Somebody serves the champion as the docs say, and asks it.
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{nights.workspace / 'mlflow.db'}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{runs.workspace / 'mlflow.db'}")
     served = load_model("models:/tagsage@champion")
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    # The champion of the first night predicts again, and again: its answers stay the same.
-    published = (nights.workspace / "predictions.csv").read_bytes()
-    nights.run(small_corpus, promote="false")
-    assert (nights.workspace / "predictions.csv").read_bytes() == published
-    assert nights.table("changes.csv").empty
-    assert nights.metrics["predicted_by"] == "champion"
+    # The champion of the first run predicts again, and again: its answers stay the same.
+    published = (runs.workspace / "predictions.csv").read_bytes()
+    runs.run(small_corpus, promote="false")
+    assert (runs.workspace / "predictions.csv").read_bytes() == published
+    assert runs.table("changes.csv").empty
+    assert runs.metrics["predicted_by"] == "champion"
     second = first
     untagged = sorted(set(second["story"]))
     gone, newly_tagged, retitled = untagged[0], untagged[1], untagged[2]
@@ -167,9 +165,9 @@ def test_a_second_night_writes_and_tells_only_what_changed(
     lists.write_text(
         small_corpus.lists.read_text(encoding="utf-8") + f"{smallest},{story}\n", encoding="utf-8"
     )
-    nights.run(SmallCorpus(grown.articles, lists), promote="false")
-    third = nights.table("predictions.csv")
-    changes = nights.table("changes.csv")
+    runs.run(SmallCorpus(grown.articles, lists), promote="false")
+    third = runs.table("predictions.csv")
+    changes = runs.table("changes.csv")
     assert changes.columns.tolist() == [
         *("story", "tag", "change", "score_before", "score", "assigned_before", "assigned"),
     ]
@@ -182,7 +180,7 @@ def test_a_second_night_writes_and_tells_only_what_changed(
     ]
     assert len(changes) == len(differs) > 0
     assert {gone, newly_tagged} <= set(changes["story"][changes["change"] == "removed"])
-    told = nights.metrics["changes"]
+    told = runs.metrics["changes"]
     assert told["articles_gone"] == 2
     assert told["articles_new"] == 1
     # The champion says of what came later what it says to anybody who asks.
@@ -196,12 +194,12 @@ def test_a_second_night_writes_and_tells_only_what_changed(
     assert of_known.to_dict() == {item["tag"]: round(item["score"], 6) for item in answer}
     kept = both.dropna()
     same = kept["score"].eq(kept["score_before"]) & kept["assigned"].eq(kept["assigned_before"])
-    written = nights.metrics["predictions_written"]
+    written = runs.metrics["predictions_written"]
     assert written["unchanged"] == same.sum() > 0.9 * len(third)
     assert written["added"] + written["changed"] + written["unchanged"] == len(third)
 
     # The store says the same, and the articles' own tags are as they came.
-    stored, _, snapshot = nights.stored()
+    stored, _, snapshot = runs.stored()
     columns = ["story", "tag", "score", "assigned"]
     assert (
         stored[columns].sort_values(columns).to_numpy().tolist()
@@ -210,72 +208,72 @@ def test_a_second_night_writes_and_tells_only_what_changed(
     assert stored["run_id"].nunique() >= 2
     assert own_tags(snapshot)[newly_tagged] == ("implemented-in::c",)
 
-    # A task that is run again compares with the night before, not with its own night.
-    nights.again()
-    assert nights.table("changes.csv").equals(changes)
-    assert nights.table("predictions.csv").equals(third)
+    # A task that is run again compares with the run before, not with its own run.
+    runs.again()
+    assert runs.table("changes.csv").equals(changes)
+    assert runs.table("predictions.csv").equals(third)
 
     # Without MLflow there is no champion to ask: one sentence, and nothing is lost.
     away = tmp_path / "away.db"
     away.write_bytes(b"no database" * 1000)
     with pytest.raises(TagsageError, match=r"MLflow at .* did not do what was asked .*check that"):
-        nights.again(mlflow_tracking_uri=f"sqlite:///{away}")
-    assert nights.table("predictions.csv").equals(third)
-    assert nights.stored()[0].equals(stored)
-    nights.again()
-    assert nights.table("changes.csv").equals(changes)
+        runs.again(mlflow_tracking_uri=f"sqlite:///{away}")
+    assert runs.table("predictions.csv").equals(third)
+    assert runs.stored()[0].equals(stored)
+    runs.again()
+    assert runs.table("changes.csv").equals(changes)
 
 
-def test_suggestions_are_missing_tags_and_go_when_they_are_switched_off(small_corpus, nights):
+def test_suggestions_are_missing_tags_and_go_when_they_are_switched_off(small_corpus, runs):
     settings = {"suggest_min_score": "0.5"}
-    nights.run(small_corpus, **settings)
-    suggested = nights.table("suggestions.csv")
+    runs.run(small_corpus, **settings)
+    suggested = runs.table("suggestions.csv")
     assert suggested.columns.tolist() == ["story", "tag", "score", "model_version"]
-    assert len(suggested) == nights.metrics["suggestions"]["tags"] > 0
+    assert len(suggested) == runs.metrics["suggestions"]["tags"] > 0
     assert (suggested["score"] >= 0.5).all()
-    _, stored, snapshot = nights.stored()
+    _, stored, snapshot = runs.stored()
     tags = own_tags(snapshot)
     assert all(tags[row.story] for row in suggested.itertuples())
     assert not any(row.tag in tags[row.story] for row in suggested.itertuples())
-    assert not set(suggested["story"]) & set(nights.table("predictions.csv")["story"])
+    assert not set(suggested["story"]) & set(runs.table("predictions.csv")["story"])
     assert len(stored) == len(suggested)
-    assert "run_id" in pd.read_parquet(nights.workspace / "suggestions.parquet").columns
+    assert "run_id" in pd.read_parquet(runs.workspace / "suggestions.parquet").columns
     of_parts = ("suggestions.csv", "suggestions.parquet")
-    assert all((nights.workspace / name).exists() for name in of_parts)
+    assert all((runs.workspace / name).exists() for name in of_parts)
 
-    nights.run(small_corpus, suggestions="false")
-    assert not any((nights.workspace / name).exists() for name in of_parts)
-    _, stored, after = nights.stored()
+    runs.run(small_corpus, suggestions="false")
+    assert not any((runs.workspace / name).exists() for name in of_parts)
+    _, stored, after = runs.stored()
     assert stored.empty
     assert own_tags(after) == tags
-    assert nights.metrics["suggestions"] is None
+    assert runs.metrics["suggestions"] is None
 
 
-def test_when_the_champion_is_damaged_nobody_takes_its_place(small_corpus, nights):
-    nights.run(small_corpus)
+def test_when_the_champion_is_damaged_nobody_takes_its_place(small_corpus, runs):
+    runs.run(small_corpus)
     names = ("predictions.csv", "predictions.parquet", "suggestions.csv")
-    published = {name: (nights.workspace / name).read_bytes() for name in names}
-    predicted, suggested, _ = nights.stored()
-    files = list((nights.workspace / "mlartifacts").rglob("candidate.json"))
+    published = {name: (runs.workspace / name).read_bytes() for name in names}
+    predicted, suggested, _ = runs.stored()
+    files = list((runs.workspace / "mlartifacts").rglob("candidate.json"))
     assert files
     kept = {file: file.read_bytes() for file in files}
     for file in files:
         file.write_text("{", encoding="utf-8")
     said = r"files were changed or are gone, so version 1 cannot be used .*`tagsage model rollback`"
-    with pytest.raises(FinalError, match=said):
-        nights.run(small_corpus, promote="false", seed="7")
-    assert {name: (nights.workspace / name).read_bytes() for name in names} == published
-    assert nights.stored()[0].equals(predicted)
-    assert nights.stored()[1].equals(suggested)
-    assert nights.metrics["predicted_by"] == "nobody"
-    report = (nights.workspace / "report.html").read_text("utf-8")
+    with pytest.raises(NonRetryableError, match=said):
+        runs.run(small_corpus, promote="false", seed="7")
+    assert {name: (runs.workspace / name).read_bytes() for name in names} == published
+    assert runs.stored()[0].equals(predicted)
+    assert runs.stored()[1].equals(suggested)
+    assert runs.metrics["predicted_by"] == "nobody"
+    report = (runs.workspace / "report.html").read_text("utf-8")
     assert re.search(said, report[: report.index("writes the tags")])
-    with reading(nights.workspace / "catalogue.db") as connection:
-        assert re.search(said, read_home(connection).night["unusable"])
+    with reading(runs.workspace / "catalogue.db") as connection:
+        assert re.search(said, read_home(connection).run["unusable"])
     # What MLflow calls a failed run is continued, and ends well, once the champion can be used.
     for file, content in kept.items():
         file.write_bytes(content)
-    nights.run(small_corpus, promote="false", seed="7")
-    assert (nights.workspace / "predictions.csv").read_bytes() == published["predictions.csv"]
-    assert nights.metrics["predicted_by"] == "champion"
-    assert "cannot be used" not in (nights.workspace / "report.html").read_text("utf-8")
+    runs.run(small_corpus, promote="false", seed="7")
+    assert (runs.workspace / "predictions.csv").read_bytes() == published["predictions.csv"]
+    assert runs.metrics["predicted_by"] == "champion"
+    assert "cannot be used" not in (runs.workspace / "report.html").read_text("utf-8")

@@ -28,7 +28,7 @@ def table(file) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def asked(small_corpus, tmp_path_factory):
-    """Return the workspace of a night in which everything is asked, and what it printed."""
+    """Return the workspace of a run in which everything is asked, and what it printed."""
     workspace = tmp_path_factory.mktemp("asked")
     done = run_in_process(*run_arguments(small_corpus, workspace, **ASKED))
     assert done.returncode == 0, done.stderr
@@ -109,7 +109,7 @@ def test_slices_of_both_candidates_add_up(asked):
     assert sum(of_lists) == metrics["split"]["test_articles"]
 
 
-def test_a_night_without_a_candidate_on_text_has_nothing_to_compare(small_corpus, tmp_path):
+def test_a_run_without_a_candidate_on_text_has_nothing_to_compare(small_corpus, tmp_path):
     arguments = run_arguments(small_corpus, tmp_path, candidates="lists:ovr_logistic")
     done = run_in_process(*arguments)
     assert done.returncode == 0, done.stderr
@@ -131,7 +131,7 @@ def test_a_candidate_that_would_take_too_long_is_left_out_with_the_reason(small_
     assert "more than candidate_max_minutes=0.02." in page
 
 
-def test_a_night_of_which_every_candidate_is_left_out_says_what_to_raise(small_corpus, tmp_path):
+def test_a_run_of_which_every_candidate_is_left_out_says_what_to_raise(small_corpus, tmp_path):
     limits = {"candidates": "text:ovr_logistic", "candidate_max_gb": "0.0001"}
     done = run_in_process(*run_arguments(small_corpus, tmp_path, **limits))
     assert done.returncode == 1

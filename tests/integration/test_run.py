@@ -125,7 +125,7 @@ def read_stages(log, count):
 def test_run_killed_again_and_again_ends_like_an_undisturbed_one(
     small_corpus, finished_run, tmp_path
 ):
-    """Kills while it imports its libraries, then ever later in the night, then none."""
+    """Kills while it imports its libraries, then ever later in the run, then none."""
     moments = random.Random(29)
     command = [str(BIN / "tagsage"), *run_arguments(small_corpus, tmp_path)]
     # After so many stages and a part of the next: by the clock, who is fast would be done.
@@ -175,14 +175,14 @@ def assert_predictions_are_those_of_what_was_fitted(workspace):
     )
 
 
-def test_nights_after_the_first(small_corpus, finished_run, tmp_path):
+def test_runs_after_the_first(small_corpus, finished_run, tmp_path):
     """The same corpus again, then without promotion, then another corpus, in one workspace."""
     first = run_in_process(*run_arguments(small_corpus, tmp_path))
     assert first.returncode == 0, first.stderr
     assert scores_of(tmp_path / "leaderboard.csv") == scores_of(finished_run / "leaderboard.csv")
     published = (tmp_path / "predictions.csv").read_bytes()
 
-    # In another process, as on another night: the champion comes from its files.
+    # In another process, as on another run: the champion comes from its files.
     second = run_tagsage(*run_arguments(small_corpus, tmp_path, promote="false"))
     assert second.returncode == 0, second.stderr
     assert "Not promoted" in second.stderr
@@ -198,7 +198,7 @@ def test_nights_after_the_first(small_corpus, finished_run, tmp_path):
     third = run_in_process(*run_arguments(other, tmp_path), **configured)
     assert third.returncode == 0, third.stderr
     # No tag is one of the champion's: it stays.
-    assert "target tags (version 1) only 0 are target tags tonight" in third.stderr
+    assert "target tags (version 1) only 0 are target tags this run" in third.stderr
     assert all("::" in tag for _, tag in scores_by_tag(tmp_path / "predictions.csv"))
 
 
@@ -253,7 +253,7 @@ def test_run_with_fastrp_tags_a_new_title(small_corpus, tmp_path):
     assert "::" in tagged.stdout
 
 
-def test_champion_that_knows_labels_predicts_on_later_nights_what_it_predicted_before(
+def test_champion_that_knows_labels_predicts_on_later_runs_what_it_predicted_before(
     small_corpus, tmp_path
 ):
     settings = {"candidates": "text+labels:ovr_logistic,text+lists+labels+authors:mlp"}

@@ -1,4 +1,4 @@
-"""The names of candidates: which are refused before a night begins, and with what words."""
+"""The names of candidates: which are refused before a run begins, and with what words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tagsage.errors import FinalError
+from tagsage.errors import NonRetryableError
 from tagsage.features import BLOCKS
 from tagsage.learn.candidates import check_candidates
 from tagsage.learn.classifiers import CLASSIFIERS
@@ -37,14 +37,14 @@ def test_unknown_or_repeated_blocks_are_refused_with_those_there_are(feature_set
         f"Candidate '{feature_set}:mlp': a feature set is made of some of {', '.join(BLOCKS)}, "
         "each once, joined by +."
     )
-    with pytest.raises(FinalError, match=f"^{re.escape(sentence)}$"):
+    with pytest.raises(NonRetryableError, match=f"^{re.escape(sentence)}$"):
         check(f"text:mlp,{feature_set}:mlp")
 
 
 @pytest.mark.parametrize("classifier", ["svm", "mlp:x", "MLP"])
 def test_an_unknown_classifier_is_refused_with_those_there_are(classifier):
     sentence = f"Candidate 'text:{classifier}': the classifier is one of {', '.join(CLASSIFIERS)}."
-    with pytest.raises(FinalError, match=f"^{re.escape(sentence)}$"):
+    with pytest.raises(NonRetryableError, match=f"^{re.escape(sentence)}$"):
         check(f"text:mlp,text:{classifier}")
 
 
@@ -54,11 +54,11 @@ def test_a_block_of_many_columns_is_refused_for_a_dense_classifier(block):
         f"Candidate 'text+{block}:mlp': {block} has a column per word, list or author, and only "
         "linear takes so many."
     )
-    with pytest.raises(FinalError, match=f"^{re.escape(sentence)}$"):
+    with pytest.raises(NonRetryableError, match=f"^{re.escape(sentence)}$"):
         check(f"text+{block}:mlp")
 
 
 def test_a_candidate_of_any_length_is_told_in_a_short_sentence():
-    with pytest.raises(FinalError) as refused:
+    with pytest.raises(NonRetryableError) as refused:
         check(f"{'x' * 10_000}:mlp")
     assert len(str(refused.value)) < 500

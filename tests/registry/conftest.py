@@ -9,11 +9,11 @@ import pytest
 import scipy.sparse as sp
 from fastapi.testclient import TestClient
 
+from tagsage.embed.lsa import LsaEmbedder
 from tagsage.evaluate.frozen import FrozenTest
 from tagsage.features import Articles, article_ids
 from tagsage.registry.mlflow_models import PyFuncModel
 from tagsage.registry.store import Tracking, initialise
-from tagsage.vectors.lsa import LsaEmbedder
 from tests.taggers import write_fitted
 
 FRUIT = ("apples", "pears", "plums", "cherries")
@@ -75,7 +75,7 @@ def tracking(tmp_path_factory: pytest.TempPathFactory) -> Tracking:
 
 @pytest.fixture
 def run_id() -> str:
-    return f"night-{uuid.uuid4().hex}"
+    return f"run-{uuid.uuid4().hex}"
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Who is champion: what nights decide and people say, how it is kept, and what is refused."""
+"""Who is champion: what runs decide and people say, how it is kept, and what is refused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tagsage.registry.champions import (
 )
 from tagsage.registry.history import Event, registered, write_event
 from tagsage.registry.registry import load_champion, register_winner
-from tagsage.registry.runs import log_candidate, log_night
+from tagsage.registry.runs import log_candidate, log_run
 from tagsage.registry.store import initialise
 
 CANDIDATE = "text+lists:ovr_logistic"
@@ -45,17 +45,17 @@ def add(tracking, name):
 
 
 @pytest.fixture
-def night(tracking, name, add):
-    """Return a function that runs a night's decision: against the present champion."""
+def run(tracking, name, add):
+    """Return a function that runs a run's decision: against the present champion."""
 
-    def night(run_id: str, *, promoted: bool = True, version: str | None = None):
+    def run(run_id: str, *, promoted: bool = True, version: str | None = None):
         version = version or add()
         before = registered(tracking, name).champion
         reason = f"{'Promoted' if promoted else 'Not promoted'}: so it is."
         decision = Decision(promoted, reason, version, before, 0.6, None, True)
         return carry_out(tracking, run_id, name=name, version=version, decision=decision)
 
-    return night
+    return run
 
 
 def champion(tracking, name) -> str:
@@ -66,92 +66,92 @@ def tags_of(tracking, name) -> dict[str, str]:
     return tracking.client.get_registered_model(name).tags
 
 
-def decided(tracking, name, night, version: str, before: str) -> Decision:
-    """Keep the decision to promote a new version, as a night that is killed then does."""
-    night(f"n{version}", promoted=False)
+def decided(tracking, name, run, version: str, before: str) -> Decision:
+    """Keep the decision to promote a new version, as a run that is killed then does."""
+    run(f"n{version}", promoted=False)
     decision = Decision(True, "Promoted: so it is.", version, before, 0.6, 0.5, True)
     text = json.dumps(decision.to_json())
     tracking.client.set_model_version_tag(name, version, "tagsage.decision", text)
     return decision
 
 
-def test_night_is_kept_on_its_version_and_as_an_event(tracking, name, night):
-    decision, now = night("n1")
+def test_run_is_kept_on_its_version_and_as_an_event(tracking, name, run):
+    decision, now = run("n1")
     assert (decision.promoted, now, champion(tracking, name)) == (True, "1", "1")
     assert kept_decision(tracking, name, "1") == decision
     (event,) = registered(tracking, name).events
-    assert (event.action, event.version, event.before) == ("night", "1", "")
+    assert (event.action, event.version, event.before) == ("run", "1", "")
     assert (event.who, event.why) == ("n1", "Promoted: so it is.")
 
 
-def test_night_that_does_not_promote_changes_nothing(tracking, name, night):
-    night("n1")
-    decision, now = night("n2", promoted=False)
+def test_run_that_does_not_promote_changes_nothing(tracking, name, run):
+    run("n1")
+    decision, now = run("n2", promoted=False)
     assert (decision.promoted, now, champion(tracking, name)) == (False, "1", "1")
     assert len(registered(tracking, name).events) == 1
 
 
-def test_night_run_again_repeats_the_decision_that_it_made(tracking, name, night):
-    first, _ = night("n1")
+def test_run_run_again_repeats_the_decision_that_it_made(tracking, name, run):
+    first, _ = run("n1")
     # Compared with itself it would be decided otherwise.
-    again, now = night("n1", promoted=False, version="1")
+    again, now = run("n1", promoted=False, version="1")
     assert (again, now) == (first, "1")
     assert len(registered(tracking, name).events) == 1
 
 
 @pytest.mark.parametrize("moved", [False, True], ids=["before", "after the alias"])
-def test_night_killed_while_it_carries_its_decision_out_ends_it(tracking, name, night, moved):
-    night("n1")
-    decision = decided(tracking, name, night, "2", "1")
+def test_run_killed_while_it_carries_its_decision_out_ends_it(tracking, name, run, moved):
+    run("n1")
+    decision = decided(tracking, name, run, "2", "1")
     if moved:
         tracking.client.set_registered_model_alias(name, "champion", "2")
-    again, now = night("n2", version="2")
+    again, now = run("n2", version="2")
     assert (again, now, champion(tracking, name)) == (decision, "2", "2")
     assert [event.version for event in registered(tracking, name).events] == ["1", "2"]
 
 
-def test_old_night_run_again_leaves_the_later_champion(tracking, name, night):
-    night("n1")
-    night("n2")
-    decision, now = night("n1", version="1")
+def test_old_run_run_again_leaves_the_later_champion(tracking, name, run):
+    run("n1")
+    run("n2")
+    decision, now = run("n1", version="1")
     assert (decision.promoted, now, champion(tracking, name)) == (False, "2", "2")
     assert decision.reason.startswith("Not promoted again: since version 1 was chosen, the ")
-    assert "now version 2 is champion (night by n2 at " in decision.reason
+    assert "now version 2 is champion (run by n2 at " in decision.reason
 
 
-def test_night_run_again_does_not_undo_a_rollback(tracking, name, night):
-    night("n1")
-    night("n2")
+def test_run_run_again_does_not_undo_a_rollback(tracking, name, run):
+    run("n1")
+    run("n2")
     roll_back(tracking, name, **ANN)
-    decision, now = night("n2", version="2")
+    decision, now = run("n2", version="2")
     assert (decision.promoted, now, champion(tracking, name)) == (False, "1", "1")
     assert "(rollback by ann at " in decision.reason
     assert "it reads better" in decision.reason
-    # The next night may promote again.
-    assert night("n3")[1] == "3"
+    # The next run may promote again.
+    assert run("n3")[1] == "3"
 
 
-def test_rollback_of_what_a_killed_night_promoted_without_an_event_stands(tracking, name, night):
-    night("n1")
-    decided(tracking, name, night, "2", "1")
+def test_rollback_of_what_a_killed_run_promoted_without_an_event_stands(tracking, name, run):
+    run("n1")
+    decided(tracking, name, run, "2", "1")
     tracking.client.set_registered_model_alias(name, "champion", "2")
     roll_back(tracking, name, **ANN)
-    decision, now = night("n2", version="2")
+    decision, now = run("n2", version="2")
     assert (decision.promoted, now, champion(tracking, name)) == (False, "1", "1")
     assert "(rollback by ann at " in decision.reason
 
 
-def test_rollback_between_a_decision_and_its_end_stands(tracking, name, night):
-    night("n1")
-    night("n2")
-    decided(tracking, name, night, "3", "2")
+def test_rollback_between_a_decision_and_its_end_stands(tracking, name, run):
+    run("n1")
+    run("n2")
+    decided(tracking, name, run, "3", "2")
     roll_back(tracking, name, **ANN)
-    assert night("n3", version="3")[1] == "1"
+    assert run("n3", version="3")[1] == "1"
 
 
-def test_rollbacks_walk_back_and_a_promotion_begins_anew(tracking, name, night):
+def test_rollbacks_walk_back_and_a_promotion_begins_anew(tracking, name, run):
     for run_id in ("n1", "n2", "n3"):
-        night(run_id)
+        run(run_id)
     assert roll_back(tracking, name, **ANN) == "Version 2 is champion now; version 3 was it before."
     roll_back(tracking, name, **ANN)
     assert champion(tracking, name) == "1"
@@ -161,20 +161,20 @@ def test_rollbacks_walk_back_and_a_promotion_begins_anew(tracking, name, night):
     roll_back(tracking, name, **ANN)
     assert champion(tracking, name) == "1"
     actions = [event.action for event in registered(tracking, name).events]
-    assert actions == ["night"] * 3 + ["rollback"] * 2 + ["promote", "rollback"]
+    assert actions == ["run"] * 3 + ["rollback"] * 2 + ["promote", "rollback"]
 
 
-def test_rollback_passes_over_versions_that_were_deleted(tracking, name, night):
+def test_rollback_passes_over_versions_that_were_deleted(tracking, name, run):
     for run_id in ("n1", "n2", "n3"):
-        night(run_id)
+        run(run_id)
     tracking.client.delete_model_version(name, "2")
     roll_back(tracking, name, **ANN)
     assert champion(tracking, name) == "1"
 
 
-def test_rollback_goes_back_from_a_champion_that_was_deleted(tracking, name, night):
-    night("n1")
-    night("n2")
+def test_rollback_goes_back_from_a_champion_that_was_deleted(tracking, name, run):
+    run("n1")
+    run("n2")
     tracking.client.delete_model_version(name, "2")
     assert roll_back(tracking, name, **ANN).startswith("Version 1 is champion now; there was none")
 
@@ -192,12 +192,12 @@ def test_rollback_knows_champions_of_before_there_were_events(tracking, name, ad
 
 @pytest.mark.parametrize("events", [False, True], ids=["before", "since there are events"])
 def test_no_rollback_goes_to_a_version_whose_promotion_was_not_carried_out(
-    tracking, name, night, events
+    tracking, name, run, events
 ):
-    night("n1")
-    decided(tracking, name, night, "2", "1")
+    run("n1")
+    decided(tracking, name, run, "2", "1")
     if events:
-        night("n3")
+        run("n3")
         roll_back(tracking, name, **ANN)
         assert champion(tracking, name) == "1"
     else:
@@ -207,16 +207,16 @@ def test_no_rollback_goes_to_a_version_whose_promotion_was_not_carried_out(
         roll_back(tracking, name, **ANN)
 
 
-def test_rollback_goes_back_from_a_champion_that_was_named_in_mlflow(tracking, name, night, add):
-    night("n1")
+def test_rollback_goes_back_from_a_champion_that_was_named_in_mlflow(tracking, name, run, add):
+    run("n1")
     tracking.client.set_registered_model_alias(name, "champion", add())
     roll_back(tracking, name, **ANN)
     assert champion(tracking, name) == "1"
 
 
-def test_person_promotes_with_name_time_and_reason(tracking, name, night):
-    night("n1")
-    night("n2", promoted=False)
+def test_person_promotes_with_name_time_and_reason(tracking, name, run):
+    run("n1")
+    run("n2", promoted=False)
     said = promote_version(tracking, name, "2", **ANN)
     assert said == "Version 2 is champion now; version 1 was it before."
     event = registered(tracking, name).events[-1]
@@ -227,35 +227,35 @@ def test_person_promotes_with_name_time_and_reason(tracking, name, night):
     assert len(registered(tracking, name).events) == 2
 
 
-def test_no_night_changes_a_pinned_champion(tracking, name, night):
-    night("n1")
+def test_no_run_changes_a_pinned_champion(tracking, name, run):
+    run("n1")
     pin(tracking, name, **ANN)
     words = registered(tracking, name).pinned_words()
     assert words.startswith("version 1 is pinned by ann at 2")
     assert words.endswith(": it reads better")
-    # A night that decided before the pin was set.
-    decision, now = night("n2")
+    # A run that decided before the pin was set.
+    decision, now = run("n2")
     assert (decision.promoted, now, champion(tracking, name)) == (False, "1", "1")
     unpin(tracking, name, **ANN)
     assert registered(tracking, name).pinned_words() == ""
-    assert night("n3")[1] == "3"
+    assert run("n3")[1] == "3"
 
 
-def test_version_that_is_pinned_becomes_champion(tracking, name, night):
-    night("n1")
-    night("n2")
+def test_version_that_is_pinned_becomes_champion(tracking, name, run):
+    run("n1")
+    run("n2")
     pin(tracking, name, "1", **ANN)
     assert champion(tracking, name) == "1"
     actions = [event.action for event in registered(tracking, name).events]
-    assert actions == ["night", "night", "promote", "pin"]
+    assert actions == ["run", "run", "promote", "pin"]
     unpin(tracking, name, **ANN)
     roll_back(tracking, name, **ANN)
     assert champion(tracking, name) == "2"
 
 
-def test_people_have_to_unpin_first(tracking, name, night):
-    night("n1")
-    night("n2")
+def test_people_have_to_unpin_first(tracking, name, run):
+    run("n1")
+    run("n2")
     pin(tracking, name, **ANN)
     for change in (
         lambda: promote_version(tracking, name, "1", **ANN),
@@ -267,8 +267,8 @@ def test_people_have_to_unpin_first(tracking, name, night):
     assert champion(tracking, name) == "2"
 
 
-def test_pinned_version_that_was_deleted_is_told(tracking, name, night):
-    night("n1")
+def test_pinned_version_that_was_deleted_is_told(tracking, name, run):
+    run("n1")
     pin(tracking, name, **ANN)
     tracking.client.delete_model_version(name, "1")
     now = registered(tracking, name)
@@ -317,23 +317,23 @@ def meanwhile(tracking, tmp_path, monkeypatch):
     ],
     ids=["pinned", "promoted"],
 )
-def test_what_a_person_does_elsewhere_while_a_night_promotes_stands(
-    tracking, name, night, meanwhile, act, words
+def test_what_a_person_does_elsewhere_while_a_run_promotes_stands(
+    tracking, name, run, meanwhile, act, words
 ):
-    night("n1")
-    night("n2", promoted=False)
+    run("n1")
+    run("n2", promoted=False)
     meanwhile("set_registered_model_alias", lambda elsewhere: act(elsewhere, name))
-    decision, now = night("n3")
+    decision, now = run("n3")
     assert not decision.promoted
     assert words in decision.reason
     assert now == champion(tracking, name) == words.partition("version ")[2][0]
     assert "3" not in registered(tracking, name).line()
 
 
-def test_pin_holds_what_was_champion_although_a_night_elsewhere_promotes(
-    tracking, name, night, add, meanwhile
+def test_pin_holds_what_was_champion_although_a_run_elsewhere_promotes(
+    tracking, name, run, add, meanwhile
 ):
-    night("n1")
+    run("n1")
     decision = Decision(True, "Promoted: so it is.", add(), "1", 0.6, None, True)
 
     def promote(elsewhere) -> None:
@@ -345,18 +345,18 @@ def test_pin_holds_what_was_champion_although_a_night_elsewhere_promotes(
     assert (now.champion, now.pin.version) == ("1", "1")
 
 
-def test_night_killed_before_it_gave_way_to_a_pin_gives_way_when_run_again(tracking, name, night):
-    night("n1")
-    decided(tracking, name, night, "2", "1")
+def test_run_killed_before_it_gave_way_to_a_pin_gives_way_when_run_again(tracking, name, run):
+    run("n1")
+    decided(tracking, name, run, "2", "1")
     pin(tracking, name, **ANN)
     tracking.client.set_registered_model_alias(name, "champion", "2")
-    decision, now = night("n2", version="2")
+    decision, now = run("n2", version="2")
     assert (decision.promoted, now, champion(tracking, name)) == (False, "1", "1")
 
 
-def test_person_is_told_of_a_pin_of_the_same_moment(tracking, name, night, meanwhile):
-    night("n1")
-    night("n2", promoted=False)
+def test_person_is_told_of_a_pin_of_the_same_moment(tracking, name, run, meanwhile):
+    run("n1")
+    run("n2", promoted=False)
     meanwhile("set_registered_model_alias", lambda elsewhere: pin(elsewhere, name, **ANN))
     with pytest.raises(TagsageError, match="pinned the champion at the same moment"):
         promote_version(tracking, name, "2", **ANN)
@@ -364,9 +364,9 @@ def test_person_is_told_of_a_pin_of_the_same_moment(tracking, name, night, meanw
 
 
 def test_events_of_two_machines_at_the_same_moment_are_both_kept_after_those_of_old_keys(
-    tracking, name, night
+    tracking, name, run
 ):
-    night("n1")
+    run("n1")
     (key,) = [key for key in tags_of(tracking, name) if key.startswith("tagsage.champion.")]
     tracking.client.set_registered_model_tag(
         name, "tagsage.champion.000001", tags_of(tracking, name)[key]
@@ -378,19 +378,19 @@ def test_events_of_two_machines_at_the_same_moment_are_both_kept_after_those_of_
     assert [event.who for event in registered(tracking, name).events] == ["n1", "ann", "bob"]
 
 
-def test_event_comes_after_one_of_a_machine_whose_clock_is_ahead(tracking, name, night):
-    night("n1")
+def test_event_comes_after_one_of_a_machine_whose_clock_is_ahead(tracking, name, run):
+    run("n1")
     key = "tagsage.champion.29990101T000000.000000Z-0a1b2c3d"
     text = json.dumps(dataclasses.asdict(Event.of("promote", "1", "1", "bob", "")))
     tracking.client.set_registered_model_tag(name, key, text)
-    night("n2")
-    night("n3")
+    run("n2")
+    run("n3")
     assert [event.who for event in registered(tracking, name).events] == ["n1", "bob", "n2", "n3"]
 
 
 @pytest.mark.parametrize("version", ["7", "x", "", "-1", "1; DROP TABLE", "9" * 60])
-def test_unknown_version_is_told_in_one_sentence(tracking, name, night, version):
-    night("n1")
+def test_unknown_version_is_told_in_one_sentence(tracking, name, run, version):
+    run("n1")
     for change in (promote_version, pin):
         if change is pin and not version:
             continue
@@ -410,9 +410,9 @@ def test_model_that_is_not_there_yet_is_told(tracking, name):
             change()
 
 
-def test_long_and_hostile_reasons_are_kept_as_words(tracking, name, night):
-    night("n1")
-    night("n2")
+def test_long_and_hostile_reasons_are_kept_as_words(tracking, name, run):
+    run("n1")
+    run("n2")
     hostile = "<script>alert('\"x\"')</script>\u202e\n\x1b[31m" * 100
     roll_back(tracking, name, who="ann", why=hostile)
     event = registered(tracking, name).events[-1]
@@ -423,9 +423,9 @@ def test_long_and_hostile_reasons_are_kept_as_words(tracking, name, night):
 def test_versions_of_a_registered_winner_are_listed_newest_first_with_their_aliases(
     tmp_path, served, frozen
 ):
-    tracking = initialise("", experiment="nights", folder=tmp_path)
+    tracking = initialise("", experiment="runs", folder=tmp_path)
     for run_id in ("n1", "n2"):
-        log_night(tracking, run_id, params={})
+        log_run(tracking, run_id, params={})
         log_candidate(tracking, run_id, CANDIDATE, params={}, scores={"micro_f1": 0.6})
         register_winner(
             tracking,

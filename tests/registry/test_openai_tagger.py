@@ -10,14 +10,14 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from scripts.openai_server import OpenAiServer, expected_vectors
+from tagsage.embed.openai.config import OpenAiConfig
+from tagsage.embed.openai.embedder import OpenAiEmbedder
 from tagsage.errors import TagsageError
 from tagsage.features import Articles
 from tagsage.registry.mlflow_models import load_model
 from tagsage.registry.seal import seal
 from tagsage.registry.servable import REQUIREMENTS, ServableModel, save_servable
 from tagsage.registry.tagger import TAGGER_FILE, Tagger, read_about
-from tagsage.vectors.openai.config import OpenAiConfig
-from tagsage.vectors.openai.embedder import OpenAiEmbedder
 
 KEY = "sk-proj-servedCk4tagsageJx8q"
 MODEL, DIMENSIONS = "text-embedding-3-small", 6

@@ -1,4 +1,4 @@
-"""The registry: one version a night, its frozen test, the champion in a clean process."""
+"""The registry: one version a run, its frozen test, the champion in a clean process."""
 
 import dataclasses
 import importlib.util
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from mlflow.utils.file_utils import local_file_uri_to_path
 
-from tagsage.errors import FinalError, TagsageError
+from tagsage.errors import NonRetryableError, TagsageError
 from tagsage.evaluate.frozen import FrozenTest
 from tagsage.registry.mlflow_models import load_model
 from tagsage.registry.registry import (
@@ -26,7 +26,7 @@ from tagsage.registry.registry import (
     load_frozen,
     register_winner,
 )
-from tagsage.registry.runs import log_candidate, log_night
+from tagsage.registry.runs import log_candidate, log_run
 from tagsage.registry.seal import DamagedModelError
 from tagsage.registry.seal import seal as write_seal
 
@@ -56,7 +56,7 @@ def register(tracking, served, frozen, name):
         served_ref: str = "served-1",
         trial: bool = False,
     ) -> str:
-        log_night(tracking, run_id, params={})
+        log_run(tracking, run_id, params={})
         log_candidate(tracking, run_id, CANDIDATE, params={}, scores={"micro_f1": micro_f1})
         return register_winner(
             tracking,
@@ -135,7 +135,7 @@ def test_frozen_test_of_a_version_comes_back_as_it_was(
     assert (before.assigned != after.assigned).nnz == 0
 
 
-def test_version_of_a_night_that_kept_no_test_or_lost_it_has_none(
+def test_version_of_a_run_that_kept_no_test_or_lost_it_has_none(
     tracking, register, name, run_id, tmp_path
 ):
     register(run_id, 0.6)
@@ -150,9 +150,7 @@ def test_version_of_a_night_that_kept_no_test_or_lost_it_has_none(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_old_night_registered_again_takes_no_alias_from_a_later_one(
-    tracking, register, name, run_id
-):
+def test_old_run_registered_again_takes_no_alias_from_a_later_one(tracking, register, name, run_id):
     register(run_id, 0.6)
     register(f"{run_id}-2", 0.7)
     register(run_id, 0.6)
@@ -273,7 +271,7 @@ def test_champion_that_is_damaged_or_gone_is_told_apart_from_a_failing_mlflow(
         load_champion(tracking, name, version=version)
     with pytest.raises(DamagedModelError, match=r"Version 99 of .* is gone; do not use"):
         load_champion(tracking, name, version="99")
-    assert issubclass(DamagedModelError, FinalError)
+    assert issubclass(DamagedModelError, NonRetryableError)
 
 
 @pytest.mark.slow
@@ -296,7 +294,7 @@ def test_champion_loads_from_the_registry_in_a_new_process_and_tags(
     assert done.stdout.splitlines()[-1] == "[['fruit']]"
 
 
-def test_night_run_again_after_its_input_changed_gets_a_version_of_its_own(register):
+def test_run_run_again_after_its_input_changed_gets_a_version_of_its_own(register):
     first = register("n1", 0.5)
     assert register("n1", 0.5) == first
     assert register("n1", 0.6, served_ref="served-2") != first

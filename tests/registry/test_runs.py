@@ -1,4 +1,4 @@
-"""The night in MLflow: found again, continued, nothing logged twice."""
+"""The run in MLflow: found again, continued, nothing logged twice."""
 
 import math
 from pathlib import Path
@@ -12,8 +12,8 @@ from tagsage.registry.runs import (
     finish,
     log_candidate,
     log_datasets,
-    log_night,
     log_results,
+    log_run,
     metric_name,
     parent_run,
 )
@@ -27,8 +27,8 @@ def runs_of(tracking, run_id):
     )
 
 
-def test_night_has_a_parent_and_a_child_for_every_candidate(tracking, run_id):
-    parent = log_night(tracking, run_id, params={"seed": 42})
+def test_run_has_a_parent_and_a_child_for_every_candidate(tracking, run_id):
+    parent = log_run(tracking, run_id, params={"seed": 42})
     children = [
         log_candidate(tracking, run_id, name, params={}, scores={"micro_f1": 0.5})
         for name in ("text:mlp", "lists:mlp")
@@ -43,9 +43,9 @@ def test_night_has_a_parent_and_a_child_for_every_candidate(tracking, run_id):
     assert found[children[0]].info.run_name == "text:mlp"
 
 
-def test_night_logged_again_after_a_kill_doubles_nothing(tracking, run_id, picture):
+def test_run_logged_again_after_a_kill_doubles_nothing(tracking, run_id, picture):
     for _ in range(2):
-        parent = log_night(
+        parent = log_run(
             tracking,
             run_id,
             params={"seed": 42, "candidates": "text:mlp"},
@@ -76,7 +76,7 @@ def test_night_logged_again_after_a_kill_doubles_nothing(tracking, run_id, pictu
 
 
 def test_parameter_decided_on_the_way_is_logged_once_and_a_change_is_told(tracking, run_id):
-    parent = log_night(tracking, run_id, params={"embedder": "openai"})
+    parent = log_run(tracking, run_id, params={"embedder": "openai"})
     for model in ("text-embedding-ada-002", "text-embedding-ada-002", "text-embedding-3-small"):
         log_results(tracking, run_id, params={"vectors_model": model})
     run = tracking.client.get_run(parent)
@@ -84,18 +84,18 @@ def test_parameter_decided_on_the_way_is_logged_once_and_a_change_is_told(tracki
     assert run.data.tags["tagsage.changed_params"] == '{"vectors_model": "text-embedding-3-small"}'
 
 
-def test_killed_night_is_continued_by_the_next_process(tracking, run_id):
-    parent = log_night(tracking, run_id, params={})
+def test_killed_run_is_continued_by_the_next_process(tracking, run_id):
+    parent = log_run(tracking, run_id, params={})
     finish(tracking, run_id, "FAILED")
     assert tracking.client.get_run(parent).info.status == "FAILED"
-    assert log_night(tracking, run_id, params={}) == parent
+    assert log_run(tracking, run_id, params={}) == parent
     assert tracking.client.get_run(parent).info.status == "RUNNING"
     finish(tracking, run_id, "FINISHED")
     assert tracking.client.get_run(parent).info.status == "FINISHED"
 
 
-def test_end_of_the_night_closes_a_child_that_a_killed_task_left_open(tracking, run_id):
-    log_night(tracking, run_id, params={})
+def test_end_of_the_run_closes_a_child_that_a_killed_task_left_open(tracking, run_id):
+    log_run(tracking, run_id, params={})
     child = candidate_run(tracking, run_id, "text:mlp")
     done = log_candidate(tracking, run_id, "lists:mlp", params={}, scores={})
     finish(tracking, run_id, "FINISHED")
@@ -109,9 +109,9 @@ def test_child_logged_first_makes_its_parent_too(tracking, run_id):
     assert tracking.client.get_run(child).data.tags["mlflow.parentRunId"] == parent
 
 
-def test_nights_do_not_mix(tracking, run_id):
-    first = log_night(tracking, run_id, params={})
-    second = log_night(tracking, run_id + "-b", params={})
+def test_runs_do_not_mix(tracking, run_id):
+    first = log_run(tracking, run_id, params={})
+    second = log_run(tracking, run_id + "-b", params={})
     assert first != second
     assert parent_run(tracking, "never") is None
 
@@ -143,7 +143,7 @@ def test_candidate_carries_its_feature_set_classifier_and_per_tag_table(tracking
 
 def test_settings_are_logged_without_passwords_and_without_losing_long_ones(tracking, run_id):
     params = {"uri": "http://ann:hush@host", "long": "x" * 7000, "empty": "", "none": None}
-    parent = log_night(tracking, run_id, params=params)
+    parent = log_run(tracking, run_id, params=params)
     logged = tracking.client.get_run(parent).data.params
     assert logged["uri"] == "http://***@host"
     assert logged["long"] == "x" * 6000
@@ -152,20 +152,20 @@ def test_settings_are_logged_without_passwords_and_without_losing_long_ones(trac
 
 
 def test_more_settings_than_one_request_takes_are_all_logged(tracking, run_id):
-    parent = log_night(tracking, run_id, params={f"p{n}": n for n in range(250)})
+    parent = log_run(tracking, run_id, params={f"p{n}": n for n in range(250)})
     assert len(tracking.client.get_run(parent).data.params) == 250
 
 
-def test_setting_that_changed_within_a_night_is_noted(tracking, run_id):
-    log_night(tracking, run_id, params={"seed": 1, "same": 2})
-    parent = log_night(tracking, run_id, params={"seed": 5, "same": 2})
+def test_setting_that_changed_within_a_run_is_noted(tracking, run_id):
+    log_run(tracking, run_id, params={"seed": 1, "same": 2})
+    parent = log_run(tracking, run_id, params={"seed": 5, "same": 2})
     run = tracking.client.get_run(parent)
     assert run.data.params["seed"] == "1"
     assert run.data.tags["tagsage.changed_params"] == '{"seed": "5"}'
 
 
 def test_inputs_are_listed_with_digest_source_and_numbers(tracking, run_id):
-    parent = log_night(tracking, run_id, params={})
+    parent = log_run(tracking, run_id, params={})
     item = DataSet("lists.csv", "sha256:" + "0f" * 32, "https://a:b@host/lists.csv", {"rows": 12})
     log_datasets(tracking, run_id, [item])
     (logged,) = tracking.client.get_run(parent).inputs.dataset_inputs
@@ -175,7 +175,7 @@ def test_inputs_are_listed_with_digest_source_and_numbers(tracking, run_id):
     assert logged.dataset.profile == '{"rows": 12}'
 
 
-def test_results_of_the_night_go_to_the_parent(tracking, run_id, picture, tmp_path):
+def test_results_of_the_run_go_to_the_parent(tracking, run_id, picture, tmp_path):
     parent = log_results(
         tracking,
         run_id,
@@ -194,7 +194,7 @@ def test_results_of_the_night_go_to_the_parent(tracking, run_id, picture, tmp_pa
 
 def test_run_id_may_hold_what_airflow_puts_in_it(tracking):
     for run_id in ("manual__2026-11-22T02:00:00+00:00_a'b", 'scheduled "x"'):
-        assert log_night(tracking, run_id, params={}) == parent_run(tracking, run_id)
+        assert log_run(tracking, run_id, params={}) == parent_run(tracking, run_id)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ import pytest
 from scripts.neo4j_server import free_ports
 from tagsage.registry.champions import promote_version
 from tagsage.registry.registry import load_champion, register_winner
-from tagsage.registry.runs import log_candidate, log_night
+from tagsage.registry.runs import log_candidate, log_run
 from tagsage.registry.servable import save_servable
 from tagsage.registry.store import initialise
 from tests.explain.explained_world import fit, snapshot
@@ -42,7 +42,7 @@ def post(served, frozen, tmp_path_factory) -> Iterator[Post]:
     """
     folder = tmp_path_factory.mktemp("scoring")
     tracking = initialise("", experiment="nightly", folder=folder)
-    log_night(tracking, "n1", params={}, datasets=[])
+    log_run(tracking, "n1", params={}, datasets=[])
     log_candidate(tracking, "n1", CANDIDATE, params={}, scores={"micro_f1": 0.6})
     version = register_winner(
         tracking, "n1", CANDIDATE, name="tagsage", served=served, served_ref="s",

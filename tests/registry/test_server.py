@@ -1,4 +1,4 @@
-"""The same night against a real MLflow server: runs, files and models go over HTTP."""
+"""The same run against a real MLflow server: runs, files and models go over HTTP."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from tagsage.evaluate.promotion import Decision
 from tagsage.registry.champions import carry_out
 from tagsage.registry.registry import load_champion, register_winner
-from tagsage.registry.runs import DataSet, finish, log_candidate, log_night, log_results
+from tagsage.registry.runs import DataSet, finish, log_candidate, log_results, log_run
 from tagsage.registry.seal import DamagedModelError
 from tagsage.registry.store import initialise
 
@@ -69,12 +69,12 @@ def _wait(url: str, process: subprocess.Popen, log) -> None:
 
 @pytest.mark.slow
 @pytest.mark.integration
-def test_night_logged_twice_to_a_server_is_one_night_with_one_champion(
+def test_run_logged_twice_to_a_server_is_one_run_with_one_champion(
     server, served, frozen, tmp_path, picture, monkeypatch
 ):
     for attempt in ("killed", "whole"):
         tracking = initialise(server, experiment="nightly", folder=tmp_path / attempt)
-        parent = log_night(
+        parent = log_run(
             tracking, "n1", params={"seed": 1}, datasets=[DataSet("a.csv", "ab", "a.csv", {})]
         )
         child = log_candidate(

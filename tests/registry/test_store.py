@@ -122,6 +122,6 @@ def test_lock_lies_in_the_folder(tracking):
 def test_database_that_a_killed_process_left_half_made_is_made_anew(tmp_path):
     (tmp_path / ".mlflow.db.new").write_bytes(b"half of a database")
     (tmp_path / ".mlflow.db.new-journal").write_bytes(b"")
-    tracking = initialise("", experiment="night", folder=tmp_path)
-    assert tracking.client.get_experiment(tracking.experiment_id).name == "night"
+    tracking = initialise("", experiment="run", folder=tmp_path)
+    assert tracking.client.get_experiment(tracking.experiment_id).name == "run"
     assert not list(tmp_path.glob(".mlflow.db.new*"))

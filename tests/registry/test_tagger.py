@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tagsage.embed.text import article_texts
 from tagsage.errors import TagsageError
 from tagsage.features import Articles
 from tagsage.registry.mlflow_models import load_model
 from tagsage.registry.servable import save_servable
 from tagsage.registry.tagger import Tagger, read_about
 from tagsage.store.snapshot import Snapshot
-from tagsage.vectors.text import article_texts
 from tests.explain.explained_world import fit, snapshot
 
 CANDIDATES = (

@@ -1,4 +1,4 @@
-"""A small night to report on; tests only read it."""
+"""A small run to report on; tests only read it."""
 
 import numpy as np
 import pandas as pd
@@ -37,7 +37,7 @@ def profile(articles: pd.DataFrame, memberships: tuple[np.ndarray, np.ndarray]) 
 
 
 @pytest.fixture(scope="module")
-def night(profile: CorpusProfile) -> ReportData:
+def run(profile: CorpusProfile) -> ReportData:
     return ReportData(
         run_id="scheduled__2026-11-22",
         started="22 November 2026, 02:00 UTC",
@@ -84,13 +84,13 @@ def night(profile: CorpusProfile) -> ReportData:
                     "what": "words a text",
                     "measure": "PSI",
                     "before": "7.1 in the mean",
-                    "tonight": "9.8",
+                    "current": "9.8",
                     "value": 0.412,
                     "limit": 0.25,
                     "passed": False,
                 }
             ],
-            failed=["words a text: 7.1 in the mean before, 9.8 tonight (PSI 0.412, at most 0.25)"],
+            failed=["words a text: 7.1 in the mean before, 9.8 this run (PSI 0.412, at most 0.25)"],
         ),
         graph={"SIMILAR pairs": 12345, "engine": "local"},
         graphsage_losses=[22.5, 18.0, 14.5],

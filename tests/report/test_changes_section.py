@@ -22,12 +22,12 @@ HOSTILE = "<script>alert(1)</script> \"quoted' &amp; ‮rtl 🐝" + "x" * 10_000
 
 
 @pytest.fixture
-def render(night, tmp_path):
+def render(run, tmp_path):
     """Render a page with some changes; return it, and it parsed."""
 
     def render(**parts):
         changes = Changes(**{"counts": COUNTS, "written": {}, **parts})
-        render_report(dataclasses.replace(night, changes=changes), tmp_path / "report.html")
+        render_report(dataclasses.replace(run, changes=changes), tmp_path / "report.html")
         html = (tmp_path / "report.html").read_text(encoding="utf-8")
         return html, Page(html)
 
@@ -56,7 +56,7 @@ def test_articles_are_told_with_what_they_gained_and_lost(render):
     assert "javascript:" not in html
 
 
-def test_a_first_night_says_that_there_is_nothing_to_compare_with(render):
+def test_a_first_run_says_that_there_is_nothing_to_compare_with(render):
     _, page = render(counts=None)
     assert "There are no earlier predictions to compare with." in page.words
     assert "Tags gained" not in page.words

@@ -127,9 +127,9 @@ def test_a_learning_curve_is_drawn_where_there_is_one(comparison):
 
 
 def test_report_shows_the_comparison_as_text_whatever_its_names(
-    night: ReportData, comparison, tmp_path
+    run: ReportData, comparison, tmp_path
 ):
-    render_report(dataclasses.replace(night, comparison=comparison), tmp_path / "report.html")
+    render_report(dataclasses.replace(run, comparison=comparison), tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<script" not in page
     assert "Lists help &lt;b&gt;a lot&lt;/b&gt;." in page
@@ -140,21 +140,19 @@ def test_report_shows_the_comparison_as_text_whatever_its_names(
     assert ".222" in page
 
 
-def test_report_of_a_night_without_a_comparison_says_so(night: ReportData, tmp_path):
-    render_report(night, tmp_path / "report.html")
+def test_report_of_a_run_without_a_comparison_says_so(run: ReportData, tmp_path):
+    render_report(run, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "It takes a candidate on text and one with lists to tell." in page
 
 
-def test_leaderboard_shows_the_interval_of_a_score_below_it(
-    night: ReportData, comparison, tmp_path
-):
-    board = night.leaderboard.assign(candidate=[GRAPH, *night.leaderboard["candidate"][1:]])
-    told = dataclasses.replace(night, comparison=comparison, leaderboard=board)
+def test_leaderboard_shows_the_interval_of_a_score_below_it(run: ReportData, comparison, tmp_path):
+    board = run.leaderboard.assign(candidate=[GRAPH, *run.leaderboard["candidate"][1:]])
+    told = dataclasses.replace(run, comparison=comparison, leaderboard=board)
     render_report(told, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     # That of the score, and not that of the difference to text; only where there is one.
     assert page.count('<span class="interval">.070–.090</span>') == len(METRICS)
     assert "Below a score" in page
-    render_report(night, tmp_path / "report.html")
+    render_report(run, tmp_path / "report.html")
     assert "Below a score" not in (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The page: whole, offline, inert, and right for every kind of night."""
+"""The page: whole, offline, inert, and right for every kind of run."""
 
 import dataclasses
 import re
@@ -52,27 +52,27 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def render(night, tmp_path_factory):
-    """Return a function that renders a page; that of the night as it is, once for all tests."""
+def render(run, tmp_path_factory):
+    """Return a function that renders a page; that of the run as it is, once for all tests."""
     file = tmp_path_factory.mktemp("page") / "report.html"
 
     def html_of(data: ReportData) -> str:
         render_report(data, file)
         return file.read_text(encoding="utf-8")
 
-    unchanged = html_of(night)
+    unchanged = html_of(run)
 
     def render(data: ReportData) -> tuple[str, Page]:
-        html = unchanged if data is night else html_of(data)
+        html = unchanged if data is run else html_of(data)
         return html, Page(html)
 
     return render
 
 
-def test_page_tells_the_night_in_its_first_sentence(render, night):
-    _, page = render(night)
+def test_page_tells_the_run_in_its_first_sentence(render, run):
+    _, page = render(run)
     assert "text+lists:mlp, version 3, writes the tags" in page.words
-    assert "Tonight's best candidate, text+lists:mlp, reaches" in page.words
+    assert "This run's best candidate, text+lists:mlp, reaches" in page.words
     assert "Trial" not in page.words
     assert "micro-F1 .667 and P@5 .302 on 20 articles it has not seen" in page.words
     assert "+.020 micro-F1 against the best candidate that reads only the text" in page.words
@@ -80,46 +80,46 @@ def test_page_tells_the_night_in_its_first_sentence(render, night):
     assert "New champion Promoted: there was no champion yet." in page.words
 
 
-def test_champion_that_cannot_be_used_is_told_before_all_else(render, night):
+def test_champion_that_cannot_be_used_is_told_before_all_else(render, run):
     told = "The champion's files are gone, so version 1 cannot be used."
-    _, page = render(dataclasses.replace(night, unusable=told, changes=None))
+    _, page = render(dataclasses.replace(run, unusable=told, changes=None))
     assert page.words.index(told) < page.words.index(", version")
     assert "gave tags to" not in page.words
 
 
-def test_assigned_tag_says_why(render, night):
-    _, page = render(night)
+def test_assigned_tag_says_why(render, run):
+    _, page = render(run)
     assert "python because of the words snake, pip." in page.words
     assert "python 91%, needed 40%" in page.words
     assert "graphs 12%, needed 28%" in page.words
     assert "graphs because of" not in page.words
 
 
-def test_page_has_one_h1_and_headings_that_skip_no_level(render, night):
-    _, page = render(night)
+def test_page_has_one_h1_and_headings_that_skip_no_level(render, run):
+    _, page = render(run)
     levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch(r"h[1-6]", tag)]
     assert levels.count(1) == 1
     assert levels[0] == 1
     assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
-def test_every_table_has_a_caption_and_scoped_headings(render, night):
-    html, page = render(night)
+def test_every_table_has_a_caption_and_scoped_headings(render, run):
+    html, page = render(run)
     tables = re.findall(r"<table.*?</table>", html, flags=re.DOTALL)
     assert len(tables) == 5  # leaderboard, tags, checks, stages, quarantine
     assert all("<caption>" in table for table in tables)
     assert all(heading.get("scope") in {"col", "row"} for heading in page.all("th"))
 
 
-def test_every_picture_has_words(render, night):
-    _, page = render(night)
+def test_every_picture_has_words(render, run):
+    _, page = render(run)
     pictures = page.all("svg")
     assert len(pictures) == 8
     assert all(picture["role"] == "img" and picture["aria-label"] for picture in pictures)
 
 
-def test_page_loads_nothing_runs_nothing_and_forbids_both(render, night):
-    html, page = render(night)
+def test_page_loads_nothing_runs_nothing_and_forbids_both(render, run):
+    html, page = render(run)
     policy = next(m["content"] for m in page.all("meta") if "http-equiv" in m)
     assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'")
     for tag in ("script", "link", "img", "iframe", "object", "form", "base"):
@@ -132,8 +132,8 @@ def test_page_loads_nothing_runs_nothing_and_forbids_both(render, night):
     assert {name for _, attrs in page.elements for name in attrs} & {"src", "srcset"} == set()
 
 
-def test_page_ids_are_unique_and_its_links_meet_them(render, night):
-    _, page = render(night)
+def test_page_ids_are_unique_and_its_links_meet_them(render, run):
+    _, page = render(run)
     ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
     assert len(ids) == len(set(ids))
     for link in page.all("a"):
@@ -141,8 +141,8 @@ def test_page_ids_are_unique_and_its_links_meet_them(render, night):
             assert str(link["href"])[1:] in ids
 
 
-def test_scores_durations_and_missing_numbers_are_written_for_people(render, night):
-    _, page = render(night)
+def test_scores_durations_and_missing_numbers_are_written_for_people(render, run):
+    _, page = render(run)
     assert "1 min 05 s" in page.words
     assert "9.8 s" in page.words
     assert ".780" in page.words
@@ -150,10 +150,10 @@ def test_scores_durations_and_missing_numbers_are_written_for_people(render, nig
     assert "12,345" in page.words
 
 
-def test_page_shows_no_password(render, night):
+def test_page_shows_no_password(render, run):
     html, _ = render(
         dataclasses.replace(
-            night,
+            run,
             settings={
                 "mlflow_tracking_uri": "http://ann:hush@mlflow:5000",
                 "api_key": "hush",
@@ -164,19 +164,19 @@ def test_page_shows_no_password(render, night):
     assert "//***@mlflow:5000" in html
 
 
-def test_cost_is_told_when_there_was_any(render, night):
-    html, page = render(night)
+def test_cost_is_told_when_there_was_any(render, run):
+    html, page = render(run)
     for words in ("text-embedding-ada-002", "1,234,567", "$0.1235"):
         assert words in page.words
     assert 'href="#cost"' in html
-    html, _ = render(dataclasses.replace(night, cost={}))
+    html, _ = render(dataclasses.replace(run, cost={}))
     assert "#cost" not in html
     assert 'id="cost"' not in html
 
 
-def test_counts_of_tokens_are_no_secrets(render, night):
+def test_counts_of_tokens_are_no_secrets(render, run):
     settings = {"openai_max_tokens": 50_000_123, "access_token": "hush"}
-    html, page = render(dataclasses.replace(night, settings=settings))
+    html, page = render(dataclasses.replace(run, settings=settings))
     assert "50000123" in page.words
     assert "hush" not in html
 
@@ -201,7 +201,7 @@ def column(values: list[str]) -> pd.Series:
     return pd.Series(values, dtype=object)  # pandas' own strings refuse lone surrogates
 
 
-def test_any_text_is_shown_inert_and_cut(render, night):
+def test_any_text_is_shown_inert_and_cut(render, run):
     examples = [
         Example(
             text,
@@ -213,7 +213,7 @@ def test_any_text_is_shown_inert_and_cut(render, night):
     ]
     texts = column(HOSTILE)
     data = dataclasses.replace(
-        night,
+        run,
         run_id=ALL_HOSTILE,
         corpus_name=ALL_HOSTILE,
         promotion_reason=ALL_HOSTILE,
@@ -235,7 +235,7 @@ def test_any_text_is_shown_inert_and_cut(render, night):
             compared_with=ALL_HOSTILE,
             checks=[
                 {
-                    **dict.fromkeys(("what", "measure", "before", "tonight"), text),
+                    **dict.fromkeys(("what", "measure", "before", "current"), text),
                     "value": 0.5,
                     "limit": 0.25,
                     "passed": False,
@@ -256,19 +256,19 @@ def test_any_text_is_shown_inert_and_cut(render, night):
     assert not re.search(r"[\x00-\x08\u202a-\u202e]", html)
 
 
-def test_checks_are_told_of_with_their_numbers(render, night):
-    _, page = render(night)
+def test_checks_are_told_of_with_their_numbers(render, run):
+    _, page = render(run)
     assert "Compared with the corpus of the run scheduled__2026-11-21" in page.words
-    assert "9.8 tonight (PSI 0.412, at most 0.25)" in page.words
+    assert "9.8 this run (PSI 0.412, at most 0.25)" in page.words
     assert "All checks passed." not in page.words
-    checked = dataclasses.replace(night.checked, compared_with="", failed=[])
-    _, page = render(dataclasses.replace(night, checked=checked))
-    assert "No earlier night to compare the corpus with. All checks passed." in page.words
-    _, page = render(dataclasses.replace(night, checked=None))
+    checked = dataclasses.replace(run.checked, compared_with="", failed=[])
+    _, page = render(dataclasses.replace(run, checked=checked))
+    assert "No earlier run to compare the corpus with. All checks passed." in page.words
+    _, page = render(dataclasses.replace(run, checked=None))
     assert "Checks before training" not in page.words
 
 
-def test_only_web_addresses_become_links(render, night):
+def test_only_web_addresses_become_links(render, run):
     addresses = [
         "javascript:alert(1)",
         "data:text/html,x",
@@ -278,13 +278,13 @@ def test_only_web_addresses_become_links(render, night):
         'https://a.example/"x',
     ]
     examples = [Example("t", "", address, []) for address in addresses]
-    _, page = render(dataclasses.replace(night, examples=examples))
+    _, page = render(dataclasses.replace(run, examples=examples))
     assert all(str(link["href"]).startswith("#") for link in page.all("a"))
 
 
-def test_night_without_anything_still_has_a_page(render, night):
+def test_run_without_anything_still_has_a_page(render, run):
     empty = dataclasses.replace(
-        night,
+        run,
         leaderboard=pd.DataFrame({"candidate": []}),
         per_tag=pd.DataFrame({"tag": [], "f1": [], "support": []}),
         predicted=Predicted(0, 0, 0, "3", "text:mlp"),
@@ -296,7 +296,7 @@ def test_night_without_anything_still_has_a_page(render, night):
         quarantine=pd.DataFrame(),
         stages=pd.DataFrame(),
         settings={},
-        profile=dataclasses.replace(night.profile, neighbours={}),
+        profile=dataclasses.replace(run.profile, neighbours={}),
     )
     _, page = render(empty)
     assert "No candidate was compared" in page.words
@@ -304,56 +304,56 @@ def test_night_without_anything_still_has_a_page(render, night):
     assert "Quarantine: empty." in page.words
 
 
-def test_winner_that_reads_only_text_is_said_to_be_so(render, night):
+def test_winner_that_reads_only_text_is_said_to_be_so(render, run):
     said = "nothing that uses the graph did better than text alone"
-    worse = night.leaderboard.iloc[[0]].assign(micro_f1=0.0)
-    board = pd.concat([night.leaderboard.iloc[[1]], worse], ignore_index=True)
-    _, page = render(dataclasses.replace(night, leaderboard=board))
+    worse = run.leaderboard.iloc[[0]].assign(micro_f1=0.0)
+    board = pd.concat([run.leaderboard.iloc[[1]], worse], ignore_index=True)
+    _, page = render(dataclasses.replace(run, leaderboard=board))
     assert said in page.words
-    _, page = render(dataclasses.replace(night, leaderboard=night.leaderboard.iloc[[1]]))
+    _, page = render(dataclasses.replace(run, leaderboard=run.leaderboard.iloc[[1]]))
     assert said not in page.words
 
 
-def test_the_gain_is_over_the_best_candidate_on_text_be_it_of_words_or_of_vectors(render, night):
-    words = night.leaderboard.iloc[[1]].assign(candidate="words:linear", micro_f1=0.66)
-    board = pd.concat([night.leaderboard, words]).sort_values("micro_f1", ascending=False)
-    _, page = render(dataclasses.replace(night, leaderboard=board.reset_index(drop=True)))
+def test_the_gain_is_over_the_best_candidate_on_text_be_it_of_words_or_of_vectors(render, run):
+    words = run.leaderboard.iloc[[1]].assign(candidate="words:linear", micro_f1=0.66)
+    board = pd.concat([run.leaderboard, words]).sort_values("micro_f1", ascending=False)
+    _, page = render(dataclasses.replace(run, leaderboard=board.reset_index(drop=True)))
     assert "+.007 micro-F1 against the best candidate that reads only the text" in page.words
 
 
-def test_predictions_of_an_earlier_nights_champion_are_said_to_be_its(render, night):
-    by_champion = dataclasses.replace(night.predicted, version="2", candidate="text:mlp")
-    _, page = render(dataclasses.replace(night, predicted=by_champion))
+def test_predictions_of_an_earlier_runs_champion_are_said_to_be_its(render, run):
+    by_champion = dataclasses.replace(run.predicted, version="2", candidate="text:mlp")
+    _, page = render(dataclasses.replace(run, predicted=by_champion))
     assert "text:mlp, version 2, writes the tags" in page.words
-    assert "Tonight's best candidate, text+lists:mlp, reaches" in page.words
+    assert "This run's best candidate, text+lists:mlp, reaches" in page.words
     assert "Version 2 gave tags to" in page.words
     assert "with the best tags of text:mlp, version 2." in page.words
 
 
-def test_trial_is_said_to_be_one_at_the_top(render, night):
-    _, page = render(dataclasses.replace(night, trial=True))
+def test_trial_is_said_to_be_one_at_the_top(render, run):
+    _, page = render(dataclasses.replace(run, trial=True))
     assert "Trial The candidates of this run are not the configured ones." in page.words
     assert page.words.index("Trial The") < page.words.index("Leaderboard")
 
 
-def test_corpus_without_lists_says_so(render, night):
+def test_corpus_without_lists_says_so(render, run):
     profile = dataclasses.replace(
-        night.profile,
-        counts={**night.profile.counts, "lists": 0},
+        run.profile,
+        counts={**run.profile.counts, "lists": 0},
         list_sizes={},
         list_size_quantiles={},
     )
-    _, page = render(dataclasses.replace(night, profile=profile))
+    _, page = render(dataclasses.replace(run, profile=profile))
     assert "There is no list, so only the text can tell." in page.words
 
 
-def test_challenger_that_was_not_promoted_is_called_challenger(render, night):
-    data = dataclasses.replace(night, promoted=False, promotion_reason="Not promoted: too weak.")
+def test_challenger_that_was_not_promoted_is_called_challenger(render, run):
+    data = dataclasses.replace(run, promoted=False, promotion_reason="Not promoted: too weak.")
     _, page = render(data)
     assert "Challenger Not promoted: too weak." in page.words
 
 
-def test_many_tags_show_both_ends_and_fold_the_whole_table(render, night):
+def test_many_tags_show_both_ends_and_fold_the_whole_table(render, run):
     many = pd.DataFrame({
         "tag": [f"tag{n:03}" for n in range(50)],
         "precision": 0.5,
@@ -362,7 +362,7 @@ def test_many_tags_show_both_ends_and_fold_the_whole_table(render, night):
         "support": 10,
         "predicted": 10,
     })
-    html, page = render(dataclasses.replace(night, per_tag=many))
+    html, page = render(dataclasses.replace(run, per_tag=many))
     assert "The 10 tags told best" in page.words
     assert "The 10 hardest tags" in page.words
     assert "All 50 target tags" in page.words
@@ -370,31 +370,31 @@ def test_many_tags_show_both_ends_and_fold_the_whole_table(render, night):
     assert html.count("tag049") == 2
 
 
-def test_every_metric_of_the_leaderboard_is_explained(render, night):
-    _, page = render(night)
+def test_every_metric_of_the_leaderboard_is_explained(render, run):
+    _, page = render(run)
     for metric in METRICS:
         assert metric.meaning in page.words
 
 
-def test_report_replaces_an_older_one_and_leaves_nothing_else(tmp_path, night):
+def test_report_replaces_an_older_one_and_leaves_nothing_else(tmp_path, run):
     (tmp_path / "report.html").write_text("old")
-    render_report(night, tmp_path / "report.html")
+    render_report(run, tmp_path / "report.html")
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
     assert "old" not in (tmp_path / "report.html").read_text(encoding="utf-8")[:10]
 
 
-def test_report_of_the_same_night_is_the_same_bytes(tmp_path, night):
-    render_report(night, tmp_path / "1.html")
-    render_report(night, tmp_path / "2.html")
+def test_report_of_the_same_run_is_the_same_bytes(tmp_path, run):
+    render_report(run, tmp_path / "1.html")
+    render_report(run, tmp_path / "2.html")
     assert (tmp_path / "1.html").read_bytes() == (tmp_path / "2.html").read_bytes()
 
 
-def test_stages_of_one_name_are_added_up(render, night):
+def test_stages_of_one_name_are_added_up(render, run):
     stages = pd.DataFrame({
         "stage": ["split", "candidate", "candidate"],
         "seconds": [1.0, 2.0, 4.0],
     })
-    _, page = render(dataclasses.replace(night, stages=stages))
+    _, page = render(dataclasses.replace(run, stages=stages))
     assert "candidate × 2" in page.words
     assert "6.0 s" in page.words
     assert "Stages, 7.0 s of work" in page.words
@@ -415,7 +415,7 @@ def test_shares_never_round_something_to_nothing_or_to_all(part, whole, shown):
     assert share(part, whole) == shown
 
 
-def test_promotion_tells_the_gain_and_each_guard(render, night):
+def test_promotion_tells_the_gain_and_each_guard(render, run):
     check = {"champion": None, "limit": 1000.0, "about": "ms"}
     checks = [
         {**check, "name": "latency", "value": 1234.5, "passed": False},
@@ -423,7 +423,7 @@ def test_promotion_tells_the_gain_and_each_guard(render, night):
         {**check, "name": "calibration", "value": None, "passed": True},
     ]
     gain = {"challenger": 0.7, "champion": 0.65, "value": 0.05, "low": 0.04, "high": 0.06}
-    data = dataclasses.replace(night, checks=checks, gain={**gain, "articles": 2000, "tags": 50})
+    data = dataclasses.replace(run, checks=checks, gain={**gain, "articles": 2000, "tags": 50})
     _, page = render(data)
     assert "On 2,000 test articles and 50 target tags that both have: micro-F1 .700" in page.words
     assert "the gain in points is +5.0 [+4.0, +6.0]." in page.words
@@ -432,8 +432,8 @@ def test_promotion_tells_the_gain_and_each_guard(render, night):
     assert "calibration––1,000not measuredms" in page.words
 
 
-def test_hostile_words_of_a_guard_are_inert(render, night):
+def test_hostile_words_of_a_guard_are_inert(render, run):
     check = {"champion": None, "limit": 1.0, "value": 2.0, "passed": False}
     hostile = [{**check, "name": ALL_HOSTILE, "about": ALL_HOSTILE}]
-    html, _ = render(dataclasses.replace(night, checks=hostile))
+    html, _ = render(dataclasses.replace(run, checks=hostile))
     assert "<script" not in html

@@ -28,12 +28,12 @@ METRICS = {
     "corpus": {"articles": 63_436, "lists": 20_203},
     "quarantine": {"rows": 1, "counts": []},
     "cost": {"Dollars": "$0.1235"},
-    "checks": {"compared_with": "x", "checks": [], "failed": ["lists: 10 before, 3 tonight"]},
+    "checks": {"compared_with": "x", "checks": [], "failed": ["lists: 10 before, 3 this run"]},
     "seconds": {"corpus-1": 12.0, "winner-2": 290.0},
 }
 
 
-def test_a_night_in_one_sentence_and_what_follows_it():
+def test_a_run_in_one_sentence_and_what_follows_it():
     earlier = {
         **METRICS,
         "winner": "text:mlp",
@@ -48,10 +48,10 @@ def test_a_night_in_one_sentence_and_what_follows_it():
     )
     assert told.details == [
         "text+lists:mlp gains 0.012 micro-F1 over the champion.",
-        "Since the night before: the best was text:mlp, micro-F1 was 0.637, "
+        "Since the run before: the best was text:mlp, micro-F1 was 0.637, "
         "+36 articles in the corpus, -97 lists, +100 articles with predicted tags, "
         "130 articles newly tagged, 1,204 predicted tags gained, 1 predicted tag lost.",
-        "Check of the corpus failed: lists: 10 before, 3 tonight.",
+        "Check of the corpus failed: lists: 10 before, 3 this run.",
         "1 row in quarantine.",
         "The vectors cost $0.1235.",
         "5 min of work.",
@@ -61,16 +61,16 @@ def test_a_night_in_one_sentence_and_what_follows_it():
 def test_a_champion_that_was_kept_is_named_as_the_one_that_predicts():
     of_champion = {"version": "2", "candidate": "text:mlp", "by": "champion"}
     predictions = {"articles": 1, "assigned": 1, "tags": 1, **of_champion}
-    night = {**METRICS, "promoted": False, "predictions": predictions}
-    assert summarise(night).sentence.endswith(
+    run = {**METRICS, "promoted": False, "predictions": predictions}
+    assert summarise(run).sentence.endswith(
         "reaches micro-F1 0.676 and did not become champion (version 3); 1 of 1 article without "
         "tags got 1 tag from text:mlp (version 2)."
     )
-    assert summarise({**night, "trial": True}).sentence.startswith("A trial: text+lists:mlp, ")
+    assert summarise({**run, "trial": True}).sentence.startswith("A trial: text+lists:mlp, ")
 
 
 def test_nothing_is_said_of_what_there_is_not():
-    night = {
+    run = {
         **METRICS,
         "candidates": {"text+lists:mlp": {"micro_f1": 0.6764}},
         "predictions": {"articles": 0, "assigned": 0, "tags": 0, "version": "3", "by": "champion"},
@@ -79,7 +79,7 @@ def test_nothing_is_said_of_what_there_is_not():
         "changes": None,
         "checks": None,
     }
-    told = summarise(night, night)
+    told = summarise(run, run)
     assert told.sentence == (
         "text+lists:mlp, the only candidate, reaches micro-F1 0.676 and is the new champion "
         "(version 3); no article was without tags."

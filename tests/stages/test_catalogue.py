@@ -1,4 +1,4 @@
-"""The catalogue of a night."""
+"""The catalogue of a run."""
 
 from __future__ import annotations
 

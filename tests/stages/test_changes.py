@@ -1,4 +1,4 @@
-"""Which night's predictions a night compares with."""
+"""Which run's predictions a run compares with."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import pandas as pd
 import pytest
 
-from tagsage.night import Night
+from tagsage.run_context import RunContext
 from tagsage.settings import Settings
 from tagsage.stages.changes import (
     CHANGED_EXAMPLES_FILE,
@@ -26,12 +26,12 @@ class Snapshot:
 
 
 @pytest.fixture
-def night(tmp_path):
+def run(tmp_path):
     settings = Settings(workspace=str(tmp_path / "ws"))
-    return lambda run_id: Night(run_id, settings)
+    return lambda run_id: RunContext(run_id, settings)
 
 
-def predicted(night, *rows):
+def predicted(run, *rows):
     """Make an artifact of predictions (story, tag, score, assigned)."""
     frame = pd.DataFrame(rows, columns=["story", "tag", "score", "assigned"])
 
@@ -39,19 +39,19 @@ def predicted(night, *rows):
         frame.to_parquet(folder / "predictions.parquet")
         return {}
 
-    return night.artifact("predictions", {"rows": frame.to_json()}, build, code=("store",))
+    return run.artifact("predictions", {"rows": frame.to_json()}, build, code=("store",))
 
 
-def told(night, artifact):
+def told(run, artifact):
     """Do what the stage predict does, and return the note of the changes."""
-    before = predictions_before(night)
-    tell_changes(night, before, artifact, Snapshot())
-    remember_predictions(night, artifact)
-    return night.noted(CHANGES)
+    before = predictions_before(run)
+    tell_changes(run, before, artifact, Snapshot())
+    remember_predictions(run, artifact)
+    return run.recorded(CHANGES)
 
 
-def test_a_night_compares_with_the_one_before_also_when_it_is_run_again(night):
-    first, second, third = night("one"), night("two"), night("three")
+def test_a_run_compares_with_the_one_before_also_when_it_is_run_again(run):
+    first, second, third = run("one"), run("two"), run("three")
     published = first.workspace.root / CHANGES_FILE
     assert told(first, predicted(first, ("a", "x", 0.9, 1))) == ""
     assert not published.exists()
@@ -72,8 +72,8 @@ def test_a_night_compares_with_the_one_before_also_when_it_is_run_again(night):
     assert third.workspace.open(ref).summary["tags_gained"] == 0
 
 
-def test_predictions_that_were_removed_are_not_compared_with(night):
-    first, second = night("one"), night("two")
+def test_predictions_that_were_removed_are_not_compared_with(run):
+    first, second = run("one"), run("two")
     told(first, predicted(first, ("a", "x", 0.9, 1)))
     first.workspace.prune([])
     assert told(second, predicted(second, ("b", "y", 0.8, 1))) == ""

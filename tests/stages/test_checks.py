@@ -1,4 +1,4 @@
-"""Which night a corpus is compared with."""
+"""Which run a corpus is compared with."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from tagsage import stages
-from tagsage.errors import FinalError
-from tagsage.night import Night
+from tagsage.errors import NonRetryableError
+from tagsage.run_context import RunContext
 from tagsage.stages.checks import CHECKED, PROFILES, checks_of, keep_profile
 from tagsage.stages.common import open_store
 
@@ -24,7 +24,7 @@ def mlflow_uri(tmp_path_factory):
 def begin(tmp_path, mlflow_uri):
     """Read and check a corpus of some titles under a run's id."""
 
-    def night(run_id: str, titles: str, *, date: str = "2024-01-01", **settings) -> Night:
+    def run(run_id: str, titles: str, *, date: str = "2024-01-01", **settings) -> RunContext:
         with (tmp_path / "articles.csv").open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["story", "title", "date", "author", "tags"])
@@ -46,18 +46,18 @@ def begin(tmp_path, mlflow_uri):
         )
         corpus = stages.load_corpus(token)
         assert stages.check_corpus(token, corpus) == corpus
-        return Night.of(token)
+        return RunContext.of(token)
 
-    return night
+    return run
 
 
-def compared_with(night: Night) -> str:
-    checked = checks_of(night)
+def compared_with(run: RunContext) -> str:
+    checked = checks_of(run)
     assert checked is not None
     return checked.compared_with
 
 
-def test_a_night_is_compared_with_the_last_that_was_finished(begin):
+def test_a_run_is_compared_with_the_last_that_was_finished(begin):
     first = begin("first", "graph list")
     assert compared_with(first) == ""
     # It has not finished: there is still nothing to compare with.
@@ -67,7 +67,7 @@ def test_a_night_is_compared_with_the_last_that_was_finished(begin):
     assert compared_with(begin("third", "graph list model")) == "second"
 
 
-def test_a_night_run_again_is_compared_with_the_one_before_it(begin):
+def test_a_run_run_again_is_compared_with_the_one_before_it(begin):
     for run_id in ("first", "second", "third"):
         keep_profile(begin(run_id, "graph list"))
     assert compared_with(begin("third", "graph list tree")) == "second"
@@ -84,7 +84,7 @@ def test_a_night_run_again_is_compared_with_the_one_before_it(begin):
     assert compared_with(begin("first", "graph list")) == ""
 
 
-def test_an_older_night_that_ends_after_a_newer_one_keeps_its_place(begin):
+def test_an_older_run_that_ends_after_a_newer_one_keeps_its_place(begin):
     keep_profile(begin("first", "graph list"))
     begin("second", "graph list tree")
     keep_profile(begin("third", "graph list model"))
@@ -97,17 +97,19 @@ def test_an_older_night_that_ends_after_a_newer_one_keeps_its_place(begin):
     assert compared_with(begin("fourth", "graph list")) == "third"
 
 
-def test_profiles_of_the_last_nights_alone_are_kept(begin):
+def test_profiles_of_the_last_runs_alone_are_kept(begin):
     for run_id in "abcde":
-        night = begin(run_id, "graph list")
-        keep_profile(night)
-    assert [one["run_id"] for one in night.workspace.read_json(PROFILES)] == ["e", "d", "c"]
+        run = begin(run_id, "graph list")
+        keep_profile(run)
+    assert [one["run_id"] for one in run.workspace.read_json(PROFILES)] == ["e", "d", "c"]
 
 
-def test_a_stopped_night_stops_again_and_passes_with_warn(begin):
+def test_a_stopped_run_stops_again_and_passes_with_warn(begin):
     keep_profile(begin("first", "graph list model"))
     for _ in range(2):
-        with pytest.raises(FinalError, match=r"'graph', 'list', 'model' before, 'baum'") as raised:
+        with pytest.raises(
+            NonRetryableError, match=r"'graph', 'list', 'model' before, 'baum'"
+        ) as raised:
             begin("second", "baum liste modell", checks="stop")
     assert "checks=warn" in str(raised.value)
     assert begin("second", "baum liste modell").workspace.read_json(PROFILES)[0]["run_id"] == (
@@ -121,45 +123,45 @@ def test_dates_that_cannot_be_read_fail_a_check_that_says_which_and_what_can(beg
     (sentence,) = checked.failed
     for part in ("date in articles.csv", "2 of 2", "'12/31/2025'", "2025-12-31", "since 1970"):
         assert part in sentence
-    with pytest.raises(FinalError, match="12/31/2025"):
+    with pytest.raises(NonRetryableError, match="12/31/2025"):
         begin("second", "graph list", date="12/31/2025", checks="stop")
 
 
-def kept_in_store(night: Night) -> tuple[list[str], list[list[str]]]:
-    with open_store(night) as store:
+def kept_in_store(run: RunContext) -> tuple[list[str], list[list[str]]]:
+    with open_store(run) as store:
         told = store.read_predictions()[["story", "tag"]]
         return store.snapshot().articles["title"].tolist(), told.to_numpy().tolist()
 
 
-def test_a_stopped_night_leaves_the_store_as_it_was(begin):
-    night = begin("first", "graph list")
-    keep_profile(night)
+def test_a_stopped_run_leaves_the_store_as_it_was(begin):
+    run = begin("first", "graph list")
+    keep_profile(run)
     last = "https://articles.example/1"
     predictions = pd.DataFrame([{"story": last, "tag": "ml", "score": 0.5, "assigned": True}])
-    with open_store(night) as store:
+    with open_store(run) as store:
         store.write_predictions(predictions, run_id="first", model_version="1")
     before = (["graph", "list"], [[last, "ml"]])
-    assert kept_in_store(night) == before
+    assert kept_in_store(run) == before
     # The export is cut off: half of the articles are gone.
-    with pytest.raises(FinalError, match="articles: 2 before, 1 tonight"):
+    with pytest.raises(NonRetryableError, match="articles: 2 before, 1 this run"):
         begin("second", "graph", checks="stop")
-    assert kept_in_store(night) == before
+    assert kept_in_store(run) == before
     assert kept_in_store(begin("second", "graph", checks="warn")) == (["graph"], [])
 
 
 def test_what_was_checked_before_loading_is_not_checked_again(begin):
-    night = begin("first", "list graph list2", checks="stop")
-    (made,) = [one for one in night.artifacts() if one["stage"] == "checks"]
-    assert made["ref"] == night.noted(CHECKED)
-    names = [path.name for path in (night.workspace.local_folder() / "artifacts").iterdir()]
+    run = begin("first", "list graph list2", checks="stop")
+    (made,) = [one for one in run.artifacts() if one["stage"] == "checks"]
+    assert made["ref"] == run.recorded(CHECKED)
+    names = [path.name for path in (run.workspace.local_folder() / "artifacts").iterdir()]
     assert sum(name.startswith("checks-") for name in names) == 1
 
 
 def test_without_checks_nothing_is_kept(begin):
-    night = begin("first", "graph list", checks="off")
-    keep_profile(night)
-    assert checks_of(night) is None
-    assert night.workspace.read_json(PROFILES) is None
+    run = begin("first", "graph list", checks="off")
+    keep_profile(run)
+    assert checks_of(run) is None
+    assert run.workspace.read_json(PROFILES) is None
 
 
 def test_a_profile_of_another_version_is_left_alone(begin, caplog):

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tagsage import stages
-from tagsage.errors import FinalError, TagsageError
+from tagsage.errors import NonRetryableError, TagsageError
 from tagsage.harvest.config import OUTCOME_INTERRUPTED, HarvestConfig, HarvestReport
 from tagsage.harvest.database import HarvestDatabase
-from tagsage.night import Night
+from tagsage.run_context import RunContext
 from tagsage.settings import Settings
 from tagsage.stages.harvest import (
     export_harvest,
@@ -29,9 +29,9 @@ from tagsage.workspace import Workspace
 FEED = "https://medium.com/feed/tag/python"
 
 
-def night_of(workspace: Path, **settings: object) -> Night:
+def run_of(workspace: Path, **settings: object) -> RunContext:
     values = {"workspace": str(workspace), "corpus": "harvest", **settings}
-    return Night("night", Settings.resolve(values))
+    return RunContext("run", Settings.resolve(values))
 
 
 @pytest.fixture
@@ -50,43 +50,43 @@ def harvested(tmp_path):
     return tmp_path
 
 
-def test_a_night_that_reads_something_else_harvests_nothing(tmp_path):
-    night = night_of(tmp_path, corpus="bundled", harvest_seeds=FEED)
-    assert stages.harvest(night.token()) == {}
-    assert harvest_of(night) == ""
+def test_a_run_that_reads_something_else_harvests_nothing(tmp_path):
+    run = run_of(tmp_path, corpus="bundled", harvest_seeds=FEED)
+    assert stages.harvest(run.token()) == {}
+    assert harvest_of(run) == ""
     assert not (tmp_path / "harvest").exists()
 
 
-def test_a_night_without_seeds_reads_what_was_harvested(harvested):
-    night = night_of(harvested)
-    assert stages.harvest(night.token()) == {}
-    loaded = Snapshot.load(night.workspace.open(load_corpus(night.token())).path)
+def test_a_run_without_seeds_reads_what_was_harvested(harvested):
+    run = run_of(harvested)
+    assert stages.harvest(run.token()) == {}
+    loaded = Snapshot.load(run.workspace.open(load_corpus(run.token())).path)
     assert loaded.articles["title"].tolist() == ["Title 1", "Title 2"]
     assert loaded.lists == ["https://x.org/l"]
 
 
-def test_a_harvest_that_cannot_begin_leaves_the_night_what_there_is(harvested):
-    night = night_of(harvested, harvest_seeds=FEED)
-    told = stages.harvest(night.token())
+def test_a_harvest_that_cannot_begin_leaves_the_run_what_there_is(harvested):
+    run = run_of(harvested, harvest_seeds=FEED)
+    told = stages.harvest(run.token())
     assert told["outcome"] == "failed"
     assert "no contact is set" in told["reason"]
-    assert harvest_of(night).startswith("failed, so the corpus is what earlier ones brought.")
+    assert harvest_of(run).startswith("failed, so the corpus is what earlier ones brought.")
 
 
-def test_a_first_harvest_that_cannot_begin_ends_the_night(tmp_path):
-    night = night_of(tmp_path, harvest_seeds=FEED)
+def test_a_first_harvest_that_cannot_begin_ends_the_run(tmp_path):
+    run = run_of(tmp_path, harvest_seeds=FEED)
     with pytest.raises(TagsageError, match="no contact is set"):
-        stages.harvest(night.token())
+        stages.harvest(run.token())
 
 
 def test_a_corpus_of_which_nothing_was_harvested_says_how_to_begin(tmp_path):
     with pytest.raises(TagsageError, match=r"^Nothing was harvested in .* `tagsage harvest`\.$"):
-        load_corpus(night_of(tmp_path).token())
+        load_corpus(run_of(tmp_path).token())
 
 
 def test_a_harvest_without_seeds_is_not_tried_again(tmp_path):
-    with pytest.raises(FinalError, match="name lists and feeds in harvest_seeds"):
-        stages.harvest_seeds(night_of(tmp_path).token())
+    with pytest.raises(NonRetryableError, match="name lists and feeds in harvest_seeds"):
+        stages.harvest_seeds(run_of(tmp_path).token())
 
 
 def test_a_harvest_that_is_interrupted_does_not_pass_for_one_that_ended(tmp_path, monkeypatch):
@@ -94,11 +94,11 @@ def test_a_harvest_that_is_interrupted_does_not_pass_for_one_that_ended(tmp_path
     module = sys.modules["tagsage.stages.harvest"]
     monkeypatch.setattr(module, "run_harvest", lambda *_: HarvestReport(OUTCOME_INTERRUPTED))
     with pytest.raises(TagsageError, match="run it again to go on"):
-        stages.harvest_seeds(night_of(tmp_path, harvest_seeds=FEED).token())
+        stages.harvest_seeds(run_of(tmp_path, harvest_seeds=FEED).token())
 
 
-def test_what_changed_is_announced_once_and_not_when_a_night_has_read_it(harvested):
-    token = night_of(harvested).token()
+def test_what_changed_is_announced_once_and_not_when_a_run_has_read_it(harvested):
+    token = run_of(harvested).token()
     assert stages.announce(token, {"changed": True, "revision": 2})
     with HarvestDatabase(harvested / "harvest") as db:
         assert db.execute("SELECT current, announced FROM revision").fetchone() == (3, 2)
@@ -108,13 +108,13 @@ def test_what_changed_is_announced_once_and_not_when_a_night_has_read_it(harvest
     assert not stages.announce(token, {"changed": False, "revision": 3})
 
 
-def test_nothing_is_announced_to_a_night_that_reads_another_corpus(harvested):
-    token = night_of(harvested, corpus="bundled").token()
+def test_nothing_is_announced_to_a_run_that_reads_another_corpus(harvested):
+    token = run_of(harvested, corpus="bundled").token()
     assert not stages.announce(token, {"changed": True, "revision": 3})
 
 
 def test_harvest_folder_can_be_one_that_several_workspaces_share(harvested, tmp_path):
-    settings = night_of(tmp_path / "other", harvest_folder=str(harvested / "harvest")).settings
+    settings = run_of(tmp_path / "other", harvest_folder=str(harvested / "harvest")).settings
     done = export_harvest(settings, tmp_path / "a.csv", tmp_path / "l.csv")
     assert asdict(done) == {"articles": 2, "memberships": 2, "lists": 1}
 
@@ -154,17 +154,15 @@ def test_the_form_names_addresses_or_the_file_of_the_environment(monkeypatch, va
 @pytest.mark.parametrize("value", ["/proc/self/environ", " file:///etc/passwd", "other.txt"])
 def test_the_form_names_no_file_of_seeds(monkeypatch, value):
     monkeypatch.setenv("TAGSAGE_HARVEST_SEEDS", "seeds.txt")
-    with pytest.raises(FinalError, match="in the form takes http and https addresses"):
+    with pytest.raises(NonRetryableError, match="in the form takes http and https addresses"):
         stages.prepare_harvest("run", {"harvest_seeds": value})
 
 
 def test_no_line_of_a_file_of_seeds_comes_back_in_an_error(tmp_path):
     (tmp_path / "secrets").write_text("OPENAI_API_KEY=hush\nhush@hush\n", encoding="utf-8")
-    night = night_of(
-        tmp_path / "w", harvest_seeds=str(tmp_path / "secrets"), harvest_contact="a@b.org"
-    )
+    run = run_of(tmp_path / "w", harvest_seeds=str(tmp_path / "secrets"), harvest_contact="a@b.org")
     with pytest.raises(TagsageError, match="No seed can be harvested") as caught:
-        stages.harvest_seeds(night.token())
+        stages.harvest_seeds(run.token())
     assert "hush" not in str(caught.value)
 
 

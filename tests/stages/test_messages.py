@@ -1,4 +1,4 @@
-"""What a night leaves for those who send messages."""
+"""What a run leaves for those who send messages."""
 
 from __future__ import annotations
 
@@ -6,50 +6,48 @@ import json
 
 import pytest
 
-from tagsage.night import Night
+from tagsage.run_context import RunContext
 from tagsage.settings import Settings
 from tagsage.stages.messages import METRICS, keep_summary, told_of
 from tagsage.workspace import Workspace
-from tests.report.test_summary import METRICS as NIGHT
+from tests.report.test_summary import METRICS as RUN
 
 
 @pytest.fixture
 def report(tmp_path):
-    """Return what tells a night and publishes its metrics, and gives what was told."""
+    """Return what tells a run and publishes its metrics, and gives what was told."""
     settings = Settings(workspace=str(tmp_path / "ws"))
 
     def told(run_id, articles, **changed):
-        night = Night(run_id, settings)
-        metrics = NIGHT | {"run_id": run_id, "corpus": {"articles": articles, "lists": 1}} | changed
-        keep_summary(night, metrics, "report.html")
-        night.workspace.write_json(METRICS, metrics)
+        run = RunContext(run_id, settings)
+        metrics = RUN | {"run_id": run_id, "corpus": {"articles": articles, "lists": 1}} | changed
+        keep_summary(run, metrics, "report.html")
+        run.workspace.write_json(METRICS, metrics)
         return told_of(settings.workspace, run_id)["summary"]["details"]
 
     return told
 
 
-def test_a_night_that_is_told_again_is_compared_with_the_night_before(report, tmp_path):
+def test_a_run_that_is_told_again_is_compared_with_the_run_before(report, tmp_path):
     first = report("one", 10)
-    assert "Since the night before" not in " ".join(first)
+    assert "Since the run before" not in " ".join(first)
     second = report("two", 13)
-    assert any("Since the night before: +3 articles in the corpus" in line for line in second)
+    assert any("Since the run before: +3 articles in the corpus" in line for line in second)
     assert report("two", 13) == second
-    # Also when a later night has been published meanwhile.
+    # Also when a later run has been published meanwhile.
     report("three", 20)
     assert report("two", 13) == second
     assert report("one", 10) == first
 
 
-def test_a_trial_is_no_night_to_compare_with(report):
+def test_a_trial_is_no_run_to_compare_with(report):
     report("one", 10, trial=True)
-    assert not any("Since the night before" in line for line in report("two", 13))
+    assert not any("Since the run before" in line for line in report("two", 13))
 
 
 @pytest.mark.parametrize("content", ["{", "[1]", json.dumps({"run_id": "zero"})])
-def test_earlier_metrics_that_cannot_be_read_leave_a_night_without_changes(
-    report, tmp_path, content
-):
+def test_earlier_metrics_that_cannot_be_read_leave_a_run_without_changes(report, tmp_path, content):
     Workspace(str(tmp_path / "ws")).claim()
     (tmp_path / "ws" / METRICS).write_text(content, encoding="utf-8")
     for _ in range(2):
-        assert not any("Since the night" in line for line in report("one", 10))
+        assert not any("Since the run" in line for line in report("one", 10))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tagsage.night import Night
 from tagsage.registry.runs import parent_run
+from tagsage.run_context import RunContext
 from tagsage.stages import start, tracking_of
 
 
@@ -15,24 +15,24 @@ def begin(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setenv("TAGSAGE_CANDIDATES", "text:mlp,lists:mlp")
 
-    def begun(run_id: str, candidates: str | None) -> Night:
+    def begun(run_id: str, candidates: str | None) -> RunContext:
         overrides = {"workspace": str(tmp_path), "candidates": candidates}
-        return Night.of(start(run_id, overrides))
+        return RunContext.of(start(run_id, overrides))
 
     return begun
 
 
-def crown(night: Night) -> None:
+def crown(run: RunContext) -> None:
     """Make a version champion that nothing is in."""
-    client = tracking_of(night.settings).client
+    client = tracking_of(run.settings).client
     client.create_registered_model("tagsage")
-    client.create_model_version("tagsage", source=str(night.workspace.local_folder()))
+    client.create_model_version("tagsage", source=str(run.workspace.local_folder()))
     client.set_registered_model_alias("tagsage", "champion", "1")
 
 
-def mark_of(night: Night) -> str | None:
-    tracking = tracking_of(night.settings)
-    run = tracking.client.get_run(parent_run(tracking, night.run_id))
+def mark_of(run: RunContext) -> str | None:
+    tracking = tracking_of(run.settings)
+    run = tracking.client.get_run(parent_run(tracking, run.run_id))
     return run.data.tags.get("tagsage.trial")
 
 

@@ -48,7 +48,7 @@ def with_connections(stage: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(stage)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        from tagsage.errors import FinalError, TagsageError
+        from tagsage.errors import NonRetryableError, TagsageError
         from tagsage.neo4j_connection import provide_connection
         from tagsage.openai_connection import provide_openai_connection
 
@@ -58,7 +58,7 @@ def with_connections(stage: Callable[P, T]) -> Callable[P, T]:
         try:
             return stage(*map(_as_list, args), **kwargs)
         except TagsageError as error:
-            kind = TaskFailedForGood if isinstance(error, FinalError) else TaskFailed
+            kind = TaskFailedForGood if isinstance(error, NonRetryableError) else TaskFailed
             raise kind(str(error)) from None
 
     return run

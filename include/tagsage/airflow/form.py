@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow.sdk import Param
 
 from tagsage.airflow.connections import with_connections
-from tagsage.errors import FinalError
+from tagsage.errors import NonRetryableError
 
 if TYPE_CHECKING:
     from tagsage.settings import Settings
@@ -82,7 +82,7 @@ def with_form(stage: Callable[[str, dict[str, Any]], T]) -> Callable[..., T]:
                 f"{', '.join(unknown)} cannot be set from the form; leave it out, or set "
                 f"{variables} in Airflow's environment."
             )
-            raise FinalError(msg)
+            raise NonRetryableError(msg)
         return stage(context["run_id"], values)
 
     return start

@@ -46,7 +46,7 @@ def notifications(defaults: Settings, *, on_success: bool = True) -> dict[str, A
 
     Raises
     ------
-    FinalError
+    NonRetryableError
         When a notifier cannot be imported or made. Airflow shows it as an error of the DAG file.
     """
     callbacks = {}
@@ -211,7 +211,7 @@ def _workspace(context: Context, default: str) -> str:
 
 def _load_notifiers(name: str, defaults: Settings) -> list[NotifierSpec]:
     """Return classes and arguments of the notifiers that a setting names; each can be made."""
-    from tagsage.errors import FinalError
+    from tagsage.errors import NonRetryableError
     from tagsage.settings.notifications import parse_notifiers
 
     notifiers: list[NotifierSpec] = []
@@ -226,15 +226,15 @@ def _load_notifiers(name: str, defaults: Settings) -> list[NotifierSpec]:
                 f"{variable} names {path}, which cannot be imported: {error}; install the "
                 "provider that has it, or correct the name."
             )
-            raise FinalError(msg) from None
+            raise NonRetryableError(msg) from None
         if not (isinstance(kind, type) and issubclass(kind, BaseNotifier)):
-            raise FinalError(f"{variable} names {path}, which isn't a notifier of Airflow.")
+            raise NonRetryableError(f"{variable} names {path}, which isn't a notifier of Airflow.")
         try:
             kind(**item["arguments"])
         # The class may be anybody's, and may raise anything.
         except Exception as error:  # ruff: ignore[blind-except]
             msg = f"{variable}: {path} does not take these arguments: {_one_line(error)}."
-            raise FinalError(msg) from None
+            raise NonRetryableError(msg) from None
         notifiers.append((kind, item["arguments"]))
     return notifiers
 

@@ -20,7 +20,7 @@ from tagsage.app import render
 from tagsage.app.articles import find_article
 from tagsage.app.catalogue.schema import CATALOGUE_FILE
 from tagsage.app.database import NoCatalogueError, reading
-from tagsage.app.nights import RunState, read_home
+from tagsage.app.runs import RunState, read_home
 from tagsage.app.search import COUNTED, PAGE_SIZE, State, search_articles
 from tagsage.app.search import Query as SearchQuery
 from tagsage.app.tags import LAST_PAGE, Kind, Order, find_tag, list_tags
@@ -147,9 +147,9 @@ def _add_pages(app: FastAPI, around: Surroundings) -> None:
             request,
             "home",
             home=told,
-            night=told.night,
+            published=told.run,
             run=run,
-            mlflow=_mlflow_run(around.mlflow_url(), told.night),
+            mlflow=_mlflow_run(around.mlflow_url(), told.run),
             has_report=(around.workspace() / REPORT_FILE).is_file(),
         )
 
@@ -171,7 +171,7 @@ def _add_pages(app: FastAPI, around: Surroundings) -> None:
         with reading(catalogue()) as connection:
             found = find_article(connection, key)
         if found is None:
-            raise HTTPException(404, "The catalogue of the last night holds no such article.")
+            raise HTTPException(404, "The catalogue of the last run holds no such article.")
         return _page(request, "article", article=found)
 
     @app.get("/tags")
@@ -197,7 +197,7 @@ def _add_pages(app: FastAPI, around: Surroundings) -> None:
         with reading(catalogue()) as connection:
             found = find_tag(connection, name, page=page)
         if found is None:
-            raise HTTPException(404, "The catalogue of the last night holds no such tag.")
+            raise HTTPException(404, "The catalogue of the last run holds no such tag.")
         return _page(request, "tag", tag=found, line=found.line, page=page)
 
 
@@ -206,7 +206,7 @@ def _add_files(app: FastAPI, around: Surroundings) -> None:
     def report() -> Response:
         file = around.workspace() / REPORT_FILE
         if not file.is_file():
-            raise HTTPException(404, "No night has left a report yet: run the DAG retrain.")
+            raise HTTPException(404, "No run has left a report yet: run the DAG retrain.")
         return FileResponse(file, media_type="text/html", headers=_headers(REPORT_POLICY))
 
     @app.get("/style.css")
@@ -246,7 +246,7 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(NoCatalogueError)
     def nothing_yet(request: Request, error: NoCatalogueError) -> Response:
-        return _message(request, 404, "No night yet", str(error))
+        return _message(request, 404, "No run yet", str(error))
 
     @app.exception_handler(TagsageError)
     def failed(request: Request, error: TagsageError) -> Response:
@@ -291,9 +291,9 @@ def _headers(policy: str) -> dict[str, str]:
     return {**_HEADERS, "Content-Security-Policy": policy}
 
 
-def _mlflow_run(url: str, night: Any) -> str:
-    """Return where MLflow shows the night's run, or MLflow itself; empty when that is not known."""
+def _mlflow_run(url: str, run: Any) -> str:
+    """Return where MLflow shows the run's run, or MLflow itself; empty when that is not known."""
     if not url:
         return ""
-    ids = [night.get("mlflow", {}).get(name) for name in ("experiment", "run")]
+    ids = [run.get("mlflow", {}).get(name) for name in ("experiment", "run")]
     return f"{url.rstrip('/')}/#/experiments/{ids[0]}/runs/{ids[1]}" if all(ids) else url

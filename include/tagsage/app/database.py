@@ -19,7 +19,7 @@ STEPS = 20_000
 
 
 class NoCatalogueError(TagsageError):
-    """No night has left a catalogue yet."""
+    """No run has left a catalogue yet."""
 
 
 class CatalogueError(TagsageError):
@@ -30,7 +30,7 @@ class CatalogueError(TagsageError):
 def reading(file: Path, *, seconds: float = QUERY_S) -> Generator[sqlite3.Connection]:
     """Open a catalogue for one request.
 
-    It is opened anew each time, which takes less than a millisecond: a night replaces the file
+    It is opened anew each time, which takes less than a millisecond: a run replaces the file
     while the pages are looked at.
 
     Parameters
@@ -71,7 +71,7 @@ def reading(file: Path, *, seconds: float = QUERY_S) -> Generator[sqlite3.Connec
 
 
 def fact(connection: sqlite3.Connection, name: str) -> Any:
-    """Return a fact of the night; None when there is none of this name."""
+    """Return a fact of the run; None when there is none of this name."""
     row = connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
     return None if row is None else json.loads(row["value"])
 

@@ -14,7 +14,7 @@ X_LABELS = 5
 
 @dataclass(frozen=True)
 class Series:
-    """Values of one line, one a night; None where there is none."""
+    """Values of one line, one a run; None where there is none."""
 
     name: str
     values: Sequence[float | None]
@@ -87,7 +87,7 @@ class Plot:
 def draw_plot(
     series: Sequence[Series], labels: Sequence[str], marked: Sequence[bool]
 ) -> Plot | None:
-    """Draw scores night by night.
+    """Draw scores run by run.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def draw_plot(
         lines,
         [(x(place), labels[place]) for place in range(n - 1, -1, -every)],
         [(y(low + step * tick), f"{low + step * tick:.2f}") for tick in range(ticks + 1)],
-        f"Micro-F1 over {n} nights, from {labels[0]} to {labels[-1]}; last night: {latest}.",
+        f"Micro-F1 over {n} runs, from {labels[0]} to {labels[-1]}; last run: {latest}.",
     )
 
 

@@ -41,7 +41,7 @@ class TagLine:
     assigned : int
         How many untagged articles it was assigned to.
     f1, precision, recall, average_precision : float or None
-        On the test articles, for the night's winner; None when it is not learned.
+        On the test articles, for the run's winner; None when it is not learned.
     support, predicted : int or None
         Test articles that have it, and that it was assigned to.
     """

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from tagsage.vectors.openai.batch_results import TakeReport
-    from tagsage.vectors.openai.ledger import Spending
-    from tagsage.vectors.openai.online import OnlineReport
-    from tagsage.vectors.plan import Plan
+    from tagsage.embed.openai.batch_results import TakeReport
+    from tagsage.embed.openai.ledger import Spending
+    from tagsage.embed.openai.online import OnlineReport
+    from tagsage.embed.plan import Plan
 
 app = typer.Typer()
 
@@ -67,7 +67,7 @@ def embed(
     set_: SetOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Get the vectors that the store's articles lack, outside of a night."""
+    """Get the vectors that the store's articles lack, outside of a run."""
     with failures_told(debug=debug):
         from tagsage.stages.embed_jobs import await_jobs, submit_texts, take_results
         from tagsage.stages.embed_openai import plan_texts, send_online
@@ -111,7 +111,7 @@ def spent(
 ) -> None:
     """Print what every run has spent, the latest first, and all of them."""
     with failures_told(debug=debug):
-        from tagsage.vectors.openai.ledger import Ledger
+        from tagsage.embed.openai.ledger import Ledger
 
         folder = _used_folder(Settings.resolve(overrides_of(set_, workspace=workspace)))
         table = Table("run")
@@ -142,7 +142,7 @@ def jobs(
 ) -> None:
     """List the batches of the Batch API that were made, and how far they are known to be."""
     with failures_told(debug=debug):
-        from tagsage.vectors.openai.batch_jobs import list_jobs
+        from tagsage.embed.openai.batch_jobs import list_jobs
 
         folder = _used_folder(Settings.resolve(overrides_of(set_, workspace=workspace)))
         table = Table("job", "state", "at the server", "texts", "run", "since", "note")
@@ -173,10 +173,10 @@ def cancel(
 ) -> None:
     """Cancel a batch; what it brings until then is kept."""
     with failures_told(debug=debug):
+        from tagsage.embed.openai.batch_jobs import cancel_job
         from tagsage.openai_connection import resolve_openai_connection
         from tagsage.stages.common import openai_folder
         from tagsage.stages.embed_openai import config_of
-        from tagsage.vectors.openai.batch_jobs import cancel_job
 
         settings = Settings.resolve(overrides_of(set_, workspace=workspace))
         connection = None if give_up else resolve_openai_connection()
@@ -193,8 +193,8 @@ def retry(
 ) -> None:
     """Let texts be sent again that the server has refused, or always failed at."""
     with failures_told(debug=debug):
+        from tagsage.embed.openai.ledger import Ledger
         from tagsage.stages.embed_openai import config_of
-        from tagsage.vectors.openai.ledger import Ledger
 
         settings = Settings.resolve(overrides_of(set_, workspace=workspace))
         folder = _used_folder(settings)
@@ -206,8 +206,8 @@ def retry(
 
 def _used_folder(settings: Settings) -> Path:
     """Return the folder of the ledger; the command ends here when nothing was ever sent."""
+    from tagsage.embed.openai.ledger import FILE
     from tagsage.stages.common import openai_folder
-    from tagsage.vectors.openai.ledger import FILE
 
     folder = openai_folder(settings)
     if not (folder / FILE).exists():
@@ -217,7 +217,7 @@ def _used_folder(settings: Settings) -> Path:
 
 
 def _texts(settings: Settings, store: str | None) -> tuple[list[str], npt.NDArray[np.bytes_]]:
-    from tagsage.vectors.text import article_texts, text_hashes
+    from tagsage.embed.text import article_texts, text_hashes
 
     texts = article_texts(articles_of(settings, store))
     return texts, text_hashes(texts)
@@ -251,8 +251,8 @@ def _tell_plan(todo: Plan, settings: Settings) -> None:
 
 
 def _tell_spending(settings: Settings, run_id: str) -> None:
+    from tagsage.embed.openai.ledger import Ledger
     from tagsage.stages.common import openai_folder
-    from tagsage.vectors.openai.ledger import Ledger
 
     with Ledger(openai_folder(settings)) as ledger:
         spent = ledger.spent(run_id)

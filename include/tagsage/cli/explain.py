@@ -146,7 +146,7 @@ def _explained(
 def _known_vectors(
     settings: Settings, snapshot: Snapshot, tagger: Tagger
 ) -> npt.NDArray[np.floating] | None:
-    """Return the vectors that a night of this corpus left in the workspace; None without any.
+    """Return the vectors that a run of this corpus left in the workspace; None without any.
 
     Raises
     ------
@@ -175,7 +175,7 @@ def _known_vectors(
     if embedder is None and tagger.features.needs_vectors:
         raise TagsageError(
             "The champion was trained on given vectors, and the workspace no longer holds those of "
-            "the corpus as it is now; run the night again."
+            "the corpus as it is now; run the run again."
         )
     return None
 
@@ -184,8 +184,8 @@ def _labelled_vectors(tagger: Tagger, background: Background) -> npt.NDArray[np.
     """Embed the labelled articles, where that is free; None where not."""
     import numpy as np
 
-    from tagsage.vectors.lsa import LsaEmbedder
-    from tagsage.vectors.text import article_texts
+    from tagsage.embed.lsa import LsaEmbedder
+    from tagsage.embed.text import article_texts
 
     embedder = tagger.embedder
     if not isinstance(embedder, LsaEmbedder):

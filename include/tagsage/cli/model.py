@@ -38,7 +38,7 @@ ReasonOption = Annotated[
 def list_versions(
     workspace: WorkspaceOption = None, set_: SetOption = None, debug: DebugOption = False
 ) -> None:
-    """List the versions, newest first: score, alias, what the night decided, and why."""
+    """List the versions, newest first: score, alias, what the run decided, and why."""
     with failures_told(debug=debug):
         from tagsage.registry.history import registered
 
@@ -93,7 +93,7 @@ def pin(
     set_: SetOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Keep the champion, whatever nights find, until it is unpinned."""
+    """Keep the champion, whatever runs find, until it is unpinned."""
     with failures_told(debug=debug):
         from tagsage.registry.champions import pin as pin_version
 
@@ -108,7 +108,7 @@ def unpin(
     set_: SetOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Let nights change the champion again."""
+    """Let runs change the champion again."""
     with failures_told(debug=debug):
         from tagsage.registry.champions import unpin as unpin_version
 

@@ -1,4 +1,4 @@
-"""Commands of the night: ``run``, ``show``, ``tag``, ``settings``."""
+"""Commands of the run: ``run``, ``show``, ``tag``, ``settings``."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def run(
     set_: SetOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Run the whole night in one process: the same stages as the DAG."""
+    """Run the whole run in one process: the same stages as the DAG."""
     overrides = overrides_of(
         set_,
         articles=articles,
@@ -51,9 +51,9 @@ def run(
         vectors=vectors,
     )
     with failures_told(debug=debug):
-        from tagsage.pipeline import run_night
+        from tagsage.pipeline import run_pipeline
 
-        token = run_night(overrides)
+        token = run_pipeline(overrides)
         _print_results(Settings.model_validate(token["settings"]))
 
 
@@ -195,7 +195,7 @@ def _print_findings(console: Console, metrics: Mapping[str, Any]) -> None:
             text += f" ± {100 * line['spread']:.1f}"
         cells.setdefault(line["question"], {})[line["metric"]] = text
     columns = {"micro_f1": "micro-F1", "macro_f1": "macro-F1", "p_at_5": "P@5", "lrap": "LRAP"}
-    table = Table(title="Gain of lists over text, in points [interval on the night's split]")
+    table = Table(title="Gain of lists over text, in points [interval on the run's split]")
     table.add_column("question")
     for heading in columns.values():
         table.add_column(heading, justify="right", overflow="fold")

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from tagsage.vectors.cache import VectorCache
-    from tagsage.vectors.importing import ImportReport
+    from tagsage.embed.cache import VectorCache
+    from tagsage.embed.importing import ImportReport
 
 app = typer.Typer(
     help="Look into the vectors that were paid for, move them, make them.", no_args_is_help=True
@@ -52,7 +52,7 @@ def list_caches(
 ) -> None:
     """List models, texts and size of what is kept, and what of it was damaged."""
     with failures_told(debug=debug):
-        from tagsage.vectors.caches import survey
+        from tagsage.embed.caches import survey
         from tagsage.workspace import Workspace
 
         settings = Settings.resolve(overrides_of(set_, workspace=workspace))
@@ -93,7 +93,7 @@ def export(
     if not file.name.endswith((".parquet", ".csv", ".csv.gz")):
         raise typer.BadParameter("ends neither in .parquet nor in .csv or .csv.gz")
     with failures_told(debug=debug):
-        from tagsage.vectors.exporting import export_csv, export_parquet
+        from tagsage.embed.exporting import export_csv, export_parquet
 
         settings = Settings.resolve(overrides_of(set_, workspace=workspace))
         cache = cache_of(settings, model, dimensions)
@@ -125,7 +125,7 @@ def import_file(
 ) -> None:
     """Take vectors over, so that they need not be paid for; what is there already stays."""
     with failures_told(debug=debug):
-        from tagsage.vectors.importing import import_csv, import_parquet, is_parquet
+        from tagsage.embed.importing import import_csv, import_parquet, is_parquet
         from tagsage.workspace import Workspace
 
         settings = Settings.resolve(overrides_of(set_, workspace=workspace))
@@ -134,7 +134,7 @@ def import_file(
         if is_parquet(file):
             report = import_parquet(file, folder, model_id=model)
         else:
-            from tagsage.vectors.openai.config import OpenAiConfig
+            from tagsage.embed.openai.config import OpenAiConfig
 
             # The file does not say which model it was.
             made = OpenAiConfig(
@@ -195,8 +195,8 @@ def prune(
     with failures_told(debug=debug):
         import numpy as np
 
-        from tagsage.vectors.caches import caches
-        from tagsage.vectors.files import damaged_folders, remove_folder, remove_stale
+        from tagsage.embed.caches import caches
+        from tagsage.embed.files import damaged_folders, remove_folder, remove_stale
 
         settings = Settings.resolve(overrides_of(set_, workspace=workspace))
         found = caches(cache_folder(settings))
@@ -230,8 +230,8 @@ def prune(
 
 def cache_folder(settings: Settings) -> Path:
     """Return the folder of the caches of vectors that were paid for."""
+    from tagsage.embed.openai.spool import CACHE
     from tagsage.stages.common import openai_folder
-    from tagsage.vectors.openai.spool import CACHE
 
     return openai_folder(settings) / CACHE
 
@@ -244,8 +244,8 @@ def cache_of(settings: Settings, model: str | None, dimensions: int | None) -> V
     TagsageError
         When there are none, or of several lengths.
     """
+    from tagsage.embed.caches import caches
     from tagsage.stages.embed_openai import config_of
-    from tagsage.vectors.caches import caches
 
     name = model or config_of(settings).model_id
     found = [
@@ -263,7 +263,7 @@ def cache_of(settings: Settings, model: str | None, dimensions: int | None) -> V
 
 
 def _unknown(name: str, settings: Settings) -> str:
-    from tagsage.vectors.caches import caches
+    from tagsage.embed.caches import caches
 
     folder = cache_folder(settings)
     known = ", ".join(sorted({cache.model_id for cache in caches(folder)}))
@@ -287,6 +287,6 @@ def articles_of(settings: Settings, store: str | None) -> pd.DataFrame:
 
 
 def _hashes_of(settings: Settings, store: str | None) -> npt.NDArray[np.bytes_]:
-    from tagsage.vectors.text import article_texts, text_hashes
+    from tagsage.embed.text import article_texts, text_hashes
 
     return text_hashes(article_texts(articles_of(settings, store)))

@@ -1,4 +1,4 @@
-"""What a corpus is made of, in numbers that two nights can be compared by."""
+"""What a corpus is made of, in numbers that two runs can be compared by."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ARTICLES_A_BLOCK = 100_000
 
 @dataclass(frozen=True)
 class Profile:
-    """Numbers of one corpus; small and JSON-able, so that they outlast its night.
+    """Numbers of one corpus; small and JSON-able, so that they outlast its run.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What is new in a night's predictions, beside those of the night before."""
+"""What is new in a run's predictions, beside those of the run before."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ ADDED, REMOVED, SCORE = "added", "removed", "score"
 
 @dataclass(frozen=True)
 class ChangeCounts:
-    """What changed between two nights' predictions.
+    """What changed between two runs' predictions.
 
     Attributes
     ----------
     articles_new, articles_gone : int
-        Articles predicted for that were not the night before; those that were and are no more,
+        Articles predicted for that were not the run before; those that were and are no more,
         since they have tags now or left the corpus.
     articles_newly_tagged : int
-        Articles with an assigned tag that had none the night before, new ones included.
+        Articles with an assigned tag that had none the run before, new ones included.
     articles_no_longer_tagged : int
         Articles still predicted for that had an assigned tag and have none now.
     articles_changed : int
-        Articles predicted for on both nights whose assigned tags are not the same.
+        Articles predicted for on both runs whose assigned tags are not the same.
     tags_gained, tags_lost : int
         Pairs of article and tag that are assigned now and were not; that were and are not, of
         articles still predicted for.
     scores_changed : int
-        Pairs listed on both nights whose score is not the same to six digits.
+        Pairs listed on both runs whose score is not the same to six digits.
     """
 
     articles_new: int
@@ -59,21 +59,21 @@ class ChangeCounts:
 def compare_predictions(
     before: pd.DataFrame, after: pd.DataFrame, *, min_score_change: float
 ) -> tuple[pd.DataFrame, ChangeCounts]:
-    """Compare two nights' predictions.
+    """Compare two runs' predictions.
 
     Parameters
     ----------
     before, after : pandas.DataFrame
         ``story``, ``tag``, ``score`` (0 to 1), ``assigned`` (0 or 1); one row an article and tag.
     min_score_change : float
-        Pairs that are listed on both nights and assigned alike are told from so large a change of
+        Pairs that are listed on both runs and assigned alike are told from so large a change of
         the score on; 0: from any.
 
     Returns
     -------
     (pandas.DataFrame, ChangeCounts)
         Columns :data:`COLUMNS`, sorted by story and tag. ``change`` is ``added`` for a pair that
-        was not among the predictions the night before, ``removed`` for one that is no more, else
+        was not among the predictions the run before, ``removed`` for one that is no more, else
         ``score``; scores and assignments are null where there is none. The counts are of all
         changes, also of those too small to be told.
     """
@@ -143,7 +143,7 @@ def _count(
 
 @dataclass(frozen=True)
 class _Side:
-    """One night's predictions as arrays; stories and tags are numbers."""
+    """One run's predictions as arrays; stories and tags are numbers."""
 
     story: npt.NDArray[np.int64]
     tag: npt.NDArray[np.int64]

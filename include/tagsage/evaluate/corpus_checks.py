@@ -1,4 +1,4 @@
-"""Whether tonight's corpus can be trained on, by itself and beside that of an earlier night."""
+"""Whether this run's corpus can be trained on, by itself and beside that of an earlier run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Check:
     measure : str
         What `value` is: ``PSI``, ``Jensen-Shannon distance``, ``rise``, ``fall``, ``share``;
         ``none at all``: 1 for yes, 0 for no.
-    before, tonight : str
+    before, current : str
         Then and now, in words; `before` is empty when nothing is compared.
     value, limit : float
         The measure, and the highest that is let pass.
@@ -55,7 +55,7 @@ class Check:
     what: str
     measure: str
     before: str
-    tonight: str
+    current: str
     value: float
     limit: float
     passed: bool
@@ -66,7 +66,7 @@ class Check:
 
     def sentence(self) -> str:
         """Say what was found, with its numbers."""
-        told = f"{self.before} before, {self.tonight} tonight" if self.before else self.tonight
+        told = f"{self.before} before, {self.current} this run" if self.before else self.current
         if self.measure == NONE_AT_ALL:
             return f"{self.what}: {told}"
         limit = f"{self.measure} {self.value:.3g}, at most {self.limit:.3g}"
@@ -74,7 +74,7 @@ class Check:
 
 
 def check_corpus(
-    tonight: Profile,
+    current: Profile,
     earlier: Profile | None,
     limits: Settings,
     *,
@@ -86,7 +86,7 @@ def check_corpus(
 
     Parameters
     ----------
-    tonight : Profile
+    current : Profile
         The corpus.
     earlier : Profile, optional
         What it is compared with; None: there is nothing to compare.
@@ -104,19 +104,19 @@ def check_corpus(
     list of Check
         All checks, those that failed included.
     """
-    checks = [*_alone(tonight, limits, with_text=with_text), *_repaired(repairs, limits)]
+    checks = [*_alone(current, limits, with_text=with_text), *_repaired(repairs, limits)]
     if earlier is not None:
-        checks += _counts(tonight, earlier, limits)
-        checks += _shares(tonight, earlier, limits, with_text=with_text)
-        checks += _histograms(tonight, earlier, limits, with_text=with_text)
+        checks += _counts(current, earlier, limits)
+        checks += _shares(current, earlier, limits, with_text=with_text)
+        checks += _histograms(current, earlier, limits, with_text=with_text)
         if with_text:
-            checks += _words(tonight, earlier, limits)
-        checks += _tags(tonight, earlier, limits, min_tag_articles)
+            checks += _words(current, earlier, limits)
+        checks += _tags(current, earlier, limits, min_tag_articles)
     return checks
 
 
-def _alone(tonight: Profile, limits: Settings, *, with_text: bool) -> Iterator[Check]:
-    counts = tonight.counts
+def _alone(current: Profile, limits: Settings, *, with_text: bool) -> Iterator[Check]:
+    counts = current.counts
     n = counts["articles"]
     missing = {"without_text": "a text", "without_tags": "a tag"}
     if not with_text:
@@ -161,9 +161,9 @@ def _repaired(repairs: Iterable[Repairs], limits: Settings) -> Iterator[Check]:
         )
 
 
-def _counts(tonight: Profile, earlier: Profile, limits: Settings) -> Iterator[Check]:
+def _counts(current: Profile, earlier: Profile, limits: Settings) -> Iterator[Check]:
     for name in ("articles", "lists", "memberships"):
-        before, now = earlier.counts[name], tonight.counts[name]
+        before, now = earlier.counts[name], current.counts[name]
         fall = max(before - now, 0) / before if before else 0.0
         yield _limited(
             f"{name}_fall", name, "fall", f"{before:,}", f"{now:,}", fall, limits.check_count_fall
@@ -171,7 +171,7 @@ def _counts(tonight: Profile, earlier: Profile, limits: Settings) -> Iterator[Ch
 
 
 def _shares(
-    tonight: Profile, earlier: Profile, limits: Settings, *, with_text: bool
+    current: Profile, earlier: Profile, limits: Settings, *, with_text: bool
 ) -> Iterator[Check]:
     names = {
         "without_text": "articles without text",
@@ -182,7 +182,7 @@ def _shares(
     if not with_text:
         del names["without_text"]
     for name, words in names.items():
-        before, now = (_share(profile, name) for profile in (earlier, tonight))
+        before, now = (_share(profile, name) for profile in (earlier, current))
         yield _limited(
             f"{name}_rise",
             words,
@@ -202,12 +202,12 @@ def _share(profile: Profile, name: str) -> float:
 
 
 def _histograms(
-    tonight: Profile, earlier: Profile, limits: Settings, *, with_text: bool
+    current: Profile, earlier: Profile, limits: Settings, *, with_text: bool
 ) -> Iterator[Check]:
     for name, words in HISTOGRAMS.items():
         if name == "text_lengths" and not with_text:
             continue
-        before, now = getattr(earlier, name), getattr(tonight, name)
+        before, now = getattr(earlier, name), getattr(current, name)
         yield _limited(
             f"{name}_psi",
             words,
@@ -224,21 +224,21 @@ def _mean(histogram: Mapping[int, int]) -> float:
     return sum(value * count for value, count in histogram.items()) / n if n else 0.0
 
 
-def _words(tonight: Profile, earlier: Profile, limits: Settings) -> Iterator[Check]:
-    totals = (earlier.words_in_all, tonight.words_in_all)
+def _words(current: Profile, earlier: Profile, limits: Settings) -> Iterator[Check]:
+    totals = (earlier.words_in_all, current.words_in_all)
     yield _limited(
         "words_distance",
         "most frequent words",
         "Jensen-Shannon distance",
         _named(earlier.words),
-        _named(tonight.words),
-        jensen_shannon_distance(earlier.words, tonight.words, totals=totals, top=TOP_WORDS),
+        _named(current.words),
+        jensen_shannon_distance(earlier.words, current.words, totals=totals, top=TOP_WORDS),
         limits.check_words_distance,
     )
     # The vocabulary that was kept does not have all words of its own corpus either.
     before, now = (
         share_unknown(earlier.words, profile.words, total=profile.words_in_all)
-        for profile in (earlier, tonight)
+        for profile in (earlier, current)
     )
     yield _limited(
         "new_words_rise",
@@ -252,25 +252,25 @@ def _words(tonight: Profile, earlier: Profile, limits: Settings) -> Iterator[Che
 
 
 def _tags(
-    tonight: Profile, earlier: Profile, limits: Settings, min_tag_articles: int
+    current: Profile, earlier: Profile, limits: Settings, min_tag_articles: int
 ) -> Iterator[Check]:
-    totals = (earlier.tags_in_all, tonight.tags_in_all)
+    totals = (earlier.tags_in_all, current.tags_in_all)
     yield _limited(
         "tags_distance",
         "most frequent tags",
         "Jensen-Shannon distance",
         _named(earlier.tags),
-        _named(tonight.tags),
-        jensen_shannon_distance(earlier.tags, tonight.tags, totals=totals, top=TOP_TAGS),
+        _named(current.tags),
+        jensen_shannon_distance(earlier.tags, current.tags, totals=totals, top=TOP_TAGS),
         limits.check_tags_distance,
     )
     before, now = (
         {tag for tag, articles in profile.tags.items() if articles > min_tag_articles}
-        for profile in (earlier, tonight)
+        for profile in (earlier, current)
     )
     gone, new = (
         {tag: n for tag, n in profile.tags.items() if tag in changed}
-        for profile, changed in ((earlier, before - now), (tonight, now - before))
+        for profile, changed in ((earlier, before - now), (current, now - before))
     )
     changes = [
         f"{len(changed):,} {word}: {_named(changed)}"
@@ -297,6 +297,6 @@ def _named(counts: Mapping[str, int]) -> str:
 
 
 def _limited(
-    name: str, what: str, measure: str, before: str, tonight: str, value: float, limit: float
+    name: str, what: str, measure: str, before: str, current: str, value: float, limit: float
 ) -> Check:
-    return Check(name, what, measure, before, tonight, value, limit, passed=value <= limit)
+    return Check(name, what, measure, before, current, value, limit, passed=value <= limit)

@@ -1,4 +1,4 @@
-"""How far tonight's corpus is from that of an earlier night, by the field's standard measures."""
+"""How far this run's corpus is from that of an earlier run, by the field's standard measures."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ QUESTION_COLUMNS = ("question", "role", "candidate", "seed")
 SLICE_COLUMNS = ("slice_kind", "slice", "articles", "tags", "candidate")
 GAIN_COLUMNS = (
     *("question", "metric", "text", "graph", "gain", "spread", "splits"),
-    *("on_night", "low", "high"),
+    *("on_run", "low", "high"),
 )
 STUDY_METRICS = ("accuracy", "macro_precision", "weighted_precision")
 STUDY_CANDIDATES = ("text:label_powerset", "text+graphsage:label_powerset")
@@ -40,14 +40,14 @@ def gains(rows: Sequence[Mapping[str, Any]], intervals: pd.DataFrame) -> pd.Data
         split), and the four metrics. A question without a row of text is measured against the
         transductive one of the same split: text is the same there.
     intervals : pandas.DataFrame
-        Of the night's split: ``question``, ``metric``, ``value``, ``low``, ``high``.
+        Of the run's split: ``question``, ``metric``, ``value``, ``low``, ``high``.
 
     Returns
     -------
     pandas.DataFrame
         A line for each question and metric, columns :data:`GAIN_COLUMNS`: means over the splits,
         ``gain`` = graph - text, ``spread`` its standard deviation over the splits (null for one),
-        ``on_night``, ``low`` and ``high`` the gain on the night's split and its interval (null
+        ``on_run``, ``low`` and ``high`` the gain on the run's split and its interval (null
         where there is none). Shares of the training part are left out: they are points of a curve.
     """
     frame = pd.DataFrame.from_records([dict(row) for row in rows])
@@ -104,18 +104,18 @@ def sentences(found: pd.DataFrame, *, graph: str, text: str) -> list[str]:
     for metric in ("micro_f1", "macro_f1", "p_at_5"):
         line = lines.get(("transductive", metric))
         if line is not None and pd.notna(line["low"]):
-            bounds = {"value": line["on_night"], "low": line["low"], "high": line["high"]}
+            bounds = {"value": line["on_run"], "low": line["low"], "high": line["high"]}
             told.append(difference_sentence(graph, text, metric, **bounds) + ".")
     plain = lines.get(("transductive", "macro_f1"))
     for question, wording in _WORDINGS.items():
         line = lines.get((question, "macro_f1"))
         if line is not None and plain is not None:
-            told.append(wording(line, _on_night(plain)))
+            told.append(wording(line, _on_run(plain)))
     return told
 
 
 def _inductive(line: Mapping[Any, Any], transductive: float) -> str:
-    share = _on_night(line) / transductive if transductive > 0 else 0
+    share = _on_run(line) / transductive if transductive > 0 else 0
     kept = f", {share:.0%} of the gain above" if share > 0 else ""
     return (
         "Of articles that were not there when list features were built, the gain in "
@@ -138,15 +138,15 @@ def _time(line: Mapping[Any, Any], _: float) -> str:
 
 
 def _points(line: Mapping[Any, Any]) -> str:
-    value = f"{100 * _on_night(line) + 0.0:+.1f} points"
+    value = f"{100 * _on_run(line) + 0.0:+.1f} points"
     if pd.notna(line["low"]):
         value += f" [{100 * line['low']:.1f}, {100 * line['high']:.1f}]"
     return value
 
 
-def _on_night(line: Mapping[Any, Any]) -> float:
+def _on_run(line: Mapping[Any, Any]) -> float:
     """Return the gain that the interval is of; the mean where there is no interval."""
-    return float(line["gain"] if pd.isna(line["on_night"]) else line["on_night"])
+    return float(line["gain"] if pd.isna(line["on_run"]) else line["on_run"])
 
 
 _WORDINGS: dict[str, Callable[[Mapping[Any, Any], float], str]] = {

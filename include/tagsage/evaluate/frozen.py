@@ -1,7 +1,7 @@
 """What is kept of a version's test: which articles were held out, and what was answered on them.
 
 The answers are those of the model that was compared, fitted on the training part alone. So a later
-night compares its own winner with them on articles that neither has learned from, and nobody has to
+run compares its own winner with them on articles that neither has learned from, and nobody has to
 ask the champion, which was refitted on all of them, about articles it knows.
 """
 
@@ -31,14 +31,14 @@ _ABOUT, _ASSIGNED = "frozen.json", "assigned"
 
 
 class Common(NamedTuple):
-    """What a version's test and tonight's have in common.
+    """What a version's test and this run's have in common.
 
     Attributes
     ----------
     rows : int64 array, shape [c]
-        Positions in tonight's test part.
+        Positions in this run's test part.
     columns : int64 array, shape [t]
-        Positions in tonight's target tags.
+        Positions in this run's target tags.
     assigned : csr_array of float64, shape [c, t]
         What the version's model assigned there.
     """
@@ -111,7 +111,7 @@ class FrozenTest:
             if assigned.shape != (len(kept.test), len(kept.tags)):
                 raise ValueError(f"answers of the shape {assigned.shape}")
         except (OSError, EOFError, ValueError, TypeError) as error:
-            msg = f"The frozen test in {folder} is damaged ({error}); run the night again."
+            msg = f"The frozen test in {folder} is damaged ({error}); run the run again."
             raise TagsageError(msg) from error
         return kept
 

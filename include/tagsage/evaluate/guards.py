@@ -39,11 +39,11 @@ class Pair:
     Attributes
     ----------
     Y : bool array, shape [c, t]
-        The truth of tonight.
+        The truth of this run.
     challenger, champion : System
         What each assigned; their rankings are not kept and are zeros.
     common : Common
-        Where these are in tonight's test part and target tags.
+        Where these are in this run's test part and target tags.
     """
 
     Y: BoolArray
@@ -55,18 +55,18 @@ class Pair:
 def pair_up(
     Y: BoolArray, answers: System, test: IdArray, tags: Sequence[str], champion: FrozenTest
 ) -> Pair:
-    """Put tonight's winner beside the champion.
+    """Put this run's winner beside the champion.
 
     Parameters
     ----------
     Y : bool array, shape [n, L]
-        The truth of tonight's test part.
+        The truth of this run's test part.
     answers : System
-        What tonight's winner gave on it, fitted on the training part alone.
+        What this run's winner gave on it, fitted on the training part alone.
     test : uint64 array, shape [n]
         The test articles, as :func:`tagsage.features.article_ids` numbers them.
     tags : sequence of str, length L
-        Tonight's target tags.
+        This run's target tags.
     champion : FrozenTest
         The champion's test.
     """
@@ -96,12 +96,12 @@ def why_not_comparable(
     if shared < limits.promote_min_common_tags * champion_tags:
         return (
             f"of the champion's {champion_tags:,} target tags (version {version}) only {shared:,} "
-            f"are target tags tonight, less than the share {limits.promote_min_common_tags:g} that "
+            f"are target tags now, less than the share {limits.promote_min_common_tags:g} that "
             "promote_min_common_tags asks for"
         )
     if articles < limits.promote_min_articles:
         return (
-            f"tonight's test articles and the champion's (version {version}) have only "
+            f"this run's test articles and the champion's (version {version}) have only "
             f"{articles:,} in common, fewer than the {limits.promote_min_articles:,} that "
             "promote_min_articles asks for"
         )
@@ -314,14 +314,14 @@ def compare_with_champion(
     list_degree: IntArray,
     settings: Settings,
 ) -> tuple[Gain | None, str, list[Check]]:
-    """Compare tonight's winner with the champion, where that is possible.
+    """Compare this run's winner with the champion, where that is possible.
 
     Parameters
     ----------
     judged : Judgement
         The winner's answers on the test part.
     labels : Labels
-        Tonight's labels and split.
+        This run's labels and split.
     frozen : FrozenTest or None
         What the champion answered on its test part; None where that isn't known.
     version : str

@@ -58,7 +58,7 @@ def tag_slices(training_support: IndexArray, min_tag_articles: int) -> pd.DataFr
     """Slice tags by how many training articles have them.
 
     The limits are `TAG_SUPPORT` times `min_tag_articles`. Terciles would move with the corpus, so
-    that two nights could not be compared; and since most tags are rare, the upper one would hold
+    that two runs could not be compared; and since most tags are rare, the upper one would hold
     tags on 200 articles beside one on 8,000.
 
     Parameters

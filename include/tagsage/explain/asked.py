@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from tagsage.embed.lsa import LsaEmbedder
 from tagsage.explain.entries import IntArray
 from tagsage.explain.explanations import TermEvidence
-from tagsage.vectors.lsa import LsaEmbedder
 
 if TYPE_CHECKING:
     from tagsage.explain.background import Background

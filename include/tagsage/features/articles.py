@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from tagsage.corpus.fields import UNKNOWN_AUTHOR
+from tagsage.embed.text import article_texts
 from tagsage.graph.csr import make_csr
-from tagsage.vectors.text import article_texts
 
 if TYPE_CHECKING:
     from tagsage.features.known import Known

@@ -3,7 +3,7 @@
 A state is a sum over articles. For an article that is among them, a block makes its features of
 the sum without it: without its own tags, and of its vector as often as it was counted. Which
 articles, memberships and tags were counted is kept here, so that the same is taken out wherever
-the article is asked about: in training, on later nights, and when the model is served.
+the article is asked about: in training, on later runs, and when the model is served.
 """
 
 from __future__ import annotations

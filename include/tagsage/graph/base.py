@@ -56,14 +56,14 @@ class SampleConfig:
 
 
 class GraphEngine(ABC):
-    """Computes the graph's part of a night, one method a task.
+    """Computes the graph's part of a run, one method a task.
 
     Each method may run in a process of its own. It gets explicit paths: the folders that earlier
     methods filled, and `folder`, empty, to fill; it returns a summary for people and for later
     tasks (JSON-serialisable: counts, never data). An engine on a server also keeps graphs there,
     which it drops in :meth:`teardown`; it writes into each folder what it takes to make them
     again, since a server may forget them between two methods, and since a folder may have been
-    filled on an earlier night.
+    filled on an earlier run.
 
     Articles are known by their index in the snapshot.
     """

@@ -8,7 +8,7 @@ import socket
 from typing import Final, Literal
 from urllib.parse import quote, urlsplit
 
-from tagsage.errors import FinalError
+from tagsage.errors import NonRetryableError
 
 Kind = Literal["robots", "list", "graphql", "article", "feed"]
 
@@ -216,7 +216,7 @@ def check_contact(text: str) -> None:
 
     Raises
     ------
-    FinalError
+    NonRetryableError
         When it is not.
     """
     if not (is_mail(text) or _is_page(text)):
@@ -224,7 +224,7 @@ def check_contact(text: str) -> None:
             f"The contact {text!r} is neither a mail address nor an http or https URL; "
             "set harvest_contact to one where a host's owner can reach you."
         )
-        raise FinalError(msg)
+        raise NonRetryableError(msg)
 
 
 def _is_page(text: str) -> bool:

@@ -101,7 +101,7 @@ def _harvest(
         run = db.execute("INSERT INTO runs (started_at) VALUES (?)", (now,)).lastrowid
         run_id = int(run or 0)
         for seed, why in seeds.plant(db, wanted, asked_hosts, now).items():
-            problems.note(db, run_id, now, seed, [f"The seed is set aside: {why}."])
+            problems.record(db, run_id, now, seed, [f"The seed is set aside: {why}."])
         library.refresh_due(db, config, now)
     pages.prune(db, now - config.keep_pages_days * 24 * 3600)
     outcome, loop = _crawl(db, config, run_id, watch)

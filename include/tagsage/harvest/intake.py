@@ -100,7 +100,7 @@ def gone(
         frontier.end(db, request.request_id, "gone", now, reason=reason)
         problems.solve(db, problems.subject(request), now)
         if request.kind != "article":
-            problems.note(db, run_id, now, problems.subject(request), [reason])
+            problems.record(db, run_id, now, problems.subject(request), [reason])
         if request.kind == "list":
             list_key = _list_of(reading)
             if list_key is not None:
@@ -137,7 +137,7 @@ def given_up(
     """
     reading = Reading(db, config, run_id, request, request.url, now)
     with db.transaction():
-        problems.note(db, run_id, now, problems.subject(request), [reason])
+        problems.record(db, run_id, now, problems.subject(request), [reason])
         return _ended(reading, Told(list_key=_list_of(reading)))
 
 
@@ -233,5 +233,5 @@ def end_reading(
     if settled is not None and settled.changed:
         library.bump(db)
     if settled is not None and settled.reason:
-        problems.note(db, run_id, at, settled.url, [f"the list is incomplete: {settled.reason}"])
+        problems.record(db, run_id, at, settled.url, [f"the list is incomplete: {settled.reason}"])
     return settled

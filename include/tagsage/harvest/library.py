@@ -160,7 +160,7 @@ def _ask(
         try:
             added += add(db, "article", url, now=now, article_key=key)
         except AddressError as error:
-            problems.note(db, run_id, now, url, [f"the article cannot be asked for: {error}"])
+            problems.record(db, run_id, now, url, [f"the article cannot be asked for: {error}"])
     return added
 
 

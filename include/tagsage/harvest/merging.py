@@ -159,7 +159,7 @@ def merge(reading: Reading, page: Page | PageError, fetched: Fetched) -> Told:
     problems.solve(reading.db, about, reading.at)
     reasons = damage or tuple(filter(None, [told.taken.reason]))
     if reasons:
-        problems.note(reading.db, reading.run_id, reading.at, about, reasons, fetched.text())
+        problems.record(reading.db, reading.run_id, reading.at, about, reasons, fetched.text())
     return told
 
 

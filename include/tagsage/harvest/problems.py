@@ -23,7 +23,7 @@ def subject(request: Claimed) -> str:
     return request.url
 
 
-def note(
+def record(
     db: HarvestDatabase,
     run_id: int,
     at: float,

@@ -102,7 +102,7 @@ def harvest(
 
     Raises
     ------
-    FinalError
+    NonRetryableError
         When it may not begin (see :func:`tagsage.harvest.seeds.check`).
     TagsageError
         When another one is under way in the folder, the file cannot be used, or the crawl crashed.

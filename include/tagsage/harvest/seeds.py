@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from tagsage.corpus.keys import article_key
-from tagsage.errors import FinalError
+from tagsage.errors import NonRetryableError
 from tagsage.harvest import frontier, hosts
 from tagsage.harvest.addresses import (
     AddressError,
@@ -30,7 +30,7 @@ def check(seeds: Sequence[str], asked_hosts: Iterable[str], config: HarvestConfi
 
     Raises
     ------
-    FinalError
+    NonRetryableError
         When there is no contact, or none that fits into a header; when pages are asked for without
         consent; when hosts of others would be asked too often; when no seed is a web address.
     """
@@ -39,20 +39,20 @@ def check(seeds: Sequence[str], asked_hosts: Iterable[str], config: HarvestConfi
             "A harvest tells every host whom to ask, and no contact is set; "
             "give a mail address or the URL of a page (--contact, harvest_contact)."
         )
-        raise FinalError(msg)
+        raise NonRetryableError(msg)
     check_contact(config.contact)
     good = [seed for seed in seeds if not reason_against(seed)]
     if seeds and not good:
         # Not the seed itself: it may be a line of a file that is no file of seeds.
         msg = f"No seed can be harvested; the first: {reason_against(seeds[0])}; give http(s) URLs."
-        raise FinalError(msg)
+        raise NonRetryableError(msg)
     pages = [seed for seed in good if kind_of(seed) != "feed"]
     if pages and not config.consent:
         msg = (
             f"Pages are among the seeds ({len(pages):,}): fetching lists and articles needs your "
             "consent (--consent, harvest_consent), feeds need none."
         )
-        raise FinalError(msg)
+        raise NonRetryableError(msg)
     hosts = [*(origin(seed) for seed in good), *origins(asked_hosts)]
     is_public = any(not is_private(split(host)[1]) for host in hosts)
     if is_public and config.delay_s < LEAST_GAP_S:
@@ -60,7 +60,7 @@ def check(seeds: Sequence[str], asked_hosts: Iterable[str], config: HarvestConfi
             f"A delay of {config.delay_s:g} s is too short; "
             f"hosts of others are asked {LEAST_GAP_S:g} s apart at least."
         )
-        raise FinalError(msg)
+        raise NonRetryableError(msg)
 
 
 def reason_against(seed: str) -> str:
@@ -77,7 +77,7 @@ def origins(hosts: Iterable[str]) -> list[str]:
 
     Raises
     ------
-    FinalError
+    NonRetryableError
         When one is no host.
     """
     found = []
@@ -88,7 +88,7 @@ def origins(hosts: Iterable[str]) -> list[str]:
             else:
                 found.extend(origin(f"{scheme}://{host}") for scheme in ("https", "http"))
         except AddressError as error:
-            raise FinalError(f"{redacted(host)!r} is no host: {error}; name one.") from error
+            raise NonRetryableError(f"{redacted(host)!r} is no host: {error}; name one.") from error
     return found
 
 

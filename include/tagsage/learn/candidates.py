@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tagsage.errors import FinalError
+from tagsage.errors import NonRetryableError
 from tagsage.features import BLOCKS
 from tagsage.learn.classifiers.registry import CLASSIFIERS, classifier_class
 
@@ -19,23 +19,23 @@ def check_candidates(pairs: Sequence[tuple[str, str]]) -> None:
 
     Raises
     ------
-    FinalError
+    NonRetryableError
         With the candidate, and what is allowed.
     """
     for feature_set, classifier in pairs:
         shown = f"Candidate {f'{feature_set}:{classifier}'[:200]!r}"
         blocks = feature_set.split("+")
         if not set(blocks) <= set(BLOCKS) or len(set(blocks)) < len(blocks):
-            raise FinalError(
+            raise NonRetryableError(
                 f"{shown}: a feature set is made of some of {', '.join(BLOCKS)}, each once, "
                 "joined by +."
             )
         if classifier not in CLASSIFIERS:
-            raise FinalError(f"{shown}: the classifier is one of {', '.join(CLASSIFIERS)}.")
+            raise NonRetryableError(f"{shown}: the classifier is one of {', '.join(CLASSIFIERS)}.")
         sparse = [block for block in blocks if BLOCKS[block].sparse]
         if sparse and not classifier_class(classifier).sparse:
             takes = [name for name in CLASSIFIERS if classifier_class(name).sparse]
-            raise FinalError(
+            raise NonRetryableError(
                 f"{shown}: {sparse[0]} has a column per word, list or author, and only "
                 f"{', '.join(takes)} takes so many."
             )

@@ -28,7 +28,7 @@ MIN_CALIBRATED_ROWS = 200
 
 
 def tuning_split(Y: BoolArray, *, seed: int) -> Split | None:
-    """Split the training articles for tuning; the same for every candidate of a night.
+    """Split the training articles for tuning; the same for every candidate of a run.
 
     Parameters
     ----------

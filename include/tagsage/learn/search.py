@@ -104,7 +104,7 @@ def search_settings(
     """
     if trials < 1:
         raise ValueError(f"{trials=} must be at least 1")
-    # Here, not above: it takes long, and most nights search nothing.
+    # Here, not above: it takes long, and most runs search nothing.
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)

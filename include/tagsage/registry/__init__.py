@@ -1,4 +1,4 @@
-"""MLflow: the night's runs, the registry, promotion, and the model that is served."""
+"""MLflow: the run's runs, the registry, promotion, and the model that is served."""
 
 import os
 

@@ -1,6 +1,6 @@
-"""Who is champion: what nights decided is carried out, and people promote, roll back and pin.
+"""Who is champion: what runs decided is carried out, and people promote, roll back and pin.
 
-What a night decided is kept on its version before it is carried out. So a night that is run again
+What a run decided is kept on its version before it is carried out. So a run that is run again
 repeats its decision, and does not undo what a person has done since.
 """
 
@@ -14,11 +14,11 @@ from tagsage.errors import TagsageError
 from tagsage.evaluate.promotion import Decision
 from tagsage.registry.history import (
     DECISION,
-    NIGHT,
     PIN,
     PINNED,
     PROMOTE,
     ROLLBACK,
+    RUN,
     UNPIN,
     Event,
     Registered,
@@ -44,10 +44,10 @@ def kept_decision(tracking: Tracking, name: str, version: str) -> Decision | Non
 def carry_out(
     tracking: Tracking, run_id: str, *, name: str, version: str, decision: Decision
 ) -> tuple[Decision, str]:
-    """Keep a night's decision on its version, and make it so.
+    """Keep a run's decision on its version, and make it so.
 
     A decision that was kept before is repeated instead of `decision`. It is not carried out where
-    somebody has done something to the champion since: another night, or a person.
+    somebody has done something to the champion since: another run, or a person.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def carry_out(
             now = move_champion(tracking, name, now, version)
             if now.champion != version:
                 return _overtaken(decision, now), now.champion
-            event = Event.of(NIGHT, version, decision.champion_version, run_id, decision.reason)
+            event = Event.of(RUN, version, decision.champion_version, run_id, decision.reason)
             write_event(tracking, name, now, event)
     return decision, version
 
@@ -150,7 +150,7 @@ def roll_back(tracking: Tracking, name: str, *, who: str, why: str = "") -> str:
 def pin(
     tracking: Tracking, name: str, version: str | None = None, *, who: str, why: str = ""
 ) -> str:
-    """Pin the champion, or a version that becomes it: no night changes it until it is unpinned.
+    """Pin the champion, or a version that becomes it: no run changes it until it is unpinned.
 
     Returns
     -------
@@ -173,18 +173,18 @@ def pin(
             raise TagsageError(msg)
         find_version(tracking, name, number)
         event = Event.of(PIN, number, now.champion, who, why)
-        # Pinned first, and then looked at again: no night may come in between.
+        # Pinned first, and then looked at again: no run may come in between.
         tracking.client.set_registered_model_tag(name, PINNED, event_text(event))
         now = read_model(tracking, name)
         if now.champion != number:
             made = Event.of(PROMOTE, number, now.champion, who, why)
             now = make_champion(tracking, name, now, made)
         write_event(tracking, name, now, event)
-    return f"Version {number} is champion and pinned: nights leave it until `tagsage model unpin`."
+    return f"Version {number} is champion and pinned: runs leave it until `tagsage model unpin`."
 
 
 def unpin(tracking: Tracking, name: str, *, who: str, why: str = "") -> str:
-    """Let nights change the champion again.
+    """Let runs change the champion again.
 
     Returns
     -------
@@ -204,7 +204,7 @@ def unpin(tracking: Tracking, name: str, *, who: str, why: str = "") -> str:
             )
         tracking.client.delete_registered_model_tag(name, PINNED)
         write_event(tracking, name, now, Event.of(UNPIN, now.champion, now.champion, who, why))
-    return f"Version {now.pin.version} is no longer pinned: nights may change the champion again."
+    return f"Version {now.pin.version} is no longer pinned: runs may change the champion again."
 
 
 def _unpinned(tracking: Tracking, name: str) -> Registered:

@@ -31,7 +31,7 @@ DECISION = "tagsage.decision"
 EVENT = "tagsage.champion."
 KEY_TIME = "%Y%m%dT%H%M%S.%fZ"
 PINNED = "tagsage.pinned"
-NIGHT, PROMOTE, ROLLBACK, PIN, UNPIN = "night", "promote", "rollback", "pin", "unpin"
+RUN, PROMOTE, ROLLBACK, PIN, UNPIN = "run", "promote", "rollback", "pin", "unpin"
 # Longer words would not fit into a tag of every MLflow store.
 WHY_LIMIT = 500
 
@@ -43,11 +43,11 @@ class Event:
     Attributes
     ----------
     action : str
-        ``night``, ``promote``, ``rollback``, ``pin`` or ``unpin``.
+        ``run``, ``promote``, ``rollback``, ``pin`` or ``unpin``.
     version, before : str
         The champion after it and before it; empty for none.
     who : str
-        The night's run id, or the name of the person.
+        The run's run id, or the name of the person.
     when : str
         In UTC, ISO 8601.
     why : str
@@ -108,8 +108,8 @@ class Registered:
     def line(self) -> list[str]:
         """Return the champions that one can go back to, the present one last.
 
-        Promotions put a champion on the line, rollbacks take some off. Champions of nights before
-        there were events come from those nights' decisions; one that was named by other means, such
+        Promotions put a champion on the line, rollbacks take some off. Champions of runs before
+        there were events come from those runs' decisions; one that was named by other means, such
         as MLflow's own page, is put on the line when it is met.
         """
         # A decision is no proof, since others may come before it is carried out: no version that
@@ -121,7 +121,7 @@ class Registered:
             if last and int(version.number) <= int(last) and was_promoted(version)
         ]
         for event in self.events:
-            if event.action in {NIGHT, PROMOTE}:
+            if event.action in {RUN, PROMOTE}:
                 _put(line, event.before)
                 _put(line, event.version)
             elif event.action == ROLLBACK:
@@ -133,13 +133,13 @@ class Registered:
 
 
 def decision_of(tags: Mapping[str, str]) -> Decision | None:
-    """Return what a night decided of a version, by the version's tags; None when none has."""
+    """Return what a run decided of a version, by the version's tags; None when none has."""
     kept = tags.get(DECISION)
     return None if kept is None else Decision.from_json(json.loads(kept))
 
 
 def was_promoted(version: Version) -> bool:
-    """Tell whether a night decided to make a version champion."""
+    """Tell whether a run decided to make a version champion."""
     decision = decision_of(version.tags)
     return decision is not None and decision.promoted
 

@@ -1,4 +1,4 @@
-"""The registry: the night's winner becomes a version, and a version is loaded again.
+"""The registry: the run's winner becomes a version, and a version is loaded again.
 
 Each version carries what promotion needs: as tags the score on the test part and the digest of the
 corpus it was measured on; in its run the frozen test (:mod:`tagsage.evaluate.frozen`). Who is
@@ -117,11 +117,11 @@ def register_winner(
     description: str,
     trial: bool = False,
 ) -> str:
-    """Register the night's winner as a new version; it gets the alias ``challenger``.
+    """Register the run's winner as a new version; it gets the alias ``challenger``.
 
     Not so in a trial, whose version is marked by a tag instead.
 
-    Called again for the same night and the same model it returns the version it made before.
+    Called again for the same run and the same model it returns the version it made before.
 
     Parameters
     ----------
@@ -136,9 +136,9 @@ def register_winner(
     served : pathlib.Path
         Folder that :func:`tagsage.registry.servable.write_served` filled.
     served_ref : str
-        Tells this model from another of the same night, made after its input changed.
+        Tells this model from another of the same run, made after its input changed.
     frozen : pathlib.Path
-        Folder of the saved :class:`~tagsage.evaluate.frozen.FrozenTest`, for later nights.
+        Folder of the saved :class:`~tagsage.evaluate.frozen.FrozenTest`, for later runs.
     micro_f1 : float
         The winner's micro-F1 on the test part.
     data_digest : str
@@ -146,7 +146,7 @@ def register_winner(
     description : str
         Plain words for people who look at the registry.
     trial : bool
-        Whether the night compared other candidates than the configured ones.
+        Whether the run compared other candidates than the configured ones.
 
     Returns
     -------
@@ -349,7 +349,7 @@ def _create_name(tracking: Tracking, name: str) -> None:
 
 
 def _version_of(tracking: Tracking, name: str, run_id: str, served_ref: str) -> ModelVersion | None:
-    """Return the version that a night registered for this model before, or None."""
+    """Return the version that a run registered for this model before, or None."""
     found = [
         version
         for version in tracking.client.search_model_versions(f"name = '{name}'")
@@ -409,7 +409,7 @@ def by_alias(tracking: Tracking, name: str, alias: str) -> ModelVersion | None:
 
 
 def _set_challenger(tracking: Tracking, name: str, version: str | int) -> None:
-    """Give a version the alias, unless a later version has it: an old night was run again."""
+    """Give a version the alias, unless a later version has it: an old run was run again."""
     holder = by_alias(tracking, name, CHALLENGER)
     if holder is None or int(holder.version) < int(version):
         tracking.client.set_registered_model_alias(name, CHALLENGER, str(version))

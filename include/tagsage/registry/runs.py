@@ -1,4 +1,4 @@
-"""The night in MLflow: a parent run, and a child run for every candidate.
+"""The run in MLflow: a parent run, and a child run for every candidate.
 
 Runs are found again by the tags ``tagsage.run_id`` and ``tagsage.candidate``. So a task that was
 killed and run again continues its run: nothing is logged twice.
@@ -34,7 +34,7 @@ METRIC_BATCH = 900
 
 @dataclass(frozen=True)
 class DataSet:
-    """An input of the night, as MLflow lists it.
+    """An input of the run, as MLflow lists it.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class DataSet:
     profile: Mapping[str, Any]
 
 
-def log_night(
+def log_run(
     tracking: Tracking,
     run_id: str,
     *,
@@ -62,7 +62,7 @@ def log_night(
     tags: Mapping[str, str] | None = None,
     datasets: Sequence[DataSet] = (),
 ) -> str:
-    """Find or create the parent run of a night, and log what is known when it starts.
+    """Find or create the parent run of a run, and log what is known when it starts.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def log_night(
 
 
 def log_datasets(tracking: Tracking, run_id: str, datasets: Sequence[DataSet]) -> None:
-    """Add inputs to the parent run of a night; those already there are not added again."""
+    """Add inputs to the parent run of a run; those already there are not added again."""
     if not datasets:
         return
     run = _find_or_create(tracking, run_id, None)
@@ -124,7 +124,7 @@ def log_candidate(
     per_tag: pd.DataFrame | None = None,
     figures: Mapping[str, Path] | None = None,
 ) -> str:
-    """Log one candidate as a finished child run of the night.
+    """Log one candidate as a finished child run of the run.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def log_results(
     figures: Mapping[str, Path] | None = None,
     files: Mapping[str, Path] | None = None,
 ) -> str:
-    """Log what came out of the night to its parent run.
+    """Log what came out of the run to its parent run.
 
     Parameters
     ----------
@@ -214,7 +214,7 @@ def log_results(
 
 
 def finish(tracking: Tracking, run_id: str, status: Literal["FINISHED", "FAILED"]) -> None:
-    """End the parent run of a night, and with it any child that a killed task left open."""
+    """End the parent run of a run, and with it any child that a killed task left open."""
     with tracking.alone():
         open_runs = _search(tracking, run_id)
     for run in open_runs:
@@ -226,7 +226,7 @@ def finish(tracking: Tracking, run_id: str, status: Literal["FINISHED", "FAILED"
 
 
 def parent_run(tracking: Tracking, run_id: str) -> str | None:
-    """Return MLflow's id of the parent run of a night, or None when there is none."""
+    """Return MLflow's id of the parent run of a run, or None when there is none."""
     with tracking.alone():
         runs = [run for run in _search(tracking, run_id) if CANDIDATE not in run.data.tags]
     return str(runs[0].info.run_id) if runs else None
@@ -250,7 +250,7 @@ def metric_name(name: str) -> str:
 
 
 def _search(tracking: Tracking, run_id: str) -> list[Run]:
-    """Return the runs of a night, oldest first: the parent and its children."""
+    """Return the runs of a run, oldest first: the parent and its children."""
     quote = '"' if "'" in run_id else "'"
     return list(
         tracking.client.search_runs(

@@ -7,13 +7,13 @@ import json
 import shutil
 from pathlib import Path
 
-from tagsage.errors import FinalError
+from tagsage.errors import NonRetryableError
 
 SEAL = "sha256.json"
 REMEDY = "do not use this model; roll back to another version or retrain"
 
 
-class DamagedModelError(FinalError):
+class DamagedModelError(NonRetryableError):
     """A model's files were changed, or it is gone: no later try will load it."""
 
 

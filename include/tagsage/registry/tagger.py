@@ -16,18 +16,18 @@ import numpy.typing as npt
 import pandas as pd
 
 from tagsage.corpus.keys import parse_address
+from tagsage.embed.lsa import MODEL_FILE as LSA_FILE
+from tagsage.embed.lsa import LsaEmbedder
 from tagsage.errors import TagsageError
 from tagsage.features import Articles, FeatureSet
 from tagsage.features.feature_set import gather_feature_set
 from tagsage.graph.arrays import one_blas_thread
 from tagsage.learn.candidate import FittedCandidate
 from tagsage.registry.seal import check_seal, seal
-from tagsage.vectors.lsa import MODEL_FILE as LSA_FILE
-from tagsage.vectors.lsa import LsaEmbedder
 
 if TYPE_CHECKING:
+    from tagsage.embed.base import Embedder
     from tagsage.graph.csr import FloatArray
-    from tagsage.vectors.base import Embedder
 
 TAGGER_FILE = "tagger.json"
 CANDIDATE, FEATURES, EMBEDDER = "candidate", "features", "embedder"
@@ -265,7 +265,7 @@ def read_about(folder: Path) -> dict[str, Any]:
 def _load_embedder(folder: Path, kind: str) -> Embedder | None:
     """Read a saved embedder; the packages that only one kind needs are imported only for it."""
     if kind == "openai":
-        from tagsage.vectors.openai.embedder import OpenAiEmbedder
+        from tagsage.embed.openai.embedder import OpenAiEmbedder
 
         return OpenAiEmbedder.load(folder)
     return LsaEmbedder.load(folder) if kind else None

@@ -1,1 +1,1 @@
-"""Figures and the HTML report of a night."""
+"""Figures and the HTML report of a run."""

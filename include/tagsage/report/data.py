@@ -1,4 +1,4 @@
-"""What the report tells of a night: plain values, gathered by the stages."""
+"""What the report tells of a run: plain values, gathered by the stages."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Predicted:
 
 @dataclass(frozen=True)
 class ChangedArticle:
-    """An article whose assigned tags are not those of the night before.
+    """An article whose assigned tags are not those of the run before.
 
     Attributes
     ----------
@@ -133,7 +133,7 @@ class Checked:
     compared_with : str
         The run whose corpus it was compared with; empty: there was none.
     checks : sequence of mapping
-        One a check: ``what``, ``measure``, ``before``, ``tonight`` (str), ``value``, ``limit``
+        One a check: ``what``, ``measure``, ``before``, ``current`` (str), ``value``, ``limit``
         (float), ``passed`` (bool).
     failed : sequence of str
         A sentence for each check that failed.
@@ -200,7 +200,7 @@ class ReportData:
     run_id : str
         tagsage's name of the run.
     started : str
-        When the night started, for people: ``22 November 2026, 02:00 UTC``.
+        When the run started, for people: ``22 November 2026, 02:00 UTC``.
     version : str
         tagsage's version.
     corpus_name : str
@@ -247,7 +247,7 @@ class ReportData:
     settings : mapping of str to object
         The resolved settings.
     harvested : str
-        How the harvest before the night ended; empty when there was none.
+        How the harvest before the run ended; empty when there was none.
     comparison : Comparison or None
         None when there was no candidate on text, or none with lists.
     changes : Changes or None
@@ -256,7 +256,7 @@ class ReportData:
         None when nothing was checked.
     unusable : str
         Why the champion could not be used, and what to do; empty when it predicted. `predicted` and
-        `examples` are then of the night that predicted last.
+        `examples` are then of the run that predicted last.
     notes : sequence of str
         Sentences to show under the leaderboard: what was left out, and why.
     """

@@ -30,7 +30,7 @@ SECRET = re.compile(r"password|secret|token(?!s)|api_key", re.IGNORECASE)
 
 
 def render_report(data: ReportData, path: Path) -> None:
-    """Write the report of a night.
+    """Write the report of a run.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def render_report(data: ReportData, path: Path) -> None:
     environment.filters |= FILTERS
     page = environment.get_template("report.html.j2").render(**_context(data))
     temporary = path.with_name(f".{path.name}.tmp")
-    # A lone surrogate from a broken source must not cost the night its report.
+    # A lone surrogate from a broken source must not cost the run its report.
     temporary.write_bytes(page.encode("utf-8", errors="replace"))
     temporary.replace(path)
 

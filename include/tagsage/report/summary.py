@@ -1,4 +1,4 @@
-"""The night in one sentence, and the few that follow it: for messages and the head of pages."""
+"""The run in one sentence, and the few that follow it: for messages and the head of pages."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ NAMED_SECRET = re.compile(
 
 @dataclass(frozen=True)
 class Summary:
-    """What people are told of a night.
+    """What people are told of a run.
 
     Attributes
     ----------
     sentence : str
-        The night in one sentence.
+        The run in one sentence.
     details : sequence of str
         What else is worth a message: the decision, what changed, failed checks, cost and time.
     """
@@ -44,14 +44,14 @@ class Summary:
 
 
 def summarise(metrics: Mapping[str, Any], earlier: Mapping[str, Any] | None = None) -> Summary:
-    """Tell a finished night.
+    """Tell a finished run.
 
     Parameters
     ----------
     metrics : mapping
         The content of ``metrics.json``.
     earlier : mapping, optional
-        That of the finished night before; None: nothing is said of changes.
+        That of the finished run before; None: nothing is said of changes.
 
     Returns
     -------
@@ -69,11 +69,11 @@ def summarise(metrics: Mapping[str, Any], earlier: Mapping[str, Any] | None = No
         details.append(f"The vectors cost {metrics['cost']['Dollars']}.")
     details.append(f"{_duration(sum(metrics['seconds'].values()))} of work.")
     return Summary(
-        harmless(_night(metrics)), [harmless(detail) for detail in details if detail][:DETAILS]
+        harmless(_run(metrics)), [harmless(detail) for detail in details if detail][:DETAILS]
     )
 
 
-def _night(metrics: Mapping[str, Any]) -> str:
+def _run(metrics: Mapping[str, Any]) -> str:
     winner, scores = metrics["winner"], metrics["candidates"]
     among = f"the best of {len(scores)} candidates" if len(scores) > 1 else "the only candidate"
     version = metrics["model_version"]
@@ -97,13 +97,11 @@ def _night(metrics: Mapping[str, Any]) -> str:
 
 
 def _changes(metrics: Mapping[str, Any], earlier: Mapping[str, Any]) -> list[str]:
-    """Say what is new since the night before; nothing of what stayed as it was."""
+    """Say what is new since the run before; nothing of what stayed as it was."""
     told = []
     if metrics["winner"] != earlier["winner"]:
         told.append(f"the best was {earlier['winner']}")
-    best, best_before = (
-        night["candidates"][night["winner"]]["micro_f1"] for night in (metrics, earlier)
-    )
+    best, best_before = (run["candidates"][run["winner"]]["micro_f1"] for run in (metrics, earlier))
     if f"{best:.3f}" != f"{best_before:.3f}":
         told.append(f"micro-F1 was {best_before:.3f}")
     for name, words in (("articles", "articles in the corpus"), ("lists", "lists")):
@@ -121,7 +119,7 @@ def _changes(metrics: Mapping[str, Any], earlier: Mapping[str, Any]) -> list[str
     ):
         if changes.get(name):
             told.append(f"{_many(changes[name], what)} {became}")
-    return [f"Since the night before: {', '.join(told)}."] if told else []
+    return [f"Since the run before: {', '.join(told)}."] if told else []
 
 
 def failure(tasks: Sequence[Mapping[str, Any]], *, dag_id: str, reason: str = "") -> Summary:

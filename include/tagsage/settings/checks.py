@@ -10,13 +10,13 @@ from tagsage.settings.section import Section, Share
 
 
 class ChecksSettings(Section):
-    """Checks of tonight's corpus, by itself and beside that of the last finished night."""
+    """Checks of this run's corpus, by itself and beside that of the last finished run."""
 
     title = "Checks of the corpus"
 
     checks: Literal["off", "warn", "stop"] = Field(
         "warn",
-        description="What a failed check does: warn tells of it; stop ends the night before "
+        description="What a failed check does: warn tells of it; stop ends the run before "
         "the corpus is loaded; off: nothing is checked.",
     )
     check_psi: float = Field(

@@ -1,4 +1,4 @@
-"""Who is told how a night ended: Airflow's notifiers, named and filled in."""
+"""Who is told how a run ended: Airflow's notifiers, named and filled in."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class NotificationSettings(Section):
     notify_on_success: str = Field(
         "",
         max_length=4000,
-        description="The same for the short summary of a night that ended well.",
+        description="The same for the short summary of a run that ended well.",
     )
     mlflow_url: str = Field(
         "",

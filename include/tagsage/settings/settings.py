@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from tagsage.errors import FinalError
+from tagsage.errors import NonRetryableError
 from tagsage.settings.candidates import parse_candidates
 from tagsage.settings.checks import ChecksSettings
 from tagsage.settings.corpus import CorpusSettings
@@ -20,7 +20,7 @@ from tagsage.settings.graph import GraphSettings, StudyGraphSettings
 from tagsage.settings.harvest import HarvestSettings
 from tagsage.settings.learn import AssignmentSettings, LearnSettings
 from tagsage.settings.notifications import NotificationSettings
-from tagsage.settings.places import PlaceSettings
+from tagsage.settings.paths import PathSettings
 from tagsage.settings.predictions import PredictionSettings
 from tagsage.settings.promotion import PromotionSettings
 from tagsage.settings.section import Section
@@ -43,14 +43,14 @@ class Settings(
     HarvestSettings,
     ChecksSettings,
     CorpusSettings,
-    PlaceSettings,
+    PathSettings,
     BaseSettings,
 ):
     """The settings of one run; immutable.
 
     Raises
     ------
-    FinalError
+    NonRetryableError
         From :meth:`resolve`, when a name is unknown or a value impossible.
     """
 
@@ -77,7 +77,7 @@ class Settings(
 
         Raises
         ------
-        FinalError
+        NonRetryableError
             For an unknown name or an impossible value; lists what is allowed.
         """
         # A form that leaves a field empty sends null: the same as not naming the setting.
@@ -94,7 +94,7 @@ class Settings(
                 hint = f" (did you mean {close[0]}?)" if close else ""
                 shown = from_env.get(name, name)
                 msg = f"Unknown setting {shown!r}{hint}; allowed are: {', '.join(names)}."
-                raise FinalError(msg)
+                raise NonRetryableError(msg)
         in_env = {name: os.environ[key] for name, key in from_env.items()}
         # Files named on the command line outweigh a corpus from the environment.
         named = overrides if "corpus" in in_env else in_env | overrides
@@ -103,7 +103,7 @@ class Settings(
         try:
             return cls(**overrides)
         except ValidationError as error:
-            raise FinalError(_sentence(cls, error)) from None
+            raise NonRetryableError(_sentence(cls, error)) from None
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:

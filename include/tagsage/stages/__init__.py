@@ -1,6 +1,6 @@
 """The pipeline as plain functions, one a DAG task.
 
-Every stage takes the night's token and the refs of earlier artifacts, and returns something small
+Every stage takes the run's token and the refs of earlier artifacts, and returns something small
 and JSON-able. Any of them may be killed and run again: artifacts that exist are found, MLflow runs
 are continued, the store's writes are idempotent. Libraries are imported inside the functions, so
 that Airflow reads this package quickly and forks safely.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage import __version__
-from tagsage.night import STARTED, Night, Token
+from tagsage.run_context import STARTED, RunContext, Token
 from tagsage.stages.common import Ref, load_labels, load_snapshot, tracking_of
 from tagsage.stages.compare import JUDGED_FOLDER
 from tagsage.stages.predict import UNUSABLE
@@ -36,7 +36,7 @@ def catalogue(
     predicted: Ref,
     explained: Ref = "",
 ) -> str:
-    """Write ``catalogue.db``, from which the pages are served, and remember the night.
+    """Write ``catalogue.db``, from which the pages are served, and remember the run.
 
     A trial is not remembered: the pages go on to tell of the last ordinary run, with the
     predictions of now.
@@ -44,7 +44,7 @@ def catalogue(
     Parameters
     ----------
     token : dict
-        The night.
+        The run.
     corpus, split, board, predicted : str
         Refs of the snapshot, the split, the leaderboard and the predictions.
     promoted : dict
@@ -59,37 +59,35 @@ def catalogue(
         Where the catalogue is.
     """
     from tagsage.app.catalogue.build import CatalogueData, build_catalogue
-    from tagsage.app.catalogue.history import latest_nights, remember
+    from tagsage.app.catalogue.history import latest_runs, remember
     from tagsage.app.catalogue.schema import CATALOGUE_FILE
     from tagsage.evaluate.judgement import Judgement
 
-    night = Night.of(token)
-    ranked = night.workspace.open(board)
-    predictions = night.workspace.open(predicted)
-    snapshot = load_snapshot(night, corpus)
-    target_tags = load_labels(night, split).tags
-    facts = _facts(night, snapshot, ranked, promoted, predictions)
+    run = RunContext.of(token)
+    ranked = run.workspace.open(board)
+    predictions = run.workspace.open(predicted)
+    snapshot = load_snapshot(run, corpus)
+    target_tags = load_labels(run, split).tags
+    facts = _facts(run, snapshot, ranked, promoted, predictions)
     facts["counts"]["target_tags"] = len(target_tags)
-    if night.is_trial:
-        facts, per_tag = _last_ordinary(night, facts)
+    if run.is_trial:
+        facts, per_tag = _last_ordinary(run, facts)
     else:
-        remember(night.workspace, night.folder_name, _history(facts, ranked))
+        remember(run.workspace, run.folder_name, _history(facts, ranked))
         best = ranked.summary["best"]
-        per_tag = Judgement.load(night.workspace.open(best["ref"]).path / JUDGED_FOLDER).per_tag
+        per_tag = Judgement.load(run.workspace.open(best["ref"]).path / JUDGED_FOLDER).per_tag
     data = CatalogueData(
         snapshot=snapshot,
         target_tags=learned_tags(target_tags, predictions.path / "predictions.parquet"),
         per_tag=per_tag,
         predictions=predictions.path / "predictions.parquet",
-        facts={"night": facts, "nights": latest_nights(night.workspace)},
-        explanations=night.workspace.open(explained).path / EXPLANATIONS_FILE
-        if explained
-        else None,
+        facts={"run": facts, "runs": latest_runs(run.workspace)},
+        explanations=run.workspace.open(explained).path / EXPLANATIONS_FILE if explained else None,
     )
-    with night.workspace.scratch() as folder:
+    with run.workspace.scratch() as folder:
         file = folder / CATALOGUE_FILE
         counts = build_catalogue(data, file)
-        where = night.workspace.publish(file, CATALOGUE_FILE)
+        where = run.workspace.publish(file, CATALOGUE_FILE)
     if counts["unknown"]:
         logger.warning(
             "%d predictions or explanations are of articles or tags that the corpus does not hold; "
@@ -101,12 +99,12 @@ def catalogue(
 
 
 def learned_tags(target_tags: Sequence[str], predictions: Path) -> list[str]:
-    """Return tonight's target tags, and those that an earlier night's champion still assigns.
+    """Return this run's target tags, and those that an earlier run's champion still assigns.
 
     Parameters
     ----------
     target_tags : sequence of str
-        Tonight's.
+        This run's.
     predictions : pathlib.Path
         A Parquet file with a column ``tag``.
     """
@@ -116,7 +114,7 @@ def learned_tags(target_tags: Sequence[str], predictions: Path) -> list[str]:
     return sorted({*target_tags, *given})
 
 
-def _last_ordinary(night: Night, facts: dict[str, Any]) -> tuple[dict[str, Any], pd.DataFrame]:
+def _last_ordinary(run: RunContext, facts: dict[str, Any]) -> tuple[dict[str, Any], pd.DataFrame]:
     """Return what the catalogue tells of the last ordinary run, and its scores tag by tag.
 
     Without such a catalogue there is no leaderboard, and there are no scores.
@@ -129,8 +127,8 @@ def _last_ordinary(night: Night, facts: dict[str, Any]) -> tuple[dict[str, Any],
 
     told, rows = facts | {"leaderboard": []}, []
     try:
-        with reading(night.workspace.local_folder() / CATALOGUE_FILE) as connection:
-            told = fact(connection, "night")
+        with reading(run.workspace.local_folder() / CATALOGUE_FILE) as connection:
+            told = fact(connection, "run")
             rows = connection.execute("SELECT * FROM tags WHERE f1 IS NOT NULL").fetchall()
     except (NoCatalogueError, CatalogueError) as error:
         logger.warning("the pages have no leaderboard before the next ordinary run: %s", error)
@@ -140,26 +138,26 @@ def _last_ordinary(night: Night, facts: dict[str, Any]) -> tuple[dict[str, Any],
 
 
 def _facts(
-    night: Night,
+    run: RunContext,
     snapshot: Snapshot,
     ranked: Artifact,
     promoted: Promoted,
     predictions: Artifact,
 ) -> dict[str, Any]:
-    """Gather what the first page tells of the night."""
+    """Gather what the first page tells of the run."""
     import pandas as pd
 
     from tagsage.registry.runs import parent_run
 
-    tracking = tracking_of(night.settings)
+    tracking = tracking_of(run.settings)
     leaderboard = pd.read_csv(ranked.path / "leaderboard.csv").to_dict("records")
     totals = {
         key: predictions.summary[key]
         for key in ("articles", "assigned", "tags", "version", "candidate", "by")
     }
     return {
-        "run_id": night.run_id,
-        "started": str(night.noted(STARTED)),
+        "run_id": run.run_id,
+        "started": str(run.recorded(STARTED)),
         "version": __version__,
         "winner": promoted["winner"],
         "promoted": promoted["promoted"],
@@ -171,7 +169,7 @@ def _facts(
         ],
         "split": ranked.summary["split"],
         "predicted": totals,
-        "unusable": night.noted(UNUSABLE) or "",
+        "unusable": run.recorded(UNUSABLE) or "",
         "counts": {
             "articles": int((~snapshot.articles["is_stub"]).sum()),
             "stubs": int(snapshot.articles["is_stub"].sum()),
@@ -180,13 +178,13 @@ def _facts(
         },
         "mlflow": {
             "experiment": tracking.experiment_id,
-            "run": parent_run(tracking, night.run_id),
+            "run": parent_run(tracking, run.run_id),
         },
     }
 
 
 def _history(facts: dict[str, Any], ranked: Artifact) -> dict[str, Any]:
-    """Return what is remembered of the night when its catalogue is long replaced."""
+    """Return what is remembered of the run when its catalogue is long replaced."""
     started = datetime.strptime(facts["started"], "%d %B %Y, %H:%M UTC").replace(tzinfo=UTC)
     kept = ("run_id", "started", "winner", "promoted", "model_version", "champion_version")
     return {

@@ -1,4 +1,4 @@
-"""What is new in tonight's predictions, beside those of the night before."""
+"""What is new in this run's predictions, beside those of the run before."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tagsage.night import Night
+from tagsage.run_context import RunContext
 from tagsage.stages.common import LEARN_CODE, PREDICTIONS, Ref
 from tagsage.workspace import Artifact
 
@@ -21,39 +21,39 @@ logger = logging.getLogger(__name__)
 CHANGES_FILE = "changes.csv"
 CHANGED_EXAMPLES_FILE = "examples.json"
 EXAMPLES = 12
-# What a night notes: the predictions that its own are compared with, and the result.
+# What a run notes: the predictions that its own are compared with, and the result.
 BEFORE, CHANGES = "predictions_before", "changes"
 # The workspace's newest predictions, and whose they are.
 LATEST = "runs/predicted.json"
 
 
-def predictions_before(night: Night) -> Ref:
-    """Return the predictions of the night before; empty when there are none.
+def predictions_before(run: RunContext) -> Ref:
+    """Return the predictions of the run before; empty when there are none.
 
-    They are noted by the first call of the night: a task that is run again, after its night's own
+    They are noted by the first call of the run: a task that is run again, after its run's own
     predictions have become the newest, compares with the same as at first.
     """
 
     def find() -> Ref:
-        latest = night.workspace.read_json(LATEST) or {"run_id": "", "ref": ""}
-        return "" if latest["run_id"] == night.run_id else str(latest["ref"])
+        latest = run.workspace.read_json(LATEST) or {"run_id": "", "ref": ""}
+        return "" if latest["run_id"] == run.run_id else str(latest["ref"])
 
-    return str(night.noted_once(BEFORE, find))
-
-
-def latest_predictions(night: Night) -> Ref:
-    """Return the workspace's newest predictions, of whichever night; empty when there are none."""
-    latest = night.workspace.read_json(LATEST) or {"ref": ""}
-    return str(latest["ref"]) if night.workspace.exists(latest["ref"]) else ""
+    return str(run.record_once(BEFORE, find))
 
 
-def remember_predictions(night: Night, predictions: Artifact) -> None:
-    """Say that these are the workspace's newest: the next night compares with them."""
-    night.workspace.write_json(LATEST, {"run_id": night.run_id, "ref": predictions.ref})
+def latest_predictions(run: RunContext) -> Ref:
+    """Return the workspace's newest predictions, of whichever run; empty when there are none."""
+    latest = run.workspace.read_json(LATEST) or {"ref": ""}
+    return str(latest["ref"]) if run.workspace.exists(latest["ref"]) else ""
 
 
-def tell_changes(night: Night, before: Ref, predictions: Artifact, snapshot: Snapshot) -> None:
-    """Compare tonight's predictions with those of the night before; publishes ``changes.csv``.
+def remember_predictions(run: RunContext, predictions: Artifact) -> None:
+    """Say that these are the workspace's newest: the next run compares with them."""
+    run.workspace.write_json(LATEST, {"run_id": run.run_id, "ref": predictions.ref})
+
+
+def tell_changes(run: RunContext, before: Ref, predictions: Artifact, snapshot: Snapshot) -> None:
+    """Compare this run's predictions with those of the run before; publishes ``changes.csv``.
 
     Without earlier ones there is no such file, and nothing is noted.
     """
@@ -61,11 +61,11 @@ def tell_changes(night: Night, before: Ref, predictions: Artifact, snapshot: Sna
 
     from tagsage.evaluate.changes import compare_predictions
 
-    workspace = night.workspace
+    workspace = run.workspace
     inputs = {
         "before": before,
         "after": predictions.ref,
-        "min_score_change": night.settings.changes_min_score,
+        "min_score_change": run.settings.changes_min_score,
     }
 
     def build(folder: Path) -> dict[str, Any]:
@@ -74,22 +74,22 @@ def tell_changes(night: Night, before: Ref, predictions: Artifact, snapshot: Sna
             for artifact in (workspace.open(before), predictions)
         ]
         changes, counts = compare_predictions(
-            tables[0], tables[1], min_score_change=night.settings.changes_min_score
+            tables[0], tables[1], min_score_change=run.settings.changes_min_score
         )
         changes.to_csv(folder / CHANGES_FILE, index=False)
-        examples = _examples(changes, snapshot, seed=night.settings.seed)
+        examples = _examples(changes, snapshot, seed=run.settings.seed)
         (folder / CHANGED_EXAMPLES_FILE).write_text(json.dumps(examples), encoding="utf-8")
         return {"told": len(changes), **counts.to_json()}
 
     if not before or not workspace.exists(before):
         workspace.unpublish(CHANGES_FILE)
-        night.note(CHANGES, "")
+        run.record(CHANGES, "")
         logger.info("changes: there are no earlier predictions to compare with")
         return
-    artifact = night.artifact("changes", inputs, build, code=LEARN_CODE)
+    artifact = run.artifact("changes", inputs, build, code=LEARN_CODE)
     workspace.publish(artifact.path / CHANGES_FILE, CHANGES_FILE)
-    night.note(CHANGES, artifact.ref)
-    logger.info("changes since the night before: %s", artifact.summary)
+    run.record(CHANGES, artifact.ref)
+    logger.info("changes since the run before: %s", artifact.summary)
 
 
 def _examples(changes: pd.DataFrame, snapshot: Snapshot, *, seed: int) -> list[dict[str, Any]]:

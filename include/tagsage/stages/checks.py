@@ -1,4 +1,4 @@
-"""The corpus checked before anything is trained on it, by itself and beside the last night's."""
+"""The corpus checked before anything is trained on it, by itself and beside the last run's."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tagsage.errors import FinalError
-from tagsage.night import Night, Token
+from tagsage.errors import NonRetryableError
+from tagsage.run_context import RunContext, Token
 from tagsage.stages.common import CORPUS_CODE, QUARANTINE, Ref, load_snapshot, tracking_of
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ logger = logging.getLogger(__name__)
 
 CHECKED = "checked"
 PROFILE_FILE = "profile.json"
-# When the night began, and the finished night that it is compared with.
+# When the run began, and the finished run that it is compared with.
 BEGAN = "began"
-# Profiles of the last finished nights, the one that began last first.
+# Profiles of the last finished runs, the one that began last first.
 PROFILES = "profiles.json"
 PROFILES_KEPT = 3
 
@@ -42,39 +42,39 @@ def check_corpus(token: Token, corpus: Ref) -> Ref:
 
     Raises
     ------
-    FinalError
+    NonRetryableError
         With ``checks=stop``, when a check fails; names each with its numbers.
     """
-    night = Night.of(token)
-    if night.settings.checks == "off":
-        night.note(CHECKED, None)
+    run = RunContext.of(token)
+    if run.settings.checks == "off":
+        run.record(CHECKED, None)
         return corpus
-    _check(night, load_snapshot(night, corpus))
+    _check(run, load_snapshot(run, corpus))
     return corpus
 
 
-def check_before_loading(night: Night, corpus: Corpus) -> None:
+def check_before_loading(run: RunContext, corpus: Corpus) -> None:
     """With ``checks=stop``, check what was read while the store is as it was.
 
     What a broken export lacks would be removed from the store, and predictions with it.
 
     Raises
     ------
-    FinalError
+    NonRetryableError
         When a check fails.
     """
     from tagsage.store.base import snapshot_of
 
-    if night.settings.checks == "stop":
-        _check(night, snapshot_of(corpus))
+    if run.settings.checks == "stop":
+        _check(run, snapshot_of(corpus))
 
 
-def _check(night: Night, snapshot: Snapshot) -> None:
-    """Check a corpus and note that; stop the night where it is to be stopped."""
-    settings = night.settings
-    artifact = _checked(night, snapshot, _earlier(night))
-    night.note(CHECKED, artifact.ref)
-    _log(night, artifact)
+def _check(run: RunContext, snapshot: Snapshot) -> None:
+    """Check a corpus and note that; stop the run where it is to be stopped."""
+    settings = run.settings
+    artifact = _checked(run, snapshot, _earlier(run))
+    run.record(CHECKED, artifact.ref)
+    _log(run, artifact)
     failed = artifact.summary["failed"]
     for sentence in failed:
         logger.warning("check failed: %s", sentence)
@@ -86,17 +86,17 @@ def _check(night: Night, snapshot: Snapshot) -> None:
             "checks of the form in Airflow) or higher limits (check_…, "
             "max_rejected_share)."
         )
-        raise FinalError(msg)
+        raise NonRetryableError(msg)
 
 
-def _checked(night: Night, snapshot: Snapshot, earlier: dict[str, Any] | None) -> Artifact:
+def _checked(run: RunContext, snapshot: Snapshot, earlier: dict[str, Any] | None) -> Artifact:
     from tagsage.settings.checks import ChecksSettings
 
-    settings = night.settings
+    settings = run.settings
     limits = settings.model_dump(
         include={*ChecksSettings.model_fields, "max_rejected_share"}, exclude={"checks"}
     )
-    noted = night.noted(QUARANTINE) or {"rows": 0, "repairs": []}
+    noted = run.recorded(QUARANTINE) or {"rows": 0, "repairs": []}
     quarantined = int(noted["rows"])
     inputs = {
         "corpus": snapshot.digest,
@@ -135,43 +135,43 @@ def _checked(night: Night, snapshot: Snapshot, earlier: dict[str, Any] | None) -
             "failed": [check.sentence() for check in checks if not check.passed],
         }
 
-    return night.artifact("checks", inputs, build, code=(*CORPUS_CODE, "evaluate"))
+    return run.artifact("checks", inputs, build, code=(*CORPUS_CODE, "evaluate"))
 
 
-def checks_of(night: Night) -> Checked | None:
-    """Return what was checked tonight; None when nothing was."""
+def checks_of(run: RunContext) -> Checked | None:
+    """Return what was checked this run; None when nothing was."""
     from tagsage.report.data import Checked
 
-    ref = night.noted(CHECKED)
+    ref = run.recorded(CHECKED)
     if ref is None:
         return None
-    return Checked(**night.workspace.open(ref).summary)
+    return Checked(**run.workspace.open(ref).summary)
 
 
-def keep_profile(night: Night) -> None:
-    """Keep the profile of a night that is finished: the next one is compared with it.
+def keep_profile(run: RunContext) -> None:
+    """Keep the profile of a run that is finished: the next one is compared with it.
 
-    It takes its place by when the night began, also when an older one is run again or ends after a
+    It takes its place by when the run began, also when an older one is run again or ends after a
     newer one, so that none is compared with a later one.
     """
-    ref = night.noted(CHECKED)
+    ref = run.recorded(CHECKED)
     if ref is None:
         return
-    file = night.workspace.open(ref).path / PROFILE_FILE
+    file = run.workspace.open(ref).path / PROFILE_FILE
     mine = {
-        "run_id": night.run_id,
-        "began": note_began(night)["at"],
+        "run_id": run.run_id,
+        "began": note_began(run)["at"],
         "profile": json.loads(file.read_text(encoding="utf-8")),
     }
-    kept = night.workspace.read_json(PROFILES) or []
-    kept = [mine, *(one for one in kept if one["run_id"] != night.run_id)]
+    kept = run.workspace.read_json(PROFILES) or []
+    kept = [mine, *(one for one in kept if one["run_id"] != run.run_id)]
     # Another version's may not say when it began.
     kept = sorted(kept, key=lambda one: one.get("began", ""), reverse=True)[:PROFILES_KEPT]
-    night.workspace.write_json(PROFILES, kept)
+    run.workspace.write_json(PROFILES, kept)
 
 
-def note_began(night: Night) -> dict[str, str]:
-    """Note when the night began and which finished one it is compared with; once for all tries.
+def note_began(run: RunContext) -> dict[str, str]:
+    """Note when the run began and which finished one it is compared with; once for all tries.
 
     Returns
     -------
@@ -182,32 +182,32 @@ def note_began(night: Night) -> dict[str, str]:
     def find() -> dict[str, str]:
         others = [
             one["run_id"]
-            for one in night.workspace.read_json(PROFILES) or []
-            if one["run_id"] != night.run_id
+            for one in run.workspace.read_json(PROFILES) or []
+            if one["run_id"] != run.run_id
         ]
         at = datetime.now(UTC).isoformat(timespec="microseconds")
         return {"at": at, "after": others[0] if others else ""}
 
-    began: dict[str, str] = night.noted_once(BEGAN, find)
+    began: dict[str, str] = run.record_once(BEGAN, find)
     return began
 
 
-def _earlier(night: Night) -> dict[str, Any] | None:
-    """Return run and profile of the night finished when this one began; None: there is none."""
+def _earlier(run: RunContext) -> dict[str, Any] | None:
+    """Return run and profile of the run finished when this one began; None: there is none."""
     from tagsage.corpus.profile import Profile
 
-    after = note_began(night)["after"]
-    kept = {one["run_id"]: one for one in night.workspace.read_json(PROFILES) or []}
+    after = note_began(run)["after"]
+    kept = {one["run_id"]: one for one in run.workspace.read_json(PROFILES) or []}
     found: dict[str, Any] | None = kept.get(after)
     if found is None:
-        logger.info("checks: no earlier night to compare the corpus with")
+        logger.info("checks: no earlier run to compare the corpus with")
         return None
     try:
         Profile.from_json(found["profile"])
     except (KeyError, TypeError, ValueError, AttributeError):
         logger.warning(
             "checks: the profile of the run %s is of another version of tagsage; "
-            "nothing is compared tonight",
+            "nothing is compared this run",
             found["run_id"],
         )
         return None
@@ -221,7 +221,7 @@ def _digest(earlier: dict[str, Any] | None) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _log(night: Night, artifact: Artifact) -> None:
+def _log(run: RunContext, artifact: Artifact) -> None:
     import pandas as pd
 
     from tagsage.registry.runs import log_results
@@ -232,8 +232,8 @@ def _log(night: Night, artifact: Artifact) -> None:
     against = f" beside the run {summary['compared_with']}" if summary["compared_with"] else ""
     logger.info("checks: %d of %d failed%s", failed, len(checks), against)
     log_results(
-        tracking_of(night.settings),
-        night.run_id,
+        tracking_of(run.settings),
+        run.run_id,
         metrics={
             "checks_failed": failed,
             **{f"check_{row['name']}": row["value"] for row in summary["checks"]},

@@ -1,4 +1,4 @@
-"""What several stages need: the store, the snapshot, MLflow and the features of a night."""
+"""What several stages need: the store, the snapshot, MLflow and the features of a run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage.errors import TagsageError
-from tagsage.night import Night
+from tagsage.run_context import RunContext
 from tagsage.settings import Settings
 from tagsage.workspace import Workspace, code_digest
 
@@ -37,21 +37,21 @@ VECTORS, KNOWN = "vectors", "known"
 VECTORS_FILE, IN_LIST_FILE = "vectors.npy", "in_list.npy"
 # The block that a graph engine trains.
 GRAPHSAGE = "graphsage"
-# What of the source's rows was not taken as it came; a note of the night.
+# What of the source's rows was not taken as it came; a note of the run.
 QUARANTINE = "quarantine"
 
 # The rooms whose code makes an artifact: a change in one of them makes it anew.
 CORPUS_CODE = ("corpus", "store", "stages")
-VECTORS_CODE = (*CORPUS_CODE, "vectors")
+VECTORS_CODE = (*CORPUS_CODE, "embed")
 GRAPH_CODE = (*CORPUS_CODE, "graph")
 LEARN_CODE = (*CORPUS_CODE, "features", "learn", "evaluate")
 
 
-def open_store(night: Night) -> ArticleStore:
+def open_store(run: RunContext) -> ArticleStore:
     """Open the store that the settings name."""
     from tagsage.store.open import open_store as open_kind
 
-    return open_kind(night.settings.store, sqlite_path=sqlite_file(night.settings))
+    return open_kind(run.settings.store, sqlite_path=sqlite_file(run.settings))
 
 
 def sqlite_file(settings: Settings) -> Path:
@@ -61,7 +61,7 @@ def sqlite_file(settings: Settings) -> Path:
     return Workspace(settings.workspace).local_path / "tagsage.db"
 
 
-def keep_vectors(night: Night, corpus: Ref, name: str, vectors: Ref, file: str) -> bool:
+def keep_vectors(run: RunContext, corpus: Ref, name: str, vectors: Ref, file: str) -> bool:
     """Write the vectors in a file of an artifact into the store, unless they are there already.
 
     Returns
@@ -71,19 +71,19 @@ def keep_vectors(night: Night, corpus: Ref, name: str, vectors: Ref, file: str) 
     """
     import numpy as np
 
-    with open_store(night) as store:
+    with open_store(run) as store:
         if not store.keeps_vectors:
             return False
-        keys = load_snapshot(night, corpus).articles["key"].tolist()
-        matrix = np.load(night.workspace.open(vectors).path / file, mmap_mode="r")
+        keys = load_snapshot(run, corpus).articles["key"].tolist()
+        matrix = np.load(run.workspace.open(vectors).path / file, mmap_mode="r")
         written = store.write_vectors(name, keys, matrix, digest=vectors)
     logger.info("vectors: %s of the store %s", name, "written" if written else "are these already")
     return True
 
 
-def vectors_folder(night: Night) -> Path:
+def vectors_folder(run: RunContext) -> Path:
     """Return the folder of the LSA models and of their vectors, made by today's code."""
-    folder = night.workspace.local_folder() / "vectors"
+    folder = run.workspace.local_folder() / "vectors"
     return folder / f"lsa-{code_digest(('vectors',))}"
 
 
@@ -97,31 +97,31 @@ def openai_folder(settings: Settings) -> Path:
     return Workspace(settings.workspace).local_path / "vectors" / "openai"
 
 
-def load_snapshot(night: Night, corpus: Ref) -> Snapshot:
-    """Load the frozen corpus of the night."""
+def load_snapshot(run: RunContext, corpus: Ref) -> Snapshot:
+    """Load the frozen corpus of the run."""
     from tagsage.store.snapshot import Snapshot
 
-    return Snapshot.load(night.workspace.open(corpus).path)
+    return Snapshot.load(run.workspace.open(corpus).path)
 
 
-def load_texts(night: Night, corpus: Ref) -> tuple[list[str], npt.NDArray[np.bytes_]]:
+def load_texts(run: RunContext, corpus: Ref) -> tuple[list[str], npt.NDArray[np.bytes_]]:
     """Return the text of every article of the snapshot, and the texts' hashes."""
-    from tagsage.vectors.text import article_texts, text_hashes
+    from tagsage.embed.text import article_texts, text_hashes
 
-    texts = article_texts(load_snapshot(night, corpus).articles)
+    texts = article_texts(load_snapshot(run, corpus).articles)
     return texts, text_hashes(texts)
 
 
-def load_labels(night: Night, split: Ref) -> Labels:
+def load_labels(run: RunContext, split: Ref) -> Labels:
     """Load target tags, label matrix and split."""
     from tagsage.learn.labels import Labels
 
-    return Labels.load(night.workspace.open(split).path)
+    return Labels.load(run.workspace.open(split).path)
 
 
-def vectors_of_night(night: Night, vectors: Ref) -> dict[str, Any]:
+def vectors_of_run(run: RunContext, vectors: Ref) -> dict[str, Any]:
     """Return which model made the vectors of an artifact, as parameters for MLflow."""
-    summary = night.workspace.open(vectors).summary
+    summary = run.workspace.open(vectors).summary
     return {"vectors_model": summary["model_id"], "vectors_dimensions": summary["dimensions"]}
 
 
@@ -155,20 +155,20 @@ def write_table(folder: Path, name: str, frame: pd.DataFrame) -> None:
     )
 
 
-def publish_table(night: Night, folder: Path, name: str, frame: pd.DataFrame) -> None:
+def publish_table(run: RunContext, folder: Path, name: str, frame: pd.DataFrame) -> None:
     """Publish what :func:`write_table` wrote; the Parquet file names the run besides.
 
-    An artifact does not: on another night it may be found again.
+    An artifact does not: on another run it may be found again.
     """
-    night.workspace.publish(folder / f"{name}.csv", f"{name}.csv")
-    with night.workspace.scratch() as scratch:
+    run.workspace.publish(folder / f"{name}.csv", f"{name}.csv")
+    with run.workspace.scratch() as scratch:
         file = scratch / f"{name}.parquet"
-        frame.assign(run_id=night.run_id).astype({"run_id": "str"}).to_parquet(file, index=False)
-        night.workspace.publish(file, file.name)
+        frame.assign(run_id=run.run_id).astype({"run_id": "str"}).to_parquet(file, index=False)
+        run.workspace.publish(file, file.name)
 
 
 def wanted_blocks(settings: Settings) -> set[str]:
-    """Return the blocks that some candidate of the night uses."""
+    """Return the blocks that some candidate of the run uses."""
     from tagsage.features import blocks_of
 
     return {
@@ -199,14 +199,14 @@ def search_inputs(settings: Settings) -> list[float]:
 
 
 def feature_matrix(
-    night: Night, features: Blocks, feature_set: str, *, tuning: bool = False
+    run: RunContext, features: Blocks, feature_set: str, *, tuning: bool = False
 ) -> FeatureMatrix:
     """Open the features of a feature set, memory-mapped, in the snapshot's order.
 
     Parameters
     ----------
-    night : Night
-        The night.
+    run : RunContext
+        The run.
     features : dict of str to str
         Block -> ref, and ``known``.
     feature_set : str
@@ -217,7 +217,7 @@ def feature_matrix(
     Raises
     ------
     TagsageError
-        When a block was not fitted tonight.
+        When a block was not fitted this run.
     """
     import numpy as np
 
@@ -227,24 +227,22 @@ def feature_matrix(
     names = blocks_of(feature_set)
     for block in names:
         if block not in features:
-            msg = f"The block {block} was not fitted tonight; name it in the setting candidates."
+            msg = f"The block {block} was not fitted this run; name it in the setting candidates."
             raise TagsageError(msg)
-    folders = {
-        block: night.workspace.open(features[block]).path for block in blocks_of(feature_set)
-    }
-    in_list = np.load(night.workspace.open(features[KNOWN]).path / IN_LIST_FILE)
+    folders = {block: run.workspace.open(features[block]).path for block in blocks_of(feature_set)}
+    in_list = np.load(run.workspace.open(features[KNOWN]).path / IN_LIST_FILE)
     return open_matrix(folders, feature_set, in_list, tuning=tuning)
 
 
-def load_vectors(night: Night, vectors: Ref) -> npt.NDArray[np.float32]:
-    """Open the vectors of the night, float32 [n_articles, d], memory-mapped."""
+def load_vectors(run: RunContext, vectors: Ref) -> npt.NDArray[np.float32]:
+    """Open the vectors of the run, float32 [n_articles, d], memory-mapped."""
     from tagsage.graph.arrays import load_array
 
-    return load_array(night.workspace.open(vectors).path / VECTORS_FILE)
+    return load_array(run.workspace.open(vectors).path / VECTORS_FILE)
 
 
-def articles_of(night: Night, corpus: Ref, vectors: Ref) -> Articles:
-    """Return all articles of the night, with their vectors."""
+def articles_of(run: RunContext, corpus: Ref, vectors: Ref) -> Articles:
+    """Return all articles of the run, with their vectors."""
     from tagsage.features import Articles
 
-    return Articles.of_snapshot(load_snapshot(night, corpus), load_vectors(night, vectors))
+    return Articles.of_snapshot(load_snapshot(run, corpus), load_vectors(run, vectors))

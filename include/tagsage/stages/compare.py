@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tagsage.errors import TagsageError
-from tagsage.night import Night, Token, file_name
+from tagsage.run_context import RunContext, Token, file_name
 from tagsage.stages.common import (
     KNOWN,
     LEARN_CODE,
@@ -23,7 +23,7 @@ from tagsage.stages.common import (
     search_inputs,
     search_of,
     tracking_of,
-    vectors_of_night,
+    vectors_of_run,
 )
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ JUDGED_FOLDER = "judged"
 
 def candidate_names(token: Token) -> list[str]:
     """Return the candidates that are compared, as ``feature_set:classifier``."""
-    return [":".join(pair) for pair in Night.of(token).settings.parsed_candidates()]
+    return [":".join(pair) for pair in RunContext.of(token).settings.parsed_candidates()]
 
 
 def candidates_without_lists(token: Token) -> list[str]:
@@ -66,27 +66,27 @@ def fit_candidate(token: Token, split: Ref, features: Blocks, candidate: str) ->
     from tagsage.report.figures import f1_by_frequency
     from tagsage.report.picture import save_pictures
 
-    night = Night.of(token)
-    reason = _too_much(night, split, features, candidate)
-    night.note(_left_out_note(candidate), reason)
+    run = RunContext.of(token)
+    reason = _too_much(run, split, features, candidate)
+    run.record(_left_out_note(candidate), reason)
     if reason:
         logger.warning("%s is left out: %s.", candidate, reason)
         return ""
-    artifact = night.workspace.open(candidate_ref(night, split, features, candidate))
+    artifact = run.workspace.open(candidate_ref(run, split, features, candidate))
     if candidate not in candidate_names(token):
         return artifact.ref
     # The same candidate on other vectors, in another run, is told apart by these.
-    about = {"embedder": night.settings.embedder, **vectors_of_night(night, features[VECTORS])}
+    about = {"embedder": run.settings.embedder, **vectors_of_run(run, features[VECTORS])}
     judged = Judgement.load(artifact.path / JUDGED_FOLDER)
     pictures = [
         f1_by_frequency(judged.per_tag),
         precision_recall_curves({candidate: judged.curve}),
         reliability_diagram(judged.reliability),
     ]
-    with night.workspace.scratch() as folder:
+    with run.workspace.scratch() as folder:
         log_candidate(
-            tracking_of(night.settings),
-            night.run_id,
+            tracking_of(run.settings),
+            run.run_id,
             candidate,
             params=about | artifact.summary["fit"],
             scores=artifact.summary["scores"],
@@ -96,21 +96,21 @@ def fit_candidate(token: Token, split: Ref, features: Blocks, candidate: str) ->
     return artifact.ref
 
 
-def _too_much(night: Night, split: Ref, features: Blocks, candidate: str) -> str:
-    """Return why a candidate cannot be fitted tonight, as far as can be told; empty when it can."""
+def _too_much(run: RunContext, split: Ref, features: Blocks, candidate: str) -> str:
+    """Return why a candidate cannot be fitted, as far as can be told; empty when it can."""
     import dataclasses
 
     import numpy as np
 
     from tagsage.learn.costs import estimate_cost, reason_to_leave_out
 
-    settings = night.settings
+    settings = run.settings
     feature_set, _, classifier = candidate.partition(":")
-    Y = load_labels(night, split).Y_train
+    Y = load_labels(run, split).Y_train
     cost = estimate_cost(
         classifier,
         rows=len(Y),
-        features=feature_matrix(night, features, feature_set).shape[1],
+        features=feature_matrix(run, features, feature_set).shape[1],
         tags=Y.shape[1],
         label_sets=len(np.unique(np.packbits(Y, axis=1), axis=0)),
     )
@@ -127,7 +127,7 @@ def _left_out_note(candidate: str) -> str:
     return f"left_out/{file_name(candidate)}"
 
 
-def candidate_ref(night: Night, split: Ref, features: Blocks, candidate: str) -> Ref:
+def candidate_ref(run: RunContext, split: Ref, features: Blocks, candidate: str) -> Ref:
     """Return the ref of a fitted and judged candidate, which is made where there is none."""
     from tagsage.evaluate.judgement import Judgement
     from tagsage.evaluate.scenarios import fallback_of
@@ -135,25 +135,25 @@ def candidate_ref(night: Night, split: Ref, features: Blocks, candidate: str) ->
     from tagsage.learn.candidate import FittedCandidate
     from tagsage.learn.fitting import fit_candidate as fit
 
-    seed = night.settings.seed
+    seed = run.settings.seed
     feature_set, _, classifier = candidate.partition(":")
     other = fallback_of(candidate)
-    fallback = candidate_ref(night, split, features, other) if other else ""
+    fallback = candidate_ref(run, split, features, other) if other else ""
     inputs = {
         "split": split,
         "features": {block: features[block] for block in (*blocks_of(feature_set), KNOWN)},
         "feature_set": feature_set,
-        "assignment": assignment_inputs(night.settings),
+        "assignment": assignment_inputs(run.settings),
         "classifier": classifier,
         "seed": seed,
         "fallback": fallback,
-        "search": search_inputs(night.settings),
+        "search": search_inputs(run.settings),
     }
 
     def build(folder: Path) -> dict[str, Any]:
-        labels = load_labels(night, split)
-        X = feature_matrix(night, features, feature_set)
-        tuning = feature_matrix(night, features, feature_set, tuning=True)
+        labels = load_labels(run, split)
+        X = feature_matrix(run, features, feature_set)
+        tuning = feature_matrix(run, features, feature_set, tuning=True)
         fitted = fit(
             X,
             labels.Y_train,
@@ -162,11 +162,11 @@ def candidate_ref(night: Night, split: Ref, features: Blocks, candidate: str) ->
             classifier=classifier,
             seed=seed,
             tuning=tuning,
-            assignment=night.settings,
-            fallback=FittedCandidate.load(night.workspace.open(fallback).path / MODEL_FOLDER).main
+            assignment=run.settings,
+            fallback=FittedCandidate.load(run.workspace.open(fallback).path / MODEL_FOLDER).main
             if fallback
             else None,
-            search=search_of(night.settings),
+            search=search_of(run.settings),
         )
         fitted.save(folder / MODEL_FOLDER)
         started = time.perf_counter()
@@ -177,7 +177,7 @@ def candidate_ref(night: Night, split: Ref, features: Blocks, candidate: str) ->
         scores = {**judged.scores, "predict_seconds": seconds}
         return {"candidate": candidate, "scores": scores, "fit": fitted.summary}
 
-    return night.artifact("candidate", inputs, build, code=LEARN_CODE, label=candidate).ref
+    return run.artifact("candidate", inputs, build, code=LEARN_CODE, label=candidate).ref
 
 
 def leaderboard(token: Token, split: Ref, *fitted: Sequence[Ref]) -> Ref:
@@ -186,7 +186,7 @@ def leaderboard(token: Token, split: Ref, *fitted: Sequence[Ref]) -> Ref:
     Parameters
     ----------
     token : dict
-        The night.
+        The run.
     split : str
         Ref of the split.
     *fitted : sequences of str
@@ -194,9 +194,9 @@ def leaderboard(token: Token, split: Ref, *fitted: Sequence[Ref]) -> Ref:
     """
     from tagsage.evaluate.leaderboard import rank_candidates
 
-    night = Night.of(token)
+    run = RunContext.of(token)
     named = candidate_names(token)
-    reasons = {name: night.noted(_left_out_note(name)) for name in named}
+    reasons = {name: run.recorded(_left_out_note(name)) for name in named}
     left_out = {name: reason for name, reason in reasons.items() if reason}
     if len(left_out) == len(named):
         msg = (
@@ -206,7 +206,7 @@ def leaderboard(token: Token, split: Ref, *fitted: Sequence[Ref]) -> Ref:
         )
         raise TagsageError(msg)
     refs = [ref for part in fitted for ref in part or () if ref]
-    summaries = {ref: night.workspace.open(ref).summary for ref in refs}
+    summaries = {ref: run.workspace.open(ref).summary for ref in refs}
     results = {ref: result for ref, result in summaries.items() if result["candidate"] in named}
 
     def build(folder: Path) -> dict[str, Any]:
@@ -219,7 +219,7 @@ def leaderboard(token: Token, split: Ref, *fitted: Sequence[Ref]) -> Ref:
             for result in results.values()
         ])
         board.to_csv(folder / "leaderboard.csv", index=False)
-        facts = night.workspace.open(split).summary
+        facts = run.workspace.open(split).summary
         of_candidate = {
             result["candidate"]: {**result, "ref": ref} for ref, result in results.items()
         }
@@ -231,12 +231,12 @@ def leaderboard(token: Token, split: Ref, *fitted: Sequence[Ref]) -> Ref:
             "candidates": {result["candidate"]: result["scores"] for result in results.values()},
             "split": {
                 **facts,
-                "test_share": night.settings.test_share,
-                "seed": night.settings.seed,
+                "test_share": run.settings.test_share,
+                "seed": run.settings.seed,
             },
         }
 
     inputs = {"split": split, "fitted": list(results), "left_out": left_out}
-    artifact = night.artifact("leaderboard", inputs, build, code=LEARN_CODE)
-    night.workspace.publish(artifact.path / "leaderboard.csv", "leaderboard.csv")
+    artifact = run.artifact("leaderboard", inputs, build, code=LEARN_CODE)
+    run.workspace.publish(artifact.path / "leaderboard.csv", "leaderboard.csv")
     return artifact.ref

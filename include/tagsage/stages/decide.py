@@ -1,4 +1,4 @@
-"""The night's winner beside the champion: what it gains, which guards break, what is decided."""
+"""The run's winner beside the champion: what it gains, which guards break, what is decided."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tagsage.night import Night
+from tagsage.run_context import RunContext
 from tagsage.stages.common import (
     LEARN_CODE,
     Ref,
@@ -37,43 +37,43 @@ MEGABYTE = 1e6
 LATENCY, SIZE = "latency", "size of the model"
 
 
-def freeze_test(night: Night, corpus: Ref, split: Ref, candidate: Ref) -> Artifact:
-    """Keep what later nights need to be compared with tonight's winner; see `FrozenTest`."""
+def freeze_test(run: RunContext, corpus: Ref, split: Ref, candidate: Ref) -> Artifact:
+    """Keep what later runs need to be compared with this run's winner; see `FrozenTest`."""
 
     def build(folder: Path) -> None:
         from tagsage.evaluate.frozen import FrozenTest
         from tagsage.evaluate.judgement import Judgement
         from tagsage.features import article_ids
 
-        labels = load_labels(night, split)
-        ids = article_ids(load_snapshot(night, corpus).articles["key"].tolist())
-        judged = Judgement.load(night.workspace.open(candidate).path / JUDGED_FOLDER)
+        labels = load_labels(run, split)
+        ids = article_ids(load_snapshot(run, corpus).articles["key"].tolist())
+        judged = Judgement.load(run.workspace.open(candidate).path / JUDGED_FOLDER)
         FrozenTest(
             tags=labels.tags,
             test=ids[labels.test_rows],
             train=ids[labels.train_rows],
             assigned=judged.system.assigned,
             scores=judged.scores,
-            test_share=night.settings.test_share,
-            seed=night.settings.seed,
+            test_share=run.settings.test_share,
+            seed=run.settings.seed,
         ).save(folder)
 
     inputs = {
         "corpus": corpus,
         "split": split,
         "candidate": candidate,
-        "test_share": night.settings.test_share,
-        "seed": night.settings.seed,
+        "test_share": run.settings.test_share,
+        "seed": run.settings.seed,
     }
-    return night.artifact("frozen_test", inputs, build, code=LEARN_CODE)
+    return run.artifact("frozen_test", inputs, build, code=LEARN_CODE)
 
 
 def make_decision(
-    night: Night, corpus: Ref, split: Ref, best: dict[str, Any], served: Artifact, version: str
+    run: RunContext, corpus: Ref, split: Ref, best: dict[str, Any], served: Artifact, version: str
 ) -> tuple[Decision, str]:
-    """Compare the version of tonight with the champion, try the guards, decide, and carry it out.
+    """Compare the version of this run with the champion, try the guards, decide, and carry it out.
 
-    A night that decided before repeats its decision: nothing is measured again.
+    A run that decided before repeats its decision: nothing is measured again.
 
     Returns
     -------
@@ -84,66 +84,64 @@ def make_decision(
     """
     from tagsage.registry.champions import carry_out, kept_decision
 
-    tracking, name = tracking_of(night.settings), night.settings.registered_model
+    tracking, name = tracking_of(run.settings), run.settings.registered_model
     decision = kept_decision(tracking, name, version)
     if decision is None:
-        decision = _decide(night, corpus, split, best, served, version)
-    return carry_out(tracking, night.run_id, name=name, version=version, decision=decision)
+        decision = _decide(run, corpus, split, best, served, version)
+    return carry_out(tracking, run.run_id, name=name, version=version, decision=decision)
 
 
 def _decide(
-    night: Night, corpus: Ref, split: Ref, best: dict[str, Any], served: Artifact, version: str
+    run: RunContext, corpus: Ref, split: Ref, best: dict[str, Any], served: Artifact, version: str
 ) -> Decision:
     from tagsage.evaluate.judgement import Judgement
     from tagsage.evaluate.promotion import decide
     from tagsage.registry.history import registered
     from tagsage.registry.registry import DATA_DIGEST, DamagedTestError
 
-    now = registered(tracking_of(night.settings), night.settings.registered_model)
+    now = registered(tracking_of(run.settings), run.settings.registered_model)
     of_number = {one.number: one for one in now.versions}
     champion = of_number.get(now.champion)
-    judged = Judgement.load(night.workspace.open(best["ref"]).path / JUDGED_FOLDER)
-    labels, snapshot = load_labels(night, split), load_snapshot(night, corpus)
+    judged = Judgement.load(run.workspace.open(best["ref"]).path / JUDGED_FOLDER)
+    labels, snapshot = load_labels(run, split), load_snapshot(run, corpus)
     gain, not_comparable, frozen = None, "", None
     checks: list[Check] = []
     if champion is not None:
         try:
-            frozen = _frozen_of(night, champion)
-            gain, not_comparable, checks = _compare(
-                night, snapshot, labels, judged, champion, frozen
-            )
+            frozen = _frozen_of(run, champion)
+            gain, not_comparable, checks = _compare(run, snapshot, labels, judged, champion, frozen)
         except DamagedTestError as error:
             not_comparable = str(error)
-    checks += _absolute_checks(night, snapshot, labels, judged, served, version, champion, frozen)
+    checks += _absolute_checks(run, snapshot, labels, judged, served, version, champion, frozen)
     own = best["scores"]["micro_f1"]
     digest = of_number[version].tags[DATA_DIGEST]
     return decide(
         challenger_version=version,
         champion_version=now.champion,
-        promote=night.settings.promote,
-        limits=night.settings,
+        promote=run.settings.promote,
+        limits=run.settings,
         checks=checks,
         gain=gain,
         not_comparable=not_comparable,
-        trial=night.is_trial,
+        trial=run.is_trial,
         pinned=now.pinned_words(),
         scores=(own, champion.micro_f1 if champion else None),
         same_data=champion is not None and champion.tags.get(DATA_DIGEST) == digest,
     )
 
 
-def _frozen_of(night: Night, version: Version) -> FrozenTest | None:
+def _frozen_of(run: RunContext, version: Version) -> FrozenTest | None:
     from tagsage.evaluate.frozen import FrozenTest
     from tagsage.registry.registry import load_frozen
 
-    with night.workspace.scratch() as folder:
-        if not load_frozen(tracking_of(night.settings), version, folder):
+    with run.workspace.scratch() as folder:
+        if not load_frozen(tracking_of(run.settings), version, folder):
             return None
         return FrozenTest.load(folder)
 
 
 def _compare(
-    night: Night,
+    run: RunContext,
     snapshot: Snapshot,
     labels: Labels,
     judged: Judgement,
@@ -153,9 +151,9 @@ def _compare(
     """Return the gain, why there is none, and the guards that need both."""
     import numpy as np
 
+    from tagsage.embed.text import article_texts
     from tagsage.evaluate.guards import compare_with_champion
     from tagsage.features import article_ids
-    from tagsage.vectors.text import article_texts
 
     rows = labels.test_rows
     return compare_with_champion(
@@ -166,12 +164,12 @@ def _compare(
         ids=article_ids(snapshot.articles["key"].iloc[rows].tolist()),
         texts=article_texts(snapshot.articles.iloc[rows]),
         list_degree=np.diff(snapshot.incidence().indptr)[rows],
-        settings=night.settings,
+        settings=run.settings,
     )
 
 
 def _absolute_checks(
-    night: Night,
+    run: RunContext,
     snapshot: Snapshot,
     labels: Labels,
     judged: Judgement,
@@ -183,8 +181,8 @@ def _absolute_checks(
     """Return the guards that a first champion has to pass, too."""
     from tagsage.evaluate.guards import check_calibration, check_most
 
-    limits = night.settings
-    latency, about = _latency(night, snapshot, labels, served, version)
+    limits = run.settings
+    latency, about = _latency(run, snapshot, labels, served, version)
     earlier = _earlier_values(champion)
     size = sum(file.stat().st_size for file in served.path.rglob("*") if file.is_file())
     return [
@@ -221,7 +219,7 @@ def _earlier_values(champion: Version | None) -> dict[str, float]:
 
 
 def _latency(
-    night: Night, snapshot: Snapshot, labels: Labels, served: Artifact, version: str
+    run: RunContext, snapshot: Snapshot, labels: Labels, served: Artifact, version: str
 ) -> tuple[float | None, str]:
     """Time requests of one article each; return the median in ms, or None, and words about it."""
     from tagsage.registry.registry import load_champion
@@ -231,9 +229,7 @@ def _latency(
     if about["embedder"] == "openai":
         # Each request would be paid for, and it is the server's time that would be measured.
         return None, "not measured: each request asks a server for its vector"
-    model = load_champion(
-        tracking_of(night.settings), night.settings.registered_model, version=version
-    )
+    model = load_champion(tracking_of(run.settings), run.settings.registered_model, version=version)
     # A model on given vectors is asked with some.
     dimensions = about["dimensions"] if about["needs_given_vectors"] else 0
     requests = _requests(snapshot, labels, dimensions=dimensions)

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from tagsage.night import Night, Token
+from tagsage.run_context import RunContext, Token
 from tagsage.stages.common import (
     MODEL_FOLDER,
     VECTORS_CODE,
@@ -16,7 +16,7 @@ from tagsage.stages.common import (
     load_texts,
     tracking_of,
     vectors_folder,
-    vectors_of_night,
+    vectors_of_run,
 )
 from tagsage.stages.embed_given import import_given
 from tagsage.stages.embed_openai import collect_openai, embed_openai, plan_openai
@@ -39,17 +39,17 @@ def plan_vectors(token: Token, corpus: Ref) -> Ref:
     str
         Ref of the plan.
     """
-    night = Night.of(token)
-    settings = night.settings
+    run = RunContext.of(token)
+    settings = run.settings
     if settings.embedder == "openai":
-        return plan_openai(night, corpus)
-    from tagsage.vectors.lsa_plan import plan_lsa
+        return plan_openai(run, corpus)
+    from tagsage.embed.lsa_plan import plan_lsa
 
-    texts, hashes = load_texts(night, corpus)
+    texts, hashes = load_texts(run, corpus)
     plan = plan_lsa(
         texts,
         hashes,
-        folder=vectors_folder(night),
+        folder=vectors_folder(run),
         dimensions=settings.lsa_dimensions,
         max_terms=settings.lsa_max_terms,
         refit_share=settings.lsa_refit_share,
@@ -66,7 +66,7 @@ def plan_vectors(token: Token, corpus: Ref) -> Ref:
         # A plan says what is missing: one made earlier may ask for too much or too little.
         "missing": [len(plan.missing), int(plan.missing.sum())],
     }
-    return night.artifact("plan", inputs, build, code=VECTORS_CODE).ref
+    return run.artifact("plan", inputs, build, code=VECTORS_CODE).ref
 
 
 def vector_batches(token: Token, plan: Ref) -> list[int]:
@@ -74,28 +74,28 @@ def vector_batches(token: Token, plan: Ref) -> list[int]:
 
     There are none without new texts, and none when they go to OpenAI's Batch API.
     """
-    night = Night.of(token)
-    if night.settings.embedder == "openai" and night.settings.openai_mode == "batch":
+    run = RunContext.of(token)
+    if run.settings.embedder == "openai" and run.settings.openai_mode == "batch":
         return []
-    return list(range(night.workspace.open(plan).summary["batches"]))
+    return list(range(run.workspace.open(plan).summary["batches"]))
 
 
 def embed_batch(token: Token, corpus: Ref, plan: Ref, batch: int) -> dict[str, int]:
     """Embed one batch of the plan into the cache, here or by requests to OpenAI."""
-    from tagsage.vectors import plan as planning
+    from tagsage.embed import plan as planning
 
-    night = Night.of(token)
-    if night.settings.embedder == "openai":
-        return embed_openai(night, corpus, plan, batch)
-    texts, hashes = load_texts(night, corpus)
-    todo = planning.Plan.load(night.workspace.open(plan).path)
+    run = RunContext.of(token)
+    if run.settings.embedder == "openai":
+        return embed_openai(run, corpus, plan, batch)
+    texts, hashes = load_texts(run, corpus)
+    todo = planning.Plan.load(run.workspace.open(plan).path)
     return planning.embed_batch(
         todo,
         batch,
         texts,
         hashes,
         embedder=todo.embedder(),
-        folder=vectors_folder(night),
+        folder=vectors_folder(run),
     )
 
 
@@ -106,32 +106,32 @@ def collect_vectors(token: Token, corpus: Ref, plan: Ref = "") -> Ref:
     """
     from tagsage.registry.runs import log_results
 
-    night = Night.of(token)
-    if night.settings.embedder == "openai":
-        vectors = collect_openai(night, corpus, plan)
-    elif night.settings.embedder == "none":
-        vectors = import_given(night, corpus, load_snapshot(night, corpus))
+    run = RunContext.of(token)
+    if run.settings.embedder == "openai":
+        vectors = collect_openai(run, corpus, plan)
+    elif run.settings.embedder == "none":
+        vectors = import_given(run, corpus, load_snapshot(run, corpus))
     else:
-        vectors = _collect_lsa(night, corpus, plan)
-    summary = night.workspace.open(vectors).summary
-    night.note(VECTORS, vectors)
+        vectors = _collect_lsa(run, corpus, plan)
+    summary = run.workspace.open(vectors).summary
+    run.record(VECTORS, vectors)
     log_results(
-        tracking_of(night.settings),
-        night.run_id,
+        tracking_of(run.settings),
+        run.run_id,
         # What tells runs with different embedders apart, side by side.
-        params=vectors_of_night(night, vectors),
+        params=vectors_of_run(run, vectors),
         metrics={name: summary[name] for name in COUNTED if name in summary},
     )
     return vectors
 
 
-def _collect_lsa(night: Night, corpus: Ref, plan: Ref) -> Ref:
-    from tagsage.vectors import plan as planning
+def _collect_lsa(run: RunContext, corpus: Ref, plan: Ref) -> Ref:
+    from tagsage.embed import plan as planning
 
-    todo = planning.Plan.load(night.workspace.open(plan).path)
+    todo = planning.Plan.load(run.workspace.open(plan).path)
 
     def build(folder: Path) -> dict[str, Any]:
-        texts, hashes = load_texts(night, corpus)
+        texts, hashes = load_texts(run, corpus)
         if todo.model_folder is not None:
             # The served model embeds new titles with it.
             shutil.copytree(todo.model_folder, folder / MODEL_FOLDER)
@@ -140,9 +140,9 @@ def _collect_lsa(night: Night, corpus: Ref, plan: Ref) -> Ref:
             texts,
             hashes,
             embedder=todo.embedder(),
-            folder=vectors_folder(night),
+            folder=vectors_folder(run),
             out=folder,
         )
 
     inputs = {"corpus": corpus, "model_id": todo.model_id}
-    return night.artifact("vectors", inputs, build, code=VECTORS_CODE).ref
+    return run.artifact("vectors", inputs, build, code=VECTORS_CODE).ref

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 from upath import UPath
 
 from tagsage.errors import TagsageError
-from tagsage.night import Night
+from tagsage.run_context import RunContext
 from tagsage.stages.common import VECTORS_CODE, Ref
 
 if TYPE_CHECKING:
+    from tagsage.embed.given import GivenVectors
     from tagsage.store.snapshot import Snapshot
-    from tagsage.vectors.given import GivenVectors
 
 logger = logging.getLogger(__name__)
 
 
-def import_given(night: Night, corpus: Ref, snapshot: Snapshot) -> Ref:
+def import_given(run: RunContext, corpus: Ref, snapshot: Snapshot) -> Ref:
     """Read the file of vectors; returns the ref of the vectors themselves.
 
     Raises
@@ -28,11 +28,11 @@ def import_given(night: Night, corpus: Ref, snapshot: Snapshot) -> Ref:
     TagsageError
         When there is no such file, or too many of its rows are no good.
     """
-    from tagsage.vectors.given import import_vectors
+    from tagsage.embed.given import import_vectors
 
-    source = UPath(night.settings.vectors)
+    source = UPath(run.settings.vectors)
     if not source.is_file():
-        msg = f"There is no file {night.settings.vectors}; name a CSV of vectors with --vectors."
+        msg = f"There is no file {run.settings.vectors}; name a CSV of vectors with --vectors."
         raise TagsageError(msg)
     sha256 = hashlib.sha256()
     with source.open("rb") as file:
@@ -41,10 +41,8 @@ def import_given(night: Night, corpus: Ref, snapshot: Snapshot) -> Ref:
     digest = sha256.hexdigest()
 
     def build(folder: Path) -> dict[str, Any]:
-        given = import_vectors(
-            night.settings.vectors, snapshot.articles, out=folder / "vectors.npy"
-        )
-        _check_share(night, given)
+        given = import_vectors(run.settings.vectors, snapshot.articles, out=folder / "vectors.npy")
+        _check_share(run, given)
         given.quarantine.to_csv(folder / "vectors.csv", index=False)
         return {
             "model_id": f"given-{digest[:12]}",
@@ -55,24 +53,24 @@ def import_given(night: Night, corpus: Ref, snapshot: Snapshot) -> Ref:
             "quarantined": len(given.quarantine),
         }
 
-    artifact = night.artifact("given", {"corpus": corpus, "file": digest}, build, code=VECTORS_CODE)
-    night.workspace.publish(artifact.path / "vectors.csv", "quarantine/vectors.csv")
+    artifact = run.artifact("given", {"corpus": corpus, "file": digest}, build, code=VECTORS_CODE)
+    run.workspace.publish(artifact.path / "vectors.csv", "quarantine/vectors.csv")
     return artifact.ref
 
 
-def _check_share(night: Night, given: GivenVectors) -> None:
+def _check_share(run: RunContext, given: GivenVectors) -> None:
     """Refuse a file of which too many rows are no good; rows of other articles do no harm."""
     from tagsage.corpus.quarantine import REJECTED
-    from tagsage.vectors.given import UNKNOWN_URL
+    from tagsage.embed.given import UNKNOWN_URL
 
     rejected = given.quarantine[
         (given.quarantine["kind"] == REJECTED) & (given.quarantine["reason"] != UNKNOWN_URL)
     ]
-    if len(rejected) > night.settings.max_rejected_share * given.rows:
+    if len(rejected) > run.settings.max_rejected_share * given.rows:
         first = rejected.iloc[0]
         msg = (
-            f"{night.settings.vectors}: {len(rejected):,} of {given.rows:,} rows were rejected, "
-            f"more than max_rejected_share={night.settings.max_rejected_share:g} allows; the first "
+            f"{run.settings.vectors}: {len(rejected):,} of {given.rows:,} rows were rejected, "
+            f"more than max_rejected_share={run.settings.max_rejected_share:g} allows; the first "
             f"is line {first['line']}: {first['reason']}."
         )
         raise TagsageError(msg)

@@ -6,7 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from tagsage.night import Night, Token
+from tagsage.run_context import RunContext, Token
 from tagsage.settings import Settings
 from tagsage.stages.common import Ref, load_texts, openai_folder
 from tagsage.stages.embed_openai import ceiling_of, config_of, send_online
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from tagsage.vectors.openai.batch_results import TakeReport
-    from tagsage.vectors.plan import Plan
+    from tagsage.embed.openai.batch_results import TakeReport
+    from tagsage.embed.plan import Plan
 
 logger = logging.getLogger(__name__)
 
@@ -30,13 +30,13 @@ def submit_jobs(token: Token, corpus: Ref, plan: Ref) -> list[str]:
     -------
     list of str
         Keys of the jobs to wait for: the new ones, and in either mode those of earlier runs that
-        hold texts of tonight.
+        hold texts of this run.
     """
-    from tagsage.vectors.plan import Plan
+    from tagsage.embed.plan import Plan
 
-    night = Night.of(token)
-    todo = Plan.load(night.workspace.open(plan).path)
-    return submit_texts(night.settings, *load_texts(night, corpus), todo, run_id=night.run_id)
+    run = RunContext.of(token)
+    todo = Plan.load(run.workspace.open(plan).path)
+    return submit_texts(run.settings, *load_texts(run, corpus), todo, run_id=run.run_id)
 
 
 def submit_texts(
@@ -60,10 +60,10 @@ def submit_texts(
     run_id : str
         Who pays.
     """
+    from tagsage.embed.openai.batch_jobs import pending_jobs
+    from tagsage.embed.openai.batch_submit import submit_missing
+    from tagsage.embed.openai.prices import price_of
     from tagsage.openai_connection import resolve_openai_connection
-    from tagsage.vectors.openai.batch_jobs import pending_jobs
-    from tagsage.vectors.openai.batch_submit import submit_missing
-    from tagsage.vectors.openai.prices import price_of
 
     config, folder = config_of(settings), openai_folder(settings)
     # Of all texts: of a job that was killed at the end of its taking, nothing is missing any more.
@@ -97,25 +97,25 @@ def await_job(token: Token, corpus: Ref, plan: Ref, key: str) -> bool:
     A server that does not answer now is asked again later. Texts without a vector in the results
     are sent online.
     """
-    from tagsage.vectors.plan import Plan
+    from tagsage.embed.plan import Plan
 
-    night = Night.of(token)
-    if not _has_ended(night.settings, key):
+    run = RunContext.of(token)
+    if not _has_ended(run.settings, key):
         return False
-    report = take_results(night.settings, key)
+    report = take_results(run.settings, key)
     logger.info("openai: the job %s: %s", key, report)
     if report.missing:
         logger.warning(
             "openai: %s texts are sent online, at the full price, below the same ceiling",
             f"{report.missing:,}",
         )
-        todo = Plan.load(night.workspace.open(plan).path)
+        todo = Plan.load(run.workspace.open(plan).path)
         # Texts of jobs that are still under way are left to these.
         send_online(
-            night.settings,
-            *load_texts(night, corpus),
+            run.settings,
+            *load_texts(run, corpus),
             todo.missing,
-            run_id=night.run_id,
+            run_id=run.run_id,
             dimensions=todo.dimensions,
         )
     return True
@@ -143,8 +143,8 @@ def await_jobs(settings: Settings, waiting: Sequence[str], take: Callable[[str],
 
 
 def _has_ended(settings: Settings, key: str) -> bool:
+    from tagsage.embed.openai.batch_jobs import poll_job
     from tagsage.openai_connection import resolve_openai_connection
-    from tagsage.vectors.openai.batch_jobs import poll_job
 
     state = poll_job(
         resolve_openai_connection(), config_of(settings), key, folder=openai_folder(settings)
@@ -155,8 +155,8 @@ def _has_ended(settings: Settings, key: str) -> bool:
 
 def take_results(settings: Settings, key: str) -> TakeReport:
     """Take the results of a job that has ended into the cache."""
+    from tagsage.embed.openai.batch_results import take_job as take
     from tagsage.openai_connection import resolve_openai_connection
-    from tagsage.vectors.openai.batch_results import take_job as take
 
     return take(
         resolve_openai_connection(), config_of(settings), key, folder=openai_folder(settings)

@@ -7,8 +7,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tagsage.errors import FinalError, TagsageError
-from tagsage.night import Night
+from tagsage.errors import NonRetryableError, TagsageError
+from tagsage.run_context import RunContext
 from tagsage.settings import Settings
 from tagsage.stages.common import (
     MODEL_FOLDER,
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from tagsage.vectors.cache import VectorCache
-    from tagsage.vectors.openai.config import Ceiling, OpenAiConfig
-    from tagsage.vectors.openai.embedder import OpenAiEmbedder
-    from tagsage.vectors.openai.online import OnlineReport
-    from tagsage.vectors.plan import Plan
+    from tagsage.embed.cache import VectorCache
+    from tagsage.embed.openai.config import Ceiling, OpenAiConfig
+    from tagsage.embed.openai.embedder import OpenAiEmbedder
+    from tagsage.embed.openai.online import OnlineReport
+    from tagsage.embed.plan import Plan
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ CUT = "the text is longer than the model takes and was cut"
 
 def config_of(settings: Settings) -> OpenAiConfig:
     """Return what is asked of the API, and how."""
-    from tagsage.vectors.openai.config import OpenAiConfig
+    from tagsage.embed.openai.config import OpenAiConfig
 
     return OpenAiConfig(
         model=settings.openai_model,
@@ -60,12 +60,12 @@ def config_of(settings: Settings) -> OpenAiConfig:
 
 def ceiling_of(settings: Settings) -> Ceiling:
     """Return what the run may spend."""
-    from tagsage.vectors.openai.config import Ceiling
+    from tagsage.embed.openai.config import Ceiling
 
     return Ceiling(dollars=settings.openai_max_dollars, tokens=settings.openai_max_tokens)
 
 
-def plan_openai(night: Night, corpus: Ref) -> Ref:
+def plan_openai(run: RunContext, corpus: Ref) -> Ref:
     """Find the texts that were never paid for, and say what they will cost.
 
     Nothing is sent, unless nobody knows yet how long the model's vectors are: then one text is.
@@ -80,11 +80,11 @@ def plan_openai(night: Night, corpus: Ref) -> Ref:
     TagsageError
         When it is clear already that the ceiling is too low, or there is no price to compare with.
     """
-    settings = night.settings
-    texts, hashes = load_texts(night, corpus)
+    settings = run.settings
+    texts, hashes = load_texts(run, corpus)
 
     def probe(rows: npt.NDArray[np.int64]) -> None:
-        send_online(settings, texts, hashes, rows, run_id=night.run_id, dimensions=None)
+        send_online(settings, texts, hashes, rows, run_id=run.run_id, dimensions=None)
 
     planned = plan_texts(settings, texts, hashes, probe=probe)
     _tell_cost(settings, planned.summary)
@@ -98,7 +98,7 @@ def plan_openai(night: Night, corpus: Ref) -> Ref:
         "summary": planned.summary,
         "missing": [len(planned.missing), int(planned.missing.sum())],
     }
-    return night.artifact("plan", inputs, build, code=VECTORS_CODE).ref
+    return run.artifact("plan", inputs, build, code=VECTORS_CODE).ref
 
 
 def plan_texts(
@@ -119,15 +119,15 @@ def plan_texts(
     probe : callable, optional
         Sends the text in a row, so that the length of a vector is known; without, nothing is sent.
     """
+    from tagsage.embed.openai import planning
     from tagsage.openai_connection import resolve_openai_connection
-    from tagsage.vectors.openai import planning
 
     return planning.plan_openai(
         texts,
         hashes,
         folder=openai_folder(settings),
         config=config_of(settings),
-        # Asked only when there is something to send: a night without news needs no key.
+        # Asked only when there is something to send: a run without news needs no key.
         connect=resolve_openai_connection,
         prices=settings.openai_prices,
         batch=settings.openai_mode == "batch",
@@ -156,20 +156,20 @@ def _tell_cost(settings: Settings, plan: Mapping[str, Any]) -> None:
             f"{texts:,} new texts of about {tokens:,} tokens would cost about ${dollars:,.4f}, and "
             f"the ceiling of a run is {ceiling}; raise openai_max_dollars or openai_max_tokens."
         )
-        raise FinalError(msg)
+        raise NonRetryableError(msg)
 
 
-def embed_openai(night: Night, corpus: Ref, plan: Ref, batch: int) -> dict[str, int]:
+def embed_openai(run: RunContext, corpus: Ref, plan: Ref, batch: int) -> dict[str, int]:
     """Send one batch of the plan; what is answered is kept, whatever happens next."""
-    from tagsage.vectors.plan import Plan
+    from tagsage.embed.plan import Plan
 
-    todo = Plan.load(night.workspace.open(plan).path)
+    todo = Plan.load(run.workspace.open(plan).path)
     start, stop = todo.batches[batch]
     report = send_online(
-        night.settings,
-        *load_texts(night, corpus),
+        run.settings,
+        *load_texts(run, corpus),
         todo.missing[start:stop],
-        run_id=night.run_id,
+        run_id=run.run_id,
         dimensions=todo.dimensions,
     )
     return {
@@ -207,9 +207,9 @@ def send_online(
     config : OpenAiConfig, optional
         Another model than that of the settings.
     """
+    from tagsage.embed.openai.online import embed_online
+    from tagsage.embed.openai.prices import price_of
     from tagsage.openai_connection import resolve_openai_connection
-    from tagsage.vectors.openai.online import embed_online
-    from tagsage.vectors.openai.prices import price_of
 
     config = config or config_of(settings)
     connection = resolve_openai_connection()
@@ -232,14 +232,14 @@ def open_cache(settings: Settings, embedder: OpenAiEmbedder) -> VectorCache:
 
     It remembers what it has checked, so one is to be used for all that is read from it.
     """
-    from tagsage.vectors.cache import VectorCache
-    from tagsage.vectors.openai.spool import CACHE
+    from tagsage.embed.cache import VectorCache
+    from tagsage.embed.openai.spool import CACHE
 
     folder = openai_folder(settings) / CACHE
     return VectorCache(folder, embedder.model_id, embedder.dimensions)
 
 
-def collect_openai(night: Night, corpus: Ref, plan: Ref) -> Ref:
+def collect_openai(run: RunContext, corpus: Ref, plan: Ref) -> Ref:
     """Gather the vectors of all articles; what is missing after all is sent on line here.
 
     Articles whose text the server does not take have a zero vector, and are listed in
@@ -247,17 +247,17 @@ def collect_openai(night: Night, corpus: Ref, plan: Ref) -> Ref:
     """
     import numpy as np
 
-    from tagsage.vectors.openai.embedder import OpenAiEmbedder
-    from tagsage.vectors.plan import Plan
+    from tagsage.embed.openai.embedder import OpenAiEmbedder
+    from tagsage.embed.plan import Plan
 
-    settings = night.settings
+    settings = run.settings
     config = config_of(settings)
     # Without any text nobody knows; every vector is zero then.
-    dimensions = Plan.load(night.workspace.open(plan).path).dimensions or 1
-    texts, hashes = load_texts(night, corpus)
+    dimensions = Plan.load(run.workspace.open(plan).path).dimensions or 1
+    texts, hashes = load_texts(run, corpus)
     embedder = OpenAiEmbedder(config, dimensions)
     cache = open_cache(settings, embedder)
-    rejected = _complete(night, embedder, cache, texts, hashes)
+    rejected = _complete(run, embedder, cache, texts, hashes)
 
     def build(folder: Path) -> dict[str, Any]:
         embedder.save(folder / MODEL_FOLDER)
@@ -266,7 +266,7 @@ def collect_openai(night: Night, corpus: Ref, plan: Ref) -> Ref:
         )
         _gather(cache, hashes, vectors, rejected)
         vectors.flush()
-        urls = load_snapshot(night, corpus).articles["url"].tolist()
+        urls = load_snapshot(run, corpus).articles["url"].tolist()
         listed = _quarantine(settings, config.model_id, urls, texts, hashes, rejected)
         listed.to_csv(folder / QUARANTINE_FILE, index=False)
         counts = listed.groupby(["file", "kind", "reason"]).size().reset_index(name="rows")
@@ -286,35 +286,35 @@ def collect_openai(night: Night, corpus: Ref, plan: Ref) -> Ref:
         # What the server does not take today it may take tomorrow.
         "rejected": hashlib.sha256(b"".join(sorted(rejected))).hexdigest(),
     }
-    artifact = night.artifact("vectors", inputs, build, code=VECTORS_CODE)
-    night.workspace.publish(artifact.path / QUARANTINE_FILE, f"quarantine/{QUARANTINE_FILE}")
-    log_spending(night)
+    artifact = run.artifact("vectors", inputs, build, code=VECTORS_CODE)
+    run.workspace.publish(artifact.path / QUARANTINE_FILE, f"quarantine/{QUARANTINE_FILE}")
+    log_spending(run)
     return artifact.ref
 
 
 def _complete(
-    night: Night,
+    run: RunContext,
     embedder: OpenAiEmbedder,
     cache: VectorCache,
     texts: Sequence[str],
     hashes: npt.NDArray[np.bytes_],
 ) -> dict[bytes, str]:
     """See that the cache holds every text; return those that have no vector, and why."""
-    from tagsage.vectors.openai.ledger import Ledger
+    from tagsage.embed.openai.ledger import Ledger
 
     missing = cache.missing(hashes)
     if not len(missing):
         return {}
-    with Ledger(openai_folder(night.settings)) as ledger:
+    with Ledger(openai_folder(run.settings)) as ledger:
         known = ledger.rejected(cache.model_id)
     if all(bytes(each) in known for each in hashes[missing]):
         return {bytes(each): known[bytes(each)] for each in hashes[missing]}
     return send_online(
-        night.settings,
+        run.settings,
         texts,
         hashes,
         missing,
-        run_id=night.run_id,
+        run_id=run.run_id,
         dimensions=embedder.dimensions,
         config=embedder.config,
     ).rejected
@@ -358,8 +358,8 @@ def _quarantine(
 ) -> pd.DataFrame:
     """List the articles whose text was refused or cut, as the quarantine of a file does."""
     from tagsage.corpus.quarantine import REJECTED, REPAIRED, Quarantine
-    from tagsage.vectors.openai.ledger import Ledger
-    from tagsage.vectors.openai.tokens import sendable
+    from tagsage.embed.openai.ledger import Ledger
+    from tagsage.embed.openai.tokens import sendable
 
     with Ledger(openai_folder(settings)) as ledger:
         # At the server's demand, which may be for less than our own limit.
@@ -376,13 +376,13 @@ def _quarantine(
 
 
 def embed_as(
-    night: Night, embedder: OpenAiEmbedder, cache: VectorCache, texts: Sequence[str]
+    run: RunContext, embedder: OpenAiEmbedder, cache: VectorCache, texts: Sequence[str]
 ) -> npt.NDArray[np.float32]:
-    """Embed texts with a model of an earlier night, through the cache and on tonight's account.
+    """Embed texts with a model of an earlier run, through the cache and on this run's account.
 
     Parameters
     ----------
-    night : Night
+    run : RunContext
         Who pays.
     embedder : OpenAiEmbedder
         The model.
@@ -398,10 +398,10 @@ def embed_as(
     """
     import numpy as np
 
-    from tagsage.vectors.text import text_hashes
+    from tagsage.embed.text import text_hashes
 
     hashes = text_hashes(texts)
-    rejected = _complete(night, embedder, cache, texts, hashes)
+    rejected = _complete(run, embedder, cache, texts, hashes)
     vectors = np.zeros((len(texts), embedder.dimensions), dtype=np.float32)
     _gather(cache, hashes, vectors, rejected)
     return vectors

@@ -1,4 +1,4 @@
-"""Why tonight's predictions are what they are: ``explanations.parquet``."""
+"""Why this run's predictions are what they are: ``explanations.parquet``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tagsage.night import Night, Token
+from tagsage.run_context import RunContext, Token
 from tagsage.stages.common import (
     LEARN_CODE,
     VECTORS,
@@ -33,7 +33,7 @@ ROWS_A_WRITE = 4096
 
 
 def explain(token: Token, corpus: Ref, features: Blocks, predicted: Ref) -> Ref:
-    """Explain the tags that were assigned tonight, by the model that assigned them.
+    """Explain the tags that were assigned this run, by the model that assigned them.
 
     Of more articles than the setting `explain_articles` some are drawn: those that the report
     shows first, then those without tags of their own. The artifact has a file
@@ -48,11 +48,11 @@ def explain(token: Token, corpus: Ref, features: Blocks, predicted: Ref) -> Ref:
     from tagsage.explain import explain as explaining
     from tagsage.explain.background import Background
 
-    night = Night.of(token)
-    if night.noted(UNUSABLE):
+    run = RunContext.of(token)
+    if run.recorded(UNUSABLE):
         return ""
-    settings = night.settings
-    predictions = night.workspace.open(predicted)
+    settings = run.settings
+    predictions = run.workspace.open(predicted)
     version = str(predictions.summary["version"])
     inputs = {
         "corpus": corpus,
@@ -70,13 +70,13 @@ def explain(token: Token, corpus: Ref, features: Blocks, predicted: Ref) -> Ref:
     ])
 
     def build(folder: Path) -> dict[str, Any]:
-        snapshot = load_snapshot(night, corpus)
-        asked = _asked(night, snapshot, predictions.path)
+        snapshot = load_snapshot(run, corpus)
+        asked = _asked(run, snapshot, predictions.path)
         with pq.ParquetWriter(folder / EXPLANATIONS_FILE, schema) as writer:
             if len(asked):
-                model = load_served(night, version, snapshot, features)
+                model = load_served(run, version, snapshot, features)
                 tags = model.tagger.candidate.tags
-                vectors = load_vectors(night, features[VECTORS])
+                vectors = load_vectors(run, features[VECTORS])
                 explained = explaining.explain(
                     model.tagger,
                     Background.of(snapshot, tags, vectors),
@@ -88,14 +88,14 @@ def explain(token: Token, corpus: Ref, features: Blocks, predicted: Ref) -> Ref:
                     writer.write_table(pa.Table.from_pylist(rows, schema=schema))
         return {"articles": int(asked["story"].nunique()), "tags": len(asked)}
 
-    artifact = night.artifact(
-        "explain", inputs, build, code=(*LEARN_CODE, "vectors", "graph", "registry", "explain")
+    artifact = run.artifact(
+        "explain", inputs, build, code=(*LEARN_CODE, "embed", "graph", "registry", "explain")
     )
     logger.info("explanations: %s", artifact.summary)
     return artifact.ref
 
 
-def _asked(night: Night, snapshot: Snapshot, predicted: Path) -> pd.DataFrame:
+def _asked(run: RunContext, snapshot: Snapshot, predicted: Path) -> pd.DataFrame:
     """Return what is to be explained: columns ``story`` and ``tag``."""
     import numpy as np
     import pandas as pd
@@ -109,7 +109,7 @@ def _asked(night: Night, snapshot: Snapshot, predicted: Path) -> pd.DataFrame:
     examples = json.loads((predicted / EXAMPLES_FILE).read_text(encoding="utf-8"))
     shown = stories.isin([example["url"] for example in examples])
     untagged = snapshot.articles["url"][snapshot.articles["tags"].map(len) == 0]
-    drawn = np.random.default_rng(night.settings.seed).random(len(stories))
+    drawn = np.random.default_rng(run.settings.seed).random(len(stories))
     order = np.lexsort((drawn, ~stories.isin(untagged), ~shown))
-    kept = stories[order[: night.settings.explain_articles]]
+    kept = stories[order[: run.settings.explain_articles]]
     return frame.loc[frame["story"].isin(kept), ["story", "tag"]]

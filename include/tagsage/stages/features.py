@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tagsage.night import Night, Token
+from tagsage.run_context import RunContext, Token
 from tagsage.stages.common import (
     CORPUS_CODE,
     GRAPHSAGE,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FEATURES_CODE = (*CORPUS_CODE, "vectors", "graph", "runner", "features")
+FEATURES_CODE = (*CORPUS_CODE, "embed", "graph", "runner", "features")
 
 
 def fit_blocks(token: Token, corpus: Ref, split: Ref, vectors: Ref, graphsage: Ref) -> Blocks:
@@ -41,20 +41,22 @@ def fit_blocks(token: Token, corpus: Ref, split: Ref, vectors: Ref, graphsage: R
         Block -> ref, see :func:`tagsage.features.fitting.fit_block`; and ``vectors``, and
         ``known``: what the blocks were fitted on.
     """
-    night = Night.of(token)
-    labels = load_labels(night, split)
+    run = RunContext.of(token)
+    labels = load_labels(run, split)
     return fit_on(
-        night,
+        run,
         corpus,
         {VECTORS: vectors, GRAPHSAGE: graphsage},
         labels.train_rows,
         labels.Y_train,
-        sorted(wanted_blocks(night.settings)),
+        sorted(wanted_blocks(run.settings)),
         part={"split": split, "of": "training"},
     )
 
 
-def fit_on_all(night: Night, corpus: Ref, split: Ref, features: Blocks, feature_set: str) -> Blocks:
+def fit_on_all(
+    run: RunContext, corpus: Ref, split: Ref, features: Blocks, feature_set: str
+) -> Blocks:
     """Fit the blocks of a feature set that are made of tags again, on all tagged articles.
 
     Returns
@@ -64,14 +66,14 @@ def fit_on_all(night: Night, corpus: Ref, split: Ref, features: Blocks, feature_
     """
     from tagsage.features import BLOCKS, blocks_of
 
-    labels = load_labels(night, split)
+    labels = load_labels(run, split)
     names = [name for name in blocks_of(feature_set) if BLOCKS[name].needs_tags]
     part = {"split": split, "of": "all"}
-    return features | fit_on(night, corpus, features, labels.rows, labels.Y, names, part=part)
+    return features | fit_on(run, corpus, features, labels.rows, labels.Y, names, part=part)
 
 
 def fit_on(
-    night: Night,
+    run: RunContext,
     corpus: Ref,
     made: Blocks,
     rows: npt.NDArray[np.int64],
@@ -86,12 +88,12 @@ def fit_on(
     from tagsage.learn.fitting import tuning_split
     from tagsage.runner import LocalRunner
 
-    settings = night.settings
+    settings = run.settings
 
     # Read and made only when something is to be fitted, and once.
     @cache
     def articles() -> Articles:
-        return articles_of(night, corpus, made[VECTORS])
+        return articles_of(run, corpus, made[VECTORS])
 
     @cache
     def known() -> Known:
@@ -130,15 +132,15 @@ def fit_on(
                 settings,
                 LocalRunner(),
                 tuning=tuning() if block.needs_tags else None,
-                trained=night.workspace.open(trained).path if trained else None,
+                trained=run.workspace.open(trained).path if trained else None,
             )
 
         label = part["of"] if block.needs_tags else ""
-        found = night.artifact(f"block_{name}", inputs, build, code=FEATURES_CODE, label=label)
+        found = run.artifact(f"block_{name}", inputs, build, code=FEATURES_CODE, label=label)
         logger.info("%s: %s", name, found.summary)
         return found.ref
 
-    saved = night.artifact(
+    saved = run.artifact(
         KNOWN, {"corpus": corpus, **part}, save_known, code=FEATURES_CODE, label=part["of"]
     )
     return {VECTORS: made[VECTORS], KNOWN: saved.ref, **{name: artifact(name) for name in names}}

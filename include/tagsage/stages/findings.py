@@ -1,4 +1,4 @@
-"""What the night's comparison amounts to: intervals, gains, slices, and what is told of them."""
+"""What the run's comparison amounts to: intervals, gains, slices, and what is told of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage.evaluate.scenario_names import GRAPH, ROLES, SHARE, TEXT, TIME, TRANSDUCTIVE
-from tagsage.night import Night, Token
+from tagsage.run_context import RunContext, Token
 from tagsage.stages.common import LEARN_CODE, Ref, load_labels, load_snapshot, tracking_of
 from tagsage.stages.compare import JUDGED_FOLDER
 from tagsage.stages.scenarios import finalists
@@ -33,30 +33,30 @@ def findings(token: Token, corpus: Ref, split: Ref, board: Ref, answered: Sequen
     - ``slices.csv``: their scores by lists, words, tags, and frequency of tags;
     - ``study.csv``: the study's own table.
     """
-    night = Night.of(token)
-    ranked = night.workspace.open(board).summary
+    run = RunContext.of(token)
+    ranked = run.workspace.open(board).summary
     inputs = {
         "corpus": corpus,
         "split": split,
         "board": board,
         "answered": list(answered),
-        "resamples": night.settings.bootstrap_resamples,
-        "seed": night.settings.seed,
-        "min_tag_articles": night.settings.min_tag_articles,
+        "resamples": run.settings.bootstrap_resamples,
+        "seed": run.settings.seed,
+        "min_tag_articles": run.settings.min_tag_articles,
     }
 
     def build(folder: Path) -> dict[str, Any]:
         import numpy as np
 
+        from tagsage.embed.text import article_texts
         from tagsage.evaluate.findings import findings_tables, records, sentences
-        from tagsage.vectors.text import article_texts
 
-        labels = load_labels(night, split)
-        judged = _judged(night, ranked)
+        labels = load_labels(run, split)
+        judged = _judged(run, ranked)
         pair = finalists(ranked)
-        answers = [(ref, night.workspace.open(ref)) for ref in answered]
-        rows = _rows(night, ranked, [artifact.summary for _, artifact in answers])
-        snapshot = load_snapshot(night, corpus)
+        answers = [(ref, run.workspace.open(ref)) for ref in answered]
+        rows = _rows(run, ranked, [artifact.summary for _, artifact in answers])
+        snapshot = load_snapshot(run, corpus)
         tables = findings_tables(
             judged,
             labels,
@@ -65,7 +65,7 @@ def findings(token: Token, corpus: Ref, split: Ref, board: Ref, answered: Sequen
             scenarios=_of_scenarios(answers),
             list_degree=np.diff(snapshot.incidence().indptr)[labels.test_rows],
             texts=article_texts(snapshot.articles.iloc[labels.test_rows]),
-            settings=night.settings,
+            settings=run.settings,
         )
         for name in TABLES:
             tables[name].to_csv(folder / f"{name}.csv", index=False)
@@ -85,32 +85,32 @@ def findings(token: Token, corpus: Ref, split: Ref, board: Ref, answered: Sequen
             },
         }
 
-    artifact = night.artifact("findings", inputs, build, code=(*LEARN_CODE, "vectors"))
+    artifact = run.artifact("findings", inputs, build, code=(*LEARN_CODE, "embed"))
     for name in TABLES:
-        night.workspace.publish(artifact.path / f"{name}.csv", f"{name}.csv")
-    _log(night, board, artifact.ref)
+        run.workspace.publish(artifact.path / f"{name}.csv", f"{name}.csv")
+    _log(run, board, artifact.ref)
     for sentence in artifact.summary["sentences"]:
         logger.info("%s", sentence)
     return artifact.ref
 
 
-def comparison_of(night: Night, board: Ref, found: Ref) -> Comparison | None:
+def comparison_of(run: RunContext, board: Ref, found: Ref) -> Comparison | None:
     """Return what is shown of the findings; None when there was nothing to compare."""
     import pandas as pd
 
     from tagsage.report.data import Comparison
 
-    ranked = night.workspace.open(board).summary
+    ranked = run.workspace.open(board).summary
     pair = finalists(ranked)
     if len(pair) < len(ROLES):
         return None
-    artifact = night.workspace.open(found)
-    judged = _judged(night, ranked)
+    artifact = run.workspace.open(found)
+    judged = _judged(run, ranked)
     text, graph = (pair[role]["candidate"] for role in (TEXT, GRAPH))
     tables = {name: pd.read_csv(artifact.path / f"{name}.csv") for name in TABLES}
     asked = tables["questions"]
     shares = asked[asked["question"] == SHARE]
-    whole = asked[(asked["question"] == TRANSDUCTIVE) & (asked["seed"] == night.settings.seed)]
+    whole = asked[(asked["question"] == TRANSDUCTIVE) & (asked["seed"] == run.settings.seed)]
     return Comparison(
         text=text,
         graph=graph,
@@ -128,21 +128,21 @@ def comparison_of(night: Night, board: Ref, found: Ref) -> Comparison | None:
     )
 
 
-def _log(night: Night, board: Ref, found: Ref) -> None:
-    """Log tables, gains and figures to the night's run in MLflow."""
+def _log(run: RunContext, board: Ref, found: Ref) -> None:
+    """Log tables, gains and figures to the run's run in MLflow."""
     import pandas as pd
 
     from tagsage.registry.runs import log_results
     from tagsage.report.comparison import comparison_pictures
     from tagsage.report.picture import save_pictures
 
-    artifact = night.workspace.open(found)
-    comparison = comparison_of(night, board, found)
-    with night.workspace.scratch() as folder:
+    artifact = run.workspace.open(found)
+    comparison = comparison_of(run, board, found)
+    with run.workspace.scratch() as folder:
         pictures = comparison_pictures(comparison) if comparison else []
         log_results(
-            tracking_of(night.settings),
-            night.run_id,
+            tracking_of(run.settings),
+            run.run_id,
             metrics={
                 f"gain_{row['question']}_{row['metric']}": row["gain"]
                 for row in artifact.summary["gains"]
@@ -153,25 +153,25 @@ def _log(night: Night, board: Ref, found: Ref) -> None:
         )
 
 
-def _judged(night: Night, ranked: dict[str, Any]) -> dict[str, Judgement]:
+def _judged(run: RunContext, ranked: dict[str, Any]) -> dict[str, Judgement]:
     from tagsage.evaluate.judgement import Judgement
 
     return {
-        row["candidate"]: Judgement.load(night.workspace.open(row["ref"]).path / JUDGED_FOLDER)
+        row["candidate"]: Judgement.load(run.workspace.open(row["ref"]).path / JUDGED_FOLDER)
         for row in ranked["ranking"]
     }
 
 
 def _rows(
-    night: Night, ranked: dict[str, Any], summaries: Sequence[dict[str, Any]]
+    run: RunContext, ranked: dict[str, Any], summaries: Sequence[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Return the lines of ``questions.csv``: those of the night's split first."""
+    """Return the lines of ``questions.csv``: those of the run's split first."""
     rows = [
         {
             "question": TRANSDUCTIVE,
             "role": role,
             "candidate": row["candidate"],
-            "seed": night.settings.seed,
+            "seed": run.settings.seed,
             **row["scores"],
         }
         for role, row in finalists(ranked).items()
@@ -180,7 +180,7 @@ def _rows(
 
 
 def _of_scenarios(answers: Sequence[Any]) -> dict[str, Judgement]:
-    """Return what is known of the candidate with lists in the scenarios of the night's split."""
+    """Return what is known of the candidate with lists in the scenarios of the run's split."""
     from tagsage.evaluate.judgement import Judgement
 
     return {

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tagsage.errors import FinalError, TagsageError
-from tagsage.night import Night, Token
+from tagsage.errors import NonRetryableError, TagsageError
 from tagsage.progress import Pulse
+from tagsage.run_context import RunContext, Token
 from tagsage.settings import Settings
 from tagsage.workspace import Workspace
 
@@ -30,7 +30,7 @@ FAILED = "failed"
 
 
 def prepare_harvest(run_id: str, overrides: Mapping[str, Any]) -> Token:
-    """Resolve the settings of a harvest that is no part of a night.
+    """Resolve the settings of a harvest that is no part of a run.
 
     Parameters
     ----------
@@ -56,14 +56,14 @@ def prepare_harvest(run_id: str, overrides: Mapping[str, Any]) -> Token:
             "harvest_seeds in the form takes http and https addresses; name a file of them in the "
             "environment variable TAGSAGE_HARVEST_SEEDS."
         )
-        raise FinalError(msg)
-    return Night(run_id, settings).token()
+        raise NonRetryableError(msg)
+    return RunContext(run_id, settings).token()
 
 
 def harvest(token: Token) -> dict[str, Any]:
-    """Harvest before the corpus is read, when the night reads what was harvested and has seeds.
+    """Harvest before the corpus is read, when the run reads what was harvested and has seeds.
 
-    A harvest that fails does not end the night as long as there is something to read: the corpus is
+    A harvest that fails does not end the run as long as there is something to read: the corpus is
     then what earlier harvests brought, and the report says so.
 
     Returns
@@ -76,21 +76,21 @@ def harvest(token: Token) -> dict[str, Any]:
     TagsageError
         When the harvest failed and there is none from before.
     """
-    night = Night.of(token)
-    settings = night.settings
+    run = RunContext.of(token)
+    settings = run.settings
     if settings.corpus != "harvest" or not settings.harvest_seeds.strip():
         if settings.corpus == "harvest":
             logger.info("harvest: no harvest_seeds are set; what was harvested before is read")
-        night.note(HARVEST, None)
+        run.record(HARVEST, None)
         return {}
     try:
         told = harvest_seeds(token)
     except TagsageError as error:
         if not _has_articles(harvest_folder(settings)):
             raise
-        logger.warning("harvest: %s The night goes on with what was harvested before.", error)
+        logger.warning("harvest: %s The run goes on with what was harvested before.", error)
         told = {"outcome": FAILED, "reason": str(error)}
-    night.note(HARVEST, told)
+    run.record(HARVEST, told)
     return told
 
 
@@ -114,7 +114,7 @@ def harvest_seeds(token: Token) -> dict[str, Any]:
     seeds = seeds_of(settings)
     if not seeds:
         msg = "There is nothing to harvest; name lists and feeds in harvest_seeds."
-        raise FinalError(msg)
+        raise NonRetryableError(msg)
     report = run_harvest(settings, seeds)
     logger.info("harvest: %s", in_words(report))
     for host, why in report.stopped.items():
@@ -125,11 +125,11 @@ def harvest_seeds(token: Token) -> dict[str, Any]:
     return asdict(report)
 
 
-def harvest_of(night: Night) -> str:
-    """Return how the harvest of a night ended, for its report; empty when there was none."""
+def harvest_of(run: RunContext) -> str:
+    """Return how the harvest of a run ended, for its report; empty when there was none."""
     from tagsage.harvest.config import HarvestReport
 
-    told = night.noted(HARVEST)
+    told = run.recorded(HARVEST)
     if not told:
         return ""
     if told["outcome"] == FAILED:
@@ -152,7 +152,7 @@ def announce(token: Token, told: Mapping[str, Any]) -> bool:
     Returns
     -------
     bool
-        False when nothing has changed since the last time, or the night reads another corpus.
+        False when nothing has changed since the last time, or the run reads another corpus.
     """
     settings = Settings.model_validate(token["settings"])
     if settings.corpus != "harvest":

@@ -1,4 +1,4 @@
-"""The night begins: settings resolved, the corpus read, stored and frozen."""
+"""The run begins: settings resolved, the corpus read, stored and frozen."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage.errors import TagsageError
-from tagsage.night import STARTED, TRIAL, Night, Token
+from tagsage.run_context import STARTED, TRIAL, RunContext, Token
 from tagsage.settings import Settings
 from tagsage.stages.checks import check_before_loading, note_began
 from tagsage.stages.common import CORPUS_CODE, QUARANTINE, Ref, open_store, tracking_of
@@ -31,7 +31,7 @@ REPORTED = "reported"
 
 
 def start(run_id: str, overrides: Mapping[str, Any]) -> Token:
-    """Resolve the settings, once for the whole night, and open its run in MLflow.
+    """Resolve the settings, once for the whole run, and open its run in MLflow.
 
     Parameters
     ----------
@@ -52,23 +52,23 @@ def start(run_id: str, overrides: Mapping[str, Any]) -> Token:
     """
     from tagsage.learn.candidates import check_candidates
     from tagsage.registry.runs import TRIAL as TRIAL_TAG
-    from tagsage.registry.runs import log_night
+    from tagsage.registry.runs import log_run
 
-    night = Night(run_id, Settings.resolve(overrides))
-    settings = night.settings
+    run = RunContext(run_id, Settings.resolve(overrides))
+    settings = run.settings
     check_candidates(settings.parsed_candidates())
     tracking = tracking_of(settings)
     tags: dict[str, str] = {
         name: getattr(settings, name) for name in ("store", "engine", "embedder")
     }
-    if night.noted_once(TRIAL, lambda: _is_trial(tracking, settings, overrides)):
+    if run.record_once(TRIAL, lambda: _is_trial(tracking, settings, overrides)):
         tags[TRIAL_TAG] = "true"
-    mlflow_run = log_night(tracking, run_id, params=settings.model_dump(mode="json"), tags=tags)
-    note_mlflow(night, mlflow_run)
-    note_began(night)
-    night.noted_once(STARTED, lambda: f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC")
-    night.note(REPORTED, None)
-    return night.token()
+    mlflow_run = log_run(tracking, run_id, params=settings.model_dump(mode="json"), tags=tags)
+    note_mlflow(run, mlflow_run)
+    note_began(run)
+    run.record_once(STARTED, lambda: f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC")
+    run.record(REPORTED, None)
+    return run.token()
 
 
 def _is_trial(tracking: Tracking, settings: Settings, overrides: Mapping[str, Any]) -> bool:
@@ -81,7 +81,7 @@ def _is_trial(tracking: Tracking, settings: Settings, overrides: Mapping[str, An
 
 
 def load_corpus(token: Token) -> Ref:
-    """Read the source, put it into the store, and freeze it as the night's snapshot.
+    """Read the source, put it into the store, and freeze it as the run's snapshot.
 
     Writes ``quarantine/`` in the workspace. A source that is refused changes nothing in the store,
     and nor does a corpus that fails a check with ``checks=stop``: readers keep their predictions.
@@ -95,23 +95,23 @@ def load_corpus(token: Token) -> Ref:
     ------
     TagsageError
         When the source is refused, or the store cannot be loaded.
-    FinalError
+    NonRetryableError
         With ``checks=stop``, when a check fails; names each with its numbers.
     """
     from tagsage.corpus.quarantine import RejectedShareError
     from tagsage.registry.runs import DataSet, log_datasets
 
-    night = Night.of(token)
-    settings = night.settings
+    run = RunContext.of(token)
+    settings = run.settings
     harvested = revision_of(settings) if settings.corpus == "harvest" else None
     try:
-        corpus = _read_corpus(night)
+        corpus = _read_corpus(run)
     except RejectedShareError as error:
-        _publish_quarantine(night, error.quarantine)
+        _publish_quarantine(run, error.quarantine)
         raise
-    _publish_quarantine(night, corpus.quarantine, corpus.repairs)
-    check_before_loading(night, corpus)
-    with open_store(night) as store:
+    _publish_quarantine(run, corpus.quarantine, corpus.repairs)
+    check_before_loading(run, corpus)
+    with open_store(run) as store:
         report = store.load(corpus)
         snapshot = store.snapshot()
     if set(snapshot.articles["key"]) != set(corpus.articles["key"]):
@@ -128,36 +128,36 @@ def load_corpus(token: Token) -> Ref:
         snapshot.save(folder)
         return {"digest": snapshot.digest}
 
-    artifact = night.artifact("corpus", {"digest": snapshot.digest}, build, code=CORPUS_CODE)
+    artifact = run.artifact("corpus", {"digest": snapshot.digest}, build, code=CORPUS_CODE)
     log_datasets(
-        tracking_of(night.settings),
-        night.run_id,
+        tracking_of(run.settings),
+        run.run_id,
         [
-            DataSet("snapshot", snapshot.digest, night.settings.store, corpus.counts),
+            DataSet("snapshot", snapshot.digest, run.settings.store, corpus.counts),
             *(DataSet(name, digest, name, {}) for name, digest in corpus.digests.items()),
         ],
     )
     return artifact.ref
 
 
-def _read_corpus(night: Night) -> Corpus:
+def _read_corpus(run: RunContext) -> Corpus:
     from tagsage.corpus.bundled import bundled_files
     from tagsage.corpus.csv_source import read_csv_corpus
     from tagsage.corpus.medium import download_medium
 
-    settings = night.settings
+    settings = run.settings
     if settings.corpus == "csv":
         articles, lists = settings.articles, settings.lists
     elif settings.corpus == "bundled":
         articles, lists = bundled_files()
     elif settings.corpus == "harvest":
-        folder = night.workspace.local_folder() / "harvested"
+        folder = run.workspace.local_folder() / "harvested"
         folder.mkdir(parents=True, exist_ok=True)
         articles, lists = (str(folder / name) for name in ("articles.csv", "lists.csv"))
         export_harvest(settings, Path(articles), Path(lists))
     else:
         files = download_medium(
-            night.workspace.local_folder() / "downloads",
+            run.workspace.local_folder() / "downloads",
             base_url=settings.medium_base_url,
             max_bytes=settings.download_max_mb * 1_000_000,
             timeout_s=settings.download_timeout_s,
@@ -167,15 +167,15 @@ def _read_corpus(night: Night) -> Corpus:
 
 
 def _publish_quarantine(
-    night: Night, quarantine: pd.DataFrame, repairs: Sequence[Repairs] = ()
+    run: RunContext, quarantine: pd.DataFrame, repairs: Sequence[Repairs] = ()
 ) -> None:
     from tagsage.corpus.quarantine import write_quarantine
 
-    with night.workspace.scratch() as folder:
+    with run.workspace.scratch() as folder:
         write_quarantine(quarantine, folder)
         for file in folder.iterdir():
-            night.workspace.publish(file, f"quarantine/{file.name}")
+            run.workspace.publish(file, f"quarantine/{file.name}")
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        night.note(QUARANTINE, {**summary, "repairs": [asdict(one) for one in repairs]})
-    # Of another night, with other vectors.
-    (night.workspace.root / "quarantine" / "vectors.csv").unlink(missing_ok=True)
+        run.record(QUARANTINE, {**summary, "repairs": [asdict(one) for one in repairs]})
+    # Of another run, with other vectors.
+    (run.workspace.root / "quarantine" / "vectors.csv").unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from tagsage.errors import TagsageError
-from tagsage.night import Night, file_name
+from tagsage.run_context import RunContext, file_name
 from tagsage.stages.common import tracking_of
 from tagsage.workspace import Workspace
 
@@ -22,19 +22,19 @@ logger = logging.getLogger(__name__)
 SUMMARY = "summary"
 MLFLOW = "mlflow"
 METRICS = "metrics.json"
-# What a night notes: the metrics that its own are compared with.
+# What a run notes: the metrics that its own are compared with.
 METRICS_BEFORE = "metrics_before"
 # Much more than a sentence is a traceback, which belongs in the log.
 SAYS_LIMIT = 2000
 
 
-def keep_summary(night: Night, metrics: Mapping[str, Any], where: str) -> None:
-    """Keep the night in one sentence, before its ``metrics.json`` takes the earlier one's place.
+def keep_summary(run: RunContext, metrics: Mapping[str, Any], where: str) -> None:
+    """Keep the run in one sentence, before its ``metrics.json`` takes the earlier one's place.
 
     Parameters
     ----------
-    night : Night
-        The night.
+    run : RunContext
+        The run.
     metrics : mapping
         What ``metrics.json`` will hold.
     where : str
@@ -43,39 +43,39 @@ def keep_summary(night: Night, metrics: Mapping[str, Any], where: str) -> None:
     from tagsage.report.summary import summarise
 
     try:
-        summary = summarise(metrics, _night_before(night))
+        summary = summarise(metrics, _run_before(run))
     except (TagsageError, KeyError, TypeError, AttributeError) as error:
         # An edit by hand, or another version's: it is about to be replaced anyway.
         logger.warning("the earlier %s cannot be compared with: %s", METRICS, error)
         summary = summarise(metrics)
-    night.note(SUMMARY, {**summary.to_json(), "report": where})
+    run.record(SUMMARY, {**summary.to_json(), "report": where})
 
 
-def _night_before(night: Night) -> Any | None:
-    """Return the ``metrics.json`` of the night before; None when there is none.
+def _run_before(run: RunContext) -> Any | None:
+    """Return the ``metrics.json`` of the run before; None when there is none.
 
-    It is noted by the first call of the night: a task that is run again, after its night's own has
-    been published, compares with the same as at first. A trial is no night before.
+    It is noted by the first call of the run: a task that is run again, after its run's own has
+    been published, compares with the same as at first. A trial is no run before.
     """
 
     def find() -> Any:
-        newest = night.workspace.read_json(METRICS) or {}
-        return {} if newest.get("run_id") == night.run_id or newest.get("trial") else newest
+        newest = run.workspace.read_json(METRICS) or {}
+        return {} if newest.get("run_id") == run.run_id or newest.get("trial") else newest
 
-    return night.noted_once(METRICS_BEFORE, find) or None
+    return run.record_once(METRICS_BEFORE, find) or None
 
 
-def note_mlflow(night: Night, mlflow_run: str) -> None:
-    """Keep where the night's run is seen in MLflow's pages; nothing when nobody serves them."""
-    tracking = tracking_of(night.settings)
-    base = night.settings.mlflow_url or tracking.shown_uri
+def note_mlflow(run: RunContext, mlflow_run: str) -> None:
+    """Keep where the run's run is seen in MLflow's pages; nothing when nobody serves them."""
+    tracking = tracking_of(run.settings)
+    base = run.settings.mlflow_url or tracking.shown_uri
     if base.startswith(("http://", "https://")) and "***" not in base:
         place = f"experiments/{quote(tracking.experiment_id)}/runs/{quote(mlflow_run)}"
-        night.note(MLFLOW, f"{base.rstrip('/')}/#/{place}")
+        run.record(MLFLOW, f"{base.rstrip('/')}/#/{place}")
 
 
 def told_of(workspace: str, run_id: str) -> dict[str, Any]:
-    """Return what a night has left for messages.
+    """Return what a run has left for messages.
 
     Parameters
     ----------
@@ -133,5 +133,5 @@ def take_failures(workspace: str, dag_id: str, run_id: str) -> list[dict[str, An
 
 
 def _failures(dag_id: str, run_id: str) -> str:
-    # Not below runs/: a harvest that failed is no night whose files are kept.
+    # Not below runs/: a harvest that failed is no run whose files are kept.
     return f"failures/{file_name(dag_id)}/{file_name(run_id)}"

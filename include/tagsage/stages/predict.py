@@ -1,4 +1,4 @@
-"""The tags of the articles that have none: in the store, in files, and beside last night's."""
+"""The tags of the articles that have none: in the store, in files, and beside last run's."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tagsage.night import Night, Token
 from tagsage.progress import track
+from tagsage.run_context import RunContext, Token
 from tagsage.stages.changes import (
     latest_predictions,
     predictions_before,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ARTICLES_A_BLOCK = 8192
-# What a night notes of its predictions: what the store wrote, and why the champion made none.
+# What a run notes of its predictions: what the store wrote, and why the champion made none.
 WRITTEN, UNUSABLE = "predictions_written", "champion_unusable"
 EXAMPLES_FILE = "examples.json"
 EXAMPLES = 12
@@ -48,22 +48,22 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
     """Write the best tags of every article that has none, and what is new in them.
 
     Publishes ``predictions.csv``, ``predictions.parquet`` and ``changes.csv``. The champion
-    predicts, as it is kept in the registry, on the night of its promotion as on later ones;
-    tonight's winner where there is no champion. When the champion cannot be used, nobody takes its
+    predicts, as it is kept in the registry, on the run of its promotion as on later ones;
+    this run's winner where there is no champion. When the champion cannot be used, nobody takes its
     place: all of that, and the store, stay as they were, the ref is that of the predictions that
-    stay, and the night's last stage fails.
+    stay, and the run's last stage fails.
     """
     import pandas as pd
 
-    night = Night.of(token)
-    before = predictions_before(night)
-    snapshot = load_snapshot(night, corpus)
+    run = RunContext.of(token)
+    before = predictions_before(run)
+    snapshot = load_snapshot(run, corpus)
     has_none = snapshot.articles["tags"].map(len) == 0
     rows = (has_none & ~snapshot.articles["is_stub"]).to_numpy().nonzero()[0]
     version = promoted["champion_version"] or promoted["version"]
     model, unusable = None, ""
     try:
-        model = load_served(night, version, snapshot, features)
+        model = load_served(run, version, snapshot, features)
     except UnusableModelError as error:
         unusable = (
             f"{error}, so version {version} cannot be used and the predictions stay as they were; "
@@ -71,8 +71,8 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
             "VERSION`, then run again."
         )
         logger.error("%s", unusable)
-    night.note(UNUSABLE, unusable)
-    if unusable and (kept := latest_predictions(night)):
+    run.record(UNUSABLE, unusable)
+    if unusable and (kept := latest_predictions(run)):
         return kept
     inputs = {
         "corpus": corpus,
@@ -80,11 +80,11 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
         "model": model.model_id if model else "",
         "version": version,
         "by": "champion" if promoted["champion_version"] else "winner",
-        "top_tags": night.settings.top_tags,
+        "top_tags": run.settings.top_tags,
     }
 
     def build(folder: Path) -> dict[str, Any]:
-        top_tags = night.settings.top_tags
+        top_tags = run.settings.top_tags
         parts = _predictions(model, snapshot, rows, top_tags=top_tags) if model else []
         columns = ("row", "tag", "score", "assigned", "threshold")
         empty = pd.DataFrame({name: [] for name in columns})
@@ -92,7 +92,7 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
         predictions = pd.DataFrame({
             "story": snapshot.articles["url"].to_numpy()[frame["row"].to_numpy(dtype="int64")],
             "tag": frame["tag"].astype("str"),
-            # Six digits: enough for any use, and the same file from the same night.
+            # Six digits: enough for any use, and the same file from the same run.
             "score": frame["score"].astype("float64").round(6),
             "assigned": frame["assigned"].astype("int8"),
             "model_version": str(version),
@@ -102,7 +102,7 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
         # Only here: for the report and the pages, which show it beside the score.
         shown = predictions.assign(threshold=frame["threshold"].astype("float64"))
         shown.to_parquet(folder / f"{PREDICTIONS}.parquet", index=False)
-        write_examples(folder / EXAMPLES_FILE, snapshot, shown, seed=night.settings.seed)
+        write_examples(folder / EXAMPLES_FILE, snapshot, shown, seed=run.settings.seed)
         assigned = predictions[predictions["assigned"] == 1]
         return {
             "articles": len(rows),
@@ -113,23 +113,23 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
             "by": inputs["by"],
         }
 
-    code = (*LEARN_CODE, "vectors", "graph", "registry")
-    artifact = night.artifact("predictions", inputs, build, code=code)
+    code = (*LEARN_CODE, "embed", "graph", "registry")
+    artifact = run.artifact("predictions", inputs, build, code=code)
     if unusable:
         return artifact.ref
     predictions = pd.read_parquet(artifact.path / f"{PREDICTIONS}.parquet")
     predictions = predictions.drop(columns="threshold")
-    with open_store(night) as store:
+    with open_store(run) as store:
         written = store.write_predictions(
-            predictions, run_id=night.run_id, model_version=str(version)
+            predictions, run_id=run.run_id, model_version=str(version)
         )
     logger.info("predictions: %s; in the store: %s", artifact.summary, written)
     # A task that is run again finds its own: what it wrote at first is what is told.
-    if written.unchanged < len(predictions) or written.removed or not night.noted(WRITTEN):
-        night.note(WRITTEN, written.to_json())
-    publish_table(night, artifact.path, PREDICTIONS, predictions)
-    tell_changes(night, before, artifact, snapshot)
-    remember_predictions(night, artifact)
+    if written.unchanged < len(predictions) or written.removed or not run.recorded(WRITTEN):
+        run.record(WRITTEN, written.to_json())
+    publish_table(run, artifact.path, PREDICTIONS, predictions)
+    tell_changes(run, before, artifact, snapshot)
+    remember_predictions(run, artifact)
     return artifact.ref
 
 

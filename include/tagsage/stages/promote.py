@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from tagsage.night import Night, Token
+from tagsage.run_context import RunContext, Token
 from tagsage.stages.common import (
     KNOWN,
     LEARN_CODE,
@@ -61,57 +61,57 @@ def promote(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Ref)
     from tagsage.registry.registry import register_winner
     from tagsage.registry.runs import log_results
 
-    night = Night.of(token)
-    settings = night.settings
-    ranked = night.workspace.open(board).summary
+    run = RunContext.of(token)
+    settings = run.settings
+    ranked = run.workspace.open(board).summary
     best, counts = ranked["best"], ranked["split"]
     winner: str = best["candidate"]
     feature_set = winner.partition(":")[0]
     # The comparison is over: now the labels of the test part may be known, too.
-    features = fit_on_all(night, corpus, split, features, feature_set)
+    features = fit_on_all(run, corpus, split, features, feature_set)
 
     def build(folder: Path) -> dict[str, Any]:
-        labels = load_labels(night, split)
-        compared = FittedCandidate.load(night.workspace.open(best["ref"]).path / MODEL_FOLDER)
-        X = feature_matrix(night, features, feature_set)
+        labels = load_labels(run, split)
+        compared = FittedCandidate.load(run.workspace.open(best["ref"]).path / MODEL_FOLDER)
+        X = feature_matrix(run, features, feature_set)
         fitted = refit_candidate(X, labels.Y, labels.rows, like=compared)
         fitted.save(folder)
         return {"fit": fitted.summary}
 
     # The candidate's ref stands for its split, features, classifier and seed.
     inputs = {"candidate": best["ref"]}
-    model = night.artifact("winner", inputs, build, code=LEARN_CODE)
+    model = run.artifact("winner", inputs, build, code=LEARN_CODE)
 
     tracking = tracking_of(settings)
     log_results(
         tracking,
-        night.run_id,
+        run.run_id,
         metrics={f"winner_{name}": value for name, value in best["scores"].items()},
         tags={
             "tagsage.winner_fit": json.dumps(best["fit"]),
             "tagsage.winner_refit": json.dumps(model.summary["fit"]),
         },
     )
-    served = _served(night, features, feature_set, model.ref, vectors=features[VECTORS])
+    served = _served(run, features, feature_set, model.ref, vectors=features[VECTORS])
     version = register_winner(
         tracking,
-        night.run_id,
+        run.run_id,
         winner,
         name=settings.registered_model,
         served=served.path,
         served_ref=served.ref,
-        frozen=freeze_test(night, corpus, split, best["ref"]).path,
+        frozen=freeze_test(run, corpus, split, best["ref"]).path,
         micro_f1=best["scores"]["micro_f1"],
-        data_digest=night.workspace.open(corpus).summary["digest"],
+        data_digest=run.workspace.open(corpus).summary["digest"],
         description=(
             f"{winner}, the best of {len(ranked['candidates'])} candidates by micro-F1 "
             f"({best['scores']['micro_f1']:.4f} on {counts['test_articles']:,} test articles), "
             f"refitted on all {counts['labelled_articles']:,} tagged articles."
         ),
-        trial=night.is_trial,
+        trial=run.is_trial,
     )
-    decision, champion = make_decision(night, corpus, split, best, served, version)
-    _log_decision(night, winner, decision)
+    decision, champion = make_decision(run, corpus, split, best, served, version)
+    _log_decision(run, winner, decision)
     logger.info("%s", decision.reason)
     return Promoted(
         winner=winner,
@@ -126,8 +126,8 @@ def promote(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Ref)
     )
 
 
-def _log_decision(night: Night, winner: str, decision: Decision) -> None:
-    """Log the decision with its numbers to the night's run in MLflow."""
+def _log_decision(run: RunContext, winner: str, decision: Decision) -> None:
+    """Log the decision with its numbers to the run's run in MLflow."""
     from tagsage.registry.runs import log_results
 
     told = decision.to_json()
@@ -137,12 +137,12 @@ def _log_decision(night: Night, winner: str, decision: Decision) -> None:
         numbers |= {name: check["value"], f"{name}_limit": check["limit"]}
     words = {name: told[name] for name in told if name not in {"gain", "checks"}}
     broken = [check["name"] for check in decision.checks if not check["passed"]]
-    with night.workspace.scratch() as folder:
+    with run.workspace.scratch() as folder:
         file = folder / "promotion.json"
         file.write_text(json.dumps(told, indent=1), encoding="utf-8")
         log_results(
-            tracking_of(night.settings),
-            night.run_id,
+            tracking_of(run.settings),
+            run.run_id,
             metrics={name: value for name, value in numbers.items() if value is not None},
             tags={
                 "tagsage.winner": winner,
@@ -154,7 +154,7 @@ def _log_decision(night: Night, winner: str, decision: Decision) -> None:
 
 
 def _served(
-    night: Night, features: Blocks, feature_set: str, model: Ref, *, vectors: Ref
+    run: RunContext, features: Blocks, feature_set: str, model: Ref, *, vectors: Ref
 ) -> Artifact:
     """Gather what the winner needs to tag articles."""
     from tagsage.features import blocks_of
@@ -164,18 +164,18 @@ def _served(
     names = blocks_of(feature_set)
 
     def build(folder: Path) -> None:
-        path = {name: night.workspace.open(features[name]).path for name in (*names, KNOWN)}
-        embedder = night.workspace.open(vectors).path / MODEL_FOLDER
+        path = {name: run.workspace.open(features[name]).path for name in (*names, KNOWN)}
+        embedder = run.workspace.open(vectors).path / MODEL_FOLDER
         write_tagger(
             folder,
-            candidate=night.workspace.open(model).path,
+            candidate=run.workspace.open(model).path,
             feature_set=feature_set,
             known=path[KNOWN],
             blocks={name: path[name] / STATE_FOLDER for name in names},
             embedder=embedder if embedder.is_dir() else None,
-            dimensions=load_vectors(night, vectors).shape[1],
+            dimensions=load_vectors(run, vectors).shape[1],
         )
 
     inputs = {"model": model, "features": {name: features[name] for name in (*names, KNOWN)}}
-    code = (*LEARN_CODE, "vectors", "graph", "registry")
-    return night.artifact("served", inputs | {"vectors": vectors}, build, code=code)
+    code = (*LEARN_CODE, "embed", "graph", "registry")
+    return run.artifact("served", inputs | {"vectors": vectors}, build, code=code)

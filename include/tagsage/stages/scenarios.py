@@ -23,7 +23,7 @@ from tagsage.evaluate.scenario_names import (
     TIME,
     TRANSDUCTIVE,
 )
-from tagsage.night import Night, Token
+from tagsage.run_context import RunContext, Token
 from tagsage.stages.common import (
     KNOWN,
     LEARN_CODE,
@@ -66,9 +66,9 @@ def scenarios(token: Token, board: Ref) -> list[str]:
         Such as ``inductive``, ``split 43``, ``share 0.5``; empty when the leaderboard has no
         candidate on text, or none with lists.
     """
-    night = Night.of(token)
-    settings = night.settings
-    if len(finalists(night.workspace.open(board).summary)) < len(ROLES):
+    run = RunContext.of(token)
+    settings = run.settings
+    if len(finalists(run.workspace.open(board).summary)) < len(ROLES):
         logger.info("Without a candidate on text and one with lists nothing is asked of both.")
         return []
     further = range(settings.seed + 1, settings.seed + settings.splits)
@@ -89,10 +89,10 @@ def evaluate_scenario(
     """
     from tagsage.evaluate.scenarios import NotMeasuredError
 
-    night = Night.of(token)
-    pair = finalists(night.workspace.open(board).summary)
+    run = RunContext.of(token)
+    pair = finalists(run.workspace.open(board).summary)
     kind, _, argument = question.partition(" ")
-    settings = night.settings
+    settings = run.settings
     inputs = {
         "corpus": corpus,
         "split": split,
@@ -100,7 +100,7 @@ def evaluate_scenario(
         "finalists": {role: row["ref"] for role, row in pair.items()},
         "question": question,
         "asked": settings.asked_questions() if kind == SPLIT else [],
-        "settings": _block_settings(night, [row["candidate"] for row in pair.values()]),
+        "settings": _block_settings(run, [row["candidate"] for row in pair.values()]),
         "assignment": assignment_inputs(settings),
         "test_share": settings.test_share,
         "min_tag_articles": settings.min_tag_articles,
@@ -109,15 +109,15 @@ def evaluate_scenario(
     }
 
     def build(folder: Path) -> dict[str, Any]:
-        bench = _Bench(night, corpus, split, features, pair, folder)
+        bench = _Bench(run, corpus, split, features, pair, folder)
         try:
             rows = _SCENARIOS[kind](bench, argument)
         except NotMeasuredError as error:
             return {"question": question, "rows": [], "reason": str(error)}
         return {"question": question, "rows": rows, "reason": ""}
 
-    artifact = night.artifact(
-        "question", inputs, build, code=(*LEARN_CODE, "vectors", "graph"), label=question
+    artifact = run.artifact(
+        "question", inputs, build, code=(*LEARN_CODE, "embed", "graph"), label=question
     )
     logger.info("%s: %s", question, artifact.summary["reason"] or "answered")
     return artifact.ref
@@ -127,7 +127,7 @@ def evaluate_scenario(
 class _Bench:
     """What answers are made with, and where they go."""
 
-    night: Night
+    run: RunContext
     corpus: Ref
     split: Ref
     features: Blocks
@@ -135,23 +135,23 @@ class _Bench:
     folder: Path
 
     def labels(self) -> Labels:
-        return load_labels(self.night, self.split)
+        return load_labels(self.run, self.split)
 
     def compared(self) -> FittedCandidate:
         """Return the candidate with lists as it was compared."""
         from tagsage.learn.candidate import FittedCandidate
 
         ref = self.pair[GRAPH]["ref"]
-        return FittedCandidate.load(self.night.workspace.open(ref).path / MODEL_FOLDER)
+        return FittedCandidate.load(self.run.workspace.open(ref).path / MODEL_FOLDER)
 
     @cached_property
     def conditions(self) -> Conditions:
         from tagsage.evaluate.scenarios import Conditions
 
-        settings, workspace = self.night.settings, self.night.workspace
+        settings, workspace = self.run.settings, self.run.workspace
         blocks = {name: ref for name, ref in self.features.items() if name not in {VECTORS, KNOWN}}
         return Conditions(
-            articles_of(self.night, self.corpus, self.features[VECTORS]),
+            articles_of(self.run, self.corpus, self.features[VECTORS]),
             {name: workspace.open(ref).path for name, ref in blocks.items()},
             settings,
             settings,
@@ -166,7 +166,7 @@ class _Bench:
         hidden: Any = None,
         fallback: Tagging | None = None,
     ) -> Trained:
-        with self.night.workspace.scratch() as folder:
+        with self.run.workspace.scratch() as folder:
             candidate = self.pair[role]["candidate"]
             return self.conditions.train(candidate, part, folder, hidden=hidden, fallback=fallback)
 
@@ -205,17 +205,17 @@ class _Bench:
         }
 
 
-def _block_settings(night: Night, candidates: list[str]) -> dict[str, Any]:
+def _block_settings(run: RunContext, candidates: list[str]) -> dict[str, Any]:
     """Return the settings that the candidates' blocks depend on."""
     from tagsage.features import BLOCKS, blocks_of
 
     blocks = {block for name in candidates for block in blocks_of(name.partition(":")[0])}
     names = sorted({name for block in blocks for name in BLOCKS[block].settings})
-    return {name: getattr(night.settings, name) for name in names}
+    return {name: getattr(run.settings, name) for name in names}
 
 
 def _inductive(bench: _Bench, _: str) -> list[Row]:
-    seed = bench.night.settings.seed
+    seed = bench.run.settings.seed
     return [_without_test_articles(bench, bench.labels(), seed, bench.compared())]
 
 
@@ -242,11 +242,11 @@ def _cold_start(bench: _Bench, _: str) -> list[Row]:
     from tagsage.evaluate.scenarios import load_blocks
     from tagsage.features import Known
 
-    night = bench.night
-    known = Known.load(night.workspace.open(bench.features[KNOWN]).path)
+    run = bench.run
+    known = Known.load(run.workspace.open(bench.features[KNOWN]).path)
     feature_set = bench.pair[GRAPH]["candidate"].partition(":")[0]
     features = load_blocks(known, bench.conditions.folders, feature_set)
-    seed = night.settings.seed
+    seed = run.settings.seed
     return [_cold(bench, bench.compared(), features, bench.labels(), seed)]
 
 
@@ -268,12 +268,12 @@ def _time(bench: _Bench, _: str) -> list[Row]:
     from tagsage.evaluate.scenarios import NotMeasuredError, TrainingPart
     from tagsage.learn.split import split_by_time
 
-    night, labels = bench.night, bench.labels()
-    dates = load_snapshot(night, bench.corpus).articles["date"].to_numpy()[labels.rows]
-    parted = split_by_time(dates, test_share=night.settings.test_share)
+    run, labels = bench.run, bench.labels()
+    dates = load_snapshot(run, bench.corpus).articles["date"].to_numpy()[labels.rows]
+    parted = split_by_time(dates, test_share=run.settings.test_share)
     if parted is None:
         raise NotMeasuredError("the tagged articles have no dates to tell earlier from later ones")
-    seed = night.settings.seed
+    seed = run.settings.seed
     part = TrainingPart(labels.rows[parted.train], labels.Y[parted.train], labels.tags, seed)
     test = (labels.rows[parted.test], labels.Y[parted.test])
     since = str(dates[parted.test].min())[:10]
@@ -287,10 +287,10 @@ def _split(bench: _Bench, argument: str) -> list[Row]:
     from tagsage.evaluate.scenarios import TrainingPart
     from tagsage.learn.labels import label_corpus
 
-    night, seed = bench.night, int(argument)
-    settings = night.settings
+    run, seed = bench.run, int(argument)
+    settings = run.settings
     labels = label_corpus(
-        load_snapshot(night, bench.corpus).articles["tags"].tolist(),
+        load_snapshot(run, bench.corpus).articles["tags"].tolist(),
         min_tag_articles=settings.min_tag_articles,
         test_share=settings.test_share,
         seed=seed,
@@ -315,7 +315,7 @@ def _share(bench: _Bench, argument: str) -> list[Row]:
 
     from tagsage.evaluate.scenarios import TrainingPart
 
-    labels, seed, share = bench.labels(), bench.night.settings.seed, float(argument)
+    labels, seed, share = bench.labels(), bench.run.settings.seed, float(argument)
     # The same order for all shares: a smaller one is part of a larger one.
     order = np.random.default_rng(seed).permutation(len(labels.train))
     chosen = np.sort(order[: max(1, round(share * len(order)))])

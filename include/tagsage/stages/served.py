@@ -1,4 +1,4 @@
-"""A served model among the articles of a night: what it is given instead of making it anew."""
+"""A served model among the articles of a run: what it is given instead of making it anew."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tagsage.errors import TagsageError
-from tagsage.night import Night
+from tagsage.run_context import RunContext
 from tagsage.stages.common import VECTORS, Blocks, load_vectors, tracking_of
 from tagsage.stages.embed_openai import embed_as, open_cache
 
@@ -31,7 +31,7 @@ class UnusableModelError(TagsageError):
 
 @dataclass(frozen=True)
 class Served:
-    """A version of the model, ready to answer for the articles of a night.
+    """A version of the model, ready to answer for the articles of a run.
 
     Attributes
     ----------
@@ -48,8 +48,8 @@ class Served:
     vectors: Reader | None
 
 
-def load_served(night: Night, version: str, snapshot: Snapshot, features: Blocks) -> Served:
-    """Load a version of the model from the registry, for the articles of a night.
+def load_served(run: RunContext, version: str, snapshot: Snapshot, features: Blocks) -> Served:
+    """Load a version of the model from the registry, for the articles of a run.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def load_served(night: Night, version: str, snapshot: Snapshot, features: Blocks
     from tagsage.registry.seal import DamagedModelError
     from tagsage.registry.servable import tagger_of
 
-    settings = night.settings
+    settings = run.settings
     try:
         model = load_champion(tracking_of(settings), settings.registered_model, version=version)
     except DamagedModelError as error:
@@ -72,41 +72,39 @@ def load_served(night: Night, version: str, snapshot: Snapshot, features: Blocks
     return Served(
         tagger,
         str(model.metadata.model_uuid),
-        _vectors_for(night, tagger, snapshot, features),
+        _vectors_for(run, tagger, snapshot, features),
     )
 
 
 def _vectors_for(
-    night: Night, tagger: Tagger, snapshot: Snapshot, features: Blocks
+    run: RunContext, tagger: Tagger, snapshot: Snapshot, features: Blocks
 ) -> Reader | None:
     """Return what gives a model the vectors of articles by row; None when it makes them itself.
 
-    Those of tonight, when they are of the same model; another model's of OpenAI through the cache:
+    Those of this run, when they are of the same model; another model's of OpenAI through the cache:
     what was paid for is not paid for again.
     """
-    from tagsage.vectors.openai.embedder import OpenAiEmbedder
-    from tagsage.vectors.text import article_texts
+    from tagsage.embed.openai.embedder import OpenAiEmbedder
+    from tagsage.embed.text import article_texts
 
     if not tagger.features.needs_vectors:
         return None
-    embedder, text = tagger.embedder, load_vectors(night, features[VECTORS])
+    embedder, text = tagger.embedder, load_vectors(run, features[VECTORS])
     if embedder is None:
         width = tagger.dimensions
-        if night.settings.embedder != "none" or text.shape[1] != width:
+        if run.settings.embedder != "none" or text.shape[1] != width:
             raise UnusableModelError(
-                f"The champion was trained on given vectors of {width} numbers, and tonight's are "
+                f"The champion was trained on given vectors of {width} numbers, and this run's are "
                 "others"
             )
         return text.__getitem__
-    if embedder.model_id == night.workspace.open(features[VECTORS]).summary["model_id"]:
+    if embedder.model_id == run.workspace.open(features[VECTORS]).summary["model_id"]:
         return text.__getitem__
     if not isinstance(embedder, OpenAiEmbedder):
         return None
     # One for all blocks: it checks every vector it holds, once.
-    cache = open_cache(night.settings, embedder)
-    return lambda rows: embed_as(
-        night, embedder, cache, article_texts(snapshot.articles.iloc[rows])
-    )
+    cache = open_cache(run.settings, embedder)
+    return lambda rows: embed_as(run, embedder, cache, article_texts(snapshot.articles.iloc[rows]))
 
 
 def articles_for(model: Served, corpus: Articles, rows: npt.NDArray[np.int64]) -> Articles:

@@ -6,24 +6,24 @@ import logging
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tagsage.night import Night
+from tagsage.run_context import RunContext
 from tagsage.stages.common import openai_folder, tracking_of
 
 if TYPE_CHECKING:
-    from tagsage.vectors.openai.ledger import Spending
+    from tagsage.embed.openai.ledger import Spending
 
 logger = logging.getLogger(__name__)
 
 
-def log_spending(night: Night) -> None:
+def log_spending(run: RunContext) -> None:
     """Log what the run has spent so far, killed attempts included, to its run in MLflow.
 
     Nothing is logged when nothing could be spent: another embedder made the vectors, and no
-    champion of an earlier night has asked a server for its own.
+    champion of an earlier run has asked a server for its own.
     """
     from tagsage.registry.runs import log_results
 
-    spent = _spent(night)
+    spent = _spent(run)
     if spent is None:
         return
     logger.info(
@@ -35,16 +35,16 @@ def log_spending(night: Night) -> None:
         f"; {spent.lost_requests:,} answers were lost" if spent.lost_requests else "",
     )
     log_results(
-        tracking_of(night.settings),
-        night.run_id,
+        tracking_of(run.settings),
+        run.run_id,
         metrics={f"openai_{name}": value for name, value in asdict(spent).items()},
     )
 
 
-def cost_of(night: Night) -> dict[str, Any]:
+def cost_of(run: RunContext) -> dict[str, Any]:
     """Return what the run spent, in words for the report; empty when nothing could be spent."""
-    settings = night.settings
-    spent = _spent(night)
+    settings = run.settings
+    spent = _spent(run)
     if spent is None:
         return {}
     facts: dict[str, Any] = {
@@ -63,14 +63,14 @@ def cost_of(night: Night) -> dict[str, Any]:
     return facts
 
 
-def _spent(night: Night) -> Spending | None:
-    from tagsage.vectors.openai.ledger import Ledger
-    from tagsage.vectors.openai.ledger_file import FILE
+def _spent(run: RunContext) -> Spending | None:
+    from tagsage.embed.openai.ledger import Ledger
+    from tagsage.embed.openai.ledger_file import FILE
 
-    folder = openai_folder(night.settings)
-    asks_server = night.settings.embedder == "openai"
+    folder = openai_folder(run.settings)
+    asks_server = run.settings.embedder == "openai"
     if not asks_server and not (folder / FILE).exists():
         return None
     with Ledger(folder) as ledger:
-        spent = ledger.spent(night.run_id)
+        spent = ledger.spent(run.run_id)
     return spent if asks_server or spent.tokens else None

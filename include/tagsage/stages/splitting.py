@@ -1,4 +1,4 @@
-"""The one split of a night, which goes on from the champion's."""
+"""The one split of a run, which goes on from the champion's."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
-from tagsage.night import Night, Token
+from tagsage.run_context import RunContext, Token
 from tagsage.stages.common import LEARN_CODE, Ref, load_snapshot, tracking_of
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Notes of a night.
+# Notes of a run.
 EARLIER_SPLIT = "earlier_split"
 SPLIT_TOLD = "split"
 
@@ -35,7 +35,7 @@ class EarlierSplit(TypedDict):
 
 
 def split(token: Token, corpus: Ref) -> Ref:
-    """Choose the target tags and the one split that every candidate of the night shares.
+    """Choose the target tags and the one split that every candidate of the run shares.
 
     Articles that the champion was trained or tested on keep their part, so that it can be compared
     with on articles that neither has learned from; see :func:`tagsage.learn.split.continued_split`.
@@ -44,9 +44,9 @@ def split(token: Token, corpus: Ref) -> Ref:
     from tagsage.features import article_ids
     from tagsage.learn.labels import Labels, label_corpus
 
-    night = Night.of(token)
-    settings = night.settings
-    earlier = _earlier_split(night)
+    run = RunContext.of(token)
+    settings = run.settings
+    earlier = _earlier_split(run)
     inputs = {
         "corpus": corpus,
         "min_tag_articles": settings.min_tag_articles,
@@ -56,10 +56,10 @@ def split(token: Token, corpus: Ref) -> Ref:
     }
 
     def part(folder: Path) -> dict[str, Any]:
-        articles = load_snapshot(night, corpus).articles
+        articles = load_snapshot(run, corpus).articles
         parts = None
         if earlier["ref"]:
-            frozen = FrozenTest.load(night.workspace.open(earlier["ref"]).path)
+            frozen = FrozenTest.load(run.workspace.open(earlier["ref"]).path)
             parts = frozen.parts(article_ids(articles["key"].tolist()))
         labels = label_corpus(
             articles["tags"].tolist(),
@@ -72,7 +72,7 @@ def split(token: Token, corpus: Ref) -> Ref:
         told = "" if parts is None else _told_split(labels, parts, earlier["version"])
         return {"digest": _digest_of(labels), "told": told}
 
-    parted = night.artifact("parts", inputs, part, code=LEARN_CODE)
+    parted = run.artifact("parts", inputs, part, code=LEARN_CODE)
 
     def build(folder: Path) -> dict[str, Any]:
         labels = Labels.load(parted.path)
@@ -86,34 +86,34 @@ def split(token: Token, corpus: Ref) -> Ref:
         "min_tag_articles": settings.min_tag_articles,
         "parts": parted.summary["digest"],
     }
-    artifact = night.artifact("split", same, build, code=LEARN_CODE)
+    artifact = run.artifact("split", same, build, code=LEARN_CODE)
     told = earlier["why_new"] or parted.summary["told"]
-    night.note(SPLIT_TOLD, told)
+    run.record(SPLIT_TOLD, told)
     logger.info("split: %s", artifact.summary)
     if told:
         logger.info("%s", told)
     return artifact.ref
 
 
-def _earlier_split(night: Night) -> EarlierSplit:
+def _earlier_split(run: RunContext) -> EarlierSplit:
     """Find the split that goes on: the champion's.
 
-    What was found is noted: the night run again, when its own winner may be champion, has the same
+    What was found is noted: the run run again, when its own winner may be champion, has the same
     split again.
     """
-    noted = night.noted(EARLIER_SPLIT)
-    if noted is not None and (not noted["ref"] or night.workspace.exists(noted["ref"])):
+    noted = run.recorded(EARLIER_SPLIT)
+    if noted is not None and (not noted["ref"] or run.workspace.exists(noted["ref"])):
         return cast(EarlierSplit, noted)
-    found = _split_of_champion(night)
-    night.note(EARLIER_SPLIT, dict(found))
+    found = _split_of_champion(run)
+    run.record(EARLIER_SPLIT, dict(found))
     return found
 
 
-def _split_of_champion(night: Night) -> EarlierSplit:
+def _split_of_champion(run: RunContext) -> EarlierSplit:
     from tagsage.evaluate.frozen import FrozenTest
     from tagsage.registry.registry import DamagedTestError, champion_of, load_frozen
 
-    settings = night.settings
+    settings = run.settings
     tracking = tracking_of(settings)
     champion = champion_of(tracking, settings.registered_model)
     if champion is None:
@@ -125,7 +125,7 @@ def _split_of_champion(night: Night) -> EarlierSplit:
     origin = {"run": champion.run_id, "version": champion.number}
     new = f"A new split: the champion's (version {champion.number})"
     try:
-        artifact = night.artifact("champion_test", origin, fetch, code=("learn", "registry"))
+        artifact = run.artifact("champion_test", origin, fetch, code=("learn", "registry"))
     except DamagedTestError:
         return EarlierSplit(ref="", version=champion.number, why_new=f"{new} is damaged.")
     if not artifact.summary["there"]:

@@ -6,8 +6,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tagsage.night import Night, Token
 from tagsage.progress import track
+from tagsage.run_context import RunContext, Token
 from tagsage.stages.common import (
     LEARN_CODE,
     SUGGESTIONS,
@@ -35,48 +35,48 @@ SUGGESTED = "suggested"
 
 
 def suggest(token: Token, corpus: Ref, promoted: Promoted) -> Ref:
-    """Write the tags that tagged articles lack although tonight's winner is sure of them.
+    """Write the tags that tagged articles lack although this run's winner is sure of them.
 
     Publishes ``suggestions.csv`` and ``suggestions.parquet``. The winner is asked, whoever
     predicts: its features of a tagged article leave the article's own tags out, which those that a
-    champion of an earlier night makes do not. With the setting `suggestions` off, the ref is empty,
-    and those of earlier nights are removed. A trial suggests nothing, and leaves those that are
+    champion of an earlier run makes do not. With the setting `suggestions` off, the ref is empty,
+    and those of earlier runs are removed. A trial suggests nothing, and leaves those that are
     there. Where the champion cannot be used, which the stage predict notes before, they stay.
     """
     import pandas as pd
 
-    night = Night.of(token)
-    if night.is_trial:
-        night.note(SUGGESTED, "")
+    run = RunContext.of(token)
+    if run.is_trial:
+        run.record(SUGGESTED, "")
         return ""
-    if not night.settings.suggestions:
+    if not run.settings.suggestions:
         none = pd.DataFrame({"story": [], "tag": [], "score": []})
-        with open_store(night) as store:
-            store.write_suggestions(none, run_id=night.run_id, model_version=promoted["version"])
-        night.workspace.unpublish(f"{SUGGESTIONS}.csv", f"{SUGGESTIONS}.parquet")
-        night.note(SUGGESTED, "")
+        with open_store(run) as store:
+            store.write_suggestions(none, run_id=run.run_id, model_version=promoted["version"])
+        run.workspace.unpublish(f"{SUGGESTIONS}.csv", f"{SUGGESTIONS}.parquet")
+        run.record(SUGGESTED, "")
         return ""
-    if night.noted(UNUSABLE):
-        night.note(SUGGESTED, "")
+    if run.recorded(UNUSABLE):
+        run.record(SUGGESTED, "")
         return ""
     inputs = {
         "corpus": corpus,
         "features": promoted["features"],
         "model": promoted["model"],
         "version": promoted["version"],
-        "min_score": night.settings.suggest_min_score,
+        "min_score": run.settings.suggest_min_score,
     }
 
     def build(folder: Path) -> dict[str, Any]:
         from tagsage.learn.candidate import FittedCandidate
 
-        snapshot = load_snapshot(night, corpus)
+        snapshot = load_snapshot(run, corpus)
         is_tagged = snapshot.articles["tags"].map(len) > 0
         rows = (is_tagged & ~snapshot.articles["is_stub"]).to_numpy().nonzero()[0]
-        fitted = FittedCandidate.load(night.workspace.open(promoted["model"]).path)
-        X = feature_matrix(night, promoted["features"], promoted["winner"].partition(":")[0])
+        fitted = FittedCandidate.load(run.workspace.open(promoted["model"]).path)
+        X = feature_matrix(run, promoted["features"], promoted["winner"].partition(":")[0])
         parts = _missing(
-            fitted, X, snapshot.articles["tags"], rows, min_score=night.settings.suggest_min_score
+            fitted, X, snapshot.articles["tags"], rows, min_score=run.settings.suggest_min_score
         )
         found = pd.concat(parts, ignore_index=True)
         suggestions = pd.DataFrame({
@@ -90,7 +90,7 @@ def suggest(token: Token, corpus: Ref, promoted: Promoted) -> Ref:
             folder / EXAMPLES_FILE,
             snapshot,
             suggestions.assign(assigned=1),
-            seed=night.settings.seed,
+            seed=run.settings.seed,
         )
         return {
             "asked": len(rows),
@@ -99,14 +99,14 @@ def suggest(token: Token, corpus: Ref, promoted: Promoted) -> Ref:
             "version": promoted["version"],
         }
 
-    artifact = night.artifact("suggestions", inputs, build, code=LEARN_CODE)
+    artifact = run.artifact("suggestions", inputs, build, code=LEARN_CODE)
     suggestions = pd.read_parquet(artifact.path / f"{SUGGESTIONS}.parquet")
-    with open_store(night) as store:
+    with open_store(run) as store:
         written = store.write_suggestions(
-            suggestions, run_id=night.run_id, model_version=promoted["version"]
+            suggestions, run_id=run.run_id, model_version=promoted["version"]
         )
-    publish_table(night, artifact.path, SUGGESTIONS, suggestions)
-    night.note(SUGGESTED, artifact.ref)
+    publish_table(run, artifact.path, SUGGESTIONS, suggestions)
+    run.record(SUGGESTED, artifact.ref)
     logger.info("suggestions: %s; in the store: %s", artifact.summary, written)
     return artifact.ref
 

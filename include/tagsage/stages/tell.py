@@ -1,4 +1,4 @@
-"""What people see of a night: the exploration of the corpus, the report, and the end."""
+"""What people see of a run: the exploration of the corpus, the report, and the end."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage import __version__
-from tagsage.errors import FinalError
-from tagsage.night import STARTED, Night, Token, artifacts_of_run, latest_runs
+from tagsage.errors import NonRetryableError
+from tagsage.run_context import STARTED, RunContext, Token, artifacts_of_run, latest_runs
 from tagsage.stages.changes import CHANGED_EXAMPLES_FILE, CHANGES
 from tagsage.stages.checks import checks_of, keep_profile
 from tagsage.stages.common import (
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-NIGHTS_KEPT = 3
+RUNS_KEPT = 3
 SUGGESTIONS_SHOWN = 6
 
 
@@ -65,7 +65,7 @@ def eda(
     from tagsage.report.figures import corpus_pictures
     from tagsage.report.picture import save_pictures
 
-    night = Night.of(token)
+    run = RunContext.of(token)
     graph = {
         "similarity": similarity,
         "components": components,
@@ -74,26 +74,26 @@ def eda(
     }
 
     def build(folder: Path) -> dict[str, Any]:
-        snapshot = load_snapshot(night, corpus)
+        snapshot = load_snapshot(run, corpus)
         neighbours = (
-            np.load(night.workspace.open(similarity).path / DEGREES_FILE) if similarity else None
+            np.load(run.workspace.open(similarity).path / DEGREES_FILE) if similarity else None
         )
         profile = profile_corpus(
             snapshot.articles,
             snapshot.article_index,
             snapshot.list_index,
             n_lists=len(snapshot.lists),
-            target_tags=load_labels(night, split).tags,
+            target_tags=load_labels(run, split).tags,
             neighbours=neighbours,
         )
-        save_pictures(corpus_pictures(profile, seed=night.settings.seed), folder)
-        return {"profile": profile.to_json(), "graph": _graph_facts(night, graph)}
+        save_pictures(corpus_pictures(profile, seed=run.settings.seed), folder)
+        return {"profile": profile.to_json(), "graph": _graph_facts(run, graph)}
 
     inputs = {"corpus": corpus, "split": split, "graph": dict(graph)}
-    artifact = night.artifact("eda", inputs, build, code=(*GRAPH_CODE, "report"))
+    artifact = run.artifact("eda", inputs, build, code=(*GRAPH_CODE, "report"))
     log_results(
-        tracking_of(night.settings),
-        night.run_id,
+        tracking_of(run.settings),
+        run.run_id,
         metrics={f"corpus_{name}": n for name, n in artifact.summary["profile"]["counts"].items()},
         series={"graphsage_loss": artifact.summary["graph"]["losses"]},
         figures={file.name: file for file in sorted(artifact.path.glob("*.png"))},
@@ -101,10 +101,10 @@ def eda(
     return artifact.ref
 
 
-def _graph_facts(night: Night, graph: Mapping[str, Ref]) -> dict[str, Any]:
+def _graph_facts(run: RunContext, graph: Mapping[str, Ref]) -> dict[str, Any]:
     """Gather what the graph stages said of themselves, in words for the report."""
     summaries = {
-        stage: night.workspace.open(ref).summary if ref else {} for stage, ref in graph.items()
+        stage: run.workspace.open(ref).summary if ref else {} for stage, ref in graph.items()
     }
     facts = {
         "Articles joined": summaries["similarity"].get("articles_joined"),
@@ -129,7 +129,7 @@ def report(
     explored: Ref,
     explained: Ref,
 ) -> str:
-    """Write ``report.html`` and ``metrics.json``, log both, and call the night finished.
+    """Write ``report.html`` and ``metrics.json``, log both, and call the run finished.
 
     Returns
     -------
@@ -138,7 +138,7 @@ def report(
 
     Raises
     ------
-    FinalError
+    NonRetryableError
         When all that is done, and the champion could not be used to predict.
     """
     import pandas as pd
@@ -151,48 +151,48 @@ def report(
     from tagsage.report.html import render_report
     from tagsage.report.picture import save_pictures
 
-    night = Night.of(token)
-    ranked = night.workspace.open(board)
-    predictions = night.workspace.open(predicted)
-    exploration = night.workspace.open(explored).summary
+    run = RunContext.of(token)
+    ranked = run.workspace.open(board)
+    predictions = run.workspace.open(predicted)
+    exploration = run.workspace.open(explored).summary
     best = ranked.summary["best"]
-    findings = night.workspace.open(found).summary
-    quarantine = _quarantine(night)
-    checked = checks_of(night)
-    stages = night.artifacts()
+    findings = run.workspace.open(found).summary
+    quarantine = _quarantine(run)
+    checked = checks_of(run)
+    stages = run.artifacts()
     totals = {key: predictions.summary[key] for key in ("articles", "assigned", "tags")}
     by = {key: predictions.summary[key] for key in ("version", "candidate")}
-    changes = _changes(night)
-    unusable = str(night.noted(UNUSABLE) or "")
+    changes = _changes(run)
+    unusable = str(run.recorded(UNUSABLE) or "")
     data = ReportData(
-        run_id=night.run_id,
-        started=str(night.noted(STARTED)),
+        run_id=run.run_id,
+        started=str(run.recorded(STARTED)),
         version=__version__,
-        corpus_name=night.settings.articles or night.settings.corpus,
+        corpus_name=run.settings.articles or run.settings.corpus,
         profile=CorpusProfile.from_json(exploration["profile"]),
         leaderboard=pd.read_csv(ranked.path / "leaderboard.csv"),
-        per_tag=Judgement.load(night.workspace.open(best["ref"]).path / JUDGED_FOLDER).per_tag,
+        per_tag=Judgement.load(run.workspace.open(best["ref"]).path / JUDGED_FOLDER).per_tag,
         split=ranked.summary["split"],
         predicted=Predicted(**totals, **by),
-        trial=night.is_trial,
+        trial=run.is_trial,
         promoted=promoted["promoted"],
         promotion_reason=promoted["reason"],
         examples=_examples(
             predictions.path / EXAMPLES_FILE,
-            night.workspace.open(explained).path / EXPLANATIONS_FILE if explained else None,
+            run.workspace.open(explained).path / EXPLANATIONS_FILE if explained else None,
         ),
         graph=exploration["graph"]["facts"],
         graphsage_losses=exploration["graph"]["losses"],
-        cost=cost_of(night),
-        harvested=harvest_of(night),
-        comparison=comparison_of(night, board, found),
+        cost=cost_of(run),
+        harvested=harvest_of(run),
+        comparison=comparison_of(run, board, found),
         checks=promoted["decision"]["checks"],
         changes=None if unusable else changes,
         unusable=unusable,
         checked=checked,
         gain=promoted["decision"]["gain"],
         notes=[
-            *filter(None, [night.noted(SPLIT_TOLD)]),
+            *filter(None, [run.recorded(SPLIT_TOLD)]),
             *(
                 f"{candidate} was left out: {reason}."
                 for candidate, reason in ranked.summary["left_out"].items()
@@ -200,11 +200,11 @@ def report(
         ],
         quarantine=pd.DataFrame(quarantine["counts"], columns=["file", "kind", "reason", "rows"]),
         stages=pd.DataFrame(stages, columns=["stage", "seconds"]),
-        settings=night.settings.model_dump(mode="json"),
+        settings=run.settings.model_dump(mode="json"),
     )
     metrics = {
-        "run_id": night.run_id,
-        "trial": night.is_trial,
+        "run_id": run.run_id,
+        "trial": run.is_trial,
         "winner": promoted["winner"],
         "model_version": promoted["version"],
         "promoted": promoted["promoted"],
@@ -227,15 +227,15 @@ def report(
         "cost": data.cost,
         "seconds": {stage["ref"]: stage["seconds"] for stage in stages},
     }
-    with night.workspace.scratch() as folder:
+    with run.workspace.scratch() as folder:
         render_report(data, folder / "report.html")
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=1), encoding="utf-8")
-        where = night.workspace.publish(folder / "report.html", "report.html")
-        keep_summary(night, metrics, where)
-        night.workspace.publish(folder / "metrics.json", "metrics.json")
+        where = run.workspace.publish(folder / "report.html", "report.html")
+        keep_summary(run, metrics, where)
+        run.workspace.publish(folder / "metrics.json", "metrics.json")
         log_results(
-            tracking_of(night.settings),
-            night.run_id,
+            tracking_of(run.settings),
+            run.run_id,
             metrics={
                 **{f"predicted_{name}": value for name, value in totals.items()},
                 **{f"changes_{name}": value for name, value in (changes.counts or {}).items()},
@@ -247,44 +247,44 @@ def report(
             ),
             files={name: folder / name for name in ("report.html", "metrics.json")},
         )
-    log_spending(night)
-    keep_profile(night)
+    log_spending(run)
+    keep_profile(run)
     if unusable:
-        raise FinalError(unusable)
-    finish(tracking_of(night.settings), night.run_id, "FINISHED")
-    night.note(REPORTED, {"report": where})
+        raise NonRetryableError(unusable)
+    finish(tracking_of(run.settings), run.run_id, "FINISHED")
+    run.record(REPORTED, {"report": where})
     return where
 
 
-def _quarantine(night: Night) -> dict[str, Any]:
+def _quarantine(run: RunContext) -> dict[str, Any]:
     """Return the counts of what was not taken as it came: rows of files, and texts."""
-    noted = night.noted(QUARANTINE) or {"rows": 0, "counts": []}
-    vectors = night.noted(VECTORS)
-    counts = night.workspace.open(vectors).summary.get("quarantine", []) if vectors else []
+    noted = run.recorded(QUARANTINE) or {"rows": 0, "counts": []}
+    vectors = run.recorded(VECTORS)
+    counts = run.workspace.open(vectors).summary.get("quarantine", []) if vectors else []
     return {
         "rows": noted["rows"] + sum(count["rows"] for count in counts),
         "counts": [*noted["counts"], *counts],
     }
 
 
-def _changes(night: Night) -> Changes:
+def _changes(run: RunContext) -> Changes:
     """Gather what is new in the predictions, and what is suggested."""
     from tagsage.report.data import ChangedArticle, Changes
 
     counts, articles = None, []
-    if ref := night.noted(CHANGES):
-        compared = night.workspace.open(ref)
+    if ref := run.recorded(CHANGES):
+        compared = run.workspace.open(ref)
         counts = {name: n for name, n in compared.summary.items() if name != "told"}
         examples = (compared.path / CHANGED_EXAMPLES_FILE).read_text(encoding="utf-8")
         articles = [ChangedArticle(**item) for item in json.loads(examples)]
     suggested, suggestions = None, []
-    if ref := night.noted(SUGGESTED):
-        artifact = night.workspace.open(ref)
+    if ref := run.recorded(SUGGESTED):
+        artifact = run.workspace.open(ref)
         suggested = {name: artifact.summary[name] for name in ("asked", "articles", "tags")}
         suggestions = _examples(artifact.path / EXAMPLES_FILE)[:SUGGESTIONS_SHOWN]
     return Changes(
         counts=counts,
-        written=night.noted(WRITTEN) or {},
+        written=run.recorded(WRITTEN) or {},
         articles=articles,
         suggested=suggested,
         suggestions=suggestions,
@@ -319,42 +319,40 @@ def _examples(file: Path, explanations: Path | None = None) -> list[Example]:
 
 
 def teardown(token: Token | None) -> None:
-    """End the night: drop what engines hold, call an unfinished run failed, remove old files.
+    """End the run: drop what engines hold, call an unfinished run failed, remove old files.
 
     Runs whatever happened before; there is no token when not even the start succeeded. The files
-    of the last nights are kept, so that a failed one can be continued; older ones are removed.
+    of the last runs are kept, so that a failed one can be continued; older ones are removed.
     """
     if token is None:
         return
-    night = Night.of(token)
+    run = RunContext.of(token)
     try:
-        engine_of(night).teardown()
+        engine_of(run).teardown()
     finally:
-        _end(night)
+        _end(run)
 
 
-def _end(night: Night) -> None:
+def _end(run: RunContext) -> None:
+    from tagsage.embed.plan import prune
     from tagsage.registry.runs import finish
-    from tagsage.vectors.plan import prune
 
-    if not night.noted(REPORTED):
-        finish(tracking_of(night.settings), night.run_id, "FAILED")
-        # A night that failed has spent, too.
-        log_spending(night)
+    if not run.recorded(REPORTED):
+        finish(tracking_of(run.settings), run.run_id, "FAILED")
+        # A run that failed has spent, too.
+        log_spending(run)
         return
-    kept = latest_runs(night.workspace, NIGHTS_KEPT)
-    artifacts = [artifact for run in kept for artifact in artifacts_of_run(night.workspace, run)]
-    removed = night.workspace.prune({artifact["ref"] for artifact in artifacts})
+    kept = latest_runs(run.workspace, RUNS_KEPT)
+    artifacts = [artifact for name in kept for artifact in artifacts_of_run(run.workspace, name)]
+    removed = run.workspace.prune({artifact["ref"] for artifact in artifacts})
     plans = [artifact["ref"] for artifact in artifacts if artifact["stage"] == "plan"]
     models = {
-        night.workspace.open(plan).summary["model_id"]
-        for plan in plans
-        if night.workspace.exists(plan)
+        run.workspace.open(plan).summary["model_id"] for plan in plans if run.workspace.exists(plan)
     }
-    folder = vectors_folder(night)
+    folder = vectors_folder(run)
     removed += prune(folder, models)
     for other in folder.parent.glob(f"lsa-{16 * '[0-9a-f]'}"):
         if other != folder:
             shutil.rmtree(other, ignore_errors=True)
             removed += 1
-    logger.info("removed %d artifacts and models of older nights", removed)
+    logger.info("removed %d artifacts and models of older runs", removed)

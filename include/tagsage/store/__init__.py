@@ -1,1 +1,1 @@
-"""Where the corpus and the predictions are kept between nights."""
+"""Where the corpus and the predictions are kept between runs."""

@@ -1,1 +1,1 @@
-"""The catalogue: one read-only SQLite file of a night, from which the pages are served."""
+"""The catalogue: one read-only SQLite file of a run, from which the pages are served."""

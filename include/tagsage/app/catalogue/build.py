@@ -54,7 +54,7 @@ class CatalogueData:
         Parquet: ``story`` (URL), ``tag``, ``score``, ``assigned``, ``threshold``; an article's rows
         together, the best first.
     facts : mapping
-        What is told of the night, JSON-able.
+        What is told of the run, JSON-able.
     explanations : pathlib.Path or None
         Parquet: ``story``, ``tag``, ``score``, ``score_without_graph`` and, as JSON,
         :data:`EVIDENCE`.

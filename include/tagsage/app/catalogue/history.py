@@ -17,13 +17,13 @@ from tagsage.workspace import Workspace
 logger = logging.getLogger(__name__)
 
 FOLDER = "history"
-NIGHTS_KEPT = 400
-NIGHTS_SHOWN = 60
+RUNS_KEPT = 400
+RUNS_SHOWN = 60
 NEEDED = ("run_id", "started", "winner", "promoted", "scores")
 
 
 def remember(workspace: Workspace, name: str, entry: Mapping[str, Any]) -> None:
-    """Keep what is told of a night.
+    """Keep what is told of a run.
 
     Parameters
     ----------
@@ -32,16 +32,16 @@ def remember(workspace: Workspace, name: str, entry: Mapping[str, Any]) -> None:
     name : str
         The run's id as a file's name.
     entry : mapping
-        JSON-able: ``at``, when the night began (ISO 8601, UTC), :data:`NEEDED`, and what else is
+        JSON-able: ``at``, when the run began (ISO 8601, UTC), :data:`NEEDED`, and what else is
         to be kept. ``scores`` are the metrics by candidate.
     """
     workspace.write_json(f"{FOLDER}/{name}.json", dict(entry))
 
 
-def latest_nights(workspace: Workspace, shown: int = NIGHTS_SHOWN) -> list[dict[str, Any]]:
-    """Return what was remembered of the latest nights, oldest first.
+def latest_runs(workspace: Workspace, shown: int = RUNS_SHOWN) -> list[dict[str, Any]]:
+    """Return what was remembered of the latest runs, oldest first.
 
-    Nights beyond :data:`NIGHTS_KEPT` are forgotten. A file that cannot be read is left out, and
+    Runs beyond :data:`RUNS_KEPT` are forgotten. A file that cannot be read is left out, and
     the log says so.
     """
     folder = workspace.root / FOLDER
@@ -56,6 +56,6 @@ def latest_nights(workspace: Workspace, shown: int = NIGHTS_SHOWN) -> list[dict[
         except (ValueError, KeyError, TypeError) as error:
             logger.warning("%s is left out of the history (%s); remove it.", file, error)
     entries.sort(key=lambda one: (one[0], one[1].name))
-    for _, file, _ in entries[:-NIGHTS_KEPT]:
+    for _, file, _ in entries[:-RUNS_KEPT]:
         file.unlink(missing_ok=True)
     return [entry for _, _, entry in entries[-shown:]]

@@ -58,7 +58,7 @@ class ArticleNodes:
         return order, self.ids[order]
 
 
-CHANGED = "The graph in Neo4j is not tonight's corpus any more; run again."
+CHANGED = "The graph in Neo4j is not this run's corpus any more; run again."
 
 
 def find_articles(server: GdsServer, keys: Sequence[str], memberships: int) -> ArticleNodes:
@@ -96,7 +96,7 @@ def find_articles(server: GdsServer, keys: Sequence[str], memberships: int) -> A
     if len(found_keys) != len(keys) or (place < 0).any() or held != memberships:
         msg = (
             f"The graph in Neo4j ({len(found_keys):,} articles, {held:,} memberships) is not "
-            f"tonight's corpus any more ({len(keys):,} articles, {memberships:,} memberships); "
+            f"this run's corpus any more ({len(keys):,} articles, {memberships:,} memberships); "
             "run again."
         )
         raise TagsageError(msg)
@@ -154,7 +154,7 @@ def refuse_other_vectors(
     Raises
     ------
     TagsageError
-        When they differ: the database then holds those of another night.
+        When they differ: the database then holds those of another run.
     """
     some = np.unique(np.linspace(0, len(vectors) - 1, VECTORS_COMPARED).astype(np.int64))
     rows = server.rows(
@@ -167,7 +167,7 @@ def refuse_other_vectors(
     scale = np.abs(ours).max(axis=1, keepdims=True)
     if held.shape != ours.shape or (np.abs(held - ours) > VECTOR_TOLERANCE * scale + 1e-12).any():
         msg = (
-            f"The vectors in Neo4j ({name}) are not tonight's; run again from the stage that "
+            f"The vectors in Neo4j ({name}) are not this run's; run again from the stage that "
             "stores the vectors."
         )
         raise TagsageError(msg)

@@ -58,7 +58,7 @@ class GdsEngine(GraphEngine):
 
     The database is ``(:Article {key, <vectors>})-[:IN_LIST]->(:List)``. Graphs live in the
     server's memory under names that hold the workspace and the run; a method that finds one
-    missing (the server was restarted, the folder was filled on an earlier night) makes it again
+    missing (the server was restarted, the folder was filled on an earlier run) makes it again
     from the recipe in the folder. Where nothing joins two articles, the local engine does the rest.
 
     Parameters
@@ -263,7 +263,7 @@ class GdsEngine(GraphEngine):
         with self._open() as server:
             server.wait_for_killed(self._names.graph)
             dropped = self._drop_where(server, lambda name, _made: self._names.owns(name))
-            # A night that found everything in the workspace projected nothing, and looked for none.
+            # A run that found everything in the workspace projected nothing, and looked for none.
             self._drop_leftovers(server)
         logger.info("Neo4j: dropped %s", ", ".join(dropped) or "nothing: there was nothing left")
 

@@ -69,7 +69,7 @@ class Boosting(Classifier):
         epochs = settings["epochs" if validation is None else "max_epochs"]
         features = X.rows(rows).astype(np.float64)
         trees, baseline = [], []
-        # On one core, as the regressions: candidates of a night run beside each other.
+        # On one core, as the regressions: candidates of a run run beside each other.
         with threadpool_limits(limits=1):
             for tag in track(range(Y.shape[1]), "training boosting"):
                 model = HistGradientBoostingClassifier(

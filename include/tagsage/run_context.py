@@ -1,0 +1,152 @@
+"""One run: a run's identity, its settings and its place in the workspace.
+
+Tasks run in processes of their own, so what goes from one to the next is small and JSON-able: the
+*token* of the run (run id and resolved settings) and the refs of artifacts.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tagsage.settings import Settings
+from tagsage.workspace import Artifact, Workspace
+
+Token = dict[str, Any]
+
+# What every run records: when it started, and whether it is a trial.
+STARTED, TRIAL = "started", "trial"
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """A run under way.
+
+    Attributes
+    ----------
+    run_id : str
+        Names the run in MLflow, in the store and in the workspace.
+    settings : Settings
+        Resolved once, when the run started; the same for every task.
+    """
+
+    run_id: str
+    settings: Settings
+
+    @classmethod
+    def of(cls, token: Mapping[str, Any]) -> RunContext:
+        """Return the run that a token stands for."""
+        return cls(token["run_id"], Settings.model_validate(token["settings"]))
+
+    def token(self) -> Token:
+        """Return what other tasks need to take part in this run; JSON-able."""
+        return {"run_id": self.run_id, "settings": self.settings.model_dump(mode="json")}
+
+    @cached_property
+    def workspace(self) -> Workspace:
+        """The workspace of the run."""
+        return Workspace(self.settings.workspace)
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether it compares other candidates than the configured ones, beside a champion."""
+        return bool(self.recorded(TRIAL))
+
+    @property
+    def folder_name(self) -> str:
+        """The run id as a name that every file system takes."""
+        return file_name(self.run_id)
+
+    def artifact(
+        self,
+        stage: str,
+        inputs: Mapping[str, Any],
+        build: Callable[[Path], dict[str, Any] | None],
+        *,
+        code: tuple[str, ...],
+        label: str = "",
+    ) -> Artifact:
+        """Find or build an artifact and note that this run uses it (see `Workspace.artifact`).
+
+        `label` tells apart the artifacts that one stage makes in a run; a later artifact of the
+        same stage and label takes the place of an earlier one.
+        """
+        artifact = self.workspace.artifact(stage, inputs, build, code=code)
+        told = f"{stage} {label}".strip()
+        used = {"ref": artifact.ref, "stage": told, "seconds": artifact.seconds}
+        name = f"artifacts/{file_name(told)}"
+        if self.recorded(name) != used:
+            self.record(name, used)
+        return artifact
+
+    def record(self, name: str, value: object) -> None:
+        """Keep a small fact of this run under its folder in the workspace."""
+        self.workspace.write_json(f"runs/{self.folder_name}/{name}.json", value)
+
+    def recorded(self, name: str) -> Any | None:
+        """Return a fact kept by `note`, or None."""
+        return self.workspace.read_json(f"runs/{self.folder_name}/{name}.json")
+
+    def record_once(self, name: str, find: Callable[[], Any]) -> Any:
+        """Return a fact of this run, found and kept by the first call.
+
+        A task that is run again has the same as at first, whatever has changed since. `find` does
+        not return None.
+        """
+        noted = self.recorded(name)
+        if noted is None:
+            noted = find()
+            self.record(name, noted)
+        return noted
+
+    def artifacts(self) -> list[dict[str, Any]]:
+        """Return what this run used: ref, stage, seconds it took to make; in the order of use."""
+        return artifacts_of_run(self.workspace, self.folder_name)
+
+
+def file_name(text: str) -> str:
+    """Return a text as a name that every file system takes.
+
+    Examples
+    --------
+    >>> file_name("candidate text+lists:mlp")
+    'candidate_text+lists_mlp'
+    """
+    return re.sub(r"[^A-Za-z0-9.+_-]+", "_", text)
+
+
+def artifacts_of_run(workspace: Workspace, folder_name: str) -> list[dict[str, Any]]:
+    """Return the artifacts that a run used, oldest first."""
+    folder = workspace.root / "runs" / folder_name / "artifacts"
+    if not folder.exists():
+        return []
+    files = sorted(folder.iterdir(), key=lambda file: (file.stat().st_mtime, file.name))
+    return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+
+
+def latest_runs(workspace: Workspace, keep: int) -> list[str]:
+    """Return the folder names of the latest runs; what was noted of older ones is removed.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        The workspace.
+    keep : int
+        How many runs to keep.
+    """
+    runs = workspace.root / "runs"
+    last_used = {}
+    for folder in runs.iterdir() if runs.exists() else ():
+        # A run's name may be anything, so it is known by what it noted first.
+        if (folder / f"{STARTED}.json").exists():
+            notes = [file.stat().st_mtime for file in folder.rglob("*.json")]
+            last_used[folder.name] = max(notes)
+    newest_first = sorted(last_used, key=lambda name: (last_used[name], name), reverse=True)
+    for name in newest_first[keep:]:
+        (runs / name).fs.rm((runs / name).path, recursive=True)
+    return newest_first[:keep]

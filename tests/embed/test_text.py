@@ -1,0 +1,54 @@
+import hashlib
+
+import numpy as np
+import pandas as pd
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tagsage.embed.text import EMPTY_HASH, article_texts, text_hash, text_hashes, unique_texts
+
+
+def frame(rows: list[tuple[str | None, str | None, bool]]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["title", "subtitle", "is_stub"])
+
+
+def test_a_text_is_title_and_subtitle_joined_by_one_space():
+    articles = frame([("Graphs", "made easy", False), (" Graphs ", "", False), ("", "easy", False)])
+    assert article_texts(articles) == ["Graphs made easy", "Graphs", "easy"]
+
+
+def test_a_text_is_empty_for_stubs_nulls_and_blanks():
+    articles = frame([("Graphs", "x", True), (None, None, False), ("  ", "\t", False)])
+    assert article_texts(articles) == ["", "", ""]
+
+
+def test_texts_of_an_empty_frame_are_an_empty_list():
+    articles = frame([]).astype({"title": "str", "subtitle": "str", "is_stub": "bool"})
+    assert article_texts(articles) == []
+
+
+def test_a_hash_is_the_first_half_of_the_sha256_in_hexadecimal():
+    assert text_hash("Käse") == hashlib.sha256("Käse".encode()).hexdigest()[:32].encode()
+
+
+def test_hashes_of_no_texts_have_the_dtype_of_hashes():
+    assert text_hashes([]).dtype == np.dtype("S32")
+    assert text_hashes([]).shape == (0,)
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=[]), max_size=5), max_size=20))
+def test_hashes_are_equal_exactly_when_texts_are_lone_surrogates_and_nuls_included(texts):
+    hashes = text_hashes(texts)
+    for i, a in enumerate(texts):
+        for j, b in enumerate(texts):
+            assert (hashes[i] == hashes[j]) == (a == b)
+
+
+@given(st.lists(st.sampled_from(["", "a", "b", "c", "a "]), max_size=20))
+def test_unique_texts_are_the_first_occurrences_in_order_without_the_empty_one(texts):
+    obvious = [i for i, t in enumerate(texts) if t and t not in texts[:i]]
+    assert unique_texts(text_hashes(texts)).tolist() == obvious
+
+
+def test_the_empty_hash_is_the_hash_of_the_empty_text():
+    assert text_hashes([""])[0] == EMPTY_HASH
