@@ -8,7 +8,6 @@ A workspace may lie in object storage (any fsspec URL); arrays are then read thr
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -27,6 +26,7 @@ from typing import Any
 from upath import UPath
 
 from tagsage.errors import NonRetryableError, TagsageError
+from tagsage.files import atomic_file, locked, sync_folder, sync_tree
 
 MARKER = ".tagsage"
 MANIFEST = "artifact.json"
@@ -230,16 +230,8 @@ class Workspace:
             Where the file now is.
         """
         self.claim()
-        target = self.root / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if self.is_local:
-            with self.scratch() as folder:
-                temporary = folder / "file"
-                shutil.copyfile(file, temporary)
-                temporary.replace(Path(target.path))
-        else:
-            _copy(UPath(file), target)
-        return str(target)
+        _copy(UPath(file), self.root / name)
+        return str(self.root / name)
 
     def unpublish(self, *names: str) -> None:
         """Remove files that :meth:`publish` put there on an earlier run, where there are any.
@@ -295,23 +287,19 @@ class Workspace:
         return removed
 
     @contextmanager
-    def alone(self) -> Generator[None, None, None]:
+    def locked(self) -> Generator[None, None, None]:
         """Keep a second run of the command line out of this workspace, on this machine.
 
         Raises
         ------
-        TagsageError
+        LockedError
             When one is under way.
         """
-        with (self.local_folder() / LOCK).open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                msg = (
-                    f"Another run is under way in the workspace {self.url}; "
-                    "wait for its end, or choose another workspace."
-                )
-                raise TagsageError(msg) from None
+        busy = (
+            f"Another run is under way in the workspace {self.url}; wait for its end, or choose "
+            "another workspace."
+        )
+        with locked(self.local_folder() / LOCK, busy=busy):
             yield
 
     @contextmanager
@@ -358,7 +346,12 @@ def download_folder(source: UPath, target: Path) -> None:
 
 
 def _copy(source: UPath, target: UPath) -> None:
-    """Copy a file piece by piece: vectors may be larger than memory."""
+    """Copy a file piece by piece, because vectors may be larger than memory."""
+    if isinstance(target, Path):
+        with source.open("rb") as reader, atomic_file(Path(target)) as file:
+            shutil.copyfileobj(reader, file, 1 << 20)
+        return
+    # Object stores show a file when it is complete.
     target.parent.mkdir(parents=True, exist_ok=True)
     with source.open("rb") as reader, target.open("wb") as writer:
         shutil.copyfileobj(reader, writer, 1 << 20)
@@ -367,6 +360,7 @@ def _copy(source: UPath, target: UPath) -> None:
 def _rename_folder(folder: Path, target: Path) -> None:
     """Move a finished folder to its name; when another process was first, keep that one."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    sync_tree(folder)
     try:
         folder.rename(target)
     except OSError:
@@ -375,6 +369,7 @@ def _rename_folder(folder: Path, target: Path) -> None:
         # What a killed `prune` left of an older one would be in the way for ever.
         shutil.rmtree(target, ignore_errors=True)
         folder.rename(target)
+    sync_folder(target.parent)
 
 
 @lru_cache
