@@ -8,8 +8,8 @@ out; docs/harvest.md says how to ask, and what Medium's account export brings wi
 feeds; until then only by hand. One run at a time. While another harvest works in the same folder
 it cannot begin; a nightly run then reads what is there.
 
-**What it needs.** `harvest_contact`, a mail address or web page that is sent to every host; for pages
-of lists and articles `harvest_consent`, which says that you may. Feeds need no consent.
+**What it needs.** `harvest_contact`, a mail address or web page that is sent to every host; for
+pages of lists and articles `harvest_consent`, which says that you may. Feeds need no consent.
 
 **How it ends.** *done*: nothing is due any more. *budget spent*: the next run goes on
 (`harvest_max_requests`, `harvest_max_minutes`). *stopped by the host*: it showed a challenge or
