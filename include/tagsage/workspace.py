@@ -46,24 +46,12 @@ NUMERIC_LIBRARIES = (
 
 @dataclass(frozen=True)
 class Artifact:
-    """A finished artifact.
+    """A finished artifact: what tasks pass on is its `ref`."""
 
-    Attributes
-    ----------
-    ref : str
-        Its name, ``stage-digest``: what tasks pass on.
-    path : pathlib.Path
-        The local folder that holds its files.
-    summary : dict
-        What the stage said of it: counts, digests, names of files.
-    seconds : float
-        How long it took to build.
-    """
-
-    ref: str
-    path: Path
-    summary: dict[str, Any]
-    seconds: float
+    ref: str  # its name, ``stage-digest``
+    path: Path  # the local folder of its files
+    summary: dict[str, Any]  # what the stage says of it: counts, digests, names of files
+    seconds: float  # how long it took to build
 
 
 class Workspace:
@@ -87,23 +75,14 @@ class Workspace:
 
     @property
     def local_path(self) -> Path:
-        """Where files are that must be local; it need not exist.
-
-        The workspace itself, or, for a remote one, a folder in the user's cache.
-        """
+        """The workspace, or a folder in the user's cache for a remote one; it need not exist."""
         if self.is_local:
             return Path(self.root.path)
         cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
         return cache / "tagsage" / hashlib.sha256(self.url.encode()).hexdigest()[:16]
 
     def local_folder(self) -> Path:
-        """Make and return the folder for files that must be local: databases, caches, copies.
-
-        Raises
-        ------
-        NonRetryableError
-            When the workspace is a folder of something else (see :meth:`claim`).
-        """
+        """Make and return the folder for files that must be local: databases, caches, copies."""
         self.claim()
         folder = self.local_path
         try:
@@ -140,13 +119,7 @@ class Workspace:
         self._claimed = True
 
     def check(self) -> None:
-        """Check that this is a workspace, for those who only read; nothing is made.
-
-        Raises
-        ------
-        NonRetryableError
-            When it is none.
-        """
+        """Raise `NonRetryableError` when this is no workspace; for commands that only read."""
         if not (self.root / MARKER).exists():
             msg = (
                 f"There is no workspace of tagsage in {self.url}; name another one, or make one "
@@ -196,13 +169,7 @@ class Workspace:
         return self.open(ref)
 
     def open(self, ref: str) -> Artifact:
-        """Return a finished artifact by its name.
-
-        Raises
-        ------
-        TagsageError
-            When there is no such artifact.
-        """
+        """Return a finished artifact by its name; `TagsageError` when there is none."""
         folder = self.local_folder() / "artifacts" / ref
         if not (folder / MANIFEST).exists():
             if self.is_local or not self.exists(ref):
@@ -222,22 +189,13 @@ class Workspace:
             raise TagsageError(msg) from error
 
     def publish(self, file: Path, name: str) -> str:
-        """Put a file at the top of the workspace, whole or not at all, replacing an older one.
-
-        Returns
-        -------
-        str
-            Where the file now is.
-        """
+        """Put a file at the top of the workspace, whole or not at all; return where it is."""
         self.claim()
         _copy(UPath(file), self.root / name)
         return str(self.root / name)
 
     def unpublish(self, *names: str) -> None:
-        """Remove files that :meth:`publish` put there on an earlier run, where there are any.
-
-        What a part of the run that is switched off left must not pass for this run's.
-        """
+        """Remove files of an earlier run, which must not be taken for those of this run."""
         for name in names:
             (self.root / name).unlink(missing_ok=True)
 
@@ -260,12 +218,9 @@ class Workspace:
             raise TagsageError(msg) from error
 
     def prune(self, keep: Collection[str]) -> int:
-        """Remove the artifacts that are not in `keep`, and what killed tasks left a day ago.
+        """Remove artifacts that are not in `keep`, and what killed tasks left over a day ago.
 
-        Returns
-        -------
-        int
-            How many artifacts were removed.
+        Returns how many artifacts were removed.
         """
         removed = 0
         for base in {self.root / "artifacts", UPath(self.local_folder() / "artifacts")}:
@@ -288,13 +243,7 @@ class Workspace:
 
     @contextmanager
     def locked(self) -> Generator[None, None, None]:
-        """Keep a second run of the command line out of this workspace, on this machine.
-
-        Raises
-        ------
-        LockedError
-            When one is under way.
-        """
+        """Keep a second run out of this workspace on this machine; `LockedError` for that one."""
         busy = (
             f"Another run is under way in the workspace {self.url}; wait for its end, or choose "
             "another workspace."

@@ -133,7 +133,7 @@ def often_killed_run(small_corpus, finished_run, tmp_path_factory):
     command = [str(BIN / "tagsage"), *run_arguments(small_corpus, workspace)]
     # After so many stages and a part of the next: by the clock, who is fast would be done.
     all_stages = (finished_run / SAID).read_text(encoding="utf-8").count("✓")
-    for stages in (0, *sorted(moments.sample(range(1, all_stages - 2), 6))):
+    for stages in (0, *sorted(moments.sample(range(1, all_stages - 2), 4))):
         with subprocess.Popen(
             command, cwd="/", env=environment(), stderr=subprocess.PIPE, text=True
         ) as process:
