@@ -12,7 +12,8 @@ the leaderboard of the pages.
 
 **The embedder.** The group `embed` has the tasks of the embedder in the environment
 (`TAGSAGE_EMBEDDER`, and `TAGSAGE_VECTORS` for `precomputed`). So the form doesn't have this field,
-and a run that is triggered with one fails at once. To change it, set the variable for all of Airflow.
+and a run that is triggered with one fails at once. To change it, set the variable for all of
+Airflow.
 
 **What it costs.** Nothing, unless the embedder is `openai`: then each new text is paid for once, up
 to `openai_max_dollars` per run. The log of `embed_texts` says beforehand what it will cost, and

@@ -235,10 +235,10 @@ def _right_singular_vectors(X: sp.csr_matrix, dimensions: int, seed: int) -> NDA
     # One BLAS thread: the order of sums, and so the model's name, must not depend on how many
     # processors a machine has.
     with threadpool_limits(limits=1):
-        _, sizes, Vt = randomized_svd(
+        _, sizes, right = randomized_svd(
             X, min(dimensions, *X.shape), n_iter=POWER_ITERATIONS, random_state=seed
         )
     # Singular values below 1e-5 of the largest are rounding, not structure.
     rank = int(np.sum(sizes > 1e-5 * sizes.max()))
-    components[:, :rank] = Vt[:rank].T
+    components[:, :rank] = right[:rank].T
     return components

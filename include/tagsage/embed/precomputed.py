@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import chain, islice
@@ -140,7 +141,8 @@ def _rows(file: CsvFile, quarantine: Quarantine) -> Iterator[Row]:
     header = file.header()
     if "://" in "".join(header[:1]) or any(field.startswith("[") for field in header):
         # A row already, which `header` has made lower case.
-        (fields,) = csv.reader([file.content()])
+        text = io.StringIO(file.content(), newline="")
+        fields = next(filter(None, csv.reader(text)))
         file.rows_read += 1
         yield 1, fields[0], ",".join(fields[1:])
     for line, fields in file.rows(COLUMNS, quarantine):

@@ -107,9 +107,10 @@ def embed_online(
     TagsageError
         When the server is away. What is under way is waited for and yielded before.
     """
+    # When it is interrupted, closing the client ends the requests that the pool waits for.
     with (
-        connection.client(timeout_s=settings.openai_timeout_s) as client,
         ThreadPoolExecutor(settings.openai_in_flight, thread_name_prefix="openai") as pool,
+        connection.client(timeout_s=settings.openai_timeout_s) as client,
     ):
         requests = _Requests(connection, client, settings, texts, dimensions)
         yield from requests.run(pool, before_sending or (lambda _: None))
@@ -141,6 +142,7 @@ class _Requests:
     ) -> Iterator[Outcome]:
         running: dict[Future[tuple[Answer, float]], _Work] = {}
         failure: TagsageError | None = None
+        started = time.monotonic()
         with Pulse("embedding texts") as pulse:
             while running or (failure is None and self._has_more()):
                 while failure is None and self._has_more() and len(running) < self._in_flight():
@@ -160,11 +162,15 @@ class _Requests:
                         continue
                     yield outcome
                     self.done += len(outcome.places) + len(outcome.rejected)
-                pulse(
-                    f"{self.done:,} of {len(self.texts):,}, requests of up to {self.size:,} texts"
-                )
+                pulse(self._how_far(time.monotonic() - started))
         if failure is not None:
             raise failure
+
+    def _how_far(self, seconds: float) -> str:
+        left = seconds * (len(self.texts) - self.done) / self.done / 60 if self.done else None
+        return f"{self.done:,} of {len(self.texts):,} in requests of up to {self.size:,}" + (
+            f", about {left:,.0f} minutes left" if left is not None else ""
+        )
 
     def _in_flight(self) -> int:
         """Send the first request alone: it finds out about key, quota, model and length."""
