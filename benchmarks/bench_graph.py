@@ -93,7 +93,7 @@ def prepare(corpus: str, folder: Path) -> str:
     ones = np.ones(len(list_index), dtype=np.float32)
     incidence = sp.csr_array((ones, (article_index, list_index)), shape=(len(articles), len(lists)))
     texts = article_texts(articles)
-    embedder = LsaEmbedder.fit(texts, dimensions=DIMENSIONS, max_terms=50_000, seed=SEED)
+    embedder = LsaEmbedder.fit(texts, dimensions=DIMENSIONS, seed=SEED)
     vectors = embedder.embed(texts)
     similarity = jaccard_similarity(incidence, top_k=TOP_K)
     start = start_node(connected_components(similarity), np.diff(similarity.indptr))

@@ -82,7 +82,7 @@ def prepare(corpus: str, folder: Path) -> str:
     (folder / "labels").mkdir()
     labels.save(folder / "labels")
     texts = article_texts(snapshot.articles)
-    embedder = LsaEmbedder.fit(texts, dimensions=DIMENSIONS, max_terms=50_000, seed=SEED)
+    embedder = LsaEmbedder.fit(texts, dimensions=DIMENSIONS, seed=SEED)
     articles = Articles.of_snapshot(snapshot, embedder.embed(texts))
     known = Known.of(articles, labels.train_rows, labels.Y_train)
     settings = Settings(lists_hops=HOPS, seed=SEED)

@@ -11,12 +11,13 @@ whose *candidates* are not those of the environment is a trial: it changes neith
 the leaderboard of the pages.
 
 **The embedder.** The group `embed` has the tasks of the embedder in the environment
-(`TAGSAGE_EMBEDDER`, and `TAGSAGE_VECTORS` for `none`). So the form doesn't have this field, and a
-run that is triggered with one fails at once. To change it, set the variable for all of Airflow.
+(`TAGSAGE_EMBEDDER`, and `TAGSAGE_VECTORS` for `precomputed`). So the form doesn't have this field,
+and a run that is triggered with one fails at once. To change it, set the variable for all of
+Airflow.
 
 **What it costs.** Nothing, unless the embedder is `openai`: then each new text is paid for once, up
-to `openai_max_dollars` per run. The log of `plan_vectors` says beforehand what it will cost, that
-of `collect_vectors` what was spent. With `openai_mode=batch`, half the price, `await_job` waits for
+to `openai_max_dollars` per run. The log of `embed_texts` says beforehand what it will cost, and
+afterwards what was spent. With `openai_mode=batch`, half the price, `await_job` waits for
 the batches without a worker, for 50 hours at most.
 
 **If it fails.** The last line of the failed task's log says what happened and what to do. A task is
@@ -60,21 +61,14 @@ def retrain():
         harvested >> loaded
         corpus = task(stages.check_corpus, **CPU)(run, loaded)
     with TaskGroup("embed"):
-        collect = task(stages.collect_vectors, **CPU, **AFTER_SKIPPED)
-        if DEFAULTS.embedder == "none":
-            vectors = collect(run, corpus)
+        if DEFAULTS.embedder == "openai":
+            jobs = task(stages.submit_jobs)(run, corpus)
+            job = task.sensor(stages.await_job, **batch_sensor(DEFAULTS)).partial(token=run)
+            ended = job.expand(job=jobs)
+            vectors = task(stages.embed_texts, **ONLINE, **AFTER_SKIPPED)(run, corpus)
+            ended >> vectors
         else:
-            plan = task(stages.plan_vectors, **CPU)(run, corpus)
-            inputs = {"token": run, "corpus": corpus, "plan": plan}
-            batches = task(stages.vector_batches)(run, plan)
-            embed = task(stages.embed_batch, **(CPU if DEFAULTS.embedder == "lsa" else ONLINE))
-            embedded = [embed.partial(**inputs).expand(batch=batches)]
-            if DEFAULTS.embedder == "openai":
-                jobs = task(stages.submit_jobs)(**inputs)
-                job = task.sensor(stages.await_job, **batch_sensor(DEFAULTS)).partial(**inputs)
-                embedded.append(job.expand(key=jobs))
-            vectors = collect(**inputs)
-            embedded >> vectors
+            vectors = task(stages.embed_texts, **CPU)(run, corpus)
     with TaskGroup("graph"):
         projection = task(stages.project, **CPU)(run, corpus, vectors)
         similarity = task(stages.similarity, **CPU)(run, projection)

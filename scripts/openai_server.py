@@ -1,227 +1,374 @@
-"""A server that answers like OpenAI's API and, on purpose, misbehaves; it keeps books.
+"""A small server of OpenAI's embeddings, files and batches, for tests; it misbehaves on request.
 
-In a test::
+    python scripts/openai_server.py --port 8001      # prints the base URL; stop it with Ctrl-C
 
-    with OpenAiServer(api_key="sk-test", faults=Faults({"embeddings": {"500": 0.1}})) as server:
-        ...  # a client of server.base_url
-    assert not charged_twice(server.books)
-
-As a program, so that it outlives the clients a test kills::
-
-    python scripts/openai_server.py --port 0 --ready-file F --faults faults.json --log books.jsonl
-
-It prints its base URL, which it also writes to the ready file once it listens. It listens on the
-loopback interface only. Faults: see ``scripts/openai_api/faults.py``; the file of faults holds the
-members of its class ``Faults``.
+Faults of a request, by name: ``429`` (with retry-after), ``500``, ``quota``, ``400``, ``reset`` (of
+the connection), ``garbage`` (not JSON), ``nan``, ``zero``, ``short`` (vectors of another length),
+``fewer`` (a vector is missing), ``twice`` (two vectors with one number), ``shuffled`` (in another
+order, but numbered), ``slow`` (answers after `slow_s`).
 """
 
 from __future__ import annotations
 
 import argparse
-import signal
-import sys
-import tempfile
+import base64
+import hashlib
+import json
+import re
+import secrets
 import threading
-from pathlib import Path
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
+from urllib.parse import urlsplit
 
-if __package__ in {None, ""}:
-    # As a program Python looks into scripts/ only.
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import numpy as np
+from numpy.typing import NDArray
 
-from scripts.openai_api.api import Api
-from scripts.openai_api.batches import BatchRules
-from scripts.openai_api.books import Books, Charge, Charged, charged_twice
-from scripts.openai_api.connection import ApiHttpServer
-from scripts.openai_api.embeddings import Dialect
-from scripts.openai_api.faults import ENDPOINTS, Faults
-from scripts.openai_api.files import Files
-from scripts.openai_api.limits import Buckets, RateLimit
-from scripts.openai_api.vectors import MODELS, count_tokens, expected_vector, expected_vectors
+MODELS = {
+    "text-embedding-ada-002": 1536,
+    "text-embedding-3-small": 1536,
+    "text-embedding-3-large": 3072,
+}
+Json = dict[str, Any]
 
-__all__ = [
-    "ENDPOINTS",
-    "MODELS",
-    "BatchRules",
-    "Books",
-    "Charge",
-    "Charged",
-    "Faults",
-    "OpenAiServer",
-    "RateLimit",
-    "charged_twice",
-    "count_tokens",
-    "expected_vector",
-    "expected_vectors",
-]
 
-TICK_S = 0.05
+def expected_vectors(texts: Sequence[str], model: str, dimensions: int = 0) -> NDArray[np.float32]:
+    """Return the server's vectors, float32 [n, d]: of unit length, near for texts that share words.
+
+    Each is the sum of random vectors of the words, longer words weighing more.
+    """
+    d = dimensions or MODELS[model]
+    known: dict[str, NDArray[np.float64]] = {}
+    vectors = np.zeros((len(texts), d))
+    for row, text in enumerate(texts):
+        for word in re.findall(r"\w+", text.lower()) or [text]:
+            if word not in known:
+                seed = hashlib.sha256(f"{model} {word}".encode()).digest()[:8]
+                known[word] = np.random.default_rng(int.from_bytes(seed)).standard_normal(d)
+            vectors[row] += min(len(word), 10) * known[word]
+        vectors[row] /= np.linalg.norm(vectors[row])
+    return vectors.astype(np.float32)
+
+
+def count_tokens(text: str) -> int:
+    """Return the number of tokens the server counts: one for every four bytes begun."""
+    return (len(text.encode("utf-8", "replace")) + 3) // 4
+
+
+class ApiError(Exception):
+    """An answer that is an error."""
+
+    def __init__(self, status: int, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = {"error": {"message": message, "type": code or "error", "code": code}}
 
 
 class OpenAiServer:
-    """The server, in a thread of this process.
+    """The server, in a thread of this process; a context manager.
 
     Parameters
     ----------
     port : int
         0: any that is free.
-    faults : Faults, optional
-        What goes wrong; None: nothing.
-    limit : RateLimit, optional
-        Requests and tokens that a client may ask for; None: any number.
-    quota_tokens : int, optional
-        Tokens that the account may use at all; may be changed later on ``server.api``.
-    latency_s : float
-        How long an embedding request takes beside the computing.
-    batches : BatchRules, optional
-        Limits and paces of batches; None: OpenAI's limits, and a batch is done as soon as it is
-        looked at. With ``BatchRules(seconds=None)`` a test moves them by :meth:`advance`.
-    log : pathlib.Path, optional
-        File to which the books are appended.
-    **dialect
-        The attributes of :class:`scripts.openai_api.embeddings.Dialect`: ``api_key``, ``models``,
-        ``vectors``, ``base64``, ``dimensions``, ``usage``, …
+    api_key : str, optional
+        The only key let in, and repeated when it is refused; None: any, or none.
+    models : mapping of str to int
+        Lengths of the vectors.
+    base64, dimensions : bool
+        Whether these options of a request are understood.
+    latency_s, per_text_s, slow_s : float
+        How long a request takes, what each text adds, and what the fault ``slow`` takes.
+    chances : mapping of str to float
+        Faults of requests for embeddings, and how often.
+    poison : mapping of str to str
+        Pieces of texts, and the fault of requests with them.
+    batch_s : float
+        How long a batch is in progress.
+    lost_lines : float
+        The share of a batch's lines that bring an error instead of a vector.
 
     Attributes
     ----------
     base_url : str
-        What a client is given, such as ``http://127.0.0.1:40001/v1``.
-    books : Books
-        What was charged.
-    faults : Faults
-        To say what happens next: ``server.faults.next("embeddings", "500")``.
+        What a client is given.
+    next_faults : deque of str
+        What happens to the next requests for embeddings, one each.
+    requests : list of tuple
+        Path and status of every answer.
+    charges : list of tuple
+        ``online`` or ``batch``, and the texts, of everything charged.
+    batch_status : str
+        How batches end.
     """
 
     def __init__(
         self,
         *,
         port: int = 0,
-        faults: Faults | None = None,
-        limit: RateLimit | None = None,
-        quota_tokens: int | None = None,
+        api_key: str | None = None,
+        models: Mapping[str, int] = MODELS,
+        base64: bool = True,
+        dimensions: bool = True,
         latency_s: float = 0.0,
-        batches: BatchRules | None = None,
-        log: Path | None = None,
-        **dialect: Any,
+        per_text_s: float = 0.0,
+        slow_s: float = 2.0,
+        chances: Mapping[str, float] | None = None,
+        poison: Mapping[str, str] | None = None,
+        batch_s: float = 0.0,
+        lost_lines: float = 0.0,
     ) -> None:
-        self.faults = faults or Faults()
-        self.books = Books(log)
-        self._folder = tempfile.TemporaryDirectory(prefix="openai-server-")
-        rules = batches or BatchRules()
-        self.api = Api(
-            Dialect(**dialect),
-            self.faults,
-            Buckets(limit) if limit else None,
-            quota_tokens,
-            latency_s,
-            self.books,
-            Files(Path(self._folder.name), rules.max_file_bytes),
-            rules,
+        self.api_key, self.models, self.base64, self.dimensions = (
+            api_key,
+            models,
+            base64,
+            dimensions,
         )
-        self._http = ApiHttpServer(port, self.api)
+        self.latency_s, self.per_text_s, self.slow_s = latency_s, per_text_s, slow_s
+        self.chances, self.poison = dict(chances or {}), dict(poison or {})
+        self.batch_s, self.lost_lines, self.batch_status = batch_s, lost_lines, "completed"
+        self.next_faults: deque[str] = deque()
+        self.requests: list[tuple[str, int]] = []
+        self.charges: list[tuple[str, list[str]]] = []
+        self.files: dict[str, bytes] = {}
+        self.batches: dict[str, Json] = {}
+        self.lock = threading.RLock()
+        self.random = np.random.default_rng(0)
+        self._http = ThreadingHTTPServer(("127.0.0.1", port), _Handler)
+        self._http.daemon_threads = True
+        self._http.api = self  # type: ignore[attr-defined]
         self.base_url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
-        self._threads = [
-            threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}),
-            threading.Thread(target=self._tick),
-        ]
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,))
 
     def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._http.stop()
-        for thread in self._threads:
-            thread.join()
-        self.api.batches.close()
-        self.books.close()
-        self._folder.cleanup()
+        self._http.shutdown()
+        self._thread.join()
+        self._http.server_close()
 
-    def advance(self, batch_id: str, *, lines: int | None = None) -> str:
-        """Bring a batch to its next state, or compute so many more of its lines.
+    def texts(self, kind: str = "") -> list[str]:
+        """Return every text that was charged, as often as it was; online, in batches or both."""
+        return [text for how, texts in self.charges if kind in how for text in texts]
 
-        Returns
-        -------
-        str
-            Its state then.
+    def tokens(self) -> int:
+        """Return all tokens that were charged."""
+        return sum(map(count_tokens, self.texts()))
+
+    # -- embeddings ------------------------------------------------------------------------
+    def fault_of(self, texts: Sequence[str]) -> str:
+        """Return what goes wrong with a request, or nothing."""
+        with self.lock:
+            for piece, fault in self.poison.items():
+                if any(piece in text for text in texts):
+                    return fault
+            if self.next_faults:
+                return self.next_faults.popleft()
+            draw = self.random.random()
+            for fault, chance in self.chances.items():
+                if (draw := draw - chance) < 0:
+                    return fault
+        return ""
+
+    def embed(self, body: Json, kind: str = "online", fault: str = "") -> Json:
+        """Answer a request for embeddings.
+
+        Raises
+        ------
+        ApiError
+            When it is refused.
         """
-        return self.api.batches.advance(batch_id, lines=lines)
+        model, given = body.get("model"), body.get("input")
+        texts = [given] if isinstance(given, str) else given
+        if model not in self.models:
+            raise ApiError(404, f"The model `{model}` does not exist.", "model_not_found")
+        if not isinstance(texts, list) or not 0 < len(texts) <= 2048 or not all(texts):
+            raise ApiError(400, "'$.input' is invalid: 1 to 2,048 texts, none empty.")
+        counts = [count_tokens(text) for text in texts]
+        if max(counts) > 8192 or sum(counts) > 300_000:
+            raise ApiError(400, "This model's maximum context length is 8192 tokens.")
+        if "dimensions" in body and not self.dimensions:
+            raise ApiError(400, "dimensions is not supported.")
+        length = body.get("dimensions") or self.models[model]
+        vectors = expected_vectors(texts, model, length - (fault == "short"))
+        poisoned = [any(piece in text for piece in self.poison) for text in texts]
+        vectors[np.argmax(poisoned)] *= {"nan": np.nan, "zero": 0.0}.get(fault, 1.0)
+        as_base64 = body.get("encoding_format") == "base64" and self.base64
+        data = [
+            {
+                "object": "embedding",
+                "index": place,
+                "embedding": base64.b64encode(vector.tobytes()).decode()
+                if as_base64
+                else vector.tolist(),
+            }
+            for place, vector in enumerate(vectors)
+        ]
+        if fault == "twice" and len(data) > 1:
+            data[1]["index"] = 0
+        if fault == "shuffled":
+            self.random.shuffle(data)
+        with self.lock:
+            self.charges.append((kind, texts))
+        tokens = sum(counts)
+        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+        return {
+            "object": "list", "model": model, "usage": usage,
+            "data": data[1:] if fault == "fewer" else data,
+        }  # fmt: skip
 
-    def expire(self, batch_id: str) -> None:
-        """Let the completion window of a batch be over."""
-        self.api.batches.expire(batch_id)
+    # -- batches ---------------------------------------------------------------------------
+    def create_batch(self, body: Json) -> Json:
+        """Start a batch."""
+        batch = {
+            "id": f"batch_{secrets.token_hex(8)}", "object": "batch", "status": "in_progress",
+            "endpoint": body["endpoint"], "input_file_id": body["input_file_id"],
+            "completion_window": "24h", "created_at": int(time.time()),
+            "metadata": body.get("metadata"), "output_file_id": None, "errors": None,
+            "ends": time.time() + self.batch_s,
+        }  # fmt: skip
+        self.batches[batch["id"]] = batch
+        return batch
 
-    def _tick(self) -> None:
-        # Batches go on, and are charged, when nobody looks.
-        while not self.api.stopping.wait(TICK_S):
-            self.api.batches.tick()
+    def batch(self, name: str) -> Json:
+        """Return a batch as it is now; it is computed when its time is over."""
+        with self.lock:
+            if name not in self.batches:
+                raise ApiError(404, f"No batch found with id '{name}'.")
+            batch = self.batches[name]
+            if batch["status"] == "in_progress" and time.time() >= batch["ends"]:
+                batch["status"] = self.batch_status
+                if self.batch_status in {"completed", "expired"}:
+                    batch["output_file_id"] = self._compute(batch)
+            return batch
+
+    def _compute(self, batch: Json) -> str:
+        lines = []
+        for line in self.files[batch["input_file_id"]].splitlines():
+            request = json.loads(line)
+            if self.random.random() < self.lost_lines:
+                answer: Json = {"status_code": 500, "body": {"error": {"message": "lost"}}}
+            else:
+                answer = {"status_code": 200, "body": self.embed(request["body"], "batch")}
+            lines.append({"custom_id": request["custom_id"], "response": answer, "error": None})
+        self.random.shuffle(lines)
+        name = f"file-{secrets.token_hex(8)}"
+        self.files[name] = "".join(f"{json.dumps(line)}\n" for line in lines).encode()
+        return name
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_POST(self) -> None:
+        self._answer()
+
+    def do_DELETE(self) -> None:
+        self._answer()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+    def _answer(self) -> None:
+        api: OpenAiServer = self.server.api  # type: ignore[attr-defined]
+        content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        path = urlsplit(self.path).path.removeprefix("/v1/")
+        headers: dict[str, str] = {}
+        status, body = 200, b""
+        try:
+            key = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+            if api.api_key and key != api.api_key:
+                raise ApiError(401, f"Incorrect API key provided: {key}.", "invalid_api_key")
+            answer = (
+                self._embeddings(api, content, headers)
+                if path == "embeddings"
+                else self._other(api, path.split("/"), content)
+            )
+            body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        except ApiError as error:
+            status, body = error.status, json.dumps(error.body).encode()
+        except ConnectionAbortedError:
+            status = 0
+        api.requests.append((path, status))
+        if not status:
+            self.close_connection = True
+            return
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _embeddings(
+        self, api: OpenAiServer, content: bytes, headers: dict[str, str]
+    ) -> Json | bytes:
+        body = json.loads(content)
+        given = body.get("input")
+        texts = [given] if isinstance(given, str) else given or []
+        fault = api.fault_of(texts)
+        time.sleep(api.slow_s if fault == "slow" else api.latency_s + api.per_text_s * len(texts))
+        if fault == "429":
+            headers["retry-after-ms"] = "100"
+            raise ApiError(429, "Rate limit reached.", "rate_limit_exceeded")
+        if fault == "quota":
+            raise ApiError(429, "You exceeded your current quota.", "insufficient_quota")
+        if fault in {"400", "500"}:
+            raise ApiError(int(fault), "The server cannot do this.")
+        if fault == "reset":
+            raise ConnectionAbortedError
+        return b"<html>oops" if fault == "garbage" else api.embed(body, fault=fault)
+
+    def _other(self, api: OpenAiServer, parts: list[str], content: bytes) -> Json | bytes:
+        match self.command, *parts:
+            case "POST", "files":
+                boundary = str(self.headers.get_param("boundary")).encode()
+                (upload,) = [
+                    part for part in content.split(b"--" + boundary) if b'name="file"' in part
+                ]
+                name = f"file-{secrets.token_hex(8)}"
+                api.files[name] = upload.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n")
+                size = len(api.files[name])
+                about = {"object": "file", "purpose": "batch", "filename": "f", "created_at": 0}
+                return {**about, "id": name, "bytes": size, "status": "processed"}
+            case "GET", "files", name, "content" if name in api.files:
+                return api.files[name]
+            case "DELETE", "files", name:
+                api.files.pop(name, None)
+                return {"id": name, "object": "file", "deleted": True}
+            case "POST", "batches":
+                return api.create_batch(json.loads(content))
+            case "GET", "batches":
+                listed = [api.batch(name) for name in reversed(api.batches)]
+                return {"object": "list", "data": listed, "has_more": False}
+            case "GET", "batches", name:
+                return api.batch(name)
+            case "POST", "batches", name, "cancel":
+                api.batch(name)["status"] = "cancelled"
+                return api.batch(name)
+        raise ApiError(404, f"Unknown: {self.command} {self.path}")
 
 
 def main() -> None:
-    """Serve until SIGINT or SIGTERM."""
-    arguments = _arguments()
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    models = dict(part.split("=") for part in arguments.model)
-    limit = (
-        RateLimit(arguments.requests, arguments.tokens, arguments.window_s)
-        if arguments.requests and arguments.tokens
-        else None
-    )
-    with OpenAiServer(
-        port=arguments.port,
-        faults=Faults.load(arguments.faults) if arguments.faults else None,
-        limit=limit,
-        quota_tokens=arguments.quota_tokens,
-        latency_s=arguments.latency_s,
-        log=arguments.log,
-        batches=BatchRules(
-            seconds={
-                "validating": arguments.batch_s / 10,
-                "in_progress": arguments.batch_s,
-                "finalizing": arguments.batch_s / 10,
-                "cancelling": arguments.batch_s / 10,
-            },
-            expires_after_s=arguments.batch_expires_s,
-        ),
-        api_key=arguments.api_key,
-        models={name: int(length) for name, length in models.items()} or MODELS,
-        vectors=arguments.vectors,
-        base64=arguments.base64,
-        dimensions=arguments.dimensions,
-        usage=not arguments.no_usage,
-    ) as server:
-        print(server.base_url, flush=True)
-        if arguments.ready_file:
-            temporary = arguments.ready_file.with_suffix(".tmp")
-            temporary.write_text(server.base_url, encoding="utf-8")
-            temporary.replace(arguments.ready_file)
-        stop.wait()
-
-
-def _arguments() -> argparse.Namespace:
+    """Serve until Ctrl-C."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    add = parser.add_argument
-    add("--port", type=int, default=0, help="0: any that is free")
-    add("--ready-file", type=Path, help="gets the base URL when the server listens")
-    add("--faults", type=Path, help="JSON with the members of Faults")
-    add("--log", type=Path, help="the books, JSON lines; continued when it exists")
-    add("--api-key", help="the only key let in; else any, or none")
-    add("--model", action="append", default=[], metavar="NAME=LENGTH", help="instead of OpenAI's")
-    add("--vectors", choices=("hash", "words"), default="hash", help="words: alike texts are near")
-    add("--base64", choices=("full", "ignored", "refused"), default="full")
-    add("--dimensions", choices=("full", "ignored", "refused"), default="full")
-    add("--no-usage", action="store_true", help="answers count no tokens")
-    add("--requests", type=int, default=0, help="requests a window; with --tokens")
-    add("--tokens", type=int, default=0, help="tokens a window; with --requests")
-    add("--window-s", type=float, default=60.0)
-    add("--quota-tokens", type=int, help="tokens the account may use at all")
-    add("--latency-s", type=float, default=0.0, help="of an embedding request")
-    add("--batch-s", type=float, default=0.0, help="how long a batch is in progress")
-    add("--batch-expires-s", type=float, default=24 * 3600.0, help="when a batch ends anyway")
-    return parser.parse_args()
+    parser.add_argument("--port", type=int, default=0, help="0: any that is free")
+    parser.add_argument("--latency-s", type=float, default=0.0, help="how long a request takes")
+    parser.add_argument("--per-text-s", type=float, default=0.0, help="what each text adds")
+    parser.add_argument("--batch-s", type=float, default=0.0, help="how long a batch takes")
+    options = vars(parser.parse_args())
+    with OpenAiServer(**options) as server:
+        print(server.base_url, flush=True)
+        threading.Event().wait()
 
 
 if __name__ == "__main__":

@@ -30,9 +30,6 @@ LONGEST = (
     "tests/integration/test_bad_input.py",
     "tests/harvest/test_crawl.py",
     "tests/graph/test_engine_contract.py",
-    "tests/embed/openai/test_online_processes.py",
-    "tests/embed/openai/test_batch_jobs.py",
-    "tests/embed/openai/test_batch_kills.py",
 )
 PASSWORD = "password-of-the-tests"
 # Servers of tests live for seconds: what Java's second compiler makes of them costs twice the

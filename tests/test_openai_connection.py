@@ -14,7 +14,7 @@ from tagsage.errors import TagsageError
 from tagsage.openai_connection import (
     OFFICIAL,
     OpenAiConnection,
-    openai_complaint,
+    openai_failure,
     provide_openai_connection,
     resolve_openai_connection,
     server_said,
@@ -45,7 +45,7 @@ def complaint(
         try:
             client.embeddings.create(model=model, input=["a text"])
         except openai.OpenAIError as error:
-            return openai_complaint(connection, error)
+            return str(openai_failure(connection, error))
     return ""
 
 
@@ -104,7 +104,7 @@ def test_openai_without_a_key_is_refused_and_another_server_is_not() -> None:
     with pytest.raises(TagsageError, match="OpenAI wants a key; set OPENAI_API_KEY"):
         OpenAiConnection().client(timeout_s=1)
     with OpenAiConnection(base_url="http://127.0.0.1:1/v1").client(timeout_s=1) as client:
-        assert client.max_retries == 0
+        assert client.max_retries == openai_connection.RETRIES
 
 
 def test_an_argument_the_client_does_not_know_is_told_without_its_value() -> None:
@@ -115,32 +115,50 @@ def test_an_argument_the_client_does_not_know_is_told_without_its_value() -> Non
 
 
 # -- what went wrong -----------------------------------------------------------------------------
-@pytest.mark.parametrize("echo", [False, True])
-def test_a_refused_key_is_told_without_it_even_when_the_server_repeats_it(echo: bool) -> None:
-    wrong = "sk-wrong-abcdefghijklmnop"
-    with OpenAiServer(api_key=KEY, echo_key=echo) as server:
-        said = complaint(OpenAiConnection(wrong, server.base_url))
+def test_refused_key_is_told_without_it_though_the_server_repeats_it(server: OpenAiServer) -> None:
+    said = complaint(OpenAiConnection("gw-wrong-abcdefghijklmnop", server.base_url))
     assert "refused the key (401: Incorrect API key" in said
     assert "wrong" not in said
     assert "mnop" not in said
 
 
 @pytest.mark.parametrize(
-    ("fault", "sentence"),
+    ("fault", "sentence", "requests"),
     [
-        ("quota", r"the quota of the account is used up \(You exceeded"),
-        ("404", r"does not know what was asked for \(.*correct openai_model or"),
-        ("403", r"refused the key \(403"),
-        ("500", r"answered 500 \(The server had an error"),
-        ("503", r"answered 503 \(Error code: 503\); run again later"),
-        ("reset_before", r"cannot be reached \(.*see that it runs"),
+        ("quota", r"the quota of the account is used up \(You exceeded", 1),
+        ("400", r"answered 400 \(The server cannot do this\); run again later", 1),
+        ("500", r"answered 500 \(The server cannot do this\)", 2),
+        ("429", r"answered 429 \(Rate limit reached\)", 2),
+        ("reset", r"cannot be reached \(.*see that it runs", 2),
     ],
 )
-def test_every_failure_is_one_sentence(server: OpenAiServer, fault: str, sentence: str) -> None:
-    server.faults.next("embeddings", fault)
+def test_failures_are_one_sentence_and_retried_where_that_can_help(
+    server: OpenAiServer,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: str,
+    sentence: str,
+    requests: int,
+) -> None:
+    monkeypatch.setattr(openai_connection, "RETRIES", 1)
+    server.next_faults.extend([fault] * 5)
     said = complaint(OpenAiConnection(KEY, server.base_url))
     assert re.search(sentence, said)
     assert "\n" not in said
+    assert len(server.requests) == requests
+
+
+def test_unknown_model_is_told(server: OpenAiServer) -> None:
+    said = complaint(OpenAiConnection(KEY, server.base_url), model="no-such-model")
+    assert re.search(r"does not know what was asked for \(.*no-such-model", said)
+
+
+def test_slow_answer_is_not_asked_for_again(server: OpenAiServer) -> None:
+    server.slow_s = 1.0
+    server.next_faults.append("slow")
+    said = complaint(OpenAiConnection(KEY, server.base_url), timeout_s=0.2)
+    assert re.search(r"did not answer in time; .* openai_timeout_s", said)
+    assert len(server.next_faults) == 0
+    assert not server.charges
 
 
 def test_secrets_of_further_headers_are_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,16 +166,3 @@ def test_secrets_of_further_headers_are_not_repeated(monkeypatch: pytest.MonkeyP
     connection = OpenAiConnection(KEY, options={"default_headers": {"api-key": "azure-secret"}})
     error = ValueError("no: azure-secret, gate-secret, bear-1, " + KEY)
     assert server_said(connection, error) == "no: ***, ***, ***, ***"
-
-
-def test_what_a_server_with_plain_errors_says_is_told() -> None:
-    with OpenAiServer(plain_errors=True) as server:
-        said = complaint(OpenAiConnection("", server.base_url), model="no-such-model")
-    assert re.search(r"does not know what was asked for \(.*no-such-model", said)
-
-
-def test_a_slow_server_is_told_of_with_the_setting_that_helps(server: OpenAiServer) -> None:
-    server.faults.slow_s = 2.0
-    server.faults.next("embeddings", "slow")
-    said = complaint(OpenAiConnection(KEY, server.base_url), timeout_s=0.2)
-    assert re.search(r"did not answer in time; .* openai_timeout_s", said)

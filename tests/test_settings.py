@@ -157,8 +157,11 @@ def test_files_on_the_command_line_outweigh_a_corpus_from_the_environment(monkey
             {"articles": "a", "lists": "l", "corpus": "medium"},
             "`articles` and `lists` need corpus=csv, not corpus=medium",
         ),
-        ({"embedder": "none"}, "embedder=none needs `vectors`, a CSV of URL and JSON list"),
-        ({"vectors": "v.csv"}, "`vectors` needs embedder=none"),
+        (
+            {"embedder": "precomputed"},
+            "embedder=precomputed needs `vectors`, a CSV of URL and JSON list",
+        ),
+        ({"vectors": "v.csv"}, "`vectors` needs embedder=precomputed"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(overrides, message):

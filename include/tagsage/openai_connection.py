@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from tagsage.errors import NonRetryableError, TagsageError
 from tagsage.providers import Providers
+from tagsage.redact import redact
 
 if TYPE_CHECKING:
     import openai
 
 OFFICIAL = "https://api.openai.com/v1"
 CONNECT_WITHIN_S = 10.0
+# The SDK waits twice as long before each, 8 s at most, or as long as the server asks.
+RETRIES = 8
+# Codes of a 429 that no waiting mends: the account is used up.
+NO_QUOTA = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
+_NO_RETRY = {"x-should-retry": "false"}
 
 _HOW = "set OPENAI_API_KEY, or the Airflow connection openai_default"
-
-T = TypeVar("T")
 
 Provider = Callable[[], "OpenAiConnection | None"]
 _providers: Providers[OpenAiConnection] = Providers()
@@ -81,26 +84,29 @@ class OpenAiConnection:
             raise NonRetryableError(f"OpenAI wants a key; {_HOW}.")
 
     def client(self, *, timeout_s: float) -> openai.OpenAI:
-        """Return a client, to be closed by the caller; it never tries again by itself.
+        """Return a client, to be closed by the caller; it retries as the SDK does.
 
         Raises
         ------
         TagsageError
-            When OpenAI itself is to be asked without a key.
+            When OpenAI itself is to be asked without a key, or the SDK refuses the options.
         """
         import openai
 
-        return self._make(openai.OpenAI, timeout_s)
-
-    def async_client(self, *, timeout_s: float) -> openai.AsyncOpenAI:
-        """Return a client for coroutines; see :meth:`client`."""
-        import openai
-
-        return self._make(openai.AsyncOpenAI, timeout_s)
-
-    def _make(self, kind: Callable[..., T], timeout_s: float) -> T:
+        self.require_key()
+        options = dict(self.options)
+        if "workload_identity" not in options:
+            # The SDK wants one, and a server that asks for none takes any.
+            options["api_key"] = self.api_key or "none"
+        timeout = openai.Timeout(timeout_s, connect=min(CONNECT_WITHIN_S, timeout_s))
         try:
-            return kind(**self._arguments(timeout_s))
+            return openai.OpenAI(
+                **options,
+                base_url=self.base_url,
+                max_retries=RETRIES,
+                timeout=timeout,
+                http_client=_http_client(self.base_url, timeout),
+            )
         except TypeError as error:
             # It names the argument, not its value.
             msg = (
@@ -109,18 +115,26 @@ class OpenAiConnection:
             )
             raise TagsageError(msg) from None
 
-    def _arguments(self, timeout_s: float) -> dict[str, Any]:
-        import openai
 
-        self.require_key()
-        options = dict(self.options)
-        if "workload_identity" not in options:
-            # The SDK wants one, and a server that asks for none takes any.
-            options["api_key"] = self.api_key or "none"
-        options["base_url"] = self.base_url
-        options["max_retries"] = 0
-        options["timeout"] = openai.Timeout(timeout_s, connect=min(CONNECT_WITHIN_S, timeout_s))
-        return options
+def _http_client(base_url: str, timeout: openai.Timeout) -> openai.DefaultHttpxClient:
+    """Return an HTTP client that keeps the SDK from retrying where that cannot help."""
+    import httpx2
+    import openai
+
+    class _Client(openai.DefaultHttpxClient):
+        def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+            try:
+                response = super().send(request, **options)
+            except (httpx2.ReadTimeout, httpx2.WriteTimeout):
+                # The server may still be at work on it: the caller sends less next time.
+                return httpx2.Response(408, headers=_NO_RETRY, request=request)
+            if response.status_code == 429:
+                response.read()
+                if any(code in response.text for code in NO_QUOTA):
+                    response.headers.update(_NO_RETRY)
+            return response
+
+    return _Client(base_url=base_url, timeout=timeout)
 
 
 def provide_openai_connection(provider: Provider) -> None:
@@ -153,42 +167,38 @@ def resolve_openai_connection() -> OpenAiConnection:
     )
 
 
-def is_quota(error: Exception) -> bool:
-    """Tell whether the account is used up, which no waiting mends."""
-    code = getattr(error, "code", None) or getattr(error, "type", None)
-    return code in {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
-
-
-def openai_complaint(connection: OpenAiConnection, error: Exception) -> str:
-    """Word an error of the SDK for a user."""
+def openai_failure(connection: OpenAiConnection, error: Exception) -> TagsageError:
+    """Return what to raise instead of an error of the SDK, ``from None``: it holds the key."""
     import openai
 
     where = "OpenAI" if connection.official else f"The server at {connection.base_url}"
     said = server_said(connection, error)
     if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
         if not connection.api_key:
-            return f"{where} wants a key, and there is none ({error.status_code}); {_HOW}."
-        return f"{where} refused the key ({error.status_code}: {said}); {_HOW} to one that may."
-    if is_quota(error):
-        return (
+            return NonRetryableError(f"{where} wants a key ({error.status_code}); {_HOW}.")
+        return NonRetryableError(
+            f"{where} refused the key ({error.status_code}: {said}); {_HOW} to one that may."
+        )
+    if isinstance(error, openai.APIStatusError) and {error.code, error.type} & set(NO_QUOTA):
+        return NonRetryableError(
             f"{where} says that the quota of the account is used up ({said}); raise it there and "
             "run again: what was paid for is kept."
         )
     if isinstance(error, openai.NotFoundError):
-        return (
+        return NonRetryableError(
             f"{where} does not know what was asked for ({said}); correct openai_model or "
             "OPENAI_BASE_URL, which ends in /v1 with most servers."
         )
-    if isinstance(error, openai.APITimeoutError | TimeoutError):
-        return f"{where} did not answer in time; run again, or raise openai_timeout_s."
+    if isinstance(error, openai.APIStatusError) and error.status_code == 408:
+        return TagsageError(f"{where} did not answer in time; raise openai_timeout_s.")
     if isinstance(error, openai.APIConnectionError):
-        return (
+        return TagsageError(
             f"{where} cannot be reached ({said}); see that it runs and that OPENAI_BASE_URL is "
             "right, then run again."
         )
     if isinstance(error, openai.APIStatusError):
-        return f"{where} answered {error.status_code} ({said}); run again later."
-    return f"{where} gave no usable answer ({said}); run again later."
+        return TagsageError(f"{where} answered {error.status_code} ({said}); run again later.")
+    return TagsageError(f"{where} gave no usable answer ({said}); run again later.")
 
 
 def server_said(connection: OpenAiConnection, error: Exception) -> str:
@@ -197,13 +207,10 @@ def server_said(connection: OpenAiConnection, error: Exception) -> str:
 
     text = str(error)
     if isinstance(error, openai.APIStatusError):
-        text = _message(error.body) or error.message
+        text = _message(error.body) or f"status {error.status_code}"
     elif isinstance(error, openai.APIConnectionError) and error.__cause__ is not None:
         text = str(error.__cause__) or type(error.__cause__).__name__
-    for secret in _secrets(connection):
-        text = text.replace(secret, "***")
-    # OpenAI repeats the beginning and the end of a key, with stars between.
-    text = re.sub(r"\b(sk|sess|key)-[\w*.-]+", "***", text)
+    text = redact(text, _secrets(connection))
     return (text.strip().splitlines() or [type(error).__name__])[0].rstrip(". ")[:300]
 
 

@@ -110,16 +110,11 @@ def _run_stages(run: Token) -> None:
 def _embed(run: Token, corpus: str) -> str:
     """Run the stages of the embedder in use."""
     settings = Settings.model_validate(run["settings"])
-    if settings.embedder == "none":
-        return _told("collect vectors", stages.collect_vectors, run, corpus)
-    plan = _told("plan vectors", stages.plan_vectors, run, corpus)
-    for batch in stages.vector_batches(run, plan):
-        _told(f"embed batch {batch}", stages.embed_batch, run, corpus, plan, batch)
     if settings.embedder == "openai":
-        jobs = _told("submit jobs", stages.submit_jobs, run, corpus, plan)
-        while jobs := [job for job in jobs if not stages.await_job(run, corpus, plan, job)]:
+        jobs = _told("submit jobs", stages.submit_jobs, run, corpus)
+        while jobs := [job for job in jobs if not stages.await_job(run, job)]:
             time.sleep(settings.openai_poll_s)
-    return _told("collect vectors", stages.collect_vectors, run, corpus, plan)
+    return _told("embed texts", stages.embed_texts, run, corpus)
 
 
 def _told(what: str, stage: Callable[..., T], *arguments: Any) -> T:

@@ -28,6 +28,8 @@ from upath import UPath
 from tagsage.errors import NonRetryableError, TagsageError
 from tagsage.files import atomic_file, locked, sync_folder, sync_tree
 
+# Protocols of the file system of this machine.
+LOCAL = {"", "file", "local"}
 MARKER = ".tagsage"
 MANIFEST = "artifact.json"
 LOCK = ".lock"
@@ -67,7 +69,7 @@ class Workspace:
 
     def __init__(self, root: str) -> None:
         self.root = UPath(root)
-        self.is_local = self.root.protocol in {"", "file", "local"}
+        self.is_local = self.root.protocol in LOCAL
         if self.is_local:
             self.root = UPath(Path(self.root.path).expanduser().resolve())
         self.url = str(self.root)
@@ -296,8 +298,8 @@ def download_folder(source: UPath, target: Path) -> None:
 
 def _copy(source: UPath, target: UPath) -> None:
     """Copy a file piece by piece, because vectors may be larger than memory."""
-    if isinstance(target, Path):
-        with source.open("rb") as reader, atomic_file(Path(target)) as file:
+    if target.protocol in LOCAL:
+        with source.open("rb") as reader, atomic_file(Path(target.path)) as file:
             shutil.copyfileobj(reader, file, 1 << 20)
         return
     # Object stores show a file when it is complete.

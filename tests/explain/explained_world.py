@@ -64,7 +64,7 @@ def fit(folder: Path, corpus: Snapshot, candidate: str) -> tuple[Tagger, Feature
     The features that it was fitted on come with it.
     """
     texts = article_texts(corpus.articles)
-    embedder = LsaEmbedder.fit(texts, dimensions=8, max_terms=100, seed=0)
+    embedder = LsaEmbedder.fit(texts, dimensions=8, seed=0)
     embedder.save(folder / "lsa")
     tags = corpus.articles["tags"].tolist()
     rows = np.flatnonzero([len(own) > 0 for own in tags])

@@ -38,17 +38,13 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 # The tasks of the group `embed`, by embedder.
 EMBED = {
-    "lsa": ["plan_vectors", "vector_batches", "embed_batch", "collect_vectors"],
-    "openai": [
-        *("plan_vectors", "vector_batches", "embed_batch", "submit_jobs", "await_job"),
-        "collect_vectors",
-    ],
-    "none": ["collect_vectors"],
+    "lsa": ["embed_texts"],
+    "openai": ["submit_jobs", "await_job", "embed_texts"],
+    "precomputed": ["embed_texts"],
 }
 # What waits for a task without taking its result.
 WAITS = {
     ("ingest.harvest", "ingest.load_corpus"),
-    ("embed.embed_batch", "embed.collect_vectors"),
     ("compare.fit_without_lists", "compare.fit_with_lists"),
     ("suggest", "report"),
     # It removes what these may use.
@@ -120,7 +116,7 @@ ENVIRONMENTS = {
     "never": {"TAGSAGE_SCHEDULE": "never", "TAGSAGE_HARVEST_SCHEDULE": "never"},
     "lsa": {"TAGSAGE_EMBEDDER": "lsa"},
     "openai": {"TAGSAGE_EMBEDDER": "openai"},
-    "none": {"TAGSAGE_EMBEDDER": "none", "TAGSAGE_VECTORS": "vectors.csv"},
+    "precomputed": {"TAGSAGE_EMBEDDER": "precomputed", "TAGSAGE_VECTORS": "vectors.csv"},
 }
 
 
@@ -147,9 +143,9 @@ def test_dags_parse_with_their_tasks_pool_and_limits_and_without_heavy_imports(p
     assert set(dags) == {"harvest", "retrain"}
     seen = dags["retrain"]
     assert seen["tasks"]["compare.fit_with_lists"][:2] == ["tagsage_cpu", 2]
-    assert seen["tasks"]["embed.embed_batch"][0] == "tagsage_cpu"
+    assert seen["tasks"]["embed.embed_texts"][0] == "tagsage_cpu"
     # What waits for a server leaves the CPU to others.
-    waiting = ("ingest.harvest", "embed.embed_batch", "embed.submit_jobs", "embed.await_job")
+    waiting = ("ingest.harvest", "embed.embed_texts", "embed.submit_jobs", "embed.await_job")
     online = parsed["openai"]["dags"]["retrain"]
     assert {online["tasks"][task][0] for task in waiting} == {"default_pool"}
     assert {"corpus", "store", "engine", "candidates", "seed", "promote"} <= set(seen["params"])
@@ -181,10 +177,10 @@ def stages_of_pipeline(monkeypatch, workspace, embedder):
     """Return the stages that the pipeline calls, each with those whose results it is given."""
     calls = []
     overrides = {"workspace": str(workspace), "embedder": embedder}
-    if embedder == "none":
+    if embedder == "precomputed":
         overrides["vectors"] = "vectors.csv"
     settings = Settings.resolve(overrides).model_dump(mode="json")
-    of_lists = {"vector_batches", "submit_jobs", "scenarios"}
+    of_lists = {"submit_jobs", "scenarios"}
     of_lists |= {"candidates_without_lists", "candidates_with_lists"}
 
     def recorder(name):
@@ -213,7 +209,7 @@ def test_dag_and_pipeline_run_the_same_stages_in_the_same_order(
     assert all(tasks.index(task) < tasks.index(follows) for task, follows in dag["edges"])
     waits = {(task, follows) for task, follows in WAITS if task in tasks}
     if embedder == "openai":
-        waits.add(("embed.await_job", "embed.collect_vectors"))
+        waits.add(("embed.await_job", "embed.embed_texts"))
     assert waits <= set(map(tuple, dag["edges"]))
 
 

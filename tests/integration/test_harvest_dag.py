@@ -131,7 +131,7 @@ def test_retrain_takes_up_what_was_harvested_and_nothing_when_nothing_changed(
         assert told["text"].startswith("text:ovr_logistic, the only candidate, reaches micro-F1 ")
         assert f"Airflow: {served['airflow']}/dags/retrain/runs/asset_triggered__" in told["text"]
         assert f"MLflow: {served['mlflow']}/#/experiments/" in told["text"]
-        conf = {"embedder": "none"}
+        conf = {"embedder": "precomputed"}
         airflow.call("/api/v2/dags/retrain/dagRuns", {"logical_date": None, "conf": conf})
         run = airflow.ended("retrain", 2)
         assert run["state"] == "failed"

@@ -35,10 +35,7 @@ def fit(workspace: Path, corpus: Any) -> tuple[list[np.ndarray], FittedCandidate
         warnings.simplefilter("ignore")
         token = stages.start("run", settings)
         snapshot = stages.load_corpus(token)
-        plan = stages.plan_vectors(token, snapshot)
-        for batch in stages.vector_batches(token, plan):
-            stages.embed_batch(token, snapshot, plan, batch)
-        vectors = stages.collect_vectors(token, snapshot, plan)
+        vectors = stages.embed_texts(token, snapshot)
         split = stages.split(token, snapshot)
         features = stages.fit_blocks(token, snapshot, split, vectors, "")
         fitted = stages.fit_candidate(token, split, features, CANDIDATE)

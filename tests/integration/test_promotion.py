@@ -326,7 +326,7 @@ def test_model_that_is_asked_with_vectors_is_timed_with_vectors(tmp_path):
     for file, lines in rows.items():
         with file.open("w", encoding="utf-8", newline="") as opened:
             csv.writer(opened).writerows(lines)
-    given = {"embedder": "none", "vectors": str(tmp_path / "vectors.csv")}
+    given = {"embedder": "precomputed", "vectors": str(tmp_path / "vectors.csv")}
     first = run(corpus, tmp_path / "w", **{**GOOD, **given, "min_tag_articles": "3"})
     (latency,) = [check for check in first["promotion"]["checks"] if check["name"] == "latency"]
     assert latency["value"] > 0

@@ -45,7 +45,7 @@ def _make_served(
 ) -> Path:
     """Fit a tagger on the corpus and write what is served of it."""
     titles, Y, lists = corpus()
-    embedder = LsaEmbedder.fit(titles, dimensions=DIMENSIONS, max_terms=100, seed=0)
+    embedder = LsaEmbedder.fit(titles, dimensions=DIMENSIONS, seed=0)
     embedder.save(folder / "lsa")
     keys = [f"site.example/{row}" for row in range(len(titles))]
     articles = Articles.of_names(

@@ -10,7 +10,6 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from scripts.openai_server import OpenAiServer, expected_vectors
-from tagsage.embed.openai.config import OpenAiConfig
 from tagsage.embed.openai.embedder import OpenAiEmbedder
 from tagsage.errors import TagsageError
 from tagsage.features import Articles
@@ -18,6 +17,7 @@ from tagsage.registry.mlflow_models import load_model
 from tagsage.registry.seal import seal
 from tagsage.registry.servable import REQUIREMENTS, ServableModel, save_servable
 from tagsage.registry.tagger import TAGGER_FILE, Tagger, read_about
+from tagsage.settings.embed import EmbedSettings
 
 KEY = "sk-proj-servedCk4tagsageJx8q"
 MODEL, DIMENSIONS = "text-embedding-3-small", 6
@@ -25,7 +25,7 @@ MODEL, DIMENSIONS = "text-embedding-3-small", 6
 
 @pytest.fixture(scope="module")
 def server():
-    with OpenAiServer(api_key=KEY, vectors="words") as running:
+    with OpenAiServer(api_key=KEY) as running:
         yield running
 
 
@@ -41,8 +41,8 @@ def remote(tmp_path_factory, make_served) -> Path:
     """Return a served folder like the others', with a server's model in the place of LSA."""
     folder = tmp_path_factory.mktemp("remote")
     served = make_served(folder, "text", given=True)
-    config = OpenAiConfig(model=MODEL, dimensions=DIMENSIONS)
-    OpenAiEmbedder(config, DIMENSIONS).save(served / "embedder")
+    settings = EmbedSettings(openai_model=MODEL, openai_dimensions=DIMENSIONS)
+    OpenAiEmbedder(settings, DIMENSIONS).save(served / "embedder")
     about = read_about(served) | {"embedder": "openai", "needs_given_vectors": False}
     (served / TAGGER_FILE).write_text(json.dumps(about), encoding="utf-8")
     seal(served)
@@ -53,18 +53,18 @@ def test_text_block_is_what_the_server_of_this_environment_answers(remote, reach
     articles = pd.DataFrame({"title": ["a title", ""], "subtitle": ["more", ""]})
     tagger = Tagger.load(remote)
     (text,) = tagger.features.transform(tagger.articles_of(articles)).blocks
-    expected = expected_vectors(["a title more"], MODEL, DIMENSIONS, mode="words")
+    expected = expected_vectors(["a title more"], MODEL, DIMENSIONS)
     np.testing.assert_allclose(text[:1], expected, atol=1e-6)
     assert not text[1].any()
 
 
 def test_vectors_that_are_known_are_not_asked_for(remote, reachable):
-    before = len(reachable.books.requests)
+    before = len(reachable.requests)
     vectors = np.eye(2, DIMENSIONS, dtype=np.float32)
     articles = Articles.of_names(["a", "b"], ["", ""], [[], []], vectors=vectors)
     made = Tagger.load(remote).features.transform(articles)
     np.testing.assert_array_equal(made.rows(np.arange(2)), vectors)
-    assert len(reachable.books.requests) == before
+    assert len(reachable.requests) == before
 
 
 def test_title_without_a_key_for_openai_is_refused_in_one_sentence(remote, monkeypatch):
@@ -106,9 +106,9 @@ def test_over_http_an_embedder_that_is_away_is_503_and_a_wrong_input_400(
 def test_saved_model_names_the_model_and_no_server_and_requires_the_sdk(
     remote, reachable, tmp_path
 ):
-    before = len(reachable.books.requests)
+    before = len(reachable.requests)
     save_servable(remote, tmp_path / "model")
-    assert len(reachable.books.requests) == before
+    assert len(reachable.requests) == before
     required = (tmp_path / "model" / "requirements.txt").read_text(encoding="utf-8")
     assert required.count("==") == len(REQUIREMENTS) + 1
     assert "\nopenai==" in required

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from tagsage.cli import embedding, explain, harvest, model, runs, store, vectors
+from tagsage.cli import explain, harvest, model, runs, store, vectors
 
 app = typer.Typer(
     name="tagsage",
@@ -18,7 +18,6 @@ app.add_typer(explain.app)
 app.add_typer(harvest.app)
 app.add_typer(model.app, name="model")
 app.add_typer(store.app, name="store")
-vectors.app.add_typer(embedding.app)
 app.add_typer(vectors.app, name="vectors")
 
 

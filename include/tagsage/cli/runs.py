@@ -33,7 +33,7 @@ def run(
     ] = None,
     engine: Annotated[str | None, typer.Option(help="What computes the graph: local, gds.")] = None,
     embedder: Annotated[
-        str | None, typer.Option(help="lsa, openai, or none with --vectors.")
+        str | None, typer.Option(help="lsa, openai, or precomputed with --vectors.")
     ] = None,
     vectors: Annotated[str | None, typer.Option(help="CSV of URL, JSON list.")] = None,
     set_: SetOption = None,
@@ -103,7 +103,7 @@ def tag(
         signature = champion.metadata.signature
         if signature is not None and "vector" in signature.inputs.required_input_names():
             msg = (
-                "The champion was trained on given vectors, so a title alone is not enough; "
+                "The champion was trained on precomputed vectors, so a title alone is not enough; "
                 "call its predict with a column vector, or train with the embedder lsa."
             )
             raise TagsageError(msg)

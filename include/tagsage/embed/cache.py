@@ -1,352 +1,303 @@
-"""Vectors kept by text hash and model, so that only new texts are embedded.
-
-A cache is a folder of immutable segments. A segment is written under a temporary name, brought to
-the disk and then renamed. So any number of processes may put and read at the same time, a killed
-one leaves nothing half-written, and what was put survives a power failure. Small segments are
-joined as they come; who does that holds a lock, and readers are kept out only for the moment in
-which the joined ones leave.
-"""
+"""What was paid for, in one SQLite file: vectors, usage, and batches under way."""
 
 from __future__ import annotations
 
-import hashlib
-import shutil
-from collections import defaultdict
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+import json
+import sqlite3
+import time
+import uuid
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+import numpy.typing as npt
 
-from tagsage.embed.files import (
-    finished_folders,
-    hide_folder,
-    locked,
-    new_folder,
-    safe_name,
-    set_aside,
-)
-from tagsage.embed.segments import JoinedRows, Rows, Segment, let_go, write_segment
-from tagsage.embed.text import EMPTY_HASH, HASH_DTYPE, unique_texts
-from tagsage.progress import track
+from tagsage.embed.text import unique_texts
+from tagsage.errors import NonRetryableError, TagsageError
+from tagsage.files import locked
+from tagsage.workspace import Workspace
 
-# Readers hold it shared; who takes segments away holds it alone.
-LOCK = ".lock"
-# Rows gathered at once. A mapped row brings some pages around it with it.
-GATHERED_ROWS = 1024
+if TYPE_CHECKING:
+    from tagsage.settings import Settings
 
-# Held by who joins segments.
-JOINING = ".joining"
+Hashes = npt.NDArray[np.bytes_]
 
-# Of segments of about the same size, this many are left as they are. A row is then copied at most
-# once for every time that the cache grows sixteenfold.
-MAX_ALIKE = 16
-# Larger ones are never joined.
-SMALL_SEGMENT_ROWS = 262_144
-# About the same size: the number of rows has as many binary digits, to four.
-GROWTH_BITS = 4
-# At once, because each may hold a file open.
-MAX_JOINED = 128
+# Texts per query.
+CHUNK = 1000
+# How long another process may hold the file while it writes.
+BUSY_S = 120.0
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS vectors (
+    model TEXT NOT NULL, dimensions INTEGER NOT NULL, text TEXT NOT NULL, vector BLOB NOT NULL,
+    UNIQUE (model, text)
+);
+CREATE TABLE IF NOT EXISTS usage (
+    id TEXT PRIMARY KEY, run_id TEXT NOT NULL, model TEXT NOT NULL, texts INTEGER NOT NULL,
+    tokens INTEGER NOT NULL, dollars REAL NOT NULL, at REAL NOT NULL
+);
+CREATE TABLE IF NOT EXISTS jobs (
+    id TEXT PRIMARY KEY, model TEXT NOT NULL, run_id TEXT NOT NULL, price REAL NOT NULL,
+    submitted_at REAL NOT NULL
+);
+CREATE TABLE IF NOT EXISTS job_texts (
+    job TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE, text TEXT NOT NULL,
+    PRIMARY KEY (job, text)
+) WITHOUT ROWID;
+"""
+_OF_TEXTS = "FROM vectors WHERE model = ? AND text IN (SELECT value FROM json_each(?))"
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What was sent, and what it cost.
+
+    Attributes
+    ----------
+    run_id : str
+        Who pays.
+    model : str
+        Its `model_id`.
+    texts, tokens : int
+        What was charged.
+    dollars : float
+        The price.
+    """
+
+    run_id: str
+    model: str
+    texts: int
+    tokens: int
+    dollars: float
+
+
+@dataclass(frozen=True)
+class Job:
+    """A batch of the Batch API that is under way.
+
+    Attributes
+    ----------
+    id : str
+        The server's name of it.
+    model, run_id : str
+        As for :class:`Usage`.
+    price : float
+        US dollars per million tokens.
+    submitted_at : float
+        Seconds since 1970.
+    texts : int
+        How many it holds.
+    """
+
+    id: str
+    model: str
+    run_id: str
+    price: float
+    submitted_at: float
+    texts: int
+
+
+def cache_file(settings: Settings) -> Path:
+    """Return the file of the cache that the settings name."""
+    if settings.vector_cache:
+        return Path(settings.vector_cache).expanduser()
+    return Workspace(settings.workspace).local_path / "vectors.db"
 
 
 class VectorCache:
-    """The vectors of one model.
+    """The cache; a context manager. Every writing method is one transaction.
 
     Parameters
     ----------
-    folder : pathlib.Path
-        Folder of all caches; the segments of this one lie in a folder below it that is named after
-        model and dimensions.
-    model_id : str
-        Any string; vectors of different models never meet.
-    dimensions : int
-        Numbers in a vector; vectors of different length never meet either.
+    file : pathlib.Path
+        Made when it does not exist, as is its folder.
 
     Raises
     ------
-    ValueError
-        When `dimensions` is below 1.
+    TagsageError
+        On opening or use: when the file is damaged, not a database or stays locked.
     """
 
-    def __init__(self, folder: Path, model_id: str, dimensions: int) -> None:
-        if dimensions < 1:
-            raise ValueError(f"{dimensions=} must be at least 1")
-        self.folder = folder / safe_name(model_id) / str(dimensions)
-        self.model_id = model_id
-        self.dimensions = dimensions
-        self._opened: dict[str, Segment] = {}
-        self._sound: set[str] = set()
+    def __init__(self, file: Path) -> None:
+        self.file = file
 
-    def missing(self, hashes: NDArray[Any]) -> NDArray[np.int64]:
-        """Return which texts have no vector yet.
+    def __enter__(self) -> Self:
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with self._explained():
+            self._db = sqlite3.connect(self.file, timeout=BUSY_S)
+            self._db.execute("PRAGMA foreign_keys = ON")
+            self._db.executescript(_TABLES)
+        return self
 
-        Parameters
-        ----------
-        hashes : numpy.ndarray of S32, shape (n,)
-            From :func:`tagsage.embed.text.text_hashes`; may repeat.
-
-        Returns
-        -------
-        numpy.ndarray of int64
-            Rows of `hashes`, ascending: the first of each hash that the cache does not hold.
-            Empty texts are never missing: their vector is zero.
-        """
-        rows = unique_texts(hashes)
-        segments = self._segments()
-        if not len(rows) or not segments:
-            return rows
-        order = np.argsort(hashes[rows])
-        wanted = hashes[rows][order]
-        found = np.zeros(len(rows), bool)
-        for segment in segments:
-            found[order[segment.match(wanted)[0]]] = True
-        return rows[~found]
-
-    def hashes(self) -> NDArray[np.bytes_]:
-        """Return the hashes of all texts that have a vector, sorted: S32, shape (n,)."""
-        return np.unique(np.concatenate([np.zeros(0, HASH_DTYPE), *_keys(self._segments())]))
-
-    def put(self, hashes: NDArray[Any], vectors: NDArray[np.float32]) -> None:
-        """Keep vectors; idempotent, and safe while other processes put and read.
-
-        When it returns, they are on the disk.
-
-        Parameters
-        ----------
-        hashes : numpy.ndarray of S32, shape (n,)
-            The texts' hashes; of equal ones the first counts.
-        vectors : numpy.ndarray of float32, shape (n, dimensions)
-            Their vectors.
-
-        Raises
-        ------
-        ValueError
-            When the shapes do not agree or a number is not finite.
-        """
-        if vectors.shape != (len(hashes), self.dimensions):
-            shape = (len(hashes), self.dimensions)
-            raise ValueError(f"vectors have shape {vectors.shape}, not {shape}")
-        if not np.isfinite(vectors).all():
-            raise ValueError("vectors hold a number that is not finite")
-        keys, first = np.unique(np.asarray(hashes, HASH_DTYPE), return_index=True)
-        if len(keys):
-            self._write(keys, vectors[first])
-            self.compact()
-
-    def gather(self, hashes: NDArray[Any], out: NDArray[np.float32]) -> int:
-        """Copy the vectors of texts, in their order, block by block.
-
-        Parameters
-        ----------
-        hashes : numpy.ndarray of S32, shape (n,)
-            The texts' hashes; may repeat.
-        out : numpy.ndarray of float32, shape (n, dimensions)
-            Written in place, usually a memory map; rows of empty and of missing texts become zero.
-
-        Returns
-        -------
-        int
-            How many different texts are missing.
-
-        Raises
-        ------
-        ValueError
-            When `out` has another shape.
-        """
-        if out.shape != (len(hashes), self.dimensions):
-            shape = (len(hashes), self.dimensions)
-            raise ValueError(f"out has shape {out.shape}, not {shape}")
-        unique, position = np.unique(np.asarray(hashes, HASH_DTYPE), return_inverse=True)
-        source, row, arrays = self._sources(unique)
-        for start in track(range(0, len(hashes), GATHERED_ROWS), "gathering vectors"):
-            block = position[start : start + GATHERED_ROWS]
-            part = np.zeros((len(block), self.dimensions), np.float32)
-            for number in np.unique(source[block]):
-                if number >= 0:
-                    here = source[block] == number
-                    part[here] = arrays[number][row[block[here]]]
-            out[start : start + GATHERED_ROWS] = part
-            # Else the whole cache and the whole result would be in memory at the end.
-            for mapped in (*arrays, out):
-                let_go(mapped)
-        return int(np.sum((source < 0) & (unique != EMPTY_HASH)))
-
-    def _sources(
-        self, unique: NDArray[np.bytes_]
-    ) -> tuple[NDArray[np.int32], NDArray[np.int64], list[NDArray[np.float32]]]:
-        """Find each hash's segment (-1: none) and row; open the vectors, which are sound."""
-        while True:
-            source = np.full(len(unique), -1, np.int32)
-            row = np.zeros(len(unique), np.int64)
-            used: list[Segment] = []
-            for segment in self._segments():
-                todo = np.flatnonzero((source < 0) & (unique != EMPTY_HASH))
-                place, found = segment.match(unique[todo])
-                if len(place):
-                    source[todo[place]], row[todo[place]] = len(used), found
-                    used.append(segment)
-            # One that was joined with others meanwhile is looked for again.
-            if (arrays := self._sound_vectors(used)) is not None:
-                return source, row, arrays
-
-    def compact(self) -> int:
-        """Join small segments where there are many of about the same size; no vector changes.
-
-        Other processes may put and read meanwhile. While another one joins, nothing is done.
-
-        Returns
-        -------
-        int
-            How many segments were joined.
-        """
-        if len(self._segments()) <= MAX_ALIKE:
-            return 0
-        joined = 0
-        with locked(self.folder / JOINING, wait=False) as held:
-            while held and (alike := self._alike()):
-                if (vectors := self._sound_vectors(alike)) is not None:
-                    self._replace(alike, vectors)
-                    joined += len(alike)
-        return joined
-
-    def remove(self, hashes: NDArray[Any]) -> int:
-        """Remove the vectors of texts.
-
-        Parameters
-        ----------
-        hashes : numpy.ndarray of S32, shape (n,)
-            The texts' hashes; those that the cache does not hold are no matter.
-
-        Returns
-        -------
-        int
-            How many texts lost their vector.
-        """
-        if not self.folder.exists():
-            return 0
-        unwanted = np.unique(np.asarray(hashes, HASH_DTYPE))
-        gone = np.zeros(len(unwanted), bool)
-        with locked(self.folder / JOINING):
-            while holder := next(
-                (one for one in self._segments() if len(one.match(unwanted)[0])), None
-            ):
-                # Of a damaged one the sound rows are now in another, which comes next.
-                if (vectors := self._sound_vectors([holder])) is not None:
-                    gone[holder.match(unwanted)[0]] = True
-                    self._replace([holder], vectors, unwanted)
-        return int(gone.sum())
-
-    def _write(self, keys: NDArray[np.bytes_], vectors: Rows, saved_from: str = "") -> str:
-        # Named after its keys: what is put twice, after a kill say, is one segment. What is saved
-        # from a damaged one may be all its keys, and must not be taken for it.
-        name = hashlib.sha256(saved_from.encode() + keys.tobytes()).hexdigest()[:32]
-        with new_folder(self.folder / name) as folder:
-            write_segment(folder, keys, vectors, model_id=self.model_id, dimensions=self.dimensions)
-        return name
-
-    def _replace(
+    def __exit__(
         self,
-        segments: list[Segment],
-        vectors: list[NDArray[np.float32]],
-        unwanted: NDArray[np.bytes_] | None = None,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
-        """Write one segment instead of several, without the unwanted; the caller holds JOINING."""
-        keys, first = np.unique(np.concatenate(_keys(segments)), return_index=True)
-        if unwanted is not None:
-            kept = ~np.isin(keys, unwanted)
-            keys, first = keys[kept], first[kept]
-        starts = np.cumsum([0] + [len(segment.keys) for segment in segments])
-        number = np.searchsorted(starts, first, side="right") - 1
-        rows = JoinedRows(vectors, number, first - starts[number])
-        written = self._write(keys, rows) if len(keys) else ""
-        # Who lists the segments now sees the old ones or, after them, the new one for certain.
-        with locked(self.folder / LOCK):
-            hidden = [
-                hide_folder(segment.folder)
-                for segment in segments
-                # One that held the keys of all others has their name and was kept.
-                if segment.folder.name != written
-            ]
-        for folder in hidden:
-            if folder is not None:
-                shutil.rmtree(folder, ignore_errors=True)
-
-    def _alike(self) -> list[Segment]:
-        """Return small segments of about the same size, when there are too many."""
-        alike: dict[int, list[Segment]] = defaultdict(list)
-        for segment in self._segments():
-            if segment.rows <= SMALL_SEGMENT_ROWS:
-                alike[segment.rows.bit_length() // GROWTH_BITS].append(segment)
-        crowded = [segments for segments in alike.values() if len(segments) > MAX_ALIKE]
-        return crowded[0][:MAX_JOINED] if crowded else []
-
-    def _sound_vectors(self, segments: list[Segment]) -> list[NDArray[np.float32]] | None:
-        """Open the vectors of segments; None when one is gone or was damaged: look again."""
-        whole = True
-        try:
-            with self._shared():
-                arrays = [segment.vectors() for segment in segments]
-            for segment, vectors in zip(segments, arrays, strict=True):
-                if segment.folder.name in self._sound:
-                    continue
-                if segment.is_sound():
-                    self._sound.add(segment.folder.name)
-                else:
-                    self._save_from(segment, vectors)
-                    whole = False
-        except FileNotFoundError:
-            return None
-        return arrays if whole else None
-
-    def _save_from(self, segment: Segment, vectors: NDArray[np.float32]) -> None:
-        """Put the sound rows of a damaged segment into a new one, and the segment aside."""
-        rows = segment.sound_rows(vectors)
-        if len(rows):
-            saved = JoinedRows([vectors], np.zeros_like(rows), rows)
-            self._write(segment.keys[rows], saved, saved_from=segment.folder.name)
-        set_aside(
-            segment.folder,
-            f"{segment.rows - len(rows)} of its {segment.rows} vectors are not as they were "
-            "written; the others are kept",
-        )
-
-    def _segments(self) -> list[Segment]:
-        """Open the segments, by name; of damaged ones the sound rows."""
-        while True:
-            with self._shared():
-                names = [folder.name for folder in finished_folders(self.folder)]
-                opened = {name: self._opened.get(name) or self._open(name) for name in names}
-            self._opened = {name: one for name, one in opened.items() if one is not None}
-            if len(self._opened) == len(opened):
-                return list(self._opened.values())
-
-    def _open(self, name: str) -> Segment | None:
-        """Open a segment; None when it was damaged or another process put it aside."""
-        folder = self.folder / name
-        try:
-            segment = Segment.open(folder)
-            if (segment.model_id, segment.dimensions) != (self.model_id, self.dimensions):
-                raise ValueError(f"it is one of {segment.model_id}, {segment.dimensions} numbers")
-        # Not any OSError: too many open files are no damage.
-        except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
-            set_aside(folder, str(error))
-            return None
-        if not segment.keys_are_sound():
-            self._save_from(segment, segment.vectors())
-            return None
-        return segment
+        self._db.close()
 
     @contextmanager
-    def _shared(self) -> Generator[None, None, None]:
-        """Keep segments from being taken away."""
-        if not self.folder.exists():
+    def _explained(self) -> Generator[None, None, None]:
+        try:
             yield
-            return
-        with locked(self.folder / LOCK, shared=True):
+        except sqlite3.OperationalError as error:
+            msg = f"The vector cache {self.file} cannot be used ({error}); run again later."
+            raise TagsageError(msg) from error
+        except sqlite3.DatabaseError as error:
+            msg = (
+                f"The vector cache {self.file} is damaged ({error}); put a backup in its place, or "
+                "remove it: its texts are then paid for again."
+            )
+            raise NonRetryableError(msg) from error
+
+    @contextmanager
+    def _transaction(self) -> Generator[sqlite3.Connection, None, None]:
+        with self._explained(), self._db:
+            yield self._db
+
+    def _rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with self._explained(), closing(self._db.execute(query, parameters)) as cursor:
+            return cursor.fetchall()
+
+    @contextmanager
+    def spending(self) -> Generator[None, None, None]:
+        """Let one process at a time spend: others wait, and then find what it has paid for."""
+        with locked(self.file.with_name(f"{self.file.name}.lock")):
             yield
 
+    # -- vectors ---------------------------------------------------------------------------
+    def dimensions_of(self, model: str) -> int | None:
+        """Return how long the vectors of a model are; None when there are none."""
+        rows = self._rows("SELECT dimensions FROM vectors WHERE model = ? LIMIT 1", (model,))
+        return int(rows[0][0]) if rows else None
 
-def _keys(segments: Sequence[Segment]) -> list[NDArray[np.bytes_]]:
-    return [segment.keys for segment in segments]
+    def missing(self, model: str, hashes: Hashes) -> npt.NDArray[np.int64]:
+        """Return the first row of each text, not empty, that has no vector; ascending."""
+        rows = unique_texts(hashes)
+        found = [text for (text,) in self._found(f"SELECT text {_OF_TEXTS}", model, hashes[rows])]
+        absent: npt.NDArray[np.int64] = rows[~np.isin(hashes[rows], np.array(found, dtype="S32"))]
+        return absent
+
+    def put(self, hashes: Hashes, vectors: npt.NDArray[np.float32], usage: Usage) -> None:
+        """Keep the vectors of an answer, and what it cost; what is there already stays."""
+        names = hashes.astype("U32").tolist()
+        with self._transaction() as db:
+            db.executemany(
+                "INSERT OR IGNORE INTO vectors VALUES (?, ?, ?, ?)",
+                (
+                    (usage.model, len(vector), name, vector.astype("<f4").tobytes())
+                    for name, vector in zip(names, vectors, strict=True)
+                ),
+            )
+            if usage.tokens:
+                _add_usage(db, uuid.uuid4().hex, usage)
+
+    def gather(self, model: str, hashes: Hashes, out: npt.NDArray[np.float32]) -> None:
+        """Copy vectors into the rows of `out`; rows of texts without one stay as they are.
+
+        Raises
+        ------
+        TagsageError
+            When a vector is of another length than the rows of `out`.
+        """
+        for start in range(0, len(hashes), CHUNK):
+            part = hashes[start : start + CHUNK]
+            known = dict(self._found(f"SELECT text, vector {_OF_TEXTS}", model, np.unique(part)))
+            for row, name in enumerate(part.astype("U32").tolist(), start):
+                if name in known:
+                    vector = np.frombuffer(known[name], dtype="<f4")
+                    if len(vector) != out.shape[1]:
+                        msg = f"{self.file} holds vectors of {model} of another length; prune it."
+                        raise NonRetryableError(msg)
+                    out[row] = vector
+
+    def _found(self, query: str, model: str, hashes: Hashes) -> Iterator[tuple[Any, ...]]:
+        for start in range(0, len(hashes), CHUNK):
+            names = json.dumps(hashes[start : start + CHUNK].astype("U32").tolist())
+            yield from self._rows(query, (model, names))
+
+    def models(self) -> list[tuple[str, int, int]]:
+        """Return model, length of a vector and number of texts of all that is kept."""
+        query = "SELECT model, dimensions, count(*) FROM vectors GROUP BY 1, 2 ORDER BY 1, 2"
+        return [(str(model), int(d), int(n)) for model, d, n in self._rows(query)]
+
+    def remove(self, model: str) -> int:
+        """Remove the vectors of a model; return how many there were."""
+        with self._transaction() as db:
+            return db.execute("DELETE FROM vectors WHERE model = ?", (model,)).rowcount
+
+    # -- usage -----------------------------------------------------------------------------
+    def spent(self, run_id: str) -> Usage:
+        """Return what a run has spent; batches under way count with what they are estimated at."""
+        query = (
+            "SELECT coalesce(sum(texts), 0), coalesce(sum(tokens), 0), coalesce(sum(dollars), 0.0) "
+            "FROM usage WHERE run_id = ?"
+        )
+        texts, tokens, dollars = self._rows(query, (run_id,))[0]
+        return Usage(run_id, "", int(texts), int(tokens), float(dollars))
+
+    def usage(self) -> list[Usage]:
+        """Return what every run has spent with every model, the latest first."""
+        query = (
+            "SELECT run_id, model, sum(texts), sum(tokens), sum(dollars) FROM usage "
+            "GROUP BY run_id, model ORDER BY max(at) DESC"
+        )
+        return [Usage(*row) for row in self._rows(query)]
+
+    # -- jobs ------------------------------------------------------------------------------
+    def add_job(self, job: Job, hashes: Hashes, estimate: Usage) -> None:
+        """Record a batch that was submitted, its texts, and what it will cost."""
+        texts = hashes.astype("U32").tolist()
+        with self._transaction() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO jobs VALUES (?, ?, ?, ?, ?)",
+                (job.id, job.model, job.run_id, job.price, job.submitted_at),
+            )
+            db.executemany(
+                "INSERT OR IGNORE INTO job_texts VALUES (?, ?)", ((job.id, text) for text in texts)
+            )
+            _add_usage(db, job.id, estimate)
+
+    def jobs(self, model: str | None = None) -> list[Job]:
+        """Return the batches under way, of one model or of all, the oldest first."""
+        query = (
+            "SELECT id, model, run_id, price, submitted_at, count(text) "
+            "FROM jobs LEFT JOIN job_texts ON job = id "
+            "WHERE model = coalesce(?, model) GROUP BY id ORDER BY submitted_at, id"
+        )
+        return [Job(*row) for row in self._rows(query, (model,))]
+
+    def texts_of_job(self, job: str) -> set[str]:
+        """Return the hashes of the texts in a batch."""
+        return {text for (text,) in self._rows("SELECT text FROM job_texts WHERE job = ?", (job,))}
+
+    def finish_job(self, job: str, usage: Usage) -> None:
+        """Forget a batch; what it cost takes the place of what it was estimated at."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM jobs WHERE id = ?", (job,))
+            _add_usage(db, job, usage)
+
+    def forget_job(self, job: str) -> None:
+        """Stop waiting for a batch; what it was estimated at stays spent."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM jobs WHERE id = ?", (job,))
+
+
+def _add_usage(db: sqlite3.Connection, identity: str, usage: Usage) -> None:
+    db.execute(
+        "INSERT OR REPLACE INTO usage VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            identity,
+            usage.run_id,
+            usage.model,
+            usage.texts,
+            usage.tokens,
+            usage.dollars,
+            time.time(),
+        ),
+    )

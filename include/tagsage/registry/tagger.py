@@ -16,8 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tagsage.corpus.keys import parse_address
-from tagsage.embed.lsa import MODEL_FILE as LSA_FILE
-from tagsage.embed.lsa import LsaEmbedder
+from tagsage.embed.registry import load_embedder, saved_embedder
 from tagsage.errors import TagsageError
 from tagsage.features import Articles, FeatureSet
 from tagsage.features.feature_set import gather_feature_set
@@ -26,7 +25,7 @@ from tagsage.learn.candidate import FittedCandidate
 from tagsage.registry.seal import check_seal, seal
 
 if TYPE_CHECKING:
-    from tagsage.embed.base import Embedder
+    from tagsage.embed.registry import Embedder
     from tagsage.graph.csr import FloatArray
 
 TAGGER_FILE = "tagger.json"
@@ -76,7 +75,7 @@ class Tagger:
         return cls(
             FeatureSet.load(folder / FEATURES, about["feature_set"]),
             FittedCandidate.load(folder / CANDIDATE),
-            _load_embedder(folder / EMBEDDER, about["embedder"]),
+            load_embedder(folder / EMBEDDER) if about["embedder"] else None,
             about["dimensions"],
         )
 
@@ -238,7 +237,7 @@ def write_tagger(
     kind = ""
     if embedder is not None and needs_vectors:
         shutil.copytree(embedder, folder / EMBEDDER)
-        kind = "lsa" if (embedder / LSA_FILE).is_file() else "openai"
+        kind = saved_embedder(embedder)
     about = {
         "feature_set": feature_set,
         "dimensions": dimensions,
@@ -255,20 +254,11 @@ def read_about(folder: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``feature_set``, ``dimensions``, ``embedder`` (``lsa``, ``openai``, or nothing when there
-        is none) and ``needs_given_vectors``.
+        ``feature_set``, ``dimensions``, ``embedder`` (its name, or nothing when there is none) and
+        ``needs_given_vectors``.
     """
     about: dict[str, Any] = json.loads((folder / TAGGER_FILE).read_text(encoding="utf-8"))
     return about
-
-
-def _load_embedder(folder: Path, kind: str) -> Embedder | None:
-    """Read a saved embedder; the packages that only one kind needs are imported only for it."""
-    if kind == "openai":
-        from tagsage.embed.openai.embedder import OpenAiEmbedder
-
-        return OpenAiEmbedder.load(folder)
-    return LsaEmbedder.load(folder) if kind else None
 
 
 def _joined(titles: Sequence[str], subtitles: Sequence[str]) -> list[str]:

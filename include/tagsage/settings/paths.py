@@ -29,10 +29,6 @@ class PathSettings(Section):
     engine: Literal["local", "gds"] = Field(
         "local", description="What computes the graph; gds needs store=neo4j."
     )
-    embedder: Literal["lsa", "openai", "none"] = Field(
-        "lsa", description="What turns text into vectors; none: take `vectors`."
-    )
-    vectors: str = Field("", description="CSV of given vectors: URL, JSON list (embedder=none).")
     mlflow_tracking_uri: str = Field(
         "",
         description="Empty: the variable MLFLOW_TRACKING_URI, unless the command line names a "

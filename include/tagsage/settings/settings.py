@@ -15,6 +15,7 @@ from tagsage.errors import NonRetryableError
 from tagsage.settings.candidates import parse_candidates
 from tagsage.settings.checks import ChecksSettings
 from tagsage.settings.corpus import CorpusSettings
+from tagsage.settings.embed import EmbedSettings
 from tagsage.settings.explanations import ExplanationSettings
 from tagsage.settings.graph import GraphSettings, StudyGraphSettings
 from tagsage.settings.harvest import HarvestSettings
@@ -24,7 +25,6 @@ from tagsage.settings.paths import PathSettings
 from tagsage.settings.predictions import PredictionSettings
 from tagsage.settings.promotion import PromotionSettings
 from tagsage.settings.section import Section
-from tagsage.settings.vectors import VectorsSettings
 
 ENV_PREFIX = "TAGSAGE_"
 
@@ -39,7 +39,7 @@ class Settings(
     LearnSettings,
     GraphSettings,
     StudyGraphSettings,
-    VectorsSettings,
+    EmbedSettings,
     HarvestSettings,
     ChecksSettings,
     CorpusSettings,
@@ -120,10 +120,10 @@ class Settings(
             raise ValueError("corpus=csv needs both `articles` and `lists`")
         if self.corpus != "csv" and (self.articles or self.lists):
             raise ValueError(f"`articles` and `lists` need corpus=csv, not corpus={self.corpus}")
-        if self.embedder == "none" and not self.vectors:
-            raise ValueError("embedder=none needs `vectors`, a CSV of URL and JSON list")
-        if self.embedder != "none" and self.vectors:
-            raise ValueError("`vectors` needs embedder=none")
+        if self.embedder == "precomputed" and not self.vectors:
+            raise ValueError("embedder=precomputed needs `vectors`, a CSV of URL and JSON list")
+        if self.embedder != "precomputed" and self.vectors:
+            raise ValueError("`vectors` needs embedder=precomputed")
         return self
 
     @classmethod

@@ -15,8 +15,7 @@ from tagsage.stages.compare import (
     fit_candidate,
     leaderboard,
 )
-from tagsage.stages.embed import collect_vectors, embed_batch, plan_vectors, vector_batches
-from tagsage.stages.embed_jobs import await_job, submit_jobs
+from tagsage.stages.embed import await_job, embed_texts, submit_jobs
 from tagsage.stages.explain import explain
 from tagsage.stages.features import fit_blocks
 from tagsage.stages.findings import findings
@@ -43,10 +42,9 @@ __all__ = [
     "candidates_without_lists",
     "catalogue",
     "check_corpus",
-    "collect_vectors",
     "components",
     "eda",
-    "embed_batch",
+    "embed_texts",
     "evaluate_scenario",
     "explain",
     "findings",
@@ -57,7 +55,6 @@ __all__ = [
     "harvest_seeds",
     "leaderboard",
     "load_corpus",
-    "plan_vectors",
     "predict",
     "prepare_harvest",
     "project",
@@ -72,5 +69,4 @@ __all__ = [
     "suggest",
     "teardown",
     "tracking_of",
-    "vector_batches",
 ]

@@ -105,7 +105,7 @@ def _checked(run: RunContext, snapshot: Snapshot, earlier: dict[str, Any] | None
         "quarantined": quarantined,
         "repairs": noted["repairs"],
         "min_tag_articles": settings.min_tag_articles,
-        "with_text": settings.embedder != "none",
+        "with_text": settings.embedder != "precomputed",
     }
 
     def build(folder: Path) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def _checked(run: RunContext, snapshot: Snapshot, earlier: dict[str, Any] | None
             Profile.from_json(earlier["profile"]) if earlier else None,
             settings,
             min_tag_articles=settings.min_tag_articles,
-            with_text=settings.embedder != "none",
+            with_text=settings.embedder != "precomputed",
             repairs=[Repairs(**one) for one in noted["repairs"]],
         )
         return {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tagsage.errors import TagsageError
 from tagsage.run_context import RunContext
 from tagsage.settings import Settings
-from tagsage.workspace import Workspace, code_digest
+from tagsage.workspace import Workspace
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,22 +79,6 @@ def keep_vectors(run: RunContext, corpus: Ref, name: str, vectors: Ref, file: st
         written = store.write_vectors(name, keys, matrix, digest=vectors)
     logger.info("vectors: %s of the store %s", name, "written" if written else "are these already")
     return True
-
-
-def vectors_folder(run: RunContext) -> Path:
-    """Return the folder of the LSA models and of their vectors, made by today's code."""
-    folder = run.workspace.local_folder() / "vectors"
-    return folder / f"lsa-{code_digest(('embed',))}"
-
-
-def openai_folder(settings: Settings) -> Path:
-    """Return the folder of what the embedder openai keeps: vectors, ledger, jobs.
-
-    It is named after no code: what lies in it was paid for.
-    """
-    if settings.openai_cache:
-        return Path(settings.openai_cache).expanduser()
-    return Workspace(settings.workspace).local_path / "vectors" / "openai"
 
 
 def load_snapshot(run: RunContext, corpus: Ref) -> Snapshot:

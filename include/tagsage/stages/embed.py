@@ -1,148 +1,142 @@
-"""From the texts of the snapshot to one vector an article."""
+"""From the texts of the snapshot to one vector per article."""
 
 from __future__ import annotations
 
 import logging
-import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tagsage.run_context import RunContext, Token
 from tagsage.stages.common import (
     MODEL_FOLDER,
     VECTORS_CODE,
+    VECTORS_FILE,
     Ref,
     load_snapshot,
     load_texts,
     tracking_of,
-    vectors_folder,
     vectors_of_run,
 )
-from tagsage.stages.embed_given import import_given
-from tagsage.stages.embed_openai import collect_openai, embed_openai, plan_openai
+from tagsage.stages.spending import log_spending
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from tagsage.embed.openai.embedder import OpenAiEmbedder
 
 logger = logging.getLogger(__name__)
 
-# The ref of its vectors, as a run notes it.
+# The ref of its vectors, as a run records it.
 VECTORS = "vectors"
-# What is counted of them in MLflow.
-COUNTED = ("articles_without_text", "rejected_texts", "cut_articles")
+QUARANTINE_FILE = "vectors.csv"
 
 
-def plan_vectors(token: Token, corpus: Ref) -> Ref:
-    """Decide on the model and find the texts that have no vector yet.
+def embed_texts(token: Token, corpus: Ref) -> Ref:
+    """Make the vectors of all articles with the embedder in use, in the snapshot's order.
 
-    With the embedder ``none`` there is nothing to plan.
+    Texts and rows that were not taken as they came are in ``quarantine/vectors.csv``.
 
     Returns
     -------
     str
-        Ref of the plan.
+        The ref of the vectors, with the embedder itself where later texts need it.
     """
-    run = RunContext.of(token)
-    settings = run.settings
-    if settings.embedder == "openai":
-        return plan_openai(run, corpus)
-    from tagsage.embed.lsa_plan import plan_lsa
-
-    texts, hashes = load_texts(run, corpus)
-    plan = plan_lsa(
-        texts,
-        hashes,
-        folder=vectors_folder(run),
-        dimensions=settings.lsa_dimensions,
-        max_terms=settings.lsa_max_terms,
-        refit_share=settings.lsa_refit_share,
-        seed=settings.seed,
-    )
-
-    def build(folder: Path) -> dict[str, Any]:
-        plan.save(folder)
-        return {"model_id": plan.model_id, "batches": len(plan.batches), **plan.summary}
-
-    inputs = {
-        "corpus": corpus,
-        "model_id": plan.model_id,
-        # A plan says what is missing: one made earlier may ask for too much or too little.
-        "missing": [len(plan.missing), int(plan.missing.sum())],
-    }
-    return run.artifact("plan", inputs, build, code=VECTORS_CODE).ref
-
-
-def vector_batches(token: Token, plan: Ref) -> list[int]:
-    """Return the numbers of the batches to embed, one per task.
-
-    There are none without new texts, and none when they go to OpenAI's Batch API.
-    """
-    run = RunContext.of(token)
-    if run.settings.embedder == "openai" and run.settings.openai_mode == "batch":
-        return []
-    return list(range(run.workspace.open(plan).summary["batches"]))
-
-
-def embed_batch(token: Token, corpus: Ref, plan: Ref, batch: int) -> dict[str, int]:
-    """Embed one batch of the plan into the cache, here or by requests to OpenAI."""
-    from tagsage.embed import plan as planning
-
-    run = RunContext.of(token)
-    if run.settings.embedder == "openai":
-        return embed_openai(run, corpus, plan, batch)
-    texts, hashes = load_texts(run, corpus)
-    todo = planning.Plan.load(run.workspace.open(plan).path)
-    return planning.embed_batch(
-        todo,
-        batch,
-        texts,
-        hashes,
-        embedder=todo.embedder(),
-        folder=vectors_folder(run),
-    )
-
-
-def collect_vectors(token: Token, corpus: Ref, plan: Ref = "") -> Ref:
-    """Gather the vectors of all articles in the snapshot's order; returns the ref.
-
-    With the embedder ``none`` they are read from the file of vectors, without a plan.
-    """
+    from tagsage.embed.registry import embedder_module
     from tagsage.registry.runs import log_results
 
     run = RunContext.of(token)
-    if run.settings.embedder == "openai":
-        vectors = collect_openai(run, corpus, plan)
-    elif run.settings.embedder == "none":
-        vectors = import_given(run, corpus, load_snapshot(run, corpus))
-    else:
-        vectors = _collect_lsa(run, corpus, plan)
-    summary = run.workspace.open(vectors).summary
-    run.record(VECTORS, vectors)
-    log_results(
-        tracking_of(run.settings),
-        run.run_id,
-        # What tells runs with different embedders apart, side by side.
-        params=vectors_of_run(run, vectors),
-        metrics={name: summary[name] for name in COUNTED if name in summary},
-    )
-    return vectors
-
-
-def _collect_lsa(run: RunContext, corpus: Ref, plan: Ref) -> Ref:
-    from tagsage.embed import plan as planning
-
-    todo = planning.Plan.load(run.workspace.open(plan).path)
+    settings = run.settings
+    module = embedder_module(settings.embedder)
 
     def build(folder: Path) -> dict[str, Any]:
-        texts, hashes = load_texts(run, corpus)
-        if todo.model_folder is not None:
-            # The served model embeds new titles with it.
-            shutil.copytree(todo.model_folder, folder / MODEL_FOLDER)
-        return planning.collect(
-            todo,
-            texts,
-            hashes,
-            embedder=todo.embedder(),
-            folder=vectors_folder(run),
-            out=folder,
-        )
+        articles = load_snapshot(run, corpus).articles
+        made = module.embed_corpus(articles, settings, out=folder / VECTORS_FILE, run_id=run.run_id)
+        if made.embedder is not None:
+            made.embedder.save(folder / MODEL_FOLDER)
+        counts = []
+        if made.quarantine is not None:
+            made.quarantine.to_csv(folder / QUARANTINE_FILE, index=False)
+            by = made.quarantine.groupby(["file", "kind", "reason"]).size()
+            counts = by.reset_index(name="rows").to_dict("records")
+        return {
+            "embedder": settings.embedder,
+            "model_id": made.model_id,
+            "dimensions": made.dimensions,
+            "quarantine": counts,
+            "counts": made.counts,
+        }
 
-    inputs = {"corpus": corpus, "model_id": todo.model_id}
-    return run.artifact("vectors", inputs, build, code=VECTORS_CODE).ref
+    inputs = {"corpus": corpus, "embedder": settings.embedder, **module.depends_on(settings)}
+    try:
+        artifact = run.artifact("vectors", inputs, build, code=VECTORS_CODE)
+    finally:
+        # A run that fails has spent, too.
+        log_spending(run)
+    if (artifact.path / QUARANTINE_FILE).exists():
+        run.workspace.publish(artifact.path / QUARANTINE_FILE, f"quarantine/{QUARANTINE_FILE}")
+    run.record(VECTORS, artifact.ref)
+    log_results(
+        tracking_of(settings),
+        run.run_id,
+        # What tells runs with different embedders apart, side by side.
+        params=vectors_of_run(run, artifact.ref),
+        metrics=artifact.summary["counts"],
+    )
+    return artifact.ref
+
+
+def submit_jobs(token: Token, corpus: Ref) -> list[str]:
+    """Submit new texts as batches of OpenAI's Batch API, with ``openai_mode=batch``.
+
+    Returns
+    -------
+    list of str
+        The batches to wait for: in either mode also those of earlier runs that hold missing texts.
+    """
+    from tagsage.embed.cache import VectorCache, cache_file
+    from tagsage.embed.openai import batch
+
+    run = RunContext.of(token)
+    with VectorCache(cache_file(run.settings)) as cache:
+        return batch.submit_jobs(cache, run.settings, *load_texts(run, corpus), run_id=run.run_id)
+
+
+def await_job(token: Token, job: str) -> bool:
+    """Look after a batch, and take its results once it has ended; tells whether it has."""
+    from tagsage.embed.cache import VectorCache, cache_file
+    from tagsage.embed.openai import batch
+
+    settings = RunContext.of(token).settings
+    if not batch.has_ended(settings, job):
+        return False
+    with VectorCache(cache_file(settings)) as cache:
+        batch.ingest_results(cache, settings, job)
+    return True
+
+
+def embed_as(
+    run: RunContext, embedder: OpenAiEmbedder, texts: Sequence[str]
+) -> npt.NDArray[np.float32]:
+    """Embed texts with a model of an earlier run, through the cache and on this run's account.
+
+    Returns
+    -------
+    float32 array, shape [n, dimensions]
+        A zero row for an empty text, and for one that the server does not take.
+    """
+    import numpy as np
+
+    from tagsage.embed.cache import VectorCache, cache_file
+    from tagsage.embed.openai.embedder import embed_missing
+    from tagsage.embed.text import text_hashes
+
+    hashes = text_hashes(texts)
+    vectors = np.zeros((len(texts), embedder.dimensions), dtype=np.float32)
+    settings = embedder.settings_of_run(run.settings)
+    with VectorCache(cache_file(settings)) as cache:
+        embed_missing(cache, settings, texts, hashes, run_id=run.run_id)
+        cache.gather(embedder.model_id, hashes, vectors)
+    return vectors

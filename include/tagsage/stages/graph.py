@@ -31,7 +31,7 @@ GRAPHSAGE_PROPERTY = "graphSAGE"
 VECTOR_PROPERTIES = {
     "lsa": "lsaEmbedding",
     "openai": "openaiEmbedding",
-    "none": "givenEmbedding",
+    "precomputed": "precomputedEmbedding",
 }
 
 

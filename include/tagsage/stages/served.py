@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tagsage.errors import TagsageError
 from tagsage.run_context import RunContext
 from tagsage.stages.common import VECTORS, Blocks, load_vectors, tracking_of
-from tagsage.stages.embed_openai import embed_as, open_cache
+from tagsage.stages.embed import embed_as
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,7 +84,6 @@ def _vectors_for(
     Those of this run, when they are of the same model; another model's of OpenAI through the cache:
     what was paid for is not paid for again.
     """
-    from tagsage.embed.openai.embedder import OpenAiEmbedder
     from tagsage.embed.text import article_texts
 
     if not tagger.features.needs_vectors:
@@ -92,19 +91,20 @@ def _vectors_for(
     embedder, text = tagger.embedder, load_vectors(run, features[VECTORS])
     if embedder is None:
         width = tagger.dimensions
-        if run.settings.embedder != "none" or text.shape[1] != width:
+        if run.settings.embedder != "precomputed" or text.shape[1] != width:
             raise UnusableModelError(
-                f"The champion was trained on given vectors of {width} numbers, and this run's are "
-                "others"
+                f"The champion was trained on precomputed vectors of {width} numbers, and this "
+                "run's are others"
             )
         return text.__getitem__
     if embedder.model_id == run.workspace.open(features[VECTORS]).summary["model_id"]:
         return text.__getitem__
+    # Looked for only then: the module needs the SDK.
+    from tagsage.embed.openai.embedder import OpenAiEmbedder
+
     if not isinstance(embedder, OpenAiEmbedder):
         return None
-    # One for all blocks: it checks every vector it holds, once.
-    cache = open_cache(run.settings, embedder)
-    return lambda rows: embed_as(run, embedder, cache, article_texts(snapshot.articles.iloc[rows]))
+    return lambda rows: embed_as(run, embedder, article_texts(snapshot.articles.iloc[rows]))
 
 
 def articles_for(model: Served, corpus: Articles, rows: npt.NDArray[np.int64]) -> Articles:

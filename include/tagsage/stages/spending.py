@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tagsage.run_context import RunContext
-from tagsage.stages.common import openai_folder, tracking_of
+from tagsage.stages.common import tracking_of
 
 if TYPE_CHECKING:
-    from tagsage.embed.openai.ledger import Spending
+    from tagsage.embed.cache import Usage
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +18,7 @@ def log_spending(run: RunContext) -> None:
     """Log what the run has spent so far, killed attempts included, to its run in MLflow.
 
     Nothing is logged when nothing could be spent: another embedder made the vectors, and no
-    champion of an earlier run has asked a server for its own.
+    champion of an earlier run has sent anything to a server.
     """
     from tagsage.registry.runs import log_results
 
@@ -27,17 +26,19 @@ def log_spending(run: RunContext) -> None:
     if spent is None:
         return
     logger.info(
-        "openai: this run has sent %s texts in %s requests, %s tokens, $%.4f%s",
+        "openai: this run has sent %s texts, %s tokens, $%.4f",
         f"{spent.texts:,}",
-        f"{spent.requests:,}",
         f"{spent.tokens:,}",
         spent.dollars,
-        f"; {spent.lost_requests:,} answers were lost" if spent.lost_requests else "",
     )
     log_results(
         tracking_of(run.settings),
         run.run_id,
-        metrics={f"openai_{name}": value for name, value in asdict(spent).items()},
+        metrics={
+            "openai_texts": spent.texts,
+            "openai_tokens": spent.tokens,
+            "openai_dollars": spent.dollars,
+        },
     )
 
 
@@ -49,28 +50,23 @@ def cost_of(run: RunContext) -> dict[str, Any]:
         return {}
     facts: dict[str, Any] = {
         "Texts sent": spent.texts,
-        "Requests": spent.requests,
         "Tokens": spent.tokens,
         "Dollars": f"${spent.dollars:.4f}",
-        "Ceiling": f"${settings.openai_max_dollars:,.2f}, {settings.openai_max_tokens:,} tokens",
+        "Ceiling": f"${settings.openai_max_dollars:,.2f}",
     }
     if settings.embedder == "openai":
-        mode = {"online": "on line", "batch": "Batch API"}[settings.openai_mode]
+        mode = {"online": "online", "batch": "Batch API"}[settings.openai_mode]
         facts = {"Model": settings.openai_model, "Mode": mode, **facts}
-    if spent.lost_requests:
-        facts["Requests without an answer"] = spent.lost_requests
-        facts["Tokens of these, estimated"] = spent.lost_tokens
     return facts
 
 
-def _spent(run: RunContext) -> Spending | None:
-    from tagsage.embed.openai.ledger import Ledger
-    from tagsage.embed.openai.ledger_file import FILE
+def _spent(run: RunContext) -> Usage | None:
+    from tagsage.embed.cache import VectorCache, cache_file
 
-    folder = openai_folder(run.settings)
-    asks_server = run.settings.embedder == "openai"
-    if not asks_server and not (folder / FILE).exists():
+    file = cache_file(run.settings)
+    uses_server = run.settings.embedder == "openai"
+    if not uses_server and not file.exists():
         return None
-    with Ledger(folder) as ledger:
-        spent = ledger.spent(run.run_id)
-    return spent if asks_server or spent.tokens else None
+    with VectorCache(file) as cache:
+        spent = cache.spent(run.run_id)
+    return spent if uses_server or spent.tokens else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -22,7 +21,6 @@ from tagsage.stages.common import (
     load_labels,
     load_snapshot,
     tracking_of,
-    vectors_folder,
 )
 from tagsage.stages.compare import JUDGED_FOLDER
 from tagsage.stages.embed import VECTORS
@@ -334,7 +332,6 @@ def teardown(token: Token | None) -> None:
 
 
 def _end(run: RunContext) -> None:
-    from tagsage.embed.plan import prune
     from tagsage.registry.runs import finish
 
     if not run.recorded(REPORTED):
@@ -345,14 +342,4 @@ def _end(run: RunContext) -> None:
     kept = latest_runs(run.workspace, RUNS_KEPT)
     artifacts = [artifact for name in kept for artifact in artifacts_of_run(run.workspace, name)]
     removed = run.workspace.prune({artifact["ref"] for artifact in artifacts})
-    plans = [artifact["ref"] for artifact in artifacts if artifact["stage"] == "plan"]
-    models = {
-        run.workspace.open(plan).summary["model_id"] for plan in plans if run.workspace.exists(plan)
-    }
-    folder = vectors_folder(run)
-    removed += prune(folder, models)
-    for other in folder.parent.glob(f"lsa-{16 * '[0-9a-f]'}"):
-        if other != folder:
-            shutil.rmtree(other, ignore_errors=True)
-            removed += 1
-    logger.info("removed %d artifacts and models of older runs", removed)
+    logger.info("removed %d artifacts of older runs", removed)

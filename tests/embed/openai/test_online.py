@@ -1,528 +1,244 @@
-"""Texts embedded on line: every vector right, none paid for twice, whatever the server does."""
+"""Texts are embedded online whatever the server does, and none is paid for twice."""
 
 from __future__ import annotations
 
-import asyncio
-import time
-import traceback
-from collections.abc import Generator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from threading import Thread
-from types import SimpleNamespace
-from typing import Any, cast
+import logging
+from collections import Counter
 
 import numpy as np
 import pytest
 
-from scripts.neo4j_server import free_port
-from scripts.openai_api.books import charged_twice
-from scripts.openai_api.faults import Faults
-from scripts.openai_api.limits import RateLimit
 from scripts.openai_server import OpenAiServer, expected_vectors
-from tagsage.embed.cache import VectorCache
-from tagsage.embed.openai import pacing, requests
-from tagsage.embed.openai.answers import NOT_FINITE
-from tagsage.embed.openai.config import Ceiling, OpenAiConfig
-from tagsage.embed.openai.ledger import CeilingReachedError, Ledger, Spending
-from tagsage.embed.openai.online import OnlineReport, embed_online
-from tagsage.embed.openai.spool import CACHE, SPOOL, open_body
-from tagsage.embed.text import text_hash, text_hashes
-from tagsage.errors import TagsageError
-from tagsage.openai_connection import OpenAiConnection
+from tagsage.embed.openai import online
+from tagsage.embed.openai.embedder import OpenAiEmbedder, embed_missing
+from tagsage.embed.text import text_hashes
+from tagsage.errors import NonRetryableError, TagsageError
+from tagsage.openai_connection import resolve_openai_connection
+from tests.embed.openai.conftest import DIMENSIONS, KEY, MODEL, TEXTS
 
-KEY = "sk-test-0123456789abcdef"
-MODEL, DIMENSIONS = "text-embedding-3-small", 8
-AMPLE = Ceiling(100.0, 10**9)
-CONFIG = OpenAiConfig(
-    MODEL, DIMENSIONS, request_texts=16, timeout_s=5, patience_s=10, in_flight=3, encoding="base64"
-)
-
-
-@pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pacing, "FIRST_PAUSE_S", 0.005)
-    monkeypatch.setattr(pacing, "LONGEST_PAUSE_S", 0.05)
+MODEL_ID = f"{MODEL}-{DIMENSIONS}"
 
 
 @pytest.fixture
-def server() -> Generator[OpenAiServer]:
-    with OpenAiServer(api_key=KEY) as running:
-        yield running
+def embed(cache, settings_of):
+    """Return the function that sends texts, and returns their vectors and those rejected."""
+
+    def run(texts=TEXTS, **changes):
+        hashes = text_hashes(texts)
+        rejected = embed_missing(cache, settings_of(**changes), texts, hashes, run_id="r")
+        vectors = np.zeros((len(texts), DIMENSIONS), np.float32)
+        cache.gather(MODEL_ID, hashes, vectors)
+        return vectors, rejected
+
+    return run
 
 
-@dataclass
-class Caller:
-    """Calls embed_online, and compares the cache with what the server should have said."""
-
-    folder: Path
-    server: OpenAiServer
-    config: OpenAiConfig = CONFIG
-    ceiling: Ceiling = AMPLE
-    key: str = field(default=KEY, repr=False)
-
-    def embed(self, texts: list[str], **changes: Any) -> OnlineReport:
-        return embed_online(
-            **{
-                "connection": OpenAiConnection(self.key, self.server.base_url),
-                "config": self.config,
-                "texts": texts,
-                "hashes": text_hashes(texts),
-                "rows": np.arange(len(texts)),
-                "folder": self.folder,
-                "dimensions": DIMENSIONS,
-                "run_id": "run",
-                "price": 0.02,
-                "ceiling": self.ceiling,
-            }
-            | changes
-        )
-
-    def wrong(self, texts: list[str]) -> list[str]:
-        """Return the texts whose vector in the cache is not the server's, or not there."""
-        got = np.zeros((len(texts), DIMENSIONS), np.float32)
-        VectorCache(self.folder / CACHE, self.config.model_id, DIMENSIONS).gather(
-            text_hashes(texts), got
-        )
-        expected = expected_vectors(texts, MODEL, DIMENSIONS)
-        right = np.isclose(got, expected, atol=1e-6).all(axis=1)
-        return [text for text, fine in zip(texts, right, strict=True) if not fine]
-
-    def spent(self) -> Spending:
-        with Ledger(self.folder) as ledger:
-            return ledger.spent("run")
-
-    def requests(self) -> int:
-        return len(self.server.books.answered("POST /v1/embeddings"))
+def expected(texts=TEXTS, length=DIMENSIONS):
+    return expected_vectors(texts, MODEL, length)
 
 
-@pytest.fixture
-def caller(tmp_path: Path, server: OpenAiServer) -> Caller:
-    return Caller(tmp_path, server)
+def blamed(server):
+    return [text for text in server.texts() if text != online.HARMLESS_TEXT]
 
 
-def titles(n: int) -> list[str]:
-    return [f"Article number {number} on graphs" for number in range(n)]
-
-
-# -- when all is well ----------------------------------------------------------------------------
-def test_every_text_gets_its_vector_and_is_paid_for_once(caller: Caller) -> None:
-    texts = titles(100)
-    report = caller.embed(texts)
-    assert report == OnlineReport(100, 100, {}, 0, 0)
-    assert caller.wrong(texts) == []
-    assert caller.requests() == 7
-    assert set(caller.server.books.times_charged().values()) == {1}
-    spent = caller.spent()
-    assert (spent.requests, spent.texts, spent.lost_requests) == (7, 100, 0)
-    assert spent.tokens == caller.server.books.tokens
-    assert spent.dollars == pytest.approx(spent.tokens * 0.02e-6)
-    assert list((caller.folder / SPOOL).iterdir()) == []
-
-
-def test_what_is_in_the_cache_is_not_sent_again(caller: Caller) -> None:
-    caller.embed(titles(20))
-    before = caller.requests()
-    assert caller.embed(titles(20)) == OnlineReport(0, 0, {}, 0, 0)
-    assert caller.requests() == before
-    assert caller.embed(titles(30)).embedded == 10
-    assert set(caller.server.books.times_charged().values()) == {1}
-
-
-def test_vectors_of_other_dimensions_are_others(caller: Caller) -> None:
-    caller.embed(titles(5))
-    other = replace(CONFIG, dimensions=4)
-    report = caller.embed(titles(5), config=other, dimensions=4)
-    assert report.embedded == 5
-
-
-def test_a_server_without_keys_base64_or_usage_will_do(tmp_path: Path) -> None:
-    config = replace(CONFIG, encoding="auto")
-    with OpenAiServer(base64="refused", usage=False) as server:
-        caller = Caller(tmp_path, server, config, key="")
-        caller.embed(titles(20))
-        assert caller.wrong(titles(20)) == []
-        # The server does not count, so the estimate stands: 6 tokens a title, and a bit.
-        assert 100 < caller.spent().tokens < 200
-
-
-def test_a_server_that_ignores_base64_will_do(tmp_path: Path) -> None:
-    with OpenAiServer(base64="ignored") as server:
-        caller = Caller(tmp_path, server, replace(CONFIG, encoding="base64"))
-        caller.embed(titles(20))
-        assert caller.wrong(titles(20)) == []
-
-
-def test_base64_that_is_refused_is_given_up_unless_it_was_demanded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # As OpenAI itself is asked.
-    monkeypatch.setattr(OpenAiConnection, "official", property(lambda _: True))
-    with OpenAiServer(base64="refused") as server:
-        caller = Caller(tmp_path, server, replace(CONFIG, encoding="auto"))
-        caller.embed(titles(5))
-        assert caller.wrong(titles(5)) == []
-        assert caller.requests() == 2
-        with pytest.raises(TagsageError, match=r"does not take openai_encoding=base64 \(.*set it"):
-            caller.embed(titles(9), config=replace(CONFIG, encoding="base64"))
-
-
-def test_the_length_of_unknown_vectors_is_learnt_from_one_text(tmp_path: Path) -> None:
-    with OpenAiServer(models={"mine": 5}) as server:
-        caller = Caller(tmp_path, server, OpenAiConfig("mine"))
-        caller.embed(["one text"], dimensions=None)
-        assert len(VectorCache(tmp_path / CACHE, "mine", 5).hashes()) == 1
-        with pytest.raises(ValueError, match="only one text"):
-            caller.embed(titles(2), dimensions=None)
-
-
-def test_it_works_within_an_event_loop_as_in_a_notebook(caller: Caller) -> None:
-    async def cell() -> OnlineReport:  # ruff: ignore[unused-async]
-        return caller.embed(titles(3))
-
-    assert asyncio.run(cell()).embedded == 3
-
-
-# -- texts ---------------------------------------------------------------------------------------
-def test_a_text_that_is_too_long_is_cut_and_counted(caller: Caller) -> None:
-    long = "word " * 12_000
-    report = caller.embed([*titles(3), long])
-    assert (report.embedded, report.cut) == (4, 1)
-    # 8,192 words by our estimate; this server counts a token for every four letters.
-    assert long[:20_480] in caller.server.books.texts()
-
-
-def test_a_text_that_the_server_finds_too_long_after_all_is_cut_further(tmp_path: Path) -> None:
-    # This server counts a token a byte, the worst there is.
-    with OpenAiServer(count_tokens=lambda text: len(text.encode())) as server:
-        caller = Caller(tmp_path, server)
-        report = caller.embed([*titles(20), "word " * 6000])
-        assert report.embedded == 21
-        assert caller.wrong(titles(20)) == []
-        assert ("word " * 6000)[:8192] in server.books.texts()
-
-
-def test_a_server_that_takes_fewer_and_shorter_texts_will_do(tmp_path: Path) -> None:
-    # As TEI with a model of 512 tokens, only smaller.
-    with OpenAiServer(max_inputs=5, max_input_tokens=50) as server:
-        caller = Caller(tmp_path, server)
-        long = "word " * 100
-        report = caller.embed([*titles(40), long])
-        assert (report.embedded, report.rejected, report.cut) == (41, {}, 1)
-        assert caller.wrong(titles(40)) == []
-        assert long[:125] in server.books.texts()
-
-
-def test_lone_surrogates_are_sent_as_replacement_characters(caller: Caller) -> None:
-    assert caller.embed(["bad \ud800 escape"]).embedded == 1
-    assert caller.server.books.texts() == {"bad \ufffd escape"}
-
-
-def test_a_text_that_the_server_refuses_is_found_and_set_aside(caller: Caller) -> None:
-    texts = titles(60)
-    caller.server.faults = caller.server.api.faults = Faults(texts={"number 33 ": "400"})
-    report = caller.embed(texts)
-    assert report.embedded == 59
-    assert report.rejected == {text_hash(texts[33]): "The request was refused on purpose"}
-    assert caller.wrong(texts) == [texts[33]]
-    assert charged_twice(caller.server.books) == {}
-    before = caller.requests()
-    # Nor is it asked for the next run.
-    assert caller.embed(texts).rejected == report.rejected
-    assert caller.requests() == before
+def test_every_text_has_its_vector_and_is_paid_for_once(server, embed, cache):
+    vectors, rejected = embed([*TEXTS, "", TEXTS[0]])
+    np.testing.assert_allclose(vectors[:150], expected(), atol=1e-6)
+    assert not vectors[150].any()
+    np.testing.assert_array_equal(vectors[151], vectors[0])
+    assert not rejected
+    assert Counter(server.texts()) == Counter(TEXTS)
+    spent = cache.spent("r")
+    assert (spent.texts, spent.tokens) == (150, server.tokens())
+    assert spent.dollars == pytest.approx(server.tokens() * 1e-6)
+    embed()
+    assert len(server.texts()) == 150
 
 
 @pytest.mark.parametrize(
-    ("fault", "why"),
+    "faults",
     [
-        ("nan", NOT_FINITE),
-        ("500", "The server had an error"),
-        ("missing_item", "0 vectors without numbers"),
+        ["429", "429", "500", "reset"],
+        ["garbage", "garbage"],
+        ["nan", "zero", "nan"],
+        ["fewer", "twice"],
+        ["shuffled", "shuffled"],
+        ["", "500", "", "reset", "garbage"],
     ],
+    ids=",".join,
 )
-def test_a_text_that_the_server_always_fails_at_is_found_and_set_aside(
-    caller: Caller, fault: str, why: str
-) -> None:
-    texts = titles(40)
-    caller.server.faults = caller.server.api.faults = Faults(texts={"number 33 ": fault})
-    report = caller.embed(texts)
-    assert report.embedded == 39
-    assert list(report.rejected) == [text_hash(texts[33])]
-    assert why in report.rejected[text_hash(texts[33])]
-    assert caller.wrong(texts) == [texts[33]]
+def test_passing_faults_are_survived(server, embed, faults):
+    server.next_faults.extend(faults)
+    vectors, rejected = embed()
+    np.testing.assert_allclose(vectors, expected(), atol=1e-6)
+    assert not rejected
 
 
-def test_a_lone_bad_text_is_blamed_only_after_a_harmless_one_went_well(caller: Caller) -> None:
-    caller.server.faults = caller.server.api.faults = Faults(texts={"POISON": "400"})
-    assert len(caller.embed(["POISON"]).rejected) == 1
+def test_many_faults_at_random_are_survived(server, embed):
+    server.chances = {"429": 0.1, "500": 0.1, "nan": 0.1, "fewer": 0.1, "shuffled": 0.2}
+    vectors, rejected = embed(openai_request_texts=10)
+    np.testing.assert_allclose(vectors, expected(), atol=1e-6)
+    assert not rejected
 
 
-def test_a_server_that_takes_nothing_is_told_at_once_and_no_text_is_blamed(
-    caller: Caller,
-) -> None:
-    caller.server.faults = caller.server.api.faults = Faults(texts={"": "400"})
-    with pytest.raises(TagsageError, match=r"answered 400 \(The request was refused on purpose\)"):
-        caller.embed(titles(200))
-    assert caller.requests() <= 2 * CONFIG.in_flight
-    with Ledger(caller.folder) as ledger:
-        assert ledger.rejected(CONFIG.model_id) == {}
+@pytest.mark.parametrize("fault", ["400", "nan", "fewer"])
+def test_text_at_fault_is_found_and_set_aside_and_the_others_are_embedded(server, embed, fault):
+    server.poison = {"title 77 ": fault}
+    vectors, rejected = embed()
+    assert list(rejected) == [text_hashes([TEXTS[77]])[0]]
+    assert not vectors[77].any()
+    others = np.arange(150) != 77
+    np.testing.assert_allclose(vectors[others], expected()[others], atol=1e-6)
 
 
-# -- faults --------------------------------------------------------------------------------------
-HARMFUL = {
-    **dict.fromkeys(("429_ms", "500", "503", "reset_before", "reset_midway"), 0.04),
-    **dict.fromkeys(("reset_after", "truncated_body", "truncated_json", "garbage"), 0.04),
-    **dict.fromkeys(("wrong_order", "no_index", "duplicate_index", "missing_item"), 0.03),
-    **dict.fromkeys(("additional_item", "wrong_count", "wrong_length", "nan"), 0.03),
-    **dict.fromkeys(("infinity", "zero", "drip"), 0.02),
-}
+def test_slow_server_gets_smaller_requests_and_nothing_is_lost(server, embed, monkeypatch):
+    monkeypatch.setattr(online, "QUICK_S", 0.02)
+    # 64 texts do not come in time, 32 do.
+    server.per_text_s = 0.02
+    vectors, _ = embed(openai_timeout_s=1.0, openai_in_flight=1)
+    np.testing.assert_allclose(vectors, expected(), atol=1e-6)
 
 
-@pytest.mark.parametrize("encoding", ["base64", "float"])
-def test_every_vector_is_right_and_none_paid_twice_whatever_goes_wrong(
-    tmp_path: Path, encoding: str
-) -> None:
-    faults = Faults(probabilities={"embeddings": HARMFUL}, slow_s=0.05, retry_after_s=0.02, seed=3)
-    texts = titles(600)
-    with OpenAiServer(faults=faults) as server:
-        caller = Caller(tmp_path, server, replace(CONFIG, encoding=encoding))
-        report = caller.embed(texts)
-        assert report == OnlineReport(600, 600, {}, 0, 0)
-        assert caller.wrong(texts) == []
-        assert charged_twice(server.books) == {}
-        assert len(server.books.outcomes()) == 3  # delivered, bad and lost ones
+def test_requests_begin_small_and_grow_while_answers_are_quick(server, embed):
+    embed([f"text {number}" for number in range(3000)], openai_in_flight=1)
+    sizes = [len(texts) for _, texts in server.charges]
+    assert sizes == [64, 128, 256, 512, 1024, 1016]
+    embed([f"other {number}" for number in range(300)], openai_request_texts=100)
+    assert max(len(texts) for _, texts in server.charges[6:]) == 100
 
 
-def test_a_rate_limit_is_kept_to(tmp_path: Path) -> None:
-    with OpenAiServer(limit=RateLimit(requests=3, tokens=10_000, window_s=0.3)) as server:
-        caller = Caller(tmp_path, server)
-        caller.embed(titles(160))
-        assert caller.wrong(titles(160)) == []
-        refused = [
-            status for status in server.books.answered("POST /v1/embeddings") if status == 429
-        ]
-        # The headers say when to wait; a few requests are under way when they first do.
-        assert len(refused) <= 2 * CONFIG.in_flight
-        assert charged_twice(server.books) == {}
+def test_request_has_no_more_tokens_than_the_api_takes(server, embed):
+    embed(["abc " * 5000 + str(number) for number in range(60)])
+    assert len(server.texts()) == 60
+    assert {status for _, status in server.requests} == {200}
 
 
-@pytest.mark.parametrize("fault", ["429", "429_ms", "429_date", "429_bare"])
-def test_a_429_is_waited_for_in_every_form(caller: Caller, fault: str) -> None:
-    caller.server.faults.retry_after_s = 0.05
-    caller.server.faults.next("embeddings", *[fault] * 20)
-    assert caller.embed(titles(40)).embedded == 40
-    assert caller.wrong(titles(40)) == []
-
-
-def test_an_answer_that_takes_too_long_is_asked_for_again(caller: Caller) -> None:
-    caller.server.faults.slow_s = 3.0
-    caller.server.faults.next("embeddings", "drip", "slow")
-    caller.embed(titles(40), config=replace(CONFIG, timeout_s=0.4))
-    assert caller.wrong(titles(40)) == []
-    assert caller.spent().lost_requests == 2
-
-
-def test_used_up_quota_stops_at_once_and_keeps_what_was_done(tmp_path: Path) -> None:
-    texts = titles(200)
-    with OpenAiServer(quota_tokens=600) as server:
-        caller = Caller(tmp_path, server)
-        with pytest.raises(TagsageError, match=r"quota of the account is used up .* is kept"):
-            caller.embed(texts)
-        done = len(texts) - len(caller.wrong(texts))
-        assert done >= 16
-        refused = [
-            status for status in server.books.answered("POST /v1/embeddings") if status == 429
-        ]
-        assert len(refused) <= CONFIG.in_flight
-        server.api.quota_tokens = None
-        assert caller.embed(texts).embedded == len(texts) - done
-        assert caller.wrong(texts) == []
-        assert set(server.books.times_charged().values()) == {1}
-
-
-def test_a_wrong_key_is_told_without_it(caller: Caller) -> None:
-    caller.key = "sk-wrong-key-000111222333"
-    with pytest.raises(TagsageError, match=r"refused the key \(401") as caught:
-        caller.embed(titles(50))
-    assert "wrong" not in str(caught.value)
-    assert caught.value.__cause__ is None
-    assert caller.requests() <= CONFIG.in_flight
-
-
-def test_an_unknown_model_and_unwanted_dimensions_are_told(caller: Caller) -> None:
-    with pytest.raises(TagsageError, match=r"does not know .*; correct openai_model"):
-        caller.embed(titles(5), config=OpenAiConfig("no-such-model"))
-    config = OpenAiConfig("text-embedding-ada-002", 8)
-    with pytest.raises(TagsageError, match=r"ada-002 does not take openai_dimensions=8"):
-        caller.embed(titles(5), config=config)
-
-
-def test_a_server_that_is_not_there_is_told_soon(caller: Caller) -> None:
-    gone = OpenAiConnection(KEY, f"http://127.0.0.1:{free_port()}/v1")
-    with pytest.raises(TagsageError, match=r"at http://127.0.0.1:\d+/v1 cannot be reached"):
-        caller.embed(titles(5), connection=gone)
-    assert caller.spent().dollars == 0
-
-
-def test_a_server_that_only_fails_is_given_up_after_a_while(caller: Caller) -> None:
-    caller.server.faults = caller.server.api.faults = Faults(
-        probabilities={"embeddings": {"503": 1.0}}
-    )
-    with pytest.raises(TagsageError, match=r"answered 503"):
-        caller.embed(titles(50), config=replace(CONFIG, patience_s=0.2))
-    with Ledger(caller.folder) as ledger:
-        assert ledger.rejected(CONFIG.model_id) == {}
+def test_server_that_never_answers_is_given_up(server, embed):
+    server.latency_s = 1.5
+    with pytest.raises(TagsageError, match="did not answer in time; raise openai_timeout_s"):
+        embed(openai_timeout_s=0.1)
 
 
 @pytest.mark.parametrize(
-    ("dialect", "config"),
+    ("fault", "said"),
     [
-        ({"dimensions": "ignored"}, CONFIG),
-        ({"any_model": 8, "models": {}}, replace(CONFIG, model="mine", dimensions=0)),
+        ("quota", "quota of the account is used up"),
+        ("short", "gives vectors of 7 numbers, not of 8"),
     ],
 )
-def test_vectors_of_another_length_end_the_run_before_much_is_paid(
-    tmp_path: Path, dialect: dict[str, Any], config: OpenAiConfig
-) -> None:
-    with OpenAiServer(**dialect) as server:
-        caller = Caller(tmp_path, server, config)
-        expected = 8 if config.dimensions else 4
-        with pytest.raises(TagsageError, match=rf"vectors of \d+ numbers, not of {expected}; corr"):
-            caller.embed(titles(400), dimensions=expected)
-        # Those under way when the first answer came.
-        assert len(server.books.charges) <= CONFIG.in_flight
+def test_fault_that_no_waiting_mends_ends_it_at_once_and_what_was_answered_is_kept(
+    server, embed, cache, fault, said
+):
+    embed(TEXTS[:3])
+    server.next_faults.extend([fault] * 50)
+    with pytest.raises(NonRetryableError, match=said):
+        embed()
+    assert len(server.requests) == 2
+    assert len(cache.missing(MODEL_ID, text_hashes(TEXTS))) == 147
 
 
-def test_a_request_too_large_for_the_account_is_made_smaller(tmp_path: Path) -> None:
-    limit = RateLimit(requests=100_000, tokens=60, window_s=0.1)
-    with OpenAiServer(limit=limit) as server:
-        caller = Caller(tmp_path, server)
-        assert caller.embed(titles(40)).embedded == 40
-        assert caller.wrong(titles(40)) == []
-        assert set(server.books.times_charged().values()) == {1}
-        # Found out once, not for every request.
-        refused = [one for one in server.books.answered("POST /v1/embeddings") if one == 429]
-        assert len(refused) < 20
+def test_answers_under_way_are_kept_when_another_request_ends_it(server, embed, cache):
+    server.next_faults.extend(["", "", "quota"])
+    with pytest.raises(NonRetryableError, match="quota"):
+        embed(openai_request_texts=20)
+    missing = cache.missing(MODEL_ID, text_hashes(TEXTS))
+    assert 150 - len(missing) == len(server.texts())
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"retry-after": "86400"},
-        {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "9h"},
-    ],
-)
-@pytest.mark.parametrize("status", [429, 503])
-def test_a_wait_beyond_patience_is_refused_at_once(
-    tmp_path: Path, headers: dict[str, str], status: int
-) -> None:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}).start()
-        url = f"http://127.0.0.1:{server.server_port}/v1"
-        caller = Caller(tmp_path, cast("OpenAiServer", SimpleNamespace(base_url=url)))
-        with pytest.raises(
-            TagsageError, match=r"asks to wait for [\d,]+ s, longer than openai_pat"
-        ):
-            caller.embed(titles(40))
-        server.shutdown()
+@pytest.mark.parametrize("key", ["sk-proj-wr0ngtagsageK3yAbCdEfGh", "Gw7yQe2Lr9Xz4Vb1Nm6T", ""])
+def test_wrong_key_ends_it_at_once_and_is_in_no_log(server, embed, monkeypatch, caplog, key):
+    caplog.set_level(logging.DEBUG, logger="tagsage")
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(NonRetryableError, match=r"set OPENAI_API_KEY, or the Airflow") as refused:
+        embed()
+    assert len(server.requests) == 1
+    for piece in filter(None, {key, key[:12], key[-8:]}):
+        assert piece not in f"{refused.value} {caplog.text}"
+    assert KEY not in caplog.text
 
 
-@pytest.mark.parametrize("within_loop", [False, True])
-def test_no_trace_of_a_failure_repeats_the_key(tmp_path: Path, within_loop: bool) -> None:
-    key = "my-gateway-token-0011223344"
-    with OpenAiServer(api_key=KEY, echo_key=True) as server:
-        caller = Caller(tmp_path, server, key=key)
-
-        async def cell() -> None:  # ruff: ignore[unused-async]
-            caller.embed(titles(3))
-
-        with pytest.raises(TagsageError, match="refused the key") as caught:
-            asyncio.run(cell()) if within_loop else caller.embed(titles(3))
-        trace = "".join(traceback.format_exception(caught.value))
-        assert key not in trace
-        assert "During handling" not in trace
+def test_ceiling_is_checked_before_anything_is_sent(server, embed):
+    with pytest.raises(NonRetryableError, match=r"its ceiling is \$0\.0001; raise openai_max_doll"):
+        embed(openai_max_dollars=0.0001)
+    assert server.requests == []
 
 
-def test_what_is_under_way_is_kept_when_the_disk_fails(
-    caller: Caller, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls = iter(range(1000))
-
-    def full(asked: Any, folder: Path) -> Any:
-        if next(calls) == 3:
-            raise OSError(28, "No space left on device")
-        return open_body(asked, folder)
-
-    caller.server.api.latency_s = 0.1
-    with monkeypatch.context() as patch:
-        patch.setattr(requests, "open_body", full)
-        with pytest.raises(OSError, match="No space left"):
-            caller.embed(titles(160))
-    caller.embed(titles(160))
-    assert caller.wrong(titles(160)) == []
-    assert set(caller.server.books.times_charged().values()) == {1}
+def test_ceiling_counts_what_the_run_has_spent_before(server, embed, cache):
+    embed(TEXTS[:100], openai_max_dollars=0.001)
+    spent = cache.spent("r").dollars
+    with pytest.raises(NonRetryableError, match=r"the run has spent \$0\.0"):
+        embed(openai_max_dollars=spent + 0.0001)
+    assert len(server.texts()) == 100
 
 
-# -- money ---------------------------------------------------------------------------------------
-def test_the_ceiling_is_never_crossed_and_more_money_goes_on_where_it_ended(
-    caller: Caller,
-) -> None:
-    texts = titles(300)
-    caller.ceiling = Ceiling(100.0, 1500)
-    with pytest.raises(CeilingReachedError, match="openai_max_tokens=1500"):
-        caller.embed(texts)
-    charged = caller.server.books.tokens
-    # Nearly all of it was used: only less than the next text may need is left.
-    assert 1400 < charged <= 1500
-    caller.ceiling = AMPLE
-    caller.embed(texts)
-    assert caller.wrong(texts) == []
-    assert set(caller.server.books.times_charged().values()) == {1}
+def test_ceiling_holds_while_texts_turn_out_longer_than_estimated(server, embed, monkeypatch):
+    monkeypatch.setattr("tagsage.embed.openai.embedder.estimate_tokens", lambda _: 1)
+    monkeypatch.setattr("tagsage.embed.openai.online.estimate_tokens", lambda _: 1)
+    with pytest.raises(NonRetryableError, match="ceiling"):
+        embed(openai_max_dollars=0.0003, openai_request_texts=10, openai_in_flight=1)
+    assert server.tokens() * 1e-6 < 0.0003 + 10 * 10 * 1e-6
 
 
-def test_below_one_ceiling_a_task_waits_for_what_another_has_reserved(caller: Caller) -> None:
-    texts = titles(30)
-    caller.ceiling = Ceiling(100.0, 1000)
-    with Ledger(caller.folder) as other, ThreadPoolExecutor(1) as pool:
-        other.reserve(
-            "other",
-            run_id="run",
-            model_id=CONFIG.model_id,
-            texts=1,
-            bound=950,
-            estimate=10,
-            price=0.02,
-            ceiling=caller.ceiling,
-        )
-        run = pool.submit(caller.embed, texts)
-        time.sleep(0.5)
-        assert not run.done()
-        other.settle("other", "done", 10)
-        assert run.result().embedded == 30
+@pytest.mark.parametrize("options", [{"base64": False}, {"dimensions": False}])
+def test_server_of_ones_own_may_lack_options_and_needs_no_key(
+    cache, settings_of, monkeypatch, options
+):
+    with OpenAiServer(models={"mine": 5}, **options) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+        settings = settings_of(openai_model="mine", openai_dimensions=0)
+        hashes = text_hashes(TEXTS)
+        assert not embed_missing(cache, settings, TEXTS, hashes, run_id="r")
+        assert cache.dimensions_of("mine") == 5
+        assert cache.spent("r").dollars == 0
 
 
-# -- several runs; for several processes see test_online_processes.py ------------------------------
-def test_two_runs_at_the_same_time_do_not_pay_twice(tmp_path: Path) -> None:
-    texts = titles(200)
-    with OpenAiServer(latency_s=0.02) as server, ThreadPoolExecutor(2) as pool:
-        caller = Caller(tmp_path, server)
-        runs = [
-            pool.submit(caller.embed, part, run_id=str(name))
-            for name, part in enumerate((texts, texts[::-1]))
-        ]
-        reports = [run.result() for run in runs]
-        assert sum(report.embedded for report in reports) == 200
-        assert caller.wrong(texts) == []
-        assert set(server.books.times_charged().values()) == {1}
+def test_server_that_refuses_every_request_is_told_and_no_text_is_blamed(embed, monkeypatch):
+    with OpenAiServer(dimensions=False) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        with pytest.raises(TagsageError, match=r"answered 400 \(dimensions is not supported\)"):
+            embed()
+        assert len(server.requests) == 2
+
+
+def test_server_that_is_away_is_told_in_one_sentence(embed, monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    monkeypatch.setattr("tagsage.openai_connection.RETRIES", 1)
+    with pytest.raises(
+        TagsageError, match=r"127.0.0.1:9/v1 cannot be reached .*; see that it runs"
+    ):
+        embed()
+
+
+def test_openai_itself_is_not_asked_without_a_key(embed, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    with pytest.raises(NonRetryableError, match="OpenAI wants a key; set OPENAI_API_KEY"):
+        embed()
+
+
+def test_progress_is_told_of_a_server_that_takes_its_time(server, embed, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, logger="tagsage")
+    monkeypatch.setattr("tagsage.progress.LOG_EVERY_S", 0.1)
+    monkeypatch.setattr(online, "LOG_EVERY_S", 0.1)
+    server.latency_s = 0.3
+    embed()
+    told = [r.getMessage() for r in caplog.records if "embedding texts" in r.getMessage()]
+    assert any("64 of 150" in line for line in told)
+
+
+def test_served_embedder_sends_each_text_once_and_keeps_nothing(server, settings_of, tmp_path):
+    embedder = OpenAiEmbedder(settings_of(), DIMENSIONS)
+    vectors = embedder.embed(["a title", "", "a title", "another"])
+    assert sorted(server.texts()) == ["a title", "another"]
+    np.testing.assert_allclose(vectors[[0, 3]], expected(["a title", "another"]), atol=1e-6)
+    np.testing.assert_array_equal(vectors[2], vectors[0])
+    assert not vectors[1].any()
+    assert not list(tmp_path.iterdir())
+
+
+def test_abandoned_iteration_ends_without_further_requests(server, settings_of):
+    outcomes = online.embed_online(resolve_openai_connection(), settings_of(), TEXTS)
+    next(outcomes)
+    outcomes.close()
+    assert len(server.requests) == 1

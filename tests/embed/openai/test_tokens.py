@@ -1,21 +1,18 @@
-"""Tokens are counted high enough, and texts are cut where they may be cut."""
+"""Tokens are counted high enough, texts are cut where they may be cut, and prices."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from tagsage.embed.openai.packing import pack
 from tagsage.embed.openai.tokens import (
     MAX_INPUT_TOKENS,
-    cut_further,
+    dollars_of,
     estimate_tokens,
-    prepare,
+    price_of,
     sendable,
-    token_bound,
 )
+from tagsage.errors import TagsageError
+from tagsage.settings.embed import EmbedSettings
 
 # Tokens of cl100k_base, as the models' own tokeniser counts them.
 COUNTED = [
@@ -33,23 +30,14 @@ COUNTED = [
 
 
 @pytest.mark.parametrize(("text", "tokens"), COUNTED)
-def test_the_estimate_is_not_below_the_models_count_and_the_bound_never(
-    text: str, tokens: int
-) -> None:
-    assert tokens <= estimate_tokens(text) <= token_bound(text)
+def test_estimate_is_not_below_the_models_count(text: str, tokens: int) -> None:
+    assert tokens <= estimate_tokens(text)
 
 
 def test_a_word_in_english_is_a_token_or_two() -> None:
     # Enhancing, Embedding, Networks: two each; the model counts 9 in all.
     assert estimate_tokens("Enhancing Word Embedding with Graph Neural Networks") == 11
     assert estimate_tokens(" ") == 1
-
-
-@given(st.text(max_size=300))
-def test_the_bound_counts_every_byte(text: str) -> None:
-    sent, cut = sendable(text)
-    assert not cut
-    assert token_bound(sent) == len(sent.encode()) >= len(sent)
 
 
 def test_a_lone_surrogate_becomes_a_replacement_character() -> None:
@@ -72,41 +60,27 @@ def test_a_text_is_cut_between_characters() -> None:
     assert estimate_tokens(sent) <= MAX_INPUT_TOKENS < estimate_tokens(sent + "🚀")
 
 
-def test_a_text_found_too_long_is_halved_but_first_to_what_openai_takes_anyway() -> None:
-    lengths = [len(text := "é" * 20_000)]
-    while (shorter := cut_further(text)) != text:
-        text = shorter
-        lengths.append(len(text))
-    assert lengths == [20_000, 10_000, 5_000, MAX_INPUT_TOKENS // 2, 2048, 1024, 512, 256, 128]
-    assert set(text) == {"é"}
-
-
-def test_texts_are_prepared_one_by_one() -> None:
-    prepared = prepare(["two words", "x" * 100_000])
-    assert prepared.texts[0] == "two words"
-    assert len(prepared.texts[1]) == 5 * MAX_INPUT_TOKENS
-    np.testing.assert_array_equal(prepared.estimates, [2, MAX_INPUT_TOKENS])
-    np.testing.assert_array_equal(prepared.bounds, [9, 5 * MAX_INPUT_TOKENS])
-    np.testing.assert_array_equal(prepared.cut, [False, True])
-
-
-@given(
-    st.lists(st.integers(1, 30), max_size=40),
-    st.integers(1, 6),
-    st.integers(1, 50),
+@pytest.mark.parametrize(
+    ("model", "prices", "official", "batch", "price"),
+    [
+        ("text-embedding-ada-002", "", True, False, 0.10),
+        ("text-embedding-3-small", "", True, True, 0.01),
+        ("text-embedding-ada-002", "text-embedding-ada-002=0.5,mine=2", True, False, 0.5),
+        ("mine", "text-embedding-ada-002=0.5,mine=2", False, True, 1.0),
+        ("text-embedding-ada-002", "", False, False, 0.0),
+    ],
 )
-def test_packed_requests_hold_every_text_once_within_the_limits(
-    sizes: list[int], most_texts: int, most_tokens: int
+def test_price_is_openais_or_the_users_and_half_in_a_batch(
+    model: str, prices: str, official: bool, batch: bool, price: float
 ) -> None:
-    ranges = list(
-        pack(np.array(sizes, dtype=np.int64), most_texts=most_texts, most_tokens=most_tokens)
-    )
-    assert [place for start, stop in ranges for place in range(start, stop)] == list(
-        range(len(sizes))
-    )
-    for start, stop in ranges:
-        assert stop - start <= most_texts
-        assert sum(sizes[start:stop]) <= most_tokens or stop - start == 1
-    # Greedy: the next text would not have fitted.
-    for start, stop in ranges[:-1]:
-        assert stop - start == most_texts or sum(sizes[start : stop + 1]) > most_tokens
+    settings = EmbedSettings(openai_model=model, openai_prices=prices)
+    assert price_of(settings, official=official, batch=batch) == pytest.approx(price)
+
+
+def test_unknown_model_at_openai_is_refused_with_the_remedy() -> None:
+    with pytest.raises(TagsageError, match=r"set openai_prices=text-embedding-9=DOLLARS"):
+        price_of(EmbedSettings(openai_model="text-embedding-9"), official=True)
+
+
+def test_prices_are_per_million_tokens() -> None:
+    assert dollars_of(1_500_000, 0.10) == pytest.approx(0.15)

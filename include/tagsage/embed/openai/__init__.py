@@ -1,1 +1,1 @@
-"""Vectors from OpenAI's API, or a server that speaks it; no text is paid for twice."""
+"""Vectors of OpenAI, and of servers that speak its API."""

@@ -1,109 +1,281 @@
-"""The embedder of a served model: new titles are sent to whatever server its user has."""
+"""The embedder ``openai``: what is new is sent, what was paid for is found in the cache."""
 
 from __future__ import annotations
 
-import json
-import tempfile
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tagsage.embed.cache import VectorCache
-from tagsage.embed.files import new_folder
-from tagsage.embed.openai.config import Ceiling, OpenAiConfig
+from tagsage.corpus.quarantine import REJECTED, REPAIRED, Quarantine
+from tagsage.embed.cache import Usage, VectorCache, cache_file
 from tagsage.embed.openai.online import embed_online
-from tagsage.embed.openai.spool import CACHE
-from tagsage.embed.text import text_hashes, unique_texts
-from tagsage.errors import TagsageError
+from tagsage.embed.openai.tokens import dollars_of, estimate_tokens, price_of, sendable
+from tagsage.embed.registry import ABOUT_FILE, CorpusVectors
+from tagsage.embed.text import article_texts, text_hashes
+from tagsage.errors import NonRetryableError, TagsageError
+from tagsage.files import read_json, write_json
 from tagsage.openai_connection import resolve_openai_connection
+from tagsage.settings.embed import EmbedSettings
 
-FILE = "openai.json"
-# Who asks a served model for tags decides how much; there is no run to hold to a budget.
-NO_CEILING = Ceiling(dollars=float("inf"), tokens=2**62)
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tagsage.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+CUT = "the text is longer than the model takes and was cut"
+# What a served model keeps of the settings.
+_KEPT = {"openai_model", "openai_dimensions", "openai_request_texts", "openai_timeout_s"}
 
 
 @dataclass(frozen=True)
 class OpenAiEmbedder:
-    """Embeds texts with a model behind OpenAI's API, without memory of earlier ones.
+    """Embeds texts with a model behind OpenAI's API, on the account of whoever asks.
 
     Attributes
     ----------
-    config : OpenAiConfig
-        Model and manners; no key and no address.
+    settings : EmbedSettings
+        The model, and limits of requests; no key and no address.
     dimensions : int
         Numbers in a vector.
     """
 
-    config: OpenAiConfig
+    settings: EmbedSettings
     dimensions: int
 
     @property
     def model_id(self) -> str:
         """Name of the model; equal names mean equal vectors."""
-        return self.config.model_id
+        return model_id_of(self.settings)
 
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Embed texts through the connection of this process's environment.
-
-        Parameters
-        ----------
-        texts : sequence of str, length n
-            The texts; an empty one gets a zero vector, and is not sent.
+        """Embed texts through the connection of this process's environment, without the cache.
 
         Returns
         -------
-        numpy.ndarray of float32, shape (n, dimensions)
-            One vector a text; a zero row for one that the server does not take.
+        float32 array, shape [n, dimensions]
+            A zero row for an empty text, and for one that the server does not take.
 
         Raises
         ------
         TagsageError
             When the server is away or refuses us.
         """
-        hashes = text_hashes(texts)
         vectors = np.zeros((len(texts), self.dimensions), dtype=np.float32)
-        rows = unique_texts(hashes)
-        if not len(rows):
+        chosen = list(dict.fromkeys(filter(None, texts)))
+        if not chosen:
             return vectors
-        with tempfile.TemporaryDirectory(prefix="tagsage-") as name:
-            folder = Path(name)
-            embed_online(
-                resolve_openai_connection(),
-                self.config,
-                texts,
-                hashes,
-                rows,
-                folder=folder,
-                dimensions=self.dimensions,
-                run_id="served",
-                price=0.0,
-                ceiling=NO_CEILING,
-            )
-            VectorCache(folder / CACHE, self.model_id, self.dimensions).gather(hashes, vectors)
+        found: dict[str, npt.NDArray[np.float32]] = {}
+        connection = resolve_openai_connection()
+        for outcome in embed_online(connection, self.settings, chosen, dimensions=self.dimensions):
+            answered = (chosen[place] for place in outcome.places.tolist())
+            found |= zip(answered, outcome.vectors, strict=True)
+        for row, text in enumerate(texts):
+            if text in found:
+                vectors[row] = found[text]
         return vectors
 
+    def settings_of_run(self, settings: Settings) -> Settings:
+        """Return a run's settings with this model in them."""
+        return settings.model_copy(update=self.settings.model_dump(include=_KEPT))
+
     def save(self, folder: Path) -> None:
-        """Write model and manners as JSON to a folder that does not exist yet."""
-        with new_folder(folder) as temporary:
-            about = {"config": vars(self.config), "dimensions": self.dimensions}
-            (temporary / FILE).write_text(json.dumps(about, indent=1), encoding="utf-8")
+        """Write model and limits as JSON to a folder that does not exist yet."""
+        kept = self.settings.model_dump(include=_KEPT)
+        about = {"embedder": "openai", "dimensions": self.dimensions, "settings": kept}
+        write_json(folder / ABOUT_FILE, about)
 
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read what :meth:`save` wrote.
 
-        Raises
-        ------
-        TagsageError
-            When it is missing or damaged.
-        """
-        try:
-            about = json.loads((folder / FILE).read_text(encoding="utf-8"))
-            return cls(OpenAiConfig(**about["config"]), int(about["dimensions"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            msg = f"Cannot read the embedder in {folder} ({error}); train the model anew."
-            raise TagsageError(msg) from error
+def load(folder: Path) -> OpenAiEmbedder:
+    """Read a saved embedder.
+
+    Raises
+    ------
+    TagsageError
+        When it is missing or damaged.
+    """
+    about = read_json(folder / ABOUT_FILE) or {}
+    try:
+        return OpenAiEmbedder(EmbedSettings(**about["settings"]), int(about["dimensions"]))
+    except (KeyError, TypeError, ValueError) as error:
+        msg = f"Cannot read the embedder in {folder} ({error}); train the model anew."
+        raise TagsageError(msg) from error
+
+
+def model_id_of(settings: EmbedSettings) -> str:
+    """Return the name of the settings' model, with the length of its vectors where that is set."""
+    length = settings.openai_dimensions
+    return f"{settings.openai_model}-{length}" if length else settings.openai_model
+
+
+def depends_on(settings: Settings) -> dict[str, Any]:
+    """Return the name of the model."""
+    return {"model_id": model_id_of(settings)}
+
+
+def embed_corpus(
+    articles: pd.DataFrame, settings: Settings, *, out: Path, run_id: str
+) -> CorpusVectors:
+    """Send what the cache lacks, and gather the vectors of all articles.
+
+    Articles whose text the server does not take have a zero vector. They are in the quarantine,
+    and so are those whose text was cut.
+    """
+    texts = article_texts(articles)
+    hashes = text_hashes(texts)
+    model = model_id_of(settings)
+    with VectorCache(cache_file(settings)) as cache:
+        rejected = embed_missing(cache, settings, texts, hashes, run_id=run_id)
+        # Without any text nobody knows how long a vector is; every vector is zero then.
+        dimensions = cache.dimensions_of(model) or settings.openai_dimensions or 1
+        vectors = np.lib.format.open_memmap(
+            out, mode="w+", dtype=np.float32, shape=(len(texts), dimensions)
+        )
+        cache.gather(model, hashes, vectors)
+        vectors.flush()
+    quarantine = Quarantine()
+    for row, (url, text) in enumerate(zip(articles["url"].tolist(), texts, strict=True)):
+        # The line is the article's place in the corpus: there is no file of vectors.
+        if hashes[row] in rejected:
+            quarantine.add(model, row + 1, REJECTED, rejected[hashes[row]], url)
+        elif sendable(text)[1]:
+            quarantine.add(model, row + 1, REPAIRED, CUT, url)
+    return CorpusVectors(
+        model,
+        dimensions,
+        OpenAiEmbedder(settings, dimensions),
+        quarantine.frame(),
+        {"rejected_texts": len(rejected)},
+    )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What has to be sent.
+
+    Attributes
+    ----------
+    rows : int64 array, shape [m]
+        The texts without a vector; each different text once.
+    tokens : int
+        About how many they have.
+    price : float
+        US dollars per million tokens.
+    """
+
+    rows: npt.NDArray[np.int64]
+    tokens: int
+    price: float
+
+    @property
+    def dollars(self) -> float:
+        """About what they will cost."""
+        return dollars_of(self.tokens, self.price)
+
+    def sentence(self, settings: Settings) -> str:
+        """Say what is to come."""
+        return (
+            f"{len(self.rows):,} texts have no vector of {model_id_of(settings)} yet: about "
+            f"{self.tokens:,} tokens, ${self.dollars:,.4f} at ${self.price:g} per million; the "
+            f"ceiling is ${settings.openai_max_dollars:,g}"
+        )
+
+
+def plan_texts(
+    cache: VectorCache,
+    settings: Settings,
+    texts: Sequence[str],
+    hashes: npt.NDArray[np.bytes_],
+    *,
+    batch: bool = False,
+) -> Plan:
+    """Find the texts that the cache lacks, and what they will cost; nothing is sent."""
+    rows = cache.missing(model_id_of(settings), hashes)
+    if not len(rows):
+        # A run without news needs no key and no address.
+        return Plan(rows, 0, 0.0)
+    tokens = sum(estimate_tokens(sendable(texts[row])[0]) for row in rows.tolist())
+    official = resolve_openai_connection().official
+    return Plan(rows, tokens, price_of(settings, official=official, batch=batch))
+
+
+def check_ceiling(settings: Settings, spent: Usage, tokens: int, price: float) -> None:
+    """Stop before a run spends too much.
+
+    Raises
+    ------
+    NonRetryableError
+        When what was spent and what is to be sent is above `openai_max_dollars`.
+    """
+    dollars = dollars_of(tokens, price)
+    if spent.dollars + dollars > settings.openai_max_dollars:
+        msg = (
+            f"About {tokens:,} tokens would cost about ${dollars:,.4f}, the run has spent "
+            f"${spent.dollars:,.4f} so far, and its ceiling is ${settings.openai_max_dollars:,g}; "
+            "raise openai_max_dollars."
+        )
+        raise NonRetryableError(msg)
+
+
+def embed_missing(
+    cache: VectorCache,
+    settings: Settings,
+    texts: Sequence[str],
+    hashes: npt.NDArray[np.bytes_],
+    *,
+    run_id: str,
+) -> dict[bytes, str]:
+    """Send the texts that the cache lacks; every answer is kept at once.
+
+    Parameters
+    ----------
+    cache : VectorCache
+        Where vectors and usage are kept.
+    settings : Settings
+        Model, prices and ceiling.
+    texts, hashes : sequence of str and S32 array, length n
+        All texts, and their hashes.
+    run_id : str
+        Who pays.
+
+    Returns
+    -------
+    dict of bytes to str
+        Hashes of texts that the server does not take, and why.
+
+    Raises
+    ------
+    TagsageError
+        When the ceiling is too low, the server is away or refuses us.
+    """
+    model = model_id_of(settings)
+    if not len(cache.missing(model, hashes)):
+        return {}
+    rejected: dict[bytes, str] = {}
+    with cache.spending():
+        plan = plan_texts(cache, settings, texts, hashes)
+        if not len(plan.rows):
+            return {}
+        logger.info("openai: %s", plan.sentence(settings))
+        check_ceiling(settings, cache.spent(run_id), plan.tokens, plan.price)
+        sent = hashes[plan.rows]
+        for outcome in embed_online(
+            resolve_openai_connection(),
+            settings,
+            [texts[row] for row in plan.rows.tolist()],
+            dimensions=cache.dimensions_of(model),
+            before_sending=lambda tokens: check_ceiling(
+                settings, cache.spent(run_id), tokens, plan.price
+            ),
+        ):
+            dollars = dollars_of(outcome.tokens, plan.price)
+            usage = Usage(run_id, model, len(outcome.places), outcome.tokens, dollars)
+            cache.put(sent[outcome.places], outcome.vectors, usage)
+            rejected |= {sent[place]: why for place, why in outcome.rejected.items()}
+    return rejected

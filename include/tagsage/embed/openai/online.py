@@ -1,154 +1,313 @@
-"""Texts embedded on line: packed into requests, several in flight, none paid for twice."""
+"""Texts sent online: in small requests at first, in larger ones while the server is quick.
+
+What fails goes to the SDK first, which retries (see :mod:`tagsage.openai_connection`). What still
+fails is sent again in halves, until the text at fault is alone.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import openai
+from pydantic_core import from_json
 
-from tagsage.embed.cache import VectorCache
-from tagsage.embed.openai.config import Ceiling, OpenAiConfig
-from tagsage.embed.openai.ledger import Ledger
-from tagsage.embed.openai.online_run import OnlineRun
-from tagsage.embed.openai.requests import Sender
-from tagsage.embed.openai.spool import CACHE, recover
-from tagsage.embed.openai.tokens import prepare
-from tagsage.openai_connection import OpenAiConnection
+from tagsage.embed.openai.answers import Answer, BrokenAnswerError, read_answer
+from tagsage.embed.openai.tokens import MAX_REQUEST_TOKENS, estimate_tokens, sendable
+from tagsage.errors import NonRetryableError, TagsageError
+from tagsage.openai_connection import OpenAiConnection, openai_failure, server_said
+from tagsage.progress import LOG_EVERY_S, Pulse
+from tagsage.settings.embed import EmbedSettings
+
+logger = logging.getLogger(__name__)
+
+FIRST_TEXTS = 64
+# Requests grow while answers come within the first, and shrink beyond the second.
+QUICK_S, SLOW_S = 5.0, 30.0
+# How often a text alone fails, or a request in ever smaller parts is too slow.
+ATTEMPTS = 4
+# Before a text is blamed, the server has to answer this one.
+HARMLESS_TEXT = "A text to try the model with."
 
 
 @dataclass(frozen=True)
-class OnlineReport:
-    """What became of the texts.
+class Outcome:
+    """What became of some texts.
 
     Attributes
     ----------
-    texts : int
-        Different texts that the cache lacked.
-    embedded : int
-        Those that this process got vectors for.
-    rejected : dict of bytes to str
-        Hashes of those that have none, and why; of earlier runs too.
-    cut : int
-        How many were too long and were cut.
-    in_jobs : int
-        How many were left to batches that are under way.
+    places : int64 array, shape [m]
+        Positions of the texts that have a vector now.
+    vectors : float32 array, shape [m, d]
+        Their vectors.
+    tokens : int
+        What was charged, estimated where the server does not say.
+    rejected : dict of int to str
+        Positions of texts that the server does not take, and why.
     """
 
-    texts: int
-    embedded: int
-    rejected: dict[bytes, str]
-    cut: int
-    in_jobs: int
+    places: npt.NDArray[np.int64]
+    vectors: npt.NDArray[np.float32]
+    tokens: int = 0
+    rejected: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass
+class _Work:
+    """Texts of one request, by position, and how often they failed."""
+
+    places: list[int]
+    failures: int = 0
+
+    def halves(self, failures: int = 0) -> list[_Work]:
+        middle = len(self.places) // 2
+        return [_Work(part, failures) for part in (self.places[:middle], self.places[middle:])]
 
 
 def embed_online(
     connection: OpenAiConnection,
-    config: OpenAiConfig,
+    settings: EmbedSettings,
     texts: Sequence[str],
-    hashes: npt.NDArray[Any],
-    rows: npt.NDArray[np.int64],
     *,
-    folder: Path,
-    dimensions: int | None,
-    run_id: str,
-    price: float,
-    ceiling: Ceiling,
-) -> OnlineReport:
-    """Get vectors for the texts that the cache lacks.
+    dimensions: int | None = None,
+    before_sending: Callable[[int], None] | None = None,
+) -> Iterator[Outcome]:
+    """Send texts; what is answered is yielded at once, and the next request waits for that.
 
     Parameters
     ----------
     connection : OpenAiConnection
         The server.
-    config : OpenAiConfig
-        Model and manners.
-    texts, hashes : sequence of str and numpy.ndarray of S32, length n
-        The exact texts, and their hashes.
-    rows : int64 array
-        Which of them are wanted.
-    folder : pathlib.Path
-        Folder of cache, ledger and spool.
-    dimensions : int or None
-        Numbers in a vector; None, where nobody knows yet, allows a single row.
-    run_id : str
-        Who pays.
-    price : float
-        US dollars a million tokens.
-    ceiling : Ceiling
-        What the run may spend.
+    settings : EmbedSettings
+        Model, and limits of requests.
+    texts : sequence of str
+        None is empty.
+    dimensions : int, optional
+        Numbers in a vector; by default as many as the first answer has.
+    before_sending : callable, optional
+        Called before each request with the estimated tokens of it and of those under way; raises
+        :class:`TagsageError` when that is too much.
 
-    Returns
-    -------
-    OnlineReport
-        What became of them; texts another process has in hand are waited for.
+    Yields
+    ------
+    Outcome
+        Each text is in one.
 
     Raises
     ------
-    CeilingReachedError
-        When the next request could cross the ceiling; what was answered is kept.
+    NonRetryableError
+        When somebody has to act: a wrong key, a used-up quota, another length of vectors.
     TagsageError
-        When the server refuses us, is away for too long or out of quota; what was answered is kept.
-    ValueError
-        When `dimensions` is None and there are several rows.
+        When the server is away. What is under way is waited for and yielded before.
     """
-    if dimensions is None and len(rows) > 1:
-        raise ValueError("without dimensions only one text can be embedded")
-    with Ledger(folder) as ledger:
-        recover(ledger, folder)
-        cache = (
-            None if dimensions is None else VectorCache(folder / CACHE, config.model_id, dimensions)
+    # When it is interrupted, closing the client ends the requests that the pool waits for.
+    with (
+        ThreadPoolExecutor(settings.openai_in_flight, thread_name_prefix="openai") as pool,
+        connection.client(timeout_s=settings.openai_timeout_s) as client,
+    ):
+        requests = _Requests(connection, client, settings, texts, dimensions)
+        yield from requests.run(pool, before_sending or (lambda _: None))
+
+
+class _Requests:
+    """The requests of one call of :func:`embed_online`."""
+
+    def __init__(
+        self,
+        connection: OpenAiConnection,
+        client: openai.OpenAI,
+        settings: EmbedSettings,
+        texts: Sequence[str],
+        dimensions: int | None,
+    ) -> None:
+        self.connection, self.client, self.settings = connection, client, settings
+        self.dimensions = dimensions
+        self.texts = [sendable(text)[0] for text in texts]
+        self.tokens = [estimate_tokens(text) for text in self.texts]
+        self.fresh = 0
+        self.again: deque[_Work] = deque()
+        self.size = min(FIRST_TEXTS, settings.openai_request_texts)
+        self.answered = False
+        self.done = 0
+
+    def run(
+        self, pool: ThreadPoolExecutor, before_sending: Callable[[int], None]
+    ) -> Iterator[Outcome]:
+        running: dict[Future[tuple[Answer, float]], _Work] = {}
+        failure: TagsageError | None = None
+        started = time.monotonic()
+        with Pulse("embedding texts") as pulse:
+            while running or (failure is None and self._has_more()):
+                while failure is None and self._has_more() and len(running) < self._in_flight():
+                    work = self._take()
+                    try:
+                        before_sending(sum(map(self._tokens_of, [work, *running.values()])))
+                    except TagsageError as error:
+                        failure = error
+                        break
+                    running[pool.submit(self._request, work)] = work
+                ended, _ = wait(running, timeout=LOG_EVERY_S, return_when=FIRST_COMPLETED)
+                for future in ended:
+                    try:
+                        outcome = self._outcome(running.pop(future), future)
+                    except TagsageError as error:
+                        failure = failure or error
+                        continue
+                    yield outcome
+                    self.done += len(outcome.places) + len(outcome.rejected)
+                pulse(self._how_far(time.monotonic() - started))
+        if failure is not None:
+            raise failure
+
+    def _how_far(self, seconds: float) -> str:
+        left = seconds * (len(self.texts) - self.done) / self.done / 60 if self.done else None
+        return f"{self.done:,} of {len(self.texts):,} in requests of up to {self.size:,}" + (
+            f", about {left:,.0f} minutes left" if left is not None else ""
         )
-        todo = rows if cache is None else rows[cache.missing(hashes[rows])]
-        known = ledger.rejected(config.model_id)
-        rejected = {
-            bytes(each): known[bytes(each)] for each in hashes[todo] if bytes(each) in known
-        }
-        todo = np.array(
-            [row for row in todo.tolist() if bytes(hashes[row]) not in rejected], np.int64
+
+    def _in_flight(self) -> int:
+        """Send the first request alone: it finds out about key, quota, model and length."""
+        return self.settings.openai_in_flight if self.answered else 1
+
+    def _has_more(self) -> bool:
+        return bool(self.again) or self.fresh < len(self.texts)
+
+    def _take(self) -> _Work:
+        """Return what failed before, else as many new texts as a request may have now."""
+        if self.again:
+            return self.again.popleft()
+        start, tokens = self.fresh, 0
+        for place in range(start, min(start + self.size, len(self.texts))):
+            tokens += self.tokens[place]
+            if tokens > MAX_REQUEST_TOKENS and place > start:
+                break
+            self.fresh = place + 1
+        return _Work(list(range(start, self.fresh)))
+
+    def _tokens_of(self, work: _Work) -> int:
+        return sum(self.tokens[place] for place in work.places)
+
+    def _request(self, work: _Work) -> tuple[Answer, float]:
+        """Send a request; in a thread of the pool."""
+        started = time.monotonic()
+        answer = self._send([self.texts[place] for place in work.places])
+        return answer, time.monotonic() - started
+
+    def _send(self, texts: list[str]) -> Answer:
+        options: dict[str, Any] = {"input": texts, "model": self.settings.openai_model}
+        # Other servers may have no base64.
+        options["encoding_format"] = "base64" if self.connection.official else "float"
+        if self.settings.openai_dimensions:
+            options["dimensions"] = self.settings.openai_dimensions
+        # Raw: to make objects of three million numbers takes seconds.
+        body = self.client.embeddings.with_raw_response.create(**options).content
+        try:
+            parsed = from_json(body)
+        except ValueError:
+            raise BrokenAnswerError("the answer is not JSON") from None
+        return read_answer(parsed, expected=len(texts), dimensions=self.dimensions)
+
+    def _outcome(self, work: _Work, future: Future[tuple[Answer, float]]) -> Outcome:
+        """Return what came of a request; what failed of it is put back.
+
+        Raises
+        ------
+        TagsageError
+            When it makes no sense to go on.
+        """
+        try:
+            answer, seconds = future.result()
+        except (openai.OpenAIError, BrokenAnswerError) as error:
+            return _nothing(self._after_failure(work, error))
+        self._adapt(len(work.places), seconds)
+        if len(answer.places):
+            self.answered = True
+            self.dimensions = answer.vectors.shape[1]
+        rejected: dict[int, str] = {}
+        for place, why in answer.bad.items():
+            rejected |= self._failed(_Work([work.places[place]], work.failures), why)
+        return Outcome(
+            np.array(work.places, dtype=np.int64)[answer.places],
+            answer.vectors,
+            answer.tokens or self._tokens_of(work),
+            rejected,
         )
-        if not len(todo):
-            return OnlineReport(len(rejected), 0, rejected, 0, 0)
-        prepared = prepare([texts[row] for row in todo.tolist()])
-        sender = Sender(
-            connection,
-            config,
-            ledger,
-            folder=folder,
-            dimensions=dimensions,
-            run_id=run_id,
-            price=price,
-            ceiling=ceiling,
-        )
-        wanted = [bytes(each) for each in hashes[todo]]
-        run = OnlineRun(sender, cache, wanted, prepared)
-        _finish(run.embed())
-    return OnlineReport(
-        len(todo) + len(rejected),
-        run.embedded,
-        rejected | run.rejected,
-        len(run.cut),
-        run.in_jobs,
-    )
+
+    def _adapt(self, texts: int, seconds: float) -> None:
+        """Let requests grow while answers come quickly, and shrink when they are slow."""
+        if seconds < QUICK_S and texts >= self.size:
+            self.size = min(2 * self.size, self.settings.openai_request_texts)
+        elif seconds > SLOW_S:
+            self.size = max(min(self.size, texts) // 2, 1)
+
+    def _after_failure(self, work: _Work, error: Exception) -> dict[int, str]:
+        """Put the texts of a failed request back, in halves; return those that are rejected."""
+        failure = openai_failure(self.connection, error)
+        status = getattr(error, "status_code", None)
+        said = server_said(self.connection, error)
+        if isinstance(failure, NonRetryableError):
+            raise failure from None
+        if status == 408:
+            self.size = max(min(self.size, len(work.places)) // 2, 1)
+            if work.failures + 1 == ATTEMPTS:
+                raise failure from None
+            logger.warning("openai: no answer in time; sending fewer texts per request")
+            self._put_back(work, work.failures + 1)
+            return {}
+        refused = status in {400, 413, 422}
+        if not (refused or isinstance(error, BrokenAnswerError) or (status or 0) >= 500):
+            # No server, or no room there, after all the SDK's retries.
+            raise failure from None
+        if not self.answered or (status or 0) >= 500:
+            self._check_server()
+        if len(work.places) > 1:
+            self._put_back(work, 0)
+            return {}
+        return self._failed(_Work(work.places, ATTEMPTS if refused else work.failures), said)
+
+    def _put_back(self, work: _Work, failures: int) -> None:
+        parts = work.halves(failures) if len(work.places) > 1 else [_Work(work.places, failures)]
+        self.again.extendleft(reversed(parts))
+
+    def _failed(self, work: _Work, why: str) -> dict[int, str]:
+        """Try a text again that failed alone; after a few times, reject it."""
+        work.failures += 1
+        if work.failures < ATTEMPTS:
+            self.again.append(work)
+            return {}
+        self._check_server()
+        (place,) = work.places
+        logger.warning("openai: no vector for %.80r: %s", self.texts[place], why)
+        return {place: why}
+
+    def _check_server(self) -> None:
+        """See that the server gives a vector of a harmless text.
+
+        Raises
+        ------
+        TagsageError
+            When it does not: then no text is to blame.
+        """
+        for _ in range(ATTEMPTS):
+            try:
+                answer = self._send([HARMLESS_TEXT])
+                why = answer.bad.get(0)
+            except openai.OpenAIError as error:
+                raise openai_failure(self.connection, error) from None
+            except BrokenAnswerError as error:
+                why = str(error)
+            if why is None:
+                self.answered = True
+                return
+        raise TagsageError(f"{self.settings.openai_model} gives no usable vectors: {why}.")
 
 
-def _finish(work: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine to its end; within an event loop, a notebook's say, in a thread."""
-    if not _within_loop():
-        asyncio.run(work)
-        return
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, work).result()
-
-
-def _within_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
+def _nothing(rejected: dict[int, str]) -> Outcome:
+    return Outcome(np.zeros(0, np.int64), np.zeros((0, 0), np.float32), rejected=rejected)

@@ -1,0 +1,129 @@
+"""The embedders by name: a new one is one module, and one line in `EMBEDDERS`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tagsage.errors import TagsageError
+from tagsage.files import read_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tagsage.settings import Settings
+    from tagsage.settings.embed import EmbedderName
+
+# The settings know the same names: `EmbedderName`.
+EMBEDDERS: Final[Mapping[EmbedderName, str]] = {
+    "lsa": "tagsage.embed.lsa",
+    "openai": "tagsage.embed.openai.embedder",
+    "precomputed": "tagsage.embed.precomputed",
+}
+# In the folder of a saved embedder: its name under "embedder", and what the embedder adds.
+ABOUT_FILE = "embedder.json"
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors; a model carries the embedder that it was trained with.
+
+    Attributes
+    ----------
+    model_id : str
+        Embedders with the same `model_id` return the same vectors.
+    dimensions : int
+        Numbers in a vector.
+    """
+
+    @property
+    def model_id(self) -> str: ...  # ruff: ignore[undocumented-public-method]
+
+    @property
+    def dimensions(self) -> int: ...  # ruff: ignore[undocumented-public-method]
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return the vectors, float32 [n, dimensions]; zero for an empty text."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write arrays and JSON to a folder that does not exist yet."""
+        ...
+
+
+@dataclass(frozen=True)
+class CorpusVectors:
+    """How the vectors of a corpus came about.
+
+    Attributes
+    ----------
+    model_id : str
+        Names what made them.
+    dimensions : int
+        Numbers in a vector.
+    embedder : Embedder or None
+        Embeds later texts. None: later articles must bring their vectors.
+    quarantine : pandas.DataFrame or None
+        Texts or rows that were not taken as they came.
+    counts : dict of str to int
+        For the log and MLflow.
+    """
+
+    model_id: str
+    dimensions: int
+    embedder: Embedder | None = None
+    quarantine: pd.DataFrame | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+class EmbedderModule(Protocol):
+    """What the module of an embedder offers."""
+
+    def depends_on(self, settings: Settings) -> dict[str, Any]:
+        """Return what the vectors depend on besides the corpus, JSON-able."""
+        ...
+
+    def embed_corpus(
+        self, articles: pd.DataFrame, settings: Settings, *, out: Path, run_id: str
+    ) -> CorpusVectors:
+        """Write one vector per article to the file `out` (.npy, float32 [n, dimensions])."""
+        ...
+
+    def load(self, folder: Path) -> Embedder:
+        """Read a saved embedder."""
+        ...
+
+
+def embedder_module(name: EmbedderName) -> EmbedderModule:
+    """Return the module of an embedder; what only one of them needs is imported only for it."""
+    return cast("EmbedderModule", import_module(EMBEDDERS[name]))
+
+
+def saved_embedder(folder: Path) -> EmbedderName:
+    """Return the name of the embedder that was saved in a folder.
+
+    Raises
+    ------
+    TagsageError
+        When there is none.
+    """
+    name = (read_json(folder / ABOUT_FILE) or {}).get("embedder")
+    if name not in EMBEDDERS:
+        raise TagsageError(f"There is no embedder in {folder}; train the model anew.")
+    return cast("EmbedderName", name)
+
+
+def load_embedder(folder: Path) -> Embedder:
+    """Read a saved embedder; its vectors have the very digits that they had before.
+
+    Raises
+    ------
+    TagsageError
+        When it is missing or damaged.
+    """
+    return embedder_module(saved_embedder(folder)).load(folder)
