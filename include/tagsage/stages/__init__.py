@@ -20,13 +20,7 @@ from tagsage.stages.embed_jobs import await_job, submit_jobs
 from tagsage.stages.explain import explain
 from tagsage.stages.features import fit_blocks
 from tagsage.stages.findings import findings
-from tagsage.stages.graph import (
-    components,
-    graphsage,
-    project,
-    sample,
-    similarity,
-)
+from tagsage.stages.graph import graph
 from tagsage.stages.harvest import announce, harvest, harvest_seeds, prepare_harvest
 from tagsage.stages.ingest import load_corpus, start
 from tagsage.stages.predict import predict
@@ -44,7 +38,6 @@ __all__ = [
     "catalogue",
     "check_corpus",
     "collect_vectors",
-    "components",
     "eda",
     "embed_batch",
     "evaluate_scenario",
@@ -52,7 +45,7 @@ __all__ = [
     "findings",
     "fit_blocks",
     "fit_candidate",
-    "graphsage",
+    "graph",
     "harvest",
     "harvest_seeds",
     "leaderboard",
@@ -60,12 +53,9 @@ __all__ = [
     "plan_vectors",
     "predict",
     "prepare_harvest",
-    "project",
     "promote",
     "report",
-    "sample",
     "scenarios",
-    "similarity",
     "split",
     "start",
     "submit_jobs",
