@@ -107,6 +107,7 @@ def mix_levels(own: FloatArray, rows: Csr, levels: Sequence[FloatArray]) -> Floa
 
 
 def _unit_rows(rows: FloatArray) -> FloatArray:
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True).astype(np.float32, copy=False)
-    scaled: FloatArray = rows / np.where(lengths > 0, lengths, np.float32(1))
+    lengths: FloatArray = np.linalg.norm(rows, axis=1, keepdims=True).astype(np.float32)
+    lengths[lengths == 0] = 1
+    scaled: FloatArray = rows / lengths
     return scaled
