@@ -23,18 +23,16 @@ from tagsage.features import Articles, Known
 from tagsage.features.lists import Lists
 from tagsage.graph.components import connected_components, start_node
 from tagsage.graph.csr import induced_subgraph, load_csr, save_csr
-from tagsage.graph.graphsage.config import GraphSageConfig
-from tagsage.graph.graphsage.infer import infer_graphsage
-from tagsage.graph.graphsage.model import GraphSageModel
-from tagsage.graph.graphsage.neighbours import layer_seed
-from tagsage.graph.graphsage.train import _trees, train_graphsage
+from tagsage.graph.graphsage.model import GraphSageModel, infer_graphsage, layer_seed
+from tagsage.graph.graphsage.train import sample_trees, train_graphsage
 from tagsage.graph.sampling import random_walk_sample
 from tagsage.graph.similarity import jaccard_similarity
 from tagsage.runner import LocalRunner
 from tagsage.settings import Settings
 
-TOP_K = 2000
 SEED = 42
+SETTINGS = Settings(seed=SEED)
+TOP_K, RATIO = SETTINGS.similarity_top_k, SETTINGS.sample_ratio
 REPEATS = 3
 DIMENSIONS = 256
 # Losses of the last five epochs that Neo4j GDS 2.13 ended at with these settings on its reference
@@ -97,14 +95,14 @@ def prepare(corpus: str, folder: Path) -> str:
     vectors = embedder.embed(texts)
     similarity = jaccard_similarity(incidence, top_k=TOP_K)
     start = start_node(connected_components(similarity), np.diff(similarity.indptr))
-    sample = random_walk_sample(similarity, [start], seed=SEED)
+    sample = random_walk_sample(similarity, start, ratio=RATIO, seed=SEED)
     save_csr(folder / "incidence", incidence)
     save_csr(folder / "similarity", similarity)
     np.save(folder / "vectors.npy", vectors)
     np.save(folder / "sample.npy", sample)
     np.save(folder / "start.npy", start)
     graph = induced_subgraph(similarity, sample)
-    train_graphsage(graph, vectors[sample], GraphSageConfig(seed=SEED)).save(folder / "model")
+    train_graphsage(graph, vectors[sample], SETTINGS).save(folder / "model")
     return (
         f"{len(articles):,} articles, {len(lists):,} lists, {incidence.nnz:,} memberships, "
         f"{similarity.nnz:,} SIMILAR relationships; {len(sample):,} articles sampled, with "
@@ -194,7 +192,9 @@ def sample_rows(folder: Path) -> list[Row]:
     read = partial(_graph_and_start, folder)
     return side_by_side(
         {
-            "tagsage": prepared(read, lambda ready: random_walk_sample(*ready, seed=SEED)),
+            "tagsage": prepared(
+                read, lambda ready: random_walk_sample(*ready, ratio=RATIO, seed=SEED)
+            ),
             "the same walks over arrays, a random number at a time": prepared(read, sample_plainly),
         },
         repeats=REPEATS,
@@ -202,17 +202,17 @@ def sample_rows(folder: Path) -> list[Row]:
     )
 
 
-def _graph_and_start(folder: Path) -> tuple[Any, list[int]]:
-    return _similarity(folder), [int(np.load(folder / "start.npy"))]
+def _graph_and_start(folder: Path) -> tuple[Any, int]:
+    return _similarity(folder), int(np.load(folder / "start.npy"))
 
 
-def sample_plainly(ready: tuple[Any, list[int]]) -> list[int]:
-    graph, starts = ready
+def sample_plainly(ready: tuple[Any, int]) -> list[int]:
+    graph, first = ready
     random = np.random.default_rng(SEED)
     n = graph.shape[0]
     seen: set[int] = set()
-    qualities = dict.fromkeys(starts, 1.0)
-    started = set(starts)
+    qualities = {first: 1.0}
+    started = {first}
     while True:
         start = int(random.choice(list(qualities)))
         walks = int(qualities[start] * 100 + 0.5)
@@ -290,12 +290,12 @@ def training_inputs(folder: Path) -> tuple[Any, Any]:
 
 def warm_training(folder: Path) -> tuple[Any, Any]:
     graph, features = training_inputs(folder)
-    train_graphsage(graph, features, GraphSageConfig(seed=SEED, epochs=1, max_iterations=1))
+    train_graphsage(graph, features, SETTINGS.model_copy(update={"graphsage_epochs": 1}))
     return graph, features
 
 
 def train(ready: tuple[Any, Any]) -> list[float]:
-    return train_graphsage(*ready, GraphSageConfig(seed=SEED)).epoch_losses
+    return train_graphsage(*ready, SETTINGS).epoch_losses
 
 
 def train_uncompiled(ready: tuple[Any, Any]) -> list[float]:
@@ -326,7 +326,7 @@ def inference_inputs(folder: Path) -> tuple[Any, Any, Any]:
 
 
 def infer(ready: tuple[Any, Any, Any]) -> float:
-    return float(infer_graphsage(*ready, seed=SEED)[:, 0].sum(dtype=np.float64))
+    return float(infer_graphsage(*ready)[:, 0].sum(dtype=np.float64))
 
 
 def infer_by_batches(ready: tuple[Any, Any, Any]) -> float:
@@ -335,13 +335,13 @@ def infer_by_batches(ready: tuple[Any, Any, Any]) -> float:
     from tagsage.graph.graphsage import network
 
     model, graph, features = ready
-    forward = jax.jit(partial(network.forward, aggregator="mean", activation="relu"))
+    forward = jax.jit(partial(network.forward, activation="relu"))
     seeds = [layer_seed(SEED, 0, layer) for layer in range(2)]
     n, batch, total = graph.shape[0], 100, 0.0
     for start in range(0, n, batch):
         # The last batch is filled up, so that one shape is compiled.
         nodes = np.minimum(np.arange(start, start + batch), n - 1)
-        (tree,) = _trees(graph, features, nodes[None], model.config, seeds)
+        (tree,) = sample_trees(graph, features, nodes[None], SETTINGS, seeds)
         rows = np.asarray(forward(model.weights, tree))
         total += float(rows[: n - start, 0].sum(dtype=np.float64))
     return total
@@ -380,7 +380,7 @@ def propagate(ready: tuple[Any, Any]) -> float:
     # No tags: they do nothing here.
     known = Known.of(articles, np.zeros(0, dtype=np.int64), np.zeros((0, 1), dtype=np.bool_))
     marked = known.mark(articles)
-    block = Lists.fit(marked, Settings(lists_hops=2), LocalRunner())
+    block = Lists.fit(marked, SETTINGS, LocalRunner())
     return float((block.transform(marked)[-1] ** 2).sum(dtype=np.float64))
 
 

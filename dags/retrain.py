@@ -69,15 +69,10 @@ def retrain():
             ended >> vectors
         else:
             vectors = task(stages.embed_texts, **CPU)(run, corpus)
-    with TaskGroup("graph"):
-        projection = task(stages.project, **CPU)(run, corpus, vectors)
-        similarity = task(stages.similarity, **CPU)(run, projection)
-        components = task(stages.components, **CPU)(run, similarity)
-        sample = task(stages.sample, **CPU)(run, similarity, components)
-        graphsage = task(stages.graphsage, **CPU)(run, corpus, similarity, sample, vectors)
+    graph = task(stages.graph, **CPU)(run, corpus, vectors)
     with TaskGroup("compare"):
         split = task(stages.split, **CPU)(run, corpus)
-        features = task(stages.fit_blocks, **CPU)(run, corpus, split, vectors, graphsage)
+        features = task(stages.fit_blocks, **CPU)(run, corpus, split, vectors, graph)
         inputs = {"token": run, "split": split, "features": features}
         fit = task(stages.fit_candidate, **CPU, **LABEL).partial(**inputs)
         # Those without lists first: they stand in for the others where an article is in no list.
@@ -96,11 +91,11 @@ def retrain():
     explained = task(stages.explain, **CPU)(run, corpus, features, predicted)
     suggested = task(stages.suggest, **CPU)(run, corpus, promoted)
     pages = task(stages.catalogue, **CPU)(run, corpus, split, board, promoted, predicted, explained)
-    eda = task(stages.eda, **CPU)(run, corpus, split, similarity, components, sample, graphsage)
+    eda = task(stages.eda, **CPU)(run, corpus, split, graph)
     report = task(stages.report, **CPU)(run, board, found, promoted, predicted, eda, explained)
     predicted >> suggested >> report
     # After everything: what it removes may be in use until then.
-    [graphsage, found, pages, eda, report] >> task(stages.teardown)(run).as_teardown()
+    [graph, found, pages, eda, report] >> task(stages.teardown)(run).as_teardown()
 
 
 retrain()

@@ -22,7 +22,6 @@ def test_without_anything_given_the_defaults_are_the_studys():
     study = {
         "similarity_top_k": 2000,
         "sample_ratio": 0.2,
-        "sample_restart_probability": 0.1,
         "graphsage_dimensions": 256,
         "graphsage_search_depth": 15,
         "graphsage_epochs": 20,
@@ -58,11 +57,6 @@ def test_promote_is_still_a_switch_too(value, meant):
     assert Settings.form_field("promote")["enum"] == ["better", "always", "never", True, False]
 
 
-def test_weights_of_iterations_are_numbers_in_their_order():
-    settings = Settings.resolve({"fastrp_iteration_weights": "0,1.5,-0.25"})
-    assert settings.iteration_weights() == (0.0, 1.5, -0.25)
-
-
 def test_settings_cannot_be_changed():
     with pytest.raises(ValidationError, match="frozen"):
         Settings.resolve().seed = 1
@@ -96,24 +90,13 @@ def test_an_unknown_variable_is_refused_by_its_own_name(monkeypatch):
         ("max_rejected_share", "1.01"),
         ("lsa_dimensions", "0"),
         ("lists_hops", "5"),
-        ("lists_size_discount", "-0.5"),
-        ("lists_size_discount", "1.5"),
         ("labels_prior_weight", "-1"),
         ("labels_prior_weight", "inf"),
-        ("labels_size_discount", "1.5"),
         ("authors_prior_weight", "nan"),
-        ("fastrp_iteration_weights", ""),
-        ("fastrp_iteration_weights", "1,x"),
-        ("fastrp_iteration_weights", "9" * 400),
-        ("fastrp_property_ratio", "1.5"),
-        ("fastrp_self_influence", "-1"),
-        ("fastrp_normalization_strength", "nan"),
         ("graphsage_sample_sizes", "10,"),
         ("graphsage_sample_sizes", "0,10"),
         ("graphsage_sample_sizes", ""),
         ("graphsage_learning_rate", "inf"),
-        ("graphsage_tolerance", "inf"),
-        ("graphsage_negative_weight", "nan"),
         ("graphsage_activation", "tanh"),
         ("store", "mongodb"),
         ("workspace", ""),
@@ -203,7 +186,6 @@ def test_any_strings_give_settings_or_one_sentence(overrides):
     # What was accepted can be used.
     assert settings.parsed_candidates()
     assert min(settings.sample_sizes()) >= 1
-    assert settings.iteration_weights()
 
 
 def test_every_setting_has_a_description():

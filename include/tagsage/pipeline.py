@@ -71,14 +71,10 @@ def _run_stages(run: Token) -> None:
     corpus = _told("check corpus", stages.check_corpus, run, corpus)
 
     vectors = _embed(run, corpus)
-    projection = _told("project", stages.project, run, corpus, vectors)
-    similarity = _told("similarity", stages.similarity, run, projection)
-    components = _told("components", stages.components, run, similarity)
-    sample = _told("sample", stages.sample, run, similarity, components)
-    graphsage = _told("graphsage", stages.graphsage, run, corpus, similarity, sample, vectors)
+    graph = _told("graph", stages.graph, run, corpus, vectors)
 
     split = _told("split", stages.split, run, corpus)
-    features = _told("fit blocks", stages.fit_blocks, run, corpus, split, vectors, graphsage)
+    features = _told("fit blocks", stages.fit_blocks, run, corpus, split, vectors, graph)
     # Those without lists first: they are the fallbacks of the others.
     fitted = [
         _told(f"fit {name}", stages.fit_candidate, run, split, features, name)
@@ -101,9 +97,7 @@ def _run_stages(run: Token) -> None:
     explained = _told("explain", stages.explain, run, corpus, features, predicted)
     _told("suggest", stages.suggest, run, corpus, promoted)
     _told("catalogue", stages.catalogue, run, corpus, split, board, promoted, predicted, explained)
-    explored = _told(
-        "eda", stages.eda, run, corpus, split, similarity, components, sample, graphsage
-    )
+    explored = _told("eda", stages.eda, run, corpus, split, graph)
     _told("report", stages.report, run, board, found, promoted, predicted, explored, explained)
 
 

@@ -76,11 +76,9 @@ def fit(folder: Path, corpus: Snapshot, candidate: str) -> tuple[Tagger, Feature
         tags=TAGS,
         candidate=candidate,
         embedder=folder / "lsa",
-        lists_size_discount=0.5,
         labels_prior_weight=3,
         authors_prior_weight=3,
         graphsage_dimensions=8,
         graphsage_epochs=2,
-        graphsage_max_iterations=2,
     )
     return Tagger.load(served), X

@@ -13,8 +13,6 @@ from tagsage.runner import LocalRunner
 from tagsage.settings import Settings
 
 SETTINGS = Settings.resolve({
-    "lists_size_discount": 0.5,
-    "labels_size_discount": 0.5,
     "labels_prior_weight": 2,
     "authors_prior_weight": 1,
     "memberships_dimensions": 5,
@@ -22,7 +20,6 @@ SETTINGS = Settings.resolve({
     "graphsage_dimensions": 6,
     "graphsage_sample_sizes": "3,3",
     "graphsage_epochs": 2,
-    "graphsage_max_iterations": 3,
     "sample_ratio": 0.5,
 })
 WORDS = ["graph", "node", "edge", "tea", "pot", "cup", "leaf", "list"]
@@ -79,7 +76,7 @@ def articles_in(
     )
     members = sp.csr_array(dense.astype(np.float32))
     names = np.array([f"L{number}" for number in range(n_lists)], dtype=object)
-    return plain.with_members(members, names)
+    return replace(plain, members=members, list_names=names)
 
 
 NO_TAGS = np.zeros(0, dtype=np.int64), np.zeros((0, 1), dtype=bool)

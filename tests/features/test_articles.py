@@ -74,5 +74,3 @@ def test_articles_as_if_in_no_list_are_the_same_articles():
     assert np.array_equal(alone.places, marked.places)
     assert alone.members.nnz == len(alone.counted) == 0
     assert named_lists(alone) == [[]] * len(marked)
-    unmarked = corpus().articles.in_no_list()
-    assert unmarked.known is None

@@ -8,15 +8,12 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from tagsage.features import BLOCKS, Articles, Known
-from tagsage.features import fastrp as fastrp_module
-from tagsage.features import graphsage as graphsage_module
+from tagsage.features import BLOCKS, Articles
+from tagsage.features import neighbours as neighbours_module
 from tagsage.features import tag_shares as tag_shares_module
-from tagsage.graph.graphsage.infer import unit_rows
+from tagsage.graph.graphsage.model import unit_rows
 from tagsage.runner import LocalRunner
 from tests.features.corpora import (
-    FOUR,
-    NO_TAGS,
     SETTINGS,
     WITHOUT_LIST,
     WITHOUT_VECTOR,
@@ -25,16 +22,10 @@ from tests.features.corpora import (
     corpus,
     features,
     fit,
-    fit_untagged,
     fitted,
     unseen,
 )
 
-# Settings that are read by a method of theirs.
-PARSED = {
-    "iteration_weights": "fastrp_iteration_weights",
-    "sample_sizes": "graphsage_sample_sizes",
-}
 OF_NEIGHBOURS = ("graphsage", "fastrp")
 HIDDEN = np.array([1, 5, 8, 21, 39])
 
@@ -108,8 +99,7 @@ def test_the_fit_is_the_same_however_the_articles_are_partitioned(name, size, mo
     whole = features(block, known.mark(corpus().articles))
     partitions = Articles.partitions
     monkeypatch.setattr(Articles, "partitions", lambda self: partitions(self, size))
-    for module in (graphsage_module, fastrp_module):
-        monkeypatch.setattr(module, "ROWS", size)
+    monkeypatch.setattr(neighbours_module, "ROWS", size)
     monkeypatch.setattr(tag_shares_module, "COUNT_ROWS", size)
     monkeypatch.setattr(tag_shares_module, "BLOCK_NUMBERS", size)
     again = fit(name, corpus().articles, known)
@@ -229,9 +219,8 @@ def test_only_the_settings_that_a_block_names_are_read(name):
 
     marked = fitted(name)[1].mark(corpus().articles)
     BLOCKS[name].fit(marked, Watched(), LocalRunner())
-    for method, setting in PARSED.items():
-        if method in read:
-            read = read - {method} | {setting}
+    if "sample_sizes" in read:
+        read = read - {"sample_sizes"} | {"graphsage_sample_sizes"}
     assert read == set(BLOCKS[name].settings)
 
 
@@ -243,23 +232,3 @@ def test_columns_of_a_sparse_block_have_names_and_others_have_none(name):
     else:
         with pytest.raises(TypeError, match=f"the columns of {name} have no names"):
             block.columns(known)
-
-
-SPARSE = [name for name, block in BLOCKS.items() if block.sparse]
-
-
-@pytest.mark.parametrize("name", SPARSE)
-def test_what_was_not_there_at_the_fit_says_nothing(name):
-    known = Known.of(FOUR, *NO_TAGS)
-    new = Articles.of_names(["zebra"], ["Zoe"], [["L9"]], keys=["x.example/9"])
-    (part,) = features(fit(name, FOUR, known), known.mark(new))
-    assert part.shape[1] > 0
-    assert not part.any()
-
-
-@pytest.mark.parametrize("name", SPARSE)
-def test_a_sparse_block_fitted_on_articles_without_anything_has_no_columns(name):
-    nothing = Articles.of_names(["", ""], ["", ""], [[], []], keys=["x.example/1", "x.example/2"])
-    columns, part = fit_untagged(name, nothing)
-    assert columns == []
-    assert part.shape == (2, 0)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
 
-from tagsage.features import Articles, FeatureSet
-from tagsage.features.feature_set import gather_feature_set, open_parts, write_parts
+from tagsage.features import FeatureSet, blocks_of, list_free_set, needs_lists
+from tagsage.features.feature_set import gather_feature_set
 from tests.features.corpora import corpus, features, fitted, unseen
 
 FEATURE_SET = "text+lists+labels+authors+memberships"
@@ -63,26 +62,19 @@ def test_an_article_that_another_known_marked_is_looked_up_again():
     assert np.array_equal(rows_of(made.transform(elsewhere)), expected)
 
 
-@pytest.mark.parametrize("name", ["words", "lists", "labels"])
-@pytest.mark.parametrize("size", [1, 7, 100])
-def test_parts_written_partition_by_partition_are_those_of_all_at_once(
-    name, size, tmp_path, monkeypatch
-):
-    partitions = Articles.partitions
-    monkeypatch.setattr(Articles, "partitions", lambda self: partitions(self, size))
-    block, known = fitted(name)
-    marked = known.mark(corpus().articles)
-    columns = write_parts(tmp_path / "parts", block, marked)
-    parts = open_parts(tmp_path / "parts")
-    expected = features(block, marked)
-    assert columns == tuple(part.shape[1] for part in expected)
-    assert len(parts) == len(expected)
-    for part, other in zip(parts, expected, strict=True):
-        assert bool(sp.issparse(part)) == block.sparse
-        assert np.array_equal(part.toarray() if block.sparse else part, other)
+# -- names -----------------------------------------------------------------------------------------
+def test_feature_set_joins_the_blocks_that_it_names():
+    assert blocks_of("text+lists+labels") == ("text", "lists", "labels")
+    for wrong in ("", "txt", "text+text", "text+", "text, lists"):
+        with pytest.raises(ValueError, match="is not made of some of words, "):
+            blocks_of(wrong)
 
 
-def test_more_than_ten_parts_are_opened_in_their_order(tmp_path):
-    for number in range(12):
-        np.save(tmp_path / f"part{number}.npy", np.full((2, 1), number, dtype=np.float32))
-    assert [part[0, 0] for part in open_parts(tmp_path)] == list(range(12))
+def test_feature_set_needs_lists_unless_an_article_in_none_has_all_its_blocks():
+    assert [needs_lists(name) for name in ("text", "text+authors")] == [False, False]
+    assert [needs_lists(name) for name in ("lists", "text+memberships", "fastrp")] == [True] * 3
+
+
+def test_what_is_left_of_a_feature_set_without_lists_is_what_an_article_in_none_has():
+    assert list_free_set("text+lists+authors") == "text+authors"
+    assert list_free_set("lists+memberships") == ""

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 from tagsage.features import BLOCKS, Articles, Block, FeatureSet, blocks_of
-from tagsage.features.base import counted_articles
+from tagsage.features.articles import MarkedArticles
 from tagsage.features.feature_set import gather_feature_set
-from tagsage.features.fitting import STATE_FOLDER, fit_block, open_matrix
+from tagsage.features.fitting import (
+    STATE_FOLDER,
+    fit_block,
+    open_matrix,
+    open_parts,
+    write_parts,
+)
 from tagsage.learn.candidates import check_candidates
 from tagsage.learn.fitting import fit_candidate
 from tagsage.runner import LocalRunner
-from tests.features.corpora import SETTINGS, Corpus, corpus, features, fit, unseen
+from tests.features.corpora import SETTINGS, Corpus, corpus, features, fit, fitted, unseen
 
 
 class TitleLength(Block):
@@ -28,23 +34,17 @@ class TitleLength(Block):
         self.mean = mean
 
     @classmethod
-    def fit(cls, articles: Articles, settings, runner, *, trained: Path | None = None) -> Self:
-        lengths = runner.map(
-            lambda part: sum(map(len, part.texts)), counted_articles(articles).partitions()
-        )
-        return cls(sum(lengths) / len(counted_articles(articles)))
+    def fit(cls, articles: MarkedArticles, settings, runner) -> Self:
+        counted = articles.only_counted()
+        lengths = runner.map(lambda part: sum(map(len, part.texts)), counted.partitions())
+        return cls(sum(lengths) / len(counted))
 
     def transform(self, articles: Articles) -> tuple[np.ndarray]:
         lengths = np.array([len(text) for text in articles.texts], dtype=np.float32)
         return (lengths[:, None] - np.float32(self.mean),)
 
-    def save(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "mean.json").write_text(json.dumps(self.mean), encoding="utf-8")
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        return cls(json.loads((folder / "mean.json").read_text(encoding="utf-8")))
+    def state(self) -> dict[str, float]:
+        return {"mean": self.mean}
 
 
 def fit_all(base: Path, feature_set: str, whole: Corpus, **options) -> dict[str, Path]:
@@ -111,19 +111,6 @@ def test_a_folder_holds_the_state_and_the_features_of_every_article(tmp_path):
     assert X.in_list is in_list
 
 
-def test_the_summary_counts_articles_and_columns(tmp_path):
-    (tmp_path / "lists").mkdir()
-    done = fit_block(
-        tmp_path / "lists",
-        "lists",
-        corpus().articles,
-        corpus().known(),
-        SETTINGS,
-        LocalRunner(),
-    )
-    assert json.loads(json.dumps(done)) == {"articles": 40, "columns": [6, 6]}
-
-
 @pytest.mark.parametrize("name", BLOCKS)
 def test_features_for_tuning_know_the_tags_of_the_tuning_part_alone(name, tmp_path):
     whole = corpus()
@@ -147,3 +134,28 @@ def test_features_for_tuning_know_the_tags_of_the_tuning_part_alone(name, tmp_pa
     block = fit(name, whole.articles, part.known())
     expected = features(block, part.known().mark(whole.articles))
     assert np.array_equal(made["plain"][1], np.concatenate(expected, axis=1))
+
+
+@pytest.mark.parametrize("name", ["words", "lists", "labels"])
+@pytest.mark.parametrize("size", [1, 7, 100])
+def test_parts_written_partition_by_partition_are_those_of_all_at_once(
+    name, size, tmp_path, monkeypatch
+):
+    partitions = Articles.partitions
+    monkeypatch.setattr(Articles, "partitions", lambda self: partitions(self, size))
+    block, known = fitted(name)
+    marked = known.mark(corpus().articles)
+    columns = write_parts(tmp_path / "parts", block, marked)
+    parts = open_parts(tmp_path / "parts")
+    expected = features(block, marked)
+    assert columns == [part.shape[1] for part in expected]
+    assert len(parts) == len(expected)
+    for part, other in zip(parts, expected, strict=True):
+        assert bool(sp.issparse(part)) == block.sparse
+        assert np.array_equal(part.toarray() if block.sparse else part, other)
+
+
+def test_more_than_ten_parts_are_opened_in_their_order(tmp_path):
+    for number in range(12):
+        np.save(tmp_path / f"part{number}.npy", np.full((2, 1), number, dtype=np.float32))
+    assert [part[0, 0] for part in open_parts(tmp_path)] == list(range(12))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
 
 from tagsage.features import Articles, Known
 from tagsage.features.known import MOST_COLISTED
@@ -108,20 +107,6 @@ def test_who_knows_nobody_counts_nothing():
     assert not known.in_known_list(marked).any()
     labelled, tags = known.own_tags(marked)
     assert (labelled.any(), tags.shape, tags.nnz) == (False, (40, 1), 0)
-
-
-def test_what_is_known_can_be_saved_and_read_again(tmp_path):
-    known = corpus().known(np.array([39]))
-    known.save(tmp_path / "known")
-    again = Known.load(tmp_path / "known")
-    for name in ("ids", "labelled", "list_names"):
-        assert np.array_equal(getattr(again, name), getattr(known, name))
-    for name in ("members", "tags"):
-        assert sp.issparse(getattr(again, name))
-        assert np.array_equal(getattr(again, name).toarray(), getattr(known, name).toarray())
-    one, other = (each.mark(corpus().articles) for each in (known, again))
-    assert np.array_equal(one.places, other.places)
-    assert np.array_equal(one.counted, other.counted)
 
 
 @pytest.mark.parametrize(

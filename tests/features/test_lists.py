@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tagsage.features import Known
-from tagsage.features.lists import Hop, Lists
+from tagsage.features.lists import Hop
 from tests.features.corpora import NO_TAGS, articles_in, features, fit
 
 # The means of lists are kept in half precision.
@@ -20,32 +20,30 @@ def propagate(
     vectors: np.ndarray,
     *,
     hops: int = 1,
-    discount: float = 0,
     hidden: np.ndarray | None = None,
 ) -> list[np.ndarray]:
     """Fit the block on a corpus, and make its features of the same."""
     articles = articles_in(np.asarray(dense), np.asarray(vectors, dtype=np.float32))
     known = Known.of(articles, *NO_TAGS, hidden=hidden)
-    block = fit("lists", articles, known, lists_hops=hops, lists_size_discount=discount)
+    block = fit("lists", articles, known, lists_hops=hops)
     return features(block, known.mark(articles))
 
 
-def oracle(dense: np.ndarray, vectors: np.ndarray, hops: int, discount: float) -> list[np.ndarray]:
+def oracle(dense: np.ndarray, vectors: np.ndarray, hops: int) -> list[np.ndarray]:
     """Propagate one article and one list at a time, in double precision."""
     current = vectors.astype(float)
     results = []
     for _ in range(hops):
         following = np.zeros_like(current)
         for article in range(len(dense)):
-            weights, means = [], []
+            means = []
             for name in np.flatnonzero(dense[article]):
                 members = np.flatnonzero(dense[:, name])
                 known = [m for m in members if current[m].any()]
                 if known:
-                    weights.append(1 / len(members) ** discount)
                     means.append(current[known].mean(axis=0))
-            if weights:
-                following[article] = np.average(means, axis=0, weights=weights)
+            if means:
+                following[article] = np.mean(means, axis=0)
         results.append(following)
         current = following
     return results
@@ -59,20 +57,9 @@ def test_four_articles_have_the_vectors_worked_out_by_hand() -> None:
     (alike,) = propagate(dense, vectors)
     expected = [(9 + 14) / 2, (9 + 18 + 14) / 3, (18 + 14) / 2, 0]
     np.testing.assert_allclose(alike[:, 0], expected, rtol=1e-6)
-    # weights 1/2, 1/2, 1/3
-    one, two = propagate(dense, vectors, hops=2, discount=1)
-    expected = [(9 / 2 + 14 / 3) / (5 / 6), (9 / 2 + 18 / 2 + 14 / 3) / (8 / 6)]
-    expected += [(18 / 2 + 14 / 3) / (5 / 6), 0]
-    np.testing.assert_allclose(one[:, 0], expected, rtol=1e-6)
-    (again,) = propagate(dense, one, discount=1)
+    one, two = propagate(dense, vectors, hops=2)
+    (again,) = propagate(dense, one)
     assert np.array_equal(two, again)
-
-
-def test_half_a_discount_weighs_a_list_of_four_half_as_much_as_one_of_one() -> None:
-    dense = np.array([[1, 1], [0, 1], [0, 1], [0, 1]])
-    (one,) = propagate(dense, np.array([[6.0], [2.0], [2.0], [2.0]]), discount=0.5)
-    # means 6 and 3, weights 1 and 1/2
-    np.testing.assert_allclose(one[:, 0], [(6 + 3 / 2) / 1.5, 3, 3, 3], rtol=1e-6)
 
 
 def test_a_zero_vector_counts_in_no_mean_but_gets_one() -> None:
@@ -89,27 +76,23 @@ def test_a_zero_vector_counts_in_no_mean_but_gets_one() -> None:
     n_lists=st.integers(1, 6),
     hops=st.integers(1, 3),
     seed=st.integers(0, 10_000),
-    discount=st.sampled_from([0, 0.25, 1]),
 )
 @settings(deadline=None)
 def test_any_corpus_gives_the_vectors_of_the_slow_propagation(
-    n: int, n_lists: int, hops: int, seed: int, discount: float
+    n: int, n_lists: int, hops: int, seed: int
 ) -> None:
     random = np.random.default_rng(seed)
     dense = (random.random((n, n_lists)) < 0.4).astype(np.float32)
     vectors = (random.normal(size=(n, 5)) * (random.random((n, 1)) < 0.7)).astype(np.float32)
-    found = propagate(dense, vectors, hops=hops, discount=discount)
-    for result, expected in zip(found, oracle(dense, vectors, hops, discount), strict=True):
+    found = propagate(dense, vectors, hops=hops)
+    for result, expected in zip(found, oracle(dense, vectors, hops), strict=True):
         np.testing.assert_allclose(result, expected, **HALF)
 
 
 def test_members_added_after_the_fit_have_the_means_worked_out_by_hand() -> None:
-    # List 0: mean (3, 1) of two articles; list 1: mean (0, 4) of one. Discount 0: alike.
-    hop = Hop(
-        np.array([[3, 1], [0, 4]], dtype=np.float16),
-        np.ones(2, dtype=np.float32),
-        np.array([2, 1], dtype=np.float32),
-    )
+    # List 0: mean (3, 1) of two articles; list 1: mean (0, 4) of one.
+    means = np.array([[3, 1], [0, 4]], dtype=np.float16)
+    hop = Hop(means, np.array([2, 1], dtype=np.float32))
     members = articles_in(np.array([[1, 1], [1, 0], [0, 0]])).members
     own = np.array([[6, 0], [0, 0], [1, 1]], dtype=np.float32)
     counted = np.ones(3, dtype=bool)
@@ -145,11 +128,3 @@ def test_without_memberships_all_vectors_are_zero(shape: tuple[int, int]) -> Non
     found = propagate(np.zeros(shape), np.ones((3, 4)), hops=2)
     assert [part.shape for part in found] == [(3, 4)] * 2
     assert not any(part.any() for part in found)
-
-
-def test_as_many_parts_as_hops_are_read_again(tmp_path) -> None:
-    dense = np.random.default_rng(0).random((9, 4)) < 0.5
-    articles = articles_in(dense, np.ones((9, 2), dtype=np.float32))
-    known = Known.of(articles, *NO_TAGS)
-    fit("lists", articles, known, lists_hops=3).save(tmp_path / "lists")
-    assert len(Lists.load(tmp_path / "lists").transform(known.mark(articles))) == 3

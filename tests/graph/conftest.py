@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,32 +11,50 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from tagsage.graph.base import (
-    DEGREES_FILE,
-    EMBEDDINGS_FILE,
-    LABELS_FILE,
-    SAMPLE_FILE,
-    GraphEngine,
-    SampleConfig,
-)
-from tagsage.graph.gds.engine import GdsEngine
-from tagsage.graph.graphsage.config import GraphSageConfig
+from tagsage.graph.engine import ArticleGraph, GraphEngine
+from tagsage.graph.gds import SIMILAR, GdsEngine, GdsGraph
 from tagsage.graph.local import LocalEngine
-from tagsage.graph.similarity import SimilarityConfig
+from tagsage.graph.study import EMBEDDINGS_FILE, study_graph
 from tagsage.neo4j_connection import Neo4jConnection, open_driver
+from tagsage.settings import Settings
 from tests.conftest import connection_to, empty
 
 PROPERTY = "givenEmbedding"
+
+
+def settings_of(**changes: Any) -> Settings:
+    """Return settings for a small graph."""
+    small = {
+        "graphsage_dimensions": 8,
+        "graphsage_sample_sizes": "3,3",
+        "graphsage_epochs": 2,
+        "graphsage_batch_size": 5,
+        "sample_ratio": 0.5,
+    }
+    return Settings(**{**small, **changes})
 
 
 def keys_of(articles: int) -> list[str]:
     return [f"https://example.com/{i}" for i in range(articles)]
 
 
+def members_of(lists_of: list[set[int]], n_lists: int) -> sp.csr_array:
+    dense = np.zeros((len(lists_of), n_lists), dtype=np.float32)
+    for article, lists in enumerate(lists_of):
+        dense[article, sorted(lists)] = 1
+    return sp.csr_array(dense)
+
+
+def random_corpus(articles: int = 40, lists: int = 12) -> tuple[sp.csr_array, np.ndarray]:
+    random = np.random.default_rng(0)
+    dense = (random.random((articles, lists)) < 0.15).astype(np.float32)
+    return sp.csr_array(dense), random.normal(size=(articles, 6)).astype(np.float32)
+
+
 def fill_database(
     connection: Neo4jConnection,
-    incidence: sp.csr_array,
-    vectors: np.ndarray | None,
+    members: sp.csr_array,
+    vectors: np.ndarray,
     *,
     shuffled: bool = True,
 ) -> None:
@@ -44,10 +62,10 @@ def fill_database(
     articles = [
         {
             "key": key,
-            "vector": None if vectors is None else vectors[i].tolist(),
-            "lists": incidence.indices[incidence.indptr[i] : incidence.indptr[i + 1]].tolist(),
+            "vector": vectors[i].tolist(),
+            "lists": members.indices[members.indptr[i] : members.indptr[i + 1]].tolist(),
         }
-        for i, key in enumerate(keys_of(incidence.shape[0]))
+        for i, key in enumerate(keys_of(members.shape[0]))
     ]
     if shuffled:
         np.random.default_rng(1).shuffle(articles)
@@ -55,7 +73,7 @@ def fill_database(
         empty(driver)
         driver.execute_query(
             "UNWIND range(0, $lists - 1) AS number CREATE (:List {name: toString(number)})",
-            lists=incidence.shape[1],
+            lists=members.shape[1],
         )
         driver.execute_query(
             "UNWIND $articles AS row CREATE (a:Article {key: row.key}) "
@@ -65,75 +83,62 @@ def fill_database(
         )
 
 
-class Study:
-    """One engine on one corpus; every method gets a folder of its own."""
-
-    def __init__(self, engine: GraphEngine, base: Path, incidence: sp.csr_array, vectors: Any):
-        self.engine = engine
-        self.base = base
-        self.incidence = incidence
-        self.vectors = base / "vectors.npy"
-        np.save(self.vectors, vectors)
-        self._numbers = itertools.count()
-
-    def folder(self) -> Path:
-        folder = self.base / f"{next(self._numbers)}"
-        folder.mkdir()
-        return folder
-
-    def project(self, vector_property: str = PROPERTY) -> tuple[Path, dict[str, Any]]:
-        folder = self.folder()
-        keys = keys_of(self.incidence.shape[0])
-        return folder, self.engine.project(
-            folder, self.incidence, keys=keys, vector_property=vector_property
+def pairs_in(graph: ArticleGraph) -> dict[tuple[int, int], float]:
+    """Return who is joined to whom in a graph, and how similar they are."""
+    if isinstance(graph, GdsGraph):
+        frame = graph.gds.graph.relationships.stream(
+            graph.graph, relationship_types=[SIMILAR], relationship_properties=["score"]
         )
-
-    def similarity(
-        self, projection: Path, config: SimilarityConfig | None = None
-    ) -> tuple[Path, dict[str, Any], np.ndarray]:
-        folder = self.folder()
-        summary = self.engine.similarity(folder, projection, config or SimilarityConfig())
-        return folder, summary, np.load(folder / DEGREES_FILE)
-
-    def components(self, similarity: Path) -> tuple[dict[str, Any], np.ndarray]:
-        folder = self.folder()
-        summary = self.engine.components(folder, similarity)
-        return summary, np.load(folder / LABELS_FILE)
-
-    def sample(
-        self, similarity: Path, start: int | None, config: SampleConfig
-    ) -> tuple[Path, dict[str, Any], np.ndarray]:
-        folder = self.folder()
-        summary = self.engine.sample(folder, similarity, start, config)
-        return folder, summary, np.load(folder / SAMPLE_FILE)
-
-    def graphsage(
-        self, similarity: Path, sample: Path, config: GraphSageConfig
-    ) -> tuple[dict[str, Any], np.ndarray]:
-        folder = self.folder()
-        summary = self.engine.graphsage(folder, similarity, sample, self.vectors, config)
-        return summary, np.load(folder / EMBEDDINGS_FILE)
+        rows = graph.index_of(frame["sourceNodeId"]), graph.index_of(frame["targetNodeId"])
+        scores = frame["score"]
+    else:
+        coo = graph.neighbours.tocoo()
+        rows, scores = (coo.row, coo.col), coo.data
+    pairs = zip(rows[0].tolist(), rows[1].tolist(), strict=True)
+    return {pair: round(float(score), 6) for pair, score in zip(pairs, scores, strict=True)}
 
 
-MakeStudy = Callable[..., Study]
+class Corpus:
+    """A corpus and an engine to open its graph with."""
+
+    def __init__(self, engine: GraphEngine, folder: Path, members: sp.csr_array, vectors: Any):
+        self.engine, self.folder, self.members, self.vectors = engine, folder, members, vectors
+        self.where = {"keys": keys_of(members.shape[0]), "vector_property": PROPERTY}
+
+    @contextmanager
+    def opened(self, **settings: Any) -> Generator[ArticleGraph]:
+        chosen = settings_of(**settings)
+        with self.engine.open(
+            self.members, self.vectors, chosen, folder=self.folder, **self.where
+        ) as graph:
+            yield graph
+
+    def study(self, **settings: Any) -> tuple[dict[str, Any], np.ndarray]:
+        chosen = settings_of(**settings)
+        done = study_graph(
+            self.engine, self.folder, self.members, self.vectors, chosen, **self.where
+        )
+        return done, np.load(self.folder / EMBEDDINGS_FILE)
 
 
-def study_maker(
-    kind: str, base: Path, connection: Neo4jConnection | None, *, shuffled: bool = True
-) -> MakeStudy:
-    """Return a function that puts a corpus in place and returns an engine on it."""
+MakeCorpus = Callable[..., Corpus]
+
+
+def corpus_maker(
+    base: Path, connection: Neo4jConnection | None, *, shuffled: bool = True
+) -> MakeCorpus:
+    """Return a function that puts a corpus in place and returns it with an engine."""
     made = 0
 
-    def make(incidence: sp.csr_array, vectors: np.ndarray) -> Study:
+    def make(members: sp.csr_array, vectors: np.ndarray) -> Corpus:
         nonlocal made
         made += 1
-        folder = base / f"{kind}-{made}"
+        folder = base / f"corpus-{made}"
         folder.mkdir()
         if connection is None:
-            return Study(LocalEngine(), folder, incidence, vectors)
-        fill_database(connection, incidence, vectors, shuffled=shuffled)
-        engine = GdsEngine(connection, run_id=f"test {made}", owner="0a1b")
-        return Study(engine, folder, incidence, vectors)
+            return Corpus(LocalEngine(), folder, members, vectors)
+        fill_database(connection, members, vectors, shuffled=shuffled)
+        return Corpus(GdsEngine(connection, owner="0a1b"), folder, members, vectors)
 
     return make
 
@@ -142,12 +147,12 @@ ENGINES = ["local", pytest.param("gds", marks=pytest.mark.neo4j)]
 
 
 @pytest.fixture(scope="module", params=ENGINES)
-def make_study(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[MakeStudy]:
-    """Make studies with either engine, one after the other."""
+def make_corpus(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[MakeCorpus]:
+    """Make corpora with either engine, one after the other."""
     connection = None
     if request.param == "gds":
         connection = connection_to(request.getfixturevalue("neo4j_server"))
-    yield study_maker(request.param, tmp_path_factory.mktemp(request.param), connection)
+    yield corpus_maker(tmp_path_factory.mktemp(request.param), connection)
     if connection is not None:
         with open_driver(connection) as driver:
             empty(driver)

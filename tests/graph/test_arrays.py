@@ -10,12 +10,11 @@ import pytest
 from tagsage.errors import TagsageError
 from tagsage.graph import arrays
 from tagsage.graph.arrays import (
+    check_vectors,
     create_array,
     fixed_product,
     load_array,
     nonzero_rows,
-    row_slices,
-    scratch_array,
     take_rows,
 )
 
@@ -23,11 +22,6 @@ from tagsage.graph.arrays import (
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arrays, "ROW_BLOCK", 3)
-
-
-def test_slices_cover_all_rows_once() -> None:
-    assert [list(range(7))[block] for block in row_slices(7)] == [[0, 1, 2], [3, 4, 5], [6]]
-    assert list(row_slices(0)) == []
 
 
 @pytest.mark.parametrize("limit", [0, 10**6])
@@ -41,14 +35,10 @@ def test_taken_rows_are_those_asked_for_in_memory_or_in_a_file(
     assert taken.dtype == np.float32
     assert isinstance(taken, np.memmap) == (limit == 0)
     np.testing.assert_array_equal(taken, array[rows])
+    assert take_rows(array, rows[:0]).shape == (0, 2)
 
 
-def test_an_empty_scratch_array_needs_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arrays, "MEMORY_NUMBERS", 0)
-    assert scratch_array(0, 5).shape == (0, 5)
-
-
-def test_rows_with_any_number_but_zero_are_told() -> None:
+def test_rows_with_any_number_but_zero_are_found() -> None:
     array = np.zeros((5, 2), dtype=np.float32)
     array[1, 1] = -1e-30
     array[4, 0] = 2
@@ -71,6 +61,16 @@ def test_a_file_that_is_no_array_is_named(tmp_path: Path, content: bytes | None)
         file.write_bytes(content)
     with pytest.raises(TagsageError, match=r"Cannot read the array .*broken\.npy .*run the stage"):
         load_array(file)
+
+
+def test_vectors_of_other_articles_or_with_no_numbers_are_refused() -> None:
+    vectors = np.ones((8, 5), dtype=np.float32)
+    check_vectors(vectors, 8)
+    with pytest.raises(TagsageError, match=r"vectors of shape \(8, 5\) for 9 articles"):
+        check_vectors(vectors, 9)
+    vectors[6, 2] = np.nan
+    with pytest.raises(TagsageError, match="vector of article 6 holds a value that is not"):
+        check_vectors(vectors, 8)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])

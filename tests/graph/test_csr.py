@@ -1,4 +1,4 @@
-"""Sparse matrices on disk and by blocks."""
+"""Sparse matrices on disk and by blocks, and their largest entries."""
 
 from __future__ import annotations
 
@@ -11,20 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagsage.errors import TagsageError
-from tagsage.graph.csr import (
-    CsrWriter,
-    gather_entries,
-    induced_subgraph,
-    load_csr,
-    row_blocks,
-    save_csr,
-)
+from tagsage.graph.csr import csr_writer, induced_subgraph, load_csr, row_blocks, save_csr
+from tagsage.graph.top_k import top_entries
 
 
-def random_graph(n: int, density: float, seed: int = 0) -> sp.csr_array:
-    return sp.csr_array(
-        sp.random_array((n, n), density=density, rng=np.random.default_rng(seed)), dtype=np.float32
-    )
+def random_graph(n: int, density: float) -> sp.csr_array:
+    random = np.random.default_rng(0)
+    return sp.csr_array(sp.random_array((n, n), density=density, rng=random), dtype=np.float32)
 
 
 def is_mapped(array: np.ndarray) -> bool:
@@ -36,9 +29,11 @@ def is_mapped(array: np.ndarray) -> bool:
 
 
 @pytest.mark.parametrize("mmap", [True, False])
-def test_a_saved_matrix_loads_as_it_was(tmp_path: Path, mmap: bool) -> None:
-    matrix = random_graph(20, 0.2)
-    save_csr(tmp_path / "m", matrix)
+def test_a_matrix_written_block_by_block_loads_as_the_whole(tmp_path: Path, mmap: bool) -> None:
+    matrix = random_graph(23, 0.3)
+    with csr_writer(tmp_path / "m", columns=23) as append:
+        for start, stop in ((0, 5), (5, 6), (6, 23)):
+            append(matrix[start:stop])
     loaded = load_csr(tmp_path / "m", mmap=mmap)
     assert loaded.dtype == np.float32
     assert loaded.indices.dtype == np.int32
@@ -46,16 +41,8 @@ def test_a_saved_matrix_loads_as_it_was(tmp_path: Path, mmap: bool) -> None:
     assert is_mapped(loaded.indices) == is_mapped(loaded.data) == mmap
 
 
-def test_a_matrix_written_block_by_block_equals_the_whole(tmp_path: Path) -> None:
-    matrix = random_graph(23, 0.3)
-    with CsrWriter(tmp_path / "m", columns=23) as writer:
-        for start, stop in ((0, 5), (5, 6), (6, 23)):
-            writer.append(matrix[start:stop])
-    np.testing.assert_array_equal(load_csr(tmp_path / "m").toarray(), matrix.toarray())
-
-
 def test_a_matrix_without_rows_or_entries_survives_disk(tmp_path: Path) -> None:
-    with CsrWriter(tmp_path / "empty", columns=0):
+    with csr_writer(tmp_path / "empty", columns=0):
         pass
     assert load_csr(tmp_path / "empty").shape == (0, 0)
     save_csr(tmp_path / "zeros", sp.csr_array((3, 4), dtype=np.float32))
@@ -75,25 +62,35 @@ def test_row_blocks_cover_all_rows_within_the_budget(cost: list[int], budget: in
         assert sum(cost[start:stop]) <= budget or stop == start + 1
 
 
-@given(st.lists(st.integers(0, 5), min_size=1, max_size=12), st.data())
-def test_gathered_entries_are_those_of_the_rows_in_order(
-    lengths: list[int], data: st.DataObject
-) -> None:
-    indptr = np.concatenate([[0], np.cumsum(lengths)])
-    rows = np.array(data.draw(st.lists(st.integers(0, len(lengths) - 1), max_size=8)), dtype=int)
-    positions, counts = gather_entries(indptr, rows)
-    expected = [entry for row in rows for entry in range(indptr[row], indptr[row + 1])]
-    assert positions.tolist() == expected
-    assert counts.tolist() == [lengths[row] for row in rows]
-
-
-def test_the_induced_subgraph_keeps_only_relationships_between_its_nodes() -> None:
+@pytest.mark.parametrize("nodes", [[1, 4, 5, 17, 29], []])
+def test_the_induced_subgraph_keeps_only_relationships_between_its_nodes(nodes: list[int]) -> None:
     matrix = random_graph(30, 0.3)
-    nodes = np.array([1, 4, 5, 17, 29])
-    np.testing.assert_array_equal(
-        induced_subgraph(matrix, nodes).toarray(), matrix.toarray()[np.ix_(nodes, nodes)]
+    found = induced_subgraph(matrix, np.array(nodes, dtype=int))
+    np.testing.assert_array_equal(found.toarray(), matrix.toarray()[np.ix_(nodes, nodes)])
+
+
+# -- the largest entries of rows -----------------------------------------------------------------
+def test_the_two_largest_of_a_row_stay_and_the_lower_columns_of_equal_ones():
+    matrix = sp.csr_array(
+        np.array([[0.1, 0.5, 0.3, 0.0], [0.2, 0.2, 0.2, 0.9], [0.0, 0.4, 0.0, 0.0], [0, 0, 0, 0]])
     )
+    expected = [[0, 0.5, 0.3, 0], [0.2, 0, 0, 0.9], [0, 0.4, 0, 0], [0, 0, 0, 0]]
+    assert top_entries(matrix, 2).toarray().tolist() == expected
 
 
-def test_the_subgraph_of_no_nodes_is_empty() -> None:
-    assert induced_subgraph(random_graph(5, 0.5), np.zeros(0, dtype=int)).shape == (0, 0)
+@given(
+    seed=st.integers(0, 10_000),
+    shape=st.tuples(st.integers(0, 12), st.integers(0, 12)),
+    top_k=st.integers(1, 13),
+)
+def test_any_matrix_keeps_what_sorting_every_row_keeps(seed, shape, top_k):
+    dense = np.random.default_rng(seed).integers(0, 4, shape).astype(np.float32)
+    expected = np.zeros_like(dense)
+    for row, values in enumerate(dense):
+        best = sorted(range(len(values)), key=lambda column: (-values[column], column))[:top_k]
+        expected[row, best] = values[best]
+    matrix = sp.csr_array(dense)
+    found = top_entries(matrix, top_k)
+    assert np.array_equal(found.toarray(), expected)
+    assert found.has_sorted_indices
+    assert np.array_equal(matrix.toarray(), dense), "the input was changed"

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 import warnings
 
 import pytest
 
-from tagsage import stages
 from tagsage.neo4j_connection import open_driver
 from tests.integration.conftest import ROOT, SETTINGS, run_arguments, run_in_process, scores_of
 
@@ -117,30 +115,3 @@ def engines_in_mlflow(workspace):
         runs = client.search_runs(experiments)
     tags = [run.data.tags for run in runs if "mlflow.parentRunId" not in run.data.tags]
     return sorted(tag["engine"] for tag in tags)
-
-
-def test_server_that_restarts_between_tasks_heals_by_itself(
-    small_corpus, neo4j_named, neo4j_server, tmp_path
-):
-    settings = {
-        **SETTINGS,
-        **ON_NEO4J,
-        "candidates": "text+graphsage:ovr_logistic",
-        "articles": str(small_corpus.articles),
-        "lists": str(small_corpus.lists),
-        "workspace": str(tmp_path),
-    }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        run = json.loads(json.dumps(stages.start("manual__2026-01-01T00:00:00+00:00", settings)))
-        corpus = stages.load_corpus(run)
-        vectors = stages.embed_texts(run, corpus)
-        projection = stages.project(run, corpus, vectors)
-        similarity = stages.similarity(run, projection)
-        components = stages.components(run, similarity)
-        sample = stages.sample(run, similarity, components)
-        neo4j_server.restart()
-        embedded = stages.graphsage(run, corpus, similarity, sample, vectors)
-        assert embedded.startswith("graphsage-")
-        stages.teardown(run)
-    assert_nothing_is_left_in_the_catalog(neo4j_named)

@@ -111,16 +111,14 @@ def test_hostile_words_and_secrets_do_no_harm(airflow_home, tmp_path):
         "<script>alert(1)</script> {{ dag.dag_id }} <!channel> @everyone \u202egnp.exe\n"
         "neo4j://ann:hush@db:7687 token=hush Bearer hush.hush sk-hushhushhush " + "x" * 10_000
     )
-    (first, again), log = told_of(
-        airflow_home, tmp_path, [["graph.similarity", hostile], ["predict", ""]]
-    )
+    (first, again), log = told_of(airflow_home, tmp_path, [["graph", hostile], ["predict", ""]])
     for text in (*first.values(), log):
         assert "hush" not in text
         assert "<script" not in text
         assert "\u202e" not in text
         assert "@everyone" not in text
     lines = first["text"].splitlines()
-    assert lines[0].startswith("retrain failed in graph.similarity: ‹script›alert(1)‹/script› ")
+    assert lines[0].startswith("retrain failed in graph: ‹script›alert(1)‹/script› ")
     # A message is text, not a template.
     assert "{{ dag.dag_id }}" in lines[0]
     assert len(lines[0]) == 500

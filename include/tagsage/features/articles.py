@@ -13,7 +13,7 @@ import pandas as pd
 
 from tagsage.corpus.fields import UNKNOWN_AUTHOR
 from tagsage.embed.text import article_texts
-from tagsage.graph.csr import make_csr
+from tagsage.graph.csr import empty_csr, make_csr
 
 if TYPE_CHECKING:
     from tagsage.features.known import Known
@@ -28,19 +28,11 @@ NOBODY = np.uint64(0)
 
 
 def article_ids(keys: Sequence[str]) -> IdArray:
-    """Return a number for each article's key, the same in every run.
+    """Return a number for each article's key, the same in every run, uint64.
 
     A hash of 64 bits: eight bytes per article instead of its address. Among 5.5 million articles
-    two are taken for each other with a chance of one in a million.
-
-    Parameters
-    ----------
-    keys : sequence of str, length n
-        The articles' keys; an empty one stands for an article that no corpus holds.
-
-    Returns
-    -------
-    uint64 array, shape [n]
+    two are taken for each other with a chance of one in a million. An empty key stands for an
+    article that no corpus holds.
     """
     names = np.array(list(keys), dtype=object)
     ids: IdArray = pd.util.hash_array(names, categorize=False)
@@ -65,12 +57,6 @@ class Articles:
         The lists' names.
     vectors : float array, shape [n, d]
         The vectors of the texts; they may be memory-mapped. No columns where no block needs them.
-    known : Known or None
-        What states were fitted on, once :meth:`Known.mark` has looked these articles up there.
-    places : int64 array, shape [n]
-        Where each stands in `known`; -1 for an article that wasn't counted.
-    counted : bool array, shape [memberships]
-        Which memberships were counted, in the order of ``members.indices``.
     """
 
     ids: IdArray
@@ -79,9 +65,6 @@ class Articles:
     members: Csr
     list_names: npt.NDArray[np.object_]
     vectors: npt.NDArray[np.floating]
-    known: Known | None = None
-    places: npt.NDArray[np.int64] | None = None
-    counted: npt.NDArray[np.bool_] | None = None
 
     @classmethod
     def of_snapshot(
@@ -113,16 +96,7 @@ class Articles:
     ) -> Self:
         """Return articles whose lists are given by name; a name that comes twice counts once.
 
-        Parameters
-        ----------
-        texts, authors : sequence of str, length n
-            See the attributes.
-        lists : sequence of sequences of str, length n
-            The names of the lists that hold each article.
-        keys : sequence of str, length n, optional
-            The keys of those that a corpus holds, else empty; by default none is held.
-        vectors : float array, shape [n, d], optional
-            See the attributes.
+        `keys` are those of articles that a corpus holds, else empty; by default none is held.
         """
         unique = [dict.fromkeys(names) for names in lists]
         lengths = np.fromiter(map(len, unique), dtype=np.int64, count=len(unique))
@@ -147,27 +121,15 @@ class Articles:
 
     def take(self, rows: npt.NDArray[np.integer] | slice) -> Self:
         """Return some of them, in the order given."""
+        texts = self.texts
         members: Any = self.members[rows]
-        counted = self.counted
-        if counted is not None:
-            marks = make_csr(
-                counted.astype(np.float32),
-                self.members.indices,
-                self.members.indptr,
-                self.members.shape,
-            )
-            counted = marks[rows].data > 0
         return replace(
             self,
             ids=self.ids[rows],
-            texts=self.texts[rows]
-            if isinstance(rows, slice)
-            else [self.texts[row] for row in rows.tolist()],
+            texts=texts[rows] if isinstance(rows, slice) else [texts[row] for row in rows.tolist()],
             authors=self.authors[rows],
             members=members,
             vectors=self.vectors[rows],
-            places=None if self.places is None else self.places[rows],
-            counted=counted,
         )
 
     def partitions(self, size: int = PARTITION_ROWS) -> Iterator[Self]:
@@ -175,31 +137,55 @@ class Articles:
         for start in range(0, len(self), size):
             yield self.take(slice(start, start + size))
 
-    def in_lists(self, members: Csr) -> Articles:
-        """Return them as members of other lists of the same names; marked again where marked."""
-        changed = replace(self, members=members, counted=None)
-        return changed if self.known is None else self.known.mark(changed)
+    def in_lists(self, members: Csr) -> Self:
+        """Return them as members of other lists of the same names."""
+        return replace(self, members=members)
 
-    def in_no_list(self) -> Articles:
+    def in_no_list(self) -> Self:
         """Return them as if no list held them."""
-        return self.in_lists(
-            make_csr(
-                np.zeros(0, dtype=np.float32),
-                np.zeros(0, dtype=np.int32),
-                np.zeros(len(self) + 1, dtype=np.int64),
-                self.members.shape,
-            )
-        )
+        return self.in_lists(empty_csr(*self.members.shape))
 
     def with_vectors(self, vectors: npt.NDArray[np.floating]) -> Self:
         """Return them with other vectors of their texts."""
         return replace(self, vectors=vectors)
 
-    def with_members(self, members: Csr, list_names: npt.NDArray[np.object_]) -> Self:
-        """Return them, not marked yet, in lists of other names."""
-        return replace(
-            self, members=members, list_names=list_names, known=None, places=None, counted=None
+
+@dataclass(frozen=True, eq=False)
+class MarkedArticles(Articles):
+    """Articles that were looked up in what states were fitted on; see :meth:`Known.mark`.
+
+    Attributes
+    ----------
+    known : Known
+        What states were fitted on.
+    places : int64 array, shape [n]
+        Where each stands in `known`; -1 for an article that wasn't counted.
+    counted : bool array, shape [memberships]
+        Which memberships were counted, in the order of ``members.indices``.
+    """
+
+    known: Known
+    places: npt.NDArray[np.int64]
+    counted: npt.NDArray[np.bool_]
+
+    def take(self, rows: npt.NDArray[np.integer] | slice) -> Self:
+        """Return some of them, in the order given."""
+        members = self.members
+        marks = make_csr(
+            self.counted.astype(np.float32), members.indices, members.indptr, members.shape
         )
+        counted = marks[rows].data > 0
+        return replace(super().take(rows), places=self.places[rows], counted=counted)
+
+    def in_lists(self, members: Csr) -> Self:
+        """Return them as members of other lists of the same names, looked up again."""
+        counted = self.known.counted_memberships(self.places, members)
+        return replace(self, members=members, counted=counted)
+
+    def only_counted(self) -> Self:
+        """Return those that were counted."""
+        is_counted = self.places >= 0
+        return self if is_counted.all() else self.take(np.flatnonzero(is_counted))
 
 
 def _no_vectors(n: int) -> npt.NDArray[np.float32]:

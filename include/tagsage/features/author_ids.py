@@ -20,7 +20,6 @@ class AuthorIds(VocabularyBlock):
     """One-hot authors; a row of zeros for an author that isn't known."""
 
     name: ClassVar[str] = "author_ids"
-    min_articles: ClassVar[int] = 2
 
     @staticmethod
     def count(articles: Articles) -> pd.Series[int]:

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
+
+from tagsage.files import read_json, write_json
+from tagsage.graph.csr import INDPTR, load_csr, save_csr
 
 if TYPE_CHECKING:
-    from tagsage.features.articles import Articles
+    from tagsage.features.articles import MarkedArticles
     from tagsage.features.known import Known
     from tagsage.graph.csr import Csr
     from tagsage.runner import Runner
     from tagsage.settings import Settings
 
 Part: TypeAlias = "npt.NDArray[np.float32] | Csr"
+
+VALUES_FILE = "state.json"
+# Larger arrays are memory-mapped.
+MAPPED_BYTES = 1 << 20
 
 
 class Block(ABC):
@@ -41,33 +50,16 @@ class Block(ABC):
 
     @classmethod
     @abstractmethod
-    def fit(
-        cls,
-        articles: Articles,
-        settings: Settings,
-        runner: Runner,
-        *,
-        trained: Path | None = None,
-    ) -> Self:
-        """Fit the state on what was counted of some articles.
+    def fit(cls, articles: MarkedArticles, settings: Settings, runner: Runner) -> Self:
+        """Fit the state on those of some articles that were counted.
 
-        States are sums over articles: the same however the articles are partitioned.
-
-        Parameters
-        ----------
-        articles : Articles
-            Marked by what is known of them; see :meth:`tagsage.features.known.Known.mark`.
-        settings : Settings
-            Read are those named in `settings`.
-        runner : Runner
-            Maps over partitions, and adds up.
-        trained : pathlib.Path, optional
-            The folder of what a graph engine has trained already, for blocks that need it.
+        States are sums over articles: the same however the articles are partitioned. Only the
+        settings named in `settings` are read.
         """
 
     @abstractmethod
-    def transform(self, articles: Articles) -> tuple[Part, ...]:
-        """Return the features of any marked articles.
+    def transform(self, articles: MarkedArticles) -> tuple[Part, ...]:
+        """Return the features of any articles.
 
         Where an article was counted in the fit, its own tags are left out.
 
@@ -77,23 +69,44 @@ class Block(ABC):
             A row per article. The parts stay apart, so that each can be scaled by itself.
         """
 
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """Return what the constructor takes, by name: arrays, sparse matrices, and JSON."""
+
     def columns(self, known: Known) -> npt.NDArray[np.object_]:
         """Return what each column of a sparse block stands for, object array of str, shape [d]."""
         raise TypeError(f"the columns of {self.name} have no names, whatever is in {known}")
 
-    @abstractmethod
     def save(self, folder: Path) -> None:
         """Write the state as arrays and JSON into a folder, which is made."""
+        save_state(folder, self.state())
 
     @classmethod
-    @abstractmethod
     def load(cls, folder: Path) -> Self:
         """Read what :meth:`save` wrote; large arrays are memory-mapped."""
+        return cls(**load_state(folder))
 
 
-def counted_articles(articles: Articles) -> Articles:
-    """Return those of some marked articles that were counted."""
-    places: Any = articles.places
-    if (places >= 0).all():
-        return articles
-    return articles.take(np.flatnonzero(places >= 0))
+def save_state(folder: Path, state: Mapping[str, Any]) -> None:
+    """Write arrays, sparse matrices and JSON-able values into a folder, which is made."""
+    values = {}
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, value in state.items():
+        if isinstance(value, np.ndarray):
+            np.save(folder / f"{name}.npy", value, allow_pickle=False)
+        elif isinstance(value, sp.csr_array):
+            save_csr(folder / name, value)
+        else:
+            values[name] = value
+    write_json(folder / VALUES_FILE, values)
+
+
+def load_state(folder: Path) -> dict[str, Any]:
+    """Read what :func:`save_state` wrote; large arrays are memory-mapped."""
+    state: dict[str, Any] = read_json(folder / VALUES_FILE) or {}
+    for file in folder.glob("*.npy"):
+        mapped = file.stat().st_size > MAPPED_BYTES
+        state[file.stem] = np.load(file, mmap_mode="r" if mapped else None, allow_pickle=False)
+    for file in folder.glob(f"*/{INDPTR}"):
+        state[file.parent.name] = load_csr(file.parent)
+    return state

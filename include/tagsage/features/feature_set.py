@@ -6,21 +6,14 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
-import numpy as np
-import scipy.sparse as sp
-
-from tagsage.features.base import Part
+from tagsage.features.articles import Articles, MarkedArticles
 from tagsage.features.known import Known
 from tagsage.features.matrix import FeatureMatrix
 from tagsage.features.registry import BLOCKS, blocks_of
-from tagsage.graph.arrays import create_array
-from tagsage.graph.csr import CsrWriter, load_csr
-from tagsage.progress import track
 
 if TYPE_CHECKING:
-    from tagsage.features.articles import Articles
     from tagsage.features.base import Block
 
 KNOWN_FOLDER = "known"
@@ -28,35 +21,21 @@ KNOWN_FOLDER = "known"
 
 @dataclass(frozen=True, eq=False)
 class FeatureSet:
-    """Fitted blocks, and what they were fitted on.
-
-    Attributes
-    ----------
-    known : Known
-        What was counted.
-    blocks : dict of str to Block
-        By name, in the order of the feature set.
-    """
+    """Fitted blocks by name, in the order of the feature set, and what they were fitted on."""
 
     known: Known
     blocks: dict[str, Block]
 
     def transform(self, articles: Articles) -> FeatureMatrix:
-        """Return the features of any articles.
-
-        Parameters
-        ----------
-        articles : Articles
-            Of the corpus or new, marked or not; with vectors where `needs_vectors` says so.
-        """
-        marked = articles if articles.known is self.known else self.known.mark(articles)
-        parts: list[Part] = []
-        kinds: list[str] = []
-        for name, block in self.blocks.items():
-            of_block = block.transform(marked)
-            parts += of_block
-            kinds += [name] * len(of_block)
-        return FeatureMatrix(parts, kinds=kinds, in_list=self.known.in_known_list(marked))
+        """Return the features of any articles, with vectors where `needs_vectors` says so."""
+        if not isinstance(articles, MarkedArticles) or articles.known is not self.known:
+            articles = self.known.mark(articles)
+        made = {name: block.transform(articles) for name, block in self.blocks.items()}
+        return FeatureMatrix(
+            [part for parts in made.values() for part in parts],
+            kinds=[name for name, parts in made.items() for _ in parts],
+            in_list=self.known.in_known_list(articles),
+        )
 
     @property
     def needs_vectors(self) -> bool:
@@ -71,72 +50,7 @@ class FeatureSet:
 
 
 def gather_feature_set(folder: Path, known: Path, states: Mapping[str, Path]) -> None:
-    """Copy saved blocks, and what they were fitted on, into a folder, which is made.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Does not exist yet.
-    known : pathlib.Path
-        Folder of the saved :class:`Known`.
-    states : mapping of str to pathlib.Path
-        The folder of each saved block.
-    """
+    """Copy a saved :class:`Known` and saved blocks, by name, into a folder, which is made."""
     shutil.copytree(known, folder / KNOWN_FOLDER)
     for name, state in states.items():
         shutil.copytree(state, folder / name)
-
-
-def write_parts(folder: Path, block: Block, articles: Articles) -> tuple[int, ...]:
-    """Make a block's features of many marked articles, partition by partition, on disk.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Made; takes a file or folder per part.
-    block : Block
-        The block.
-    articles : Articles
-        The articles, marked.
-
-    Returns
-    -------
-    tuple of int
-        How many columns each part has.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    writers: list[Any] = []
-    start = 0
-    for partition in track(list(articles.partitions()), f"features {block.name}: partitions"):
-        parts: tuple[Any, ...] = block.transform(partition)
-        if not writers:
-            writers = [
-                _writer(folder, place, part, len(articles)) for place, part in enumerate(parts)
-            ]
-        for writer, part in zip(writers, parts, strict=True):
-            if isinstance(writer, CsrWriter):
-                writer.append(part)
-            else:
-                writer[start : start + len(partition)] = part
-        start += len(partition)
-    for writer in writers:
-        if isinstance(writer, CsrWriter):
-            writer.__exit__(None, None, None)
-        else:
-            writer.flush()
-    return tuple(w.columns if isinstance(w, CsrWriter) else w.shape[1] for w in writers)
-
-
-def open_parts(folder: Path) -> list[Part]:
-    """Open what :func:`write_parts` wrote, memory-mapped."""
-    found = sorted(folder.glob("part*"), key=lambda path: int(path.stem.removeprefix("part")))
-    return [
-        load_csr(path) if path.is_dir() else np.load(path, mmap_mode="r", allow_pickle=False)
-        for path in found
-    ]
-
-
-def _writer(folder: Path, place: int, part: Part, rows: int) -> Any:
-    if sp.issparse(part):
-        return CsrWriter(folder / f"part{place}", part.shape[1])
-    return create_array(folder / f"part{place}.npy", (rows, part.shape[1]))

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 
-from tagsage.features.feature_set import open_parts, write_parts
+from tagsage.features.graphsage import GraphSage
 from tagsage.features.matrix import FeatureMatrix
 from tagsage.features.registry import BLOCKS, blocks_of
+from tagsage.graph.arrays import create_array
+from tagsage.graph.csr import csr_writer, load_csr
+from tagsage.progress import track
 
 if TYPE_CHECKING:
-    from tagsage.features.articles import Articles
-    from tagsage.features.base import Part
+    from tagsage.features.articles import Articles, MarkedArticles
+    from tagsage.features.base import Block, Part
     from tagsage.features.known import Known
     from tagsage.runner import Runner
     from tagsage.settings import Settings
@@ -33,7 +38,7 @@ def fit_block(
     runner: Runner,
     *,
     tuning: Known | None = None,
-    trained: Path | None = None,
+    graph: Path | None = None,
 ) -> dict[str, Any]:
     """Fit a block on what is known, and make its features of every article.
 
@@ -54,8 +59,9 @@ def fit_block(
         Maps over partitions.
     tuning : Known, optional
         What is known while thresholds and epochs are chosen.
-    trained : pathlib.Path, optional
-        See :meth:`Block.fit`.
+    graph : pathlib.Path, optional
+        Of the block ``graphsage``: the folder of :func:`tagsage.graph.study.study_graph`, which has
+        trained it on all articles already.
 
     Returns
     -------
@@ -63,13 +69,64 @@ def fit_block(
         ``articles``, and ``columns`` of each part.
     """
     marked = known.mark(articles)
-    block = BLOCKS[name].fit(marked, settings, runner, trained=trained)
+    block: Block
+    if name == GraphSage.name and graph is not None:
+        block = GraphSage.of_study(marked, settings, graph)
+    else:
+        block = BLOCKS[name].fit(marked, settings, runner)
     block.save(folder / STATE_FOLDER)
     columns = write_parts(folder / PARTS_FOLDER, block, marked)
     if tuning is not None and block.needs_tags:
         marked = tuning.mark(articles)
         write_parts(folder / TUNING_FOLDER, BLOCKS[name].fit(marked, settings, runner), marked)
-    return {"articles": len(articles), "columns": list(columns)}
+    return {"articles": len(articles), "columns": columns}
+
+
+def write_parts(folder: Path, block: Block, articles: MarkedArticles) -> list[int]:
+    """Make a block's features of many articles, partition by partition, on disk.
+
+    The folder is made, and takes a file or folder per part. Returns how many columns each has.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    writers: list[Callable[[Any], None]] = []
+    widths: list[int] = []
+    with ExitStack() as stack:
+        for partition in track(list(articles.partitions()), f"features {block.name}: partitions"):
+            parts = block.transform(partition)
+            if not writers:
+                widths = [part.shape[1] for part in parts]
+                writers = [
+                    _open_writer(stack, folder / f"part{number}", part, len(articles))
+                    for number, part in enumerate(parts)
+                ]
+            for append, part in zip(writers, parts, strict=True):
+                append(part)
+    return widths
+
+
+def _open_writer(stack: ExitStack, path: Path, part: Part, rows: int) -> Callable[[Any], None]:
+    """Open a file for a part; return the function that appends rows to it."""
+    if sp.issparse(part):
+        return stack.enter_context(csr_writer(path, part.shape[1]))
+    array = create_array(path.with_suffix(".npy"), (rows, part.shape[1]))
+    stack.callback(array.flush)
+    position = 0
+
+    def append(block: npt.NDArray[np.float32]) -> None:
+        nonlocal position
+        array[position : position + len(block)] = block
+        position += len(block)
+
+    return append
+
+
+def open_parts(folder: Path) -> list[Part]:
+    """Open what :func:`write_parts` wrote, memory-mapped."""
+    found = sorted(folder.glob("part*"), key=lambda path: int(path.stem.removeprefix("part")))
+    return [
+        load_csr(path) if path.is_dir() else np.load(path, mmap_mode="r", allow_pickle=False)
+        for path in found
+    ]
 
 
 def open_matrix(

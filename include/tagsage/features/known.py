@@ -8,9 +8,8 @@ the article is asked about: in training, on later runs, and when the model is se
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -21,8 +20,9 @@ import pandas as pd
 import scipy.sparse as sp
 
 from tagsage.corpus.keys import parse_address
-from tagsage.features.articles import NOBODY, Articles, IdArray, article_ids
-from tagsage.graph.csr import load_csr, make_csr, save_csr
+from tagsage.features.articles import NOBODY, Articles, IdArray, MarkedArticles, article_ids
+from tagsage.features.base import load_state, save_state
+from tagsage.graph.csr import make_csr
 
 if TYPE_CHECKING:
     from tagsage.graph.csr import Csr
@@ -89,54 +89,60 @@ class Known:
         if hidden is not None:
             there = np.setdiff1d(np.arange(n), hidden)
         members: Any = articles.members[there]
-        names = articles.list_names
-        return cls(articles.ids[there], members, names, tags[there], labelled[there])
+        return cls(articles.ids[there], members, articles.list_names, tags[there], labelled[there])
 
     @cached_property
     def list_sizes(self) -> npt.NDArray[np.int64]:
         """How many counted articles each list holds, int64 [n_lists]."""
         return np.bincount(self.members.indices, minlength=len(self.list_names))
 
-    def mark(self, articles: Articles) -> Articles:
-        """Look articles up: which of them, and which of their memberships, were counted.
+    def mark(self, articles: Articles) -> MarkedArticles:
+        """Look any articles up: which of them, and which of their memberships, were counted.
 
-        Parameters
-        ----------
-        articles : Articles
-            Any articles; names of lists that aren't known are left out.
+        Names of lists that aren't known are left out.
         """
         members = articles.members
         if articles.list_names is not self.list_names:
             members = self._renumbered(articles)
         places = self.places_of(articles.ids)
-        row = np.repeat(places, np.diff(members.indptr))
-        width = max(len(self.list_names), 1)
-        asked = row * width + members.indices
-        keys = self._membership_keys
-        found = np.searchsorted(keys, asked).clip(max=max(len(keys) - 1, 0))
-        counted = (keys[found] == asked) & (row >= 0) if len(keys) else np.zeros(len(row), np.bool_)
-        return replace(
-            articles,
-            members=members,
-            list_names=self.list_names,
+        return MarkedArticles(
+            articles.ids,
+            articles.texts,
+            articles.authors,
+            members,
+            self.list_names,
+            articles.vectors,
             known=self,
             places=places,
-            counted=counted,
+            counted=self.counted_memberships(places, members),
         )
+
+    def counted_memberships(
+        self, places: npt.NDArray[np.int64], members: Csr
+    ) -> npt.NDArray[np.bool_]:
+        """Return which memberships of articles at some places were counted, bool [memberships]."""
+        row = np.repeat(places, np.diff(members.indptr))
+        keys = self._membership_keys
+        if not len(keys):
+            return np.zeros(len(row), dtype=np.bool_)
+        asked = row * len(self.list_names) + members.indices
+        found = np.searchsorted(keys, asked).clip(max=len(keys) - 1)
+        counted: npt.NDArray[np.bool_] = (keys[found] == asked) & (row >= 0)
+        return counted
 
     def places_of(self, ids: IdArray) -> npt.NDArray[np.int64]:
         """Return where articles stand here, int64 [n]; -1 for those that weren't counted."""
         places = np.asarray(self._id_index.get_indexer(pd.Index(ids)), dtype=np.int64)
         return np.where(ids == NOBODY, -1, places)
 
-    def in_known_list(self, articles: Articles) -> npt.NDArray[np.bool_]:
-        """Return which marked articles are in a list that holds a counted article, bool [n]."""
+    def in_known_list(self, articles: MarkedArticles) -> npt.NDArray[np.bool_]:
+        """Return which articles are in a list that holds a counted article, bool [n]."""
         sizes = self.list_sizes > 0
         return np.asarray(articles.members @ sizes.astype(np.float32) > 0)
 
-    def own_tags(self, articles: Articles) -> tuple[npt.NDArray[np.bool_], Csr]:
+    def own_tags(self, articles: MarkedArticles) -> tuple[npt.NDArray[np.bool_], Csr]:
         """Return whose tags were counted, bool [n], and which, csr_array [n, L]."""
-        places = np.asarray(articles.places)
+        places = articles.places
         if not len(self.ids):
             return np.zeros(len(places), np.bool_), sp.csr_array((len(places), self.tags.shape[1]))
         labelled = self.labelled[places] & (places >= 0)
@@ -186,7 +192,7 @@ class Known:
     @cached_property
     def _membership_keys(self) -> npt.NDArray[np.int64]:
         row = np.repeat(np.arange(len(self.ids)), np.diff(self.members.indptr))
-        return row * max(len(self.list_names), 1) + self.members.indices
+        return row * len(self.list_names) + self.members.indices
 
     def _renumbered(self, articles: Articles) -> Csr:
         """Return the memberships with this one's numbers of lists."""
@@ -202,22 +208,12 @@ class Known:
 
     def save(self, folder: Path) -> None:
         """Write arrays and JSON into a folder, which is made."""
-        folder.mkdir(parents=True, exist_ok=True)
-        np.save(folder / "ids.npy", self.ids, allow_pickle=False)
-        np.save(folder / "labelled.npy", self.labelled, allow_pickle=False)
-        save_csr(folder / "members", self.members)
-        save_csr(folder / "tags", self.tags)
-        names = json.dumps([str(name) for name in self.list_names])
-        (folder / "lists.json").write_text(names, encoding="utf-8")
+        names = [str(name) for name in self.list_names]
+        state = {"ids": self.ids, "members": self.members, "tags": self.tags}
+        save_state(folder, {**state, "labelled": self.labelled, "list_names": names})
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what :meth:`save` wrote."""
-        names = json.loads((folder / "lists.json").read_text(encoding="utf-8"))
-        return cls(
-            np.load(folder / "ids.npy", allow_pickle=False),
-            load_csr(folder / "members"),
-            np.array(names, dtype=object),
-            load_csr(folder / "tags"),
-            np.load(folder / "labelled.npy", allow_pickle=False),
-        )
+        state = load_state(folder)
+        return cls(**{**state, "list_names": np.array(state["list_names"], dtype=object)})

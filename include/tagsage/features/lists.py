@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from tagsage.features.base import Block, counted_articles
+from tagsage.features.base import Block
 from tagsage.graph.csr import FloatArray, make_csr
 
 if TYPE_CHECKING:
-    from tagsage.features.articles import Articles
-    from tagsage.features.known import Known
+    from tagsage.features.articles import MarkedArticles
     from tagsage.graph.csr import Csr
     from tagsage.runner import Runner
     from tagsage.settings import Settings
 
-_HOPS, _ARRAYS = "hops.json", ("means", "weights", "known")
+    HalfArray = npt.NDArray[np.float16]
 
 
 @dataclass(frozen=True)
@@ -31,14 +29,11 @@ class Hop:
     ----------
     means : float16 array, shape [n_lists, d]
         The mean of the known vectors of each list's articles.
-    weights : float32 array, shape [n_lists]
-        What each list counts: size ** -discount, and 0 for one of whose articles nothing is known.
     known : float32 array, shape [n_lists]
         How many articles each mean is of.
     """
 
-    means: npt.NDArray[np.float16]
-    weights: FloatArray
+    means: HalfArray
     known: FloatArray
 
     def propagate(
@@ -46,20 +41,20 @@ class Hop:
     ) -> FloatArray:
         """Return the mean of the lists' means, float32 [m, d]; zeros in no list that says anything.
 
-        With z_l the mean of list l over c_l articles, w_l its weight, x_a an article's own vector::
+        With z_l the mean of list l over c_l articles, x_a an article's own vector::
 
-            X'_a = (sum over its lists l of w_l z'_l) / (sum over its lists l of w_l)
+            X'_a = mean of z'_l over its lists l with c_l > 0
             z'_l = (c_l z_l + x_a) / (c_l + 1)   for a membership that wasn't counted, else z_l
 
         So an article's own vector is part of its lists' means, whether it was counted or came
         later. A zero vector isn't known and doesn't count.
         """
         used, position = np.unique(members.indices, return_inverse=True)
-        weights = np.asarray(self.weights)[members.indices]
         known = np.asarray(self.known)[members.indices]
+        weights = (known > 0).astype(np.float32)
         adds = (own != 0).any(axis=1)
-        is_added = np.repeat(adds, np.diff(members.indptr)) & ~counted & (weights > 0)
-        kept = np.where(is_added, weights * known / (known + 1), weights).astype(np.float32)
+        is_added = np.repeat(adds, np.diff(members.indptr)) & ~counted & (known > 0)
+        kept = np.where(is_added, known / (known + 1), weights).astype(np.float32)
 
         def rows(values: FloatArray) -> Csr:
             shape = (members.shape[0], len(used))
@@ -82,79 +77,50 @@ class Lists(Block):
 
     Parameters
     ----------
-    hops : list of Hop
-        The means of the vectors, of the vectors after one hop, and so on.
+    means, known : arrays of each hop
+        See :class:`Hop`: of the vectors, of the vectors after one hop, and so on.
     """
 
     name: ClassVar[str] = "lists"
-    settings: ClassVar[tuple[str, ...]] = ("lists_hops", "lists_size_discount")
+    settings: ClassVar[tuple[str, ...]] = ("lists_hops",)
     needs_lists: ClassVar[bool] = True
     needs_vectors: ClassVar[bool] = True
 
-    def __init__(self, hops: list[Hop]) -> None:
-        self.hops = hops
+    def __init__(self, means: Sequence[HalfArray], known: Sequence[FloatArray]) -> None:
+        self.hops = [Hop(*arrays) for arrays in zip(means, known, strict=True)]
 
     @classmethod
-    def fit(
-        cls,
-        articles: Articles,
-        settings: Settings,
-        runner: Runner,
-        *,
-        trained: Path | None = None,
-    ) -> Self:
-        """Average the known vectors of each list's articles, and weigh the lists."""
-        del trained
-        known: Known = articles.known  # type: ignore[assignment]
-        counted = counted_articles(articles)
-        sizes = np.maximum(known.list_sizes, 1).astype(np.float64)
-        weights = sizes**-settings.lists_size_discount
-        block = cls([])
+    def fit(cls, articles: MarkedArticles, settings: Settings, runner: Runner) -> Self:
+        """Average the known vectors of each list's articles."""
+        counted = articles.only_counted()
+        block = cls([], [])
         for _ in range(settings.lists_hops):
-            means, count = _list_means(block, counted, runner)
-            hop = Hop(means, np.where(count > 0, weights, 0).astype(np.float32), count)
-            block = cls([*block.hops, hop])
+            block.hops.append(Hop(*_list_means(block, counted, runner)))
         return block
 
-    def transform(self, articles: Articles) -> tuple[FloatArray, ...]:
+    def transform(self, articles: MarkedArticles) -> tuple[FloatArray, ...]:
         """Return the vectors after 1, 2, … hops, float32 [n, d] each."""
-        counted: Any = articles.counted
         own = np.asarray(articles.vectors, dtype=np.float32)
         result: list[FloatArray] = []
         for hop in self.hops:
-            own = hop.propagate(articles.members, counted, own)
+            own = hop.propagate(articles.members, articles.counted, own)
             result.append(own)
         return tuple(result)
 
-    def save(self, folder: Path) -> None:
-        """Write the means of each hop."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for number, hop in enumerate(self.hops, start=1):
-            for name in _ARRAYS:
-                np.save(folder / f"{name}{number}.npy", getattr(hop, name), allow_pickle=False)
-        (folder / _HOPS).write_text(json.dumps(len(self.hops)), encoding="utf-8")
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read what :meth:`save` wrote; the means are memory-mapped."""
-        hops = json.loads((folder / _HOPS).read_text(encoding="utf-8"))
-        return cls([
-            Hop(
-                *(
-                    np.load(folder / f"{name}{number}.npy", mmap_mode="r", allow_pickle=False)
-                    for name in _ARRAYS
-                )
-            )
-            for number in range(1, hops + 1)
-        ])
+    def state(self) -> dict[str, Any]:
+        """Return the means of each hop."""
+        return {
+            "means": np.stack([hop.means for hop in self.hops]),
+            "known": np.stack([hop.known for hop in self.hops]),
+        }
 
 
 def _list_means(
-    block: Lists, counted: Articles, runner: Runner
-) -> tuple[npt.NDArray[np.float16], FloatArray]:
+    block: Lists, counted: MarkedArticles, runner: Runner
+) -> tuple[HalfArray, FloatArray]:
     """Average the vectors after the hops so far over each list's articles, and count these."""
 
-    def sums(part: Articles) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    def sums(part: MarkedArticles) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         vectors = block.transform(part)[-1] if block.hops else part.vectors
         numbers = np.asarray(vectors, dtype=np.float64)
         has_vector = (numbers != 0).any(axis=1).astype(np.float64)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -15,7 +14,7 @@ from tagsage.graph.csr import FloatArray, make_csr
 from tagsage.progress import track
 
 if TYPE_CHECKING:
-    from tagsage.features.articles import Articles
+    from tagsage.features.articles import Articles, MarkedArticles
     from tagsage.graph.csr import Csr
     from tagsage.runner import Runner
     from tagsage.settings import Settings
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 # More columns than wanted make the iteration converge faster (Halko et al., 2011, section 4.2).
 OVERSAMPLING = 16
 ITERATIONS = 6
-
-_ARRAYS = ("factors", "weights")
 
 
 class Memberships(Block):
@@ -59,11 +56,7 @@ class Memberships(Block):
     """
 
     name: ClassVar[str] = "memberships"
-    settings: ClassVar[tuple[str, ...]] = (
-        "memberships_dimensions",
-        "memberships_rarity_power",
-        "seed",
-    )
+    settings: ClassVar[tuple[str, ...]] = ("memberships_dimensions", "seed")
     needs_lists: ClassVar[bool] = True
     # The length tells how much of an article's lists the factors hold; without it little would be
     # made as much of as all.
@@ -73,23 +66,13 @@ class Memberships(Block):
         self.factors, self.weights = factors, weights
 
     @classmethod
-    def fit(
-        cls,
-        articles: Articles,
-        settings: Settings,
-        runner: Runner,
-        *,
-        trained: Path | None = None,
-    ) -> Self:
+    def fit(cls, articles: MarkedArticles, settings: Settings, runner: Runner) -> Self:
         """Factorise the counted memberships."""
-        del runner, trained
-        known: Any = articles.known
-        members, sizes = known.members, known.list_sizes
+        del runner
+        members, sizes = articles.known.members, articles.known.list_sizes
         in_lists = int((np.diff(members.indptr) > 0).sum())
-        rarity = np.log(np.maximum(in_lists, 1) / np.maximum(sizes, 1))
-        # 0 ** 0 is 1: with power 0 a list of all articles counts, too.
-        power = settings.memberships_rarity_power
-        weights = np.where(sizes > 0, rarity**power, 0).astype(np.float32)
+        rarity = np.sqrt(np.log(np.maximum(in_lists, 1) / np.maximum(sizes, 1)))
+        weights = np.where(sizes > 0, rarity, 0).astype(np.float32)
         k = max(1, min(settings.memberships_dimensions, len(sizes), in_lists))
         return cls(right_singular_vectors(members, weights, k, settings.seed), weights)
 
@@ -105,21 +88,9 @@ class Memberships(Block):
             result[block] = narrow @ np.asarray(self.factors[used])
         return (result,)
 
-    def save(self, folder: Path) -> None:
-        """Write the factors and weights."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in _ARRAYS:
-            np.save(folder / f"{name}.npy", getattr(self, name), allow_pickle=False)
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read what :meth:`save` wrote; the factors are memory-mapped."""
-        return cls(
-            *(
-                np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-                for name in _ARRAYS
-            )
-        )
+    def state(self) -> dict[str, Any]:
+        """Return the factors and weights."""
+        return {"factors": self.factors, "weights": self.weights}
 
 
 def right_singular_vectors(members: Csr, weights: FloatArray, k: int, seed: int) -> FloatArray:

@@ -7,28 +7,23 @@ found through its lists. So an article that came later has neighbours, too.
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
+from abc import abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from tagsage.features.base import Block
+from tagsage.features.base import Block, load_state
 from tagsage.graph.csr import FloatArray
-from tagsage.graph.similarity import Neighbours, SimilarityConfig
+from tagsage.graph.similarity import Neighbours, jaccard_similarity
 
 if TYPE_CHECKING:
-    from tagsage.features.articles import Articles
+    from tagsage.features.articles import MarkedArticles
+    from tagsage.features.known import Known
     from tagsage.graph.csr import Csr
     from tagsage.settings import Settings
 
-SIMILARITY_SETTINGS = (
-    "similarity_top_k",
-    "similarity_cutoff",
-    "similarity_degree_cutoff",
-    "similarity_max_list_size",
-)
+SIMILARITY_SETTINGS = ("similarity_top_k", "similarity_max_list_size")
 # Articles whose neighbours are looked up at once.
 ROWS = 4096
 
@@ -38,51 +33,64 @@ class NeighbourBlock(Block):
 
     Parameters
     ----------
-    similarity : SimilarityConfig
-        How articles are joined.
+    top_k, max_list_size : int
+        How articles are joined; see :mod:`tagsage.graph.similarity`.
     levels : list of float32 arrays, shape [k, d]
         What each counted article gives to its neighbours at each step.
     """
 
     needs_lists: ClassVar[bool] = True
     needs_vectors: ClassVar[bool] = True
+    _neighbours: tuple[Known, Neighbours] | None = None
 
-    def __init__(self, similarity: SimilarityConfig, levels: list[FloatArray]) -> None:
-        self.similarity, self.levels = similarity, levels
+    def __init__(self, top_k: int, max_list_size: int, levels: list[FloatArray]) -> None:
+        self.top_k, self.max_list_size, self.levels = top_k, max_list_size, levels
 
-    def neighbours(self, articles: Articles) -> Csr:
-        """Return the neighbours of marked articles among the counted ones, csr_array [n, k]."""
-        places: Any = articles.places
-        if self._neighbours is None or self._neighbours[0] is not articles.known:
-            known: Any = articles.known
-            self._neighbours = known, Neighbours(known.members, self.similarity)
-        return self._neighbours[1].of(articles.members, places)
+    @property
+    @abstractmethod
+    def dimensions(self) -> int:
+        """How many numbers an embedding has."""
 
-    _neighbours: tuple[Any, Neighbours] | None = None
+    @abstractmethod
+    def embed(self, articles: MarkedArticles, neighbours: Csr) -> FloatArray:
+        """Embed some articles, each by itself, with the neighbours that they have."""
 
-    def save(self, folder: Path) -> None:
-        """Write the settings and the levels."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for number, level in enumerate(self.levels):
-            np.save(folder / f"level{number}.npy", level, allow_pickle=False)
-        about = {"levels": len(self.levels), "similarity": asdict(self.similarity)}
-        (folder / "neighbours.json").write_text(json.dumps(about), encoding="utf-8")
+    def transform(self, articles: MarkedArticles) -> tuple[FloatArray]:
+        """Return the embeddings, float32 [n, dimensions]."""
+        result = np.zeros((len(articles), self.dimensions), dtype=np.float32)
+        for start in range(0, len(articles) if self.levels else 0, ROWS):
+            part = articles.take(slice(start, start + ROWS))
+            neighbours = self._found(part.known).of(part.members, part.places)
+            result[start : start + ROWS] = self.embed(part, neighbours)
+        return (result,)
 
-    @staticmethod
-    def _read(folder: Path) -> tuple[SimilarityConfig, list[FloatArray]]:
-        about = json.loads((folder / "neighbours.json").read_text(encoding="utf-8"))
-        levels = [
-            np.load(folder / f"level{number}.npy", mmap_mode="r", allow_pickle=False)
-            for number in range(about["levels"])
-        ]
-        return SimilarityConfig(**about["similarity"]), levels
+    def _found(self, known: Known) -> Neighbours:
+        if self._neighbours is None or self._neighbours[0] is not known:
+            kept = {"top_k": self.top_k, "max_list_size": self.max_list_size}
+            self._neighbours = known, Neighbours(known.members, **kept)
+        return self._neighbours[1]
+
+    def state(self) -> dict[str, Any]:
+        """Return the settings and the levels."""
+        levels = {f"level{number}": level for number, level in enumerate(self.levels)}
+        return {"top_k": self.top_k, "max_list_size": self.max_list_size, **levels}
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what :meth:`save` wrote; large arrays are memory-mapped."""
+        state = load_state(folder)
+        names = sorted(name for name in state if name.startswith("level"))
+        return cls(levels=[state.pop(name) for name in names], **state)
 
 
-def similarity_config(settings: Settings) -> SimilarityConfig:
+def similarity_settings(settings: Settings) -> dict[str, int]:
     """Return how articles are joined."""
-    return SimilarityConfig(
-        top_k=settings.similarity_top_k,
-        cutoff=settings.similarity_cutoff,
-        degree_cutoff=settings.similarity_degree_cutoff,
-        max_list_size=settings.similarity_max_list_size,
-    )
+    return {
+        "top_k": settings.similarity_top_k,
+        "max_list_size": settings.similarity_max_list_size,
+    }
+
+
+def similarity_graph(articles: MarkedArticles, settings: Settings) -> Csr:
+    """Join the counted articles by their lists."""
+    return jaccard_similarity(articles.known.members, **similarity_settings(settings))

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from abc import abstractmethod
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
 from tagsage.features.base import Block
-from tagsage.graph.csr import FloatArray, load_csr, make_csr, save_csr
+from tagsage.graph.csr import FloatArray, empty_csr, make_csr
 
 if TYPE_CHECKING:
-    from tagsage.features.articles import Articles
+    from tagsage.features.articles import MarkedArticles
     from tagsage.graph.csr import Csr
     from tagsage.runner import Runner
 
@@ -27,8 +25,6 @@ BLOCK_NUMBERS = 1 << 24
 # Articles whose tags are counted at once.
 COUNT_ROWS = 1 << 17
 
-_ABOUT, _SUMS, _ARRAYS = "labels.json", "sums", ("labelled", "weights", "totals")
-
 
 class TagShares(Block):
     """Propagation of tags over groups of articles: article <- its groups <- their tagged articles.
@@ -39,8 +35,7 @@ class TagShares(Block):
         k_al = how many of them are in l
         p_a  = mean of all their y_b, in groups or not: the tags' overall shares
         s_al = (sum of y_b over those in l + α p_a) / (k_al + α)
-        w_l  = |l| ** -size_discount
-        shares_a  = (sum over its groups l of w_l s_al) / (sum over its groups l of w_l)
+        shares_a  = mean of s_al over its groups l
         support_a = log(1 + sum over its groups l of k_al)
 
     A group with few tagged articles says little: it is shrunk towards the overall shares. With
@@ -55,8 +50,6 @@ class TagShares(Block):
         How many tagged articles of each group have each tag.
     labelled : float32 array, shape [n_groups]
         How many tagged articles are in each group.
-    weights : float32 array, shape [n_groups]
-        What each group weighs.
     totals : float32 array, shape [L]
         How many tagged articles have each tag, in groups or not.
     total : int
@@ -66,19 +59,13 @@ class TagShares(Block):
     needs_tags: ClassVar[bool] = True
 
     def __init__(
-        self,
-        prior_weight: float,
-        sums: Csr,
-        labelled: FloatArray,
-        weights: FloatArray,
-        totals: FloatArray,
-        total: int,
+        self, prior_weight: float, sums: Csr, labelled: FloatArray, totals: FloatArray, total: int
     ) -> None:
         self.prior_weight, self.sums, self.labelled = prior_weight, sums, labelled
-        self.weights, self.totals, self.total = weights, totals, total
+        self.totals, self.total = totals, total
 
     @abstractmethod
-    def groups_of(self, articles: Articles) -> tuple[Csr, npt.NDArray[np.bool_]]:
+    def groups_of(self, articles: MarkedArticles) -> tuple[Csr, npt.NDArray[np.bool_]]:
         """Return which article is in which group, and which of that was counted in the fit.
 
         Returns
@@ -89,49 +76,7 @@ class TagShares(Block):
             In the order of ``groups.indices``.
         """
 
-    @staticmethod
-    def count(
-        groups: Csr, articles: Articles, runner: Runner, *, prior_weight: float, discount: float
-    ) -> dict[str, Any]:
-        """Count the tagged articles of each group, and their tags: what a state is made of.
-
-        Parameters
-        ----------
-        groups : csr_array, shape [n, n_groups]
-            Which counted article is in which group.
-        articles : Articles
-            The counted articles.
-        runner : Runner
-            Maps over partitions.
-        prior_weight, discount : float
-            α, and the exponent of a group's size in its weight.
-        """
-        known: Any = articles.known
-        labelled, tags = known.own_tags(articles)
-        starts = range(0, len(articles), COUNT_ROWS)
-
-        def sums(start: int) -> tuple[Csr, npt.NDArray[np.float64]]:
-            part = slice(start, start + COUNT_ROWS)
-            to_groups: Any = groups[part].T.tocsr()
-            return sp.csr_array(to_groups @ tags[part]), to_groups @ labelled[part].astype(float)
-
-        shape = (groups.shape[1], tags.shape[1])
-        total: Csr = sp.csr_array(shape, dtype=np.float32)
-        count = np.zeros(shape[0])
-        for of_part, counts in runner.map(sums, starts):
-            total = sp.csr_array(total + of_part)
-            count += counts
-        sizes = np.bincount(groups.indices, minlength=shape[0])
-        return {
-            "prior_weight": prior_weight,
-            "sums": total,
-            "labelled": count.astype(np.float32),
-            "weights": (np.maximum(sizes, 1) ** -float(discount)).astype(np.float32),
-            "totals": np.asarray(tags.sum(axis=0), dtype=np.float32),
-            "total": int(labelled.sum()),
-        }
-
-    def transform(self, articles: Articles) -> tuple[FloatArray, FloatArray]:
+    def transform(self, articles: MarkedArticles) -> tuple[FloatArray, FloatArray]:
         """Return shares, float32 [n, L] from 0 to 1, and support, float32 [n, 1]."""
         shares = np.zeros((len(articles), len(self.totals)), dtype=np.float32)
         support = np.zeros((len(articles), 1), dtype=np.float32)
@@ -141,23 +86,22 @@ class TagShares(Block):
             shares[rows], support[rows] = self._shares(articles.take(rows))
         return shares, support
 
-    def _shares(self, articles: Articles) -> tuple[FloatArray, FloatArray]:
-        known: Any = articles.known
+    def _shares(self, articles: MarkedArticles) -> tuple[FloatArray, FloatArray]:
         groups, counted = self.groups_of(articles)
-        of_article, tags = known.own_tags(articles)
+        of_article, tags = articles.known.own_tags(articles)
         alpha = self.prior_weight
         column, starts = groups.indices, groups.indptr
         row = np.repeat(np.arange(len(articles)), np.diff(starts))
         own = counted & of_article[row]
         others = self.labelled[column] - own
-        size = others + alpha
-        weight = np.where(size > 0, self.weights[column], 0).astype(np.float64)
-        factor = np.divide(weight, size, out=np.zeros_like(size, dtype=float), where=size > 0)
+        size = (others + alpha).astype(np.float64)
+        counts = size > 0
+        factor = np.divide(1, size, out=np.zeros_like(size), where=counts)
 
-        def sums(values: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        def sums(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
             return np.bincount(row, values, minlength=len(articles)).astype(np.float64)
 
-        neighbours, total, in_groups = sums(others), sums(weight), sums(factor)
+        neighbours, groups_counted, in_groups = sums(others), sums(counts), sums(factor)
         # The overall shares are those of the other articles, too.
         prior = alpha * in_groups / np.maximum(self.total - of_article, 1)
         used, position = np.unique(column, return_inverse=True)
@@ -168,26 +112,44 @@ class TagShares(Block):
         shares += prior[:, None] * self.totals
         shares -= (sums(factor * own) + prior)[:, None] * tags.toarray()
         np.maximum(shares, 0, out=shares)
-        shares /= np.where(total > 0, total, 1)[:, None]
+        shares /= np.maximum(groups_counted, 1)[:, None]
         support = np.log1p(neighbours)[:, None]
         return shares.round(DECIMALS).astype(np.float32), support.astype(np.float32)
 
-    def save(self, folder: Path) -> None:
-        """Write the counts."""
-        folder.mkdir(parents=True, exist_ok=True)
-        save_csr(folder / _SUMS, self.sums)
-        for name in _ARRAYS:
-            np.save(folder / f"{name}.npy", getattr(self, name), allow_pickle=False)
-        about = {"prior_weight": self.prior_weight, "total": self.total}
-        (folder / _ABOUT).write_text(json.dumps(about), encoding="utf-8")
+    def state(self) -> dict[str, Any]:
+        """Return the counts."""
+        names = ("prior_weight", "sums", "labelled", "totals", "total")
+        return {name: getattr(self, name) for name in names}
 
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read the counts; the sums are memory-mapped."""
-        return cls(**cls._read(folder))
 
-    @staticmethod
-    def _read(folder: Path) -> dict[str, Any]:
-        about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
-        arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in _ARRAYS}
-        return {**about, **arrays, "sums": load_csr(folder / _SUMS)}
+def count_tags(groups: Csr, articles: MarkedArticles, runner: Runner) -> dict[str, Any]:
+    """Count the tagged articles of each group, and their tags: what a state is made of.
+
+    Parameters
+    ----------
+    groups : csr_array, shape [n, n_groups]
+        Which counted article is in which group.
+    articles : MarkedArticles
+        The counted articles.
+    runner : Runner
+        Maps over partitions.
+    """
+    labelled, tags = articles.known.own_tags(articles)
+
+    def sums(start: int) -> tuple[Csr, npt.NDArray[np.float64]]:
+        part = slice(start, start + COUNT_ROWS)
+        to_groups: Any = groups[part].T.tocsr()
+        return sp.csr_array(to_groups @ tags[part]), to_groups @ labelled[part].astype(float)
+
+    shape = (groups.shape[1], tags.shape[1])
+    total = empty_csr(*shape)
+    count = np.zeros(shape[0])
+    for of_part, counts in runner.map(sums, range(0, len(articles), COUNT_ROWS)):
+        total = sp.csr_array(total + of_part)
+        count += counts
+    return {
+        "sums": total,
+        "labelled": count.astype(np.float32),
+        "totals": np.asarray(tags.sum(axis=0), dtype=np.float32),
+        "total": int(labelled.sum()),
+    }

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
-from tagsage.features.vocabulary import VocabularyBlock
-from tagsage.graph.csr import make_csr
+from tagsage.features.vocabulary import VocabularyBlock, smooth_idf
+from tagsage.graph.csr import empty_csr, make_csr
 
 if TYPE_CHECKING:
     from tagsage.features.articles import Articles
@@ -24,7 +24,6 @@ class Words(VocabularyBlock):
     """
 
     name: ClassVar[str] = "words"
-    min_articles: ClassVar[int] = 2
 
     @staticmethod
     def count(articles: Articles) -> pd.Series[int]:
@@ -41,11 +40,9 @@ class Words(VocabularyBlock):
     def transform(self, articles: Articles) -> tuple[Csr]:
         """Return the weighted words, csr_array of float32 [n, words]."""
         shape = (len(articles), len(self.vocabulary.keys))
+        # scikit-learn refuses a vocabulary without words, and no texts.
         if not all(shape):
-            # scikit-learn refuses a vocabulary without words, and no texts.
-            nothing = np.zeros(0, dtype=np.int32)
-            bounds = np.zeros(shape[0] + 1, dtype=np.int64)
-            return (make_csr(nothing.astype(np.float32), nothing, bounds, shape),)
+            return (empty_csr(*shape),)
         weighted = self._vectorizer.transform(articles.texts)
         return (make_csr(weighted.data, weighted.indices, weighted.indptr, shape),)
 
@@ -54,5 +51,5 @@ class Words(VocabularyBlock):
         vectorizer = TfidfVectorizer(
             sublinear_tf=True, vocabulary=self.vocabulary.keys.tolist(), dtype=np.float32
         )
-        vectorizer.idf_ = self.vocabulary.idf()
+        vectorizer.idf_ = smooth_idf(self.articles, self.total)
         return vectorizer

@@ -1,4 +1,4 @@
-"""Arrays that may be larger than memory: .npy files and temporary files, read by blocks of rows."""
+"""Arrays that may be larger than memory, and products whose digits don't depend on the batch."""
 
 from __future__ import annotations
 
@@ -22,16 +22,13 @@ if TYPE_CHECKING:
 ROW_BLOCK = 1 << 14
 # A temporary array of more numbers than this goes to a file: 1 GB.
 MEMORY_NUMBERS = 1 << 28
+# Rows that are multiplied at once where a row's result must not depend on its neighbours.
+FIXED_ROWS = 32
+_LOCK = Lock()
 
 
 def load_array(file: Path) -> npt.NDArray[np.float32]:
-    """Memory-map an array.
-
-    Raises
-    ------
-    TagsageError
-        When the file is missing or is no array.
-    """
+    """Memory-map an array; a TagsageError says when the file is missing or no array."""
     try:
         array: npt.NDArray[np.float32] = np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -72,16 +69,29 @@ def take_rows(array: npt.NDArray[np.floating], rows: npt.NDArray[np.integer]) ->
 
 
 def nonzero_rows(array: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
-    """Tell which rows hold anything but zeros, bool [rows]."""
+    """Return which rows hold anything but zeros, bool [rows]."""
     nonzero = np.zeros(len(array), dtype=bool)
     for block in row_slices(len(array)):
         nonzero[block] = (array[block] != 0).any(axis=1)
     return nonzero
 
 
-# Rows that are multiplied at once where a row's result must not depend on its neighbours.
-FIXED_ROWS = 32
-_LOCK = Lock()
+def check_vectors(vectors: npt.NDArray[np.floating], articles: int) -> None:
+    """Raise a TagsageError unless there is one vector of finite numbers per article."""
+    if vectors.ndim != 2 or len(vectors) != articles:
+        msg = (
+            f"There are vectors of shape {vectors.shape} for {articles} articles of the graph; "
+            "run the stages from the embeddings on again."
+        )
+        raise TagsageError(msg)
+    for rows in row_slices(articles):
+        bad = ~np.isfinite(vectors[rows]).all(axis=1)
+        if bad.any():
+            msg = (
+                f"The vector of article {rows.start + int(bad.argmax())} holds a value that is "
+                "not a finite number; compute or import the vectors again."
+            )
+            raise TagsageError(msg)
 
 
 def fixed_product(rows: npt.NDArray[np.floating], matrix: FloatArray) -> FloatArray:
@@ -95,7 +105,6 @@ def fixed_product(rows: npt.NDArray[np.floating], matrix: FloatArray) -> FloatAr
     rows : float array, shape [n, d]
         The rows; they may be memory-mapped.
     matrix : float32 array, shape [d, k]
-        What they are multiplied by.
 
     Returns
     -------
@@ -122,14 +131,14 @@ def padded(part: FloatArray) -> FloatArray:
 def one_blas_thread() -> Generator[None]:
     """Multiply in one thread, the whole process, unless another thread has seen to it.
 
-    Of callers that overlap only the first sets the number, and it alone puts back what it found:
-    a later one would find the 1 of the first, and leave it to the process.
+    Of callers that overlap only the first sets the number, and it alone restores what it found: a
+    later one would find the 1 of the first, and leave it to the process.
     """
     if not _LOCK.acquire(blocking=False):
         yield
         return
     try:
-        # Of OpenMP the number is each thread's own.
+        # OpenMP's number is each thread's own.
         with _pools().limit(limits=1, user_api="blas"):
             yield
     finally:
@@ -140,19 +149,3 @@ def one_blas_thread() -> Generator[None]:
 def _pools() -> ThreadpoolController:
     # To look for them takes longer than a request.
     return ThreadpoolController()
-
-
-def check_row_count(features: npt.NDArray[np.floating], articles: int) -> None:
-    """Refuse vectors that are not one an article.
-
-    Raises
-    ------
-    TagsageError
-        With their shape and the number of articles.
-    """
-    if features.ndim != 2 or len(features) != articles:
-        msg = (
-            f"There are vectors of shape {features.shape} for {articles} articles of the graph; "
-            "run the stages from the embeddings on again."
-        )
-        raise TagsageError(msg)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 from scipy.sparse import csgraph
 
-from tagsage.graph.csr import entry_rows, row_blocks
+from tagsage.graph.csr import row_blocks
 
 if TYPE_CHECKING:
     from tagsage.graph.csr import Csr, IntArray
@@ -26,24 +26,19 @@ def connected_components(similarity: Csr) -> IntArray:
     Directions are ignored. Relationships are read block by block and components merged after each,
     so a memory-mapped graph never lies in memory as a whole.
 
-    Parameters
-    ----------
-    similarity : csr_array, shape [n, n]
-        The graph.
-
     Returns
     -------
     int32 array, shape [n]
         The component of each node; components are numbered by their lowest node.
     """
     n = similarity.shape[0]
+    indptr = similarity.indptr
     labels = np.arange(n, dtype=np.int32)
     count = n
     budget = max(BLOCK_ENTRIES, BLOCK_ENTRIES_PER_NODE * n)
-    for start, stop in row_blocks(np.diff(similarity.indptr), budget):
-        entries = slice(int(similarity.indptr[start]), int(similarity.indptr[stop]))
-        sources = labels[entry_rows(similarity, start, stop)]
-        targets = labels[similarity.indices[entries]]
+    for start, stop in row_blocks(np.diff(indptr), budget):
+        sources = np.repeat(labels[start:stop], np.diff(indptr[start : stop + 1]))
+        targets = labels[similarity.indices[indptr[start] : indptr[stop]]]
         joins = sources != targets
         if not joins.any():
             continue
@@ -55,18 +50,7 @@ def connected_components(similarity: Csr) -> IntArray:
 
 
 def number_by_lowest(labels: npt.NDArray[np.integer]) -> IntArray:
-    """Give components numbers in the order of their lowest nodes.
-
-    Parameters
-    ----------
-    labels : int array, shape [n]
-        Any number for each node, the same for the nodes of a component.
-
-    Returns
-    -------
-    int32 array, shape [n]
-        0 for the component of node 0, 1 for that of the lowest node outside it, and so on.
-    """
+    """Return components renumbered by their lowest nodes: 0 for that of node 0, and so on."""
     _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
     rank = np.empty(len(first), dtype=np.int32)
     rank[np.argsort(first)] = np.arange(len(first), dtype=np.int32)
@@ -75,22 +59,10 @@ def number_by_lowest(labels: npt.NDArray[np.integer]) -> IntArray:
 
 
 def start_node(labels: IntArray, degrees: npt.NDArray[np.integer]) -> int:
-    """Choose the node where random walks start: in the largest component, the lowest index.
+    """Choose the node where random walks start.
 
-    The study takes any node of the largest component; this one is the same every night. A node
-    that a walk can leave is preferred.
-
-    Parameters
-    ----------
-    labels : int32 array, shape [n], n >= 1
-        The component of each node. Of equally large components the one with the lowest label wins.
-    degrees : int array, shape [n]
-        How many relationships leave each node.
-
-    Returns
-    -------
-    int
-        The node.
+    The study takes any node of the largest component. Here it is the lowest one that a walk can
+    leave, of equally large components that of the lowest label: the same in every run.
     """
     largest = int(np.bincount(labels).argmax())
     nodes = np.flatnonzero(labels == largest)

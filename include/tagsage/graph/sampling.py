@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
-
-from tagsage.errors import TagsageError
 
 if TYPE_CHECKING:
     from tagsage.graph.csr import Csr, IntArray
 
 # As in Neo4j GDS 2.13, with the threshold of one worker, which a seeded run has there.
+RESTART_PROBABILITY = 0.1
 QUALITY_MOMENTUM = 0.9
 QUALITY_THRESHOLD = 0.05
 MAX_WALKS_PER_START = 100
@@ -20,90 +19,59 @@ MAX_WALKS_PER_START = 100
 RANDOM_BLOCK = 1 << 16
 
 
-def random_walk_sample(
-    similarity: Csr,
-    start_nodes: Sequence[int],
-    *,
-    ratio: float = 0.2,
-    restart_probability: float = 0.1,
-    seed: int = 42,
-) -> IntArray:
+def random_walk_sample(similarity: Csr, start_node: int, *, ratio: float, seed: int) -> IntArray:
     """Sample nodes by random walks with restarts.
 
     The semantics are those of ``graph.sample.rwr`` of Neo4j GDS 2.13 [1]_, after Leskovec and
-    Faloutsos [2]_, unweighted. Walks begin at a start node and end with `restart_probability` a
-    step, or where no relationship leads on. A walk's quality is the share of newly visited among
-    visited nodes; each start node carries a moving average of its walks' quality, makes at most
-    100 walks in a row, and is dropped when its quality is used up. When the expected quality of the
-    start nodes falls under a threshold, a new one is drawn from all nodes, so other components and
+    Faloutsos [2]_, unweighted. Walks begin at a start node and end with a chance of 10% per step,
+    or where no relationship leads on. A walk's quality is the share of newly visited among visited
+    nodes; each start node carries a moving average of its walks' quality, makes at most 100 walks
+    in a row, and is dropped when its quality is used up. When the expected quality of the start
+    nodes falls under a threshold, a new one is drawn from all nodes, so other components and
     isolated nodes are reached too.
 
     Parameters
     ----------
     similarity : csr_array, shape [n, n]
         The graph; directions are followed. It may be memory-mapped.
-    start_nodes : sequence of int
-        Where walks start; empty: one random node.
+    start_node : int
+        Where walks start.
     ratio : float
-        The share of the nodes to sample, in (0, 1]; the target is ``round(ratio * n)``.
-    restart_probability : float
-        In (0, 1).
+        The share of the nodes to sample, in (0, 1].
     seed : int
         Seed of the walks.
 
     Returns
     -------
-    int32 array, shape [round(ratio * n)], sorted
-        The sampled nodes.
-
-    Raises
-    ------
-    TagsageError
-        When a parameter is out of range.
+    int32 array, shape [round(ratio * n)]
+        The sampled nodes, ascending.
 
     References
     ----------
     .. [1] https://neo4j.com/docs/graph-data-science/2.13/management-ops/graph-creation/sampling/rwr/
     .. [2] J. Leskovec and C. Faloutsos: Sampling from large graphs. KDD 2006.
     """
-    if not 0 < ratio <= 1:
-        raise TagsageError(f"sample: ratio must be above 0 and at most 1, not {ratio}.")
-    if not 0 < restart_probability < 1:
-        msg = f"sample: restart_probability must be between 0 and 1, not {restart_probability}."
-        raise TagsageError(msg)
-    n = similarity.shape[0]
-    if any(not 0 <= node < n for node in start_nodes):
-        raise TagsageError(f"sample: a start node is not among the graph's {n} nodes.")
     # Halves round up, as in Java.
-    target = int(ratio * n + 0.5)
+    target = int(ratio * similarity.shape[0] + 0.5)
     if target == 0:
         return np.zeros(0, dtype=np.int32)
-    draw = _uniform_numbers(seed)
-    starts = list(dict.fromkeys(int(node) for node in start_nodes)) or [int(draw() * n)]
-    seen = _walk(similarity, starts, target, restart_probability, draw)
+    seen = _walk(similarity, start_node, target, _uniform_numbers(seed))
     return np.flatnonzero(np.frombuffer(seen, dtype=np.uint8)).astype(np.int32)
 
 
-def _walk(
-    similarity: Csr,
-    starts: list[int],
-    target: int,
-    restart_probability: float,
-    draw: Callable[[], float],
-) -> bytearray:
-    """Walk until `target` nodes were seen; return a byte a node, 1 where seen."""
+def _walk(similarity: Csr, start_node: int, target: int, draw: Callable[[], float]) -> bytearray:
+    """Walk until `target` nodes were seen; return a byte per node, 1 where seen."""
     # Single items of a memoryview are far cheaper to read than those of an array.
     indptr = np.ascontiguousarray(similarity.indptr).data
     indices = np.asarray(similarity.indices).data
     n = similarity.shape[0]
     seen = bytearray(n)
     seen_count = 0
-    ever_started = set(starts)
-    qualities = [1.0] * len(starts)
-    total = squares = float(len(starts))
+    starts, qualities = [start_node], [1.0]
+    ever_started = {start_node}
+    total = squares = 1.0
 
-    position = int(draw() * len(starts))
-    node = starts[position]
+    position, node = 0, start_node
     walks_left = MAX_WALKS_PER_START
     added, visited = 0, 1
     while True:
@@ -115,7 +83,7 @@ def _walk(
                 return seen
         first = indptr[node]
         degree = indptr[node + 1] - first
-        if degree and draw() >= restart_probability:
+        if degree and draw() >= RESTART_PROBABILITY:
             node = indices[first + int(draw() * degree)]
             visited += 1
             continue

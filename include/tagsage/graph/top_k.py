@@ -14,21 +14,10 @@ if TYPE_CHECKING:
 
 
 def top_entries(matrix: Csr, top_k: int) -> Csr:
-    """Keep the largest entries of each row.
+    """Keep the `top_k` largest entries of each row; of equal ones those of the lower columns.
 
-    Linear in the entries; no row is sorted.
-
-    Parameters
-    ----------
-    matrix : csr_array of floats, shape [rows, columns]
-        At least 0; zeros are no entries.
-    top_k : int
-        How many entries a row keeps, at least 1; of equal ones those of the lower columns.
-
-    Returns
-    -------
-    csr_array, shape [rows, columns]
-        Columns of a row ascending, no zeros.
+    Linear in the entries, which are at least 0; no row is sorted. Columns of a row are ascending in
+    the result, and there are no zeros.
     """
     matrix = matrix.sorted_indices()
     matrix.eliminate_zeros()
@@ -43,7 +32,7 @@ def top_entries(matrix: Csr, top_k: int) -> Csr:
 def within_top_k(
     values: npt.NDArray[np.floating], lengths: npt.NDArray[np.int64], top_k: int
 ) -> npt.NDArray[np.bool_]:
-    """Tell which entries are among the `top_k` largest of their row, the first ones at ties.
+    """Return which entries are among the `top_k` largest of their row, the first ones at ties.
 
     Parameters
     ----------
@@ -52,11 +41,7 @@ def within_top_k(
     lengths : int64 array, shape [rows]
         How many entries each row has.
     top_k : int
-        How many stay, at least 1.
-
-    Returns
-    -------
-    bool array, shape [entries]
+        At least 1.
     """
     keep = np.ones(len(values), dtype=bool)
     ends = np.cumsum(lengths)
@@ -71,10 +56,9 @@ def within_top_k(
         width = int(lengths[rows].max())
         position = (ends - lengths)[rows][:, None] + np.arange(width)
         inside = np.arange(width) < lengths[rows][:, None]
-        padded = np.where(inside, values[np.minimum(position, len(values) - 1)], -1.0)
-        limit = np.partition(padded, width - top_k, axis=1)[:, width - top_k, None]
-        above = padded > limit
-        at_limit = padded == limit
+        table = np.where(inside, values[np.minimum(position, len(values) - 1)], -1.0)
+        limit = np.partition(table, width - top_k, axis=1)[:, width - top_k, None]
+        above, at_limit = table > limit, table == limit
         room = top_k - above.sum(axis=1, keepdims=True)
         chosen = above | (at_limit & (np.cumsum(at_limit, axis=1) <= room))
         keep[position[inside]] = chosen[inside]

@@ -17,7 +17,7 @@ from tagsage.settings.checks import ChecksSettings
 from tagsage.settings.corpus import CorpusSettings
 from tagsage.settings.embed import EmbedSettings
 from tagsage.settings.explanations import ExplanationSettings
-from tagsage.settings.graph import GraphSettings, StudyGraphSettings
+from tagsage.settings.graph import GraphSettings
 from tagsage.settings.harvest import HarvestSettings
 from tagsage.settings.learn import AssignmentSettings, LearnSettings
 from tagsage.settings.notifications import NotificationSettings
@@ -38,7 +38,6 @@ class Settings(
     AssignmentSettings,
     LearnSettings,
     GraphSettings,
-    StudyGraphSettings,
     EmbedSettings,
     HarvestSettings,
     ChecksSettings,
@@ -157,14 +156,6 @@ class Settings(
         """Return the shares of the learning curve, rising, each once."""
         shares = {float(share) for share in self.learning_shares.split(",") if share}
         return sorted(shares - {0.0})
-
-    def sample_sizes(self) -> tuple[int, ...]:
-        """Return GraphSAGE's sample sizes, one a layer; the last is for direct neighbours."""
-        return tuple(int(size) for size in self.graphsage_sample_sizes.split(","))
-
-    def iteration_weights(self) -> tuple[float, ...]:
-        """Return FastRP's weights of the 1st, 2nd, … average over neighbours."""
-        return tuple(float(weight) for weight in self.fastrp_iteration_weights.split(","))
 
 
 def _sentence(cls: type[Settings], error: ValidationError) -> str:

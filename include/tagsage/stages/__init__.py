@@ -19,13 +19,7 @@ from tagsage.stages.embed import await_job, embed_texts, submit_jobs
 from tagsage.stages.explain import explain
 from tagsage.stages.features import fit_blocks
 from tagsage.stages.findings import findings
-from tagsage.stages.graph import (
-    components,
-    graphsage,
-    project,
-    sample,
-    similarity,
-)
+from tagsage.stages.graph import graph
 from tagsage.stages.harvest import announce, harvest, harvest_seeds, prepare_harvest
 from tagsage.stages.ingest import load_corpus, start
 from tagsage.stages.predict import predict
@@ -42,7 +36,6 @@ __all__ = [
     "candidates_without_lists",
     "catalogue",
     "check_corpus",
-    "components",
     "eda",
     "embed_texts",
     "evaluate_scenario",
@@ -50,19 +43,16 @@ __all__ = [
     "findings",
     "fit_blocks",
     "fit_candidate",
-    "graphsage",
+    "graph",
     "harvest",
     "harvest_seeds",
     "leaderboard",
     "load_corpus",
     "predict",
     "prepare_harvest",
-    "project",
     "promote",
     "report",
-    "sample",
     "scenarios",
-    "similarity",
     "split",
     "start",
     "submit_jobs",

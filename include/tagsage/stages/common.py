@@ -35,8 +35,6 @@ PREDICTIONS, SUGGESTIONS = "predictions", "suggestions"
 # Beside the blocks: the vectors they are made of, and what they were fitted on.
 VECTORS, KNOWN = "vectors", "known"
 VECTORS_FILE, IN_LIST_FILE = "vectors.npy", "in_list.npy"
-# The block that a graph engine trains.
-GRAPHSAGE = "graphsage"
 # What of the source's rows was not taken as it came; a note of the run.
 QUARANTINE = "quarantine"
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from tagsage.run_context import RunContext, Token
 from tagsage.stages.common import (
     CORPUS_CODE,
-    GRAPHSAGE,
     IN_LIST_FILE,
     KNOWN,
     VECTORS,
@@ -32,7 +31,7 @@ logger = logging.getLogger(__name__)
 FEATURES_CODE = (*CORPUS_CODE, "embed", "graph", "runner", "features")
 
 
-def fit_blocks(token: Token, corpus: Ref, split: Ref, vectors: Ref, graphsage: Ref) -> Blocks:
+def fit_blocks(token: Token, corpus: Ref, split: Ref, vectors: Ref, graph: Ref) -> Blocks:
     """Fit the blocks that some candidate uses; no tag of the test part is read.
 
     Returns
@@ -43,15 +42,10 @@ def fit_blocks(token: Token, corpus: Ref, split: Ref, vectors: Ref, graphsage: R
     """
     run = RunContext.of(token)
     labels = load_labels(run, split)
-    return fit_on(
-        run,
-        corpus,
-        {VECTORS: vectors, GRAPHSAGE: graphsage},
-        labels.train_rows,
-        labels.Y_train,
-        sorted(wanted_blocks(run.settings)),
-        part={"split": split, "of": "training"},
-    )
+    names = sorted(wanted_blocks(run.settings))
+    part = {"split": split, "of": "training"}
+    fitter = _Fitter(run, corpus, vectors, labels.train_rows, labels.Y_train, part)
+    return {VECTORS: vectors, **fitter.fit(names, graph)}
 
 
 def fit_on_all(
@@ -69,78 +63,96 @@ def fit_on_all(
     labels = load_labels(run, split)
     names = [name for name in blocks_of(feature_set) if BLOCKS[name].needs_tags]
     part = {"split": split, "of": "all"}
-    return features | fit_on(run, corpus, features, labels.rows, labels.Y, names, part=part)
+    fitter = _Fitter(run, corpus, features[VECTORS], labels.rows, labels.Y, part)
+    return features | fitter.fit(names)
 
 
-def fit_on(
-    run: RunContext,
-    corpus: Ref,
-    made: Blocks,
-    rows: npt.NDArray[np.int64],
-    Y: npt.NDArray[np.bool_],
-    names: list[str],
-    *,
-    part: dict[str, str],
-) -> Blocks:
-    """Fit blocks, where the tags `Y` of the articles `rows` are known; `part` names them."""
-    from tagsage.features import BLOCKS, Known
-    from tagsage.features.fitting import fit_block
-    from tagsage.learn.fitting import tuning_split
-    from tagsage.runner import LocalRunner
+class _Fitter:
+    """Fits blocks where the tags `Y` of the articles `rows` are known; `part` names these."""
 
-    settings = run.settings
+    def __init__(
+        self,
+        run: RunContext,
+        corpus: Ref,
+        vectors: Ref,
+        rows: npt.NDArray[np.int64],
+        Y: npt.NDArray[np.bool_],
+        part: dict[str, str],
+    ) -> None:
+        from tagsage.features import Known
+        from tagsage.learn.fitting import tuning_split
 
-    # Read and made only when something is to be fitted, and once.
-    @cache
-    def articles() -> Articles:
-        return articles_of(run, corpus, made[VECTORS])
+        self.run, self.corpus, self.vectors, self.rows, self.part = run, corpus, vectors, rows, part
 
-    @cache
-    def known() -> Known:
-        return Known.of(articles(), rows, Y)
+        # Read and made only when something is to be fitted, and once.
+        @cache
+        def articles() -> Articles:
+            return articles_of(run, corpus, vectors)
 
-    def tuning() -> Known:
-        inner = tuning_split(Y, seed=settings.seed)
-        fitted = slice(None) if inner is None else inner.train
-        return Known.of(articles(), rows[fitted], Y[fitted])
+        @cache
+        def known() -> Known:
+            return Known.of(articles(), rows, Y)
 
-    def save_known(folder: Path) -> dict[str, Any]:
+        @cache
+        def tuning() -> Known:
+            inner = tuning_split(Y, seed=run.settings.seed)
+            fitted = slice(None) if inner is None else inner.train
+            return Known.of(articles(), rows[fitted], Y[fitted])
+
+        self.articles, self.known, self.tuning = articles, known, tuning
+
+    def fit(self, names: list[str], graph: Ref = "") -> Blocks:
+        """Return the ref of each block, and of what is known."""
+        saved = self.run.artifact(
+            KNOWN,
+            {"corpus": self.corpus, **self.part},
+            self._save_known,
+            code=FEATURES_CODE,
+            label=self.part["of"],
+        )
+        return {KNOWN: saved.ref, **{name: self._fit_one(name, graph) for name in names}}
+
+    def _save_known(self, folder: Path) -> dict[str, Any]:
         import numpy as np
 
-        known().save(folder)
-        in_list = known().in_known_list(known().mark(articles()))
+        known = self.known()
+        known.save(folder)
+        in_list = known.in_known_list(known.mark(self.articles()))
         np.save(folder / IN_LIST_FILE, in_list)
-        return {"articles": len(known().ids), "tagged": len(rows), "in_lists": int(in_list.sum())}
+        return {
+            "articles": len(known.ids),
+            "tagged": len(self.rows),
+            "in_lists": int(in_list.sum()),
+        }
 
-    def artifact(name: str) -> Ref:
-        block = BLOCKS[name]
+    def _fit_one(self, name: str, graph: Ref) -> Ref:
+        from tagsage.features import BLOCKS
+        from tagsage.features.fitting import fit_block
+        from tagsage.features.graphsage import GraphSage
+        from tagsage.runner import LocalRunner
+
+        block, settings = BLOCKS[name], self.run.settings
         inputs: dict[str, Any] = {
-            "corpus": corpus,
+            "corpus": self.corpus,
             "settings": {setting: getattr(settings, setting) for setting in block.settings},
         }
-        trained = made.get(GRAPHSAGE, "") if name == GRAPHSAGE else ""
-        inputs |= {"vectors": made[VECTORS]} if block.needs_vectors else {}
-        inputs |= {"part": part, "seed": settings.seed} if block.needs_tags else {}
-        inputs |= {"trained": trained} if trained else {}
+        inputs |= {"vectors": self.vectors} if block.needs_vectors else {}
+        inputs |= {"part": self.part, "seed": settings.seed} if block.needs_tags else {}
+        inputs |= {"graph": graph} if block is GraphSage else {}
 
         def build(folder: Path) -> dict[str, Any]:
             return fit_block(
                 folder,
                 name,
-                articles(),
-                known(),
+                self.articles(),
+                self.known(),
                 settings,
                 LocalRunner(),
-                tuning=tuning() if block.needs_tags else None,
-                trained=run.workspace.open(trained).path if trained else None,
+                tuning=self.tuning() if block.needs_tags else None,
+                graph=self.run.workspace.open(graph).path if graph else None,
             )
 
-        label = part["of"] if block.needs_tags else ""
-        found = run.artifact(f"block_{name}", inputs, build, code=FEATURES_CODE, label=label)
+        label = self.part["of"] if block.needs_tags else ""
+        found = self.run.artifact(f"block_{name}", inputs, build, code=FEATURES_CODE, label=label)
         logger.info("%s: %s", name, found.summary)
         return found.ref
-
-    saved = run.artifact(
-        KNOWN, {"corpus": corpus, **part}, save_known, code=FEATURES_CODE, label=part["of"]
-    )
-    return {VECTORS: made[VECTORS], KNOWN: saved.ref, **{name: artifact(name) for name in names}}

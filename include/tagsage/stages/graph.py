@@ -1,7 +1,4 @@
-"""The study's graph, stage by stage.
-
-What no candidate of the run uses is not computed: its ref is then empty.
-"""
+"""The study's graph: every article embedded by GraphSAGE, when a candidate uses it."""
 
 from __future__ import annotations
 
@@ -17,11 +14,12 @@ from tagsage.stages.common import (
     Ref,
     keep_vectors,
     load_snapshot,
+    load_vectors,
     wanted_blocks,
 )
 
 if TYPE_CHECKING:
-    from tagsage.graph.base import GraphEngine
+    from tagsage.graph.engine import GraphEngine
 
 logger = logging.getLogger(__name__)
 
@@ -39,134 +37,53 @@ def engine_of(run: RunContext) -> GraphEngine:
     """Return the engine that the settings name."""
     from tagsage.graph.local import LocalEngine
 
-    if run.settings.engine == LocalEngine.name:
+    if run.settings.engine == "local":
         return LocalEngine()
-    from tagsage.graph.gds.engine import GdsEngine
+    from tagsage.graph.gds import GdsEngine
     from tagsage.neo4j_connection import resolve_connection
 
     # Runs of one workspace follow one another: what an earlier one left on the server is dead.
     owner = hashlib.sha256(str(run.workspace.root).encode()).hexdigest()[:8]
-    return GdsEngine(resolve_connection(), run_id=run.run_id, owner=owner)
+    return GdsEngine(resolve_connection(), owner=owner)
 
 
-def project(token: Token, corpus: Ref, vectors: Ref) -> Ref:
-    """Make the membership graph ready; returns the projection's ref.
+def graph(token: Token, corpus: Ref, vectors: Ref) -> Ref:
+    """Join articles by their lists, train GraphSAGE on a sample, and embed every article.
 
-    A store that keeps vectors gets those of the texts first, because the projection reads them.
+    A store that keeps vectors gets those of the texts first, because the projection reads them, and
+    the embeddings in the end, as the property ``graphSAGE``. Returns the graph's ref; empty when no
+    candidate of the run uses GraphSAGE.
     """
+    from tagsage.features.graphsage import GraphSage
+    from tagsage.graph.study import EMBEDDINGS_FILE, study_graph
+
     run = RunContext.of(token)
-    vector_property = VECTOR_PROPERTIES[run.settings.embedder]
-    if not keep_vectors(run, corpus, vector_property, vectors, VECTORS_FILE):
-        vector_property = ""
+    settings = run.settings
+    vector_property = VECTOR_PROPERTIES[settings.embedder]
+    keep_vectors(run, corpus, vector_property, vectors, VECTORS_FILE)
+    if GraphSage.name not in wanted_blocks(settings):
+        logger.info("No candidate uses graphsage: left out.")
+        return ""
 
     def build(folder: Path) -> dict[str, Any]:
         snapshot = load_snapshot(run, corpus)
-        incidence = snapshot.incidence()
-        return engine_of(run).project(
+        return study_graph(
+            engine_of(run),
             folder,
-            incidence,
+            snapshot.incidence(),
+            load_vectors(run, vectors),
+            settings,
             keys=snapshot.articles["key"].tolist(),
             vector_property=vector_property,
         )
 
     inputs = {
+        "engine": settings.engine,
         "corpus": corpus,
-        "vector_property": vector_property,
-        "vectors": vectors if vector_property else "",
+        "vectors": vectors,
+        **{name: getattr(settings, name) for name in GraphSage.settings},
     }
-    return _artifact(run, "projection", inputs, build)
-
-
-def similarity(token: Token, projection: Ref) -> Ref:
-    """Join articles by the Jaccard similarity of their lists."""
-    from tagsage.features.neighbours import similarity_config
-
-    run = RunContext.of(token)
-    if not _wanted(run, "graphsage"):
-        return ""
-    config = similarity_config(run.settings)
-
-    def build(folder: Path) -> dict[str, Any]:
-        return engine_of(run).similarity(folder, _path(run, projection), config)
-
-    return _artifact(run, "similarity", {"projection": projection, **vars(config)}, build)
-
-
-def components(token: Token, similarity: Ref) -> Ref:
-    """Find the weakly connected components and the node where walks start."""
-    run = RunContext.of(token)
-    if not similarity:
-        return ""
-
-    def build(folder: Path) -> dict[str, Any]:
-        return engine_of(run).components(folder, _path(run, similarity))
-
-    return _artifact(run, "components", {"similarity": similarity}, build)
-
-
-def sample(token: Token, similarity: Ref, components: Ref) -> Ref:
-    """Sample articles for training by random walks with restarts."""
-    from tagsage.graph.base import SampleConfig
-
-    run = RunContext.of(token)
-    if not _wanted(run, "graphsage"):
-        return ""
-    settings = run.settings
-    config = SampleConfig(
-        ratio=settings.sample_ratio,
-        restart_probability=settings.sample_restart_probability,
-        seed=settings.seed,
-    )
-    start_node = run.workspace.open(components).summary["start_node"]
-
-    def build(folder: Path) -> dict[str, Any]:
-        return engine_of(run).sample(folder, _path(run, similarity), start_node, config)
-
-    inputs = {"similarity": similarity, "start_node": start_node, **vars(config)}
-    return _artifact(run, "sample", inputs, build)
-
-
-def graphsage(token: Token, corpus: Ref, similarity: Ref, sample: Ref, vectors: Ref) -> Ref:
-    """Train GraphSAGE on the sample and embed every article.
-
-    A store that keeps vectors gets the embeddings too, as the property ``graphSAGE``.
-    """
-    from tagsage.features.graphsage import graphsage_config
-    from tagsage.graph.base import EMBEDDINGS_FILE
-
-    run = RunContext.of(token)
-    if not _wanted(run, "graphsage"):
-        return ""
-    config = graphsage_config(run.settings)
-
-    def build(folder: Path) -> dict[str, Any]:
-        return engine_of(run).graphsage(
-            folder,
-            _path(run, similarity),
-            _path(run, sample),
-            _path(run, vectors) / VECTORS_FILE,
-            config,
-        )
-
-    inputs = {"similarity": similarity, "sample": sample, "vectors": vectors, **vars(config)}
-    ref = _artifact(run, "graphsage", inputs, build)
-    keep_vectors(run, corpus, GRAPHSAGE_PROPERTY, ref, EMBEDDINGS_FILE)
-    return ref
-
-
-def _wanted(run: RunContext, block: str) -> bool:
-    wanted = block in wanted_blocks(run.settings)
-    if not wanted:
-        logger.info("No candidate uses %s: left out.", block)
-    return wanted
-
-
-def _path(run: RunContext, ref: Ref) -> Path:
-    return run.workspace.open(ref).path
-
-
-def _artifact(run: RunContext, stage: str, inputs: dict[str, Any], build: Any) -> Ref:
-    inputs = {"engine": run.settings.engine, **inputs}
-    artifact = run.artifact(stage, inputs, build, code=GRAPH_CODE)
-    logger.info("%s: %s", stage, artifact.summary)
+    artifact = run.artifact("graph", inputs, build, code=GRAPH_CODE)
+    logger.info("graph: %s", artifact.summary)
+    keep_vectors(run, corpus, GRAPHSAGE_PROPERTY, artifact.ref, EMBEDDINGS_FILE)
     return artifact.ref

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,37 +44,21 @@ RUNS_KEPT = 3
 SUGGESTIONS_SHOWN = 6
 
 
-def eda(
-    token: Token,
-    corpus: Ref,
-    split: Ref,
-    similarity: Ref,
-    components: Ref,
-    sample: Ref,
-    graphsage: Ref,
-) -> Ref:
+def eda(token: Token, corpus: Ref, split: Ref, graph: Ref) -> Ref:
     """Count what there is in the corpus and in the projection; draw the study's figures."""
     import numpy as np
 
-    from tagsage.graph.base import DEGREES_FILE
+    from tagsage.graph.study import DEGREES_FILE
     from tagsage.registry.runs import log_results
     from tagsage.report.eda import profile_corpus
     from tagsage.report.figures import corpus_pictures
     from tagsage.report.picture import save_pictures
 
     run = RunContext.of(token)
-    graph = {
-        "similarity": similarity,
-        "components": components,
-        "sample": sample,
-        "graphsage": graphsage,
-    }
 
     def build(folder: Path) -> dict[str, Any]:
         snapshot = load_snapshot(run, corpus)
-        neighbours = (
-            np.load(run.workspace.open(similarity).path / DEGREES_FILE) if similarity else None
-        )
+        neighbours = np.load(run.workspace.open(graph).path / DEGREES_FILE) if graph else None
         profile = profile_corpus(
             snapshot.articles,
             snapshot.article_index,
@@ -87,7 +70,7 @@ def eda(
         save_pictures(corpus_pictures(profile, seed=run.settings.seed), folder)
         return {"profile": profile.to_json(), "graph": _graph_facts(run, graph)}
 
-    inputs = {"corpus": corpus, "split": split, "graph": dict(graph)}
+    inputs = {"corpus": corpus, "split": split, "graph": graph}
     artifact = run.artifact("eda", inputs, build, code=(*GRAPH_CODE, "report"))
     log_results(
         tracking_of(run.settings),
@@ -99,23 +82,20 @@ def eda(
     return artifact.ref
 
 
-def _graph_facts(run: RunContext, graph: Mapping[str, Ref]) -> dict[str, Any]:
-    """Gather what the graph stages said of themselves, in words for the report."""
-    summaries = {
-        stage: run.workspace.open(ref).summary if ref else {} for stage, ref in graph.items()
-    }
+def _graph_facts(run: RunContext, graph: Ref) -> dict[str, Any]:
+    """Gather what is known of the projection, in words for the report."""
+    if not graph:
+        return {"facts": {}, "losses": []}
+    summary = run.workspace.open(graph).summary
     facts = {
-        "Articles joined": summaries["similarity"].get("articles_joined"),
-        "Relationships (SIMILAR)": summaries["similarity"].get("relationships"),
-        "Components": summaries["components"].get("components"),
-        "Articles in the largest component": summaries["components"].get("largest_component"),
-        "Articles in the training sample": summaries["sample"].get("articles"),
-        "Relationships in the sample": summaries["sample"].get("relationships"),
+        "Articles joined": summary["articles_joined"],
+        "Relationships (SIMILAR)": summary["relationships"],
+        "Components": summary["components"],
+        "Articles in the largest component": summary["largest_component"],
+        "Articles in the training sample": summary["sampled"],
+        "Relationships in the sample": summary["sampled_relationships"],
     }
-    return {
-        "facts": {name: value for name, value in facts.items() if value is not None},
-        "losses": summaries["graphsage"].get("epoch_losses", []),
-    }
+    return {"facts": facts, "losses": summary["epoch_losses"]}
 
 
 def report(

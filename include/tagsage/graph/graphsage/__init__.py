@@ -1,1 +1,1 @@
-"""GraphSAGE: embeddings of articles from their own vectors and those of their neighbours."""
+"""GraphSAGE without labels, as ``graphSage`` of Neo4j GDS 2.13: model and inference, training."""

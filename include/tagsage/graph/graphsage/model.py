@@ -1,20 +1,37 @@
-"""A trained GraphSAGE model: weights, settings and losses; arrays and JSON on disk."""
+"""A trained GraphSAGE model, and embeddings made by it: numpy alone, no JAX.
+
+Neighbours are sampled in inference as in training (GDS does so too), by a function of seed, layer
+and node: the same seed gives the same embeddings, and a node the same one alone or among others. An
+isolated node is embedded from its own vector only. With activation relu a node that, like all its
+sampled neighbours, has a zero vector gets a zero row; with sigmoid the constant row that the
+network makes of zeros.
+"""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from tagsage.errors import TagsageError
-from tagsage.graph.graphsage.config import GraphSageConfig
+from tagsage.files import read_json, write_json
+from tagsage.graph.arrays import fixed_product, row_slices, scratch_array
+from tagsage.graph.csr import make_csr
+from tagsage.progress import track
 
 if TYPE_CHECKING:
-    from tagsage.graph.csr import FloatArray
+    from tagsage.graph.csr import Csr, FloatArray, IntArray, LongArray
 
+UINT = np.uint64
+# GDS's slope of leaky relu below 0, and what keeps a zero row from division by 0.
+LEAK = 0.01
+NORM_EPSILON = 1e-10
+# Numbers that a block's gathered rows may hold: 128 MB of float32.
+BLOCK_NUMBERS = 1 << 25
 MODEL_FILE = "model.json"
 
 
@@ -24,27 +41,32 @@ class GraphSageModel:
 
     Attributes
     ----------
-    config : GraphSageConfig
-        How it was trained.
     weights : list of dict of float32 arrays
-        One dict a layer, first to last. Aggregator "mean": ``weights`` [d, in]; "pool": ``pool``
+        One dict per layer, first to last. Aggregator "mean": ``weights`` [d, in]; "pool": ``pool``
         [d, in], ``bias`` [d], ``self`` [d, in], ``neighbours`` [d, d].
+    sample_sizes : tuple of int
+        Neighbours sampled per node, one number per layer; the last one is for direct neighbours.
+    activation : {"relu", "sigmoid"}
+        relu is leaky.
+    seed : int
+        Seed of the sampled neighbours.
     iteration_losses : list of list of float
-        The mean loss a node of every iteration, by epoch, before that iteration's step.
+        The mean loss per node of every iteration, by epoch, before that iteration's step.
     converged : bool
         Whether training ended because the loss stood still.
     """
 
-    config: GraphSageConfig
     weights: list[dict[str, FloatArray]]
+    sample_sizes: tuple[int, ...]
+    activation: str
+    seed: int
     iteration_losses: list[list[float]] = field(default_factory=list)
     converged: bool = False
 
     @property
-    def features(self) -> int:
-        """How many numbers an article's vector has."""
-        first = self.weights[0]
-        return int(first["weights" if "weights" in first else "self"].shape[1])
+    def dimensions(self) -> int:
+        """How many numbers an embedding has."""
+        return len(next(iter(self.weights[-1].values())))
 
     @property
     def epoch_losses(self) -> list[float]:
@@ -52,84 +74,276 @@ class GraphSageModel:
         return [losses[-1] for losses in self.iteration_losses]
 
     def save(self, folder: Path) -> None:
-        """Write the model: one .npy file a weight, and ``model.json``."""
+        """Write the model: one .npy file per weight, and ``model.json``."""
         folder.mkdir(parents=True, exist_ok=True)
-        names = []
-        for number, layer in enumerate(self.weights):
-            for name, value in sorted(layer.items()):
-                names.append([number, name])
-                np.save(folder / f"layer{number}_{name}.npy", value)
-        content = {
-            "config": asdict(self.config),
-            "weights": names,
-            "iteration_losses": self.iteration_losses,
-            "converged": self.converged,
-        }
-        (folder / MODEL_FILE).write_text(json.dumps(content, indent=1), encoding="utf-8")
+        names = [(n, name) for n, layer in enumerate(self.weights) for name in sorted(layer)]
+        for number, name in names:
+            np.save(_weight_file(folder, number, name), self.weights[number][name])
+        content = {key: value for key, value in vars(self).items() if key != "weights"}
+        write_json(folder / MODEL_FILE, {**content, "names": names})
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read a model that :meth:`save` wrote.
-
-        Raises
-        ------
-        TagsageError
-            When the folder holds no model.
-        """
+        """Read a model that :meth:`save` wrote; a TagsageError says when there is none."""
         try:
-            content = json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))
-            settings = dict(content["config"])
-            settings["sample_sizes"] = tuple(settings["sample_sizes"])
-            weights: list[dict[str, FloatArray]] = [{} for _ in settings["sample_sizes"]]
-            for number, name in content["weights"]:
-                file = folder / f"layer{number}_{name}.npy"
+            content: Any = read_json(folder / MODEL_FILE)
+            content["sample_sizes"] = tuple(content["sample_sizes"])
+            weights: list[dict[str, FloatArray]] = [{} for _ in content["sample_sizes"]]
+            for number, name in content.pop("names"):
+                file = _weight_file(folder, number, name)
                 weights[number][name] = np.load(file, allow_pickle=False)
-            return cls(
-                config=GraphSageConfig(**settings),
-                weights=weights,
-                iteration_losses=content["iteration_losses"],
-                converged=content["converged"],
-            )
-        except (OSError, ValueError, EOFError, KeyError, TypeError, IndexError) as error:
+            return cls(weights, **content)
+        except (OSError, ValueError, EOFError, LookupError, TypeError, AttributeError) as error:
             msg = f"Cannot read a GraphSAGE model in {folder} ({error}); train it again."
             raise TagsageError(msg) from error
 
 
-def initial_weights(config: GraphSageConfig, features: int) -> list[dict[str, FloatArray]]:
-    """Draw the weights that training starts from.
+def _weight_file(folder: Path, number: int, name: str) -> Path:
+    return folder / f"layer{number}_{name}.npy"
 
-    Uniform in ±sqrt(2 / columns) for relu, ±sqrt(2 / (rows + columns)) for sigmoid; biases are 0.
+
+# -- embeddings ----------------------------------------------------------------------------------
+
+
+def infer_graphsage(
+    model: GraphSageModel,
+    graph: Csr,
+    vectors: npt.NDArray[np.floating],
+    *,
+    out: FloatArray | None = None,
+) -> FloatArray:
+    """Embed every node of a graph.
+
+    As a node has one sample per layer, each layer is computed once for all nodes.
 
     Parameters
     ----------
-    config : GraphSageConfig
-        Dimensions, layers, aggregator, activation, seed.
-    features : int
-        How many numbers an article's vector has.
+    model : GraphSageModel
+        The model.
+    graph : csr_array, shape [n, n]
+        The graph; it may be memory-mapped.
+    vectors : float array, shape [n, f]
+        One vector per node; it may be memory-mapped.
+    out : float32 array, shape [n, dimensions], optional
+        Takes the result; it may be a writable memory-mapped file.
 
     Returns
     -------
-    list of dict of float32 arrays
-        As in :class:`GraphSageModel`.
+    float32 array, shape [n, dimensions]
+        `out`, or a new array; rows have length 1 or are zero.
     """
-    random = np.random.default_rng([config.seed, 0x5730])
-    d = config.dimensions
+    n = graph.shape[0]
+    result = np.zeros((n, model.dimensions), dtype=np.float32) if out is None else out
+    for hidden in hidden_layers(model, graph, vectors):
+        last = hidden
+    for rows in row_slices(n):
+        result[rows] = unit_rows(last[rows])
+    return result
 
-    def uniform(columns: int) -> FloatArray:
-        fan = columns if config.activation == "relu" else d + columns
-        bound = np.sqrt(2 / fan)
-        return random.uniform(-bound, bound, size=(d, columns)).astype(np.float32)
 
-    layers: list[dict[str, FloatArray]] = []
-    for number in range(len(config.sample_sizes)):
-        columns = features if number == 0 else d
-        if config.aggregator == "mean":
-            layers.append({"weights": uniform(columns)})
-        else:
-            layers.append({
-                "pool": uniform(columns),
-                "bias": np.zeros(d, dtype=np.float32),
-                "self": uniform(columns),
-                "neighbours": uniform(d),
-            })
-    return layers
+def hidden_layers(
+    model: GraphSageModel, graph: Csr, vectors: npt.NDArray[np.floating]
+) -> Iterator[FloatArray]:
+    """Yield what each layer makes of every node, first to last, float32 [n, dimensions]."""
+    n = graph.shape[0]
+    hidden: npt.NDArray[np.floating] = vectors
+    for layer, size in enumerate(model.sample_sizes):
+        target = scratch_array(n, model.dimensions)
+        rows = max(1, BLOCK_NUMBERS // ((1 + size) * max(hidden.shape[1], model.dimensions)))
+        for start in track(range(0, n, rows), f"graphsage layer {layer + 1}"):
+            nodes = np.arange(start, min(start + rows, n), dtype=np.int64)
+            own = hidden[start : start + rows]
+            target[start : start + rows] = apply_layer(
+                model, layer, own, graph, nodes, hidden, keys=nodes
+            )
+        hidden = target
+        yield target
+
+
+def apply_layer(
+    model: GraphSageModel,
+    layer: int,
+    own: npt.NDArray[np.floating],
+    graph: Csr,
+    nodes: LongArray,
+    values: npt.NDArray[np.floating],
+    *,
+    keys: LongArray,
+) -> FloatArray:
+    """Compute one layer for some nodes, each by itself.
+
+    Parameters
+    ----------
+    model : GraphSageModel
+        The model.
+    layer : int
+        The layer's number, from 0.
+    own : float array, shape [m, f]
+        What the layer before made of these nodes; for the first layer, their vectors.
+    graph : csr_array, shape [rows, n]
+        Who is whose neighbour.
+    nodes : int64 array, shape [m]
+        The nodes' rows of `graph`.
+    values : float array, shape [n, f]
+        The same as `own`, of the nodes that are neighbours; it may be memory-mapped.
+    keys : int64 array, shape [m]
+        What each node's neighbours are drawn by.
+
+    Returns
+    -------
+    float32 array, shape [m, dimensions]
+    """
+    weights, act = model.weights[layer], ACTIVATION[model.activation]
+    seed = layer_seed(model.seed, 0, layer)
+    neighbours, counts = sample_neighbours(graph, nodes, model.sample_sizes[layer], seed, keys)
+    if "weights" in weights:
+        means = means_with(own, neighbours, counts, values)
+        return act(fixed_product(means, weights["weights"].T))
+    filled = np.arange(neighbours.shape[1]) < counts[:, None]
+    unique, place = np.unique(neighbours[filled], return_inverse=True)
+    pooled = act(fixed_product(values[unique], weights["pool"].T) + weights["bias"])
+    largest = np.full((len(nodes), model.dimensions), -np.inf, dtype=np.float32)
+    np.maximum.at(largest, np.repeat(np.arange(len(nodes)), counts), pooled[place])
+    largest[counts == 0] = 0
+    return act(
+        fixed_product(own, weights["self"].T) + fixed_product(largest, weights["neighbours"].T)
+    )
+
+
+def means_with(
+    own: npt.NDArray[np.floating],
+    neighbours: IntArray,
+    counts: IntArray,
+    values: npt.NDArray[np.floating],
+) -> FloatArray:
+    """Average each node's own row and the rows of its sampled neighbours.
+
+    Parameters
+    ----------
+    own : float array, shape [m, f]
+        A row per node.
+    neighbours, counts : int32 arrays, shapes [m, size] and [m]
+        From :func:`sample_neighbours`.
+    values : float array, shape [n, f]
+        The rows of the neighbours.
+
+    Returns
+    -------
+    float32 array, shape [m, f]
+    """
+    m = len(own)
+    filled = np.arange(neighbours.shape[1]) < counts[:, None]
+    unique, place = np.unique(neighbours[filled], return_inverse=True)
+    columns = np.empty((m, 1 + neighbours.shape[1]), dtype=np.int32)
+    columns[:, 0] = np.arange(m)
+    columns[:, 1:][filled] = m + place
+    is_entry = np.concatenate([np.ones((m, 1), dtype=np.bool_), filled], axis=1)
+    indptr = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts + 1)])
+    weight = np.repeat((1 / (counts + 1)).astype(np.float32), counts + 1)
+    rows = np.concatenate([own, values[unique]]).astype(np.float32)
+    means: FloatArray = make_csr(weight, columns[is_entry], indptr, (m, len(rows))) @ rows
+    return means
+
+
+def unit_rows(hidden: FloatArray) -> FloatArray:
+    """Scale rows to length 1; zero rows stay zero."""
+    lengths = np.linalg.norm(hidden, axis=1, keepdims=True)
+    scaled: FloatArray = hidden / (lengths + np.float32(NORM_EPSILON))
+    return scaled
+
+
+def _leaky_relu(x: FloatArray) -> FloatArray:
+    result: FloatArray = np.maximum(x, np.float32(LEAK) * x)
+    return result
+
+
+def _sigmoid(x: FloatArray) -> FloatArray:
+    # The same function, without the overflow of exp.
+    result: FloatArray = np.float32(0.5) * (1 + np.tanh(np.float32(0.5) * x))
+    return result
+
+
+ACTIVATION: dict[str, Callable[[FloatArray], FloatArray]] = {
+    "relu": _leaky_relu,
+    "sigmoid": _sigmoid,
+}
+
+
+# -- sampled neighbours --------------------------------------------------------------------------
+
+
+def layer_seed(seed: int, epoch: int, layer: int) -> np.uint64:
+    """Return the seed of one layer's neighbours in one epoch (0: inference)."""
+    return UINT(np.random.SeedSequence([seed, epoch, layer]).generate_state(1, UINT)[0])
+
+
+def sample_neighbours(
+    graph: Csr,
+    nodes: npt.NDArray[np.integer],
+    size: int,
+    seed: np.uint64,
+    keys: npt.NDArray[np.integer] | None = None,
+) -> tuple[IntArray, IntArray]:
+    """Sample neighbours of each node, uniformly and without repetition.
+
+    As in Neo4j GDS, a node has the same sample wherever it appears under the same seed: random
+    numbers come from a hash of seed, node and slot, not from a stream. A node with at most `size`
+    neighbours has all of them.
+
+    Parameters
+    ----------
+    graph : csr_array, shape [rows, n]
+        The graph, or rows of it; it may be memory-mapped.
+    nodes : int array, shape [m]
+        The nodes.
+    size : int
+        Neighbours sampled per node, at most.
+    seed : numpy.uint64
+        See :func:`layer_seed`.
+    keys : int array, shape [m], optional
+        What a node's sample is drawn by; the node by default.
+
+    Returns
+    -------
+    neighbours : int32 array, shape [m, size]
+        In slots that are not filled stands the node itself.
+    counts : int32 array, shape [m]
+        How many slots are filled; they are the first ones.
+
+    References
+    ----------
+    Sampling without repetition: R. Floyd, in J. Bentley: Programming pearls: a sample of
+    brilliance. CACM 30 (1987). The hash: splitmix64 (G. Steele et al., OOPSLA 2014).
+    """
+    nodes = np.asarray(nodes, dtype=np.int64)
+    first = graph.indptr[nodes].astype(np.int64)
+    degrees = graph.indptr[nodes + 1].astype(np.int64) - first
+    # One row per slot: every operation below runs over all the nodes at once.
+    chosen: LongArray = np.empty((size, len(nodes)), dtype=np.int64)
+    key = _mix((nodes if keys is None else np.asarray(keys, dtype=np.int64)).astype(UINT) + seed)
+    for slot in range(size):
+        last = degrees - size + slot
+        drawn = (_uniform(key, slot) * (last + 1)).astype(np.int64)
+        repeated = (chosen[:slot] == drawn).any(axis=0)
+        chosen[slot] = np.where(repeated, last, drawn)
+    few = degrees <= size
+    chosen[:, few] = np.arange(size)[:, None]
+    counts = np.minimum(degrees, size).astype(np.int32)
+    filled = np.arange(size)[:, None] < counts
+    neighbours = np.broadcast_to(nodes.astype(np.int32), chosen.shape).copy()
+    neighbours[filled] = graph.indices[(first + chosen)[filled]]
+    return np.ascontiguousarray(neighbours.T), counts
+
+
+def _uniform(key: npt.NDArray[np.uint64], slot: int) -> npt.NDArray[np.float64]:
+    """Hash a node's key and a slot to a number in [0, 1)."""
+    step = UINT(((slot + 1) * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF)
+    # The 53 highest bits, as many as a double holds exactly.
+    return (_mix(key + step) >> UINT(11)).astype(np.float64) * 2.0**-53
+
+
+def _mix(value: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Finish a splitmix64 hash; unsigned arrays wrap around as it needs."""
+    value = (value ^ (value >> UINT(30))) * UINT(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> UINT(27))) * UINT(0x94D049BB133111EB)
+    return value ^ (value >> UINT(31))

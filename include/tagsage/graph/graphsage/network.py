@@ -7,20 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
+import optax
 
-from tagsage.graph.graphsage.config import LEAK, NORM_EPSILON
+from tagsage.graph.graphsage.model import LEAK, NORM_EPSILON
 
 Weights = list[dict[str, jax.Array]]
 
+# As in GDS.
 GRADIENT_LIMIT = 5.0
-ADAM_BETAS = (0.9, 0.999)
-ADAM_EPSILON = 1e-8
+NEGATIVE_WEIGHT = 20.0
+
+ACTIVATION: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "relu": lambda x: jnp.where(x > 0, x, LEAK * x),
+    "sigmoid": jax.nn.sigmoid,
+}
 
 
 class Tree(NamedTuple):
@@ -29,8 +35,8 @@ class Tree(NamedTuple):
     Attributes
     ----------
     features : float32, shape [rows, f]
-        Aggregator "mean": the first layer's means, one row a node of that layer. "pool": the
-        features of all the nodes that the first layer reads.
+        Aggregator "mean": the first layer's means, one row per node of that layer. "pool": the
+        vectors of all the nodes that the first layer reads.
     members : int32, shape [t_1, 1 + s_1]
         "pool": the rows of `features` of each node of the first layer: itself, its neighbours.
         "mean": empty.
@@ -44,35 +50,22 @@ class Tree(NamedTuple):
     masks: tuple[npt.NDArray[np.float32] | jax.Array, ...]
 
 
-class Optimiser(NamedTuple):
-    """State of Adam: first and second moments, number of steps."""
-
-    first: Weights
-    second: Weights
-    steps: jax.Array
+def optimiser(learning_rate: float) -> Any:
+    """Return Adam with gradients clipped to ±5 each, as in Neo4j GDS."""
+    return optax.chain(optax.clip(GRADIENT_LIMIT), optax.adam(learning_rate))
 
 
-ACTIVATION: dict[str, Callable[[jax.Array], jax.Array]] = {
-    "relu": lambda x: jnp.where(x > 0, x, LEAK * x),
-    "sigmoid": jax.nn.sigmoid,
-}
-
-
-def forward(weights: Weights, tree: Tree, *, aggregator: str, activation: str) -> jax.Array:
-    """Embed the target nodes.
+def forward(weights: Weights, tree: Tree, *, activation: str) -> jax.Array:
+    """Embed the target nodes, [targets, dimensions].
 
     MEAN: h' = act(W mean(h of the node and its sampled neighbours)).
     POOL: h' = act(W_self h + W_neighbours max over sampled neighbours of act(W_pool h + bias)).
     The last layer's rows are divided by their length (Hamilton et al.: Inductive representation
     learning on large graphs. NIPS 2017; constants as in Neo4j GDS).
-
-    Returns
-    -------
-    jax.Array, shape [targets, dimensions]
     """
     act = ACTIVATION[activation]
     hidden = jnp.asarray(tree.features)
-    if aggregator == "mean":
+    if "weights" in weights[0]:
         hidden = act(hidden @ weights[0]["weights"].T)
         for layer, mask in zip(weights[1:], tree.masks, strict=True):
             grouped = hidden.reshape(*mask.shape, -1)
@@ -101,17 +94,8 @@ def _normalise(rows: jax.Array) -> jax.Array:
     return rows / (length + NORM_EPSILON)
 
 
-def loss(
-    weights: Weights,
-    tree: Tree,
-    share: jax.Array,
-    *,
-    aggregator: str,
-    activation: str,
-    negative_weight: float,
-    penalty: float | jax.Array,
-) -> jax.Array:
-    """Return the mean loss a node: -log s(z.z_pos) - negative_weight * log s(-z.z_neg) + penalty.
+def loss(weights: Weights, tree: Tree, share: jax.Array, *, activation: str) -> jax.Array:
+    """Return the mean loss per node: -log s(z.z_pos) - 20 log s(-z.z_neg).
 
     Parameters
     ----------
@@ -121,71 +105,28 @@ def loss(
         Of nodes, then their positive, then their negative examples.
     share : float32, shape [targets / 3]
         The weight of each node in the mean.
-    aggregator, activation, negative_weight
-        See GraphSageConfig.
-    penalty : float
-        Factor of the sum of all squared weights (biases left out).
+    activation : {"relu", "sigmoid"}
+        See :class:`~tagsage.graph.graphsage.model.GraphSageModel`.
     """
-    embeddings = forward(weights, tree, aggregator=aggregator, activation=activation)
-    nodes, positives, negatives = embeddings.reshape(3, len(share), -1)
+    nodes, positives, negatives = forward(weights, tree, activation=activation).reshape(
+        3, len(share), -1
+    )
     attraction = jax.nn.softplus(-(nodes * positives).sum(axis=1))
     repulsion = jax.nn.softplus((nodes * negatives).sum(axis=1))
-    total = (share * (attraction + negative_weight * repulsion)).sum()
-    matrices = [value for layer in weights for name, value in layer.items() if name != "bias"]
-    squares = sum(((matrix**2).sum() for matrix in matrices), start=jnp.zeros(()))
-    return total + penalty * squares
+    return (share * (attraction + NEGATIVE_WEIGHT * repulsion)).sum()
 
 
-def start_optimiser(weights: Weights) -> Optimiser:
-    """Return the state of Adam before its first step."""
-    # Made by numpy: outside a compiled function jax.numpy compiles each small operation by itself.
-    zeros = jax.tree.map(lambda w: jax.device_put(np.zeros(w.shape, w.dtype)), weights)
-    return Optimiser(zeros, zeros, jax.device_put(np.zeros((), dtype=np.int32)))
-
-
-@partial(
-    jax.jit,
-    static_argnames=("aggregator", "activation", "negative_weight", "learning_rate"),
-)
+@partial(jax.jit, static_argnames=("activation", "learning_rate"))
 def training_step(
     weights: Weights,
-    optimiser: Optimiser,
+    state: Any,
     tree: Tree,
     share: jax.Array,
     *,
-    aggregator: str,
     activation: str,
-    negative_weight: float,
-    penalty: float | jax.Array,
     learning_rate: float,
-) -> tuple[Weights, Optimiser, jax.Array]:
-    """Return weights and optimiser after one step of Adam, and the loss before it.
-
-    Gradients are clipped to +-5 each (Kingma and Ba: Adam. ICLR 2015; as in Neo4j GDS).
-    """
-    value, gradients = jax.value_and_grad(loss)(
-        weights,
-        tree,
-        share,
-        aggregator=aggregator,
-        activation=activation,
-        negative_weight=negative_weight,
-        penalty=penalty,
-    )
-    gradients = jax.tree.map(lambda g: jnp.clip(g, -GRADIENT_LIMIT, GRADIENT_LIMIT), gradients)
-    steps = optimiser.steps + 1
-    beta_1, beta_2 = ADAM_BETAS
-    first = jax.tree.map(lambda m, g: beta_1 * m + (1 - beta_1) * g, optimiser.first, gradients)
-    second = jax.tree.map(
-        lambda v, g: beta_2 * v + (1 - beta_2) * g * g, optimiser.second, gradients
-    )
-    correct_1, correct_2 = 1 - beta_1**steps, 1 - beta_2**steps
-    weights = jax.tree.map(
-        lambda w, m, v: (
-            w - learning_rate * (m / correct_1) / (jnp.sqrt(v / correct_2) + ADAM_EPSILON)
-        ),
-        weights,
-        first,
-        second,
-    )
-    return weights, Optimiser(first, second, steps), value
+) -> tuple[Weights, Any, jax.Array]:
+    """Return weights and optimiser state after one step, and the loss before it."""
+    value, gradients = jax.value_and_grad(loss)(weights, tree, share, activation=activation)
+    updates, state = optimiser(learning_rate).update(gradients, state)
+    return optax.apply_updates(weights, updates), state, value

@@ -1,111 +1,126 @@
-"""Training of GraphSAGE."""
+"""Training of GraphSAGE without labels: nodes near each other in the graph get like embeddings.
+
+The semantics are those of ``graphSage.train`` of Neo4j GDS 2.13 (Hamilton et al. [1]_), unweighted,
+with its defaults where the study changed nothing: which batches an iteration uses, walks, negative
+examples, loss, Adam anew in each epoch, clipped gradients, the end when the loss stands still.
+Random streams differ, so losses agree in distribution, not digit by digit.
+
+.. [1] W. Hamilton, R. Ying, J. Leskovec: Inductive representation learning on large graphs.
+   NIPS 2017.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tagsage.errors import TagsageError
-from tagsage.graph.arrays import check_row_count, row_slices, take_rows
+from tagsage.graph.arrays import check_vectors, take_rows
 from tagsage.graph.csr import induced_subgraph
-from tagsage.graph.graphsage.batches import Batches, draw_batches
-from tagsage.graph.graphsage.config import GraphSageConfig
-from tagsage.graph.graphsage.infer import sampled_means
-from tagsage.graph.graphsage.model import GraphSageModel, initial_weights
-from tagsage.graph.graphsage.neighbours import layer_seed, sample_neighbours
+from tagsage.graph.graphsage.model import GraphSageModel, layer_seed, means_with, sample_neighbours
 from tagsage.progress import track
 
 if TYPE_CHECKING:
     from tagsage.graph.csr import Csr, FloatArray, LongArray
     from tagsage.graph.graphsage.network import Tree
+    from tagsage.settings import Settings
 
+MAX_ITERATIONS = 10
+TOLERANCE = 1e-4
+DEGREE_EXPONENT = 0.75
+# GDS's number of batches per iteration depends on its workers, four without a licence; here it is
+# fixed, so that numbers don't depend on the machine.
+WORKERS = 4
+# Rounds of drawing anew; what is left after them is a graph with too few other nodes.
+REDRAWS = 32
 # Iterations whose neighbourhoods are sampled together: fewer, larger array operations.
 GROUP = 16
 
 
-def train_graphsage(
-    graph: Csr, features: npt.NDArray[np.floating], config: GraphSageConfig
-) -> GraphSageModel:
-    """Train GraphSAGE without labels: nodes near each other in the graph get like embeddings.
+def train_on_sample(
+    graph: Csr,
+    vectors: npt.NDArray[np.floating],
+    nodes: npt.NDArray[np.integer],
+    settings: Settings,
+) -> tuple[GraphSageModel, int]:
+    """Train on a sample of a graph; on the whole graph where no two of the sample are joined.
 
-    The semantics are those of ``graphSage.train`` of Neo4j GDS 2.13 (Hamilton et al. [1]_),
-    unweighted: which batches an iteration uses, walks, negative examples, loss, Adam anew in each
-    epoch, clipped gradients, the end by `tolerance`. Random streams differ, so losses agree in
-    distribution, not digit by digit; see :func:`draw_batches` for the one deliberate difference.
+    Parameters
+    ----------
+    graph : csr_array, shape [n, n]
+        The graph, with at least one relationship; it may be memory-mapped.
+    vectors : float array, shape [n, f]
+        One vector per node; it may be memory-mapped.
+    nodes : int array, shape [s]
+        The sample, ascending.
+    settings : Settings
+        Its ``graphsage_…`` and ``seed``.
+
+    Returns
+    -------
+    (GraphSageModel, int)
+        The model, and how many nodes it was trained on.
+    """
+    sample = induced_subgraph(graph, nodes)
+    if not sample.nnz:
+        nodes, sample = np.arange(graph.shape[0], dtype=np.int32), graph
+    return train_graphsage(sample, take_rows(vectors, nodes), settings), len(nodes)
+
+
+def train_graphsage(
+    graph: Csr, vectors: npt.NDArray[np.floating], settings: Settings
+) -> GraphSageModel:
+    """Train on a whole graph.
+
     The same seed gives the same model, in another process too; on a machine with another number of
     cores the last digits may differ, as XLA sums in another order.
 
     Parameters
     ----------
     graph : csr_array, shape [n, n]
-        The graph to train on, directions followed; usually a sample of the whole.
-    features : float array, shape [n, f]
-        One vector a node; it may be memory-mapped.
-    config : GraphSageConfig
-        The settings.
-
-    Returns
-    -------
-    GraphSageModel
-        With the losses of every iteration.
+        With at least one relationship; directions are followed.
+    vectors : float array, shape [n, f]
+        One vector per node.
+    settings : Settings
+        Its ``graphsage_…`` and ``seed``.
 
     Raises
     ------
     TagsageError
-        When the graph has no relationship, features and nodes disagree, a feature is not a number,
-        or the loss is not finite.
-
-    References
-    ----------
-    .. [1] W. Hamilton, R. Ying, J. Leskovec: Inductive representation learning on large graphs.
-       NIPS 2017.
+        When vectors and nodes disagree, a vector is not a number, or the loss becomes none.
     """
     # Here, not at the top: JAX starts threads, and importers of this module may fork.
     import jax
 
     from tagsage.graph.graphsage import network
 
-    if graph.nnz == 0:
-        raise TagsageError(
-            "GraphSAGE cannot be trained: no two of the sampled articles share a list; "
-            "raise the sample's ratio or leave graphsage out of the candidates."
-        )
-    check_features(graph, features)
-    n = graph.shape[0]
-    batches = draw_batches(graph, config)
-    weights: network.Weights = [
-        {name: jax.device_put(value) for name, value in layer.items()}
-        for layer in initial_weights(config, features.shape[1])
-    ]
+    check_vectors(vectors, graph.shape[0])
+    batches = draw_batches(graph, settings)
+    weights: network.Weights = jax.device_put(initial_weights(vectors.shape[1], settings))
+    start_optimiser = jax.jit(network.optimiser(settings.graphsage_learning_rate).init)
     per_epoch: list[list[float]] = []
     previous = np.nan
     converged = False
-    for epoch in track(range(1, config.epochs + 1), "training graphsage"):
-        optimiser = network.start_optimiser(weights)
+    for epoch in track(range(1, settings.graphsage_epochs + 1), "training graphsage"):
+        state = start_optimiser(weights)
         losses: list[float] = []
-        for tree, share in _iterations(graph, features, batches, config, epoch):
-            stepped, optimiser, value = network.training_step(
+        for tree, share in _iterations(graph, vectors, batches, settings, epoch):
+            stepped, state, value = network.training_step(
                 weights,
-                optimiser,
+                state,
                 tree,
                 share,
-                aggregator=config.aggregator,
-                activation=config.activation,
-                negative_weight=config.negative_weight,
-                penalty=_penalty(config, share, n),
-                learning_rate=config.learning_rate,
+                activation=settings.graphsage_activation,
+                learning_rate=settings.graphsage_learning_rate,
             )
             losses.append(float(value))
-            if not np.isfinite(losses[-1]):
-                msg = (
-                    f"GraphSAGE's loss became {losses[-1]} in epoch {epoch}; "
-                    "lower its learning rate."
-                )
-                raise TagsageError(msg)
-            converged = abs(previous - losses[-1]) < config.tolerance
+            refuse_infinite(losses[-1], epoch)
+            converged = abs(previous - losses[-1]) < TOLERANCE
             previous = losses[-1]
             if converged:
                 break
@@ -114,131 +129,210 @@ def train_graphsage(
         if converged:
             break
     return GraphSageModel(
-        config=config,
         weights=[{name: np.asarray(value) for name, value in layer.items()} for layer in weights],
+        sample_sizes=settings.sample_sizes(),
+        activation=settings.graphsage_activation,
+        seed=settings.seed,
         iteration_losses=per_epoch,
         converged=converged,
     )
 
 
-def check_features(graph: Csr, features: npt.NDArray[np.floating]) -> None:
-    """Refuse features that do not fit the graph or are not numbers.
+def refuse_infinite(loss: float, epoch: int) -> None:
+    """Raise a TagsageError when a loss is not a finite number."""
+    if not math.isfinite(loss):
+        msg = f"GraphSAGE's loss became {loss} in epoch {epoch}; lower graphsage_learning_rate."
+        raise TagsageError(msg)
 
-    Raises
-    ------
-    TagsageError
-        With the counts, or the first bad row.
+
+def initial_weights(inputs: int, settings: Settings) -> list[dict[str, FloatArray]]:
+    """Draw the weights that training starts from; see :class:`GraphSageModel`.
+
+    Uniform in ±sqrt(2 / columns) for relu, ±sqrt(2 / (rows + columns)) for sigmoid; biases are 0.
     """
+    random = np.random.default_rng([settings.seed, 0x5730])
+    d = settings.graphsage_dimensions
+
+    def uniform(columns: int) -> FloatArray:
+        fan = columns if settings.graphsage_activation == "relu" else d + columns
+        bound = np.sqrt(2 / fan)
+        return random.uniform(-bound, bound, size=(d, columns)).astype(np.float32)
+
+    layers: list[dict[str, FloatArray]] = []
+    for number in range(len(settings.sample_sizes())):
+        columns = inputs if number == 0 else d
+        if settings.graphsage_aggregator == "mean":
+            layers.append({"weights": uniform(columns)})
+        else:
+            layers.append({
+                "pool": uniform(columns),
+                "bias": np.zeros(d, dtype=np.float32),
+                "self": uniform(columns),
+                "neighbours": uniform(d),
+            })
+    return layers
+
+
+# -- batches: nodes with their positive and negative examples ------------------------------------
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The batches a training uses, drawn before it starts.
+
+    Attributes
+    ----------
+    schedule : int64 array, shape [epochs, iterations, batches_per_iteration]
+        Rows of the arrays below.
+    nodes, positives, negatives : int64 arrays, shape [used batches, batch_size]
+        The examples. The last batch of a graph may be shorter; its empty slots hold node 0.
+    share : float32 array, shape [used batches, batch_size]
+        What each slot contributes to its batch's loss: 1 / nodes in the batch; 0: empty slot.
+    """
+
+    schedule: LongArray
+    nodes: LongArray
+    positives: LongArray
+    negatives: LongArray
+    share: FloatArray
+
+
+def sampling_ratio(nodes: int, settings: Settings) -> float:
+    """Return the share of all batches that is drawn per iteration: GDS's at four workers."""
+    return min(1.0, settings.graphsage_batch_size * WORKERS / nodes)
+
+
+def draw_batches(graph: Csr, settings: Settings) -> Batches:
+    """Draw the schedule of training and the examples of every batch in it.
+
+    As in Neo4j GDS: batches are consecutive nodes; each node has, for the whole training, one
+    positive example, the end of a random walk of 1 to ``graphsage_search_depth`` steps (a walk ends
+    early where no relationship leads on), and one negative example, drawn by degree to the power
+    0.75 without repetition in a batch and avoiding the batch's positive examples; an iteration uses
+    batches drawn with repetition. Unlike there, batches don't share one stream of random numbers:
+    in GDS every batch starts the same one, so that nearly all have the same negative examples.
+    """
+    n, size = graph.shape[0], settings.graphsage_batch_size
+    random = np.random.default_rng([settings.seed, 0x5347])
+    count = math.ceil(n / size)
+    per_iteration = math.ceil(sampling_ratio(n, settings) * count)
+    schedule = random.integers(
+        count, size=(settings.graphsage_epochs, MAX_ITERATIONS, per_iteration)
+    )
+    used, rows = np.unique(schedule, return_inverse=True)
+    nodes = used[:, None] * size + np.arange(size)
+    valid = nodes < n
+    nodes[~valid] = 0
+    positives = _walk_ends(graph, nodes.ravel(), settings.graphsage_search_depth, random)
+    positives = positives.reshape(nodes.shape)
+    negatives = _draw_negatives(graph, positives, valid, random)
+    share = (valid / valid.sum(axis=1, keepdims=True)).astype(np.float32)
+    return Batches(rows.reshape(schedule.shape), nodes, positives, negatives, share)
+
+
+def _walk_ends(graph: Csr, nodes: LongArray, depth: int, random: np.random.Generator) -> LongArray:
+    """Return the last node of one random walk from each node."""
+    lengths = random.integers(1, depth + 1, size=len(nodes))
+    current = nodes.copy()
+    for step in range(depth):
+        first = graph.indptr[current].astype(np.int64)
+        degrees = graph.indptr[current + 1] - first
+        uniform = random.random(len(nodes))
+        moving = (step < lengths) & (degrees > 0)
+        next_entry = first + (uniform * degrees).astype(np.int64)
+        current[moving] = graph.indices[next_entry[moving]]
+    return current
+
+
+def _draw_negatives(
+    graph: Csr,
+    positives: LongArray,
+    valid: npt.NDArray[np.bool_],
+    random: np.random.Generator,
+) -> LongArray:
+    """Draw nodes by degree^0.75, in each row unlike each other and unlike the row's positives."""
     n = graph.shape[0]
-    check_row_count(features, n)
-    for rows in row_slices(n):
-        bad = ~np.isfinite(features[rows]).all(axis=1)
-        if bad.any():
-            msg = (
-                f"The vector of article {rows.start + int(bad.argmax())} holds a value that is "
-                "not a finite number; compute or import the vectors again."
-            )
-            raise TagsageError(msg)
+    cumulative = np.cumsum(np.diff(graph.indptr).astype(np.float64) ** DEGREE_EXPONENT)
+    batch = np.repeat(np.arange(len(positives)), positives.shape[1])
+    # A (batch, node) pair as one number, so that membership is one sorted search.
+    forbidden = np.unique((batch * n + positives.ravel())[valid.ravel()])
+    negatives = np.full(positives.size, -1, dtype=np.int64)
+    wanted = np.flatnonzero(valid.ravel())
+    for _ in range(REDRAWS):
+        drawn = np.searchsorted(cumulative, random.random(len(wanted)) * cumulative[-1], "right")
+        negatives[wanted] = np.minimum(drawn, n - 1)
+        pairs = batch * n + negatives
+        first = np.zeros(len(pairs), dtype=bool)
+        first[np.unique(pairs, return_index=True)[1]] = True
+        bad = (~first | np.isin(pairs, forbidden)) & valid.ravel()
+        wanted = np.flatnonzero(bad)
+        if not len(wanted):
+            break
+    negatives[~valid.ravel()] = 0
+    return negatives.reshape(positives.shape)
 
 
-def _penalty(config: GraphSageConfig, share: FloatArray, nodes: int) -> np.float32:
-    """Scale the L2 penalty by the mean size of the iteration's batches, as GDS does."""
-    batches = len(share) // config.batch_size
-    return np.float32(config.penalty_l2 * np.count_nonzero(share) / batches / nodes)
+# -- the neighbourhoods of the iterations' targets -----------------------------------------------
 
 
 def _iterations(
     graph: Csr,
-    features: npt.NDArray[np.floating],
+    vectors: npt.NDArray[np.floating],
     batches: Batches,
-    config: GraphSageConfig,
+    settings: Settings,
     epoch: int,
-) -> Iterator[tuple[Tree, FloatArray]]:
+) -> Iterator[tuple[Tree, Any]]:
     """Yield the sampled neighbourhoods and node weights of an epoch's iterations.
 
     All iterations of a training have the same shapes, so the step is compiled once.
     """
-    seeds = [layer_seed(config.seed, epoch, layer) for layer in range(len(config.sample_sizes))]
+    sizes = settings.sample_sizes()
+    seeds = [layer_seed(settings.seed, epoch, layer) for layer in range(len(sizes))]
     schedule = batches.schedule[epoch - 1]
     for start in range(0, len(schedule), GROUP):
         rows = schedule[start : start + GROUP]
-        targets = np.stack(
-            [kind[rows].reshape(len(rows), -1) for kind in _examples(batches)], axis=1
-        ).reshape(len(rows), -1)
+        examples = (batches.nodes, batches.positives, batches.negatives)
+        targets = np.stack([kind[rows].reshape(len(rows), -1) for kind in examples], axis=1)
+        targets = targets.reshape(len(rows), -1)
         shares = batches.share[rows].reshape(len(rows), -1) / np.float32(rows.shape[1])
-        yield from zip(_trees(graph, features, targets, config, seeds), shares, strict=True)
+        trees = sample_trees(graph, vectors, targets, settings, seeds)
+        yield from zip(trees, shares, strict=True)
 
 
-def train_on_sample(
+def sample_trees(
     graph: Csr,
-    features: npt.NDArray[np.floating],
-    nodes: npt.NDArray[np.integer],
-    config: GraphSageConfig,
-) -> tuple[GraphSageModel, int]:
-    """Train on a sample of a graph; on the whole graph where no two of the sample are joined.
-
-    Parameters
-    ----------
-    graph : csr_array, shape [n, n]
-        The graph, with at least one relationship.
-    features : float array, shape [n, f]
-        One vector per node; it may be memory-mapped.
-    nodes : int array, shape [s]
-        The sample, ascending.
-    config : GraphSageConfig
-        The settings.
-
-    Returns
-    -------
-    model : GraphSageModel
-        The model.
-    trained_on : int
-        How many nodes it was trained on.
-    """
-    sample = induced_subgraph(graph, nodes)
-    if not sample.nnz:
-        nodes, sample = np.arange(graph.shape[0], dtype=np.int32), graph
-    return train_graphsage(sample, take_rows(features, nodes), config), len(nodes)
-
-
-def _examples(batches: Batches) -> tuple[LongArray, LongArray, LongArray]:
-    return batches.nodes, batches.positives, batches.negatives
-
-
-def _trees(
-    graph: Csr,
-    features: npt.NDArray[np.floating],
+    vectors: npt.NDArray[np.floating],
     targets: LongArray,
-    config: GraphSageConfig,
+    settings: Settings,
     seeds: list[np.uint64],
 ) -> Iterator[Tree]:
     """Sample the neighbourhoods of several iterations' targets, int64 [iterations, targets]."""
     from tagsage.graph.graphsage.network import Tree
 
-    iterations = len(targets)
+    iterations, sizes = len(targets), settings.sample_sizes()
     masks: list[FloatArray] = []
     nodes = targets
-    for layer in range(len(config.sample_sizes) - 1, 0, -1):
-        nodes, mask = _expand(graph, nodes, config.sample_sizes[layer], seeds[layer])
+    for layer in range(len(sizes) - 1, 0, -1):
+        nodes, mask = _expand(graph, nodes, sizes[layer], seeds[layer])
         masks.insert(0, mask)
-    size = config.sample_sizes[0]
-    if config.aggregator == "mean":
+    if settings.graphsage_aggregator == "mean":
         unique, inverse = np.unique(nodes, return_inverse=True)
-        means = sampled_means(graph, features, unique, size, seeds[0])
+        sampled = sample_neighbours(graph, unique, sizes[0], seeds[0])
+        means = means_with(vectors[unique], *sampled, vectors)
         inverse = inverse.reshape(iterations, -1)
         no_index = np.zeros((0, 0), dtype=np.int32)
         for i in range(iterations):
             yield Tree(means[inverse[i]], no_index, tuple(mask[i] for mask in masks))
         return
     first_layer = nodes.shape[1]
-    nodes, mask = _expand(graph, nodes, size, seeds[0])
+    nodes, mask = _expand(graph, nodes, sizes[0], seeds[0])
     masks.insert(0, mask)
     rows = min(graph.shape[0], nodes.shape[1])
     for i in range(iterations):
         unique, inverse = np.unique(nodes[i], return_inverse=True)
         # Padding: the number of distinct nodes varies, the compiled shape must not.
-        table = np.zeros((rows, features.shape[1]), dtype=np.float32)
-        table[: len(unique)] = features[unique]
+        table = np.zeros((rows, vectors.shape[1]), dtype=np.float32)
+        table[: len(unique)] = vectors[unique]
         index = inverse.reshape(first_layer, -1).astype(np.int32)
         yield Tree(table, index, tuple(mask[i] for mask in masks))
 
