@@ -13,7 +13,7 @@ from tagsage.features import BLOCKS, Articles, Block, FeatureSet, blocks_of
 from tagsage.features.base import counted_articles
 from tagsage.features.feature_set import gather_feature_set
 from tagsage.features.fitting import STATE_FOLDER, fit_block, open_matrix
-from tagsage.learn.candidates import check_candidates
+from tagsage.learn.candidate_names import check_candidates
 from tagsage.learn.fitting import fit_candidate
 from tagsage.runner import LocalRunner
 from tests.features.corpora import SETTINGS, Corpus, corpus, features, fit, unseen

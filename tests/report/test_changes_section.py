@@ -66,7 +66,9 @@ def test_suggestions_are_told_apart_from_tags(render):
     example = Example(
         "Title", "", "https://medium.example/c", [PredictedTag("xml", 0.91, assigned=True)]
     )
-    _, page = render(suggested={"asked": 100, "articles": 1, "tags": 1}, suggestions=[example])
+    _, page = render(
+        suggested={"tagged_articles": 100, "articles": 1, "tags": 1}, suggestions=[example]
+    )
     assert "To 1 of 100 articles that have tags, 1 more is suggested" in page.words
     assert "xml 91" in page.words
 
@@ -76,7 +78,7 @@ def test_hostile_titles_and_tags_are_inert_and_cut(render):
     example = Example(HOSTILE, "", "data:text/html,x", [PredictedTag(HOSTILE, 1, assigned=True)])
     html, page = render(
         articles=[article],
-        suggested={"asked": 1, "articles": 1, "tags": 1},
+        suggested={"tagged_articles": 1, "articles": 1, "tags": 1},
         suggestions=[example],
     )
     assert page.all("script") == []

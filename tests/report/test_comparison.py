@@ -18,7 +18,7 @@ TEXT, GRAPH = "text:mlp", "text+lists:<script>alert(1)</script>"
 def comparison() -> Comparison:
     gains = pd.DataFrame([
         {
-            "question": question,
+            "scenario": scenario,
             "metric": metric,
             "text": 0.4,
             "graph": 0.484,
@@ -28,7 +28,7 @@ def comparison() -> Comparison:
             "low": low,
             "high": 0.091,
         }
-        for question, spread, splits, low in (
+        for scenario, spread, splits, low in (
             ("transductive", 0.004, 3, 0.069),
             ("time", np.nan, 1, np.nan),
             ("share", np.nan, 1, np.nan),
@@ -43,7 +43,7 @@ def comparison() -> Comparison:
     })
     intervals = pd.DataFrame([
         {
-            "system": GRAPH,
+            "candidate": GRAPH,
             "baseline": baseline,
             "metric": metric,
             "value": 0.08,
@@ -97,7 +97,7 @@ def comparison() -> Comparison:
 
 def test_gain_lines_have_a_cell_for_each_metric_and_leave_the_learning_curve_out(comparison):
     lines = gain_lines(comparison.gains)
-    assert [line["question"] for line in lines] == [
+    assert [line["scenario"] for line in lines] == [
         "Articles in the graph (transductive)",
         "Later articles, earlier labels (time)",
     ]

@@ -11,8 +11,8 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 
+from tagsage.evaluate.article_results import ArticleResults
 from tagsage.evaluate.bootstrap import paired_bootstrap
-from tagsage.evaluate.systems import System
 from tagsage.report import comparison_figures as figures
 from tagsage.report.picture import ROLES, Picture, save_pictures
 
@@ -69,7 +69,7 @@ def intervals(n: int) -> pd.DataFrame:
         for i in range(n - 1)
         for metric in METRICS
     ]
-    frame = pd.DataFrame(lines, columns=["system", "baseline", "metric", "value", "half"])
+    frame = pd.DataFrame(lines, columns=["candidate", "baseline", "metric", "value", "half"])
     half = frame.pop("half")
     return frame.assign(low=frame["value"] - half, high=frame["value"] + half, level=0.95)
 
@@ -121,7 +121,7 @@ def test_pictures_without_rows_say_that_there_is_nothing():
 @pytest.mark.parametrize("name", ["$x$", "a<b>&\"'", "</svg><script>", "日本語", "🎉", "x" * 90])
 def test_any_name_can_be_drawn(name, tmp_path):
     board = intervals(2)
-    board = board.assign(system=board["system"].str.replace("features0:mlp", name))
+    board = board.assign(candidate=board["candidate"].str.replace("features0:mlp", name))
     tags = per_tag(2).assign(tag=[name, "b"])
     drawn = [
         figures.precision_recall_curves({name: curves(1)["features0:mlp"]}),
@@ -256,7 +256,7 @@ def test_difference_intervals_are_points_around_zero_in_sentences():
 
 def test_candidates_whose_labels_are_cut_to_the_same_have_places_of_their_own():
     board = intervals(3)
-    board["system"] = "x" * 50 + board["system"]
+    board["candidate"] = "x" * 50 + board["candidate"]
     for draw in (figures.score_intervals, figures.difference_intervals):
         axes = axes_of(draw(board))
         labels = [label.get_text() for label in axes.get_yticklabels()]
@@ -272,12 +272,13 @@ def test_an_interval_that_does_not_hold_its_value_is_drawn_as_it_is():
 
 def test_intervals_of_the_bootstrap_can_be_drawn(tmp_path):
     Y = np.eye(6, dtype=bool)
-    systems = {
-        "right": System.of(Y.astype(np.float32), Y, 0.5),
-        "wrong": System.of(np.roll(Y, 1, axis=1).astype(np.float32), Y, 0.5),
+    wrong = np.roll(Y, 1, axis=1)
+    results = {
+        "right": ArticleResults.of(Y.astype(np.float32), Y, Y),
+        "wrong": ArticleResults.of(wrong.astype(np.float32), Y, wrong),
     }
     frame = paired_bootstrap(
-        Y, systems, pairs=[("right", "wrong")], resamples=20, seed=0, level=0.8
+        Y, results, pairs=[("right", "wrong")], resamples=20, seed=0, level=0.8
     )
     file = tmp_path / "intervals.csv"
     frame.to_csv(file, index=False)

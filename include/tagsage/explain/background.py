@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from tagsage.explain.entries import IntArray, best_of_groups, expand, values_at
 from tagsage.features import Articles
 from tagsage.graph.top_k import top_entries
-from tagsage.learn.targets import label_matrix
+from tagsage.learn.labels import label_matrix
 from tagsage.store.snapshot import Snapshot
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from tagsage.features import FeatureMatrix
     from tagsage.graph.csr import Csr
-    from tagsage.learn.candidate import FittedCandidate, Tagging
+    from tagsage.learn.candidate import CalibratedClassifier, FittedCandidate
 
 IntArray = npt.NDArray[np.int64]
 
@@ -89,9 +89,11 @@ def linear_terms(
     return Terms(start, pair[order], column[order], log_odds[order])
 
 
-def _terms(tagging: Tagging, X: FeatureMatrix, rows: IntArray, columns: IntArray) -> Terms:
+def _terms(
+    fitted: CalibratedClassifier, X: FeatureMatrix, rows: IntArray, columns: IntArray
+) -> Terms:
     """Take the scores of one classifier apart."""
-    arrays, calibration = tagging.classifier.arrays, tagging.calibration
+    arrays, calibration = fitted.classifier.arrays, fitted.calibration
     # The classifier's own numbers of the tags; -1 for one that doesn't vary.
     own = np.full(len(arrays["constant"]), -1, dtype=np.int64)
     own[arrays["varying"]] = np.arange(len(arrays["varying"]))

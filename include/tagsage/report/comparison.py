@@ -17,7 +17,7 @@ from tagsage.report.comparison_figures import (
 from tagsage.report.data import Comparison
 from tagsage.report.picture import Picture
 
-QUESTIONS: Mapping[str, str] = {
+SCENARIOS: Mapping[str, str] = {
     "transductive": "Articles in the graph (transductive)",
     "inductive": "Articles that came later (inductive)",
     "cold_start": "Articles in no list (cold start)",
@@ -48,17 +48,19 @@ def comparison_pictures(comparison: Comparison) -> list[Picture]:
 
 
 def gain_lines(gains: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return a line for each question, with a cell for each metric: text, graph, gain, bounds."""
+    """Return a line for each scenario, with a cell for each metric: text, graph, gain, bounds."""
     lines = []
-    for question in dict.fromkeys(gains["question"]) if len(gains) else ():
-        if question == "share":
+    for scenario in dict.fromkeys(gains["scenario"]) if len(gains) else ():
+        if scenario == "share":
             continue
-        asked = gains[gains["question"] == question].set_index("metric").to_dict(orient="index")
-        first = next(iter(asked.values()))
+        of_scenario = (
+            gains[gains["scenario"] == scenario].set_index("metric").to_dict(orient="index")
+        )
+        first = next(iter(of_scenario.values()))
         lines.append({
-            "question": QUESTIONS.get(question, question),
+            "scenario": SCENARIOS.get(scenario, scenario),
             "splits": int(first["splits"]),
-            "cells": asked,
+            "cells": of_scenario,
         })
     return lines
 

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from tagsage.evaluate.wording import METRIC_NAMES, difference_sentence
+from tagsage.evaluate.findings import METRIC_NAMES, difference_sentence
 from tagsage.report.picture import ROLES, Picture, draw_picture, shorten, show_thousands
 
 NAME_LIMIT = 30
@@ -232,7 +232,7 @@ def score_intervals(intervals: pd.DataFrame) -> Picture:
     """
     scores = intervals[intervals["baseline"].isna()]
     level = _level(scores)
-    place, names = pd.factorize(scores["system"].astype(object))
+    place, names = pd.factorize(scores["candidate"].astype(object))
 
     def draw(axes: Axes) -> None:
         _whiskers(axes, scores, place)
@@ -264,7 +264,7 @@ def difference_intervals(intervals: pd.DataFrame) -> Picture:
     """
     found = intervals[intervals["baseline"].notna()]
     level = _level(found)
-    pairs = pd.MultiIndex.from_frame(found[["system", "baseline"]])
+    pairs = pd.MultiIndex.from_frame(found[["candidate", "baseline"]])
     place, names = pd.factorize(pairs)
 
     def draw(axes: Axes) -> None:
@@ -280,7 +280,7 @@ def difference_intervals(intervals: pd.DataFrame) -> Picture:
         lines = found[found["metric"] == "micro_f1"].head(TOLD_DIFFERENCES)
         told = "; ".join(
             difference_sentence(
-                str(line["system"]),
+                str(line["candidate"]),
                 str(line["baseline"]),
                 "micro_f1",
                 value=line["value"],

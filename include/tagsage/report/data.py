@@ -111,7 +111,7 @@ class Changes:
     articles : sequence of ChangedArticle
         A few of the articles that changed.
     suggested : mapping of str to int, or None
-        ``asked`` (tagged articles), ``articles`` (with a suggestion), ``tags`` (suggested in all);
+        ``tagged_articles``, ``articles`` (with a suggestion), ``tags`` (suggested in all);
         None: nothing was suggested, since the setting is off or the run is a trial.
     suggestions : sequence of Example
         A few articles with the tags suggested to them.
@@ -163,17 +163,17 @@ class Comparison:
     study : pandas.DataFrame
         See :func:`tagsage.evaluate.findings.study_table`.
     curves : mapping of str to pandas.DataFrame
-        Precision and recall of both; see :func:`tagsage.evaluate.curves.precision_recall`.
+        Precision and recall of both; see :func:`tagsage.evaluate.metrics.precision_recall`.
     per_tag : mapping of str to pandas.DataFrame
         Scores tag by tag of both, by candidate.
     reliability : pandas.DataFrame
-        Of the candidate with lists; see :func:`tagsage.learn.calibration.reliability`.
+        Of the candidate with lists; see :func:`tagsage.evaluate.metrics.reliability`.
     calibration_errors : mapping of str to float
         ``ece`` and ``ece_top_5`` of the candidate with lists.
     learning : pandas.DataFrame
-        Columns ``candidate``, ``share`` and the metrics; empty when no learning curve was asked.
+        Columns ``candidate``, ``share`` and the metrics; empty without a learning curve.
     not_measured : mapping of str to str
-        Questions without an answer, and why.
+        Scenarios that could not be evaluated, and why.
     """
 
     text: str

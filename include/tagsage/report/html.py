@@ -12,12 +12,12 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from tagsage.evaluate.scenario_names import TEXT_SETS
 from tagsage.report.comparison import comparison_pictures, gain_lines, slice_lines
 from tagsage.report.data import Comparison, ReportData
 from tagsage.report.figures import corpus_pictures, f1_by_frequency, loss_curve
 from tagsage.report.picture import Picture
 from tagsage.report.words import FILTERS, METRICS
+from tagsage.settings.candidates import TEXT_SETS
 
 TEMPLATES = Path(__file__).parent / "templates"
 TITLE_LIMIT = 140
@@ -107,7 +107,7 @@ def _intervals(comparison: Comparison | None) -> dict[tuple[str, str], tuple[flo
         return {}
     scores = comparison.intervals[comparison.intervals["baseline"].isna()]
     return {
-        (row["system"], row["metric"]): (row["low"], row["high"])
+        (row["candidate"], row["metric"]): (row["low"], row["high"])
         for row in scores.to_dict("records")
     }
 

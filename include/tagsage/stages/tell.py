@@ -24,7 +24,7 @@ from tagsage.stages.common import (
     tracking_of,
     vectors_folder,
 )
-from tagsage.stages.compare import JUDGED_FOLDER
+from tagsage.stages.compare import SCORED_FOLDER
 from tagsage.stages.embed import VECTORS
 from tagsage.stages.explain import EXPLANATIONS_FILE
 from tagsage.stages.findings import comparison_of
@@ -35,7 +35,7 @@ from tagsage.stages.messages import keep_summary
 from tagsage.stages.predict import EXAMPLES_FILE, UNUSABLE, WRITTEN
 from tagsage.stages.promote import Promoted
 from tagsage.stages.spending import cost_of, log_spending
-from tagsage.stages.splitting import SPLIT_TOLD
+from tagsage.stages.splitting import SPLIT_SENTENCE
 from tagsage.stages.suggest import SUGGESTED
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def report(
     """
     import pandas as pd
 
-    from tagsage.evaluate.judgement import Judgement
+    from tagsage.evaluate.scored_candidate import ScoredCandidate
     from tagsage.registry.runs import finish, log_results
     from tagsage.report.data import Predicted, ReportData
     from tagsage.report.eda import CorpusProfile
@@ -171,7 +171,7 @@ def report(
         corpus_name=run.settings.articles or run.settings.corpus,
         profile=CorpusProfile.from_json(exploration["profile"]),
         leaderboard=pd.read_csv(ranked.path / "leaderboard.csv"),
-        per_tag=Judgement.load(run.workspace.open(best["ref"]).path / JUDGED_FOLDER).per_tag,
+        per_tag=ScoredCandidate.load(run.workspace.open(best["ref"]).path / SCORED_FOLDER).per_tag,
         split=ranked.summary["split"],
         predicted=Predicted(**totals, **by),
         trial=run.is_trial,
@@ -191,13 +191,7 @@ def report(
         unusable=unusable,
         checked=checked,
         gain=promoted["decision"]["gain"],
-        notes=[
-            *filter(None, [run.recorded(SPLIT_TOLD)]),
-            *(
-                f"{candidate} was left out: {reason}."
-                for candidate, reason in ranked.summary["left_out"].items()
-            ),
-        ],
+        notes=[*filter(None, [run.recorded(SPLIT_SENTENCE)])],
         quarantine=pd.DataFrame(quarantine["counts"], columns=["file", "kind", "reason", "rows"]),
         stages=pd.DataFrame(stages, columns=["stage", "seconds"]),
         settings=run.settings.model_dump(mode="json"),
@@ -274,13 +268,15 @@ def _changes(run: RunContext) -> Changes:
     counts, articles = None, []
     if ref := run.recorded(CHANGES):
         compared = run.workspace.open(ref)
-        counts = {name: n for name, n in compared.summary.items() if name != "told"}
+        counts = {name: n for name, n in compared.summary.items() if name != "listed"}
         examples = (compared.path / CHANGED_EXAMPLES_FILE).read_text(encoding="utf-8")
         articles = [ChangedArticle(**item) for item in json.loads(examples)]
     suggested, suggestions = None, []
     if ref := run.recorded(SUGGESTED):
         artifact = run.workspace.open(ref)
-        suggested = {name: artifact.summary[name] for name in ("asked", "articles", "tags")}
+        suggested = {
+            name: artifact.summary[name] for name in ("tagged_articles", "articles", "tags")
+        }
         suggestions = _examples(artifact.path / EXAMPLES_FILE)[:SUGGESTIONS_SHOWN]
     return Changes(
         counts=counts,
