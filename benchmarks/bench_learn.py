@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.runner import SCORES, Row, measure, prepared, table
-from tagsage.evaluate.judgement import evaluate_candidate
+from tagsage.evaluate.metrics import evaluate
 from tagsage.features import Articles, FeatureMatrix, Known, blocks_of
 from tagsage.features.fitting import fit_block, open_matrix
 from tagsage.learn.classifiers import make_classifier
@@ -117,7 +117,8 @@ def candidate_row(folder: Path, feature_set: str, classifier: str) -> Row:
             classifier=classifier,
             seed=SEED,
         )
-        return evaluate_candidate(fitted, X, labels.Y_test, labels.test_rows).overall
+        P, assigned = fitted.predict(X, labels.test_rows)
+        return evaluate(P, labels.Y_test, assigned, labels.tags).overall
 
     measured = measure(prepared(partial(load, folder, feature_set), call))
     columns = {heading: f"{measured.result[name]:.3f}" for name, heading in SCORES.items()}

@@ -1,8 +1,8 @@
 """Ways to fit one linear model per tag on words, lists and authors as sparse columns.
 
 Each is fitted on 85% of the training articles, its thresholds are chosen on the other 15%, and it
-is scored on the test articles; fit and answers are timed, once, in a process of its own. napkinXC's
-rows come only where it is installed (``pip install napkinxc``).
+is scored on the test articles; fit and prediction are timed, once, in a process of its own.
+napkinXC's rows come only where it is installed (``pip install napkinxc``).
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from tagsage.features.fitting import fit_block, open_matrix
 from tagsage.learn.classifiers import make_classifier
 from tagsage.learn.fitting import tuning_split
 from tagsage.learn.labels import Labels, label_corpus
-from tagsage.learn.thresholds import Assignment
+from tagsage.learn.thresholds import Thresholds
 from tagsage.runner import LocalRunner
 from tagsage.settings import Settings
-from tagsage.settings.learn import AssignmentSettings
+from tagsage.settings.predictions import PredictionSettings
 
 SEED = 42
 C = 5.0
@@ -100,8 +100,8 @@ def row(folder: Path, name: str, fit: Fit) -> Row:
     _, labels = load(folder)
     inner = tuning_split(labels.Y_train, seed=SEED)
     chosen, P = np.split(measured.result, [len(inner.test)])
-    assignment = Assignment.of(chosen, labels.Y_train[inner.test], AssignmentSettings())
-    scores = evaluate(P, labels.Y_test, assignment.assign(P), labels.tags).overall
+    thresholds = Thresholds.choose(chosen, labels.Y_train[inner.test], PredictionSettings())
+    scores = evaluate(P, labels.Y_test, thresholds.assign(P), labels.tags).overall
     shown = {"micro-F1": "micro_f1", "macro-F1": "macro_f1", "P@5": "p_at_5", "LRAP": "lrap"}
     columns = {heading: f"{scores[key]:.4f}" for heading, key in shown.items()}
     return Row(name, measured.seconds, measured.peak_mb, measured.extra_mb, columns)

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.runner import SCORES, Row, measure, number, prepared, table
-from tagsage.evaluate.judgement import score
+from tagsage.evaluate.metrics import evaluate
 from tagsage.features import blocks_of
 from tagsage.features.feature_set import KNOWN_FOLDER
 from tagsage.features.fitting import STATE_FOLDER
@@ -190,7 +190,8 @@ def companions(artifacts: Path) -> str:
     for what, columns in told.items():
         series = {name: pd.Series(of, dtype=object) for name, of in columns.items()}
         X = tagger.features.transform(tagger.articles_of(frame.assign(**series)))
-        scores = score(tagger.candidate, tagger.candidate.answer(X, np.arange(len(rows))), Y)
+        P, assigned = tagger.candidate.predict(X, np.arange(len(rows)))
+        scores = evaluate(P, Y, assigned, tagger.candidate.tags)
         cells = " | ".join(number(scores.overall[metric], 3) for metric in SCORES)
         lines.append(f"| {what} | {cells} |")
     return f"{len(rows):,} test articles that are in lists.\n\n" + "\n".join(lines)

@@ -12,9 +12,9 @@ import numpy as np
 from tagsage.features import Articles, FeatureMatrix, Known, blocks_of
 from tagsage.features.fitting import STATE_FOLDER, fit_block, open_matrix
 from tagsage.learn.calibration import Calibration
-from tagsage.learn.candidate import Tagging
+from tagsage.learn.candidate import CalibratedClassifier
 from tagsage.learn.fitting import fit_candidate, tuning_split
-from tagsage.learn.thresholds import Assignment
+from tagsage.learn.thresholds import Thresholds
 from tagsage.registry.tagger import write_tagger
 from tagsage.runner import LocalRunner
 from tagsage.settings import Settings
@@ -53,7 +53,8 @@ def write_fitted(
     fitted = fit_candidate(X, Y, rows, tags=tags, classifier=classifier, seed=0, tuning=seen)
     if plain:
         main, fallback = (
-            part and Tagging(part.classifier, Calibration(), Assignment.constant(len(tags)))
+            part
+            and CalibratedClassifier(part.classifier, Calibration(), Thresholds.constant(len(tags)))
             for part in (fitted.main, fitted.fallback)
         )
         fitted = dataclasses.replace(fitted, main=main, fallback=fallback)

@@ -11,8 +11,8 @@ import typer
 
 from tagsage.cli import app
 from tagsage.features import BLOCKS
-from tagsage.learn.candidates import check_candidates
-from tagsage.learn.classifiers.registry import CLASSIFIERS
+from tagsage.learn.candidate_names import check_candidates
+from tagsage.learn.classifiers import CLASSIFIERS
 from tagsage.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -86,11 +86,11 @@ def _run_stages(run: Token) -> None:
     ]
     board = _told("leaderboard", stages.leaderboard, run, split, fitted, others)
 
-    answered = [
-        _told(question, stages.evaluate_scenario, run, corpus, split, features, board, question)
-        for question in stages.scenarios(run, board)
+    evaluated = [
+        _told(scenario, stages.evaluate_scenario, run, corpus, split, features, board, scenario)
+        for scenario in stages.scenarios(run, board)
     ]
-    found = _told("findings", stages.findings, run, corpus, split, board, answered)
+    found = _told("findings", stages.findings, run, corpus, split, board, evaluated)
 
     promoted = _told("promote", stages.promote, run, corpus, split, features, board)
     predicted = _told("predict", stages.predict, run, corpus, features, promoted)

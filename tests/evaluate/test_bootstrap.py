@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tagsage.evaluate import bootstrap
-from tagsage.evaluate.bootstrap import paired_bootstrap, resampled_articles
+from tagsage.evaluate.article_results import METRICS, ArticleResults
+from tagsage.evaluate.bootstrap import paired_bootstrap, resampled_weights
 from tagsage.evaluate.metrics import evaluate
-from tagsage.evaluate.systems import METRICS, System
 
 Case = tuple[np.ndarray, dict[str, np.ndarray], float]
 
 
 def random_case(seed: int, n: int, n_tags: int) -> Case:
-    """Two systems that are right more often than not, and the truth."""
+    """Two candidates that are right more often than not, and the truth."""
     random = np.random.default_rng(seed)
     Y = random.random((n, n_tags)) < random.random(n_tags) * 0.6
     noise = {name: random.integers(0, 6, (n, n_tags)) / 5 for name in "ab"}
@@ -25,9 +25,9 @@ def random_case(seed: int, n: int, n_tags: int) -> Case:
     return Y, P, 0.6
 
 
-def reduced(case: Case) -> dict[str, System]:
+def reduced(case: Case) -> dict[str, ArticleResults]:
     Y, P, threshold = case
-    return {name: System.of(scores, Y, threshold) for name, scores in P.items()}
+    return {name: ArticleResults.of(p, Y, np.float32(threshold) <= p) for name, p in P.items()}
 
 
 def oracle(case: Case, *, resamples: int, seed: int, level: float) -> pd.DataFrame:
@@ -36,12 +36,14 @@ def oracle(case: Case, *, resamples: int, seed: int, level: float) -> pd.DataFra
     tags = [str(tag) for tag in range(Y.shape[1])]
 
     def scores(name: str, rows: np.ndarray) -> np.ndarray:
-        overall = evaluate(P[name][rows], Y[rows], threshold, tags).overall
+        p = P[name][rows]
+        overall = evaluate(p, Y[rows], np.float32(threshold) <= p, tags).overall
         return np.array([overall[metric] for metric in METRICS])
 
     everything = np.arange(len(Y))
     whole = {name: scores(name, everything) for name in P}
-    draws = np.concatenate(list(resampled_articles(len(Y), resamples, seed)))
+    weights = np.concatenate(list(resampled_weights(len(Y), resamples, seed)), axis=1)
+    draws = [np.repeat(everything, column.astype(int)) for column in weights.T]
     drawn = {name: np.array([scores(name, rows) for rows in draws]) for name in P}
     whole["a-b"], drawn["a-b"] = whole["a"] - whole["b"], drawn["a"] - drawn["b"]
     tails = [(1 - level) / 2, (1 + level) / 2]
@@ -50,10 +52,10 @@ def oracle(case: Case, *, resamples: int, seed: int, level: float) -> pd.DataFra
         for index, metric in enumerate(METRICS):
             low, high = np.quantile(values[:, index], tails)
             share = np.mean(values[:, index] < 1e-9) if name == "a-b" else np.nan
-            system, _, baseline = name.partition("-")
-            line = (system, baseline or None, metric, whole[name][index], low, high, share)
+            candidate, _, baseline = name.partition("-")
+            line = (candidate, baseline or None, metric, whole[name][index], low, high, share)
             lines.append((*line, len(Y), resamples, level))
-    names = "system baseline metric value low high p_not_better articles resamples level"
+    names = "candidate baseline metric value low high p_not_better articles resamples level"
     return pd.DataFrame(lines, columns=names.split())
 
 
@@ -74,21 +76,12 @@ def test_any_case_gives_what_scoring_every_resample_anew_gives(seed, n, n_tags, 
     pd.testing.assert_frame_equal(found, expected, rtol=0, atol=1e-11, check_dtype=False)
 
 
-def test_values_are_those_of_evaluate_to_the_last_bit():
-    case = random_case(3, 50, 7)
-    Y, P, threshold = case
-    frame = paired_bootstrap(Y, reduced(case), resamples=5, seed=0)
-    for name, scores in P.items():
-        overall = evaluate(scores, Y, threshold, list("abcdefg")).overall
-        values = frame[frame["system"] == name].set_index("metric")["value"]
-        assert values.to_dict() == {metric: overall[metric] for metric in METRICS}
-
-
 def test_two_articles_have_the_interval_worked_out_by_hand():
     # Article 0 is right, article 1 is wrong: P@5 of a resample is 0, 1/2 or 1, at odds 1 : 2 : 1.
     Y = np.array([[True], [True]])
-    system = System.of(np.array([[1], [0]], dtype=np.float32), Y, 0.5)
-    perfect = System(system.assigned, np.array([1.0, 0.0]), np.array([1.0, 0.0]))
+    assigned = np.array([[True], [False]])
+    results = ArticleResults.of(assigned.astype(np.float32), Y, assigned)
+    perfect = ArticleResults(results.assigned, np.array([1.0, 0.0]), np.array([1.0, 0.0]))
     frame = paired_bootstrap(Y, {"a": perfect}, resamples=4000, seed=0, level=0.4)
     line = frame[frame["metric"] == "p_at_5"].iloc[0]
     assert (line["value"], line["low"], line["high"]) == (0.5, 0.5, 0.5)
@@ -102,34 +95,35 @@ def test_two_articles_have_the_interval_worked_out_by_hand():
 
 def test_interval_of_a_mean_is_that_of_the_normal_distribution_when_articles_are_many():
     Y, P, threshold = random_case(1, 900, 6)
-    system = System.of(P["a"], Y, threshold)
-    frame = paired_bootstrap(Y, {"a": system}, resamples=4000, seed=5).set_index("metric")
-    for metric, values in (("p_at_5", system.p_at_5), ("lrap", system.lrap)):
+    results = ArticleResults.of(P["a"], Y, np.float32(threshold) <= P["a"])
+    frame = paired_bootstrap(Y, {"a": results}, resamples=4000, seed=5).set_index("metric")
+    for metric, values in (("p_at_5", results.p_at_5), ("lrap", results.lrap)):
         half = 1.96 * values.std() / np.sqrt(len(values))
         line = frame.loc[metric]
         assert line["low"] == pytest.approx(values.mean() - half, abs=half / 8)
         assert line["high"] == pytest.approx(values.mean() + half, abs=half / 8)
 
 
-def test_equal_systems_differ_in_no_resample():
+def test_equal_results_differ_in_no_resample():
     case = random_case(2, 40, 6)
-    system = reduced(case)["a"]
-    systems = {"a": system, "x": reduced(case)["b"], "b": system}
-    frame = paired_bootstrap(case[0], systems, pairs=[("a", "b")], resamples=50, seed=0)
+    one = reduced(case)["a"]
+    results = {"a": one, "x": reduced(case)["b"], "b": one}
+    frame = paired_bootstrap(case[0], results, pairs=[("a", "b")], resamples=50, seed=0)
     difference = frame[frame["baseline"] == "b"]
     assert len(difference) == len(METRICS)
     assert not difference[["value", "low", "high"]].to_numpy().any()
     assert (difference["p_not_better"] == 1).all()
 
 
-def test_a_system_that_is_right_everywhere_beats_one_that_never_is_in_every_resample():
+def test_a_candidate_that_is_right_everywhere_beats_one_that_never_is_in_every_resample():
     Y = np.eye(6, dtype=bool)
-    systems = {
-        "right": System.of(Y.astype(np.float32), Y, 0.5),
-        "wrong": System.of(np.roll(Y, 1, axis=1).astype(np.float32), Y, 0.5),
+    wrong = np.roll(Y, 1, axis=1)
+    results = {
+        "right": ArticleResults.of(Y.astype(np.float32), Y, Y),
+        "wrong": ArticleResults.of(wrong.astype(np.float32), Y, wrong),
     }
     pairs = [("right", "wrong"), ("wrong", "right")]
-    frame = paired_bootstrap(Y, systems, pairs=pairs, resamples=50, seed=0)
+    frame = paired_bootstrap(Y, results, pairs=pairs, resamples=50, seed=0)
     micro = frame[frame["metric"] == "micro_f1"].iloc[2:]
     assert micro["value"].tolist() == [1, -1]
     assert micro["p_not_better"].tolist() == [0, 1]
@@ -137,8 +131,8 @@ def test_a_system_that_is_right_everywhere_beats_one_that_never_is_in_every_resa
 
 def test_one_article_has_intervals_without_width():
     Y = np.array([[True, False]])
-    system = System.of(np.array([[0.9, 0.8]], dtype=np.float32), Y, 0.5)
-    frame = paired_bootstrap(Y, {"a": system}, resamples=9, seed=0)
+    results = ArticleResults.of(np.array([[0.9, 0.8]], np.float32), Y, np.ones_like(Y))
+    frame = paired_bootstrap(Y, {"a": results}, resamples=9, seed=0)
     assert frame["value"].tolist() == pytest.approx([2 / 3, 1 / 2, 1 / 2, 1])
     for side in ("low", "high"):
         assert frame[side].tolist() == pytest.approx(frame["value"].tolist())
@@ -146,32 +140,19 @@ def test_one_article_has_intervals_without_width():
     assert frame["p_not_better"].isna().all()
 
 
-def test_same_seed_gives_the_same_resamples_in_blocks_of_any_size(monkeypatch):
-    whole = np.concatenate(list(resampled_articles(7, 11, 3)))
-    monkeypatch.setattr(bootstrap, "BLOCK_NUMBERS", 15)
-    blocks = list(resampled_articles(7, 11, 3))
-    assert [len(block) for block in blocks] == [2, 2, 2, 2, 2, 1]
-    assert np.array_equal(np.concatenate(blocks), whole)
-    assert not np.array_equal(np.concatenate(list(resampled_articles(7, 11, 4))), whole)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"pairs": [("a", "c")]}, r"pairs name \['c'\], but the systems are \['a', 'b'\]"),
-        ({"resamples": 0}, "resamples=0 must be at least 1"),
-        ({"level": 1.0}, "level=1.0 must be between 0 and 1"),
-    ],
-)
-def test_options_out_of_range_are_refused(change, message):
-    case = random_case(0, 5, 3)
-    with pytest.raises(ValueError, match=message):
-        paired_bootstrap(case[0], reduced(case), seed=0, **change)
+def test_same_seed_gives_the_same_resamples_of_n_articles_each():
+    weights, again, other = (
+        np.concatenate(list(resampled_weights(7, 11, seed)), axis=1) for seed in (3, 3, 4)
+    )
+    assert weights.shape == (7, 11)
+    assert (weights.sum(axis=0) == 7).all()
+    assert np.array_equal(weights, again)
+    assert not np.array_equal(weights, other)
 
 
 def test_nothing_to_resample_is_refused():
     case = random_case(0, 5, 3)
-    with pytest.raises(ValueError, match="there is no article to resample"):
+    with pytest.raises(ValueError, match="no article to resample"):
         paired_bootstrap(case[0][:0], reduced(case), seed=0)
-    with pytest.raises(ValueError, match="there is no system to score"):
+    with pytest.raises(ValueError, match="no candidate to score"):
         paired_bootstrap(case[0], {}, seed=0)

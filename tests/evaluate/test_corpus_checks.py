@@ -9,7 +9,7 @@ from tagsage.corpus.quarantine import Repairs
 from tagsage.evaluate.corpus_checks import check_corpus
 from tagsage.settings import Settings
 
-LIMITS = Settings.resolve()
+LIMITS = Settings(min_tag_articles=10)
 COUNTS = {
     "articles": 100,
     "lists": 10,
@@ -37,7 +37,7 @@ def changed(**counts: int) -> Profile:
 
 
 def failed(current, earlier=PROFILE, limits=LIMITS, **options) -> dict[str, object]:
-    checks = check_corpus(current, earlier, limits, min_tag_articles=10, **options)
+    checks = check_corpus(current, earlier, limits, **options)
     return {check.name: check for check in checks if not check.passed}
 
 
@@ -63,33 +63,33 @@ def test_the_same_corpus_passes():
         (
             changed(articles=60, without_tags=30, without_lists=12),
             "articles_fall",
-            "articles: 100 before, 60 current (fall 0.4, at most 0.3)",
+            "articles: 100 before, 60 this run (fall 0.4, at most 0.3)",
         ),
         (
             changed(lists=3),
             "lists_fall",
-            "lists: 10 before, 3 current (fall 0.7, at most 0.3)",
+            "lists: 10 before, 3 this run (fall 0.7, at most 0.3)",
         ),
         (
             changed(without_tags=75),
             "without_tags_rise",
-            "articles without tags: 50.0% before, 75.0% current (rise 0.25, at most 0.1)",
+            "articles without tags: 50.0% before, 75.0% this run (rise 0.25, at most 0.1)",
         ),
         (
             changed(without_text=30),
             "without_text_rise",
-            "articles without text: 0.0% before, 30.0% current (rise 0.3, at most 0.1)",
+            "articles without text: 0.0% before, 30.0% this run (rise 0.3, at most 0.1)",
         ),
         (
             changed(without_lists=60),
             "without_lists_rise",
-            "articles in no list: 20.0% before, 60.0% current (rise 0.4, at most 0.1)",
+            "articles in no list: 20.0% before, 60.0% this run (rise 0.4, at most 0.1)",
         ),
         (
             # 100 of 100 + 200 + 100 rows
             changed(quarantined=100),
             "quarantined_rise",
-            "rows in quarantine: 0.0% before, 25.0% current (rise 0.25, at most 0.1)",
+            "rows in quarantine: 0.0% before, 25.0% this run (rise 0.25, at most 0.1)",
         ),
         (
             changed(largest_list=95),
@@ -100,12 +100,12 @@ def test_the_same_corpus_passes():
             # Shares .2 .6 .2 -> .6 .2 .2: .4 ln 3 - .4 ln (1/3) = .8 ln 3
             replace(PROFILE, text_lengths={1: 60, 2: 20, 3: 20}),
             "text_lengths_psi",
-            "words a text: 2 in the mean before, 1.6 current (PSI 0.879, at most 0.25)",
+            "words per text: 2 in the mean before, 1.6 this run (PSI 0.879, at most 0.25)",
         ),
         (
             replace(PROFILE, tags={"ml": 40, "law": 35}),
             "tags_gone",
-            "target tags: 2 before, 2 (1 gone: 'python'; 1 new: 'law') current "
+            "target tags: 2 before, 2 (1 gone: 'python'; 1 new: 'law') this run "
             "(share gone 0.5, at most 0.1)",
         ),
     ],
@@ -121,7 +121,7 @@ def test_another_language_fails_by_its_words():
     found = failed(foreign)
     assert found.keys() == {"words_distance", "new_words_rise"}
     assert found["words_distance"].sentence() == (
-        "most frequent words: 'the', 'graph', 'list' before, 'der', 'graph', 'liste' current "
+        "most frequent words: 'the', 'graph', 'list' before, 'der', 'graph', 'liste' this run "
         "(Jensen-Shannon distance 0.837, at most 0.3)"
     )
     assert found["new_words_rise"].value == pytest.approx(0.7)
@@ -131,7 +131,7 @@ def test_another_language_fails_by_its_words():
 
 def test_what_a_limit_lets_pass():
     current = changed(articles=60, without_tags=30, without_lists=12)
-    assert failed(current, limits=Settings.resolve({"check_count_fall": 0.4})) == {}
+    assert failed(current, limits=Settings(min_tag_articles=10, check_count_fall=0.4)) == {}
 
 
 def test_a_growing_corpus_is_no_fall():
@@ -151,7 +151,7 @@ def test_a_growing_corpus_is_no_fall():
     )
 
 
-def test_without_an_earlier_run_only_the_corpus_itself_is_judged():
+def test_without_an_earlier_run_only_the_corpus_itself_is_checked():
     no_tags = changed(without_tags=100)
     found = failed(no_tags, earlier=None)
     assert found.keys() == {"any_tags"}
@@ -168,7 +168,7 @@ def test_of_a_handful_of_articles_one_list_may_hold_all():
 def test_text_that_nothing_is_made_of_is_not_looked_at():
     current = replace(changed(without_text=100), words={}, words_in_all=0, text_lengths={0: 100})
     assert failed(current).keys() >= {"any_text", "words_distance", "without_text_rise"}
-    assert failed(current, with_text=False) == {}
+    assert failed(current, limits=Settings(embedder="none", vectors="v.csv")) == {}
 
 
 def test_no_article_at_all_fails():
@@ -182,9 +182,7 @@ def test_names_of_tags_are_quoted_and_cut():
     hostile = "<script>alert(1)</script>" + "x" * 1000
     current = replace(PROFILE, tags={"ml": 40, "python": 30, hostile: 20})
     check = next(
-        check
-        for check in check_corpus(current, PROFILE, LIMITS, min_tag_articles=10)
-        if check.name == "tags_gone"
+        check for check in check_corpus(current, PROFILE, LIMITS) if check.name == "tags_gone"
     )
     assert check.passed
     assert len(check.current) < 60

@@ -3,16 +3,22 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from tagsage.evaluate.findings import GAIN_COLUMNS, gains, sentences, study_table
+from tagsage.evaluate.findings import (
+    GAIN_COLUMNS,
+    difference_sentence,
+    gains,
+    sentences,
+    study_table,
+)
 
 
-def row(question: str, role: str, seed: int, score: float) -> dict[str, object]:
+def row(scenario: str, role: str, seed: int, score: float) -> dict[str, object]:
     scores = dict.fromkeys(("micro_f1", "macro_f1", "p_at_5", "lrap"), score)
-    return {"question": question, "role": role, "seed": seed, **scores}
+    return {"scenario": scenario, "role": role, "seed": seed, **scores}
 
 
 INTERVALS = pd.DataFrame({
-    "question": ["transductive", "inductive"],
+    "scenario": ["transductive", "inductive"],
     "metric": ["macro_f1", "macro_f1"],
     "value": [0.08, 0.06],
     "low": [0.05, 0.02],
@@ -32,7 +38,7 @@ def test_gains_of_a_worked_example():
     ]
     found = gains(rows, INTERVALS)
     assert list(found.columns) == list(GAIN_COLUMNS)
-    lines = found[found["metric"] == "macro_f1"].set_index("question")
+    lines = found[found["metric"] == "macro_f1"].set_index("scenario")
     plain = lines.loc["transductive"]
     assert plain["text"] == pytest.approx(0.41)
     assert plain["gain"] == pytest.approx(0.07)
@@ -45,13 +51,13 @@ def test_gains_of_a_worked_example():
     assert pd.isna(lines.loc["time", "low"])
 
 
-def test_a_question_without_a_text_to_compare_with_has_no_gain():
+def test_a_scenario_without_a_text_to_compare_with_has_no_gain():
     found = gains([row("inductive", "graph", 1, 0.5)], INTERVALS)
     assert found.empty
     assert gains([], INTERVALS).empty
 
 
-def test_sentences_tell_gain_interval_and_what_is_kept_of_it():
+def test_sentences_say_gain_interval_and_what_is_kept_of_it():
     rows = [
         row("transductive", "text", 1, 0.40),
         row("transductive", "graph", 1, 0.48),
@@ -60,19 +66,19 @@ def test_sentences_tell_gain_interval_and_what_is_kept_of_it():
         row("time", "text", 1, 0.30),
         row("time", "graph", 1, 0.29),
     ]
-    told = sentences(gains(rows, INTERVALS), graph="text+lists:mlp", text="text:mlp")
-    assert "text+lists:mlp beats text:mlp by 8.0 macro-F1 points [5.0, 9.0]." in told
+    said = sentences(gains(rows, INTERVALS), graph="text+lists:mlp", text="text:mlp")
+    assert "text+lists:mlp beats text:mlp by 8.0 macro-F1 points [5.0, 9.0]." in said
     assert (
-        "Of articles that were not there when list features were built, the gain in macro-F1 is "
-        "+6.0 points [2.0, 6.0], 75% of the gain above." in told
+        "On articles that were not there when list features were built, the gain in macro-F1 is "
+        "+6.0 points [2.0, 6.0], 75% of the gain above." in said
     )
     assert (
-        "Of articles taken for being in no list, the difference to text alone in macro-F1 is "
-        "+0.0 points." in told
+        "On articles treated as being in no list, the difference to text alone in macro-F1 is "
+        "+0.0 points." in said
     )
     assert (
-        "Trained on earlier articles and judged on later ones, the gain in macro-F1 is "
-        "-1.0 points." in told
+        "Trained on earlier articles and scored on later ones, the gain in macro-F1 is "
+        "-1.0 points." in said
     )
 
 
@@ -82,8 +88,8 @@ def test_without_a_gain_nothing_of_it_is_kept():
         row("transductive", "graph", 1, 0.4),
         row("inductive", "graph", 1, 0.4),
     ]
-    told = sentences(gains(rows, INTERVALS.iloc[:0]), graph="g", text="t")
-    assert "of the gain above" not in " ".join(told)
+    said = sentences(gains(rows, INTERVALS.iloc[:0]), graph="g", text="t")
+    assert "of the gain above" not in " ".join(said)
     assert sentences(gains([], INTERVALS), graph="g", text="t") == []
 
 
@@ -99,3 +105,26 @@ def test_study_table_holds_the_studys_two_models_that_were_compared():
         }
     ]
     assert study_table({}).columns.tolist()[:2] == ["candidate", "accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "numbers", "sentence"),
+    [
+        ("macro_f1", (0.08, 0.069, 0.091), "a beats b by 8.0 macro-F1 points [6.9, 9.1]"),
+        ("micro_f1", (-0.08, -0.091, -0.069), "a falls behind b by 8.0 micro-F1 points [6.9, 9.1]"),
+        (
+            "p_at_5",
+            (0.003, -0.004, 0.01),
+            "a and b do not differ clearly in P@5: +0.3 points [-0.4, 1.0]",
+        ),
+        # This interval begins above 0, but not as far as anybody can see.
+        (
+            "lrap",
+            (-0.0004, -0.0004, -0.0003),
+            "a and b do not differ clearly in LRAP: 0.0 points [0.0, 0.0]",
+        ),
+    ],
+)
+def test_difference_sentence_says_which_is_better_and_by_how_much(metric, numbers, sentence):
+    value, low, high = numbers
+    assert difference_sentence("a", "b", metric, value=value, low=low, high=high) == sentence

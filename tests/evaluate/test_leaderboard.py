@@ -1,13 +1,16 @@
 from __future__ import annotations
 
-import pytest
-
-from tagsage.evaluate.leaderboard import rank_candidates
+from tagsage.evaluate.leaderboard import best_text_and_graph, rank_candidates
 
 
 def result(candidate: str, *values: float) -> dict[str, object]:
     names = ("micro_f1", "macro_f1", "p_at_5", "lrap")
-    return {"candidate": candidate, "accuracy": 0.5, **dict(zip(names, values, strict=True))}
+    return {
+        "candidate": candidate,
+        "accuracy": 0.5,
+        "psp_at_5": 0.1,
+        **dict(zip(names, values, strict=True)),
+    }
 
 
 def test_leaderboard_ranks_by_micro_macro_p5_lrap_and_then_name():
@@ -33,8 +36,10 @@ def test_leaderboard_ranks_by_micro_macro_p5_lrap_and_then_name():
     assert board["accuracy"].tolist() == [0.5] * 6
 
 
-def test_leaderboard_refuses_no_candidate_and_a_name_given_twice():
-    with pytest.raises(ValueError, match="at least one candidate"):
-        rank_candidates([])
-    with pytest.raises(ValueError, match="a candidate is given twice"):
-        rank_candidates([result("text:mlp", 0, 0, 0, 0)] * 2)
+def test_the_best_on_text_and_on_lists_come_from_the_top_of_the_leaderboard():
+    names = ("text+authors:mlp", "text+lists:mlp", "list_ids:linear", "words:linear", "text:mlp")
+    ranking = [{"candidate": candidate} for candidate in names]
+    # A candidate that knows authors is neither on text alone nor one of lists.
+    assert best_text_and_graph(ranking) == {"graph": ranking[1], "text": ranking[3]}
+    assert best_text_and_graph(ranking[:2]) == {"graph": ranking[1]}
+    assert best_text_and_graph([]) == {}

@@ -1,11 +1,23 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from tagsage.evaluate import metrics
-from tagsage.evaluate.metrics import article_rankings, evaluate
+from tagsage.evaluate.metrics import (
+    article_rankings,
+    evaluate,
+    expected_calibration_error,
+    precision_recall,
+    propensity_scored_precision,
+    reliability,
+    tag_propensity,
+)
 
 # Worked by hand: three articles, three tags.
 P = np.array([[0.9, 0.6, 0.1], [0.2, 0.8, 0.8], [0.3, 0.3, 0.3]], dtype=np.float32)
@@ -14,7 +26,7 @@ TAGS = ["a", "b", "c"]
 
 
 def test_evaluate_of_a_worked_example():
-    scores = evaluate(P, Y, 0.5, TAGS)
+    scores = evaluate(P, Y, P >= 0.5, TAGS)
     # Assigned: article 0 a, b; article 1 b, c. Right: a, c. Relevant: a, c, c.
     expected = {
         "micro_precision": 2 / 4,
@@ -80,7 +92,7 @@ def test_evaluate_agrees_with_scikit_learn(seed, monkeypatch):
     monkeypatch.setattr(metrics, "BLOCK_NUMBERS", 100)  # several blocks
     scores, truth = random_case(seed)
     assigned = scores >= np.float32(0.6)
-    overall = evaluate(scores, truth, 0.6, list("abcdefg")).overall
+    overall = evaluate(scores, truth, assigned, list("abcdefg")).overall
     for average in ("micro", "macro", "weighted"):
         p, r, f, _ = sk.precision_recall_fscore_support(
             truth, assigned, average=average, zero_division=0
@@ -98,7 +110,7 @@ def test_evaluate_agrees_with_scikit_learn(seed, monkeypatch):
 @pytest.mark.parametrize("seed", range(4))
 def test_evaluate_agrees_with_counting_article_by_article(seed):
     scores, truth = random_case(seed)
-    overall = evaluate(scores, truth, 0.6, list("abcdefg")).overall
+    overall = evaluate(scores, truth, scores >= np.float32(0.6), list("abcdefg")).overall
     found = {"p_at_1": [], "p_at_3": [], "p_at_5": [], "r_at_5": []}
     for own_scores, own_truth in zip(scores, truth, strict=True):
         ranking = sorted(range(7), key=lambda tag: (-own_scores[tag], tag))
@@ -113,7 +125,7 @@ def test_evaluate_agrees_with_counting_article_by_article(seed):
 @pytest.mark.parametrize("seed", range(4))
 def test_per_tag_average_precision_agrees_with_scikit_learn(seed):
     scores, truth = random_case(seed)
-    table = evaluate(scores, truth, 0.6, list("abcdefg")).per_tag
+    table = evaluate(scores, truth, scores >= np.float32(0.6), list("abcdefg")).per_tag
     for tag in range(7):
         expected = (
             sk.average_precision_score(truth[:, tag], scores[:, tag]) if truth[:, tag].any() else 0
@@ -121,20 +133,125 @@ def test_per_tag_average_precision_agrees_with_scikit_learn(seed):
         assert table["average_precision"][tag] == pytest.approx(expected)
 
 
-def test_evaluate_counts_a_score_equal_to_the_threshold_as_assigned():
-    scores = np.array([[0.1]], dtype=np.float32)
-    overall = evaluate(scores, np.array([[True]]), float(scores[0, 0]), ["a"]).overall
-    assert overall["micro_f1"] == 1
-
-
 def test_evaluate_of_a_single_tag_on_every_article():
-    scores = evaluate(np.ones((4, 1), dtype=np.float32), np.ones((4, 1), dtype=bool), 0.5, ["a"])
+    Y = np.ones((4, 1), dtype=bool)
+    scores = evaluate(Y.astype(np.float32), Y, Y, ["a"])
     for name in ("micro_f1", "macro_f1", "accuracy", "p_at_5", "r_at_5", "lrap"):
         assert scores.overall[name] == 1
 
 
 def test_evaluate_refuses_other_shapes_and_no_articles():
-    with pytest.raises(ValueError, match=r"shapes differ: P \(3, 3\), Y \(2, 3\), 3 tags"):
-        evaluate(P, Y[:2], 0.5, TAGS)
+    with pytest.raises(ValueError, match=r"shapes differ: P \(3, 3\), Y \(2, 3\)"):
+        evaluate(P, Y[:2], P >= 0.5, TAGS)
     with pytest.raises(ValueError, match="there is no article to score"):
-        evaluate(P[:0], Y[:0], 0.5, TAGS)
+        evaluate(P[:0], Y[:0], P[:0] >= 0.5, TAGS)
+
+
+def test_propensity_of_a_worked_example():
+    # 20 training articles; tags on 10 and on 1 of them. C = (ln 20 - 1) 2.5^.55 = 3.3036.
+    Y_train = np.zeros((20, 2), dtype=bool)
+    Y_train[:10, 0], Y_train[0, 1] = True, True
+    C = (math.log(20) - 1) * 2.5**0.55
+    assert pytest.approx(3.3036, abs=1e-4) == C
+    expected = [1 / (1 + C * 11.5**-0.55), 1 / (1 + C * 2.5**-0.55)]
+    assert tag_propensity(Y_train).tolist() == pytest.approx(expected)
+    assert expected == pytest.approx([0.5370, 0.3338], abs=1e-4)
+
+
+def test_propensity_scored_precision_of_a_worked_example():
+    propensity = np.array([0.5, 0.25, 0.2])  # a right tag counts 2, 4, 5
+    # The two best of article 0 are a (right) and b; of article 1 b, c (right); article 2 has none.
+    # Found 2 + 5; at best article 0 has c and a, 5 + 2, and article 1 has c, 5.
+    assert propensity_scored_precision(P, Y, propensity, k=2) == pytest.approx(7 / 12)
+    assert propensity_scored_precision(P, Y, propensity) == 1
+    assert propensity_scored_precision(P, np.zeros_like(Y), propensity) == 0
+    overall = evaluate(P, Y, P >= 0.5, TAGS, propensity=propensity).overall
+    assert overall["psp_at_5"] == 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_propensity_scored_precision_agrees_with_counting(seed, monkeypatch):
+    monkeypatch.setattr(metrics, "BLOCK_NUMBERS", 100)
+    scores, truth = random_case(seed)
+    propensity = np.random.default_rng(seed).uniform(0.1, 1, 7)
+    found = best = 0.0
+    for own_scores, own_truth in zip(scores, truth, strict=True):
+        ranking = sorted(range(7), key=lambda tag: (-own_scores[tag], tag))
+        found += sum(1 / propensity[tag] for tag in ranking[:5] if own_truth[tag])
+        best += sum(sorted((1 / propensity[own_truth]).tolist())[-5:])
+    assert propensity_scored_precision(scores, truth, propensity) == pytest.approx(found / best)
+
+
+def test_precision_recall_of_a_worked_example():
+    scores = np.array([[1.0, 0.75], [0.5, 0.25]], dtype=np.float32)
+    found = precision_recall(scores, np.array([[False, True], [False, True]]))
+    # At 1.0 nothing right is found yet: the curve begins with the first right pair.
+    assert found["threshold"].tolist() == [0.75, 0.25]
+    assert found["precision"].tolist() == [1 / 2, 2 / 4]
+    assert found["recall"].tolist() == [1 / 2, 1]
+    zeros = precision_recall(np.array([[-0.0, 0.5]], np.float32), np.array([[True, True]]))
+    assert zeros["threshold"].tolist() == [0.5, 0.0]
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    n=st.integers(0, 12),
+    n_tags=st.integers(1, 6),
+    points=st.integers(2, 9),
+)
+@settings(deadline=None)
+def test_any_point_has_the_precision_and_recall_of_its_threshold(seed, n, n_tags, points):
+    random = np.random.default_rng(seed)
+    scores = (random.integers(0, 9, (n, n_tags)) / random.integers(8, 12)).astype(np.float32)
+    truth = random.random((n, n_tags)) < 0.3
+    found = precision_recall(scores, truth, points=points)
+    assert len(found) <= points
+    assert found["threshold"].is_monotonic_decreasing
+    for line in found.itertuples():
+        assigned = np.float32(line.threshold) <= scores
+        assert line.precision == pytest.approx((assigned & truth).sum() / assigned.sum())
+        assert line.recall == pytest.approx((assigned & truth).sum() / truth.sum())
+    if truth.any():
+        assert found["recall"].iloc[-1] == 1
+    else:
+        assert found.empty
+
+
+def test_reliability_of_a_worked_example():
+    P = np.array([[0.05, 0.06, 0.95], [0.05, 0.5, 1.0]], dtype=np.float32)
+    Y = np.array([[False, True, True], [False, False, True]])
+    bins = reliability(P, Y)
+    assert bins["pairs"].tolist() == [3, 1, 2]
+    assert bins["low"].tolist() == pytest.approx([0, 7 / 15, 14 / 15])
+    assert bins["high"].tolist() == pytest.approx([1 / 15, 8 / 15, 1])
+    assert bins["predicted"].tolist() == pytest.approx([0.16 / 3, 0.5, 0.975])
+    assert bins["observed"].tolist() == pytest.approx([1 / 3, 0, 1])
+    error = (3 * (1 / 3 - 0.16 / 3) + 0.5 + 2 * 0.025) / 6
+    assert expected_calibration_error(bins) == pytest.approx(error)
+
+
+def test_reliability_of_the_best_tags_leaves_the_others_out():
+    P = np.array([[0.1, 0.9, 0.5]], dtype=np.float32)
+    bins = reliability(P, np.array([[True, True, False]]), top_k=2)
+    assert bins["pairs"].sum() == 2
+    assert bins["observed"].tolist() == [0, 1]
+
+
+def test_no_pairs_have_no_error():
+    bins = reliability(np.zeros((0, 3), np.float32), np.zeros((0, 3), dtype=bool))
+    assert bins.empty
+    assert expected_calibration_error(bins) == 0
+
+
+@given(st.lists(st.tuples(st.floats(0, 1, width=32), st.booleans()), min_size=1, max_size=60))
+@settings(deadline=None)
+def test_expected_calibration_error_agrees_with_a_loop_over_pairs(pairs):
+    P = np.array([[p] for p, _ in pairs], dtype=np.float32)
+    Y = np.array([[right] for _, right in pairs])
+    gaps: dict[int, float] = {}
+    for p, right in zip(P.ravel(), Y.ravel(), strict=True):
+        place = min(int(p * 15), 14)
+        gaps[place] = gaps.get(place, 0) + float(p) - float(right)
+    expected = sum(abs(gap) for gap in gaps.values()) / len(pairs)
+    bins = reliability(P, Y)
+    assert expected_calibration_error(bins) == pytest.approx(expected, abs=1e-6)

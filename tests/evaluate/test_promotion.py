@@ -2,45 +2,55 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from tagsage.evaluate.frozen import FrozenTest
-from tagsage.evaluate.guards import (
-    check_assigned,
-    check_calibration,
-    check_most,
-    check_slices,
+from tagsage.evaluate import promotion_guards
+from tagsage.evaluate.article_results import ArticleResults
+from tagsage.evaluate.frozen_test import FrozenTest
+from tagsage.evaluate.promotion import Decision, Gain, Guard, decide
+from tagsage.evaluate.promotion_guards import (
+    compare_with_champion,
+    guard_assigned,
+    guard_calibration,
+    guard_most,
+    guard_slices,
     measure_gain,
     pair_up,
-    why_not_comparable,
 )
-from tagsage.evaluate.promotion import Check, Decision, Gain, decide
 from tagsage.evaluate.slices import article_slices, tag_slices
-from tagsage.evaluate.systems import System
 from tagsage.features import article_ids
+from tagsage.learn.labels import Labels
+from tagsage.settings import Settings
 from tagsage.settings.promotion import PromotionSettings
 
 LIMITS = PromotionSettings(promote_min_articles=10)
-RESAMPLES = {"resamples": 300, "seed": 0}
+ALWAYS = PromotionSettings(promote="always")
 
 
-def system(assigned) -> System:
-    matrix = np.asarray(assigned, dtype=np.float64)
-    return System(sp.csr_array(matrix), np.zeros(len(matrix)), np.zeros(len(matrix)))
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch):
+    few = functools.partial(promotion_guards.paired_bootstrap, resamples=300)
+    monkeypatch.setattr(promotion_guards, "paired_bootstrap", few)
+
+
+def results(assigned) -> ArticleResults:
+    return ArticleResults.without_rankings(sp.csr_array(np.asarray(assigned, dtype=np.float64)))
 
 
 def paired(Y, challenger, champion):
-    """Put two systems side by side on the same articles and tags."""
+    """Put two candidates side by side on the same articles and tags."""
     keys, tags = [f"a{row}" for row in range(len(Y))], [f"t{n}" for n in range(Y.shape[1])]
     assigned = sp.csr_array(np.asarray(champion, dtype=np.float64))
     kept = FrozenTest(tags, article_ids(keys), article_ids([]), assigned, {}, 0.2, 42)
-    return pair_up(Y, system(challenger), article_ids(keys), tags, kept)
+    return pair_up(Y, results(challenger), article_ids(keys), tags, kept)
 
 
 def gain(low: float, *, value: float = 0.1, high: float = 0.2) -> Gain:
@@ -51,8 +61,7 @@ def decided(**changes) -> Decision:
     given = {
         "challenger_version": "2",
         "champion_version": "1",
-        "promote": "better",
-        "limits": LIMITS,
+        "settings": LIMITS,
         "gain": gain(0.01),
         **changes,
     }
@@ -73,7 +82,7 @@ def decided(**changes) -> Decision:
     ],
 )
 def test_lower_end_of_the_gain_has_to_lie_above_the_margin(low, margin, promoted):
-    decision = decided(gain=gain(low), limits=PromotionSettings(promote_margin=margin))
+    decision = decided(gain=gain(low), settings=PromotionSettings(promote_margin=margin))
     assert decision.promoted is promoted
     assert decision.reason.startswith("Promoted: " if promoted else "Not promoted: ")
     assert "0.7000 against the champion's 0.6000 (version 1)" in decision.reason
@@ -94,11 +103,11 @@ BY_HAND = "`tagsage model promote 2` makes version 2 champion all the same."
 
 def test_champion_that_cannot_be_compared_with_stays_and_the_reason_says_why():
     # Also where the challenger's own score is the better one.
-    decision = decided(gain=None, not_comparable="its answers are lost", scores=(0.983, 0.966))
+    decision = decided(gain=None, not_comparable="its test is lost", scores=(0.983, 0.966))
     assert not decision.promoted
-    assert decision.reason == f"Not promoted: its answers are lost; {BY_HAND}"
+    assert decision.reason == f"Not promoted: its test is lost; {BY_HAND}"
     assert (decision.challenger_micro_f1, decision.champion_micro_f1) == (0.983, 0.966)
-    assert decided(gain=None, not_comparable="x", promote="always").promoted
+    assert decided(gain=None, not_comparable="x", settings=ALWAYS).promoted
     with pytest.raises(ValueError, match="neither compared nor"):
         decided(gain=None)
 
@@ -107,13 +116,13 @@ def test_champion_that_cannot_be_compared_with_stays_and_the_reason_says_why():
 def test_trial_is_not_promoted_by_the_rule_however_good_it_is(champion):
     decision = decided(trial=True, champion_version=champion)
     assert not decision.promoted
-    assert decision.reason.startswith("Not promoted: current is a trial, ")
+    assert decision.reason.startswith("Not promoted: this run is a trial, ")
     assert decision.reason.endswith(BY_HAND)
     assert decision.gain is not None
-    assert decided(trial=True, promote="always").promoted
+    assert decided(trial=True, settings=ALWAYS).promoted
 
 
-BROKEN = Check("latency", 1234.5, 1000.0, 12.0, passed=False, about="ms")
+BROKEN = Guard("latency", 1234.5, 1000.0, 12.0, passed=False, about="ms")
 
 
 @pytest.mark.parametrize(
@@ -122,42 +131,32 @@ BROKEN = Check("latency", 1234.5, 1000.0, 12.0, passed=False, about="ms")
     ids=["better", "first"],
 )
 def test_broken_guard_keeps_any_challenger_back_and_is_told_with_its_numbers(case):
-    decision = decided(checks=[Check("size", 1.0, 2.0, None, passed=True), BROKEN], **case)
+    decision = decided(guards=[Guard("size", 1.0, 2.0, None, passed=True), BROKEN], **case)
     assert not decision.promoted
     assert decision.reason == "Not promoted: latency 1234 is more than 1000 (ms)."
     assert [check["passed"] for check in decision.checks] == [True, False]
 
 
 def test_broken_guard_of_a_worse_challenger_is_told_beside_the_gain():
-    decision = decided(gain=gain(-0.1), checks=[BROKEN])
+    decision = decided(gain=gain(-0.1), guards=[BROKEN])
     assert "is not surely above the margin 0. Broken guards: latency 1234" in decision.reason
 
 
 def test_always_never_and_a_pin_say_so():
-    always = decided(promote="always", gain=gain(-0.5), checks=[BROKEN])
+    always = decided(settings=ALWAYS, gain=gain(-0.5), guards=[BROKEN])
     assert always.promoted
     assert always.reason.startswith("Promoted: the setting promote is always. Broken guards:")
-    never = decided(promote="never")
+    never = decided(settings=PromotionSettings(promote="never"))
     assert never.reason == "Not promoted: the setting promote is never."
-    for promote in ("better", "always"):
-        pinned = decided(promote=promote, pinned="version 1 is pinned by ann")
+    for settings in (LIMITS, ALWAYS):
+        pinned = decided(settings=settings, pinned="version 1 is pinned by ann")
         assert not pinned.promoted
         assert pinned.reason == "Not promoted: version 1 is pinned by ann."
 
 
-def test_decision_comes_back_from_json_also_one_without_guards():
-    decision = decided(checks=[BROKEN])
+def test_decision_comes_back_from_json():
+    decision = decided(guards=[BROKEN])
     assert Decision.from_json(json.loads(json.dumps(decision.to_json()))) == decision
-    old = {
-        "promoted": True,
-        "reason": "Promoted: there was no champion yet.",
-        "challenger_version": "1",
-        "champion_version": "",
-        "challenger_micro_f1": 0.5,
-        "champion_micro_f1": None,
-        "same_data": False,
-    }
-    assert Decision.from_json(old).checks == []
 
 
 def labels(n: int, tags: int = 4, seed: int = 0) -> np.ndarray:
@@ -173,9 +172,9 @@ def with_errors(Y: np.ndarray, share: float, seed: int) -> np.ndarray:
 def test_gain_of_a_better_a_worse_and_an_equal_challenger():
     Y = labels(400)
     good, bad = with_errors(Y, 0.05, 1), with_errors(Y, 0.3, 2)
-    better = measure_gain(paired(Y, good, bad), level=0.95, **RESAMPLES)
-    worse = measure_gain(paired(Y, bad, good), level=0.95, **RESAMPLES)
-    equal = measure_gain(paired(Y, good, good), level=0.95, **RESAMPLES)
+    better = measure_gain(paired(Y, good, bad), seed=0)
+    worse = measure_gain(paired(Y, bad, good), seed=0)
+    equal = measure_gain(paired(Y, good, good), seed=0)
     assert better.low > 0.1
     assert (worse.value, worse.low) == (-better.value, pytest.approx(-better.high))
     assert (equal.value, equal.low, equal.high) == (0, 0, 0)
@@ -191,34 +190,58 @@ def test_gain_is_measured_with_this_runs_truth_on_what_both_have():
     kept = FrozenTest(
         ["own", "x", "y"], article_ids(["c", "b", "z"]), article_ids(["a"]), assigned, {}, 0.2, 42
     )
-    mine = system([[1, 0], [0, 1], [0, 1]])
+    mine = results([[1, 0], [0, 1], [0, 1]])
     pair = pair_up(current, mine, article_ids(["a", "b", "c"]), ["x", "y"], kept)
     assert pair.Y.tolist() == [[False, True], [True, True]]
     assert pair.challenger.assigned.toarray().tolist() == [[0, 1], [0, 1]]
     assert pair.champion.assigned.toarray().tolist() == [[1, 0], [1, 1]]
-    found = measure_gain(pair, level=0.9, **RESAMPLES)
+    found = measure_gain(pair, seed=0)
     assert found.challenger == pytest.approx(4 / 5)
     assert found.champion == pytest.approx(4 / 6)
 
 
-def test_two_are_not_compared_on_few_of_the_champions_tags_or_few_articles():
-    """And the reason is true: the 41 test articles are the same."""
+@pytest.mark.parametrize(
+    ("champion_tags", "least", "why_not"),
+    [
+        (8, 10, ""),
+        (
+            9,
+            10,
+            "of the champion's 9 target tags (version 3) only 4 are target tags now, fewer than "
+            "half",
+        ),
+        (
+            4,
+            100,
+            "this run's test articles and the champion's (version 3) have only 41 in common, fewer "
+            "than the 100 that promote_min_articles asks for",
+        ),
+        (None, 10, "what the champion (version 3) assigned is not in MLflow"),
+    ],
+)
+def test_two_are_not_compared_on_few_tags_or_few_articles(champion_tags, least, why_not):
     Y = labels(41)
-    pair = paired(Y, Y, Y)
-    known = {"version": "3", "limits": LIMITS}
-    assert why_not_comparable(pair, champion_tags=8, **known) == ""
-    few_tags = why_not_comparable(pair, champion_tags=9, **known)
-    assert "of the champion's 9 target tags (version 3) only 4 are target tags current" in few_tags
-    assert "the share 0.5 that promote_min_common_tags asks for" in few_tags
-    lax = PromotionSettings(promote_min_articles=10, promote_min_common_tags=0.4)
-    assert why_not_comparable(pair, champion_tags=9, version="3", limits=lax) == ""
-    few_articles = why_not_comparable(
-        pair, champion_tags=4, version="3", limits=PromotionSettings()
+    ids, tags = article_ids([f"a{row}" for row in range(41)]), ["t0", "t1", "t2", "t3"]
+    champion = None
+    if champion_tags:
+        own = [f"t{n}" for n in range(champion_tags)]
+        assigned = sp.csr_array(np.zeros((41, champion_tags)))
+        champion = FrozenTest(own, ids, article_ids([]), assigned, {}, 0.2, 42)
+    everything = np.arange(41)
+    found = compare_with_champion(
+        SimpleNamespace(results=results(Y)),
+        Labels(tags, everything, Y, everything, everything),
+        champion,
+        version="3",
+        ids=ids,
+        texts=["a b"] * 41,
+        list_degree=np.zeros(41, dtype=int),
+        settings=Settings(promote_min_articles=least),
     )
-    assert few_articles == (
-        "current's test articles and the champion's (version 3) have only 41 in common, fewer than "
-        "the 100 that promote_min_articles asks for"
-    )
+    assert found.why_not == why_not
+    assert (found.gain is None) == bool(why_not)
+    names = [] if why_not else ["largest drop on a slice", "drop of articles with a tag"]
+    assert [guard.name for guard in found.guards] == names
 
 
 def slices_of(Y, degrees):
@@ -232,26 +255,26 @@ def test_drop_on_one_slice_is_found_though_the_whole_is_better():
     champion = with_errors(Y, 0.2, 1)
     challenger = np.where(cold[:, None], with_errors(Y, 0.5, 2), with_errors(Y, 0.02, 3))
     pair = paired(Y, challenger, champion)
-    assert measure_gain(pair, level=0.95, **RESAMPLES).low > 0
+    assert measure_gain(pair, seed=0).low > 0
     slices = slices_of(Y, np.where(cold, 0, 5))
-    check = check_slices(
-        pair, *slices, limits=PromotionSettings(promote_min_articles=100), **RESAMPLES
+    check = guard_slices(
+        pair, *slices, settings=PromotionSettings(promote_min_articles=100), seed=0
     )
     assert not check.passed
     assert check.value is not None
     assert check.value > 0.1
     assert check.about.startswith("micro-F1 on list_degree 0, 120 articles; interval 0.")
     lax = PromotionSettings(promote_min_articles=100, promote_max_slice_drop=0.9)
-    assert check_slices(pair, *slices, limits=lax, **RESAMPLES).passed
+    assert guard_slices(pair, *slices, settings=lax, seed=0).passed
 
 
 def test_slices_too_small_to_judge_are_not_judged():
     Y = labels(30)
-    check = check_slices(
+    check = guard_slices(
         paired(Y, ~Y, Y),
         *slices_of(Y, [0] * 30),
-        limits=PromotionSettings(promote_min_articles=31),
-        **RESAMPLES,
+        settings=PromotionSettings(promote_min_articles=31),
+        seed=0,
     )
     assert check.passed
     assert check.value is None
@@ -259,17 +282,17 @@ def test_slices_too_small_to_judge_are_not_judged():
 
 
 def test_slices_of_two_that_are_equally_good_give_no_alarm_by_chance():
-    """Twenty pairs of equally good systems on 9 slices: many have one that looks worse."""
+    """Twenty pairs of equally good candidates on 9 slices: many have one that looks worse."""
     alarms, looks_worse = 0, 0
     for seed in range(20):
         Y = labels(300, seed=seed)
         pair = paired(Y, with_errors(Y, 0.2, seed + 100), with_errors(Y, 0.2, seed + 200))
         degrees = np.random.default_rng(seed).integers(0, 12, 300)
-        check = check_slices(
+        check = guard_slices(
             pair,
             *slices_of(Y, degrees),
-            limits=PromotionSettings(promote_min_articles=20),
-            **RESAMPLES,
+            settings=PromotionSettings(promote_min_articles=20),
+            seed=0,
         )
         alarms += not check.passed
         looks_worse += (check.value or 0) > 0.02
@@ -282,7 +305,7 @@ def test_drop_of_articles_with_a_tag_is_held_to_its_limit(drop, passed):
     Y = np.ones((100, 2), dtype=bool)
     challenger = Y.copy()
     challenger[:drop] = False
-    check = check_assigned(paired(Y, challenger, Y), limits=LIMITS)
+    check = guard_assigned(paired(Y, challenger, Y), settings=LIMITS)
     assert check.passed is passed
     assert check.value == pytest.approx(drop / 100)
     assert check.about == f"{100 - drop}.0% of the articles get a tag, of the champion 100.0%"
@@ -290,7 +313,7 @@ def test_drop_of_articles_with_a_tag_is_held_to_its_limit(drop, passed):
 
 def test_gain_of_articles_with_a_tag_breaks_no_guard():
     Y = np.ones((20, 1), dtype=bool)
-    check = check_assigned(paired(Y, Y, np.zeros_like(Y)), limits=LIMITS)
+    check = guard_assigned(paired(Y, Y, np.zeros_like(Y)), settings=LIMITS)
     assert check.passed
     assert check.value == -1
 
@@ -299,24 +322,26 @@ def test_calibration_allows_for_what_chance_makes_of_few_pairs():
     # One bin of 50 pairs at 0.5: by chance off by sqrt(2 * 0.25 / (pi * 50)) = 0.0564.
     bins = pd.DataFrame({"predicted": [0.5], "observed": [0.6], "pairs": [50]})
     options = {"articles": 10, "champion": 0.03}
-    near = check_calibration(
-        0.1, bins, limits=PromotionSettings(promote_min_articles=10), **options
+    near = guard_calibration(
+        0.1, bins, settings=PromotionSettings(promote_min_articles=10), **options
     )
     assert near.passed
     assert near.about == f"ece_top_5; {math.sqrt(0.5 / (math.pi * 50)):.4f} of it may be chance"
     assert (near.value, near.champion, near.limit) == (0.1, 0.03, 0.05)
-    assert not check_calibration(
-        0.11, bins, limits=PromotionSettings(promote_min_articles=10), **options
+    assert not guard_calibration(
+        0.11, bins, settings=PromotionSettings(promote_min_articles=10), **options
     ).passed
     many = bins.assign(pairs=50_000)
-    assert not check_calibration(
-        0.1, many, limits=PromotionSettings(promote_min_articles=10), **options
+    assert not guard_calibration(
+        0.1, many, settings=PromotionSettings(promote_min_articles=10), **options
     ).passed
-    few = check_calibration(0.9, bins, limits=PromotionSettings(promote_min_articles=11), **options)
+    few = guard_calibration(
+        0.9, bins, settings=PromotionSettings(promote_min_articles=11), **options
+    )
     assert (few.passed, few.value) == (True, None)
 
 
 def test_number_is_held_to_its_limit_and_one_that_was_not_measured_passes():
-    assert check_most("latency", 5.0, 5.0, about="ms").passed
-    assert not check_most("latency", 5.1, 5.0, about="ms").passed
-    assert check_most("latency", None, 5.0, about="not measured").passed
+    assert guard_most("latency", 5.0, 5.0, about="ms").passed
+    assert not guard_most("latency", 5.1, 5.0, about="ms").passed
+    assert guard_most("latency", None, 5.0, about="not measured").passed

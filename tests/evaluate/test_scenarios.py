@@ -7,18 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tagsage.evaluate.scenarios import (
-    Conditions,
-    Trained,
-    TrainingPart,
-    as_in_no_list,
-    best_of_roles,
-    fallback_of,
-)
+from tagsage.evaluate.scenarios import Conditions, Trained, TrainingPart
 from tagsage.features import BLOCKS, Articles, Known
 from tagsage.features.fitting import fit_block
+from tagsage.learn.candidate_names import fallback_of
 from tagsage.runner import LocalRunner
-from tagsage.settings.learn import AssignmentSettings
 from tests.features.corpora import SETTINGS, named_lists, unseen
 
 N = 80
@@ -62,15 +55,17 @@ def conditions_of(articles: Articles, folder: Path, feature_set: str) -> Conditi
         folders[name] = folder / name
         folders[name].mkdir(parents=True)
         fit_block(folders[name], name, articles, known, SETTINGS, LocalRunner())
-    return Conditions(articles, folders, SETTINGS, AssignmentSettings())
+    (folder / "anew").mkdir()
+    return Conditions(articles, folders, SETTINGS, folder / "anew")
 
 
 def train(folder: Path, feature_set: str, *, articles: Articles = ARTICLES, **options) -> Trained:
-    folder.mkdir()
-    (folder / "anew").mkdir()
-    conditions = conditions_of(articles, folder / "corpus", feature_set)
-    candidate = f"{feature_set}:{SETS[feature_set]}"
-    return conditions.train(candidate, PART, folder / "anew", **options)
+    conditions = conditions_of(articles, folder, feature_set)
+    return conditions.train(f"{feature_set}:{SETS[feature_set]}", PART, **options)
+
+
+def in_no_list(trained: Trained, rows: np.ndarray):
+    return trained.features.transform(trained.features.known.mark(ARTICLES.take(rows)).in_no_list())
 
 
 def rows_of(X, rows: np.ndarray) -> np.ndarray:
@@ -92,20 +87,18 @@ def test_hidden_articles_change_neither_model_nor_others_features(feature_set, t
         tmp_path / "other", feature_set, articles=articles_of(moved, vectors), hidden=TEST
     )
     assert np.array_equal(rows_of(plain.X, TRAIN), rows_of(other.X, TRAIN))
-    arrays, others = plain.fitted.classifier.arrays, other.fitted.classifier.arrays
-    assert all(np.array_equal(arrays[name], others[name]) for name in arrays)
+    P, Q = (trained.fitted.predict_proba(plain.X, TRAIN) for trained in (plain, other))
+    assert np.array_equal(P, Q)
     assert plain.fitted.main.to_json() == other.fitted.main.to_json()
 
 
-def test_a_hidden_article_gets_what_it_gets_when_it_alone_is_asked_about_later(
-    feature_set, tmp_path
-):
+def test_a_hidden_article_gets_what_it_gets_by_itself_later(feature_set, tmp_path):
     trained = train(tmp_path / "trained", feature_set, hidden=TEST)
     P = trained.fitted.predict_proba(trained.X, TEST)
     for place, row in enumerate(TEST):
-        asked = trained.features.transform(unseen(ARTICLES.take(np.array([row]))))
-        assert np.array_equal(rows_of(asked, np.array([0])), rows_of(trained.X, np.array([row])))
-        alone = trained.fitted.predict_proba(asked, np.array([0]))
+        later = trained.features.transform(unseen(ARTICLES.take(np.array([row]))))
+        assert np.array_equal(rows_of(later, np.array([0])), rows_of(trained.X, np.array([row])))
+        alone = trained.fitted.predict_proba(later, np.array([0]))
         assert np.array_equal(alone[0], P[place])
 
 
@@ -115,18 +108,17 @@ def test_without_hidden_articles_features_are_those_of_the_whole_corpus(feature_
     rows = np.arange(N)
     assert np.array_equal(rows_of(everyone, rows), rows_of(trained.X, rows))
     assert np.array_equal(everyone.in_list, trained.X.in_list)
-    made_anew = {folder.name for folder in (tmp_path / "trained/anew").iterdir()}
+    made_anew = {folder.name for folder in (tmp_path / "trained/anew").glob("*/*")}
     assert made_anew == {name for name in feature_set.split("+") if BLOCKS[name].needs_tags}
 
 
 def test_tags_of_the_part_alone_are_read(tmp_path):
     feature_set = "text+lists+labels+authors"
     trained = train(tmp_path / "trained", feature_set)
-    folders = {name: tmp_path / "trained/corpus" / name for name in feature_set.split("+")}
-    conditions = Conditions(ARTICLES, folders, SETTINGS, AssignmentSettings())
+    folders = {name: tmp_path / "trained" / name for name in feature_set.split("+")}
+    conditions = Conditions(ARTICLES, folders, SETTINGS, tmp_path)
     few = TrainingPart(TRAIN[:30], TAGS[TRAIN[:30]], list("abcd"), seed=1)
-    (tmp_path / "few").mkdir()
-    on_few = conditions.train(f"{feature_set}:ovr_logistic", few, tmp_path / "few")
+    on_few = conditions.train(f"{feature_set}:ovr_logistic", few)
     known = Known.of(ARTICLES, TRAIN[:30], TAGS[TRAIN[:30]])
     assert np.array_equal(on_few.features.known.labelled, known.labelled)
     labels = trained.X.columns_of("authors").start
@@ -138,43 +130,26 @@ def test_tags_of_the_part_alone_are_read(tmp_path):
 
 def test_lists_help_a_candidate_that_knows_them_and_nobody_in_the_cold(tmp_path):
     trained = train(tmp_path / "trained", "text+lists+labels+authors")
-    linked = TEST[np.diff(ARTICLES.members.indptr)[TEST] > 0]
-    warm = trained.fitted.answer(trained.X, linked).probabilities.argmax(axis=1)
-    assert (warm == GROUP[linked]).mean() > 0.65
-    X = as_in_no_list(trained.features, ARTICLES, linked)
-    assert len(X) == len(linked)
+    in_lists = TEST[np.diff(ARTICLES.members.indptr)[TEST] > 0]
+    warm = trained.fitted.predict(trained.X, in_lists).probabilities.argmax(axis=1)
+    assert (warm == GROUP[in_lists]).mean() > 0.65
+    X = in_no_list(trained, in_lists)
+    assert len(X) == len(in_lists)
     assert not X.in_list.any()
-    cold = trained.fitted.answer(X, np.arange(len(X))).probabilities
-    fallback = trained.fitted.fallback.answer(X.list_free(), np.arange(len(X))).probabilities
+    cold = trained.fitted.predict(X, np.arange(len(X))).probabilities
+    fallback = trained.fitted.fallback.predict(X.list_free(), np.arange(len(X))).probabilities
     assert np.array_equal(cold, fallback)
     # One of four is right by chance.
-    assert (cold.argmax(axis=1) == GROUP[linked]).mean() < 0.5
+    assert (cold.argmax(axis=1) == GROUP[in_lists]).mean() < 0.5
 
 
 def test_an_article_taken_to_be_in_no_list_is_like_one_that_is_in_none(feature_set, tmp_path):
     trained = train(tmp_path / "trained", feature_set)
-    X = as_in_no_list(trained.features, ARTICLES, TEST)
+    X = in_no_list(trained, TEST)
     without = TEST[[not lists for lists in named_lists(ARTICLES.take(TEST))]]
     assert len(without) == 4
     places = without - TEST[0]
     assert np.array_equal(rows_of(X, places), rows_of(trained.X, without))
-
-
-def test_the_best_of_each_role_comes_from_the_top_of_the_leaderboard():
-    ranking = [
-        {"candidate": candidate, "ref": str(place)}
-        for place, candidate in enumerate([
-            "text+authors:mlp",
-            "text+lists:mlp",
-            "list_ids:linear",
-            "words:linear",
-            "text:mlp",
-        ])
-    ]
-    # A candidate that knows authors is neither on text alone nor one of lists.
-    assert best_of_roles(ranking) == {"graph": ranking[1], "text": ranking[3]}
-    assert best_of_roles(ranking[:2]) == {"graph": ranking[1]}
-    assert best_of_roles([]) == {}
 
 
 def test_the_fallback_of_a_candidate_is_one_on_what_an_article_in_no_list_has():

@@ -8,9 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tagsage.evaluate.article_results import ArticleResults
 from tagsage.evaluate.metrics import evaluate
-from tagsage.evaluate.slices import article_slices, slice_scores, tag_slices
-from tagsage.evaluate.systems import System
+from tagsage.evaluate.slices import article_slices, binned, slice_scores, tag_slices
+
+
+def results_of(P: np.ndarray, Y: np.ndarray, threshold: float) -> ArticleResults:
+    return ArticleResults.of(P, Y, np.float32(threshold) <= P)
+
+
+def no_slices(n: int) -> pd.DataFrame:
+    return pd.DataFrame(index=range(n))
 
 
 def test_articles_are_sliced_by_lists_words_and_tags():
@@ -37,7 +45,7 @@ Y = np.array([[True, False, False], [False, False, True], [True, True, False]])
 
 def test_slices_of_articles_of_a_worked_example():
     slices = pd.DataFrame({"kind": pd.Categorical(["x", "y", "y"], categories=["x", "y", "z"])})
-    found = slice_scores(System.of(P, Y, 0.5), Y, slices)
+    found = slice_scores(results_of(P, Y, 0.5), Y, slices, no_slices(3))
     assert found["slice_kind"].tolist() == ["kind"] * 3
     assert found["slice"].tolist() == ["x", "y", "z"]
     assert found["articles"].tolist() == [1, 2, 0]
@@ -59,7 +67,7 @@ def test_slices_of_tags_of_a_worked_example():
     tags = pd.DataFrame({
         "kind": pd.Categorical(["rare", "often", "rare"], categories=["rare", "often", "never"])
     })
-    found = slice_scores(System.of(P, Y, 0.5), Y, articles, tags)
+    found = slice_scores(results_of(P, Y, 0.5), Y, articles, tags)
     assert found["slice"].tolist() == ["rare", "often", "never"]
     # a: right twice; c: right once, wrong once; b: wrong once, missed once.
     assert found["articles"].tolist() == [3, 1, 0]
@@ -77,7 +85,8 @@ def random_case(seed: int, n: int, n_tags: int) -> tuple[np.ndarray, np.ndarray]
 
 def oracle(scores: np.ndarray, truth: np.ndarray) -> list[float]:
     """Score the rows and columns of a slice; macro-F1 over the tags that are there."""
-    result = evaluate(scores, truth, 0.6, [str(tag) for tag in range(truth.shape[1])])
+    tags = [str(tag) for tag in range(truth.shape[1])]
+    result = evaluate(scores, truth, np.float32(0.6) <= scores, tags)
     present = result.per_tag["support"] > 0
     macro = result.per_tag["f1"][present].mean() if present.any() else np.nan
     overall = result.overall
@@ -96,7 +105,7 @@ def test_any_slice_of_articles_scores_like_its_rows_alone(seed, n, n_tags):
     scores, truth = random_case(seed, n, n_tags)
     code = np.random.default_rng(seed + 1).integers(-1, 3, n)
     slices = pd.DataFrame({"kind": pd.Categorical.from_codes(code, categories=["x", "y", "z"])})
-    found = slice_scores(System.of(scores, truth, 0.6), truth, slices)
+    found = slice_scores(results_of(scores, truth, 0.6), truth, slices, no_slices(n_tags))
     for index, line in enumerate(found.drop(columns=["slice_kind", "slice"]).to_numpy()):
         rows = code == index
         expected = oracle(scores[rows], truth[rows]) if rows.any() else [0, 0, *[np.nan] * 4]
@@ -109,7 +118,7 @@ def test_any_slice_of_tags_scores_like_its_columns_alone(seed, n, n_tags):
     scores, truth = random_case(seed, n, n_tags)
     code = np.random.default_rng(seed + 1).integers(-1, 3, n_tags)
     slices = pd.DataFrame({"kind": pd.Categorical.from_codes(code, categories=["x", "y", "z"])})
-    found = slice_scores(System.of(scores, truth, 0.6), truth, pd.DataFrame(index=range(n)), slices)
+    found = slice_scores(results_of(scores, truth, 0.6), truth, no_slices(n), slices)
     columns = ["articles", "tags", "micro_f1", "macro_f1"]
     for index, line in enumerate(found[columns].to_numpy()):
         own = truth[:, code == index]
@@ -123,17 +132,23 @@ def test_any_slice_of_tags_scores_like_its_columns_alone(seed, n, n_tags):
 def test_a_slice_whose_articles_have_no_tag_has_no_macro_f1():
     truth = np.zeros((2, 3), dtype=bool)
     slices = pd.DataFrame({"kind": pd.Categorical(["x", "x"])})
-    line = slice_scores(System.of(P[:2], truth, 0.5), truth, slices).iloc[0]
+    line = slice_scores(results_of(P[:2], truth, 0.5), truth, slices, no_slices(3)).iloc[0]
     assert (line["articles"], line["tags"], line["micro_f1"], line["lrap"]) == (2, 0, 0, 1)
     assert np.isnan(line["macro_f1"])
 
 
 def test_slices_of_other_articles_or_tags_are_refused():
-    system = System.of(P, Y, 0.5)
-    kinds = pd.DataFrame({"kind": pd.Categorical(["x", "x"])})
-    with pytest.raises(ValueError, match=r"slices of 2 articles and 3 tags, but Y has the shape"):
-        slice_scores(system, Y, kinds)
-    with pytest.raises(ValueError, match="slices of 3 articles and 2 tags"):
-        slice_scores(system, Y, pd.DataFrame(index=range(3)), kinds)
-    with pytest.raises(ValueError, match="there is no kind of slices"):
-        slice_scores(system, Y, pd.DataFrame(index=range(3)))
+    results, two = results_of(P, Y, 0.5), no_slices(2)
+    for slices in ((two, no_slices(3)), (no_slices(3), two)):
+        with pytest.raises(ValueError, match="but Y has the shape"):
+            slice_scores(results, Y, *slices)
+
+
+def test_bins_name_their_first_and_last_number_and_are_there_without_counts():
+    found = binned(np.array([0, 1, 2, 3, 4, 10, 11, 999]), (0, 1, 3, 10))
+    assert list(found) == ["0", "1", "2-3", "2-3", "4-10", "4-10", ">10", ">10"]
+    assert found.categories.tolist() == ["0", "1", "2-3", "4-10", ">10"]
+    assert found.ordered
+    found = binned(np.array([0, 7]), (4, 9), lowest=1)
+    assert found.categories.tolist() == ["1-4", "5-9", ">9"]
+    assert found.codes.tolist() == [-1, 1]

@@ -10,7 +10,7 @@ import pandas as pd
 from tagsage.embed.lsa import LsaEmbedder
 from tagsage.embed.text import article_texts
 from tagsage.features import Articles, FeatureMatrix
-from tagsage.learn.targets import label_matrix
+from tagsage.learn.labels import label_matrix
 from tagsage.registry.tagger import Tagger
 from tagsage.store.snapshot import Snapshot
 from tests.taggers import write_fitted

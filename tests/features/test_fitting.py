@@ -19,7 +19,7 @@ from tagsage.features.fitting import (
     open_parts,
     write_parts,
 )
-from tagsage.learn.candidates import check_candidates
+from tagsage.learn.candidate_names import check_candidates
 from tagsage.learn.fitting import fit_candidate
 from tagsage.runner import LocalRunner
 from tests.features.corpora import SETTINGS, Corpus, corpus, features, fit, fitted, unseen

@@ -1,4 +1,4 @@
-"""A second run with another corpus: told, or stopped before anything is trained."""
+"""A second run with another corpus: reported, or stopped before anything is trained."""
 
 from __future__ import annotations
 
@@ -38,7 +38,6 @@ def write_corpus(folder: Path, words: Sequence[str]) -> list[str]:
         "min_tag_articles": "3",
         "lsa_dimensions": "4",
         "candidates": "text:ovr_logistic",
-        "bootstrap_resamples": "100",
     }
     pairs = (f"{name}={value}" for name, value in settings.items())
     return [
@@ -52,7 +51,7 @@ def read(workspace: Path, name: str):
     return json.loads((workspace / name).read_text(encoding="utf-8"))
 
 
-def test_another_language_stops_the_run_or_is_told_of(tmp_path):
+def test_another_language_stops_the_run_or_is_reported(tmp_path):
     workspace = tmp_path / "workspace"
     arguments = write_corpus(tmp_path, ENGLISH)
     done = run_in_process(*arguments, "--set", "checks=stop")
@@ -78,7 +77,7 @@ def test_another_language_stops_the_run_or_is_told_of(tmp_path):
     done = run_in_process(*arguments, "--set", "checks=stop")
     assert done.returncode == 1
     said = " ".join(done.stderr.split())
-    assert "The corpus was not trained on, for 2 of 17 checks failed" in said
+    assert "The corpus was not trained on, because 2 of 17 checks failed" in said
     assert "most frequent words: '" in said
     assert " this run (Jensen-Shannon distance 0.943, at most 0.3)" in said
     assert "words not in the earlier vocabulary: 0.0% before, 88.9% this run" in said

@@ -39,7 +39,6 @@ def write_corpus(folder: Path, tags, *, lists: bool = True) -> list[str]:
         "lsa_dimensions": "4",
         "memberships_dimensions": "4",
         "candidates": CANDIDATES,
-        "bootstrap_resamples": "100",
     }
     pairs = (f"{name}={value}" for name, value in settings.items())
     return [
@@ -66,7 +65,7 @@ def test_without_a_single_list_lists_add_nothing_and_take_nothing(tmp_path):
         tmp_path, write_corpus(tmp_path, lambda place: ["ab"[place % 2]], lists=False)
     )
     scores = metrics["candidates"]
-    # All articles are in no list: the fallback answers, which is the candidate on text.
+    # All articles are in no list: the fallback predicts, which is the candidate on text.
     text, graph = (scores[name] for name in CANDIDATES.split(",")[:2])
     for metric in ("micro_f1", "macro_f1", "p_at_5", "lrap"):
         assert graph[metric] == text[metric]
@@ -78,7 +77,7 @@ def test_one_target_tag_is_learned(tmp_path):
     assert all(scores["accuracy"] == 1 for scores in metrics["candidates"].values())
 
 
-def test_all_articles_with_the_same_tags_are_told_them(tmp_path):
+def test_all_articles_with_the_same_tags_get_them(tmp_path):
     metrics = finished(tmp_path, write_corpus(tmp_path, lambda _: ["a", "b", "c"]))
     assert metrics["target_tags"] == 3
     assert all(scores["micro_f1"] == 1 for scores in metrics["candidates"].values())

@@ -17,8 +17,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 QUICK = {
     "candidates": "text:ovr_logistic,text+lists+labels+authors:ovr_logistic",
     "min_tag_articles": "15",
-    "questions": "",
-    "bootstrap_resamples": "100",
+    "scenarios": "",
 }
 COLUMNS = [
     *("story", "tag", "score", "threshold", "score_without_graph"),

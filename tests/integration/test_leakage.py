@@ -70,8 +70,13 @@ def test_flipping_every_test_label_changes_no_feature_no_model_and_no_threshold(
     assert same_model.fallback is not None
     for one, other in ((model.main, same_model.main), (model.fallback, same_model.fallback)):
         assert one.to_json() == other.to_json()
-        for name, array in one.classifier.arrays.items():
-            assert np.array_equal(array, other.classifier.arrays[name])
+        weights, others = (
+            [(tag.coef_, tag.intercept_) for tag in part.classifier.model.estimators_]
+            for part in (one, other)
+        )
+        for (coef, intercept), (coef_after, intercept_after) in zip(weights, others, strict=True):
+            assert np.array_equal(coef, coef_after)
+            assert np.array_equal(intercept, intercept_after)
     # While it is tuned it knows fewer labels than later.
-    for evidence in (5, 7):
-        assert before[8 + evidence].sum() < before[evidence].sum()
+    for support in (5, 7):
+        assert before[8 + support].sum() < before[support].sum()

@@ -21,7 +21,7 @@ from tests.integration.conftest import SETTINGS, SmallCorpus
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-QUICK = {"candidates": "text:ovr_logistic,text+lists:ovr_logistic", "questions": ""}
+QUICK = {"candidates": "text:ovr_logistic,text+lists:ovr_logistic", "scenarios": ""}
 
 
 class Runs:
@@ -224,7 +224,7 @@ def test_a_second_run_writes_and_tells_only_what_changed(small_corpus, tmp_path,
     assert runs.table("changes.csv").equals(changes)
 
 
-def test_suggestions_are_missing_tags_and_go_when_they_are_switched_off(small_corpus, runs):
+def test_suggestions_are_missing_tags(small_corpus, runs):
     settings = {"suggest_min_score": "0.5"}
     runs.run(small_corpus, **settings)
     suggested = runs.table("suggestions.csv")
@@ -240,13 +240,6 @@ def test_suggestions_are_missing_tags_and_go_when_they_are_switched_off(small_co
     assert "run_id" in pd.read_parquet(runs.workspace / "suggestions.parquet").columns
     of_parts = ("suggestions.csv", "suggestions.parquet")
     assert all((runs.workspace / name).exists() for name in of_parts)
-
-    runs.run(small_corpus, suggestions="false")
-    assert not any((runs.workspace / name).exists() for name in of_parts)
-    _, stored, after = runs.stored()
-    assert stored.empty
-    assert own_tags(after) == tags
-    assert runs.metrics["suggestions"] is None
 
 
 def test_when_the_champion_is_damaged_nobody_takes_its_place(small_corpus, runs):

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from tagsage import stages
 from tagsage.app.database import reading
 from tagsage.app.runs import Home, read_home
-from tagsage.evaluate.frozen import FrozenTest
+from tagsage.evaluate.frozen_test import FrozenTest
 from tagsage.features import article_ids
 from tagsage.run_context import RunContext
 from tagsage.stages.common import load_labels, load_snapshot
@@ -24,7 +24,7 @@ from tests.report.test_html import Page
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-QUICK = {"questions": "", "bootstrap_resamples": "200", "assign_min_tags": "1"}
+QUICK = {"scenarios": "", "assign_min_tags": "1"}
 # Two numbers of each text, and nothing of the lists.
 WEAK = {**QUICK, "candidates": "text:ovr_logistic", "lsa_dimensions": "2"}
 GOOD = {**QUICK, "candidates": "text+lists:ovr_logistic"}
@@ -303,7 +303,7 @@ def test_person_rolls_back_pins_and_no_run_changes_it_until_it_is_unpinned(runs,
     assert stopped["promotion_reason"].startswith("Not promoted: size of the model ")
     assert stopped["promotion_reason"].endswith(" is more than 0.1 (MB on disk).")
     # As it was said before there were three choices.
-    assert run(smaller, workspace, **GOOD, promote="true")["promoted"]
+    assert run(smaller, workspace, **GOOD, promote="always")["promoted"]
 
 
 def test_model_that_is_asked_with_vectors_is_timed_with_vectors(tmp_path):

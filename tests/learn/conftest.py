@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tagsage.features.matrix import FeatureMatrix
 from tagsage.learn.candidate import FittedCandidate
-from tagsage.learn.classifiers.boosting import Boosting
-from tagsage.learn.classifiers.mlp import Mlp
+from tagsage.learn.classifiers import CLASSIFIERS, classifier_class
 from tagsage.learn.fitting import fit_candidate
 from tagsage.learn.labels import Labels
 from tagsage.learn.split import stratified_split
 
 TAGS = list("abcde")
+# Settings that fit small data, and quickly.
+SMALL: dict[str, dict[str, Any]] = {
+    "mlp": {
+        "hidden": 16,
+        "dropout": 0.2,
+        "batch_size": 32,
+        "epochs": 20,
+        "max_epochs": 20,
+        "learning_rate": 1e-2,
+    },
+    "boosting": {"max_iter": 20, "l2_regularization": 1.0, "max_features": 1.0},
+}
 
 
 @dataclass(frozen=True)
@@ -42,12 +54,16 @@ def data() -> Data:
     return synthetic()
 
 
+@pytest.fixture(params=CLASSIFIERS)
+def name(request) -> str:
+    return request.param
+
+
 @pytest.fixture
 def small_models(monkeypatch):
-    small = {"hidden": 16, "dropout": 0.2, "batch_size": 32, "learning_rate": 1e-2}
-    monkeypatch.setattr(Mlp, "defaults", {**Mlp.defaults, **small})
-    few = {"max_epochs": 20, "l2": 1.0, "max_features": 1.0}
-    monkeypatch.setattr(Boosting, "defaults", {**Boosting.defaults, **few})
+    for name, settings in SMALL.items():
+        kind = classifier_class(name)
+        monkeypatch.setattr(kind, "defaults", {**kind.defaults, **settings})
 
 
 def labels_of(data) -> Labels:
@@ -56,18 +72,24 @@ def labels_of(data) -> Labels:
     return Labels(TAGS, data.rows[order], data.Y[order], split.train, split.test)
 
 
-def fit(data, labels: Labels, name: str, seed: int = 1) -> FittedCandidate:
+def fit(data, labels: Labels, name: str, seed: int = 1, **options) -> FittedCandidate:
     return fit_candidate(
-        data.X, labels.Y_train, labels.train_rows, tags=labels.tags, classifier=name, seed=seed
+        data.X,
+        labels.Y_train,
+        labels.train_rows,
+        tags=labels.tags,
+        classifier=name,
+        seed=seed,
+        **options,
     )
 
 
-def assert_same_model(one: FittedCandidate, other: FittedCandidate) -> None:
+def assert_same_model(one: FittedCandidate, other: FittedCandidate, X: FeatureMatrix) -> None:
     assert one.tags == other.tags
     parts, other_parts = (
         [part for part in (fitted.main, fitted.fallback) if part] for fitted in (one, other)
     )
     for part, same in zip(parts, other_parts, strict=True):
         assert part.to_json() == same.to_json()
-        arrays, others = part.classifier.arrays, same.classifier.arrays
-        assert all(np.array_equal(arrays[key], others[key]) for key in arrays)
+    rows = np.arange(len(X))
+    assert np.array_equal(one.predict_proba(X, rows), other.predict_proba(X, rows))

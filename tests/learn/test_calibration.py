@@ -1,17 +1,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from tagsage.learn.calibration import (
-    Calibration,
-    expected_calibration_error,
-    fit_calibration,
-    reliability,
-)
+from tagsage.learn.calibration import Calibration, fit_calibration
 
 
 def sigmoid(z):
@@ -67,43 +59,3 @@ def test_nothing_is_changed_where_higher_scores_are_not_likelier():
 def test_scores_that_make_no_mistake_have_a_finite_slope():
     P = np.array([[0.1, 0.9], [0.2, 0.8]], dtype=np.float32)
     assert np.isfinite(fit_calibration(P, P > 0.5).slope)
-
-
-def test_reliability_of_a_worked_example():
-    P = np.array([[0.05, 0.06, 0.95], [0.05, 0.5, 1.0]], dtype=np.float32)
-    Y = np.array([[False, True, True], [False, False, True]])
-    bins = reliability(P, Y)
-    assert bins["pairs"].tolist() == [3, 1, 2]
-    assert bins["low"].tolist() == pytest.approx([0, 7 / 15, 14 / 15])
-    assert bins["high"].tolist() == pytest.approx([1 / 15, 8 / 15, 1])
-    assert bins["predicted"].tolist() == pytest.approx([0.16 / 3, 0.5, 0.975])
-    assert bins["observed"].tolist() == pytest.approx([1 / 3, 0, 1])
-    error = (3 * (1 / 3 - 0.16 / 3) + 0.5 + 2 * 0.025) / 6
-    assert expected_calibration_error(bins) == pytest.approx(error)
-
-
-def test_reliability_of_the_best_tags_leaves_the_others_out():
-    P = np.array([[0.1, 0.9, 0.5]], dtype=np.float32)
-    bins = reliability(P, np.array([[True, True, False]]), top_k=2)
-    assert bins["pairs"].sum() == 2
-    assert bins["observed"].tolist() == [0, 1]
-
-
-def test_no_pairs_have_no_error():
-    bins = reliability(np.zeros((0, 3), np.float32), np.zeros((0, 3), dtype=bool))
-    assert bins.empty
-    assert expected_calibration_error(bins) == 0
-
-
-@given(st.lists(st.tuples(st.floats(0, 1, width=32), st.booleans()), min_size=1, max_size=60))
-def test_expected_calibration_error_agrees_with_a_loop_over_pairs(pairs):
-    P = np.array([[p] for p, _ in pairs], dtype=np.float32)
-    Y = np.array([[right] for _, right in pairs])
-    gaps: dict[int, float] = {}
-    for p, right in zip(P.ravel(), Y.ravel(), strict=True):
-        place = min(int(p * 15), 14)
-        gaps[place] = gaps.get(place, 0) + float(p) - float(right)
-    expected = sum(abs(gap) for gap in gaps.values()) / len(pairs)
-    bins = reliability(P, Y)
-    assert isinstance(bins, pd.DataFrame)
-    assert expected_calibration_error(bins) == pytest.approx(expected, abs=1e-6)

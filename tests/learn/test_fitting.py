@@ -3,24 +3,24 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tagsage.evaluate.judgement import evaluate_candidate
+from tagsage.errors import TagsageError
+from tagsage.evaluate.metrics import Scores, evaluate
 from tagsage.features.matrix import FeatureMatrix
 from tagsage.learn.calibration import fit_calibration
 from tagsage.learn.candidate import FittedCandidate
-from tagsage.learn.classifiers import CLASSIFIERS, Validation, make_classifier
+from tagsage.learn.classifiers import Validation, make_classifier
 from tagsage.learn.fitting import fit_candidate, refit_candidate, tuning_split
 from tagsage.learn.labels import Labels
 from tagsage.learn.split import stratified_split
-from tagsage.learn.thresholds import global_threshold, tag_thresholds
-from tagsage.settings.learn import AssignmentSettings
+from tagsage.learn.thresholds import best_micro_f1_threshold, tag_thresholds
 from tests.learn.conftest import TAGS, assert_same_model, fit, labels_of
 
 pytestmark = pytest.mark.usefixtures("small_models")
 
 
-@pytest.fixture(params=CLASSIFIERS)
-def name(request) -> str:
-    return request.param
+def score(fitted: FittedCandidate, X: FeatureMatrix, Y: np.ndarray, rows: np.ndarray) -> Scores:
+    P, assigned = fitted.predict(X, rows)
+    return evaluate(P, Y, assigned, fitted.tags)
 
 
 def test_flipping_every_test_label_changes_neither_model_nor_threshold(name, data):
@@ -29,9 +29,9 @@ def test_flipping_every_test_label_changes_neither_model_nor_threshold(name, dat
     flipped[labels.test] ^= True
     turned = Labels(labels.tags, labels.rows, flipped, labels.train, labels.test)
     before, after = fit(data, labels, name), fit(data, turned, name)
-    assert_same_model(before, after)
-    good = evaluate_candidate(before, data.X, labels.Y_test, labels.test_rows)
-    bad = evaluate_candidate(after, data.X, turned.Y_test, turned.test_rows)
+    assert_same_model(before, after, data.X)
+    good = score(before, data.X, labels.Y_test, labels.test_rows)
+    bad = score(after, data.X, turned.Y_test, turned.test_rows)
     assert good.overall["micro_f1"] > bad.overall["micro_f1"]
 
 
@@ -46,10 +46,10 @@ def test_candidate_tunes_on_a_held_out_part_and_fits_on_all_training_articles(na
     raw = tuned.predict_proba(data.X, held_out.rows)
     assert fitted.main.calibration == fit_calibration(raw, held_out.Y)
     calibrated = fitted.main.calibration.apply(raw)
-    assert fitted.threshold == global_threshold(calibrated, held_out.Y)
-    own = tag_thresholds(calibrated, fitted.threshold, share=AssignmentSettings().assign_tag_share)
-    assert np.array_equal(fitted.main.assignment.thresholds, own)
-    if name in {"mlp", "boosting"}:
+    common = best_micro_f1_threshold(calibrated, held_out.Y)
+    assert fitted.main.thresholds.common == common
+    assert np.array_equal(fitted.main.thresholds.per_tag, tag_thresholds(calibrated, common))
+    if name == "mlp":
         assert fitted.summary["epochs"] == tuned.fitted["epochs"]
     assert fitted.summary["train_articles"] == len(labels.train)
     assert fitted.summary["classifier"] == name
@@ -65,12 +65,10 @@ def test_candidate_is_tuned_on_the_features_for_tuning_and_fitted_on_the_others(
     plain = fit(data, labels, name)
     tuned_on_noise = fit_candidate(data.X, *arguments, tuning=FeatureMatrix(columns), **options)
     fitted_on_noise = fit_candidate(FeatureMatrix(columns), *arguments, tuning=data.X, **options)
-    assert tuned_on_noise.threshold < plain.threshold
+    assert tuned_on_noise.main.thresholds.common < plain.main.thresholds.common
     assert fitted_on_noise.main.to_json() == plain.main.to_json()
-    good = evaluate_candidate(tuned_on_noise, data.X, labels.Y_test, labels.test_rows)
-    bad = evaluate_candidate(
-        fitted_on_noise, FeatureMatrix(columns), labels.Y_test, labels.test_rows
-    )
+    good = score(tuned_on_noise, data.X, labels.Y_test, labels.test_rows)
+    bad = score(fitted_on_noise, FeatureMatrix(columns), labels.Y_test, labels.test_rows)
     assert good.overall["lrap"] > bad.overall["lrap"]
 
 
@@ -89,12 +87,12 @@ def test_refit_takes_over_threshold_and_epochs(name, data):
     assert again.classifier.settings == fitted.classifier.settings
     assert again.summary["train_articles"] == len(labels.rows)
     repeated = refit_candidate(data.X, labels.Y, labels.rows, like=fitted)
-    assert_same_model(again, repeated)
+    assert_same_model(again, repeated, data.X)
 
 
 def test_candidate_of_very_few_articles_takes_a_half_as_threshold(name, data):
     fitted = fit_candidate(data.X, data.Y[:6], data.rows[:6], tags=TAGS, classifier=name, seed=0)
-    assert fitted.threshold == pytest.approx(0.5)
+    assert fitted.main.thresholds.common == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("value", [True, False])
@@ -102,49 +100,58 @@ def test_candidate_of_a_tag_that_all_or_no_training_articles_have(name, data, va
     Y = np.full((300, 1), value)
     fitted = fit_candidate(data.X, Y, data.rows, tags=["a"], classifier=name, seed=0)
     assert (fitted.predict_proba(data.X, data.rows) == value).all()
-    scores = evaluate_candidate(fitted, data.X, Y, data.rows)
+    scores = score(fitted, data.X, Y, data.rows)
     assert scores.overall["accuracy"] == 1
 
 
-def with_lists(data, linked: np.ndarray) -> FeatureMatrix:
+def with_lists(data, in_list: np.ndarray) -> FeatureMatrix:
     """Text that says little, lists that say the rest, of the articles that are in one."""
     text, rest = data.X.blocks
     return FeatureMatrix(
-        [text, np.where(linked[:, None], rest, 0)], kinds=["text", "lists"], in_list=linked
+        [text, np.where(in_list[:, None], rest, 0)], kinds=["text", "lists"], in_list=in_list
     )
 
 
 def test_article_in_no_list_gets_what_the_candidate_on_text_says(name, data, tmp_path):
     labels = labels_of(data)
-    linked = np.arange(len(data.X)) % 3 > 0
+    in_list = np.arange(len(data.X)) % 3 > 0
     options = {"tags": TAGS, "classifier": name, "seed": 1}
     arguments = (labels.Y_train, labels.train_rows)
-    X = with_lists(data, linked)
+    X = with_lists(data, in_list)
     fitted = fit_candidate(X, *arguments, **options)
     on_text = fit_candidate(FeatureMatrix(data.X.blocks[:1]), *arguments, **options)
     rows = labels.test_rows
-    P, assigned = fitted.answer(X, rows)
-    cold = ~linked[rows]
+    P, assigned = fitted.predict(X, rows)
+    cold = ~in_list[rows]
     # The same model as the candidate on text, to the last digit.
-    expected, tags = on_text.answer(FeatureMatrix(data.X.blocks[:1]), rows)
+    expected, tags = on_text.predict(FeatureMatrix(data.X.blocks[:1]), rows)
     assert np.allclose(P[cold], expected[cold], rtol=1e-5)
     assert np.array_equal(assigned[cold], tags[cold])
-    of_main = fitted.main.answer(X, rows[~cold])
+    of_main = fitted.main.predict(X, rows[~cold])
     assert np.allclose(P[~cold], of_main.probabilities, rtol=1e-5)
     assert np.array_equal(assigned[~cold], of_main.assigned)
-    # Each article's probabilities are told by the thresholds of what answered it.
     assert np.array_equal(assigned, fitted.thresholds(X, rows) <= P)
     # Taken for being in no list, all of them do.
     nowhere = FeatureMatrix(X.blocks, kinds=X.kinds, in_list=np.zeros(len(X), dtype=bool))
     assert np.allclose(fitted.predict_proba(nowhere, rows), expected, rtol=1e-5)
     fitted.save(tmp_path / "candidate")
     again = FittedCandidate.load(tmp_path / "candidate")
-    assert_same_model(fitted, again)
+    assert_same_model(fitted, again, X)
     refitted = refit_candidate(X, labels.Y, labels.rows, like=fitted)
     assert fitted.fallback is not None
     assert refitted.fallback is not None
     assert refitted.fallback.to_json() == fitted.fallback.to_json()
     assert refitted.fallback.classifier.settings == fitted.fallback.classifier.settings
+
+
+def test_candidate_read_again_is_the_same(name, data, tmp_path):
+    fitted = fit(data, labels_of(data), name)
+    fitted.save(tmp_path / "candidate")
+    again = FittedCandidate.load(tmp_path / "candidate")
+    assert_same_model(fitted, again, data.X)
+    assert again.summary == fitted.summary
+    with pytest.raises(TagsageError, match=r"holds no fitted candidate; fit one again\.$"):
+        FittedCandidate.load(tmp_path)
 
 
 def test_candidate_of_lists_alone_or_of_text_alone_has_no_fallback(data):
@@ -155,4 +162,4 @@ def test_candidate_of_lists_alone_or_of_text_alone_has_no_fallback(data):
         fitted = fit_candidate(X, labels.Y_train, labels.train_rows, **options)
         assert fitted.fallback is None
         P = fitted.predict_proba(X, labels.test_rows)
-        assert np.array_equal(P, fitted.main.answer(X, labels.test_rows).probabilities)
+        assert np.array_equal(P, fitted.main.predict(X, labels.test_rows).probabilities)

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagsage.learn.thresholds import (
-    Assignment,
+    Thresholds,
+    best_micro_f1_threshold,
     expected_f1_threshold,
-    global_threshold,
     tag_thresholds,
 )
-from tagsage.settings.learn import AssignmentSettings
+from tagsage.settings.predictions import PredictionSettings
 
 
 def f1_at(P, Y, threshold) -> float:
@@ -21,30 +21,30 @@ def f1_at(P, Y, threshold) -> float:
     return 2 * (assigned & Y).sum() / (assigned.sum() + Y.sum())
 
 
-def test_global_threshold_of_a_worked_example():
+def test_best_micro_f1_threshold_of_a_worked_example():
     # Cuts: .9 -> 2*1/(1+3); .8 -> 2*1/(2+3); .7 -> 2*2/(3+3); .4 -> 2*3/(4+3) is best; .1 less.
     P = np.array([[0.9, 0.8], [0.7, 0.4], [0.1, 0.1]], dtype=np.float32)
     Y = np.array([[True, False], [True, True], [False, False]])
-    assert global_threshold(P, Y) == np.float32(0.4)
+    assert best_micro_f1_threshold(P, Y) == np.float32(0.4)
 
 
-def test_global_threshold_assigns_equal_scores_together():
+def test_best_micro_f1_threshold_assigns_equal_scores_together():
     P = np.array([[0.5, 0.5, 0.2]], dtype=np.float32)
-    assert global_threshold(P, np.array([[True, False, False]])) == np.float32(0.5)
-    assert global_threshold(P, np.array([[False, True, False]])) == np.float32(0.5)
+    assert best_micro_f1_threshold(P, np.array([[True, False, False]])) == np.float32(0.5)
+    assert best_micro_f1_threshold(P, np.array([[False, True, False]])) == np.float32(0.5)
 
 
-def test_global_threshold_of_equally_good_cuts_is_the_highest():
+def test_best_micro_f1_threshold_of_equally_good_cuts_is_the_highest():
     # Cut .9: 2*1/(1+2) = 2/3; cut .1: 2*2/(4+2) = 2/3.
     P = np.array([[0.9, 0.4, 0.3, 0.1]], dtype=np.float32)
-    assert global_threshold(P, np.array([[True, False, False, True]])) == np.float32(0.9)
+    assert best_micro_f1_threshold(P, np.array([[True, False, False, True]])) == np.float32(0.9)
 
 
-def test_global_threshold_without_right_tags_or_rows_is_a_half():
-    assert global_threshold(
+def test_best_micro_f1_threshold_without_right_tags_or_rows_is_a_half():
+    assert best_micro_f1_threshold(
         np.ones((2, 2), dtype=np.float32), np.zeros((2, 2), dtype=bool)
     ) == np.float32(0.5)
-    assert global_threshold(
+    assert best_micro_f1_threshold(
         np.ones((0, 2), dtype=np.float32), np.zeros((0, 2), dtype=bool)
     ) == np.float32(0.5)
 
@@ -56,14 +56,14 @@ def test_global_threshold_without_right_tags_or_rows_is_a_half():
         max_size=30,
     )
 )
-def test_global_threshold_is_as_good_as_the_best_of_all_scores(pairs):
+def test_best_micro_f1_threshold_is_as_good_as_the_best_of_all_scores(pairs):
     P = np.array([[score for score, _ in pairs]], dtype=np.float32)
     Y = np.array([[truth for _, truth in pairs]])
     # A threshold of 0 would assign every tag to every article: it is none.
     scores = P[0][P[0] > 0]
     if Y.any() and len(scores):
         best = max(f1_at(P, Y, score) for score in scores)
-        assert f1_at(P, Y, np.float32(global_threshold(P, Y))) == best
+        assert f1_at(P, Y, np.float32(best_micro_f1_threshold(P, Y))) == best
 
 
 def test_expected_f1_threshold_of_a_worked_example():
@@ -94,17 +94,11 @@ def test_expected_f1_threshold_is_as_good_as_the_best_of_all_cuts(p):
 def test_tag_thresholds_of_a_worked_example():
     P = np.array([[0.9, 0.0], [0.6, 0.0], [0.1, 0.0]], dtype=np.float32)
     # The first tag: own .6, 1.6 articles expected; the second expects none.
-    found = tag_thresholds(P, 0.3, share=0.5, prior=1.6)
+    found = tag_thresholds(P, 0.3)
+    weight = 0.7 * 1.6 / 11.6
     assert found.dtype == np.float32
-    assert found.tolist() == pytest.approx([0.3**0.75 * 0.6**0.25, 0.3])
-    assert tag_thresholds(P, 0.3, share=1, prior=0).tolist() == pytest.approx([0.6, 0.3])
-
-
-def test_tag_thresholds_are_exactly_the_common_one_where_they_have_no_share():
-    common = float(np.float32(0.1))
-    P = np.full((4, 3), common, dtype=np.float32)
-    assert (tag_thresholds(P, common, share=0) == np.float32(common)).all()
-    assert (tag_thresholds(P[:0], common, share=1) == np.float32(common)).all()
+    assert found.tolist() == pytest.approx([0.3 ** (1 - weight) * 0.6**weight, 0.3])
+    assert tag_thresholds(P[:0], 0.3).tolist() == pytest.approx([0.3, 0.3])
 
 
 P = np.array([[0.9, 0.4, 0.2], [0.1, 0.3, 0.2], [0.8, 0.7, 0.6]], dtype=np.float32)
@@ -114,42 +108,40 @@ P = np.array([[0.9, 0.4, 0.2], [0.1, 0.3, 0.2], [0.8, 0.7, 0.6]], dtype=np.float
     ("limits", "expected"),
     [
         ({}, [[1, 0, 1], [0, 0, 1], [1, 1, 1]]),
-        ({"top_k": 1}, [[1, 0, 0], [0, 0, 0], [1, 0, 0]]),
+        ({"max_tags": 1}, [[1, 0, 0], [0, 0, 0], [1, 0, 0]]),
         ({"min_tags": 2}, [[1, 1, 1], [0, 1, 1], [1, 1, 1]]),
-        ({"top_k": 2, "min_tags": 1}, [[1, 0, 0], [0, 1, 1], [1, 1, 0]]),
+        ({"max_tags": 2, "min_tags": 1}, [[1, 0, 0], [0, 1, 1], [1, 1, 0]]),
     ],
 )
 def test_tags_are_assigned_by_thresholds_and_limits(limits, expected):
-    assignment = Assignment(0.5, np.array([0.5, 0.5, 0.2], dtype=np.float32), **limits)
-    assert assignment.assign(P).tolist() == np.array(expected, dtype=bool).tolist()
+    thresholds = Thresholds(0.5, np.array([0.5, 0.5, 0.2], dtype=np.float32), **limits)
+    assert thresholds.assign(P).tolist() == np.array(expected, dtype=bool).tolist()
     assert (
-        Assignment.from_json(json.loads(json.dumps(assignment.to_json()))).assign(P).tolist()
+        Thresholds.from_json(json.loads(json.dumps(thresholds.to_json()))).assign(P).tolist()
         == np.array(expected, dtype=bool).tolist()
     )
 
 
 def test_equal_probabilities_at_a_limit_go_to_the_lower_column():
-    assignment = Assignment.constant(3, 0.9, AssignmentSettings(assign_min_tags=1))
-    tied = np.full((1, 3), 0.5, dtype=np.float32)
-    assert assignment.assign(tied).tolist() == [[True, False, False]]
+    thresholds = Thresholds.constant(3, PredictionSettings(assign_min_tags=1))
+    tied = np.full((1, 3), 0.4, dtype=np.float32)
+    assert thresholds.assign(tied).tolist() == [[True, False, False]]
 
 
-def test_assignment_is_chosen_by_micro_f1_and_drawn_towards_each_tags_own():
+def test_thresholds_are_chosen_by_micro_f1_and_drawn_towards_each_tags_own():
     rng = np.random.default_rng(0)
     scores = rng.random((200, 3)).astype(np.float32) ** 3
     Y = rng.random((200, 3)) < scores
-    chosen = Assignment.of(
-        scores, Y, AssignmentSettings(assign_tag_share=0.4, assign_top_k=2, assign_min_tags=1)
-    )
-    assert chosen.common == global_threshold(scores, Y)
-    expected = tag_thresholds(scores, chosen.common, share=0.4)
-    assert np.array_equal(chosen.thresholds, expected)
-    assert (chosen.top_k, chosen.min_tags) == (2, 1)
+    settings = PredictionSettings(assign_max_tags=2, assign_min_tags=1)
+    chosen = Thresholds.choose(scores, Y, settings)
+    assert chosen.common == best_micro_f1_threshold(scores, Y)
+    assert np.array_equal(chosen.per_tag, tag_thresholds(scores, chosen.common))
+    assert (chosen.max_tags, chosen.min_tags) == (2, 1)
 
 
 def test_a_threshold_is_never_zero():
     scores = np.array([[0.0, 0.0, 0.4]], dtype=np.float32)
     # The only right tag has score 0: no threshold above 0 finds it.
-    assert global_threshold(scores, np.array([[True, False, False]])) > 0
+    assert best_micro_f1_threshold(scores, np.array([[True, False, False]])) > 0
     nothing = np.zeros((2, 2), dtype=np.float32)
-    assert global_threshold(nothing, np.ones((2, 2), dtype=bool)) == pytest.approx(0.5)
+    assert best_micro_f1_threshold(nothing, np.ones((2, 2), dtype=bool)) == pytest.approx(0.5)

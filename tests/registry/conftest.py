@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from fastapi.testclient import TestClient
 
 from tagsage.embed.lsa import LsaEmbedder
-from tagsage.evaluate.frozen import FrozenTest
+from tagsage.evaluate.frozen_test import FrozenTest
 from tagsage.features import Articles, article_ids
 from tagsage.registry.mlflow_models import PyFuncModel
 from tagsage.registry.store import Tracking, initialise

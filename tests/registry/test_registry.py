@@ -13,7 +13,7 @@ import pytest
 from mlflow.utils.file_utils import local_file_uri_to_path
 
 from tagsage.errors import NonRetryableError, TagsageError
-from tagsage.evaluate.frozen import FrozenTest
+from tagsage.evaluate.frozen_test import FrozenTest
 from tagsage.registry.mlflow_models import load_model
 from tagsage.registry.registry import (
     DATA_DIGEST,

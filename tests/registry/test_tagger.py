@@ -65,7 +65,7 @@ def predicted(tagger: Tagger, corpus: Snapshot) -> np.ndarray:
     if tagger.features.needs_vectors:
         articles = articles.with_vectors(tagger.vectors(articles.texts))
     X = tagger.features.transform(articles)
-    return tagger.candidate.answer(X, np.arange(len(X))).probabilities
+    return tagger.candidate.predict(X, np.arange(len(X))).probabilities
 
 
 def scores(tagger: Tagger, top: Ranked) -> np.ndarray:
@@ -187,7 +187,7 @@ def test_an_article_in_no_known_list_is_answered_by_the_fallback(every):
     P = tagger.candidate.predict_proba(X, np.arange(3))
     fallback = tagger.candidate.fallback
     assert fallback is not None
-    expected = fallback.answer(X.list_free(), np.arange(3)).probabilities
+    expected = fallback.predict(X.list_free(), np.arange(3)).probabilities
     assert np.array_equal(P[1:], expected[1:])
     assert not np.array_equal(P[0], expected[0])
 

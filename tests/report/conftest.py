@@ -66,7 +66,7 @@ def changes() -> Changes:
             ChangedArticle("Changed", "https://medium.example/b", ["python", "xml"], []),
             ChangedArticle("", "javascript:alert(1)", [], [f"t{i}" for i in range(9)]),
         ],
-        suggested={"asked": 100, "articles": 1, "tags": 1},
+        suggested={"tagged_articles": 100, "articles": 1, "tags": 1},
         suggestions=[Example("Suggested", "", "", [PredictedTag("xml", 0.91, assigned=True)])],
     )
 
@@ -75,7 +75,7 @@ def changes() -> Changes:
 def comparison() -> Comparison:
     gain = {"text": 0.4, "graph": 0.484, "gain": 0.084, "high": 0.091}
     gains = pd.DataFrame([
-        {"question": name, "metric": metric, "spread": spread, "splits": splits, "low": low} | gain
+        {"scenario": name, "metric": metric, "spread": spread, "splits": splits, "low": low} | gain
         for name, spread, splits, low in (
             ("transductive", 0.004, 3, 0.069),
             ("time", np.nan, 1, np.nan),
@@ -85,7 +85,7 @@ def comparison() -> Comparison:
     ])
     interval = {"value": 0.08, "low": 0.07, "high": 0.09, "level": 0.95}
     intervals = pd.DataFrame([
-        {"system": GRAPH, "baseline": baseline, "metric": metric} | interval
+        {"candidate": GRAPH, "baseline": baseline, "metric": metric} | interval
         for baseline in (None, TEXT)
         for metric in METRICS
     ])

@@ -13,9 +13,9 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.path import Path
 from matplotlib.textpath import TextPath
+from tagsage.evaluate.systems import System
 
 from tagsage.evaluate.bootstrap import paired_bootstrap
-from tagsage.evaluate.systems import System
 from tagsage.report import figures
 from tagsage.report.corpus_profile import CorpusProfile
 from tagsage.report.picture import Picture, save_pictures
@@ -80,7 +80,7 @@ def intervals(n: int) -> pd.DataFrame:
         for i, name in enumerate(names[:-1])
         for metric in METRICS
     ]
-    frame = pd.DataFrame(lines, columns=["system", "baseline", "metric", "value"])
+    frame = pd.DataFrame(lines, columns=["candidate", "baseline", "metric", "value"])
     return frame.assign(low=frame["value"] - 0.005, high=frame["value"] + 0.005, level=0.95)
 
 
@@ -140,7 +140,7 @@ def test_figures_drawn_twice_are_the_same_bytes_and_share_no_id(tmp_path):
 @pytest.mark.parametrize("name", HOSTILE)
 def test_any_name_can_be_drawn(name, tmp_path):
     tags = per_tag(2).assign(tag=[name, "b"])
-    system = intervals(2)["system"].replace("features0:mlp", name)
+    system = intervals(2)["candidate"].replace("features0:mlp", name)
     drawn = [
         figures.word_cloud([(name, 3)], seed=0),
         figures.leaderboard_bars(board(1).assign(candidate=name)),
@@ -241,7 +241,7 @@ def test_reliability_diagram_leaves_out_bins_without_pairs_and_gives_the_mean_er
 def test_difference_intervals_are_dots_on_whiskers_in_points():
     board = intervals(3)
     # Labels that are cut to the same have places of their own.
-    board["system"] = "x" * 50 + board["system"]
+    board["candidate"] = "x" * 50 + board["candidate"]
     picture = figures.difference_intervals(board)
     assert "beats features2:mlp by 2.0 micro-F1 points [1.5, 2.5]" in picture.alt
     axes = axes_of(picture)

@@ -188,7 +188,7 @@ def test_any_text_is_shown_inert_and_cut(render, comparison):
             None,
             {},
             [ChangedArticle(text, text, [text], [text]) for text in HOSTILE],
-            {"asked": 1, "articles": 1, "tags": 1},
+            {"tagged_articles": 1, "articles": 1, "tags": 1},
             examples,
         ),
     )

@@ -14,8 +14,8 @@ from tagsage.stages.changes import (
     CHANGES,
     CHANGES_FILE,
     predictions_before,
+    publish_changes,
     remember_predictions,
-    tell_changes,
 )
 
 
@@ -42,10 +42,10 @@ def predicted(run, *rows):
     return run.artifact("predictions", {"rows": frame.to_json()}, build, code=("store",))
 
 
-def told(run, artifact):
-    """Do what the stage predict does, and return the note of the changes."""
+def compared(run, artifact):
+    """Do what the stage predict does, and return the ref of the changes."""
     before = predictions_before(run)
-    tell_changes(run, before, artifact, Snapshot())
+    publish_changes(run, before, artifact, Snapshot())
     remember_predictions(run, artifact)
     return run.recorded(CHANGES)
 
@@ -53,12 +53,12 @@ def told(run, artifact):
 def test_a_run_compares_with_the_one_before_also_when_it_is_run_again(run):
     first, second, third = run("one"), run("two"), run("three")
     published = first.workspace.root / CHANGES_FILE
-    assert told(first, predicted(first, ("a", "x", 0.9, 1))) == ""
+    assert compared(first, predicted(first, ("a", "x", 0.9, 1))) == ""
     assert not published.exists()
     for _ in range(2):
-        ref = told(second, predicted(second, ("a", "x", 0.4, 0), ("b", "y", 0.8, 1)))
+        ref = compared(second, predicted(second, ("a", "x", 0.4, 0), ("b", "y", 0.8, 1)))
         summary = second.workspace.open(ref).summary
-        assert (summary["tags_gained"], summary["tags_lost"], summary["told"]) == (1, 1, 2)
+        assert (summary["tags_gained"], summary["tags_lost"], summary["listed"]) == (1, 1, 2)
     assert published.exists()
     examples = second.workspace.open(ref).path / CHANGED_EXAMPLES_FILE
     assert json.loads(examples.read_text(encoding="utf-8")) == [
@@ -66,14 +66,14 @@ def test_a_run_compares_with_the_one_before_also_when_it_is_run_again(run):
         {"title": "B", "url": "b", "gained": ["y"], "lost": []},
     ]
     # The first run again, though it is not the newest any more, compares with nothing as before.
-    assert told(first, predicted(first, ("a", "x", 0.9, 1))) == ""
+    assert compared(first, predicted(first, ("a", "x", 0.9, 1))) == ""
     assert not published.exists()
-    ref = told(third, predicted(third, ("a", "x", 0.9, 1)))
+    ref = compared(third, predicted(third, ("a", "x", 0.9, 1)))
     assert third.workspace.open(ref).summary["tags_gained"] == 0
 
 
 def test_predictions_that_were_removed_are_not_compared_with(run):
     first, second = run("one"), run("two")
-    told(first, predicted(first, ("a", "x", 0.9, 1)))
+    compared(first, predicted(first, ("a", "x", 0.9, 1)))
     first.workspace.prune([])
-    assert told(second, predicted(second, ("b", "y", 0.8, 1))) == ""
+    assert compared(second, predicted(second, ("b", "y", 0.8, 1))) == ""

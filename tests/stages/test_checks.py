@@ -162,13 +162,3 @@ def test_without_checks_nothing_is_kept(begin):
     keep_profile(run)
     assert checks_of(run) is None
     assert run.workspace.read_json(PROFILES) is None
-
-
-def test_a_profile_of_another_version_is_left_alone(begin, caplog):
-    first = begin("first", "graph list")
-    first.workspace.write_json(PROFILES, [{"run_id": "old", "profile": {"counts": {}}}])
-    second = begin("second", "graph list")
-    assert compared_with(second) == ""
-    keep_profile(second)
-    assert [one["run_id"] for one in second.workspace.read_json(PROFILES)] == ["second", "old"]
-    assert "of another version of tagsage" in caplog.text

@@ -30,7 +30,7 @@ HARVEST = {"execution_timeout": timedelta(hours=13)}
 ONLINE = {"execution_timeout": timedelta(hours=12)}
 # Mapped tasks that Airflow's pages show by the name of their candidate or scenario.
 LABEL = {
-    "map_index_template": "{{ task.op_kwargs.get('candidate') or task.op_kwargs['question'] }}"
+    "map_index_template": "{{ task.op_kwargs.get('candidate') or task.op_kwargs['scenario'] }}"
 }
 # Tasks after mapped tasks that may all be skipped: no new texts, no candidates of one kind.
 AFTER_SKIPPED = {"trigger_rule": "none_failed"}

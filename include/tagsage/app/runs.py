@@ -10,7 +10,7 @@ from typing import Any
 
 from tagsage.app.database import fact
 from tagsage.app.plot import Plot, Series, draw_plot
-from tagsage.evaluate.scenario_names import TEXT_SETS
+from tagsage.settings.candidates import TEXT_SETS
 
 METRIC = "micro_f1"
 

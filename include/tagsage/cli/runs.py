@@ -173,7 +173,7 @@ def _print_results(settings: Settings) -> None:
         sentence = f"The tags were written by {by['candidate']} (version {by['version']})."
         console.print(escape(sentence), highlight=False)
     _print_findings(console, metrics)
-    names = ("report.html", "predictions.csv", "leaderboard.csv", "questions.csv", "metrics.json")
+    names = ("report.html", "predictions.csv", "leaderboard.csv", "scenarios.csv", "metrics.json")
     for name in names:
         where = escape(str(root / name))
         console.print(f"{name:16} {where}", soft_wrap=True, highlight=False)
@@ -182,7 +182,7 @@ def _print_results(settings: Settings) -> None:
 def _print_findings(console: Console, metrics: Mapping[str, Any]) -> None:
     """Print what lists gain over text in each scenario, and the sentences about it."""
     findings = metrics.get("findings") or {}
-    lines = [line for line in findings.get("gains", []) if line["question"] != "share"]
+    lines = [line for line in findings.get("gains", []) if line["scenario"] != "share"]
     if not lines:
         return
     cells: dict[str, dict[str, str]] = {}
@@ -192,16 +192,16 @@ def _print_findings(console: Console, metrics: Mapping[str, Any]) -> None:
             text += f" [{100 * line['low']:.1f}, {100 * line['high']:.1f}]"
         if line["spread"] is not None:
             text += f" ± {100 * line['spread']:.1f}"
-        cells.setdefault(line["question"], {})[line["metric"]] = text
+        cells.setdefault(line["scenario"], {})[line["metric"]] = text
     columns = {"micro_f1": "micro-F1", "macro_f1": "macro-F1", "p_at_5": "P@5", "lrap": "LRAP"}
     table = Table(title="Gain of lists over text, in points [interval on the run's split]")
-    table.add_column("question")
+    table.add_column("scenario")
     for heading in columns.values():
         table.add_column(heading, justify="right", overflow="fold")
-    for question, texts in cells.items():
-        table.add_row(escape(question), *(escape(texts[metric]) for metric in columns))
+    for scenario, texts in cells.items():
+        table.add_row(escape(scenario), *(escape(texts[metric]) for metric in columns))
     console.print(table)
     for sentence in findings["sentences"]:
         console.print(escape(sentence), highlight=False)
-    for question, reason in findings["not_measured"].items():
-        console.print(escape(f"{question}: not measured, {reason}."), highlight=False)
+    for scenario, reason in findings["not_measured"].items():
+        console.print(escape(f"{scenario}: not measured, {reason}."), highlight=False)

@@ -7,148 +7,110 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from tagsage.evaluate.article_results import METRICS, ArticleResults, Sums, truth_of
 from tagsage.evaluate.metrics import Float64Array
-from tagsage.evaluate.systems import METRICS, System, SystemTable
-from tagsage.learn.labels import IntArray
-from tagsage.learn.targets import BoolArray
+from tagsage.features.matrix import BoolArray
 
+RESAMPLES = 2000
+LEVEL = 0.95
 # Numbers of one block of resamples: 8 MB in double precision, which stay in the cache.
 BLOCK_NUMBERS = 1 << 20
-# Sums in another order differ below these decimals: equal systems must be equal in each resample.
+# Sums in another order differ below these decimals: equal results must be equal in each resample.
 DECIMALS = 12
-
-
-def resampled_articles(n: int, resamples: int, seed: int) -> Iterator[IntArray]:
-    """Yield resamples: n of n articles, drawn with replacement.
-
-    Parameters
-    ----------
-    n : int
-        How many articles there are.
-    resamples : int
-        How many resamples.
-    seed : int
-        Same numbers, same seed: same resamples.
-
-    Yields
-    ------
-    int64 array, shape [block, n]
-        A block of resamples: the articles of each, so that memory is bounded.
-    """
-    random = np.random.default_rng(seed)
-    block = max(BLOCK_NUMBERS // n, 1)
-    for start in range(0, resamples, block):
-        yield random.integers(0, n, size=(min(block, resamples - start), n))
 
 
 def paired_bootstrap(
     Y: BoolArray,
-    systems: Mapping[str, System],
+    results: Mapping[str, ArticleResults],
     *,
     pairs: Sequence[tuple[str, str]] = (),
-    resamples: int = 2000,
     seed: int,
-    level: float = 0.95,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
 ) -> pd.DataFrame:
-    """Bootstrap the scores of systems and the differences between them.
+    """Bootstrap the scores of candidates and the differences between them.
 
     As many articles as there are get drawn with replacement, again and again: scores vary between
-    these resamples about as they would between other articles of the kind [1]_. Every system is
-    scored on the same resamples: what is hard for both of a pair cancels out, and the interval of
-    their difference is the narrower.
+    these resamples about as they would between other articles of the kind (P. Koehn: Statistical
+    significance tests for machine translation evaluation, EMNLP 2004). Every candidate is scored on
+    the same resamples: what is hard for both of a pair cancels out, and the interval of their
+    difference is the narrower.
 
     The interval is that of percentiles: of the resamples' scores, the middle share `level`. It
     speaks of the choice of test articles alone, not of another split, seed or training part. That
     of macro-F1 lies low: the fewer articles a tag has, the more its counts vary, and F1, concave in
-    the hits, loses by it. Both systems of a pair lose alike: of the difference little is lost.
+    the hits, loses by it. Both of a pair lose alike: of the difference little is lost.
 
     Parameters
     ----------
     Y : bool array, shape [n, L]
         The truth of the test articles.
-    systems : mapping of str to System
-        The systems by name, on these articles.
+    results : mapping of str to ArticleResults
+        Of each candidate, on these articles.
     pairs : sequence of (str, str)
-        Which to compare: a system, and the baseline to take from it.
-    resamples : int
-        How many, at least 1.
+        Which to compare: a candidate, and the baseline to take from it.
     seed : int
-        Seed of the resamples.
+        Same numbers, same seed: same resamples.
     level : float
         Share of the resamples within an interval, between 0 and 1.
+    resamples : int
+        How many.
 
     Returns
     -------
     pandas.DataFrame
-        A line for each system and metric, then one for each pair and metric; columns ``system``,
-        ``baseline`` (null where it is no difference), ``metric`` (``micro_f1``, ``macro_f1``,
-        ``p_at_5``, ``lrap``), ``value`` (on the articles as they are, exactly that of
-        :func:`tagsage.evaluate.metrics.evaluate`), ``low``, ``high``, ``p_not_better`` (share
-        of the resamples in which the difference is at most 0; null where it is none),
-        ``articles`` (n), ``resamples``, ``level``.
+        A line for each candidate and metric, then one for each pair and metric; columns
+        ``candidate``, ``baseline`` (null where it is no difference), ``metric`` (``micro_f1``,
+        ``macro_f1``, ``p_at_5``, ``lrap``), ``value`` (on the articles as they are), ``low``,
+        ``high``, ``p_not_better`` (share of the resamples in which the difference is at most 0;
+        null where it is none), ``articles`` (n), ``resamples``, ``level``.
 
     Raises
     ------
     ValueError
-        When there is no article or no system, shapes differ, a pair names no system, or a number
-        is out of its range.
-
-    References
-    ----------
-    .. [1] B. Efron, R. Tibshirani: An Introduction to the Bootstrap. Chapman & Hall 1993. For
-       comparing systems on the same test items: P. Koehn: Statistical significance tests for
-       machine translation evaluation. EMNLP 2004.
+        When there is no article or no candidate, or shapes differ.
     """
-    n = len(Y)
-    unknown = sorted({name for pair in pairs for name in pair} - set(systems))
-    if not n:
-        raise ValueError("there is no article to resample")
-    if not systems:
-        raise ValueError("there is no system to score")
-    if unknown:
-        raise ValueError(f"pairs name {unknown}, but the systems are {sorted(systems)}")
-    if resamples < 1:
-        raise ValueError(f"{resamples=} must be at least 1")
-    if not 0 < level < 1:
-        raise ValueError(f"{level=} must be between 0 and 1")
-    table = SystemTable.of(Y, list(systems.values()))
-    whole = np.array([list(system.scores(Y).values()) for system in systems.values()])
-    drawn = np.concatenate(
-        [_scores(table, _weights(block)) for block in resampled_articles(n, resamples, seed)],
-        axis=2,
-    )
-    place = {name: index for index, name in enumerate(systems)}
-    frames = [_frame(name, None, whole[a], drawn[a], level) for name, a in place.items()]
-    for one, other in pairs:
-        a, b = place[one], place[other]
-        frames.append(_frame(one, other, whole[a] - whole[b], drawn[a] - drawn[b], level))
-    return pd.concat(frames, ignore_index=True).assign(articles=n, resamples=resamples, level=level)
+    if not len(Y) or not results:
+        raise ValueError("there is no article to resample, or no candidate to score")
+    whole = {name: np.array(list(one.scores(Y).values())) for name, one in results.items()}
+    parts: dict[str, list[Float64Array]] = {name: [] for name in results}
+    truth = truth_of(Y)
+    for weights in resampled_weights(len(Y), resamples, seed):
+        for name, one in results.items():
+            parts[name].append(_scores(one.sums(truth, weights), len(Y)))
+    drawn = {name: np.concatenate(blocks, axis=1) for name, blocks in parts.items()}
+    frames = [_frame(name, None, whole[name], drawn[name], level) for name in results]
+    for name, baseline in pairs:
+        value, differences = whole[name] - whole[baseline], drawn[name] - drawn[baseline]
+        frames.append(_frame(name, baseline, value, differences, level))
+    found = pd.concat(frames, ignore_index=True)
+    return found.assign(articles=len(Y), resamples=resamples, level=level)
 
 
-def _weights(articles: IntArray) -> Float64Array:
-    """Return how often each article is in each resample, shape [n, resamples]."""
-    resamples, n = articles.shape
-    places = articles * resamples + np.arange(resamples)[:, None]
-    counts = np.bincount(places.ravel(), minlength=n * resamples)
-    return counts.reshape(n, resamples).astype(np.float64)
+def resampled_weights(n: int, resamples: int, seed: int) -> Iterator[Float64Array]:
+    """Yield blocks of resamples: how often each article is in each, float64 [n, block]."""
+    random = np.random.default_rng(seed)
+    block = max(BLOCK_NUMBERS // n, 1)
+    for start in range(0, resamples, block):
+        size = min(block, resamples - start)
+        places = random.integers(0, n, size=(size, n)) * size + np.arange(size)[:, None]
+        yield np.bincount(places.ravel(), minlength=n * size).reshape(n, size).astype(np.float64)
 
 
-def _scores(table: SystemTable, weights: Float64Array) -> Float64Array:
-    """Return the four metrics in resamples, shape [systems, 4, resamples]."""
-    sums = table.sums(weights)
-    n = len(weights)
-    scores = (sums.micro_f1(), sums.f1().mean(axis=1), sums.p_at_5 / n, sums.lrap / n)
-    return np.stack(scores, axis=1).round(DECIMALS)
+def _scores(sums: Sums, n: int) -> Float64Array:
+    """Return the four metrics in resamples of n articles, shape [4, resamples]."""
+    scores = (sums.micro_f1(), sums.f1().mean(axis=0), sums.p_at_5 / n, sums.lrap / n)
+    return np.stack(scores).round(DECIMALS)
 
 
 def _frame(
-    system: str, baseline: str | None, value: Float64Array, drawn: Float64Array, level: float
+    candidate: str, baseline: str | None, value: Float64Array, drawn: Float64Array, level: float
 ) -> pd.DataFrame:
-    """Return the lines of a system or a pair; `value` [4], `drawn` [4, resamples]."""
+    """Return the lines of a candidate or a pair; `value` [4], `drawn` [4, resamples]."""
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=1)
     not_better = np.nan if baseline is None else (drawn <= 0).mean(axis=1)
     return pd.DataFrame({
-        "system": system,
+        "candidate": candidate,
         "baseline": pd.Series([baseline] * len(METRICS), dtype="str"),
         "metric": METRICS,
         "value": value,

@@ -1,143 +1,224 @@
-"""What a comparison amounts to: gains with their spread and intervals, and sentences."""
+"""What a comparison amounts to: intervals, gains, slices, and sentences about them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from tagsage.evaluate.article_results import METRICS
 from tagsage.evaluate.bootstrap import paired_bootstrap
-from tagsage.evaluate.scenario_names import GRAPH, ROLES, TEXT, TRANSDUCTIVE
+from tagsage.evaluate.leaderboard import GRAPH, TEXT
+from tagsage.evaluate.scenarios import COLD_START, INDUCTIVE, SHARE, TIME, TRANSDUCTIVE
 from tagsage.evaluate.slices import article_slices, slice_scores, tag_slices
-from tagsage.evaluate.systems import METRICS, System
-from tagsage.evaluate.wording import METRIC_NAMES, difference_sentence
 
 if TYPE_CHECKING:
-    from tagsage.evaluate.judgement import Judgement
+    from tagsage.evaluate.scored_candidate import ScoredCandidate
     from tagsage.learn.labels import Labels
     from tagsage.settings import Settings
 
-QUESTION_COLUMNS = ("question", "role", "candidate", "seed")
+METRIC_NAMES: Mapping[str, str] = MappingProxyType({
+    "micro_f1": "micro-F1",
+    "macro_f1": "macro-F1",
+    "p_at_5": "P@5",
+    "lrap": "LRAP",
+})
+"""What the metrics that are compared are called in words."""
+SCENARIO_COLUMNS = ("scenario", "role", "candidate", "seed")
 SLICE_COLUMNS = ("slice_kind", "slice", "articles", "tags", "candidate")
 GAIN_COLUMNS = (
-    *("question", "metric", "text", "graph", "gain", "spread", "splits"),
+    *("scenario", "metric", "text", "graph", "gain", "spread", "splits"),
     *("on_run", "low", "high"),
 )
 STUDY_METRICS = ("accuracy", "macro_precision", "weighted_precision")
 STUDY_CANDIDATES = ("text:label_powerset", "text+graphsage:label_powerset")
 
 
+def findings_tables(
+    scored: Mapping[str, ScoredCandidate],
+    labels: Labels,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    best: Mapping[str, str],
+    scenarios: Mapping[str, ScoredCandidate],
+    list_degree: npt.NDArray[np.integer],
+    texts: Sequence[str],
+    settings: Settings,
+) -> dict[str, pd.DataFrame]:
+    """Return the tables of what was found.
+
+    Parameters
+    ----------
+    scored : mapping of str to ScoredCandidate
+        Every candidate on the test part.
+    labels : Labels
+        Labels and split.
+    rows : sequence of mappings
+        See :func:`gains`.
+    best : mapping of str to str
+        The best candidate on ``text`` and on the ``graph``; a role may be missing.
+    scenarios : mapping of str to ScoredCandidate
+        The latter on the same test part in other scenarios.
+    list_degree, texts : arrays of length [test articles]
+        In how many lists each test article is, and its text.
+    settings : Settings
+        `seed` and `min_tag_articles` are read.
+
+    Returns
+    -------
+    dict of str to pandas.DataFrame
+        ``intervals``, ``scenarios``, ``gains``, ``slices``, ``study``.
+    """
+    seed, text = settings.seed, best.get(TEXT)
+    gained = pd.DataFrame(columns=[*GAIN_COLUMNS])
+    if text and GRAPH in best:
+        results = {TEXT: scored[text].results, TRANSDUCTIVE: scored[best[GRAPH]].results}
+        results |= {name: one.results for name, one in scenarios.items()}
+        pairs = [(name, TEXT) for name in results if name != TEXT]
+        found = paired_bootstrap(labels.Y_test, results, pairs=pairs, seed=seed)
+        differences = found[found["baseline"].notna()].rename(columns={"candidate": "scenario"})
+        gained = gains(rows, differences)
+    of_articles = article_slices(list_degree=list_degree, texts=texts, Y=labels.Y_test)
+    of_tags = tag_slices(labels.Y_train.sum(axis=0), settings.min_tag_articles)
+    sliced = [
+        slice_scores(scored[name].results, labels.Y_test, of_articles, of_tags).assign(
+            candidate=name
+        )
+        for name in best.values()
+    ]
+    # A file without a header could not be read.
+    lines = pd.DataFrame(rows, columns=None if rows else [*SCENARIO_COLUMNS])
+    return {
+        "intervals": paired_bootstrap(
+            labels.Y_test,
+            {name: one.results for name, one in scored.items()},
+            pairs=[(name, text) for name in scored if text and name != text],
+            seed=seed,
+        ),
+        "scenarios": lines.drop(columns="folder", errors="ignore"),
+        "gains": gained,
+        "slices": pd.concat(sliced, ignore_index=True)
+        if sliced
+        else pd.DataFrame(columns=[*SLICE_COLUMNS]),
+        "study": study_table({name: one.scores for name, one in scored.items()}),
+    }
+
+
 def gains(rows: Sequence[Mapping[str, Any]], intervals: pd.DataFrame) -> pd.DataFrame:
-    """Return what the lists gain over text, question by question.
+    """Return what the lists gain over text, scenario by scenario.
 
     Parameters
     ----------
     rows : sequence of mappings
-        One a judged candidate: ``question``, ``role`` (``text`` or ``graph``), ``seed`` (of the
-        split), and the four metrics. A question without a row of text is measured against the
+        One per scored candidate: ``scenario``, ``role`` (``text`` or ``graph``), ``seed`` (of the
+        split), and the four metrics. A scenario without a row of text is measured against the
         transductive one of the same split: text is the same there.
     intervals : pandas.DataFrame
-        Of the run's split: ``question``, ``metric``, ``value``, ``low``, ``high``.
+        Of the run's split: ``scenario``, ``metric``, ``value``, ``low``, ``high``.
 
     Returns
     -------
     pandas.DataFrame
-        A line for each question and metric, columns :data:`GAIN_COLUMNS`: means over the splits,
+        A line for each scenario and metric, columns :data:`GAIN_COLUMNS`: means over the splits,
         ``gain`` = graph - text, ``spread`` its standard deviation over the splits (null for one),
         ``on_run``, ``low`` and ``high`` the gain on the run's split and its interval (null
         where there is none). Shares of the training part are left out: they are points of a curve.
     """
     frame = pd.DataFrame.from_records([dict(row) for row in rows])
+
+    def scores(scenario: str, role: str) -> pd.DataFrame:
+        chosen = frame[(frame["scenario"] == scenario) & (frame["role"] == role)]
+        return chosen.set_index("seed")[[*METRICS]]
+
     lines = []
-    for question in frame["question"].unique() if len(frame) else ():
-        if question == "share":
+    for scenario in frame["scenario"].unique() if len(frame) else ():
+        if scenario == SHARE:
             continue
-        asked = frame[frame["question"] == question]
-        graph = asked[asked["role"] == "graph"].set_index("seed")
-        text = asked[asked["role"] == "text"].set_index("seed")
+        graph, text = scores(scenario, GRAPH), scores(scenario, TEXT)
         if text.empty:
-            plain = frame[(frame["question"] == "transductive") & (frame["role"] == "text")]
-            text = plain.set_index("seed")
+            text = scores(TRANSDUCTIVE, TEXT)
         common = graph.index.intersection(text.index)
+        graph, text = graph.loc[common], text.loc[common]
         for metric in METRICS if len(common) else ():
-            differences = graph.loc[common, metric] - text.loc[common, metric]
-            bounds = intervals[
-                (intervals["question"] == question) & (intervals["metric"] == metric)
-            ]
-            lines.append((
-                question,
-                metric,
-                text.loc[common, metric].mean(),
-                graph.loc[common, metric].mean(),
-                differences.mean(),
-                differences.std(ddof=1),
-                len(common),
-                *(
-                    bounds[name].iloc[0] if len(bounds) else float("nan")
-                    for name in ("value", "low", "high")
-                ),
-            ))
+            gain = graph[metric] - text[metric]
+            means = (text[metric].mean(), graph[metric].mean(), gain.mean(), gain.std(ddof=1))
+            chosen = (intervals["scenario"] == scenario) & (intervals["metric"] == metric)
+            bounds = intervals.loc[chosen, ["value", "low", "high"]].to_numpy(dtype=float)
+            on_run = bounds[0] if len(bounds) else [float("nan")] * 3
+            lines.append((scenario, metric, *means, len(common), *on_run))
     return pd.DataFrame(lines, columns=list(GAIN_COLUMNS))
 
 
 def sentences(found: pd.DataFrame, *, graph: str, text: str) -> list[str]:
-    """Tell in plain words what was found.
+    """Say what was found: `found` is from :func:`gains`, `graph` and `text` are the candidates.
 
-    Parameters
-    ----------
-    found : pandas.DataFrame
-        What :func:`gains` returned.
-    graph, text : str
-        The candidates' names.
-
-    Returns
-    -------
-    list of str
-        A sentence for micro-F1, macro-F1 and P@5 of the transductive question, where there is an
-        interval, then one a further question.
+    Returns a sentence for micro-F1, macro-F1 and P@5 of the transductive scenario, where there is
+    an interval, then one per further scenario.
     """
-    told = []
-    lines = {(row["question"], row["metric"]): row for row in found.to_dict(orient="records")}
+    lines = {(row["scenario"], row["metric"]): row for row in found.to_dict(orient="records")}
+    said = []
     for metric in ("micro_f1", "macro_f1", "p_at_5"):
-        line = lines.get(("transductive", metric))
+        line = lines.get((TRANSDUCTIVE, metric))
         if line is not None and pd.notna(line["low"]):
             bounds = {"value": line["on_run"], "low": line["low"], "high": line["high"]}
-            told.append(difference_sentence(graph, text, metric, **bounds) + ".")
-    plain = lines.get(("transductive", "macro_f1"))
-    for question, wording in _WORDINGS.items():
-        line = lines.get((question, "macro_f1"))
-        if line is not None and plain is not None:
-            told.append(wording(line, _on_run(plain)))
-    return told
+            said.append(difference_sentence(graph, text, metric, **bounds) + ".")
+    plain = lines.get((TRANSDUCTIVE, "macro_f1"))
+    for scenario, beginning in _BEGINNINGS.items():
+        line = lines.get((scenario, "macro_f1"))
+        if line is None or plain is None:
+            continue
+        share = _on_run(line) / _on_run(plain) if _on_run(plain) > 0 else 0
+        kept = f", {share:.0%} of the gain above" if scenario == INDUCTIVE and share > 0 else ""
+        said.append(f"{beginning} in {METRIC_NAMES['macro_f1']} is {_interval(line)}{kept}.")
+    return said
 
 
-def _inductive(line: Mapping[Any, Any], transductive: float) -> str:
-    share = _on_run(line) / transductive if transductive > 0 else 0
-    kept = f", {share:.0%} of the gain above" if share > 0 else ""
+_BEGINNINGS: Mapping[str, str] = {
+    INDUCTIVE: "On articles that were not there when list features were built, the gain",
+    COLD_START: "On articles treated as being in no list, the difference to text alone",
+    TIME: "Trained on earlier articles and scored on later ones, the gain",
+}
+
+
+def difference_sentence(
+    candidate: str, baseline: str, metric: str, *, value: float, low: float, high: float
+) -> str:
+    """Say whether a candidate beats a baseline, in points, that is hundredths.
+
+    The difference is clear when its interval, to a tenth of a point, does not hold 0. `value`,
+    `low` and `high` are in fractions of 1.
+
+    Examples
+    --------
+    >>> difference_sentence("lists", "text", "macro_f1", value=0.08, low=0.069, high=0.091)
+    'lists beats text by 8.0 macro-F1 points [6.9, 9.1]'
+    >>> difference_sentence("lists", "text", "lrap", value=-0.02, low=-0.031, high=-0.009)
+    'lists falls behind text by 2.0 LRAP points [0.9, 3.1]'
+    >>> difference_sentence("lists", "text", "p_at_5", value=0.003, low=-0.004, high=0.01)
+    'lists and text do not differ clearly in P@5: +0.3 points [-0.4, 1.0]'
+    """
+    name = METRIC_NAMES[metric]
+    # Adding 0 makes of -0.0, which a small loss rounds to, 0.0.
+    points, start, end = (round(100 * number, 1) + 0.0 for number in (value, low, high))
+    if start > 0:
+        return (
+            f"{candidate} beats {baseline} by {points:.1f} {name} points [{start:.1f}, {end:.1f}]"
+        )
+    if end < 0:
+        less = f"{-points:.1f} {name} points [{-end:.1f}, {-start:.1f}]"
+        return f"{candidate} falls behind {baseline} by {less}"
+    sign = "+" if points > 0 else ""
     return (
-        "Of articles that were not there when list features were built, the gain in "
-        f"{METRIC_NAMES['macro_f1']} is {_points(line)}{kept}."
+        f"{candidate} and {baseline} do not differ clearly in {name}: "
+        f"{sign}{points:.1f} points [{start:.1f}, {end:.1f}]"
     )
 
 
-def _cold_start(line: Mapping[Any, Any], _: float) -> str:
-    return (
-        "Of articles taken for being in no list, the difference to text alone in "
-        f"{METRIC_NAMES['macro_f1']} is {_points(line)}."
-    )
-
-
-def _time(line: Mapping[Any, Any], _: float) -> str:
-    return (
-        "Trained on earlier articles and judged on later ones, the gain in "
-        f"{METRIC_NAMES['macro_f1']} is {_points(line)}."
-    )
-
-
-def _points(line: Mapping[Any, Any]) -> str:
+def _interval(line: Mapping[Any, Any]) -> str:
     value = f"{100 * _on_run(line) + 0.0:+.1f} points"
     if pd.notna(line["low"]):
         value += f" [{100 * line['low']:.1f}, {100 * line['high']:.1f}]"
@@ -149,26 +230,10 @@ def _on_run(line: Mapping[Any, Any]) -> float:
     return float(line["gain"] if pd.isna(line["on_run"]) else line["on_run"])
 
 
-_WORDINGS: dict[str, Callable[[Mapping[Any, Any], float], str]] = {
-    "inductive": _inductive,
-    "cold_start": _cold_start,
-    "time": _time,
-}
-
-
 def study_table(scores: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
-    """Return the study's own table as it comes out here.
+    """Return the study's own table as it comes out here, of those of its two models that ran.
 
-    Parameters
-    ----------
-    scores : mapping of str to mapping
-        Scores by candidate.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``candidate``, accuracy, macro and weighted precision of the study's two models, of those
-        that were compared. (The study assigns the likeliest set of tags, tagsage by thresholds.)
+    (The study assigns the likeliest set of tags, tagsage by thresholds.)
     """
     return pd.DataFrame(
         [
@@ -178,80 +243,6 @@ def study_table(scores: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
         ],
         columns=["candidate", *STUDY_METRICS],
     )
-
-
-def findings_tables(
-    judged: Mapping[str, Judgement],
-    labels: Labels,
-    rows: Sequence[Mapping[str, Any]],
-    *,
-    pair: Mapping[str, str],
-    scenarios: Mapping[str, Judgement],
-    list_degree: npt.NDArray[np.integer],
-    texts: Sequence[str],
-    settings: Settings,
-) -> dict[str, pd.DataFrame]:
-    """Return the tables of what was found.
-
-    Parameters
-    ----------
-    judged : mapping of str to Judgement
-        Every candidate's answers on the test part.
-    labels : Labels
-        Labels and split.
-    rows : sequence of mappings
-        See :func:`gains`.
-    pair : mapping of str to str
-        The candidates that are compared, by role; a role may be missing.
-    scenarios : mapping of str to Judgement
-        Answers of the one with lists on the same test part in other scenarios.
-    list_degree, texts : arrays of length [test articles]
-        In how many lists each test article is, and its text.
-    settings : Settings
-        `bootstrap_resamples`, `seed` and `min_tag_articles` are read.
-
-    Returns
-    -------
-    dict of str to pandas.DataFrame
-        ``intervals``, ``questions``, ``gains``, ``slices``, ``study``.
-    """
-
-    def bootstrap(systems: dict[str, System], pairs: list[tuple[str, str]]) -> pd.DataFrame:
-        return paired_bootstrap(
-            labels.Y_test,
-            systems,
-            pairs=pairs,
-            resamples=settings.bootstrap_resamples,
-            seed=settings.seed,
-        )
-
-    text = pair.get(TEXT)
-    pairs = [(name, text) for name in judged if text and name != text]
-    gained = pd.DataFrame(columns=[*GAIN_COLUMNS])
-    if len(pair) == len(ROLES):
-        systems = {TEXT: judged[pair[TEXT]].system, TRANSDUCTIVE: judged[pair[GRAPH]].system}
-        systems |= {name: one.system for name, one in scenarios.items()}
-        found = bootstrap(systems, [(name, TEXT) for name in systems if name != TEXT])
-        differences = found[found["baseline"].notna()].rename(columns={"system": "question"})
-        columns = ["question", "metric", "value", "low", "high"]
-        gained = gains(rows, pd.DataFrame(differences[columns]))
-    articles = article_slices(list_degree=list_degree, texts=texts, Y=labels.Y_test)
-    tags = tag_slices(labels.Y_train.sum(axis=0), settings.min_tag_articles)
-    sliced = [
-        slice_scores(judged[name].system, labels.Y_test, articles, tags).assign(candidate=name)
-        for name in pair.values()
-    ]
-    # A file without a header could not be read.
-    asked = pd.DataFrame(rows, columns=None if rows else [*QUESTION_COLUMNS])
-    return {
-        "intervals": bootstrap({name: one.system for name, one in judged.items()}, pairs),
-        "questions": asked.drop(columns="judged", errors="ignore"),
-        "gains": gained,
-        "slices": pd.concat(sliced, ignore_index=True)
-        if sliced
-        else pd.DataFrame(columns=[*SLICE_COLUMNS]),
-        "study": study_table({name: one.scores for name, one in judged.items()}),
-    }
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

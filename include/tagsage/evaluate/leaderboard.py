@@ -7,11 +7,16 @@ from typing import Any
 
 import pandas as pd
 
+from tagsage.features import needs_lists
+from tagsage.settings.candidates import TEXT_SETS
+
 RANKED_BY = ("micro_f1", "macro_f1", "p_at_5", "lrap")
+# The two candidates that are compared: the best on text alone, and the best that knows of lists.
+TEXT, GRAPH = "text", "graph"
 
 
 def rank_candidates(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return the leaderboard.
+    """Return the leaderboard, best first: by micro-F1, then macro-F1, P@5, LRAP, then name.
 
     Accuracy (exact match) and macro precision reward never predicting: they are in the table, but
     do not rank.
@@ -19,31 +24,44 @@ def rank_candidates(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     Parameters
     ----------
     results : sequence of mappings
-        One a candidate, on the same test articles: ``candidate`` (``feature_set:classifier``), its
-        metrics, and whatever else the table shall show.
+        One per candidate, on the same test articles: ``candidate`` (``feature_set:classifier``),
+        its metrics, and whatever else the table shall show.
 
     Returns
     -------
     pandas.DataFrame
-        One row a candidate, best first: by micro-F1, then macro-F1, P@5, LRAP, then name. Columns
-        ``rank`` (from 1), ``candidate``, ``feature_set``, ``classifier``, the four that rank, then
-        the others as they came.
-
-    Raises
-    ------
-    ValueError
-        When there is no candidate, or a name comes twice.
+        Columns ``rank`` (from 1), ``candidate``, ``feature_set``, ``classifier``, the four that
+        rank, ``psp_at_5``, then the others as they came.
     """
     frame = pd.DataFrame.from_records([dict(result) for result in results])
-    if frame.empty:
-        raise ValueError("a leaderboard needs at least one candidate")
-    if frame["candidate"].duplicated().any():
-        raise ValueError(f"a candidate is given twice: {sorted(frame['candidate'])}")
     parts = frame["candidate"].str.partition(":")
     frame["feature_set"], frame["classifier"] = parts[0], parts[2]
     frame = frame.sort_values(
         [*RANKED_BY, "candidate"], ascending=[False] * len(RANKED_BY) + [True], kind="stable"
     ).reset_index(drop=True)
     frame["rank"] = range(1, len(frame) + 1)
-    first = ["rank", "candidate", "feature_set", "classifier", *RANKED_BY]
+    first = ["rank", "candidate", "feature_set", "classifier", *RANKED_BY, "psp_at_5"]
     return frame[[*first, *(column for column in frame.columns if column not in first)]]
+
+
+def best_text_and_graph(ranking: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the best candidate on text alone and the best that knows of lists.
+
+    Parameters
+    ----------
+    ranking : sequence of dict
+        The lines of the leaderboard, the best first: ``candidate``, and what else they hold.
+
+    Returns
+    -------
+    dict of str to dict
+        By role (``text``, ``graph``). A role that no candidate has is left out.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for row in ranking:
+        feature_set = row["candidate"].partition(":")[0]
+        if needs_lists(feature_set):
+            found.setdefault(GRAPH, row)
+        elif feature_set in TEXT_SETS:
+            found.setdefault(TEXT, row)
+    return found

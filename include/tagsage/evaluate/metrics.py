@@ -1,7 +1,8 @@
-"""How good assigned and ranked tags are, overall and tag by tag."""
+"""How good assigned and ranked tags are, and how well probabilities hold."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,11 +10,18 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tagsage.features.matrix import FloatArray
-from tagsage.learn.targets import BoolArray
+from tagsage.features.matrix import BoolArray, FloatArray
 
-BLOCK_NUMBERS = 1 << 22
 Float64Array = npt.NDArray[np.float64]
+
+# The numbers that are worked on at once.
+BLOCK_NUMBERS = 1 << 22
+# Of the propensity model of tags, as is usual where nothing is known of a corpus.
+PROPENSITY_A, PROPENSITY_B = 0.55, 1.5
+CALIBRATION_BINS = 15
+# The upper 16 bits of a float32 that is not negative grow with it: they are its bin of the
+# precision-recall curve, and bins are at most 1/128 of their scores wide.
+BIN_BITS = 16
 
 
 @dataclass(frozen=True)
@@ -25,7 +33,7 @@ class Scores:
     overall : dict of str to float
         See :func:`evaluate`.
     per_tag : pandas.DataFrame
-        One row a tag, in the order of the columns: ``tag``, ``precision``, ``recall``, ``f1``,
+        One row per tag, in the order of the columns: ``tag``, ``precision``, ``recall``, ``f1``,
         ``average_precision`` (0 to 1), ``support`` (articles with the tag), ``predicted``
         (articles it is assigned to).
     """
@@ -34,7 +42,14 @@ class Scores:
     per_tag: pd.DataFrame
 
 
-def evaluate(P: FloatArray, Y: BoolArray, assigned: BoolArray | float, tags: list[str]) -> Scores:
+def evaluate(
+    P: FloatArray,
+    Y: BoolArray,
+    assigned: BoolArray,
+    tags: list[str],
+    *,
+    propensity: Float64Array | None = None,
+) -> Scores:
     """Score probabilities against the truth.
 
     A ratio of nothing to nothing is 0 (scikit-learn's ``zero_division=0``): the precision of a tag
@@ -46,6 +61,7 @@ def evaluate(P: FloatArray, Y: BoolArray, assigned: BoolArray | float, tags: lis
     macro_precision, …       mean over the tags; ``macro_recall``, ``macro_f1``
     weighted_precision, …    mean over the tags, weighted by support; also recall, f1
     p_at_1, p_at_3, p_at_5   right ones among the k best tags / min(k, L); mean over articles
+    psp_at_5                 see :func:`propensity_scored_precision`; only with `propensity`
     r_at_5                   right ones among the 5 best / the article's tags; mean over articles
     lrap                     label ranking average precision; 1 for an article without tags
     hamming_loss             share of wrong (article, tag) pairs
@@ -62,29 +78,24 @@ def evaluate(P: FloatArray, Y: BoolArray, assigned: BoolArray | float, tags: lis
     ----------
     P : float array, shape [n, L]
         Probabilities.
-    Y : bool array, shape [n, L]
-        The truth.
-    assigned : bool array, shape [n, L], or float
-        Which tags are assigned; a number: those whose probability is at least this.
+    Y, assigned : bool arrays, shape [n, L]
+        The truth, and which tags are assigned.
     tags : list of str, length L
         Names of the columns.
-
-    Returns
-    -------
-    Scores
-        The scores.
+    propensity : float64 array, shape [L], optional
+        See :func:`tag_propensity`.
 
     Raises
     ------
     ValueError
         When shapes differ or there is no article.
     """
-    if P.shape != Y.shape or P.shape[1] != len(tags):
-        raise ValueError(f"shapes differ: P {P.shape}, Y {Y.shape}, {len(tags)} tags")
+    if P.shape != Y.shape or P.shape != assigned.shape or P.shape[1] != len(tags):
+        shapes = f"P {P.shape}, Y {Y.shape}, assigned {assigned.shape}, {len(tags)} tags"
+        raise ValueError(f"shapes differ: {shapes}")
     if not len(P):
         raise ValueError("there is no article to score")
     n, n_tags = P.shape
-    assigned = assigned_tags(P, assigned)
     hits = (assigned & Y).sum(axis=0)
     predicted, support = assigned.sum(axis=0), Y.sum(axis=0)
     precision, recall = _ratio(hits, predicted), _ratio(hits, support)
@@ -107,6 +118,8 @@ def evaluate(P: FloatArray, Y: BoolArray, assigned: BoolArray | float, tags: lis
         "test_articles": float(n),
         "articles_without_tag": float((~Y.any(axis=1)).sum()),
     }
+    if propensity is not None:
+        overall["psp_at_5"] = propensity_scored_precision(P, Y, propensity)
     per_tag = pd.DataFrame({
         "tag": tags,
         "precision": precision,
@@ -119,61 +132,16 @@ def evaluate(P: FloatArray, Y: BoolArray, assigned: BoolArray | float, tags: lis
     return Scores(overall, per_tag)
 
 
-def ratio_or_null(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> Float64Array:
-    """Return part / whole element by element, null where there is nothing to divide by."""
-    ratio: Float64Array = np.full(part.shape, np.nan)
-    np.divide(part, whole, out=ratio, where=whole > 0)
-    return ratio
-
-
-def _ratio(part: npt.NDArray[np.int64], whole: npt.NDArray[np.int64]) -> Float64Array:
-    return part / np.maximum(whole, 1)
-
-
-def _weighted(values: Float64Array, weights: npt.NDArray[np.int64]) -> float:
-    total = weights.sum()
-    return float(values @ weights / total) if total else 0.0
-
-
-def assigned_tags(P: FloatArray, assigned: BoolArray | float) -> BoolArray:
-    """Return which tags are assigned: as given, or those whose score reaches a threshold.
-
-    Parameters
-    ----------
-    P : float32 array, shape [n, L]
-        Scores.
-    assigned : bool array, shape [n, L], or float
-        Which tags are assigned; a number: those whose score is at least this.
-    """
-    if isinstance(assigned, np.ndarray):
-        return assigned
-    # In float32 as the scores are: the score that is the threshold must reach it.
-    reached: BoolArray = np.float32(assigned) <= P
-    return reached
-
-
 def article_rankings(P: FloatArray, Y: BoolArray) -> dict[str, Float64Array]:
     """Score the ranking of each article's tags.
 
-    Parameters
-    ----------
-    P : float array, shape [n, L]
-        Scores, the higher the likelier.
-    Y : bool array, shape [n, L]
-        The truth.
-
-    Returns
-    -------
-    dict of str to float64 array, shape [n]
-        ``p_at_1``, ``p_at_3``, ``p_at_5``, ``r_at_5``, ``lrap``, ``coverage_error`` of each
-        article; :func:`evaluate` says what they are, and gives their means.
+    Returns ``p_at_1``, ``p_at_3``, ``p_at_5``, ``r_at_5``, ``lrap``, ``coverage_error`` of each
+    article, float64 [n]; :func:`evaluate` says what they are, and gives their means.
     """
     n, n_tags = P.shape
     names = ("p_at_1", "p_at_3", "p_at_5", "r_at_5", "lrap", "coverage_error")
     found = {name: np.zeros(n) for name in names}
-    block = max(BLOCK_NUMBERS // n_tags, 1)
-    for start in range(0, n, block):
-        rows = slice(start, start + block)
+    for rows in _blocks(P):
         order = np.argsort(-P[rows], axis=1, kind="stable")
         scores = np.take_along_axis(P[rows], order, axis=1)
         truth = np.take_along_axis(Y[rows], order, axis=1)
@@ -194,6 +162,147 @@ def article_rankings(P: FloatArray, Y: BoolArray) -> dict[str, Float64Array]:
     return found
 
 
+def tag_propensity(Y_train: BoolArray) -> Float64Array:
+    """Return how likely a tag that is right for an article is to be among its tags, [L].
+
+    Rare tags are forgotten more often (H. Jain, Y. Prabhu, M. Varma: Extreme multi-label loss
+    functions for recommendation, tagging, ranking & other missing label applications, KDD 2016)::
+
+        p = 1 / (1 + C (N_l + B)^-A),    C = (log N - 1) (B + 1)^A
+
+    with N training articles, N_l of them with the tag, A = .55 and B = 1.5.
+    """
+    scale = max(np.log(len(Y_train)) - 1, 0) * (PROPENSITY_B + 1) ** PROPENSITY_A
+    propensity: Float64Array = 1 / (
+        1 + scale * (Y_train.sum(axis=0) + PROPENSITY_B) ** -PROPENSITY_A
+    )
+    return propensity
+
+
+def propensity_scored_precision(
+    P: FloatArray, Y: BoolArray, propensity: Float64Array, *, k: int = 5
+) -> float:
+    """Return the propensity-scored precision at k, as a share of the best possible.
+
+    Of each article's k best tags, those that are right count 1 / propensity: rare tags count more.
+    The sum over articles is divided by that of a ranking that has every article's right tags first,
+    the rarest of them at the top (see :func:`tag_propensity` for the source).
+    """
+    found = best = 0.0
+    for rows in _blocks(P):
+        gain = np.where(Y[rows], 1 / propensity, 0.0)
+        order = np.argsort(-P[rows], axis=1, kind="stable")[:, :k]
+        found += np.take_along_axis(gain, order, axis=1).sum()
+        best += -np.sort(-gain, axis=1)[:, :k].sum()
+    return float(found / best) if best else 0.0
+
+
+def precision_recall(P: FloatArray, Y: BoolArray, *, points: int = 200) -> pd.DataFrame:
+    """Return precision and recall over all (article, tag) pairs, as the threshold falls.
+
+    Scores are not sorted but counted in some ten thousand bins, so that the cost is linear and the
+    memory bounded. The thresholds are lower ends of bins; at them, precision and recall are exact.
+
+    Parameters
+    ----------
+    P : float array, shape [n, L]
+        Scores, at least 0.
+    Y : bool array, shape [n, L]
+        The truth.
+    points : int
+        How many points at most: as evenly spread over recall as the scores allow.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``threshold`` (float32, falling), ``precision``, ``recall`` (float64, from the first right
+        pair to 1) when a tag is assigned from the threshold on. Empty when no tag is right.
+    """
+    counts = np.zeros((2, 1 << BIN_BITS), dtype=np.int64)
+    for rows in _blocks(P):
+        # Adding 0 makes of -0.0, whose bits are the largest, 0.0.
+        scores = np.ascontiguousarray(P[rows], dtype=np.float32) + np.float32(0)
+        bins = scores.view(np.uint32) >> BIN_BITS
+        for count, some in zip(counts, (bins, bins[Y[rows]]), strict=True):
+            count += np.bincount(some.ravel(), minlength=1 << BIN_BITS)
+    used = np.flatnonzero(counts[0])[::-1]
+    assigned, hits = counts[:, used].cumsum(axis=1)
+    relevant = hits[-1] if len(hits) else 0
+    recall, precision = hits / max(relevant, 1), hits / assigned
+    levels = np.linspace(0, 1, points) if relevant else np.zeros(0)
+    # The first threshold that reaches each level; that of level 0 finds the first right pair.
+    kept = np.unique(np.searchsorted(recall, np.maximum(levels, 0.5 / max(relevant, 1))))
+    return pd.DataFrame({
+        "threshold": (used[kept].astype(np.uint32) << BIN_BITS).view(np.float32),
+        "precision": precision[kept],
+        "recall": recall[kept],
+    })
+
+
+def reliability(P: FloatArray, Y: BoolArray, *, top_k: int | None = None) -> pd.DataFrame:
+    """Return how often tags with about the same probability are right.
+
+    Parameters
+    ----------
+    P : float32 array, shape [n, L]
+        Probabilities.
+    Y : bool array, shape [n, L]
+        Which tags are right.
+    top_k : int, optional
+        Only so many best tags of each article: those that people see. All by default.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per bin that is not empty, 15 bins of equal width: ``low``, ``high`` (its bounds),
+        ``predicted`` (mean probability), ``observed`` (share that is right), ``pairs``.
+    """
+    if top_k is not None:
+        best = np.argsort(-P, axis=1, kind="stable")[:, :top_k]
+        P, Y = np.take_along_axis(P, best, axis=1), np.take_along_axis(Y, best, axis=1)
+    n, scores, right = CALIBRATION_BINS, P.ravel(), Y.ravel()
+    place = np.minimum((scores * n).astype(np.int64), n - 1)
+    pairs = np.bincount(place, minlength=n)
+    filled = np.flatnonzero(pairs)
+    sums = [np.bincount(place, weights=values, minlength=n) for values in (scores, right)]
+    predicted, observed = (total[filled] / pairs[filled] for total in sums)
+    return pd.DataFrame({
+        "low": filled / n,
+        "high": (filled + 1) / n,
+        "predicted": predicted,
+        "observed": observed,
+        "pairs": pairs[filled],
+    })
+
+
+def expected_calibration_error(bins: pd.DataFrame) -> float:
+    """Return the mean distance of predicted and observed shares, weighted by pairs; 0 for no pairs.
+
+    `bins` as from :func:`reliability`. M. P. Naeini, G. Cooper, M. Hauskrecht: Obtaining well
+    calibrated probabilities using Bayesian binning, AAAI 2015.
+    """
+    if bins.empty:
+        return 0.0
+    distance = (bins["predicted"] - bins["observed"]).abs()
+    return float((distance * bins["pairs"]).sum() / bins["pairs"].sum())
+
+
+def ratio_or_null(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> Float64Array:
+    """Return part / whole element by element, null where there is nothing to divide by."""
+    ratio: Float64Array = np.full(part.shape, np.nan)
+    np.divide(part, whole, out=ratio, where=whole > 0)
+    return ratio
+
+
+def _ratio(part: npt.NDArray[np.int64], whole: npt.NDArray[np.int64]) -> Float64Array:
+    return part / np.maximum(whole, 1)
+
+
+def _weighted(values: Float64Array, weights: npt.NDArray[np.int64]) -> float:
+    total = weights.sum()
+    return float(values @ weights / total) if total else 0.0
+
+
 def _average_precision(scores: FloatArray, truth: BoolArray) -> float:
     """Return the sum over thresholds of (recall gained) × precision; 0 without articles."""
     relevant = int(truth.sum())
@@ -205,3 +314,9 @@ def _average_precision(scores: FloatArray, truth: BoolArray) -> float:
     hits = truth[order].cumsum()[cuts]
     gained = np.diff(hits, prepend=0)
     return float((gained * hits / (cuts + 1)).sum() / relevant)
+
+
+def _blocks(P: FloatArray) -> Iterator[slice]:
+    size = max(BLOCK_NUMBERS // max(P.shape[1], 1), 1)
+    for start in range(0, len(P), size):
+        yield slice(start, start + size)

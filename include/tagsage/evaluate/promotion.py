@@ -1,19 +1,22 @@
-"""The rule of promotion: when a challenger becomes champion, and the words for it."""
+"""The promotion rule: when a challenger becomes champion.
+
+It does when no guard breaks and the gain in micro-F1 is surely above the margin: the lower end of
+its interval is. Where there is no champion, it does when no guard breaks. A champion that it cannot
+be compared with stays until a person says otherwise, and so does any beside a trial. A pinned
+champion always stays.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-if TYPE_CHECKING:
-    from tagsage.settings.promotion import PromotionSettings
-
-BETTER, ALWAYS, NEVER = "better", "always", "never"
+from tagsage.settings.promotion import PromotionSettings
 
 
 @dataclass(frozen=True)
-class Check:
+class Guard:
     """One guard, and what came out.
 
     Attributes
@@ -42,16 +45,9 @@ class Check:
 
 @dataclass(frozen=True)
 class Gain:
-    """What the challenger gains over the champion in micro-F1.
+    """What the challenger gains over the champion in micro-F1, with its bootstrap interval.
 
-    Attributes
-    ----------
-    challenger, champion : float
-        Micro-F1 of each, on the same articles and tags.
-    value, low, high : float
-        The difference, and its bootstrap interval.
-    articles, tags : int
-        How many articles and tags both were judged on.
+    `articles` and `tags` are how many both were scored on.
     """
 
     challenger: float
@@ -83,7 +79,7 @@ class Decision:
     gain : dict or None
         The numbers of :class:`Gain`; None when the two were not compared.
     checks : list of dict
-        The numbers of each :class:`Check`.
+        The numbers of each :class:`Guard`.
     """
 
     promoted: bool
@@ -102,7 +98,7 @@ class Decision:
 
     @classmethod
     def from_json(cls, kept: Mapping[str, Any]) -> Self:
-        """Return what :meth:`to_json` gave, today or before there were guards."""
+        """Return what :meth:`to_json` gave."""
         return cls(**kept)
 
 
@@ -110,9 +106,8 @@ def decide(
     *,
     challenger_version: str,
     champion_version: str,
-    promote: str,
-    limits: PromotionSettings,
-    checks: Sequence[Check] = (),
+    settings: PromotionSettings,
+    guards: Sequence[Guard] = (),
     gain: Gain | None = None,
     not_comparable: str = "",
     trial: bool = False,
@@ -122,21 +117,14 @@ def decide(
 ) -> Decision:
     """Decide whether a challenger becomes champion.
 
-    It does when no guard breaks and the gain in micro-F1 is surely above the margin: the lower end
-    of its interval is. Where there is no champion, it does when no guard breaks. A champion that it
-    cannot be compared with stays until a person says otherwise, and so does any beside a trial. A
-    pinned champion stays whatever else is so.
-
     Parameters
     ----------
     challenger_version, champion_version : str
         Versions; an empty `champion_version` means that there is no champion.
-    promote : str
-        ``better`` is this rule; ``always`` and ``never`` are what they say.
-    limits : PromotionSettings
-        The margin and the level.
-    checks : sequence of Check
-        The guards.
+    settings : PromotionSettings
+        `promote` and the margin.
+    guards : sequence of Guard
+        What came out.
     gain : Gain, optional
         None when there is nothing to compare with.
     not_comparable : str
@@ -144,16 +132,11 @@ def decide(
     trial : bool
         Whether the challenger is one of candidates that are not the configured ones.
     pinned : str
-        Words on who pinned the champion; empty when nobody did.
+        Who pinned the champion, in words; empty when nobody did.
     scores : pair of float or None
         Micro-F1 of challenger and champion, each on its own test part, where there is no `gain`.
     same_data : bool
         Whether both were measured on the same corpus.
-
-    Returns
-    -------
-    Decision
-        The decision with its reason.
 
     Raises
     ------
@@ -161,7 +144,7 @@ def decide(
         When there is a champion and neither a gain nor a reason why there is none, though the rule
         asks for one.
     """
-    broken = [check for check in checks if not check.passed]
+    broken = [guard for guard in guards if not guard.passed]
     own, other = scores
     promoted, reason = False, ""
     by_hand = (
@@ -170,9 +153,9 @@ def decide(
     )
     if pinned:
         reason = f"Not promoted: {pinned}."
-    elif promote == NEVER:
+    elif settings.promote == "never":
         reason = "Not promoted: the setting promote is never."
-    elif promote == ALWAYS:
+    elif settings.promote == "always":
         promoted, reason = True, "Promoted: the setting promote is always."
     elif trial:
         reason = (
@@ -182,13 +165,13 @@ def decide(
     elif not champion_version:
         promoted, reason = True, "Promoted: there was no champion yet."
     elif gain is not None:
-        promoted = gain.low > limits.promote_margin
-        reason = _gain_sentence(gain, champion_version, limits, promoted=promoted)
+        promoted = gain.low > settings.promote_margin
+        reason = _gain_sentence(gain, champion_version, settings, promoted=promoted)
     elif not_comparable:
         reason = f"Not promoted: {not_comparable}; {by_hand}."
     else:
         raise ValueError(f"version {champion_version} was neither compared nor found incomparable")
-    if promoted and promote == BETTER and broken:
+    if promoted and settings.promote == "better" and broken:
         promoted, reason = False, f"Not promoted: {_guard_sentence(broken)}."
     elif broken:
         reason += f" Broken guards: {_guard_sentence(broken)}."
@@ -201,23 +184,23 @@ def decide(
         champion_micro_f1=gain.champion if gain else other,
         same_data=same_data,
         gain=asdict(gain) if gain else None,
-        checks=[asdict(check) for check in checks],
+        checks=[asdict(guard) for guard in guards],
     )
 
 
-def _gain_sentence(gain: Gain, version: str, limits: PromotionSettings, *, promoted: bool) -> str:
+def _gain_sentence(gain: Gain, version: str, settings: PromotionSettings, *, promoted: bool) -> str:
     verb = "is surely above" if promoted else "is not surely above"
     interval = f"[{gain.low:+.4f}, {gain.high:+.4f}]"
     return (
         f"{'Promoted' if promoted else 'Not promoted'}: micro-F1 {gain.challenger:.4f} against the "
         f"champion's {gain.champion:.4f} (version {version}) on the same {gain.articles:,} test "
         f"articles and {gain.tags:,} tags; the gain {gain.value:+.4f} {interval} {verb} the margin "
-        f"{limits.promote_margin:g}."
+        f"{settings.promote_margin:g}."
     )
 
 
-def _guard_sentence(broken: Sequence[Check]) -> str:
+def _guard_sentence(broken: Sequence[Guard]) -> str:
     return "; ".join(
-        f"{check.name} {check.value:.4g} is more than {check.limit:g} ({check.about})"
-        for check in broken
+        f"{guard.name} {guard.value:.4g} is more than {guard.limit:g} ({guard.about})"
+        for guard in broken
     )

@@ -1,18 +1,19 @@
-"""The same candidate under other conditions: what it learns from, and what is there when it does.
+"""When the lists help: the best candidate with lists beside the best on text, in each scenario.
 
 The leaderboard is *transductive*: a test article's text and lists were there when features were
 made. Beyond it:
 
 - ``inductive``: test articles and their memberships were not there; they come later.
 - ``cold_start``: every test article is taken for being in no list.
-- ``time``: trained on articles before a date, judged on those after it.
-- ``split``: the transductive, inductive and cold-start scenarios on another split.
-- ``share``: trained on a share of the training part: a learning curve.
+- ``time``: trained on articles before a date, scored on those after it.
+- ``split 43``: the transductive, inductive and cold-start scenarios on another split.
+- ``share 0.5``: trained on a share of the training part: a learning curve.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,59 +22,46 @@ import numpy as np
 import numpy.typing as npt
 
 from tagsage.errors import TagsageError
-from tagsage.evaluate.scenario_names import GRAPH, TEXT, TEXT_SETS
+from tagsage.evaluate.leaderboard import GRAPH, TEXT
+from tagsage.evaluate.scored_candidate import ScoredCandidate
 from tagsage.features import BLOCKS, Articles, FeatureSet, Known, blocks_of, list_free_set
-from tagsage.features import needs_lists as set_needs_lists
 from tagsage.features.fitting import STATE_FOLDER, fit_block, open_matrix
-from tagsage.learn.fitting import Search, fit_candidate, tuning_split
+from tagsage.learn.candidate_names import fallback_of
+from tagsage.learn.fitting import fit_candidate, tuning_split
+from tagsage.learn.labels import label_corpus
+from tagsage.learn.split import split_by_time
 from tagsage.runner import LocalRunner
 
 if TYPE_CHECKING:
     from tagsage.features import FeatureMatrix
-    from tagsage.learn.candidate import FittedCandidate, Tagging
+    from tagsage.features.matrix import BoolArray, IndexArray
+    from tagsage.learn.candidate import CalibratedClassifier, FittedCandidate
+    from tagsage.learn.labels import IntArray, Labels
     from tagsage.settings import Settings
-    from tagsage.settings.learn import AssignmentSettings
+
+TRANSDUCTIVE, INDUCTIVE, COLD_START, TIME = "transductive", "inductive", "cold_start", "time"
+SPLIT, SHARE = "split", "share"
+
+Row = dict[str, Any]
 
 
 class NotMeasuredError(TagsageError):
-    """A scenario that the corpus or a candidate's features leave without an answer."""
+    """A scenario that cannot be evaluated on this corpus, or with these features."""
 
 
 @dataclass(frozen=True)
 class TrainingPart:
-    """What a candidate learns from.
+    """What a candidate learns from: article indices, their tags [m, L], L tags, a seed."""
 
-    Attributes
-    ----------
-    rows : int64 array, shape [m]
-        Article indices.
-    Y : bool array, shape [m, L]
-        Their tags.
-    tags : list of str, length L
-        The tags of the columns.
-    seed : int
-        Seed of the fit.
-    """
-
-    rows: npt.NDArray[np.int64]
-    Y: npt.NDArray[np.bool_]
+    rows: IntArray
+    Y: BoolArray
     tags: list[str]
     seed: int
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A fitted candidate, the features it was fitted on, and what makes them.
-
-    Attributes
-    ----------
-    fitted : FittedCandidate
-        The candidate.
-    X : FeatureMatrix, shape [n, d]
-        Features of all articles.
-    features : FeatureSet
-        What made them.
-    """
+    """A fitted candidate, the features of all articles it was fitted on, and what makes them."""
 
     fitted: FittedCandidate
     X: FeatureMatrix
@@ -82,7 +70,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Conditions:
-    """A corpus, and how candidates are fitted on it.
+    """What candidates are fitted on.
 
     Attributes
     ----------
@@ -91,27 +79,23 @@ class Conditions:
     folders : mapping of str to pathlib.Path
         Of each block that was fitted on the whole corpus.
     settings : Settings
-        Those of the blocks are read.
-    assignment : AssignmentSettings
-        How tags are assigned.
-    search : Search or None
-        Hyper-parameters to try.
+        Those of the blocks, of predictions and of the search are read.
+    scratch : pathlib.Path
+        A folder for blocks that are fitted anew.
     """
 
     articles: Articles
     folders: Mapping[str, Path]
     settings: Settings
-    assignment: AssignmentSettings
-    search: Search | None = None
+    scratch: Path
 
     def train(
         self,
         candidate: str,
         part: TrainingPart,
-        folder: Path,
         *,
         hidden: npt.NDArray[np.int64] | None = None,
-        fallback: Tagging | None = None,
+        fallback: CalibratedClassifier | None = None,
     ) -> Trained:
         """Fit a candidate on another training part; no other tag is read.
 
@@ -121,13 +105,10 @@ class Conditions:
             ``feature_set:classifier``.
         part : TrainingPart
             What is learned from.
-        folder : pathlib.Path
-            An existing folder; takes the blocks that are fitted anew: those made of tags and,
-            where articles are hidden, all.
         hidden : int64 array, optional
             Articles that aren't there while states are fitted. Their features are made of what
             the states say without them, as those of articles that come later.
-        fallback : Tagging, optional
+        fallback : CalibratedClassifier, optional
             The candidate's fallback on this training part, where it was fitted already.
         """
         feature_set, _, classifier = candidate.partition(":")
@@ -135,10 +116,11 @@ class Conditions:
         inner = tuning_split(part.Y, seed=part.seed)
         some = slice(None) if inner is None else inner.train
         tuning = Known.of(self.articles, part.rows[some], part.Y[some], hidden=hidden)
+        anew = Path(tempfile.mkdtemp(dir=self.scratch))
         folders = dict(self.folders)
         for name in blocks_of(feature_set):
             if hidden is not None or BLOCKS[name].needs_tags:
-                folders[name] = folder / name
+                folders[name] = anew / name
                 folders[name].mkdir()
                 fit_block(
                     folders[name],
@@ -159,62 +141,217 @@ class Conditions:
             classifier=classifier,
             seed=part.seed,
             tuning=open_matrix(folders, feature_set, in_list, tuning=True),
-            assignment=self.assignment,
+            settings=self.settings,
             fallback=fallback,
-            search=self.search,
+            search_trials=self.settings.search_trials,
         )
         return Trained(fitted, X, load_blocks(known, folders, feature_set))
 
 
-def load_blocks(known: Known, folders: Mapping[str, Path], feature_set: str) -> FeatureSet:
-    """Load the fitted blocks of a feature set.
+@dataclass(frozen=True)
+class ScenarioInputs:
+    """What scenarios are evaluated on.
+
+    Attributes
+    ----------
+    conditions : Conditions
+        The corpus and its blocks.
+    labels : Labels
+        The run's labels and split.
+    known : Known
+        What the run's blocks were fitted on.
+    tags : sequence of sequences of str
+        Every article's tags.
+    dates : datetime64 array
+        Every article's date.
+    candidates : mapping of str to str
+        The best candidate on ``text`` and the best that knows of the ``graph``.
+    compared : FittedCandidate
+        The latter, as it was fitted for the leaderboard.
+    """
+
+    conditions: Conditions
+    labels: Labels
+    known: Known
+    tags: Sequence[Sequence[str]]
+    dates: npt.NDArray[np.datetime64]
+    candidates: Mapping[str, str]
+    compared: FittedCandidate
+
+
+def evaluate_scenario(inputs: ScenarioInputs, scenario: str, folder: Path) -> list[Row]:
+    """Evaluate both candidates in one scenario.
 
     Parameters
     ----------
-    known : Known
-        What they were fitted on.
-    folders : mapping of str to pathlib.Path
-        The folder of each block, from :func:`tagsage.features.fitting.fit_block`.
-    feature_set : str
-        Its name.
+    inputs : ScenarioInputs
+        The corpus, the split, the candidates.
+    scenario : str
+        Such as ``inductive``, ``split 43``, ``share 0.5``.
+    folder : pathlib.Path
+        An existing folder; takes a :class:`ScoredCandidate` per line.
+
+    Returns
+    -------
+    list of dict
+        A line per candidate: ``scenario``, ``role``, ``candidate``, ``seed``, the scores, and
+        ``folder`` (the name of that of its ScoredCandidate).
+
+    Raises
+    ------
+    NotMeasuredError
+        When the corpus or a candidate's features do not allow it.
     """
+    kind, _, argument = scenario.partition(" ")
+    return _SCENARIOS[kind](_Evaluation(inputs, folder), argument)
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    inputs: ScenarioInputs
+    folder: Path
+
+    @property
+    def settings(self) -> Settings:
+        return self.inputs.conditions.settings
+
+    def train_both(self, part: TrainingPart) -> dict[str, Trained]:
+        """Fit both; the one on text serves the other as fallback, where it is that."""
+        names, train = self.inputs.candidates, self.inputs.conditions.train
+        text = train(names[TEXT], part)
+        fallback = text.fitted.main if fallback_of(names[GRAPH]) == names[TEXT] else None
+        return {TEXT: text, GRAPH: train(names[GRAPH], part, fallback=fallback)}
+
+    def score(
+        self,
+        role: str,
+        scenario: str,
+        fitted: FittedCandidate,
+        X: FeatureMatrix,
+        test: tuple[IndexArray, BoolArray],
+        part: TrainingPart,
+        **about: Any,
+    ) -> Row:
+        """Score predictions of test articles (rows and tags); keep them, and return the line."""
+        rows, Y = test
+        scored = ScoredCandidate.of(fitted, fitted.predict(X, rows), Y, Y_train=part.Y)
+        name = f"{scenario}-{role}"
+        scored.save(self.folder / name)
+        return {
+            "scenario": scenario,
+            "role": role,
+            "candidate": self.inputs.candidates[role],
+            "folder": name,
+            "seed": part.seed,
+            **about,
+            **scored.scores,
+        }
+
+    def score_inductive(self, labels: Labels, part: TrainingPart, plain: FittedCandidate) -> Row:
+        """Score the candidate with lists on test articles that were not there."""
+        name = self.inputs.candidates[GRAPH]
+        # Text and author are known of an article that comes later: the fallback is the same, unless
+        # its words are counted anew.
+        same = plain.fallback if list_free_set(name.partition(":")[0]) == "text" else None
+        hidden = labels.test_rows
+        trained = self.inputs.conditions.train(name, part, hidden=hidden, fallback=same)
+        test = (hidden, labels.Y_test)
+        return self.score(GRAPH, INDUCTIVE, trained.fitted, trained.X, test, part)
+
+    def score_cold_start(
+        self, labels: Labels, part: TrainingPart, fitted: FittedCandidate, features: FeatureSet
+    ) -> Row:
+        """Score the candidate with lists on test articles as if they were in no list."""
+        articles = self.inputs.conditions.articles.take(labels.test_rows)
+        X = features.transform(features.known.mark(articles).in_no_list())
+        test = (np.arange(len(X)), labels.Y_test)
+        return self.score(GRAPH, COLD_START, fitted, X, test, part)
+
+
+def _inductive(evaluation: _Evaluation, _: str) -> list[Row]:
+    labels = evaluation.inputs.labels
+    part = _training_part(labels, evaluation.settings.seed)
+    return [evaluation.score_inductive(labels, part, evaluation.inputs.compared)]
+
+
+def _cold_start(evaluation: _Evaluation, _: str) -> list[Row]:
+    inputs = evaluation.inputs
+    if inputs.compared.fallback is None:
+        raise NotMeasuredError("its features say nothing of an article in no list")
+    feature_set = inputs.candidates[GRAPH].partition(":")[0]
+    features = load_blocks(inputs.known, inputs.conditions.folders, feature_set)
+    part = _training_part(inputs.labels, evaluation.settings.seed)
+    return [evaluation.score_cold_start(inputs.labels, part, inputs.compared, features)]
+
+
+def _time(evaluation: _Evaluation, _: str) -> list[Row]:
+    labels, seed = evaluation.inputs.labels, evaluation.settings.seed
+    dates = evaluation.inputs.dates[labels.rows]
+    split = split_by_time(dates, test_share=evaluation.settings.test_share)
+    if split is None:
+        raise NotMeasuredError("the tagged articles have no dates to tell earlier from later ones")
+    part = TrainingPart(labels.rows[split.train], labels.Y[split.train], labels.tags, seed)
+    test = (labels.rows[split.test], labels.Y[split.test])
+    since = str(dates[split.test].min())[:10]
+    return [
+        evaluation.score(role, TIME, trained.fitted, trained.X, test, part, since=since)
+        for role, trained in evaluation.train_both(part).items()
+    ]
+
+
+def _split(evaluation: _Evaluation, argument: str) -> list[Row]:
+    settings, seed = evaluation.settings, int(argument)
+    labels = label_corpus(
+        evaluation.inputs.tags,
+        min_tag_articles=settings.min_tag_articles,
+        test_share=settings.test_share,
+        seed=seed,
+        max_articles=settings.max_tagged_articles,
+    )
+    part, test = _training_part(labels, seed), (labels.test_rows, labels.Y_test)
+    both = evaluation.train_both(part)
+    rows = [
+        evaluation.score(role, TRANSDUCTIVE, trained.fitted, trained.X, test, part)
+        for role, trained in both.items()
+    ]
+    graph = both[GRAPH]
+    if COLD_START in settings.chosen_scenarios() and graph.fitted.fallback is not None:
+        rows.append(evaluation.score_cold_start(labels, part, graph.fitted, graph.features))
+    if INDUCTIVE in settings.chosen_scenarios():
+        rows.append(evaluation.score_inductive(labels, part, graph.fitted))
+    return rows
+
+
+def _share(evaluation: _Evaluation, argument: str) -> list[Row]:
+    labels, share = evaluation.inputs.labels, float(argument)
+    seed = evaluation.settings.seed
+    # The same order for all shares: a smaller one is part of a larger one.
+    order = np.random.default_rng(seed).permutation(len(labels.train))
+    chosen = np.sort(order[: max(1, round(share * len(order)))])
+    part = TrainingPart(labels.train_rows[chosen], labels.Y_train[chosen], labels.tags, seed)
+    test = (labels.test_rows, labels.Y_test)
+    return [
+        evaluation.score(role, SHARE, trained.fitted, trained.X, test, part, share=share)
+        for role, trained in evaluation.train_both(part).items()
+    ]
+
+
+_SCENARIOS: dict[str, Callable[[_Evaluation, str], list[Row]]] = {
+    INDUCTIVE: _inductive,
+    COLD_START: _cold_start,
+    TIME: _time,
+    SPLIT: _split,
+    SHARE: _share,
+}
+
+
+def load_blocks(known: Known, folders: Mapping[str, Path], feature_set: str) -> FeatureSet:
+    """Load the blocks of a feature set, which were fitted on `known`."""
     return FeatureSet(
         known,
         {name: BLOCKS[name].load(folders[name] / STATE_FOLDER) for name in blocks_of(feature_set)},
     )
 
 
-def as_in_no_list(
-    features: FeatureSet, articles: Articles, rows: npt.NDArray[np.int64]
-) -> FeatureMatrix:
-    """Return the features of some articles, were they in no list."""
-    return features.transform(features.known.mark(articles.take(rows)).in_no_list())
-
-
-def best_of_roles(ranking: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return the best candidate on text alone and the best that knows of lists.
-
-    Parameters
-    ----------
-    ranking : list of dict
-        The lines of the leaderboard, the best first: ``candidate``, and what else they hold.
-
-    Returns
-    -------
-    dict of str to dict
-        By role (``text``, ``graph``). A role that no candidate has is left out.
-    """
-    found: dict[str, dict[str, Any]] = {}
-    for row in ranking:
-        feature_set = row["candidate"].partition(":")[0]
-        role = GRAPH if set_needs_lists(feature_set) else TEXT if feature_set in TEXT_SETS else ""
-        if role:
-            found.setdefault(role, row)
-    return found
-
-
-def fallback_of(candidate: str) -> str:
-    """Return the candidate that answers in its place for articles in no list; empty for none."""
-    feature_set, _, classifier = candidate.partition(":")
-    rest = list_free_set(feature_set)
-    return f"{rest}:{classifier}" if rest and set_needs_lists(feature_set) else ""
+def _training_part(labels: Labels, seed: int) -> TrainingPart:
+    return TrainingPart(labels.train_rows, labels.Y_train, labels.tags, seed)

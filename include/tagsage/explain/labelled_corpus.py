@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from sklearn.preprocessing import normalize
 
 from tagsage.features import Articles
-from tagsage.learn.targets import label_matrix
+from tagsage.learn.labels import label_matrix
 from tagsage.store.snapshot import Snapshot
 
 if TYPE_CHECKING:

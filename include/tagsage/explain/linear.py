@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tagsage.explain.scorer import Scorer
     from tagsage.features import FeatureMatrix, FeatureSet
     from tagsage.graph.csr import Csr
-    from tagsage.learn.candidate import Tagging
+    from tagsage.learn.candidate import CalibratedClassifier
 
 # What a column of each block is called.
 KINDS = {"words": "word", "list_ids": "list", "author_ids": "author"}
@@ -29,7 +29,7 @@ class LinearModel:
 
     Attributes
     ----------
-    tagging : Tagging
+    fitted : CalibratedClassifier
         With the classifier ``linear``.
     features : csr_array, shape [n, d]
         Of some articles.
@@ -37,20 +37,22 @@ class LinearModel:
         What each column is: ``word``, ``list`` or ``author``, and its name.
     """
 
-    tagging: Tagging
+    fitted: CalibratedClassifier
     features: Csr
     kinds: npt.NDArray[np.object_]
     names: npt.NDArray[np.object_]
 
     @classmethod
-    def of(cls, tagging: Tagging, X: FeatureMatrix, features: FeatureSet) -> LinearModel:
+    def of(
+        cls, fitted: CalibratedClassifier, X: FeatureMatrix, features: FeatureSet
+    ) -> LinearModel:
         """Name the columns of features."""
         kinds, names = (np.full(X.shape[1], "", dtype=object) for _ in range(2))
         for block, kind in KINDS.items():
             if block in X.kinds:
                 kinds[X.columns_of(block)] = kind
                 names[X.columns_of(block)] = features.blocks[block].columns(features.known)
-        return cls(tagging, X.sparse_rows(np.arange(len(X))), kinds, names)
+        return cls(fitted, X.sparse_rows(np.arange(len(X))), kinds, names)
 
     def terms(self, row: int, tag: int) -> tuple[float, IntArray, npt.NDArray[np.float64]]:
         """Return what a pair's log-odds are the sum of.
@@ -65,7 +67,7 @@ class LinearModel:
         log_odds : float64 array, shape [t]
             Weight times value of each column; with `start` they add up to the pair's log-odds.
         """
-        arrays, calibration = self.tagging.classifier.arrays, self.tagging.calibration
+        arrays, calibration = self.fitted.classifier.arrays, self.fitted.calibration
         place = np.flatnonzero(arrays["varying"] == tag)
         if not len(place):
             start = np.inf if arrays["constant"][tag] > 0 else -np.inf

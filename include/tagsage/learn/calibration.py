@@ -1,17 +1,14 @@
-"""From scores to probabilities that hold: calibration, and how far off they are."""
+"""From scores to probabilities that hold: Platt scaling."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from scipy.special import expit, logit
 
-from tagsage.features.matrix import FloatArray
-from tagsage.learn.targets import BoolArray
+from tagsage.features.matrix import BoolArray, FloatArray
 
-BINS = 15
 # Two numbers are fitted: more pairs than this do not make them better.
 MAX_PAIRS = 1 << 23
 
@@ -20,7 +17,8 @@ MAX_PAIRS = 1 << 23
 class Calibration:
     """Platt scaling: P' = sigmoid(slope · logit(P) + intercept).
 
-    It keeps the order of all scores, of articles and of tags; 0 and 1 stay what they are.
+    It keeps the order of all scores, of articles and of tags; 0 and 1 stay what they are. All tags
+    share the two numbers: rare ones have too few articles for numbers of their own.
 
     Attributes
     ----------
@@ -46,6 +44,8 @@ class Calibration:
 def fit_calibration(P: FloatArray, Y: BoolArray) -> Calibration:
     """Fit Platt scaling on articles that the scores were not fitted on.
 
+    J. Platt: Probabilistic outputs for support vector machines, 1999.
+
     Parameters
     ----------
     P : float32 array, shape [n, L]
@@ -57,11 +57,6 @@ def fit_calibration(P: FloatArray, Y: BoolArray) -> Calibration:
     -------
     Calibration
         No change where all pairs, or none, are right, or where higher scores are not likelier.
-
-    References
-    ----------
-    J. Platt: Probabilistic outputs for support vector machines. 1999. All tags share the two
-    numbers: rare ones have too few articles for numbers of their own.
     """
     rows = max(1, MAX_PAIRS // max(P.shape[1], 1))
     # Every so many-th article, not the first ones: they may be sorted.
@@ -79,64 +74,3 @@ def fit_calibration(P: FloatArray, Y: BoolArray) -> Calibration:
     model = LogisticRegression(C=10, tol=1e-6, max_iter=1000).fit(z[:, None], right)
     slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
     return Calibration(slope, intercept) if slope > 0 else Calibration()
-
-
-def reliability(P: FloatArray, Y: BoolArray, *, top_k: int | None = None) -> pd.DataFrame:
-    """Return how often tags with about the same probability are right.
-
-    Parameters
-    ----------
-    P : float32 array, shape [n, L]
-        Probabilities.
-    Y : bool array, shape [n, L]
-        Which tags are right.
-    top_k : int, optional
-        Only the so many best tags of each article: those that people see. All by default, most of
-        which nobody would think of.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row a bin that is not empty, 15 bins of equal width: ``low``, ``high`` (its bounds),
-        ``predicted`` (mean probability), ``observed`` (share that is right), ``pairs``.
-    """
-    if top_k is not None:
-        best = np.argsort(-P, axis=1, kind="stable")[:, :top_k]
-        P, Y = np.take_along_axis(P, best, axis=1), np.take_along_axis(Y, best, axis=1)
-    scores, right = P.ravel(), Y.ravel()
-    place = np.minimum((scores * BINS).astype(np.int64), BINS - 1)
-    pairs = np.bincount(place, minlength=BINS)
-    filled = np.flatnonzero(pairs)
-    sums = [np.bincount(place, weights=values, minlength=BINS) for values in (scores, right)]
-    predicted, observed = (total[filled] / pairs[filled] for total in sums)
-    return pd.DataFrame({
-        "low": filled / BINS,
-        "high": (filled + 1) / BINS,
-        "predicted": predicted,
-        "observed": observed,
-        "pairs": pairs[filled],
-    })
-
-
-def expected_calibration_error(bins: pd.DataFrame) -> float:
-    """Return the mean distance of predicted and observed shares, weighted by pairs.
-
-    Parameters
-    ----------
-    bins : pandas.DataFrame
-        What :func:`reliability` returned.
-
-    Returns
-    -------
-    float
-        0 (every probability holds) to 1; 0 for no pairs.
-
-    References
-    ----------
-    M. P. Naeini, G. Cooper, M. Hauskrecht: Obtaining well calibrated probabilities using Bayesian
-    binning. AAAI 2015.
-    """
-    if bins.empty:
-        return 0.0
-    distance = (bins["predicted"] - bins["observed"]).abs()
-    return float((distance * bins["pairs"]).sum() / bins["pairs"].sum())

@@ -8,17 +8,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from tagsage.features.matrix import FeatureMatrix, IndexArray
+from tagsage.features.matrix import BoolArray, FeatureMatrix, IndexArray
 from tagsage.learn.calibration import Calibration, fit_calibration
-from tagsage.learn.candidate import FittedCandidate, Tagging
-from tagsage.learn.classifiers import Classifier, Validation, make_classifier
+from tagsage.learn.candidate import CalibratedClassifier, FittedCandidate
+from tagsage.learn.classifiers import Validation, make_classifier
 from tagsage.learn.search import search_settings
 from tagsage.learn.split import Split, stratified_split
-from tagsage.learn.targets import BoolArray
-from tagsage.learn.thresholds import Assignment
-from tagsage.settings.learn import AssignmentSettings
+from tagsage.learn.thresholds import Thresholds
+from tagsage.settings.predictions import PredictionSettings
 
 VALIDATION_SHARE = 0.15
 # With fewer articles a validation part says nothing.
@@ -30,17 +28,7 @@ MIN_CALIBRATED_ROWS = 200
 def tuning_split(Y: BoolArray, *, seed: int) -> Split | None:
     """Split the training articles for tuning; the same for every candidate of a run.
 
-    Parameters
-    ----------
-    Y : bool array, shape [m, L]
-        The tags of the training articles.
-    seed : int
-        Seed of the split.
-
-    Returns
-    -------
-    Split or None
-        `train` is fitted, `test` chooses threshold and epochs; None for too few articles.
+    `train` is fitted, `test` chooses thresholds and epochs; None for fewer than 20 articles.
     """
     if len(Y) < MIN_VALIDATED_ROWS:
         return None
@@ -56,9 +44,9 @@ def fit_candidate(
     classifier: str,
     seed: int,
     tuning: FeatureMatrix | None = None,
-    assignment: AssignmentSettings | None = None,
-    fallback: Tagging | None = None,
-    search: Search | None = None,
+    settings: PredictionSettings | None = None,
+    fallback: CalibratedClassifier | None = None,
+    search_trials: int = 0,
 ) -> FittedCandidate:
     """Fit a classifier, calibrate it and choose its thresholds, on training articles alone.
 
@@ -87,39 +75,44 @@ def fit_candidate(
         labels must know those of the 85% alone (:func:`tuning_split`). Otherwise the held-out
         articles' own labels would come back to them through their neighbours, on whose features
         the fit has learned, and they would look better than test articles do.
-    assignment : AssignmentSettings, optional
-        How tags are assigned.
-    fallback : Tagging, optional
+    settings : PredictionSettings, optional
+        Bounds on the tags per article.
+    fallback : CalibratedClassifier, optional
         The fallback, where it was fitted already: a candidate on the same articles, seed, and
         blocks without lists is the same thing.
-    search : Search, optional
-        Hyper-parameters to try on the 85%; the defaults are taken without it. The trials are told
-        in the summary as ``search``.
-
-    Returns
-    -------
-    FittedCandidate
-        Fitted on all `train_rows`.
+    search_trials : int
+        Hyper-parameters to try on the 85%; 0: the defaults are taken. What was tried is in the
+        summary as ``search``.
     """
     started = time.perf_counter()
-    config = assignment or AssignmentSettings()
-    seen = X if tuning is None else tuning
-    inner = tuning_split(Y, seed=seed)
-    needs_fallback = X.needs_lists
-    answers_for = seen.in_list[train_rows] | (not needs_fallback)
-    main = _tune(seen, Y, train_rows, inner, classifier, seed, config, answers_for, search)
+    tuning = X if tuning is None else tuning
+    tuner = _Tuner(
+        Y,
+        train_rows,
+        tuning_split(Y, seed=seed),
+        classifier,
+        seed,
+        settings or PredictionSettings(),
+        search_trials,
+    )
+    # Where there is a fallback, the main classifier predicts for articles in lists alone.
+    predicted = tuning.in_list[train_rows] | (not X.needs_lists)
+    tuned = tuner.tune(tuning, predicted)
     tune_seconds = time.perf_counter() - started
-    fitted = main.fit(X, Y, train_rows)
-    if not needs_fallback:
+    main = tuned.fit(X, Y, train_rows)
+    rest, rest_tuning = X.list_free(), tuning.list_free()
+    if not X.needs_lists:
         fallback = None
-    elif fallback is None:
-        fallback = _fit_fallback(X, seen, Y, train_rows, inner, classifier, seed, config, search)
-    summary = _summary(fitted, len(train_rows))
-    if main.trials:
-        summary["search"] = list(main.trials)
+    elif fallback is None and rest is not None and rest_tuning is not None:
+        # It must do for any article, as a candidate on the same blocks would.
+        everyone = np.ones(len(train_rows), dtype=np.bool_)
+        fallback = tuner.tune(rest_tuning, everyone).fit(rest, Y, train_rows)
+    summary = _summary(main, len(train_rows))
+    if tuned.trials:
+        summary["search"] = list(tuned.trials)
     summary["tune_seconds"] = tune_seconds
     summary["fit_seconds"] = time.perf_counter() - started
-    return FittedCandidate(fitted, list(tags), summary, fallback)
+    return FittedCandidate(main, list(tags), summary, fallback)
 
 
 def refit_candidate(
@@ -130,143 +123,88 @@ def refit_candidate(
     The winner is fitted so on all labelled articles, test part included, before it predicts: same
     settings and seed, same number of epochs, same calibration and thresholds. What is known of its
     quality remains the score of the fit on the training part.
-
-    Parameters
-    ----------
-    X : FeatureMatrix, shape [n, d]
-        Features of all articles.
-    Y : bool array, shape [m, L]
-        Tags, aligned with `rows`.
-    rows : integer array, shape [m]
-        The articles to fit.
-    like : FittedCandidate
-        The candidate fitted on the training part.
-
-    Returns
-    -------
-    FittedCandidate
-        Fitted on `rows`.
     """
     started = time.perf_counter()
-    own = X.list_free()
-    main = _again(X, Y, rows, like.main)
-    fallback = None
-    if like.fallback is not None and own is not None:
-        fallback = _again(own, Y, rows, like.fallback)
+    main, fallback, rest = _refit(X, Y, rows, like.main), None, X.list_free()
+    if like.fallback is not None and rest is not None:
+        fallback = _refit(rest, Y, rows, like.fallback)
     summary = _summary(main, len(rows))
     summary["tune_seconds"] = 0.0
     summary["fit_seconds"] = time.perf_counter() - started
     return FittedCandidate(main, like.tags, summary, fallback)
 
 
-@dataclass(frozen=True)
-class Search:
-    """The budget of a search for hyper-parameters.
-
-    Attributes
-    ----------
-    trials : int
-        How many settings to try, the defaults first.
-    max_seconds : float or None
-        When to begin no further trial.
-    """
-
-    trials: int
-    max_seconds: float | None = None
+def _refit(
+    X: FeatureMatrix, Y: BoolArray, rows: IndexArray, like: CalibratedClassifier
+) -> CalibratedClassifier:
+    known = like.classifier
+    classifier = make_classifier(known.name, seed=known.seed, **known.settings)
+    return replace(like, classifier=classifier.fit(X, rows, Y))
 
 
 @dataclass(frozen=True)
 class _Tuned:
-    """What fitting on the 85% has chosen."""
+    """What was chosen."""
 
     name: str
     seed: int
     settings: dict[str, Any]
-    start: Classifier | None
     calibration: Calibration
-    assignment: Assignment
-    trials: tuple[dict[str, float], ...] = ()
+    thresholds: Thresholds
+    trials: Sequence[dict[str, float]] = ()
 
-    def fit(self, X: FeatureMatrix, Y: BoolArray, train_rows: IndexArray) -> Tagging:
-        """Fit on all training articles."""
+    def fit(self, X: FeatureMatrix, Y: BoolArray, rows: IndexArray) -> CalibratedClassifier:
+        """Fit with it."""
         classifier = make_classifier(self.name, seed=self.seed, **self.settings)
-        fitted = classifier.fit(X, train_rows, Y, start=self.start)
-        return Tagging(fitted, self.calibration, self.assignment)
+        return CalibratedClassifier(classifier.fit(X, rows, Y), self.calibration, self.thresholds)
 
 
-def _tune(
-    X: FeatureMatrix,
-    Y: BoolArray,
-    train_rows: IndexArray,
-    inner: Split | None,
-    classifier: str,
-    seed: int,
-    config: AssignmentSettings,
-    answers_for: npt.NDArray[np.bool_],
-    search: Search | None,
-) -> _Tuned:
-    """Fit on the 85%, choose on the articles of the other 15% that it will answer for."""
-    if inner is None:
-        constant = Assignment.constant(Y.shape[1], config=config)
-        return _Tuned(classifier, seed, {}, None, Calibration(), constant)
-    watched = Validation(train_rows[inner.test], Y[inner.test])
-    settings: dict[str, Any] = {}
-    trials: list[dict[str, float]] = []
-    if search is None:
-        tuned = make_classifier(classifier, seed=seed)
-        tuned.fit(X, train_rows[inner.train], Y[inner.train], validation=watched)
-    else:
-        found = search_settings(
-            X,
-            Y,
-            train_rows,
-            classifier=classifier,
-            inner=inner,
-            seed=seed,
-            trials=search.trials,
-            max_seconds=search.max_seconds,
-        )
-        settings, trials, tuned = found.settings, found.trials, found.tuned
-    epochs = tuned.fitted.get("epochs")
-    judged = answers_for[inner.test]
-    if judged.sum() < MIN_CALIBRATED_ROWS:
-        judged = np.ones_like(judged)
-    P, truth = tuned.predict_proba(X, watched.rows[judged]), watched.Y[judged]
-    calibration = fit_calibration(P, truth)
-    assignment = Assignment.of(calibration.apply(P), truth, config)
-    if epochs:
-        settings["epochs"] = epochs
-    return _Tuned(classifier, seed, settings, tuned, calibration, assignment, tuple(trials))
+@dataclass(frozen=True)
+class _Tuner:
+    """Fits on the 85% (`inner.train`), and chooses on the other 15%."""
+
+    Y: BoolArray
+    rows: IndexArray
+    inner: Split | None
+    classifier: str
+    seed: int
+    settings: PredictionSettings
+    search_trials: int
+
+    def tune(self, X: FeatureMatrix, predicted: BoolArray) -> _Tuned:
+        """Choose on those articles that the classifier will predict for, where they are enough."""
+        if self.inner is None:
+            thresholds = Thresholds.constant(self.Y.shape[1], self.settings)
+            return _Tuned(self.classifier, self.seed, {}, Calibration(), thresholds)
+        train, test = self.inner.train, self.inner.test
+        held_out = Validation(self.rows[test], self.Y[test])
+        chosen: dict[str, Any] = {}
+        trials: Sequence[dict[str, float]] = ()
+        if self.search_trials:
+            chosen, trials, fitted = search_settings(
+                X,
+                self.Y,
+                self.rows,
+                classifier=self.classifier,
+                inner=self.inner,
+                seed=self.seed,
+                trials=self.search_trials,
+            )
+        else:
+            fitted = make_classifier(self.classifier, seed=self.seed)
+            fitted.fit(X, self.rows[train], self.Y[train], validation=held_out)
+        if fitted.fitted.get("epochs"):
+            chosen["epochs"] = fitted.fitted["epochs"]
+        scored = predicted[test]
+        if scored.sum() < MIN_CALIBRATED_ROWS:
+            scored = np.ones_like(scored)
+        P, truth = fitted.predict_proba(X, held_out.rows[scored]), held_out.Y[scored]
+        calibration = fit_calibration(P, truth)
+        thresholds = Thresholds.choose(calibration.apply(P), truth, self.settings)
+        return _Tuned(self.classifier, self.seed, chosen, calibration, thresholds, trials)
 
 
-def _again(X: FeatureMatrix, Y: BoolArray, rows: IndexArray, before: Tagging) -> Tagging:
-    known = before.classifier
-    classifier = make_classifier(known.name, seed=known.seed, **known.settings)
-    return replace(before, classifier=classifier.fit(X, rows, Y, start=known))
-
-
-def _fit_fallback(
-    X: FeatureMatrix,
-    seen: FeatureMatrix,
-    Y: BoolArray,
-    train_rows: IndexArray,
-    inner: Split | None,
-    classifier: str,
-    seed: int,
-    config: AssignmentSettings,
-    search: Search | None,
-) -> Tagging | None:
-    """Fit on the blocks that an article in no list has, too; None where there are none."""
-    own, own_seen = X.list_free(), seen.list_free()
-    if own is None or own_seen is None:
-        return None
-    # It must do for any article, as a candidate on the same blocks would.
-    everyone = np.ones(len(train_rows), dtype=np.bool_)
-    tuned = _tune(own_seen, Y, train_rows, inner, classifier, seed, config, everyone, search)
-    return tuned.fit(own, Y, train_rows)
-
-
-def _summary(fitted: Tagging, articles: int) -> dict[str, Any]:
+def _summary(fitted: CalibratedClassifier, articles: int) -> dict[str, Any]:
     classifier = fitted.classifier
     found = {name: value for name, value in classifier.fitted.items() if np.isscalar(value)}
     return {
@@ -274,7 +212,7 @@ def _summary(fitted: Tagging, articles: int) -> dict[str, Any]:
         "seed": classifier.seed,
         **classifier.settings,
         **found,
-        "threshold": fitted.assignment.common,
+        "threshold": fitted.thresholds.common,
         "calibration_slope": fitted.calibration.slope,
         "calibration_intercept": fitted.calibration.intercept,
         "train_articles": articles,

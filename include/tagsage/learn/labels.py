@@ -1,21 +1,25 @@
-"""What a run learns from: target tags, the articles that have some, and the split of these."""
+"""What a run learns from: target tags, the articles that have some, and their split."""
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from tagsage.errors import TagsageError
-from tagsage.learn.split import continued_split, stratified_split
-from tagsage.learn.targets import BoolArray, label_matrix, target_tags
+from tagsage.features.matrix import BoolArray
+from tagsage.files import read_json, write_json
+from tagsage.learn.split import NEW, continued_split, stratified_split
 
 IntArray = npt.NDArray[np.int64]
+_ARRAYS = ("rows", "Y", "train", "test")
 
 
 @dataclass(frozen=True)
@@ -23,8 +27,7 @@ class Labels:
     """The labelled articles of a run and their split.
 
     Articles without any target tag are left out, as in the study: most of them have tags too rare
-    to be learned. (To train on them as articles without tags lowered the mlp's micro-F1 in five of
-    six validation splits of a corpus of 12,986 articles.)
+    to be learned.
 
     Attributes
     ----------
@@ -76,18 +79,15 @@ class Labels:
 
     def save(self, folder: Path) -> None:
         """Write arrays and JSON into an existing folder."""
-        for name in ("rows", "Y", "train", "test"):
+        for name in _ARRAYS:
             np.save(folder / f"{name}.npy", getattr(self, name), allow_pickle=False)
-        (folder / "tags.json").write_text(json.dumps(self.tags), encoding="utf-8")
+        write_json(folder / "tags.json", self.tags)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what :meth:`save` wrote."""
-        arrays = {
-            name: np.load(folder / f"{name}.npy", allow_pickle=False)
-            for name in ("rows", "Y", "train", "test")
-        }
-        return cls(tags=json.loads((folder / "tags.json").read_text(encoding="utf-8")), **arrays)
+        arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in _ARRAYS}
+        return cls(tags=read_json(folder / "tags.json") or [], **arrays)
 
 
 def label_corpus(
@@ -96,6 +96,7 @@ def label_corpus(
     min_tag_articles: int,
     test_share: float,
     seed: int,
+    max_articles: int = 0,
     parts: npt.NDArray[np.int8] | None = None,
 ) -> Labels:
     """Choose the target tags, label the articles that have some, split these.
@@ -110,7 +111,9 @@ def label_corpus(
         Share of the labelled articles to hold out.
     seed : int
         Seed of the split.
-    parts : int8 array, one number an article, optional
+    max_articles : int
+        Most labelled articles; of more, those of the earlier split and a random sample. 0: all.
+    parts : int8 array, one number per article, optional
         What part each article had in an earlier split (see :mod:`tagsage.learn.split`). The split
         continues that one where it can be, and is a new one where it cannot.
 
@@ -128,11 +131,51 @@ def label_corpus(
             "give a corpus with more tagged articles."
         )
         raise TagsageError(msg)
-    own_tags = [tags[i] for i in rows.tolist()]
-    Y = label_matrix(own_tags, targets)
+    if 0 < max_articles < len(rows):
+        is_new = np.zeros(len(rows)) if parts is None else parts[rows] == NEW
+        order = np.lexsort((np.random.default_rng(seed).random(len(rows)), is_new))
+        rows = np.sort(rows[order[:max_articles]])
+    Y = label_matrix([tags[i] for i in rows.tolist()], targets)
     split = None
     if parts is not None:
         split = continued_split(Y, parts[rows], test_share=test_share, seed=seed)
     if split is None:
         split = stratified_split(Y, test_share=test_share, seed=seed)
     return Labels(targets, rows, Y, split.train, split.test)
+
+
+def target_tags(tags: Sequence[Sequence[str]], min_tag_articles: int) -> list[str]:
+    """Return the tags that are on more than `min_tag_articles` articles, sorted.
+
+    Raises
+    ------
+    TagsageError
+        When no tag is on so many articles.
+    """
+    counts = Counter(chain.from_iterable(tags))
+    targets = sorted(tag for tag, count in counts.items() if count > min_tag_articles)
+    if targets:
+        return targets
+    if not counts:
+        msg = "No article has a tag, so there is nothing to learn; the column tags must hold some."
+        raise TagsageError(msg)
+    commonest, count = min(counts.items(), key=lambda item: (-item[1], item[0]))
+    msg = (
+        f"No tag is on more than min_tag_articles={min_tag_articles} articles "
+        f"(the commonest, {commonest!r}, is on {count:,}); lower the setting min_tag_articles."
+    )
+    raise TagsageError(msg)
+
+
+def label_matrix(tags: Sequence[Sequence[str]], targets: Sequence[str]) -> BoolArray:
+    """Return which article has which target tag, bool [len(tags), len(targets)].
+
+    Never int8: some releases of scikit-learn permute the columns of int8 labels.
+    """
+    lengths = np.fromiter((len(of_one) for of_one in tags), dtype=np.int64, count=len(tags))
+    flat = np.fromiter(chain.from_iterable(tags), dtype=object, count=int(lengths.sum()))
+    column = pd.Index(np.array(targets, dtype=object)).get_indexer(pd.Index(flat))
+    row = np.repeat(np.arange(len(tags)), lengths)
+    Y = np.zeros((len(tags), len(targets)), dtype=np.bool_)
+    Y[row[column >= 0], column[column >= 0]] = True
+    return Y

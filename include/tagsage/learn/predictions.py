@@ -1,4 +1,4 @@
-"""The best tags of articles that have none, and those that tagged articles lack."""
+"""Tables of predicted tags: the best of each article, and those that tagged articles lack."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from tagsage.features.matrix import FloatArray, IndexArray
-from tagsage.learn.targets import BoolArray
+from tagsage.features.matrix import BoolArray, FloatArray, IndexArray
 
 
 def top_tags(
@@ -18,35 +17,27 @@ def top_tags(
     *,
     tags: Sequence[str],
     k: int,
-    rows: IndexArray | None = None,
+    rows: IndexArray,
 ) -> pd.DataFrame:
-    """Return the best tags of some articles, and whatever else is assigned to them.
+    """Return the k best tags of each article, and whatever else is assigned to it.
 
     Parameters
     ----------
-    P : float32 array, shape [n, L]
-        Probabilities.
-    assigned : bool array, shape [n, L]
-        Which tags are assigned. An assigned tag that is not among the k best comes in addition.
-    thresholds : float32 array, shape [n, L]
-        What each probability had to reach.
+    P, assigned, thresholds : arrays, shape [n, L]
+        Probabilities, which tags are assigned, and what each probability had to reach.
     tags : sequence of str, length L
         The tags of the columns.
     k : int
-        How many tags an article gets at the least, 1 or more; all of them where there are fewer.
-    rows : integer array, shape [n], optional
-        What to call the rows; 0 … n-1 by default.
+        How many tags an article gets at least; all of them where there are fewer.
+    rows : integer array, shape [n]
+        What to call the articles.
 
     Returns
     -------
     pandas.DataFrame
-        ``row`` (int64), ``tag`` (str), ``score`` (float32), ``assigned`` (bool), ``threshold``
-        (float32): min(k, L) lines an article or more, articles in the order given, tags best first;
-        equal scores in the order of `tags`.
+        ``row``, ``tag``, ``score``, ``assigned``, ``threshold``: articles in the order given, tags
+        best first; equal scores in the order of `tags`.
     """
-    if k < 1:
-        raise ValueError(f"{k=} must be at least 1")
-    _check_tags(P, tags)
     best = np.argsort(-P, axis=1, kind="stable")
     kept = np.take_along_axis(assigned, best, axis=1)
     kept[:, :k] = True
@@ -64,49 +55,23 @@ def missing_tags(
     *,
     tags: Sequence[str],
     min_score: float,
-    rows: IndexArray | None = None,
+    rows: IndexArray,
 ) -> pd.DataFrame:
-    """Return the tags that tagged articles lack, although the model is sure of them.
+    """Return the assigned tags of a probability of at least `min_score` that articles lack.
 
-    Parameters
-    ----------
-    P, assigned : arrays of shape [n, L]
-        As for :func:`top_tags`.
-    known : bool array, shape [n, L]
-        Which tags the articles have.
-    tags : sequence of str, length L
-        The tags of the columns.
-    min_score : float
-        Least probability; the tag must be assigned, too.
-    rows : integer array, shape [n], optional
-        What to call the rows; 0 … n-1 by default.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``row`` (int64), ``tag`` (str), ``score`` (float32); ordered as by :func:`top_tags`.
+    Arguments as for :func:`top_tags`; `known` says which tags the articles have. Returns ``row``,
+    ``tag``, ``score``, ordered as by :func:`top_tags`.
     """
-    _check_tags(P, tags)
     article, column = np.nonzero(assigned & ~known & (min_score <= P))
     order = np.lexsort((column, -P[article, column], article))
     return _lines(P, article[order], column[order], tags, rows)
 
 
-def _check_tags(P: FloatArray, tags: Sequence[str]) -> None:
-    if len(tags) != P.shape[1]:
-        raise ValueError(f"P has {P.shape[1]} columns, but there are {len(tags)} tags")
-
-
 def _lines(
-    P: FloatArray,
-    article: IndexArray,
-    column: IndexArray,
-    tags: Sequence[str],
-    rows: IndexArray | None,
+    P: FloatArray, article: IndexArray, column: IndexArray, tags: Sequence[str], rows: IndexArray
 ) -> pd.DataFrame:
-    names = np.arange(len(P)) if rows is None else np.asarray(rows)
     return pd.DataFrame({
-        "row": names[article].astype(np.int64),
+        "row": np.asarray(rows)[article].astype(np.int64),
         # Categories: the names of a few hundred tags are not repeated for millions of lines.
         "tag": pd.Categorical.from_codes(column, categories=pd.Index(tags)).astype("str"),
         "score": P[article, column],

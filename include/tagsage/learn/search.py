@@ -1,20 +1,16 @@
-"""Hyper-parameters tried out inside the training part, within a budget."""
+"""A search for hyper-parameters inside the training part."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tagsage.features.matrix import FeatureMatrix, FloatArray, IndexArray
-from tagsage.learn.classifiers import Classifier, Validation, make_classifier
-from tagsage.learn.classifiers.base import Range
-from tagsage.learn.classifiers.registry import classifier_class
+from tagsage.features.matrix import BoolArray, FeatureMatrix, FloatArray, IndexArray
+from tagsage.learn.classifiers import Classifier, Range, Validation, classifier_class
 from tagsage.learn.split import Split
-from tagsage.learn.targets import BoolArray
-from tagsage.learn.thresholds import global_threshold
+from tagsage.learn.thresholds import best_micro_f1_threshold
 from tagsage.progress import track
 
 if TYPE_CHECKING:
@@ -24,24 +20,12 @@ if TYPE_CHECKING:
 RANDOM_TRIALS = 5
 
 
-@dataclass(frozen=True)
-class Searched:
-    """What a search found.
-
-    Attributes
-    ----------
-    settings : dict
-        The best trial's hyper-parameters: those of the classifier's `space`.
-    trials : list of dict
-        One a trial, in the order they were made, numbers only: ``micro_f1``, ``threshold``,
-        ``seconds``, the hyper-parameters, and ``epochs`` where the fit chose them.
-    tuned : Classifier
-        The best trial's classifier, fitted on `inner.train`.
-    """
+class Searched(NamedTuple):
+    """The best trial's hyper-parameters, numbers about every trial, the best trial's classifier."""
 
     settings: dict[str, Any]
     trials: list[dict[str, float]]
-    tuned: Classifier
+    best: Classifier
 
 
 def search_settings(
@@ -53,18 +37,14 @@ def search_settings(
     inner: Split,
     seed: int,
     trials: int,
-    max_seconds: float | None = None,
 ) -> Searched:
-    """Try hyper-parameters and keep the best.
+    """Try hyper-parameters and keep the best by micro-F1 at the best common threshold.
 
-    Each trial is fitted on the inner training part and judged on the inner test part: by micro-F1
-    at the best threshold for all tags. The first trial is the classifier's defaults, so what is
-    found is at least as good there; among equals the first is taken. The others are chosen by a
-    tree-structured Parzen estimator [1]_ (Optuna's ``TPESampler``), the first few of them at
-    random.
-
-    The winner is the best of several on these articles, so its score there is a little too good:
-    it is there to choose by, not to report.
+    The first trial is the classifier's defaults, so what is found is at least as good; among equals
+    the first is taken. The others are chosen by a tree-structured Parzen estimator (Bergstra et
+    al.: Algorithms for hyper-parameter optimization, 2011; Optuna's ``TPESampler``). The winner is
+    the best of several on these articles, so its score there is a little too good: it is there to
+    choose by, not to report.
 
     Parameters
     ----------
@@ -77,33 +57,13 @@ def search_settings(
     classifier : str
         Its name.
     inner : Split
-        Positions in `rows`: `train` is fitted, `test` judges and, for a classifier that stops
+        Positions in `rows`: `train` is fitted, `test` scores and, for a classifier that stops
         early, tells when.
     seed : int
-        Seed of the classifiers and of the choice. Same data, same seed: same result, unless time
-        ends the search.
+        Same data, same seed: same result.
     trials : int
-        Most trials, at least 1.
-    max_seconds : float, optional
-        No trial but the first begins after this time; one that has begun is finished.
-
-    Returns
-    -------
-    Searched
-        The best settings, all trials, the best fit.
-
-    Raises
-    ------
-    ValueError
-        When `trials` is less than 1.
-
-    References
-    ----------
-    .. [1] J. Bergstra, R. Bardenet, Y. Bengio, B. Kégl: Algorithms for hyper-parameter
-       optimization. NIPS 2011.
+        How many, at least 1.
     """
-    if trials < 1:
-        raise ValueError(f"{trials=} must be at least 1")
     # Here, not above: it takes long, and most runs search nothing.
     import optuna
 
@@ -114,23 +74,19 @@ def search_settings(
     study = optuna.create_study(direction="maximize", sampler=sampler)
     study.enqueue_trial({name: kind.defaults[name] for name in space})
     held_out = Validation(rows[inner.test], Y[inner.test])
-    settings: dict[str, Any] = {}
-    tuned = make_classifier(classifier, seed=seed)
-    told: list[dict[str, float]] = []
-    best = -1.0  # below any score: the first trial is kept at first
-    started = time.monotonic()
+    found: Searched | None = None
+    done: list[dict[str, float]] = []
+    best = -1.0
     for _ in track(range(trials), f"searching settings of {classifier}: trials"):
         began = time.monotonic()
-        if told and max_seconds is not None and began - started > max_seconds:
-            break
         trial = study.ask(space)
-        fitted = make_classifier(classifier, seed=seed, **trial.params)
+        fitted = kind(seed=seed, **trial.params)
         fitted.fit(X, rows[inner.train], Y[inner.train], validation=held_out)
         P = fitted.predict_proba(X, held_out.rows)
-        threshold = global_threshold(P, held_out.Y)
+        threshold = best_micro_f1_threshold(P, held_out.Y)
         f1 = micro_f1(P, held_out.Y, threshold)
         study.tell(trial, f1)
-        told.append({
+        done.append({
             "micro_f1": f1,
             "threshold": threshold,
             "seconds": time.monotonic() - began,
@@ -138,8 +94,10 @@ def search_settings(
             **{name: fitted.fitted[name] for name in ("epochs",) if name in fitted.fitted},
         })
         if f1 > best:
-            best, settings, tuned = f1, dict(trial.params), fitted
-    return Searched(settings, told, tuned)
+            best, found = f1, Searched(dict(trial.params), done, fitted)
+    if found is None:
+        raise ValueError(f"{trials=} must be at least 1")
+    return found
 
 
 def micro_f1(P: FloatArray, Y: BoolArray, threshold: float) -> float:

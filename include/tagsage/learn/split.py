@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tagsage.corpus.fields import DEFAULT_DATE_S
-from tagsage.learn.targets import BoolArray
+from tagsage.features.matrix import BoolArray
 
 # Iterative stratification visits row after row in Python: 6 s for 11,260 rows × 174 tags. Beyond
 # this size a shuffled split is as even: of a tag on 1 in 1,000 rows, the test part of 200,000 rows
@@ -17,19 +17,13 @@ MAX_STRATIFIED_ROWS = 200_000
 
 TEST, TRAIN, NEW = 1, 0, -1
 """The part that a row had in an earlier split; new rows had none."""
-# Beyond this the earlier parts are too uneven to go on with: half or twice the share held out.
+# Beyond this the earlier parts are too uneven to continue: half or twice the share held out.
 SHARE_FACTOR = 2.0
 
 
 @dataclass(frozen=True)
 class Split:
-    """Two parts of the rows 0 … n-1.
-
-    Attributes
-    ----------
-    train, test : int64 arrays
-        The rows of each part, sorted; together all rows, each once.
-    """
+    """Two parts of the rows 0 … n-1: sorted, together all rows, each once."""
 
     train: npt.NDArray[np.int64]
     test: npt.NDArray[np.int64]
@@ -38,10 +32,9 @@ class Split:
 def stratified_split(Y: BoolArray, *, test_share: float, seed: int) -> Split:
     """Split rows so that every tag keeps its share in both parts.
 
-    Iterative stratification [1]_ as implemented by iterative-stratification
-    (``MultilabelStratifiedShuffleSplit``): the rarest tag is dealt out first. Where it cannot help,
-    the rows are shuffled and cut instead: no tag varies, or there are more than
-    `MAX_STRATIFIED_ROWS` rows.
+    Iterative stratification (Sechidis, Tsoumakas, Vlahavas: On the stratification of multi-label
+    data, 2011) as implemented by iterative-stratification: the rarest tag is dealt out first. Where
+    it cannot help, the rows are shuffled and cut: no tag varies, or there are very many rows.
 
     Parameters
     ----------
@@ -62,11 +55,6 @@ def stratified_split(Y: BoolArray, *, test_share: float, seed: int) -> Split:
     ------
     ValueError
         When there is no row, or `test_share` is not between 0 and 1.
-
-    References
-    ----------
-    .. [1] K. Sechidis, G. Tsoumakas, I. Vlahavas: On the stratification of multi-label data.
-       ECML PKDD 2011.
     """
     n = len(Y)
     if n == 0:

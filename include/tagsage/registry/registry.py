@@ -32,7 +32,7 @@ from mlflow.protos.databricks_pb2 import (
 )
 
 from tagsage.errors import TagsageError
-from tagsage.evaluate.frozen import FrozenTest
+from tagsage.evaluate.frozen_test import FrozenTest
 from tagsage.registry.mlflow_models import Model, PyFuncModel, load_model
 from tagsage.registry.runs import RUN_ID, TRIAL, candidate_run
 from tagsage.registry.seal import REMEDY, DamagedModelError, copy_sealed, seal
@@ -138,7 +138,7 @@ def register_winner(
     served_ref : str
         Tells this model from another of the same run, made after its input changed.
     frozen : pathlib.Path
-        Folder of the saved :class:`~tagsage.evaluate.frozen.FrozenTest`, for later runs.
+        Folder of the saved :class:`~tagsage.evaluate.frozen_test.FrozenTest`, for later runs.
     micro_f1 : float
         The winner's micro-F1 on the test part.
     data_digest : str
@@ -194,7 +194,7 @@ def load_frozen(tracking: Tracking, version: Version, folder: Path) -> bool:
     version : Version
         The version.
     folder : pathlib.Path
-        An existing folder; gets what :meth:`tagsage.evaluate.frozen.FrozenTest.load` reads.
+        An existing folder; gets what :meth:`tagsage.evaluate.frozen_test.FrozenTest.load` reads.
 
     Returns
     -------

@@ -172,7 +172,7 @@ class Tagger:
         # A few rows are multiplied before a second thread has woken up.
         with one_blas_thread() if len(frame) <= FEW_ROWS else nullcontext():
             X, rows = self.features.transform(self.articles_of(frame)), np.arange(len(frame))
-            P, flags = self.candidate.answer(X, rows)
+            P, flags = self.candidate.predict(X, rows)
             thresholds = self.candidate.thresholds(X, rows)
         order = np.argsort(-P, axis=1, kind="stable")
         best = order[:, :top_k]

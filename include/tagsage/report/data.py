@@ -74,7 +74,7 @@ class Changes:
     articles: Sequence[ChangedArticle] = ()
     """Some of the articles that changed."""
     suggested: Mapping[str, int] | None = None
-    """``asked``: tagged articles; ``articles``: with a suggestion; ``tags``: suggested in all."""
+    """``tagged_articles``; ``articles``: with a suggestion; ``tags``: suggested in all."""
     suggestions: Sequence[Example] = ()
     """Some articles with the tags suggested to them."""
 

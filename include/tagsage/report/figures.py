@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-from tagsage.evaluate.wording import METRIC_NAMES, difference_sentence
+from tagsage.evaluate.findings import METRIC_NAMES, difference_sentence
 from tagsage.report.corpus_profile import CorpusProfile
 from tagsage.report.data import Comparison
 from tagsage.report.formatting import cut
@@ -438,7 +438,7 @@ def difference_intervals(intervals: pd.DataFrame) -> Picture:
         out.
     """
     rows = intervals[intervals["baseline"].notna()]
-    pairs = rows[["system", "baseline"]].drop_duplicates()
+    pairs = rows[["candidate", "baseline"]].drop_duplicates()
     level = f"{100 * rows['level'].iloc[0]:g}%" if len(rows) else ""
 
     def draw(axes: Axes) -> None:
@@ -447,7 +447,7 @@ def difference_intervals(intervals: pd.DataFrame) -> Picture:
         for offset, (metric, (mark, colour)) in zip(
             (-0.3, -0.1, 0.1, 0.3), MARKS.items(), strict=True
         ):
-            points = rows[rows["metric"] == metric].merge(place, on=["system", "baseline"])
+            points = rows[rows["metric"] == metric].merge(place, on=["candidate", "baseline"])
             y = points["place"] + offset
             axes.hlines(y, 100 * points["low"], 100 * points["high"], color=colour, linewidth=1.2)
             label = METRIC_NAMES[metric]
@@ -461,7 +461,7 @@ def difference_intervals(intervals: pd.DataFrame) -> Picture:
 
     alt = "No candidates were compared."
     if len(rows):
-        columns = ["system", "baseline", "metric", "value", "low", "high"]
+        columns = ["candidate", "baseline", "metric", "value", "low", "high"]
         first = rows.loc[rows["metric"] == "micro_f1", columns].head(3)
         sentences = [
             difference_sentence(system, baseline, metric, value=value, low=low, high=high)

@@ -10,13 +10,13 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from tagsage.evaluate.scenario_names import TEXT_SETS
 from tagsage.files import write_bytes
 from tagsage.redact import redact
 from tagsage.report.data import Comparison, ReportData
 from tagsage.report.figures import comparison_figures, corpus_figures, f1_by_frequency, loss_curve
 from tagsage.report.formatting import FILTERS, METRICS
 from tagsage.report.picture import Picture
+from tagsage.settings.candidates import TEXT_SETS
 
 TEMPLATES = Path(__file__).parent / "templates"
 PER_TAG_ENDS = 10  # tags shown at each end before the full table
@@ -109,7 +109,7 @@ def _comparison(comparison: Comparison | None) -> dict[str, Any]:
     return {
         "comparison": comparison,
         "intervals": {
-            (row["system"], row["metric"]): (row["low"], row["high"])
+            (row["candidate"], row["metric"]): (row["low"], row["high"])
             for row in scores.to_dict("records")
         },
         "gain_rows": _gain_rows(comparison.gains),
@@ -126,7 +126,7 @@ def _gain_rows(gains: pd.DataFrame) -> list[dict[str, Any]]:
             "splits": int(of_scenario["splits"].iloc[0]),
             "cells": of_scenario.set_index("metric").to_dict(orient="index"),
         }
-        for name, of_scenario in gains.groupby("question", sort=False)
+        for name, of_scenario in gains.groupby("scenario", sort=False)
         if name in SCENARIOS
     ]
 

@@ -1,4 +1,7 @@
-"""The names of candidates: a feature set, joined of blocks by ``+``, and a classifier."""
+"""The default candidates, and how candidates are written: ``feature_set:classifier``.
+
+A feature set is the names of blocks joined by ``+``.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ DEFAULT_CANDIDATES = ",".join((
     "text:label_powerset",  # the study's two models
     "text+graphsage:label_powerset",
 ))
+# The feature sets that know an article's text alone.
+TEXT_SETS = ("text", "words", "words+text", "text+words")
 
 
 def parse_candidates(text: str) -> list[tuple[str, str]]:
@@ -17,8 +22,8 @@ def parse_candidates(text: str) -> list[tuple[str, str]]:
     Raises
     ------
     ValueError
-        When a candidate is malformed or given twice; that its parts are known is seen to by
-        :func:`tagsage.learn.candidates.check_candidates`.
+        When a candidate is malformed or given twice; its parts are checked by
+        :func:`tagsage.learn.candidate_names.check_candidates`.
     """
     pairs: list[tuple[str, str]] = []
     for item in text.split(","):

@@ -1,10 +1,10 @@
-"""What is told of predictions, and which missing tags are suggested."""
+"""How many tags are assigned, written and suggested."""
 
 from __future__ import annotations
 
 from pydantic import Field
 
-from tagsage.settings.section import Section, Share
+from tagsage.settings.section import PositiveInt, Section, Share
 
 
 class PredictionSettings(Section):
@@ -12,12 +12,13 @@ class PredictionSettings(Section):
 
     title = "Predictions and suggestions"
 
-    changes_min_score: Share = Field(
-        0.05, description="Scores that moved by less are not told in changes.csv."
-    )
-    suggestions: bool = Field(
-        True, description="Suggest tags that tagged articles lack (suggestions.csv)."
+    top_tags: PositiveInt = Field(20, description="Best tags written per predicted article.")
+    assign_max_tags: int = Field(0, ge=0, description="Most tags per article; 0: no limit.")
+    assign_min_tags: int = Field(
+        0, ge=0, description="Fewest tags per article: the likeliest, even below their thresholds."
     )
     suggest_min_score: Share = Field(
-        0.8, description="Least probability of a suggested tag; its threshold must be reached, too."
+        0.8,
+        description="Least probability of a suggested tag of a tagged article; its threshold must "
+        "be reached, too.",
     )

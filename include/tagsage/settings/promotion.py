@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from tagsage.settings.section import Section
-
-# What the setting was before it had three values.
-_SWITCH = {
-    **dict.fromkeys(("true", "1", "yes", "on", "t", "y"), "better"),
-    **dict.fromkeys(("false", "0", "no", "off", "f", "n"), "never"),
-}
-
-
-def _of_switch(value: object) -> object:
-    return _SWITCH.get(str(value).strip().lower(), value)
 
 
 class PromotionSettings(Section):
@@ -24,15 +14,8 @@ class PromotionSettings(Section):
 
     title = "Promotion"
 
-    promote: Annotated[Literal["better", "always", "never"], BeforeValidator(_of_switch)] = Field(
-        "better",
-        description="Make the challenger champion when it is better, always, or never. "
-        "`true` and `false` are taken as `better` and `never`.",
-        # Airflow lets nothing through to the run that the schema does not name.
-        json_schema_extra={
-            "type": ["string", "boolean"],
-            "enum": ["better", "always", "never", True, False],
-        },
+    promote: Literal["better", "always", "never"] = Field(
+        "better", description="Make the challenger champion when it is better, always, or never."
     )
     promote_margin: float = Field(
         0.0,
@@ -42,20 +25,11 @@ class PromotionSettings(Section):
         description="Micro-F1 the challenger must surely gain over the champion; "
         "below 0: what it may lose.",
     )
-    promote_level: float = Field(
-        0.95, ge=0.5, lt=1, description="How sure: the level of the intervals of gains and drops."
-    )
     promote_min_articles: int = Field(
         100,
         ge=1,
         description="With fewer common test articles the champion stays. On fewer no slice or "
-        "calibration is judged.",
-    )
-    promote_min_common_tags: float = Field(
-        0.5,
-        gt=0,
-        le=1,
-        description="With a smaller share of its target tags left the champion stays.",
+        "calibration is checked.",
     )
     promote_max_slice_drop: float = Field(
         0.02, ge=0, le=1, description="Guard: micro-F1 that may surely be lost on a slice."

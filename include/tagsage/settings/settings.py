@@ -19,7 +19,7 @@ from tagsage.settings.embed import EmbedSettings
 from tagsage.settings.explanations import ExplanationSettings
 from tagsage.settings.graph import GraphSettings
 from tagsage.settings.harvest import HarvestSettings
-from tagsage.settings.learn import AssignmentSettings, LearnSettings
+from tagsage.settings.learn import LearnSettings
 from tagsage.settings.notifications import NotificationSettings
 from tagsage.settings.paths import PathSettings
 from tagsage.settings.predictions import PredictionSettings
@@ -35,7 +35,6 @@ class Settings(
     PredictionSettings,
     NotificationSettings,
     PromotionSettings,
-    AssignmentSettings,
     LearnSettings,
     GraphSettings,
     EmbedSettings,
@@ -148,11 +147,11 @@ class Settings(
         """
         return parse_candidates(self.candidates)
 
-    def asked_questions(self) -> list[str]:
-        """Return what else the best two candidates are asked, each once, in a fixed order."""
-        return [name for name in ("cold_start", "inductive", "time") if name in self.questions]
+    def chosen_scenarios(self) -> list[str]:
+        """Return the scenarios of the best two candidates, each once, in a fixed order."""
+        return [name for name in ("cold_start", "inductive", "time") if name in self.scenarios]
 
-    def asked_shares(self) -> list[float]:
+    def chosen_shares(self) -> list[float]:
         """Return the shares of the learning curve, rising, each once."""
         shares = {float(share) for share in self.learning_shares.split(",") if share}
         return sorted(shares - {0.0})

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tagsage import __version__
 from tagsage.run_context import STARTED, RunContext, Token
 from tagsage.stages.common import Ref, load_labels, load_snapshot, tracking_of
-from tagsage.stages.compare import JUDGED_FOLDER
+from tagsage.stages.compare import SCORED_FOLDER
 from tagsage.stages.predict import UNUSABLE
 from tagsage.stages.promote import Promoted
 
@@ -61,7 +61,7 @@ def catalogue(
     from tagsage.app.catalogue.build import CatalogueData, build_catalogue
     from tagsage.app.catalogue.history import latest_runs, remember
     from tagsage.app.catalogue.schema import CATALOGUE_FILE
-    from tagsage.evaluate.judgement import Judgement
+    from tagsage.evaluate.scored_candidate import ScoredCandidate
 
     run = RunContext.of(token)
     ranked = run.workspace.open(board)
@@ -75,7 +75,7 @@ def catalogue(
     else:
         remember(run.workspace, run.folder_name, _history(facts, ranked))
         best = ranked.summary["best"]
-        per_tag = Judgement.load(run.workspace.open(best["ref"]).path / JUDGED_FOLDER).per_tag
+        per_tag = ScoredCandidate.load(run.workspace.open(best["ref"]).path / SCORED_FOLDER).per_tag
     data = CatalogueData(
         snapshot=snapshot,
         target_tags=learned_tags(target_tags, predictions.path / "predictions.parquet"),

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 CHANGES_FILE = "changes.csv"
 CHANGED_EXAMPLES_FILE = "examples.json"
 EXAMPLES = 12
-# What a run notes: the predictions that its own are compared with, and the result.
+# What a run records: the predictions that its own are compared with, and the result.
 BEFORE, CHANGES = "predictions_before", "changes"
 # The workspace's newest predictions, and whose they are.
 LATEST = "runs/predicted.json"
@@ -30,7 +30,7 @@ LATEST = "runs/predicted.json"
 def predictions_before(run: RunContext) -> Ref:
     """Return the predictions of the run before; empty when there are none.
 
-    They are noted by the first call of the run: a task that is run again, after its run's own
+    They are recorded by the first call of the run: a task that is run again, after its run's own
     predictions have become the newest, compares with the same as at first.
     """
 
@@ -48,44 +48,40 @@ def latest_predictions(run: RunContext) -> Ref:
 
 
 def remember_predictions(run: RunContext, predictions: Artifact) -> None:
-    """Say that these are the workspace's newest: the next run compares with them."""
+    """Record that these are the workspace's newest: the next run compares with them."""
     run.workspace.write_json(LATEST, {"run_id": run.run_id, "ref": predictions.ref})
 
 
-def tell_changes(run: RunContext, before: Ref, predictions: Artifact, snapshot: Snapshot) -> None:
+def publish_changes(
+    run: RunContext, before: Ref, predictions: Artifact, snapshot: Snapshot
+) -> None:
     """Compare this run's predictions with those of the run before; publishes ``changes.csv``.
 
-    Without earlier ones there is no such file, and nothing is noted.
+    Without earlier ones there is no such file, and nothing is recorded.
     """
     import pandas as pd
 
     from tagsage.evaluate.changes import compare_predictions
 
     workspace = run.workspace
-    inputs = {
-        "before": before,
-        "after": predictions.ref,
-        "min_score_change": run.settings.changes_min_score,
-    }
-
-    def build(folder: Path) -> dict[str, Any]:
-        tables = [
-            pd.read_parquet(artifact.path / f"{PREDICTIONS}.parquet")
-            for artifact in (workspace.open(before), predictions)
-        ]
-        changes, counts = compare_predictions(
-            tables[0], tables[1], min_score_change=run.settings.changes_min_score
-        )
-        changes.to_csv(folder / CHANGES_FILE, index=False)
-        examples = _examples(changes, snapshot, seed=run.settings.seed)
-        (folder / CHANGED_EXAMPLES_FILE).write_text(json.dumps(examples), encoding="utf-8")
-        return {"told": len(changes), **counts.to_json()}
-
     if not before or not workspace.exists(before):
         workspace.unpublish(CHANGES_FILE)
         run.record(CHANGES, "")
         logger.info("changes: there are no earlier predictions to compare with")
         return
+
+    def build(folder: Path) -> dict[str, Any]:
+        tables = (
+            pd.read_parquet(artifact.path / f"{PREDICTIONS}.parquet")
+            for artifact in (workspace.open(before), predictions)
+        )
+        changes, counts = compare_predictions(*tables)
+        changes.to_csv(folder / CHANGES_FILE, index=False)
+        examples = _examples(changes, snapshot, seed=run.settings.seed)
+        (folder / CHANGED_EXAMPLES_FILE).write_text(json.dumps(examples), encoding="utf-8")
+        return {"listed": len(changes), **counts.to_json()}
+
+    inputs = {"before": before, "after": predictions.ref}
     artifact = run.artifact("changes", inputs, build, code=LEARN_CODE)
     workspace.publish(artifact.path / CHANGES_FILE, CHANGES_FILE)
     run.record(CHANGES, artifact.ref)

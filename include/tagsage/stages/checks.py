@@ -31,14 +31,9 @@ PROFILES_KEPT = 3
 
 
 def check_corpus(token: Token, corpus: Ref) -> Ref:
-    """Check the corpus; what is trained on it waits for that.
+    """Check the corpus, and return its ref; what is trained on it waits for that.
 
     With ``checks=stop`` it was checked before it was loaded, too; the result is found again.
-
-    Returns
-    -------
-    str
-        The ref of the corpus, as it was given.
 
     Raises
     ------
@@ -48,8 +43,8 @@ def check_corpus(token: Token, corpus: Ref) -> Ref:
     run = RunContext.of(token)
     if run.settings.checks == "off":
         run.record(CHECKED, None)
-        return corpus
-    _check(run, load_snapshot(run, corpus))
+    else:
+        _check(run, load_snapshot(run, corpus))
     return corpus
 
 
@@ -70,17 +65,16 @@ def check_before_loading(run: RunContext, corpus: Corpus) -> None:
 
 
 def _check(run: RunContext, snapshot: Snapshot) -> None:
-    """Check a corpus and note that; stop the run where it is to be stopped."""
-    settings = run.settings
+    """Check a corpus and record that; stop the run where it is to be stopped."""
     artifact = _checked(run, snapshot, _earlier(run))
     run.record(CHECKED, artifact.ref)
     _log(run, artifact)
     failed = artifact.summary["failed"]
     for sentence in failed:
         logger.warning("check failed: %s", sentence)
-    if failed and settings.checks == "stop":
+    if failed and run.settings.checks == "stop":
         msg = (
-            f"The corpus was not trained on, for {len(failed)} of "
+            f"The corpus was not trained on, because {len(failed)} of "
             f"{len(artifact.summary['checks'])} checks failed: {'; '.join(failed)}. Mend the "
             "corpus, or, if it is meant to be so, run again with --set checks=warn (the field "
             "checks of the form in Airflow) or higher limits (check_…, "
@@ -92,20 +86,14 @@ def _check(run: RunContext, snapshot: Snapshot) -> None:
 def _checked(run: RunContext, snapshot: Snapshot, earlier: dict[str, Any] | None) -> Artifact:
     from tagsage.settings.checks import ChecksSettings
 
-    settings = run.settings
-    limits = settings.model_dump(
-        include={*ChecksSettings.model_fields, "max_rejected_share"}, exclude={"checks"}
-    )
-    noted = run.recorded(QUARANTINE) or {"rows": 0, "repairs": []}
-    quarantined = int(noted["rows"])
+    quarantine = run.recorded(QUARANTINE) or {"rows": 0, "repairs": []}
+    names = {*ChecksSettings.model_fields, "max_rejected_share", "min_tag_articles", "embedder"}
     inputs = {
         "corpus": snapshot.digest,
-        "earlier": _digest(earlier),
-        "limits": limits,
-        "quarantined": quarantined,
-        "repairs": noted["repairs"],
-        "min_tag_articles": settings.min_tag_articles,
-        "with_text": settings.embedder != "precomputed",
+        "earlier": hashlib.sha256(json.dumps(earlier, sort_keys=True).encode()).hexdigest(),
+        "settings": run.settings.model_dump(include=names, exclude={"checks"}),
+        "quarantined": quarantine["rows"],
+        "repairs": quarantine["repairs"],
     }
 
     def build(folder: Path) -> dict[str, Any]:
@@ -118,16 +106,14 @@ def _checked(run: RunContext, snapshot: Snapshot, earlier: dict[str, Any] | None
             snapshot.article_index,
             snapshot.list_index,
             n_lists=len(snapshot.lists),
-            quarantined=quarantined,
+            quarantined=int(quarantine["rows"]),
         )
         (folder / PROFILE_FILE).write_text(json.dumps(profile.to_json()), encoding="utf-8")
         checks = check_corpus(
             profile,
             Profile.from_json(earlier["profile"]) if earlier else None,
-            settings,
-            min_tag_articles=settings.min_tag_articles,
-            with_text=settings.embedder != "precomputed",
-            repairs=[Repairs(**one) for one in noted["repairs"]],
+            run.settings,
+            repairs=[Repairs(**one) for one in quarantine["repairs"]],
         )
         return {
             "compared_with": earlier["run_id"] if earlier else "",
@@ -143,9 +129,7 @@ def checks_of(run: RunContext) -> Checked | None:
     from tagsage.report.data import Checked
 
     ref = run.recorded(CHECKED)
-    if ref is None:
-        return None
-    return Checked(**run.workspace.open(ref).summary)
+    return None if ref is None else Checked(**run.workspace.open(ref).summary)
 
 
 def keep_profile(run: RunContext) -> None:
@@ -158,35 +142,26 @@ def keep_profile(run: RunContext) -> None:
     if ref is None:
         return
     file = run.workspace.open(ref).path / PROFILE_FILE
-    mine = {
+    own = {
         "run_id": run.run_id,
         "began": note_began(run)["at"],
         "profile": json.loads(file.read_text(encoding="utf-8")),
     }
-    kept = run.workspace.read_json(PROFILES) or []
-    kept = [mine, *(one for one in kept if one["run_id"] != run.run_id)]
-    # Another version's may not say when it began.
-    kept = sorted(kept, key=lambda one: one.get("began", ""), reverse=True)[:PROFILES_KEPT]
-    run.workspace.write_json(PROFILES, kept)
+    others = [one for one in run.workspace.read_json(PROFILES) or [] if one["run_id"] != run.run_id]
+    newest_first = sorted([own, *others], key=lambda one: one["began"], reverse=True)
+    run.workspace.write_json(PROFILES, newest_first[:PROFILES_KEPT])
 
 
 def note_began(run: RunContext) -> dict[str, str]:
-    """Note when the run began and which finished one it is compared with; once for all tries.
+    """Record when the run began and which finished one it is compared with; once for all tries.
 
-    Returns
-    -------
-    dict
-        ``at`` (ISO 8601, UTC) and ``after`` (a run's id; empty: there was none).
+    Returns ``at`` (ISO 8601, UTC) and ``after`` (a run's id; empty: there was none).
     """
 
     def find() -> dict[str, str]:
-        others = [
-            one["run_id"]
-            for one in run.workspace.read_json(PROFILES) or []
-            if one["run_id"] != run.run_id
-        ]
+        kept = [one["run_id"] for one in run.workspace.read_json(PROFILES) or []]
         at = datetime.now(UTC).isoformat(timespec="microseconds")
-        return {"at": at, "after": others[0] if others else ""}
+        return {"at": at, "after": next((one for one in kept if one != run.run_id), "")}
 
     began: dict[str, str] = run.record_once(BEGAN, find)
     return began
@@ -194,31 +169,12 @@ def note_began(run: RunContext) -> dict[str, str]:
 
 def _earlier(run: RunContext) -> dict[str, Any] | None:
     """Return run and profile of the run finished when this one began; None: there is none."""
-    from tagsage.corpus.profile import Profile
-
     after = note_began(run)["after"]
-    kept = {one["run_id"]: one for one in run.workspace.read_json(PROFILES) or []}
-    found: dict[str, Any] | None = kept.get(after)
-    if found is None:
-        logger.info("checks: no earlier run to compare the corpus with")
-        return None
-    try:
-        Profile.from_json(found["profile"])
-    except (KeyError, TypeError, ValueError, AttributeError):
-        logger.warning(
-            "checks: the profile of the run %s is of another version of tagsage; "
-            "nothing is compared this run",
-            found["run_id"],
-        )
-        return None
-    return found
-
-
-def _digest(earlier: dict[str, Any] | None) -> str:
-    if earlier is None:
-        return ""
-    text = json.dumps(earlier, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    for one in run.workspace.read_json(PROFILES) or []:
+        if one["run_id"] == after:
+            return dict(one)
+    logger.info("checks: no earlier run to compare the corpus with")
+    return None
 
 
 def _log(run: RunContext, artifact: Artifact) -> None:
@@ -227,10 +183,9 @@ def _log(run: RunContext, artifact: Artifact) -> None:
     from tagsage.registry.runs import log_results
 
     summary = artifact.summary
-    checks = pd.DataFrame(summary["checks"])
-    failed = len(summary["failed"])
-    against = f" beside the run {summary['compared_with']}" if summary["compared_with"] else ""
-    logger.info("checks: %d of %d failed%s", failed, len(checks), against)
+    failed, compared_with = len(summary["failed"]), summary["compared_with"]
+    against = f" beside the run {compared_with}" if compared_with else ""
+    logger.info("checks: %d of %d failed%s", failed, len(summary["checks"]), against)
     log_results(
         tracking_of(run.settings),
         run.run_id,
@@ -239,8 +194,8 @@ def _log(run: RunContext, artifact: Artifact) -> None:
             **{f"check_{row['name']}": row["value"] for row in summary["checks"]},
         },
         tags={
-            "tagsage.checks_compared_with": summary["compared_with"],
+            "tagsage.checks_compared_with": compared_with,
             "tagsage.checks_failed": "; ".join(summary["failed"]),
         },
-        tables={"checks.csv": checks},
+        tables={"checks.csv": pd.DataFrame(summary["checks"])},
     )

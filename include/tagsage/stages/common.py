@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tagsage.features import Articles, FeatureMatrix
-    from tagsage.learn.fitting import Search
     from tagsage.learn.labels import Labels
     from tagsage.registry.store import Tracking
     from tagsage.store.base import ArticleStore
@@ -158,26 +157,10 @@ def wanted_blocks(settings: Settings) -> set[str]:
     }
 
 
-def assignment_inputs(settings: Settings) -> dict[str, Any]:
-    """Return what a fit depends on of how tags are assigned."""
-    from tagsage.settings.learn import AssignmentSettings
-
-    return settings.model_dump(include=set(AssignmentSettings.model_fields))
-
-
-def search_of(settings: Settings) -> Search | None:
-    """Return the budget of the search for hyper-parameters; None: the defaults are taken."""
-    from tagsage.learn.fitting import Search
-
-    if not settings.search_trials:
-        return None
-    return Search(settings.search_trials, 60 * settings.search_max_minutes)
-
-
-def search_inputs(settings: Settings) -> list[float]:
-    """Return what a fit depends on of the budget of the search."""
-    search = search_of(settings)
-    return [] if search is None else [search.trials, search.max_seconds or 0.0]
+def fit_inputs(settings: Settings) -> dict[str, Any]:
+    """Return the settings that a fit depends on, beside its features."""
+    names = {"seed", "search_trials", "assign_max_tags", "assign_min_tags"}
+    return settings.model_dump(include=names)
 
 
 def feature_matrix(

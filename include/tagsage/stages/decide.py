@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import statistics
 import time
 from pathlib import Path
@@ -16,24 +15,23 @@ from tagsage.stages.common import (
     load_snapshot,
     tracking_of,
 )
-from tagsage.stages.compare import JUDGED_FOLDER
+from tagsage.stages.compare import SCORED_FOLDER
 from tagsage.workspace import Artifact
 
 if TYPE_CHECKING:
-    from tagsage.evaluate.frozen import FrozenTest
-    from tagsage.evaluate.judgement import Judgement
-    from tagsage.evaluate.promotion import Check, Decision, Gain
+    from tagsage.evaluate.frozen_test import FrozenTest
+    from tagsage.evaluate.promotion import Decision, Guard
+    from tagsage.evaluate.promotion_guards import Comparison
+    from tagsage.evaluate.scored_candidate import ScoredCandidate
     from tagsage.learn.labels import Labels
     from tagsage.registry.registry import Version
     from tagsage.store.snapshot import Snapshot
-
-logger = logging.getLogger(__name__)
 
 REQUESTS = 30
 # What is compiled or read at the first requests is not what a request takes.
 WARMING_REQUESTS = 3
 MEGABYTE = 1e6
-# What the guards are called where their earlier values are looked up.
+# The guards whose earlier values are looked up by name.
 LATENCY, SIZE = "latency", "size of the model"
 
 
@@ -41,19 +39,18 @@ def freeze_test(run: RunContext, corpus: Ref, split: Ref, candidate: Ref) -> Art
     """Keep what later runs need to be compared with this run's winner; see `FrozenTest`."""
 
     def build(folder: Path) -> None:
-        from tagsage.evaluate.frozen import FrozenTest
-        from tagsage.evaluate.judgement import Judgement
+        from tagsage.evaluate.frozen_test import FrozenTest
         from tagsage.features import article_ids
 
         labels = load_labels(run, split)
         ids = article_ids(load_snapshot(run, corpus).articles["key"].tolist())
-        judged = Judgement.load(run.workspace.open(candidate).path / JUDGED_FOLDER)
+        scored = _scored(run, candidate)
         FrozenTest(
             tags=labels.tags,
             test=ids[labels.test_rows],
             train=ids[labels.train_rows],
-            assigned=judged.system.assigned,
-            scores=judged.scores,
+            assigned=scored.results.assigned,
+            scores=scored.scores,
             test_share=run.settings.test_share,
             seed=run.settings.seed,
         ).save(folder)
@@ -71,16 +68,10 @@ def freeze_test(run: RunContext, corpus: Ref, split: Ref, candidate: Ref) -> Art
 def make_decision(
     run: RunContext, corpus: Ref, split: Ref, best: dict[str, Any], served: Artifact, version: str
 ) -> tuple[Decision, str]:
-    """Compare the version of this run with the champion, try the guards, decide, and carry it out.
+    """Compare this run's version with the champion, try the guards, decide, and carry it out.
 
-    A run that decided before repeats its decision: nothing is measured again.
-
-    Returns
-    -------
-    decision : Decision
-        What was decided.
-    champion : str
-        The version that is champion now; empty for none.
+    A run that decided before repeats its decision: nothing is measured again. Returns the decision,
+    and the version that is champion now; empty for none.
     """
     from tagsage.registry.champions import carry_out, kept_decision
 
@@ -94,44 +85,43 @@ def make_decision(
 def _decide(
     run: RunContext, corpus: Ref, split: Ref, best: dict[str, Any], served: Artifact, version: str
 ) -> Decision:
-    from tagsage.evaluate.judgement import Judgement
     from tagsage.evaluate.promotion import decide
+    from tagsage.evaluate.promotion_guards import Comparison
     from tagsage.registry.history import registered
     from tagsage.registry.registry import DATA_DIGEST, DamagedTestError
 
     now = registered(tracking_of(run.settings), run.settings.registered_model)
     of_number = {one.number: one for one in now.versions}
     champion = of_number.get(now.champion)
-    judged = Judgement.load(run.workspace.open(best["ref"]).path / JUDGED_FOLDER)
+    scored = _scored(run, best["ref"])
     labels, snapshot = load_labels(run, split), load_snapshot(run, corpus)
-    gain, not_comparable, frozen = None, "", None
-    checks: list[Check] = []
+    compared, frozen = Comparison(None, "", []), None
     if champion is not None:
         try:
             frozen = _frozen_of(run, champion)
-            gain, not_comparable, checks = _compare(run, snapshot, labels, judged, champion, frozen)
+            compared = _compare(run, snapshot, labels, scored, champion, frozen)
         except DamagedTestError as error:
-            not_comparable = str(error)
-    checks += _absolute_checks(run, snapshot, labels, judged, served, version, champion, frozen)
-    own = best["scores"]["micro_f1"]
+            compared = Comparison(None, str(error), [])
     digest = of_number[version].tags[DATA_DIGEST]
     return decide(
         challenger_version=version,
         champion_version=now.champion,
-        promote=run.settings.promote,
-        limits=run.settings,
-        checks=checks,
-        gain=gain,
-        not_comparable=not_comparable,
+        settings=run.settings,
+        guards=[
+            *compared.guards,
+            *_own_guards(run, snapshot, labels, scored, served, version, champion, frozen),
+        ],
+        gain=compared.gain,
+        not_comparable=compared.why_not,
         trial=run.is_trial,
         pinned=now.pinned_words(),
-        scores=(own, champion.micro_f1 if champion else None),
+        scores=(best["scores"]["micro_f1"], champion.micro_f1 if champion else None),
         same_data=champion is not None and champion.tags.get(DATA_DIGEST) == digest,
     )
 
 
 def _frozen_of(run: RunContext, version: Version) -> FrozenTest | None:
-    from tagsage.evaluate.frozen import FrozenTest
+    from tagsage.evaluate.frozen_test import FrozenTest
     from tagsage.registry.registry import load_frozen
 
     with run.workspace.scratch() as folder:
@@ -144,20 +134,19 @@ def _compare(
     run: RunContext,
     snapshot: Snapshot,
     labels: Labels,
-    judged: Judgement,
+    scored: ScoredCandidate,
     champion: Version,
     frozen: FrozenTest | None,
-) -> tuple[Gain | None, str, list[Check]]:
-    """Return the gain, why there is none, and the guards that need both."""
+) -> Comparison:
     import numpy as np
 
     from tagsage.embed.text import article_texts
-    from tagsage.evaluate.guards import compare_with_champion
+    from tagsage.evaluate.promotion_guards import compare_with_champion
     from tagsage.features import article_ids
 
     rows = labels.test_rows
     return compare_with_champion(
-        judged,
+        scored,
         labels,
         frozen,
         version=champion.number,
@@ -168,60 +157,44 @@ def _compare(
     )
 
 
-def _absolute_checks(
+def _own_guards(
     run: RunContext,
     snapshot: Snapshot,
     labels: Labels,
-    judged: Judgement,
+    scored: ScoredCandidate,
     served: Artifact,
     version: str,
     champion: Version | None,
     frozen: FrozenTest | None,
-) -> list[Check]:
+) -> list[Guard]:
     """Return the guards that a first champion has to pass, too."""
-    from tagsage.evaluate.guards import check_calibration, check_most
-
-    limits = run.settings
-    latency, about = _latency(run, snapshot, labels, served, version)
-    earlier = _earlier_values(champion)
-    size = sum(file.stat().st_size for file in served.path.rglob("*") if file.is_file())
-    return [
-        check_calibration(
-            judged.scores["ece_top_5"],
-            judged.reliability,
-            articles=len(labels.test),
-            champion=frozen.scores.get("ece_top_5") if frozen else None,
-            limits=limits,
-        ),
-        check_most(
-            LATENCY,
-            latency,
-            limits.promote_max_latency_ms,
-            about=about,
-            champion=earlier.get(LATENCY),
-        ),
-        check_most(
-            SIZE,
-            size / MEGABYTE,
-            limits.promote_max_model_mb,
-            about="MB on disk",
-            champion=earlier.get(SIZE),
-        ),
-    ]
-
-
-def _earlier_values(champion: Version | None) -> dict[str, float]:
-    """Return what was measured of the champion when it was the challenger."""
+    from tagsage.evaluate.promotion_guards import guard_calibration, guard_most
     from tagsage.registry.history import decision_of
 
+    settings = run.settings
+    # What was measured of the champion when it was the challenger.
     kept = decision_of(champion.tags) if champion else None
-    return {check["name"]: check["value"] for check in kept.checks} if kept else {}
+    earlier = {check["name"]: check["value"] for check in kept.checks} if kept else {}
+    latency, about = _latency(run, snapshot, labels, served, version)
+    size = sum(file.stat().st_size for file in served.path.rglob("*") if file.is_file())
+    limit_ms, limit_mb = settings.promote_max_latency_ms, settings.promote_max_model_mb
+    return [
+        guard_calibration(
+            scored.scores["ece_top_5"],
+            scored.reliability,
+            articles=len(labels.test),
+            champion=frozen.scores.get("ece_top_5") if frozen else None,
+            settings=settings,
+        ),
+        guard_most(LATENCY, latency, limit_ms, about=about, champion=earlier.get(LATENCY)),
+        guard_most(SIZE, size / MEGABYTE, limit_mb, about="MB on disk", champion=earlier.get(SIZE)),
+    ]
 
 
 def _latency(
     run: RunContext, snapshot: Snapshot, labels: Labels, served: Artifact, version: str
 ) -> tuple[float | None, str]:
-    """Time requests of one article each; return the median in ms, or None, and words about it."""
+    """Time requests of one article each; return the median in ms, or None, and what it is."""
     from tagsage.registry.registry import load_champion
     from tagsage.registry.tagger import read_about
 
@@ -230,16 +203,15 @@ def _latency(
         # Each request would be paid for, and it is the server's time that would be measured.
         return None, "not measured: each request asks a server for its vector"
     model = load_champion(tracking_of(run.settings), run.settings.registered_model, version=version)
-    # A model on given vectors is asked with some.
+    # A model on given vectors gets some.
     dimensions = about["dimensions"] if about["needs_given_vectors"] else 0
-    requests = _requests(snapshot, labels, dimensions=dimensions)
     times = []
-    for request in requests:
+    for request in _requests(snapshot, labels, dimensions=dimensions):
         started = time.perf_counter()
         model.predict([request])
         times.append(1000 * (time.perf_counter() - started))
     measured = times[WARMING_REQUESTS:]
-    return statistics.median(measured), f"ms a request, median of {len(measured)}"
+    return statistics.median(measured), f"ms per request, median of {len(measured)}"
 
 
 def _requests(snapshot: Snapshot, labels: Labels, *, dimensions: int) -> list[dict[str, Any]]:
@@ -248,15 +220,19 @@ def _requests(snapshot: Snapshot, labels: Labels, *, dimensions: int) -> list[di
 
     rows = np.resize(labels.test_rows, REQUESTS + WARMING_REQUESTS)
     list_names = snapshot.list_names(snapshot.incidence()[rows])
-    requests = []
-    for row, lists in zip(rows.tolist(), list_names, strict=True):
-        article = snapshot.articles.iloc[row]
-        request: dict[str, Any] = {
-            "title": str(article["title"]),
-            "subtitle": str(article["subtitle"]),
-            "lists": lists,
-        }
-        if dimensions:
-            request["vector"] = [0.5] * dimensions
-        requests.append(request)
-    return requests
+    vector = {"vector": [0.5] * dimensions} if dimensions else {}
+    return [
+        {"title": str(title), "subtitle": str(subtitle), "lists": lists, **vector}
+        for title, subtitle, lists in zip(
+            snapshot.articles["title"].iloc[rows],
+            snapshot.articles["subtitle"].iloc[rows],
+            list_names,
+            strict=True,
+        )
+    ]
+
+
+def _scored(run: RunContext, candidate: Ref) -> ScoredCandidate:
+    from tagsage.evaluate.scored_candidate import ScoredCandidate
+
+    return ScoredCandidate.load(run.workspace.open(candidate).path / SCORED_FOLDER)

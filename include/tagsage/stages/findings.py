@@ -1,4 +1,4 @@
-"""What the run's comparison amounts to: intervals, gains, slices, and what is told of them."""
+"""What the run's comparison amounts to: intervals, gains, slices, and sentences about them."""
 
 from __future__ import annotations
 
@@ -7,40 +7,38 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tagsage.evaluate.scenario_names import GRAPH, ROLES, SHARE, TEXT, TIME, TRANSDUCTIVE
 from tagsage.run_context import RunContext, Token
 from tagsage.stages.common import LEARN_CODE, Ref, load_labels, load_snapshot, tracking_of
-from tagsage.stages.compare import JUDGED_FOLDER
-from tagsage.stages.scenarios import finalists
+from tagsage.stages.compare import SCORED_FOLDER
+from tagsage.stages.scenarios import best_candidates
 
 if TYPE_CHECKING:
-    from tagsage.evaluate.judgement import Judgement
+    from tagsage.evaluate.scored_candidate import ScoredCandidate
     from tagsage.report.data import Comparison
+    from tagsage.workspace import Artifact
 
 logger = logging.getLogger(__name__)
 
-TABLES = ("intervals", "questions", "gains", "slices", "study")
+TABLES = ("intervals", "scenarios", "gains", "slices", "study")
 """Tables of the artifact and of the workspace, as CSV."""
 
 
-def findings(token: Token, corpus: Ref, split: Ref, board: Ref, answered: Sequence[Ref]) -> Ref:
+def findings(token: Token, corpus: Ref, split: Ref, board: Ref, evaluated: Sequence[Ref]) -> Ref:
     """Put together what was found; publishes the tables.
 
     - ``intervals.csv``: each candidate's scores and its differences to the best one on text, with
       bootstrap intervals over the test articles;
-    - ``questions.csv``: all scores of the best two candidates, question by question;
-    - ``gains.csv``: what lists gain over text, question by question;
+    - ``scenarios.csv``: all scores of the best two candidates, scenario by scenario;
+    - ``gains.csv``: what lists gain over text, scenario by scenario;
     - ``slices.csv``: their scores by lists, words, tags, and frequency of tags;
     - ``study.csv``: the study's own table.
     """
     run = RunContext.of(token)
-    ranked = run.workspace.open(board).summary
     inputs = {
         "corpus": corpus,
         "split": split,
         "board": board,
-        "answered": list(answered),
-        "resamples": run.settings.bootstrap_resamples,
+        "evaluated": list(evaluated),
         "seed": run.settings.seed,
         "min_tag_articles": run.settings.min_tag_articles,
     }
@@ -51,18 +49,25 @@ def findings(token: Token, corpus: Ref, split: Ref, board: Ref, answered: Sequen
         from tagsage.embed.text import article_texts
         from tagsage.evaluate.findings import findings_tables, records, sentences
 
-        labels = load_labels(run, split)
-        judged = _judged(run, ranked)
-        pair = finalists(ranked)
-        answers = [(ref, run.workspace.open(ref)) for ref in answered]
-        rows = _rows(run, ranked, [artifact.summary for _, artifact in answers])
-        snapshot = load_snapshot(run, corpus)
+        labels, snapshot = load_labels(run, split), load_snapshot(run, corpus)
+        best, artifacts = best_candidates(run, board), [run.workspace.open(r) for r in evaluated]
+        transductive = [
+            {
+                "scenario": "transductive",
+                "role": role,
+                "candidate": row["candidate"],
+                "seed": run.settings.seed,
+                **row["scores"],
+            }
+            for role, row in best.items()
+        ]
+        names = {role: row["candidate"] for role, row in best.items()}
         tables = findings_tables(
-            judged,
+            _scored(run, board),
             labels,
-            rows,
-            pair={role: row["candidate"] for role, row in pair.items()},
-            scenarios=_of_scenarios(answers),
+            transductive + [row for artifact in artifacts for row in artifact.summary["rows"]],
+            best=names,
+            scenarios=_same_test_articles(artifacts),
             list_degree=np.diff(snapshot.incidence().indptr)[labels.test_rows],
             texts=article_texts(snapshot.articles.iloc[labels.test_rows]),
             settings=run.settings,
@@ -70,17 +75,13 @@ def findings(token: Token, corpus: Ref, split: Ref, board: Ref, answered: Sequen
         for name in TABLES:
             tables[name].to_csv(folder / f"{name}.csv", index=False)
         return {
-            "finalists": {role: row["candidate"] for role, row in pair.items()},
-            "sentences": sentences(
-                tables["gains"], graph=pair[GRAPH]["candidate"], text=pair[TEXT]["candidate"]
-            )
-            if len(pair) == len(ROLES)
-            else [],
+            "best": names,
+            "sentences": sentences(tables["gains"], **names) if len(names) == 2 else [],
             "gains": records(tables["gains"]),
             "study": records(tables["study"]),
             "not_measured": {
-                artifact.summary["question"]: artifact.summary["reason"]
-                for _, artifact in answers
+                artifact.summary["scenario"]: artifact.summary["reason"]
+                for artifact in artifacts
                 if artifact.summary["reason"]
             },
         }
@@ -88,7 +89,7 @@ def findings(token: Token, corpus: Ref, split: Ref, board: Ref, answered: Sequen
     artifact = run.artifact("findings", inputs, build, code=(*LEARN_CODE, "embed"))
     for name in TABLES:
         run.workspace.publish(artifact.path / f"{name}.csv", f"{name}.csv")
-    _log(run, board, artifact.ref)
+    _log(run, board, artifact)
     for sentence in artifact.summary["sentences"]:
         logger.info("%s", sentence)
     return artifact.ref
@@ -100,17 +101,16 @@ def comparison_of(run: RunContext, board: Ref, found: Ref) -> Comparison | None:
 
     from tagsage.report.data import Comparison
 
-    ranked = run.workspace.open(board).summary
-    pair = finalists(ranked)
-    if len(pair) < len(ROLES):
-        return None
     artifact = run.workspace.open(found)
-    judged = _judged(run, ranked)
-    text, graph = (pair[role]["candidate"] for role in (TEXT, GRAPH))
+    names = artifact.summary["best"]
+    if len(names) < 2:
+        return None
+    scored = _scored(run, board)
+    text, graph = names["text"], names["graph"]
     tables = {name: pd.read_csv(artifact.path / f"{name}.csv") for name in TABLES}
-    asked = tables["questions"]
-    shares = asked[asked["question"] == SHARE]
-    whole = asked[(asked["question"] == TRANSDUCTIVE) & (asked["seed"] == run.settings.seed)]
+    lines = tables["scenarios"]
+    shares = lines[lines["scenario"] == "share"]
+    whole = lines[(lines["scenario"] == "transductive") & (lines["seed"] == run.settings.seed)]
     return Comparison(
         text=text,
         graph=graph,
@@ -119,16 +119,16 @@ def comparison_of(run: RunContext, board: Ref, found: Ref) -> Comparison | None:
         intervals=tables["intervals"],
         slices=tables["slices"],
         study=tables["study"],
-        curves={name: judged[name].curve for name in (graph, text)},
-        per_tag={name: judged[name].per_tag for name in (graph, text)},
-        reliability=judged[graph].reliability,
-        calibration_errors={name: judged[graph].scores[name] for name in ("ece", "ece_top_5")},
+        curves={name: scored[name].curve for name in (graph, text)},
+        per_tag={name: scored[name].per_tag for name in (graph, text)},
+        reliability=scored[graph].reliability,
+        calibration_errors={name: scored[graph].scores[name] for name in ("ece", "ece_top_5")},
         learning=pd.concat([shares, whole.assign(share=1.0)]) if len(shares) else shares,
         not_measured=artifact.summary["not_measured"],
     )
 
 
-def _log(run: RunContext, board: Ref, found: Ref) -> None:
+def _log(run: RunContext, board: Ref, artifact: Artifact) -> None:
     """Log tables, gains and figures to the run's run in MLflow."""
     import pandas as pd
 
@@ -136,15 +136,14 @@ def _log(run: RunContext, board: Ref, found: Ref) -> None:
     from tagsage.report.figures import comparison_figures
     from tagsage.report.picture import save_pictures
 
-    artifact = run.workspace.open(found)
-    comparison = comparison_of(run, board, found)
+    comparison = comparison_of(run, board, artifact.ref)
     with run.workspace.scratch() as folder:
         pictures = comparison_figures(comparison) if comparison else []
         log_results(
             tracking_of(run.settings),
             run.run_id,
             metrics={
-                f"gain_{row['question']}_{row['metric']}": row["gain"]
+                f"gain_{row['scenario']}_{row['metric']}": row["gain"]
                 for row in artifact.summary["gains"]
             },
             tags={"tagsage.findings": " ".join(artifact.summary["sentences"])},
@@ -153,40 +152,22 @@ def _log(run: RunContext, board: Ref, found: Ref) -> None:
         )
 
 
-def _judged(run: RunContext, ranked: dict[str, Any]) -> dict[str, Judgement]:
-    from tagsage.evaluate.judgement import Judgement
+def _scored(run: RunContext, board: Ref) -> dict[str, ScoredCandidate]:
+    from tagsage.evaluate.scored_candidate import ScoredCandidate
 
     return {
-        row["candidate"]: Judgement.load(run.workspace.open(row["ref"]).path / JUDGED_FOLDER)
-        for row in ranked["ranking"]
+        row["candidate"]: ScoredCandidate.load(run.workspace.open(row["ref"]).path / SCORED_FOLDER)
+        for row in run.workspace.open(board).summary["ranking"]
     }
 
 
-def _rows(
-    run: RunContext, ranked: dict[str, Any], summaries: Sequence[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """Return the lines of ``questions.csv``: those of the run's split first."""
-    rows = [
-        {
-            "question": TRANSDUCTIVE,
-            "role": role,
-            "candidate": row["candidate"],
-            "seed": run.settings.seed,
-            **row["scores"],
-        }
-        for role, row in finalists(ranked).items()
-    ]
-    return rows + [row for summary in summaries for row in summary["rows"]]
-
-
-def _of_scenarios(answers: Sequence[Any]) -> dict[str, Judgement]:
-    """Return what is known of the candidate with lists in the scenarios of the run's split."""
-    from tagsage.evaluate.judgement import Judgement
+def _same_test_articles(artifacts: Sequence[Artifact]) -> dict[str, ScoredCandidate]:
+    """Return the scenarios of the candidate with lists on the test articles of the run's split."""
+    from tagsage.evaluate.scored_candidate import ScoredCandidate
 
     return {
-        artifact.summary["question"]: Judgement.load(artifact.path / row["judged"])
-        for _, artifact in answers
+        artifact.summary["scenario"]: ScoredCandidate.load(artifact.path / row["folder"])
+        for artifact in artifacts
         for row in artifact.summary["rows"]
-        # Other splits and times have other test articles.
-        if " " not in artifact.summary["question"] and artifact.summary["question"] != TIME
+        if artifact.summary["scenario"] in {"inductive", "cold_start"}
     }

@@ -50,7 +50,7 @@ def start(run_id: str, overrides: Mapping[str, Any]) -> Token:
     TagsageError
         When a setting is unknown or impossible, or MLflow cannot be reached.
     """
-    from tagsage.learn.candidates import check_candidates
+    from tagsage.learn.candidate_names import check_candidates
     from tagsage.registry.runs import TRIAL as TRIAL_TAG
     from tagsage.registry.runs import log_run
 

@@ -12,8 +12,8 @@ from tagsage.run_context import RunContext, Token
 from tagsage.stages.changes import (
     latest_predictions,
     predictions_before,
+    publish_changes,
     remember_predictions,
-    tell_changes,
 )
 from tagsage.stages.common import (
     LEARN_CODE,
@@ -128,7 +128,7 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
     if written.unchanged < len(predictions) or written.removed or not run.recorded(WRITTEN):
         run.record(WRITTEN, written.to_json())
     publish_table(run, artifact.path, PREDICTIONS, predictions)
-    tell_changes(run, before, artifact, snapshot)
+    publish_changes(run, before, artifact, snapshot)
     remember_predictions(run, artifact)
     return artifact.ref
 
@@ -149,7 +149,7 @@ def _predictions(
         fitted, places = tagger.candidate, np.arange(len(block))
         parts.append(
             best_tags(
-                *fitted.answer(X, places),
+                *fitted.predict(X, places),
                 fitted.thresholds(X, places),
                 tags=fitted.tags,
                 k=top_tags,

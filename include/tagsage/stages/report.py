@@ -18,7 +18,7 @@ from tagsage.stages.common import (
     Ref,
     tracking_of,
 )
-from tagsage.stages.compare import JUDGED_FOLDER
+from tagsage.stages.compare import SCORED_FOLDER
 from tagsage.stages.embed import VECTORS
 from tagsage.stages.explain import EXPLANATIONS_FILE
 from tagsage.stages.findings import comparison_of
@@ -28,7 +28,7 @@ from tagsage.stages.notifications import METRICS, record_summary
 from tagsage.stages.predict import EXAMPLES_FILE, UNUSABLE, WRITTEN
 from tagsage.stages.promote import Promoted
 from tagsage.stages.spending import cost_of, log_spending
-from tagsage.stages.splitting import SPLIT_TOLD
+from tagsage.stages.splitting import SPLIT_SENTENCE
 from tagsage.stages.suggest import SUGGESTED
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _report_data(
     """Gather what the page shows."""
     import pandas as pd
 
-    from tagsage.evaluate.judgement import Judgement
+    from tagsage.evaluate.scored_candidate import ScoredCandidate
     from tagsage.report.corpus_profile import CorpusProfile
     from tagsage.report.data import Predicted, ReportData
 
@@ -122,8 +122,7 @@ def _report_data(
     best = run.workspace.open(ranked.summary["best"]["ref"])
     explanations = run.workspace.open(explained).path / EXPLANATIONS_FILE if explained else None
     unusable = str(run.recorded(UNUSABLE) or "")
-    split_note = run.recorded(SPLIT_TOLD)
-    left_out = ranked.summary["left_out"].items()
+    split_note = run.recorded(SPLIT_SENTENCE)
     return ReportData(
         run_id=run.run_id,
         started=str(run.recorded(STARTED)),
@@ -131,7 +130,7 @@ def _report_data(
         corpus_name=run.settings.articles or run.settings.corpus,
         profile=CorpusProfile.from_json(exploration.summary["profile"]),
         leaderboard=pd.read_csv(ranked.path / "leaderboard.csv"),
-        per_tag=Judgement.load(best.path / JUDGED_FOLDER).per_tag,
+        per_tag=ScoredCandidate.load(best.path / SCORED_FOLDER).per_tag,
         split=ranked.summary["split"],
         predicted=Predicted(**{
             name: predictions.summary[name] for name in (*PREDICTED, "version", "candidate")
@@ -155,10 +154,7 @@ def _report_data(
         changes=None if unusable else _changes(run),
         checked=checks_of(run),
         unusable=unusable,
-        notes=[
-            *([split_note] if split_note else []),
-            *(f"{candidate} was left out: {reason}." for candidate, reason in left_out),
-        ],
+        notes=[split_note] if split_note else [],
     )
 
 
@@ -221,13 +217,15 @@ def _changes(run: RunContext) -> Changes:
     counts, articles = None, []
     if ref := run.recorded(CHANGES):
         compared = run.workspace.open(ref)
-        counts = {name: n for name, n in compared.summary.items() if name != "told"}
+        counts = {name: n for name, n in compared.summary.items() if name != "listed"}
         examples = (compared.path / CHANGED_EXAMPLES_FILE).read_text(encoding="utf-8")
         articles = [ChangedArticle(**item) for item in json.loads(examples)]
     suggested, suggestions = None, []
     if ref := run.recorded(SUGGESTED):
         artifact = run.workspace.open(ref)
-        suggested = {name: artifact.summary[name] for name in ("asked", "articles", "tags")}
+        suggested = {
+            name: artifact.summary[name] for name in ("tagged_articles", "articles", "tags")
+        }
         suggestions = _examples(artifact.path / EXAMPLES_FILE)[:SUGGESTIONS_SHOWN]
     return Changes(counts, run.recorded(WRITTEN) or {}, articles, suggested, suggestions)
 

@@ -1,10 +1,11 @@
-"""The one split of a run, which goes on from the champion's."""
+"""The one split of a run, which continues the champion's."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any
 
 from tagsage.run_context import RunContext, Token
 from tagsage.stages.common import LEARN_CODE, Ref, load_snapshot, tracking_of
@@ -17,21 +18,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Notes of a run.
-EARLIER_SPLIT = "earlier_split"
-SPLIT_TOLD = "split"
-
-
-class EarlierSplit(TypedDict):
-    """The split that goes on.
-
-    `ref` is the champion's frozen test and `version` its version; both are empty where there is no
-    champion. `why_new` says why the split of a champion does not go on; `ref` is then empty.
-    """
-
-    ref: Ref
-    version: str
-    why_new: str
+# What a run records: the split that it continues, and a sentence about that.
+EARLIER_SPLIT, SPLIT_SENTENCE = "earlier_split", "split"
 
 
 def split(token: Token, corpus: Ref) -> Ref:
@@ -40,22 +28,16 @@ def split(token: Token, corpus: Ref) -> Ref:
     Articles that the champion was trained or tested on keep their part, so that it can be compared
     with on articles that neither has learned from; see :func:`tagsage.learn.split.continued_split`.
     """
-    from tagsage.evaluate.frozen import FrozenTest
+    from tagsage.evaluate.frozen_test import FrozenTest
     from tagsage.features import article_ids
     from tagsage.learn.labels import Labels, label_corpus
 
     run = RunContext.of(token)
-    settings = run.settings
+    names = ("min_tag_articles", "test_share", "seed", "max_tagged_articles")
+    settings = {name: getattr(run.settings, name) for name in names}
     earlier = _earlier_split(run)
-    inputs = {
-        "corpus": corpus,
-        "min_tag_articles": settings.min_tag_articles,
-        "test_share": settings.test_share,
-        "seed": settings.seed,
-        "earlier": earlier["ref"],
-    }
 
-    def part(folder: Path) -> dict[str, Any]:
+    def choose(folder: Path) -> dict[str, Any]:
         articles = load_snapshot(run, corpus).articles
         parts = None
         if earlier["ref"]:
@@ -63,19 +45,21 @@ def split(token: Token, corpus: Ref) -> Ref:
             parts = frozen.parts(article_ids(articles["key"].tolist()))
         labels = label_corpus(
             articles["tags"].tolist(),
-            min_tag_articles=settings.min_tag_articles,
-            test_share=settings.test_share,
-            seed=settings.seed,
+            min_tag_articles=run.settings.min_tag_articles,
+            test_share=run.settings.test_share,
+            seed=run.settings.seed,
+            max_articles=run.settings.max_tagged_articles,
             parts=parts,
         )
         labels.save(folder)
-        told = "" if parts is None else _told_split(labels, parts, earlier["version"])
-        return {"digest": _digest_of(labels), "told": told}
+        sentence = "" if parts is None else _sentence(labels, parts, earlier["version"])
+        return {"digest": _digest_of(labels), "sentence": sentence}
 
-    parted = run.artifact("parts", inputs, part, code=LEARN_CODE)
+    inputs = {"corpus": corpus, "earlier": earlier["ref"], **settings}
+    parts = run.artifact("parts", inputs, choose, code=LEARN_CODE)
 
     def build(folder: Path) -> dict[str, Any]:
-        labels = Labels.load(parted.path)
+        labels = Labels.load(parts.path)
         labels.save(folder)
         return labels.summary()
 
@@ -83,41 +67,41 @@ def split(token: Token, corpus: Ref) -> Ref:
     # what was fitted on it is found again.
     same = {
         "corpus": corpus,
-        "min_tag_articles": settings.min_tag_articles,
-        "parts": parted.summary["digest"],
+        "min_tag_articles": run.settings.min_tag_articles,
+        "parts": parts.summary["digest"],
     }
     artifact = run.artifact("split", same, build, code=LEARN_CODE)
-    told = earlier["why_new"] or parted.summary["told"]
-    run.record(SPLIT_TOLD, told)
-    logger.info("split: %s", artifact.summary)
-    if told:
-        logger.info("%s", told)
+    sentence = earlier["why_new"] or parts.summary["sentence"]
+    run.record(SPLIT_SENTENCE, sentence)
+    logger.info("split: %s %s", artifact.summary, sentence)
     return artifact.ref
 
 
-def _earlier_split(run: RunContext) -> EarlierSplit:
-    """Find the split that goes on: the champion's.
+def _earlier_split(run: RunContext) -> dict[str, str]:
+    """Return the split that is continued: ``ref``, ``version``, ``why_new``.
 
-    What was found is noted: the run run again, when its own winner may be champion, has the same
-    split again.
+    `ref` is the champion's frozen test, `version` its version; both are empty without a champion.
+    `why_new` says why a champion's split is not continued; `ref` is then empty. What was found is
+    recorded: the run run again, when its own winner may be champion, has the same split again.
     """
-    noted = run.recorded(EARLIER_SPLIT)
-    if noted is not None and (not noted["ref"] or run.workspace.exists(noted["ref"])):
-        return cast(EarlierSplit, noted)
-    found = _split_of_champion(run)
-    run.record(EARLIER_SPLIT, dict(found))
+    recorded: dict[str, str] | None = run.recorded(EARLIER_SPLIT)
+    if recorded and (not recorded["ref"] or run.workspace.exists(recorded["ref"])):
+        return recorded
+    ref, version, why_new = _split_of_champion(run)
+    found = {"ref": ref, "version": version, "why_new": why_new}
+    run.record(EARLIER_SPLIT, found)
     return found
 
 
-def _split_of_champion(run: RunContext) -> EarlierSplit:
-    from tagsage.evaluate.frozen import FrozenTest
+def _split_of_champion(run: RunContext) -> tuple[Ref, str, str]:
+    from tagsage.evaluate.frozen_test import FrozenTest
     from tagsage.registry.registry import DamagedTestError, champion_of, load_frozen
 
     settings = run.settings
     tracking = tracking_of(settings)
     champion = champion_of(tracking, settings.registered_model)
     if champion is None:
-        return EarlierSplit(ref="", version="", why_new="")
+        return "", "", ""
 
     def fetch(folder: Path) -> dict[str, Any]:
         return {"there": load_frozen(tracking, champion, folder)}
@@ -127,19 +111,17 @@ def _split_of_champion(run: RunContext) -> EarlierSplit:
     try:
         artifact = run.artifact("champion_test", origin, fetch, code=("learn", "registry"))
     except DamagedTestError:
-        return EarlierSplit(ref="", version=champion.number, why_new=f"{new} is damaged.")
+        return "", champion.number, f"{new} is damaged."
     if not artifact.summary["there"]:
-        return EarlierSplit(ref="", version=champion.number, why_new=f"{new} is not known.")
+        return "", champion.number, f"{new} is not known."
     frozen = FrozenTest.load(artifact.path)
     if (frozen.seed, frozen.test_share) != (settings.seed, settings.test_share):
         other = f"seed={frozen.seed} and test_share={frozen.test_share:g}"
-        return EarlierSplit(
-            ref="", version=champion.number, why_new=f"{new} was made with {other}."
-        )
-    return EarlierSplit(ref=artifact.ref, version=champion.number, why_new="")
+        return "", champion.number, f"{new} was made with {other}."
+    return artifact.ref, champion.number, ""
 
 
-def _told_split(labels: Labels, parts: npt.NDArray[np.int8], version: str) -> str:
+def _sentence(labels: Labels, parts: npt.NDArray[np.int8], version: str) -> str:
     """Say how the split comes from the champion's."""
     from tagsage.learn.split import NEW, TEST, TRAIN
 
@@ -159,8 +141,6 @@ def _told_split(labels: Labels, parts: npt.NDArray[np.int8], version: str) -> st
 
 def _digest_of(labels: Labels) -> str:
     """Return a digest of the parts."""
-    import hashlib
-
     digest = hashlib.sha256(labels.rows.astype("<i8").tobytes())
     digest.update(labels.test.astype("<i8").tobytes())
     return digest.hexdigest()[:16]

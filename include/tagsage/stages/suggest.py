@@ -32,40 +32,24 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SUGGESTED = "suggested"
+ARTICLES_PER_BLOCK = 1 << 14
 
 
 def suggest(token: Token, corpus: Ref, promoted: Promoted) -> Ref:
     """Write the tags that tagged articles lack although this run's winner is sure of them.
 
-    Publishes ``suggestions.csv`` and ``suggestions.parquet``. The winner is asked, whoever
-    predicts: its features of a tagged article leave the article's own tags out, which those that a
-    champion of an earlier run makes do not. With the setting `suggestions` off, the ref is empty,
-    and those of earlier runs are removed. A trial suggests nothing, and leaves those that are
-    there. Where the champion cannot be used, which the stage predict notes before, they stay.
+    Publishes ``suggestions.csv`` and ``suggestions.parquet``. It is always the winner that
+    suggests: its features of a tagged article leave the article's own tags out, which those that a
+    champion of an earlier run makes do not. A trial suggests nothing, and leaves the suggestions
+    that are there; so does a run whose champion cannot be used, which the stage predict records.
     """
     import pandas as pd
 
     run = RunContext.of(token)
-    if run.is_trial:
+    if run.is_trial or run.recorded(UNUSABLE):
         run.record(SUGGESTED, "")
         return ""
-    if not run.settings.suggestions:
-        none = pd.DataFrame({"story": [], "tag": [], "score": []})
-        with open_store(run) as store:
-            store.write_suggestions(none, run_id=run.run_id, model_version=promoted["version"])
-        run.workspace.unpublish(f"{SUGGESTIONS}.csv", f"{SUGGESTIONS}.parquet")
-        run.record(SUGGESTED, "")
-        return ""
-    if run.recorded(UNUSABLE):
-        run.record(SUGGESTED, "")
-        return ""
-    inputs = {
-        "corpus": corpus,
-        "features": promoted["features"],
-        "model": promoted["model"],
-        "version": promoted["version"],
-        "min_score": run.settings.suggest_min_score,
-    }
+    min_score = run.settings.suggest_min_score
 
     def build(folder: Path) -> dict[str, Any]:
         from tagsage.learn.candidate import FittedCandidate
@@ -75,9 +59,7 @@ def suggest(token: Token, corpus: Ref, promoted: Promoted) -> Ref:
         rows = (is_tagged & ~snapshot.articles["is_stub"]).to_numpy().nonzero()[0]
         fitted = FittedCandidate.load(run.workspace.open(promoted["model"]).path)
         X = feature_matrix(run, promoted["features"], promoted["winner"].partition(":")[0])
-        parts = _missing(
-            fitted, X, snapshot.articles["tags"], rows, min_score=run.settings.suggest_min_score
-        )
+        parts = _missing(fitted, X, snapshot.articles["tags"], rows, min_score=min_score)
         found = pd.concat(parts, ignore_index=True)
         suggestions = pd.DataFrame({
             "story": snapshot.articles["url"].to_numpy()[found["row"].to_numpy()],
@@ -93,12 +75,19 @@ def suggest(token: Token, corpus: Ref, promoted: Promoted) -> Ref:
             seed=run.settings.seed,
         )
         return {
-            "asked": len(rows),
+            "tagged_articles": len(rows),
             "articles": int(suggestions["story"].nunique()),
             "tags": len(suggestions),
             "version": promoted["version"],
         }
 
+    inputs = {
+        "corpus": corpus,
+        "features": promoted["features"],
+        "model": promoted["model"],
+        "version": promoted["version"],
+        "min_score": min_score,
+    }
     artifact = run.artifact("suggestions", inputs, build, code=LEARN_CODE)
     suggestions = pd.read_parquet(artifact.path / f"{SUGGESTIONS}.parquet")
     with open_store(run) as store:
@@ -114,28 +103,23 @@ def suggest(token: Token, corpus: Ref, promoted: Promoted) -> Ref:
 def _missing(
     fitted: FittedCandidate,
     X: FeatureMatrix,
-    tags_of: pd.Series[Any],
+    tags: pd.Series[Any],
     rows: npt.NDArray[np.int64],
     *,
     min_score: float,
 ) -> list[pd.DataFrame]:
     """Return the missing tags, block by block; ``row`` is the article index."""
-    import numpy as np
     import pandas as pd
 
     from tagsage.features.matrix import row_blocks
-    from tagsage.learn.candidate import PREDICT_ROWS
+    from tagsage.learn.labels import label_matrix
     from tagsage.learn.predictions import missing_tags
 
-    columns = pd.Index(fitted.tags)
-    parts = [pd.DataFrame({"row": np.empty(0, np.int64), "tag": [], "score": []})]
-    blocks = list(row_blocks(rows, PREDICT_ROWS))
+    parts = [pd.DataFrame({"row": rows[:0], "tag": [], "score": []})]
+    blocks = list(row_blocks(rows, ARTICLES_PER_BLOCK))
     for _, block in track(blocks, "suggesting: blocks of articles"):
-        P, assigned = fitted.answer(X, block)
-        of_block = tags_of.iloc[block].reset_index(drop=True).explode()
-        column = columns.get_indexer(pd.Index(of_block))
-        known = np.zeros(P.shape, dtype=np.bool_)
-        known[of_block.index.to_numpy()[column >= 0], column[column >= 0]] = True
+        known = label_matrix(tags.iloc[block].tolist(), fitted.tags)
+        P, assigned = fitted.predict(X, block)
         parts.append(
             missing_tags(P, assigned, known, tags=fitted.tags, min_score=min_score, rows=block)
         )

@@ -1,6 +1,6 @@
 """Classifiers: features in, a probability for every target tag out."""
 
-from tagsage.learn.classifiers.base import Classifier, Validation
+from tagsage.learn.classifiers.base import Classifier, Range, Validation
 from tagsage.learn.classifiers.registry import (
     CLASSIFIERS,
     classifier_class,
@@ -11,6 +11,7 @@ from tagsage.learn.classifiers.registry import (
 __all__ = [
     "CLASSIFIERS",
     "Classifier",
+    "Range",
     "Validation",
     "classifier_class",
     "load_classifier",

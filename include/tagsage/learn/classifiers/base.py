@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,12 +10,11 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from tagsage.features.matrix import FeatureMatrix, FloatArray, IndexArray, row_blocks
+from tagsage.features.matrix import BoolArray, FeatureMatrix, FloatArray, IndexArray, row_blocks
+from tagsage.files import atomic_file, write_json
 from tagsage.graph.arrays import FIXED_ROWS, one_blas_thread, padded
-from tagsage.learn.targets import BoolArray
 
 MODEL_FILE = "classifier.json"
-ARRAY_SUFFIX = ".npy"
 PREDICT_ROWS = 2048
 
 
@@ -37,15 +34,7 @@ class Validation(NamedTuple):
 
 
 class Range(NamedTuple):
-    """Values that a search may give a hyper-parameter.
-
-    Attributes
-    ----------
-    low, high : int or float
-        Both included; whole numbers when both are int.
-    log : bool
-        Whether steps are ratios: from 0.1 to 1 is as far as from 1 to 10.
-    """
+    """Values that a search may give a hyper-parameter: both ends included, `log` in ratios."""
 
     low: float
     high: float
@@ -75,8 +64,8 @@ class Classifier(ABC):
     multiplies: ClassVar[bool] = True
     """Whether it predicts by products of dense matrices.
 
-    Their last digits depend on how many rows are multiplied at once, so that it is asked about
-    always as many: the same article then has the same score, alone or among others.
+    Their last digits depend on how many rows are multiplied at once. So it always gets the same
+    number of rows: an article then has the same score by itself and among others.
     """
 
     def __init__(self, *, seed: int, **settings: Any) -> None:
@@ -95,9 +84,8 @@ class Classifier(ABC):
         Y: BoolArray,
         *,
         validation: Validation | None = None,
-        start: Classifier | None = None,
     ) -> Self:
-        """Fit on some articles.
+        """Fit on some articles; what the fit found out (such as epochs) is in `fitted`.
 
         Parameters
         ----------
@@ -109,14 +97,6 @@ class Classifier(ABC):
             Their tags, aligned with `rows`.
         validation : Validation, optional
             What a method that stops early watches; others ignore it.
-        start : Classifier, optional
-            One of the same class, fitted on part of the same data, whose solution is a good place
-            to start from; only methods whose optimum does not depend on the start use it.
-
-        Returns
-        -------
-        Classifier
-            Itself, fitted; what the fit found out (such as epochs) is in `fitted`.
         """
         if Y.dtype != np.bool_ or Y.ndim != 2 or len(Y) != len(rows) or not Y.size:
             raise ValueError(
@@ -125,21 +105,18 @@ class Classifier(ABC):
             )
         everywhere, somewhere = Y.all(axis=0), Y.any(axis=0)
         varying = np.flatnonzero(somewhere & ~everywhere)
-        self.fitted, self.arrays = {}, {}
+        self.fitted, self.arrays = {"features": X.shape[1]}, {}
         if len(varying):
             watched: Validation | None = None
             if validation is not None and len(validation.rows):
                 watched = Validation(validation.rows, validation.Y[:, varying])
-            before: Self | None = None
-            if isinstance(start, type(self)) and start.fits(X, varying):
-                before = start
-            self._fit(X, rows, Y[:, varying], watched, before)
+            self._fit(X, rows, Y[:, varying], watched)
         self.arrays["constant"] = np.asarray(everywhere, dtype=np.float32)
         self.arrays["varying"] = varying.astype(np.int64)
         return self
 
     def predict_proba(self, X: FeatureMatrix, rows: IndexArray) -> FloatArray:
-        """Return the probability of every tag.
+        """Return the probability of every tag, float32 [m, L], columns as in the fit's `Y`.
 
         Parameters
         ----------
@@ -147,11 +124,6 @@ class Classifier(ABC):
             Features, joined as at the fit.
         rows : integer array, shape [m]
             The articles wanted.
-
-        Returns
-        -------
-        float32 array, shape [m, L]
-            Probabilities, columns in the order of the fit's `Y`.
         """
         constant, varying = self.arrays["constant"], self.arrays["varying"]
         P = np.tile(constant, (len(rows), 1))
@@ -172,73 +144,39 @@ class Classifier(ABC):
                 P[part, varying] = found.clip(0, 1)
         return P
 
-    def fits(self, X: FeatureMatrix, varying: IndexArray) -> bool:
-        """Return whether this is a fitted model of the same features and the same tags."""
-        return (
-            "varying" in self.arrays
-            and np.array_equal(self.arrays["varying"], varying)
-            and self.fitted.get("features") == X.shape[1]
-        )
-
     def save(self, folder: Path) -> None:
-        """Write arrays and JSON into a folder, which is made.
-
-        The JSON comes last: a folder with one is whole.
-        """
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write arrays, then JSON, into a folder, which is made."""
         for name, array in self.arrays.items():
-            temporary = folder / f".{name}.{uuid.uuid4().hex}{ARRAY_SUFFIX}"
-            np.save(temporary, array, allow_pickle=False)
-            temporary.replace(folder / f"{name}{ARRAY_SUFFIX}")
-        write_json(folder / MODEL_FILE, {**self.to_json(), "arrays": sorted(self.arrays)})
-
-    def to_json(self) -> dict[str, Any]:
-        """Return all but the arrays as JSON takes it."""
-        return {
+            with atomic_file(folder / f"{name}.npy") as file:
+                np.save(file, array, allow_pickle=False)
+        about = {
             "classifier": self.name,
             "seed": self.seed,
             "settings": self.settings,
             "fitted": self.fitted,
+            "arrays": sorted(self.arrays),
         }
+        write_json(folder / MODEL_FILE, about)
 
     @classmethod
-    def restore(cls, folder: Path, model: Mapping[str, Any]) -> Self:
-        """Read what :meth:`save` wrote; `model` is the content of its JSON."""
-        arrays = {
-            name: np.load(folder / f"{name}{ARRAY_SUFFIX}", allow_pickle=False)
-            for name in model["arrays"]
+    def load(cls, folder: Path, about: Mapping[str, Any]) -> Self:
+        """Read what :meth:`save` wrote; `about` is the content of its JSON."""
+        classifier = cls(seed=about["seed"], **about["settings"])
+        classifier.fitted = dict(about["fitted"])
+        classifier.arrays = {
+            name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in about["arrays"]
         }
-        return cls.of(model, arrays)
-
-    @classmethod
-    def of(cls, model: Mapping[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> Self:
-        """Return the fitted classifier of what :meth:`to_json` gave, and of its arrays."""
-        classifier = cls(seed=model["seed"], **model["settings"])
-        classifier.fitted = dict(model["fitted"])
-        classifier.arrays = arrays
         return classifier
 
     @abstractmethod
     def _fit(
-        self,
-        X: FeatureMatrix,
-        rows: IndexArray,
-        Y: BoolArray,
-        validation: Validation | None,
-        start: Self | None,
+        self, X: FeatureMatrix, rows: IndexArray, Y: BoolArray, validation: Validation | None
     ) -> None:
-        """Fit on labels without constant columns; fills `arrays` and `fitted`, with `features`."""
+        """Fit on labels without constant columns; fills `arrays` and `fitted`."""
 
     @abstractmethod
     def _predict(self, features: Any) -> FloatArray:
         """Return probabilities [m, varying tags] of one block of rows [m, d], sparse or not."""
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write JSON under a temporary name, then rename it."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    temporary.write_text(json.dumps(value, indent=1), encoding="utf-8")
-    temporary.replace(path)
 
 
 def sigmoid(z: FloatArray) -> FloatArray:

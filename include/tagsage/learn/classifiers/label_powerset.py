@@ -3,92 +3,180 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
+import optax
 
-from tagsage.features.matrix import FeatureMatrix, FloatArray, IndexArray
+from tagsage.features.matrix import BoolArray, FeatureMatrix, FloatArray, IndexArray, row_blocks
 from tagsage.learn.classifiers.base import Classifier, Range, Validation
-from tagsage.learn.classifiers.multinomial import MultinomialLogistic, softmax
-from tagsage.learn.targets import BoolArray
+from tagsage.progress import track
 
-BLOCK_NUMBERS = 1 << 22
+Parameters = dict[str, jax.Array]
+
+# Numbers in one block of rows × classes, at the fit and at prediction.
+FIT_NUMBERS, PREDICT_NUMBERS = 1 << 23, 1 << 22
+MAX_FIT_ROWS = 2048
 
 
-class LabelPowersetLogistic(Classifier):
+class LabelPowerset(Classifier):
     """LabelPowerset over logistic regression, after the study.
 
-    scikit-multilearn's ``LabelPowerset`` turns label sets into classes and
-    :class:`MultinomialLogistic` learns them: ``LogisticRegression()``'s objective with its default
-    C = 1, on features as they are. A tag's probability is the sum over the sets that hold it, as
-    ``LabelPowerset.predict_proba`` has it, computed by a matrix product instead of its loop over
-    rows × sets.
-
-    Where it differs from the study: tags are assigned by a threshold on these probabilities, like
-    every candidate's, not by taking the likeliest set; and the regression is solved in float32 to
-    a relative tolerance instead of stopping after scikit-learn's 100 steps. The rows that are
-    fitted are held in memory, and time grows with rows × sets: it is made for corpora of the
-    study's size.
+    As scikit-multilearn's ``LabelPowerset(LogisticRegression(C))``, whose fit with 11,686 label
+    sets takes minutes and gigabytes: a tag's probability is the sum over the sets that hold it.
+    Where it differs from the study, tags are assigned by a threshold on these probabilities, like
+    every candidate's, not by taking the likeliest set. Time grows with articles × sets: it is made
+    for corpora of the study's size.
     """
 
     name: ClassVar[str] = "label_powerset"
     defaults: ClassVar[Mapping[str, Any]] = {"C": 1.0, "max_iter": 60, "tol": 3e-4}
     space: ClassVar[Mapping[str, Range]] = {"C": Range(0.1, 100.0, log=True)}
 
-    def _fit(
-        self,
-        X: FeatureMatrix,
-        rows: IndexArray,
-        Y: BoolArray,
-        validation: Validation | None,
-        start: Self | None,
-    ) -> None:
-        # Here, not above: a served model only predicts.
-        from skmultilearn.problem_transform import LabelPowerset
-
-        del validation
-        # Only its translation of label sets: its own fit would turn dense features into sparse.
-        powerset = LabelPowerset()
-        codes = powerset.transform(sp.csr_matrix(Y, dtype=np.int64))
-        sets = np.zeros((len(powerset.reverse_combinations_), Y.shape[1]), dtype=np.bool_)
-        for code, members in enumerate(powerset.reverse_combinations_):
-            sets[code, members] = True
-        model = MultinomialLogistic(**self.settings)
-        share = np.bincount(codes) / len(codes)
-        begin = None if start is None else start._start_for(sets, share)
-        model.fit(X.rows(rows), codes, start=begin)
-        self.arrays = {
-            "coef": model.coef_,
-            "intercept": model.intercept_,
-            "sets": sets,
-            "share": share.astype(np.float32),
-        }
-        self.fitted = {
-            "features": X.shape[1],
-            "label_sets": len(sets),
-            "steps": model.n_iter_,
-            "objective": model.objective_,
-        }
-
-    def _start_for(
-        self, sets: BoolArray, share: npt.NDArray[np.float64]
-    ) -> tuple[FloatArray, FloatArray]:
-        """Return this model's weights for other label sets; a set it does not know gets zeros."""
-        known = {row.tobytes(): code for code, row in enumerate(self.arrays["sets"])}
-        code = np.array([known.get(row.tobytes(), -1) for row in sets], dtype=np.int64)
-        coef = np.where(code[:, None] >= 0, self.arrays["coef"][code], 0).astype(np.float32)
-        # Intercepts stand for shares, up to a constant that all sets have in common.
-        offset = np.mean(self.arrays["intercept"] - np.log(self.arrays["share"]))
-        intercept = np.where(code >= 0, self.arrays["intercept"][code], np.log(share) + offset)
-        return coef, intercept.astype(np.float32)
+    def _fit(self, X: FeatureMatrix, rows: IndexArray, Y: BoolArray, _: Validation | None) -> None:
+        sets, classes = np.unique(Y, axis=0, return_inverse=True)
+        coef, intercept, steps = fit_multinomial(
+            X.rows(rows),
+            classes.ravel(),
+            inverse_penalty=self.settings["C"],
+            max_iter=self.settings["max_iter"],
+            tol=self.settings["tol"],
+        )
+        self.arrays = {"coef": coef, "intercept": intercept, "sets": sets}
+        self.fitted |= {"label_sets": len(sets), "steps": steps}
 
     def _predict(self, features: FloatArray) -> FloatArray:
         sets = self.arrays["sets"].astype(np.float32)
-        rows = max(BLOCK_NUMBERS // len(sets), 1)
         P = np.empty((len(features), sets.shape[1]), dtype=np.float32)
-        for first in range(0, len(features), rows):
-            z = features[first : first + rows] @ self.arrays["coef"].T + self.arrays["intercept"]
-            P[first : first + rows] = softmax(z) @ sets
+        block = max(PREDICT_NUMBERS // len(sets), 1)
+        for part, rows in row_blocks(np.arange(len(features)), block):
+            z = features[rows] @ self.arrays["coef"] + self.arrays["intercept"]
+            z -= z.max(axis=1, keepdims=True)
+            np.exp(z, out=z)
+            P[part] = (z @ sets) / z.sum(axis=1, keepdims=True)
         return P
+
+
+def fit_multinomial(
+    features: FloatArray,
+    classes: npt.NDArray[np.integer],
+    *,
+    inverse_penalty: float,
+    max_iter: int,
+    tol: float,
+) -> tuple[FloatArray, FloatArray, int]:
+    """Fit softmax regression with an L2 penalty, for thousands of classes.
+
+    Minimises, over W and b, as scikit-learn's ``LogisticRegression(C)`` does::
+
+        mean over rows of -log softmax(x W + b)[class]  +  ||W||² / (2 C n)
+
+    by L-BFGS in float32. It takes few steps because the variables are changed first, which leaves
+    the objective as it is: features are centred and rotated to their principal axes, and each
+    weight is divided by the square root of its expected curvature.
+
+    Parameters
+    ----------
+    features : float32 array, shape [n, d]
+        One row per article.
+    classes : integer array, shape [n]
+        0 … k-1, each at least once.
+    inverse_penalty : float
+        C above.
+    max_iter : int
+        Most steps.
+    tol : float
+        Stop when two steps in a row lower the objective by less than this share of it each.
+
+    Returns
+    -------
+    W : float32 array, shape [d, k]
+        The weights.
+    b : float32 array, shape [k]
+        The intercepts.
+    steps : int
+        Steps made.
+    """
+    share = np.bincount(classes) / len(classes)
+    mean = features.mean(axis=0)
+    centred = features - mean
+    variances, axes = np.linalg.eigh(centred.T @ centred / len(features))
+    penalty = 1 / (inverse_penalty * len(features))
+    curvature = share * np.maximum(variances, 0)[:, None] + penalty
+    scale = {
+        "W": jnp.asarray(1 / np.sqrt(curvature), jnp.float32),
+        "b": jnp.asarray(1 / np.sqrt(share), jnp.float32),
+    }
+    start = {
+        "W": jnp.zeros_like(scale["W"]),
+        "b": jnp.asarray(np.log(share), jnp.float32) / scale["b"],
+    }
+    blocks = _blocks(centred @ axes, classes, len(share))
+    variables, steps = _minimise(start, scale, blocks, penalty, max_iter=max_iter, tol=tol)
+    W = axes @ np.asarray(variables["W"] * scale["W"])
+    b = np.asarray(variables["b"] * scale["b"]) - mean @ W
+    return W.astype(np.float32), b.astype(np.float32), steps
+
+
+def _blocks(
+    X: FloatArray, classes: npt.NDArray[np.integer], n_classes: int
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return blocks of rows, of their classes, and of weights: 1, and 0 for padding."""
+    rows = max(min(FIT_NUMBERS // n_classes, MAX_FIT_ROWS, len(X)), 1)
+    padding = -len(X) % rows
+    return (
+        jnp.asarray(np.pad(X, ((0, padding), (0, 0))).reshape(-1, rows, X.shape[1]), jnp.float32),
+        jnp.asarray(np.pad(classes, (0, padding)).reshape(-1, rows), jnp.int32),
+        jnp.asarray(np.pad(np.ones(len(X)), (0, padding)).reshape(-1, rows), jnp.float32),
+    )
+
+
+def _minimise(
+    variables: Parameters,
+    scale: Parameters,
+    blocks: tuple[jax.Array, jax.Array, jax.Array],
+    penalty: float,
+    *,
+    max_iter: int,
+    tol: float,
+) -> tuple[Parameters, int]:
+    def objective(variables: Parameters) -> jax.Array:
+        W, b = variables["W"] * scale["W"], variables["b"] * scale["b"]
+
+        # Computed again for the gradient: no array of all rows × classes is kept.
+        @jax.checkpoint
+        def add(
+            total: jax.Array, block: tuple[jax.Array, jax.Array, jax.Array]
+        ) -> tuple[jax.Array, None]:
+            x, y, weight = block
+            loss = optax.softmax_cross_entropy_with_integer_labels(x @ W + b, y)
+            return total + (weight * loss).sum(), None
+
+        total, _ = jax.lax.scan(add, jnp.float32(0), blocks)
+        objective = total / blocks[2].sum() + penalty / 2 * (W * W).sum()
+        return jnp.asarray(objective)
+
+    optimizer = optax.lbfgs(memory_size=8)
+    value_and_grad = optax.value_and_grad_from_state(objective)
+
+    @jax.jit
+    def step(variables: Parameters, state: Any) -> tuple[Parameters, Any, jax.Array]:
+        value, gradient = value_and_grad(variables, state=state)
+        updates, state = optimizer.update(
+            gradient, state, variables, value=value, grad=gradient, value_fn=objective
+        )
+        return optax.apply_updates(variables, updates), state, value
+
+    state, before, small, steps = optimizer.init(variables), np.inf, 0, 0
+    for _ in track(range(max_iter), "training label_powerset: steps"):
+        variables, state, value = step(variables, state)
+        steps += 1
+        # Twice in a row: one small step may only have been a short one.
+        small = small + 1 if before - float(value) <= tol * abs(float(value)) else 0
+        if small == 2:
+            break
+        before = float(value)
+    return variables, steps

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import SGDClassifier
 
-from tagsage.features.matrix import FeatureMatrix, FloatArray, IndexArray
+from tagsage.features.matrix import BoolArray, FeatureMatrix, FloatArray, IndexArray
+from tagsage.graph.arrays import one_blas_thread
 from tagsage.learn.classifiers.base import Classifier, Range, Validation, sigmoid
-from tagsage.learn.classifiers.ovr_logistic import fitting_tags
-from tagsage.learn.targets import BoolArray
 from tagsage.progress import track
 
 if TYPE_CHECKING:
@@ -32,15 +33,7 @@ class Linear(Classifier):
     space: ClassVar[Mapping[str, Range]] = {"C": Range(1.0, 20.0, log=True)}
     sparse: ClassVar[bool] = True
 
-    def _fit(
-        self,
-        X: FeatureMatrix,
-        rows: IndexArray,
-        Y: BoolArray,
-        validation: Validation | None,
-        start: Self | None,
-    ) -> None:
-        del validation, start
+    def _fit(self, X: FeatureMatrix, rows: IndexArray, Y: BoolArray, _: Validation | None) -> None:
         features = X.sparse_rows(rows)
         coef = np.zeros((X.shape[1], Y.shape[1]), dtype=np.float32)
         intercept = np.empty(Y.shape[1], dtype=np.float32)
@@ -59,12 +52,15 @@ class Linear(Classifier):
             coef[:, tag], intercept[tag] = model.coef_[0], model.intercept_[0]
 
         # scikit-learn's loop over the rows leaves Python's lock to the others.
-        with fitting_tags(), ThreadPoolExecutor(os.cpu_count()) as threads:
+        with (
+            one_blas_thread(),
+            warnings.catch_warnings(category=ConvergenceWarning, action="ignore"),
+            ThreadPoolExecutor(os.cpu_count()) as threads,
+        ):
             tags = range(Y.shape[1])
             for _ in track(threads.map(fit_tag, tags), "training linear", total=len(tags)):
                 pass
         self.arrays = {"coef": coef, "intercept": intercept}
-        self.fitted = {"features": X.shape[1]}
 
     def _predict(self, features: FloatArray | Csr) -> FloatArray:
         z: FloatArray = features @ self.arrays["coef"] + self.arrays["intercept"]

@@ -1,26 +1,29 @@
-"""Classifiers by name. Imports a classifier's libraries only when it is asked for."""
+"""Classifiers by name.
+
+A new classifier is a class in a file of its own, and a line in `CLASSIFIERS`. A classifier's
+libraries are imported only when it is asked for.
+"""
 
 from __future__ import annotations
 
-import json
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from tagsage.errors import TagsageError
+from tagsage.files import read_json
 from tagsage.learn.classifiers.base import MODEL_FILE, Classifier
 
 CLASSIFIERS: dict[str, str] = {
     "linear": "linear:Linear",
-    "label_powerset": "label_powerset:LabelPowersetLogistic",
-    "ovr_logistic": "ovr_logistic:OvrLogistic",
-    "classifier_chain": "classifier_chain:LogisticChain",
+    "label_powerset": "label_powerset:LabelPowerset",
+    "ovr_logistic": "scikit:OvrLogistic",
+    "classifier_chain": "scikit:ClassifierChain",
+    "boosting": "scikit:Boosting",
     "mlp": "mlp:Mlp",
     "mlknn": "mlknn:MlKnn",
-    "boosting": "boosting:Boosting",
-    "ensemble": "ensemble:Ensemble",
 }
-"""A new classifier is a class in a file of its own, and a line here: its module and its name."""
+"""By name: module and class."""
 
 
 def classifier_class(name: str) -> type[Classifier]:
@@ -40,17 +43,7 @@ def classifier_class(name: str) -> type[Classifier]:
 
 
 def make_classifier(name: str, *, seed: int, **settings: Any) -> Classifier:
-    """Make a classifier that is not fitted yet.
-
-    Parameters
-    ----------
-    name : str
-        One of `CLASSIFIERS`.
-    seed : int
-        Seed of everything random in it.
-    **settings
-        Hyper-parameters, over its defaults.
-    """
+    """Make a classifier that is not fitted yet; `settings` go over its defaults."""
     return classifier_class(name)(seed=seed, **settings)
 
 
@@ -62,8 +55,7 @@ def load_classifier(folder: Path) -> Classifier:
     TagsageError
         When the folder holds none.
     """
-    file = folder / MODEL_FILE
-    if not file.exists():
+    about = read_json(folder / MODEL_FILE)
+    if about is None:
         raise TagsageError(f"The folder {folder} holds no saved classifier; fit one again.")
-    model = json.loads(file.read_text(encoding="utf-8"))
-    return classifier_class(model["classifier"]).restore(folder, model)
+    return classifier_class(about["classifier"]).load(folder, about)

@@ -8,7 +8,7 @@ import pytest
 
 from tagsage.errors import NonRetryableError
 from tagsage.features import BLOCKS
-from tagsage.learn.candidates import check_candidates
+from tagsage.learn.candidate_names import check_candidates
 from tagsage.learn.classifiers import CLASSIFIERS
 from tagsage.settings import Settings
 

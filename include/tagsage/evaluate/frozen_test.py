@@ -1,13 +1,12 @@
-"""What is kept of a version's test: which articles were held out, and what was answered on them.
+"""What is kept of a version's test: which articles were held out, and what was assigned to them.
 
-The answers are those of the model that was compared, fitted on the training part alone. So a later
-run compares its own winner with them on articles that neither has learned from, and nobody has to
-ask the champion, which was refitted on all of them, about articles it knows.
+The assigned tags are those of the model that was compared, fitted on the training part alone. So a
+later run compares its own winner with them on articles that neither has learned from, and nobody
+has to ask the champion, which was refitted on all of them, about articles it knows.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,8 @@ import pandas as pd
 
 from tagsage.errors import TagsageError
 from tagsage.features.articles import IdArray
+from tagsage.files import read_json, write_json
 from tagsage.graph.csr import load_csr, save_csr
-from tagsage.learn.classifiers.base import write_json
 from tagsage.learn.labels import IntArray
 from tagsage.learn.split import NEW, TEST, TRAIN
 
@@ -56,11 +55,9 @@ class FrozenTest:
     ----------
     tags : list of str, length L
         Its target tags.
-    test : uint64 array, shape [n]
-        Its test articles, as :func:`tagsage.features.article_ids` numbers them.
-    train : uint64 array
-        Its training articles.
-    assigned : csr_array of float64, shape [n, L]
+    test, train : uint64 arrays
+        Its test and training articles, as :func:`tagsage.features.article_ids` numbers them.
+    assigned : csr_array of float64, shape [len(test), L]
         One where a tag was assigned to a test article by the model that was compared.
     scores : dict of str to float
         That model's scores on the test part.
@@ -82,13 +79,8 @@ class FrozenTest:
         for name in ("test", "train"):
             np.save(folder / f"{name}.npy", getattr(self, name), allow_pickle=False)
         save_csr(folder / _ASSIGNED, self.assigned)
-        about = {
-            "tags": self.tags,
-            "scores": self.scores,
-            "test_share": self.test_share,
-            "seed": self.seed,
-        }
-        write_json(folder / _ABOUT, about)
+        names = ("tags", "scores", "test_share", "seed")
+        write_json(folder / _ABOUT, {name: getattr(self, name) for name in names})
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -106,10 +98,9 @@ class FrozenTest:
             }
             # Sums are exact in double precision alone.
             assigned = load_csr(folder / _ASSIGNED, mmap=False).astype(np.float64)
-            about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
-            kept = cls(**arrays, assigned=assigned, **about)
+            kept = cls(**arrays, assigned=assigned, **(read_json(folder / _ABOUT) or {}))
             if assigned.shape != (len(kept.test), len(kept.tags)):
-                raise ValueError(f"answers of the shape {assigned.shape}")
+                raise ValueError(f"assigned tags of the shape {assigned.shape}")
         except (OSError, EOFError, ValueError, TypeError) as error:
             msg = f"The frozen test in {folder} is damaged ({error}); run the run again."
             raise TagsageError(msg) from error
@@ -123,15 +114,7 @@ class FrozenTest:
         return parts
 
     def common(self, test: IdArray, tags: Sequence[str]) -> Common:
-        """Return what is in this test and in another one.
-
-        Parameters
-        ----------
-        test : uint64 array
-            Test articles of the other, each once.
-        tags : sequence of str
-            Its target tags.
-        """
+        """Return what is in this test and in another one, of these articles and target tags."""
         _, rows, own_rows = np.intersect1d(test, self.test, return_indices=True)
         order = np.argsort(rows)
         own = pd.Index(self.tags).get_indexer(pd.Index(list(tags)))

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagsage.errors import TagsageError
-from tagsage.learn.labels import Labels, label_corpus
-from tagsage.learn.targets import label_matrix, target_tags
+from tagsage.learn.labels import Labels, label_corpus, label_matrix, target_tags
+from tagsage.learn.split import NEW, TEST, TRAIN
 
 TAGS = [["b", "a"], ["a"], [], ["a", "c"], ["b"]]
 
@@ -94,3 +94,17 @@ def test_labels_read_again_equal_those_saved(tmp_path):
 def test_label_corpus_with_one_labelled_article_says_so():
     with pytest.raises(TagsageError, match=r"^Only one article has a target tag, too few"):
         label_corpus([["a"], []], min_tag_articles=0, test_share=0.2, seed=0)
+
+
+def test_of_too_many_labelled_articles_those_of_the_earlier_split_and_a_sample_are_taken():
+    tags = [["a"]] * 100 + [[]]
+    options = {"min_tag_articles": 10, "test_share": 0.2, "seed": 3, "max_articles": 30}
+    sample = label_corpus(tags, **options)
+    assert len(sample.rows) == 30
+    assert np.array_equal(sample.rows, label_corpus(tags, **options).rows)
+    parts = np.full(101, NEW, dtype=np.int8)
+    parts[40:60], parts[60:65] = TRAIN, TEST
+    continued = label_corpus(tags, **options, parts=parts)
+    assert len(continued.rows) == 30
+    assert set(range(40, 60)) <= set(continued.train_rows.tolist())
+    assert set(range(60, 65)) <= set(continued.test_rows.tolist())

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tagsage.errors import TagsageError
-from tagsage.evaluate.frozen import FrozenTest
+from tagsage.evaluate.frozen_test import FrozenTest
 from tagsage.features import article_ids
 from tagsage.learn.labels import label_corpus
 from tagsage.learn.split import NEW, TEST, TRAIN, continued_split, stratified_split
@@ -84,7 +84,7 @@ def test_it_comes_back_from_its_folder(tmp_path):
         ("frozen.json", b'{"tags": ["x"], "other": 1}'),
     ],
 )
-def test_damaged_files_are_told_in_one_sentence(tmp_path, file, content):
+def test_damaged_files_are_reported_in_one_sentence(tmp_path, file, content):
     frozen(["x"], ["a"], ["b"], [[1]]).save(tmp_path)
     if content is None:
         (tmp_path / file).unlink()

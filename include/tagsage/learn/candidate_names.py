@@ -1,21 +1,16 @@
-"""The names of candidates: a feature set, joined of blocks by ``+``, and a classifier."""
+"""What the name of a candidate says: ``feature_set:classifier``, blocks joined by ``+``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from tagsage.errors import NonRetryableError
-from tagsage.features import BLOCKS
-from tagsage.learn.classifiers.registry import CLASSIFIERS, classifier_class
+from tagsage.features import BLOCKS, list_free_set, needs_lists
+from tagsage.learn.classifiers import CLASSIFIERS, classifier_class
 
 
 def check_candidates(pairs: Sequence[tuple[str, str]]) -> None:
-    """Refuse candidates of unknown blocks or classifiers, or whose classifier can't take a block.
-
-    Parameters
-    ----------
-    pairs : sequence of (str, str)
-        Feature sets and classifiers.
+    """Refuse unknown blocks and classifiers, and classifiers that can't take a block.
 
     Raises
     ------
@@ -39,3 +34,10 @@ def check_candidates(pairs: Sequence[tuple[str, str]]) -> None:
                 f"{shown}: {sparse[0]} has a column per word, list or author, and only "
                 f"{', '.join(takes)} takes so many."
             )
+
+
+def fallback_of(candidate: str) -> str:
+    """Return the candidate that predicts in its place for articles in no list; empty for none."""
+    feature_set, _, classifier = candidate.partition(":")
+    rest = list_free_set(feature_set)
+    return f"{rest}:{classifier}" if rest and needs_lists(feature_set) else ""

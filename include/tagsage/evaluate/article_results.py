@@ -1,0 +1,116 @@
+"""What a candidate got right article by article: all that scores of any part of them need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+import numpy as np
+import scipy.sparse as sp
+
+from tagsage.evaluate.leaderboard import RANKED_BY
+from tagsage.evaluate.metrics import Float64Array, article_rankings
+from tagsage.features.matrix import BoolArray, FloatArray
+
+if TYPE_CHECKING:
+    from tagsage.graph.csr import Csr
+
+METRICS = RANKED_BY
+"""What is compared: micro-F1, macro-F1, P@5, LRAP."""
+
+
+@dataclass(frozen=True)
+class ArticleResults:
+    """A candidate's results on n test articles.
+
+    A part of the articles, or a resample of them, is a weight for each article. With these arrays
+    every score of it is made of weighted sums over articles; probabilities are not needed again.
+
+    Attributes
+    ----------
+    assigned : csr_array of float64, shape [n, L]
+        One where a tag is assigned to an article.
+    p_at_5, lrap : float64 arrays, shape [n]
+        Of each article; see :func:`tagsage.evaluate.metrics.evaluate`.
+    """
+
+    assigned: Csr
+    p_at_5: Float64Array
+    lrap: Float64Array
+
+    @classmethod
+    def of(cls, P: FloatArray, Y: BoolArray, assigned: BoolArray) -> Self:
+        """Reduce probabilities, truth and assigned tags, all [n, L]."""
+        rankings = article_rankings(P, Y)
+        tags: Csr = sp.csr_array(assigned).astype(np.float64)
+        return cls(tags, rankings["p_at_5"], rankings["lrap"])
+
+    @classmethod
+    def without_rankings(cls, assigned: Csr) -> Self:
+        """Return results of which only the assigned tags are known; rankings are zeros."""
+        nothing = np.zeros(assigned.shape[0])
+        return cls(sp.csr_array(assigned), nothing, nothing)
+
+    def sums(self, truth: Csr, weights: Float64Array) -> Sums:
+        """Add up parts of the articles.
+
+        Parameters
+        ----------
+        truth : csr_array of float64, shape [n, L]
+            One where a tag is right for an article.
+        weights : float64 array, shape [n, parts]
+            How often each article is in each part.
+        """
+        if self.assigned.shape != truth.shape:
+            raise ValueError(f"shapes differ: assigned {self.assigned.shape}, Y {truth.shape}")
+        return Sums(
+            truth.T @ weights,
+            self.assigned.T @ weights,
+            sp.csr_array(truth.multiply(self.assigned)).T @ weights,
+            self.p_at_5 @ weights,
+            self.lrap @ weights,
+        )
+
+    def scores(self, Y: BoolArray) -> dict[str, float]:
+        """Return the value of each of `METRICS` on all articles, as ``evaluate`` has it."""
+        sums = self.sums(truth_of(Y), np.ones((len(Y), 1)))
+        return {
+            "micro_f1": float(sums.micro_f1()[0]),
+            "macro_f1": float(sums.f1()[:, 0].mean()),
+            "p_at_5": float(self.p_at_5.mean()),
+            "lrap": float(self.lrap.mean()),
+        }
+
+
+class Sums(NamedTuple):
+    """Sums over parts of the articles.
+
+    Attributes
+    ----------
+    relevant, assigned, hits : float64 arrays, shape [L, parts]
+        How many articles have a tag, to how many it is assigned, to how many rightly.
+    p_at_5, lrap : float64 arrays, shape [parts]
+        Sums, not means.
+    """
+
+    relevant: Float64Array
+    assigned: Float64Array
+    hits: Float64Array
+    p_at_5: Float64Array
+    lrap: Float64Array
+
+    def f1(self) -> Float64Array:
+        """Return F1 tag by tag, [L, parts]; 0 for a tag neither assigned nor relevant."""
+        return 2 * self.hits / np.maximum(self.assigned + self.relevant, 1)
+
+    def micro_f1(self) -> Float64Array:
+        """Return F1 over all (article, tag) pairs together, [parts]."""
+        pairs = (self.assigned + self.relevant).sum(axis=0)
+        micro: Float64Array = 2 * self.hits.sum(axis=0) / np.maximum(pairs, 1)
+        return micro
+
+
+def truth_of(Y: BoolArray) -> Csr:
+    """Return the truth as what :meth:`ArticleResults.sums` takes."""
+    truth: Csr = sp.csr_array(Y).astype(np.float64)
+    return truth
