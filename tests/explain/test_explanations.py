@@ -123,7 +123,7 @@ def test_without_the_named_words_the_score_is_lower(tagger, background, explaine
 def test_score_without_graph_is_that_of_an_article_in_no_list(tagger, background, explained):
     every = set(background.lists)
     moved = 0
-    for one in explained[::5]:
+    for one in explained[::3]:
         assert one.score_without_graph == pytest.approx(
             of(tagger, background, one, without=every), abs=2e-6
         )
