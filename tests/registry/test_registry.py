@@ -220,7 +220,7 @@ def test_model_whose_own_digests_were_removed_or_written_anew_is_refused(
 ):
     version, folder = registered
     known = folder / "artifacts" / "served" / "features" / "known"
-    (known / "lists.json").write_text('["orchard", "garage"]')
+    (known / "state.json").write_text('{"list_names": ["orchard", "garage"]}')
     if seal == "removed":
         (folder / of / "sha256.json").unlink()
     else:

@@ -153,13 +153,8 @@ class Known:
     def lists_of(self, addresses: Sequence[str]) -> list[str]:
         """Return the lists that hold most of some articles: what an article beside them is in.
 
-        Who serves a title may know no list by name, but some articles that are listed with it.
-
-        Parameters
-        ----------
-        addresses : sequence of str
-            URLs or keys; those that aren't known, or are in no list, don't count, nor those after
-            the first `MOST_COLISTED`.
+        Who serves a title may know no list by name, but the addresses of some co-listed articles.
+        Those that aren't known, or are in no list, don't count.
 
         Returns
         -------

@@ -23,22 +23,16 @@ class FeatureMatrix:
     """Feature blocks side by side, without a joined copy.
 
     The blocks may be memory-mapped and float16: only the rows asked for are read and converted.
-    Values are given as they are; scaling is the classifier's business, from training rows only.
+    Scaling is the classifier's business, from training rows only.
 
     Parameters
     ----------
     blocks : sequence of float arrays or csr_arrays, shape [n, d_b]
-        One row an article, the same articles in the same order.
+        One row per article, the same articles in the same order.
     kinds : sequence of str, optional
-        The block that each is a part of, of :data:`tagsage.features.BLOCKS`; all ``text`` by
-        default.
+        The block that each is a part of, of :data:`tagsage.features.BLOCKS`; by default ``text``.
     in_list : bool array, shape [n], optional
         Which articles are in a known list; all of them by default.
-
-    Raises
-    ------
-    ValueError
-        When there is no block, or their numbers of rows differ.
     """
 
     def __init__(
@@ -67,22 +61,9 @@ class FeatureMatrix:
         return self.shape[0]
 
     def rows(self, index: IndexArray) -> FloatArray:
-        """Return some rows of all blocks joined.
+        """Return some rows of all blocks joined, a copy, float32 [m, d].
 
-        Parameters
-        ----------
-        index : integer array, shape [m]
-            The rows, in any order.
-
-        Returns
-        -------
-        float32 array, shape [m, d]
-            A copy.
-
-        Raises
-        ------
-        ValueError
-            When a block is sparse: its columns are too many to be held as zeros.
+        A ValueError says when a block is sparse: its columns are too many to be held as zeros.
         """
         joined = np.empty((len(index), self.shape[1]), dtype=np.float32)
         start = 0
@@ -140,19 +121,8 @@ def unit_blocks(X: FeatureMatrix) -> list[bool]:
 def unit_rows(features: FloatArray, widths: Sequence[int], unit: Sequence[bool]) -> FloatArray:
     """Scale each row of some blocks to unit length, in place; zero rows stay zero.
 
-    Parameters
-    ----------
-    features : float32 array, shape [m, d]
-        Rows of blocks side by side; overwritten.
-    widths : sequence of int
-        How many columns each block has; their sum is d.
-    unit : sequence of bool
-        Which blocks to scale; see :func:`unit_blocks`.
-
-    Returns
-    -------
-    float32 array, shape [m, d]
-        `features` itself.
+    `features` [m, d] holds rows of blocks side by side, of so many columns each; `unit` says which
+    blocks to scale, see :func:`unit_blocks`. Returns `features` itself.
     """
     start = 0
     for width, scaled in zip(widths, unit, strict=True):

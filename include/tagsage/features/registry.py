@@ -35,15 +35,7 @@ BLOCKS: dict[str, type[Block]] = {
 def blocks_of(feature_set: str) -> tuple[str, ...]:
     """Return the blocks that a feature set joins, in order.
 
-    Parameters
-    ----------
-    feature_set : str
-        Such as ``text+lists+labels``.
-
-    Raises
-    ------
-    ValueError
-        When a block is unknown or named twice.
+    A ValueError says when a block is unknown or named twice.
 
     Examples
     --------

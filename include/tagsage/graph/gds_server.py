@@ -140,7 +140,7 @@ def gds_sentence(connection: Neo4jConnection, error: Neo4jError) -> str | None:
             f"Neo4j at {connection.uri} has too little memory for the graph: {text}; give it more "
             "(server.memory.heap.max_size), or lower similarity_top_k, and run again."
         )
-    if "limited" in text and "model" in text:
+    if "models in the catalog" in text:
         return (
             f"Neo4j at {connection.uri} keeps no more models: {text}; drop one with "
             "gds.model.drop and run again."
