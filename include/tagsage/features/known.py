@@ -9,7 +9,7 @@ the article is asked about: in training, on later runs, and when the model is se
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -211,4 +211,5 @@ class Known:
     def load(cls, folder: Path) -> Self:
         """Read what :meth:`save` wrote."""
         state = load_state(folder)
-        return cls(**{**state, "list_names": np.array(state["list_names"], dtype=object)})
+        state["list_names"] = np.array(state["list_names"], dtype=object)
+        return cls(**{field.name: state[field.name] for field in fields(cls)})
