@@ -159,7 +159,12 @@ def _minimise(
         objective = total / blocks[2].sum() + penalty / 2 * (W * W).sum()
         return jnp.asarray(objective)
 
-    optimizer = optax.lbfgs(memory_size=8)
+    optimizer = optax.lbfgs(
+        memory_size=8,
+        linesearch=optax.scale_by_backtracking_linesearch(
+            max_backtracking_steps=20, store_grad=True
+        ),
+    )
     value_and_grad = optax.value_and_grad_from_state(objective)
 
     @jax.jit
@@ -170,7 +175,9 @@ def _minimise(
         )
         return optax.apply_updates(variables, updates), state, value
 
-    state, before, small, steps = optimizer.init(variables), np.inf, 0, 0
+    # With the exact types that a step returns: else the second step would be compiled anew.
+    state = jax.tree.map(lambda value: jnp.asarray(value, value.dtype), optimizer.init(variables))
+    before, small, steps = np.inf, 0, 0
     for _ in track(range(max_iter), "training label_powerset: steps"):
         variables, state, value = step(variables, state)
         steps += 1
