@@ -28,8 +28,6 @@ from upath import UPath
 from tagsage.errors import NonRetryableError, TagsageError
 from tagsage.files import atomic_file, locked, sync_folder, sync_tree
 
-# Protocols of the file system of this machine.
-LOCAL = {"", "file", "local"}
 MARKER = ".tagsage"
 MANIFEST = "artifact.json"
 LOCK = ".lock"
@@ -69,7 +67,7 @@ class Workspace:
 
     def __init__(self, root: str) -> None:
         self.root = UPath(root)
-        self.is_local = self.root.protocol in LOCAL
+        self.is_local = self.root.protocol in {"", "file", "local"}
         if self.is_local:
             self.root = UPath(Path(self.root.path).expanduser().resolve())
         self.url = str(self.root)
@@ -296,10 +294,10 @@ def download_folder(source: UPath, target: Path) -> None:
             _copy(file, UPath(target / file.relative_to(source).as_posix()))
 
 
-def _copy(source: UPath, target: UPath) -> None:
+def _copy(source: UPath, target: UPath | Path) -> None:
     """Copy a file piece by piece, because vectors may be larger than memory."""
-    if target.protocol in LOCAL:
-        with source.open("rb") as reader, atomic_file(Path(target.path)) as file:
+    if isinstance(target, Path):
+        with source.open("rb") as reader, atomic_file(Path(target)) as file:
             shutil.copyfileobj(reader, file, 1 << 20)
         return
     # Object stores show a file when it is complete.

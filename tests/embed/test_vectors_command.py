@@ -24,7 +24,7 @@ def server():
 def workspace(tmp_path_factory):
     """Return a workspace whose store has four articles."""
     from tagsage.corpus.csv_source import read_csv_corpus
-    from tagsage.stages.common import sqlite_file
+    from tagsage.store.database import sqlite_file
     from tagsage.store.open import open_store
 
     folder = tmp_path_factory.mktemp("vectors-command")

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 
 from tagsage import stages
-from tagsage.app.database import reading
 from tagsage.app.runs import read_home
 from tagsage.errors import NonRetryableError, TagsageError
 from tagsage.pipeline import run_pipeline
 from tagsage.registry.mlflow_models import load_model
+from tagsage.store.database import sqlite_url
 from tagsage.store.open import open_store
 from tests.integration.conftest import SETTINGS, SmallCorpus
 
@@ -261,7 +261,7 @@ def test_when_the_champion_is_damaged_nobody_takes_its_place(small_corpus, runs)
     assert runs.metrics["predicted_by"] == "nobody"
     report = (runs.workspace / "report.html").read_text("utf-8")
     assert re.search(said, report[: report.index("writes the tags")])
-    with reading(runs.workspace / "catalogue.db") as connection:
+    with published(sqlite_url(runs.workspace / "tagsage.db")) as connection:
         assert re.search(said, read_home(connection).run["unusable"])
     # What MLflow calls a failed run is continued, and ends well, once the champion can be used.
     for file, content in kept.items():

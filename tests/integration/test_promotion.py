@@ -12,12 +12,13 @@ import pytest
 from mlflow import MlflowClient
 
 from tagsage import stages
-from tagsage.app.database import reading
+from tagsage.app.published import published
 from tagsage.app.runs import Home, read_home
 from tagsage.evaluate.frozen_test import FrozenTest
 from tagsage.features import article_ids
 from tagsage.run_context import RunContext
 from tagsage.stages.common import load_labels, load_snapshot
+from tagsage.store.database import sqlite_url
 from tagsage.workspace import Workspace
 from tests.integration.conftest import SETTINGS, SmallCorpus, run_arguments, run_in_process
 from tests.report.test_html import Page
@@ -270,7 +271,7 @@ def aliases_of(workspace: Path) -> dict[str, str]:
 
 def home(workspace: Path) -> Home:
     """Return what the first of the pages tells."""
-    with reading(workspace / "catalogue.db") as connection:
+    with published(sqlite_url(workspace / "tagsage.db")) as connection:
         return read_home(connection)
 
 

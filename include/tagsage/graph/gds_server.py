@@ -16,7 +16,7 @@ from neo4j import Driver, Record
 from neo4j.exceptions import ClientError, DatabaseError, Neo4jError
 
 from tagsage.errors import TagsageError
-from tagsage.neo4j_connection import Neo4jConnection, error_kind, open_driver, told
+from tagsage.neo4j_connection import Neo4jConnection, error_kind, open_driver, translated
 
 if TYPE_CHECKING:
     from graphdatascience.graph.graph_api import Graph
@@ -91,7 +91,7 @@ def find_articles(server: GdsServer, keys: Sequence[str]) -> LongArray:
 @contextmanager
 def open_server(connection: Neo4jConnection) -> Generator[GdsServer]:
     """Open a server for a while, and translate its errors for users."""
-    with told(connection), _translated(connection), open_driver(connection) as driver:
+    with translated(connection), _translated(connection), open_driver(connection) as driver:
         _check_version(connection, driver)
         # No Arrow: it is not in the open build.
         gds = GraphDataScience(

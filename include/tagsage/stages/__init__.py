@@ -6,7 +6,6 @@ are continued, the store's writes are idempotent. Libraries are imported inside 
 that Airflow reads this package quickly and forks safely.
 """
 
-from tagsage.stages.catalogue import catalogue
 from tagsage.stages.checks import check_corpus
 from tagsage.stages.common import tracking_of
 from tagsage.stages.compare import (
@@ -25,6 +24,7 @@ from tagsage.stages.harvest import announce, harvest, harvest_seeds, prepare_har
 from tagsage.stages.ingest import load_corpus, start
 from tagsage.stages.predict import predict
 from tagsage.stages.promote import promote
+from tagsage.stages.publish import publish
 from tagsage.stages.report import report
 from tagsage.stages.scenarios import evaluate_scenario, scenarios
 from tagsage.stages.splitting import split
@@ -36,7 +36,6 @@ __all__ = [
     "await_job",
     "candidates_with_lists",
     "candidates_without_lists",
-    "catalogue",
     "check_corpus",
     "eda",
     "embed_texts",
@@ -53,6 +52,7 @@ __all__ = [
     "predict",
     "prepare_harvest",
     "promote",
+    "publish",
     "report",
     "scenarios",
     "split",
