@@ -1,0 +1,65 @@
+"""Explore the corpus: what it holds, in numbers and in the study's figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tagsage.run_context import RunContext, Token
+from tagsage.stages.common import GRAPH_CODE, Ref, load_labels, load_snapshot, tracking_of
+
+
+def eda(token: Token, corpus: Ref, split: Ref, graph: Ref) -> Ref:
+    """Count what there is in the corpus and in the projection; draw the study's figures."""
+    import numpy as np
+
+    from tagsage.graph.study import DEGREES_FILE
+    from tagsage.registry.runs import log_results
+    from tagsage.report.corpus_profile import profile_corpus
+    from tagsage.report.figures import corpus_figures
+    from tagsage.report.picture import save_pictures
+
+    run = RunContext.of(token)
+
+    def build(folder: Path) -> dict[str, Any]:
+        snapshot = load_snapshot(run, corpus)
+        neighbours = None
+        if graph:
+            neighbours = np.load(run.workspace.open(graph).path / DEGREES_FILE)
+        profile = profile_corpus(
+            snapshot.articles,
+            snapshot.article_index,
+            snapshot.list_index,
+            n_lists=len(snapshot.lists),
+            target_tags=load_labels(run, split).tags,
+            neighbours=neighbours,
+        )
+        save_pictures(corpus_figures(profile, seed=run.settings.seed), folder)
+        return {"profile": profile.to_json(), "graph": _graph_facts(run, graph)}
+
+    inputs = {"corpus": corpus, "split": split, "graph": graph}
+    artifact = run.artifact("eda", inputs, build, code=(*GRAPH_CODE, "report"))
+    log_results(
+        tracking_of(run.settings),
+        run.run_id,
+        metrics={f"corpus_{name}": n for name, n in artifact.summary["profile"]["counts"].items()},
+        series={"graphsage_loss": artifact.summary["graph"]["losses"]},
+        figures={file.name: file for file in sorted(artifact.path.glob("*.png"))},
+    )
+    return artifact.ref
+
+
+def _graph_facts(run: RunContext, graph: Ref) -> dict[str, Any]:
+    """Return what the report shows of the graph: facts by label, and GraphSAGE's losses."""
+    if not graph:
+        return {"facts": {}, "losses": []}
+    summary = run.workspace.open(graph).summary
+    facts = {
+        "Articles joined": summary["articles_joined"],
+        "Relationships (SIMILAR)": summary["relationships"],
+        "Components": summary["components"],
+        "Articles in the largest component": summary["largest_component"],
+        "Articles in the training sample": summary["sampled"],
+        "Relationships in the sample": summary["sampled_relationships"],
+    }
+    return {"facts": facts, "losses": summary["epoch_losses"]}
