@@ -12,7 +12,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from tagsage.files import read_json, write_json
-from tagsage.graph.csr import INDPTR, load_csr, save_csr
+from tagsage.graph.csr import load_csr, save_csr
 
 if TYPE_CHECKING:
     from tagsage.features.articles import MarkedArticles
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Part: TypeAlias = "npt.NDArray[np.float32] | Csr"
 
-VALUES_FILE = "state.json"
+STATE_FILE = "state.json"
 # Larger arrays are memory-mapped.
 MAPPED_BYTES = 1 << 20
 
@@ -89,24 +89,29 @@ class Block(ABC):
 
 def save_state(folder: Path, state: Mapping[str, Any]) -> None:
     """Write arrays, sparse matrices and JSON-able values into a folder, which is made."""
-    values = {}
+    values, arrays, matrices = {}, [], []
     folder.mkdir(parents=True, exist_ok=True)
     for name, value in state.items():
         if isinstance(value, np.ndarray):
             np.save(folder / f"{name}.npy", value, allow_pickle=False)
+            arrays.append(name)
         elif isinstance(value, sp.csr_array):
             save_csr(folder / name, value)
+            matrices.append(name)
         else:
             values[name] = value
-    write_json(folder / VALUES_FILE, values)
+    content = {"values": values, "arrays": arrays, "matrices": matrices}
+    write_json(folder / STATE_FILE, content)
 
 
 def load_state(folder: Path) -> dict[str, Any]:
     """Read what :func:`save_state` wrote; large arrays are memory-mapped."""
-    state: dict[str, Any] = read_json(folder / VALUES_FILE) or {}
-    for file in folder.glob("*.npy"):
+    content: Any = read_json(folder / STATE_FILE)
+    state: dict[str, Any] = content["values"]
+    for name in content["arrays"]:
+        file = folder / f"{name}.npy"
         mapped = file.stat().st_size > MAPPED_BYTES
-        state[file.stem] = np.load(file, mmap_mode="r" if mapped else None, allow_pickle=False)
-    for file in folder.glob(f"*/{INDPTR}"):
-        state[file.parent.name] = load_csr(file.parent)
+        state[name] = np.load(file, mmap_mode="r" if mapped else None, allow_pickle=False)
+    for name in content["matrices"]:
+        state[name] = load_csr(folder / name)
     return state
