@@ -294,7 +294,7 @@ def download_folder(source: UPath, target: Path) -> None:
             _copy(file, UPath(target / file.relative_to(source).as_posix()))
 
 
-def _copy(source: UPath, target: UPath) -> None:
+def _copy(source: UPath, target: UPath | Path) -> None:
     """Copy a file piece by piece, because vectors may be larger than memory."""
     if isinstance(target, Path):
         with source.open("rb") as reader, atomic_file(Path(target)) as file:

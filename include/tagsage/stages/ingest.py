@@ -16,7 +16,7 @@ from tagsage.settings import Settings
 from tagsage.stages.checks import check_before_loading, note_began
 from tagsage.stages.common import CORPUS_CODE, QUARANTINE, Ref, open_store, tracking_of
 from tagsage.stages.harvest import export_harvest, revision_of, taken_up
-from tagsage.stages.messages import note_mlflow
+from tagsage.stages.notifications import record_mlflow_link
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,7 +64,7 @@ def start(run_id: str, overrides: Mapping[str, Any]) -> Token:
     if run.record_once(TRIAL, lambda: _is_trial(tracking, settings, overrides)):
         tags[TRIAL_TAG] = "true"
     mlflow_run = log_run(tracking, run_id, params=settings.model_dump(mode="json"), tags=tags)
-    note_mlflow(run, mlflow_run)
+    record_mlflow_link(run, mlflow_run)
     note_began(run)
     run.record_once(STARTED, lambda: f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC")
     run.record(REPORTED, None)

@@ -1,4 +1,4 @@
-"""What a run leaves for those who send messages."""
+"""What a run leaves for those notifications."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tagsage.run_context import RunContext
 from tagsage.settings import Settings
-from tagsage.stages.messages import METRICS, keep_summary, told_of
+from tagsage.stages.notifications import METRICS, read_summary, record_summary
 from tagsage.workspace import Workspace
 from tests.report.test_summary import METRICS as RUN
 
@@ -21,9 +21,9 @@ def report(tmp_path):
     def told(run_id, articles, **changed):
         run = RunContext(run_id, settings)
         metrics = RUN | {"run_id": run_id, "corpus": {"articles": articles, "lists": 1}} | changed
-        keep_summary(run, metrics, "report.html")
+        record_summary(run, metrics, "report.html")
         run.workspace.write_json(METRICS, metrics)
-        return told_of(settings.workspace, run_id)["summary"]["details"]
+        return read_summary(settings.workspace, run_id)[0]["details"]
 
     return told
 

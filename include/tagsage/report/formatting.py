@@ -1,6 +1,6 @@
-"""Numbers, names and texts as people read them, in the report and on the pages.
+"""How numbers and texts are written in the report and on the pages.
 
-Nothing heavy is imported here: the pages are served by a process that knows no pandas.
+Imports nothing heavy: the process that serves the pages has no pandas.
 """
 
 from __future__ import annotations
@@ -14,17 +14,7 @@ from markupsafe import Markup, escape
 
 @dataclass(frozen=True)
 class Metric:
-    """A column of the leaderboard.
-
-    Attributes
-    ----------
-    key : str
-        Column of the frame.
-    name : str
-        Heading.
-    meaning : str
-        One sentence for readers who do not know it.
-    """
+    """A column of the leaderboard: its key, its heading, and a sentence that explains it."""
 
     key: str
     name: str
@@ -50,20 +40,25 @@ METRICS = (
         "P@5 in which rare tags count more (propensity-scored), as a share of the best possible.",
     ),
     Metric(
+        "psp_at_5",
+        "PSP@5",
+        "P@5 in which rare tags count more (propensity-scored), as a share of the best possible.",
+    ),
+    Metric(
         "lrap",
         "LRAP",
-        "Label ranking average precision: how far up an article's own tags stand in its ranking; "
+        "Label ranking average precision: how high an article's own tags stand in its ranking; "
         "1 is perfect.",
     ),
     Metric(
         "accuracy",
         "Accuracy",
-        "Share of articles whose tags are exactly right, all of them. Hardly moves with many tags.",
+        "Share of articles whose tags are all exactly right. It hardly moves with many tags.",
     ),
     Metric(
         "macro_precision",
         "Macro prec.",
-        "Precision of each tag, averaged over the tags; a tag never assigned counts 0.",
+        "Precision of each tag, averaged over the tags; a tag that is never assigned counts 0.",
     ),
     Metric(
         "weighted_precision",
@@ -74,7 +69,7 @@ METRICS = (
 
 
 def number(value: float | None) -> str:
-    """Return a count or a number for people: 63,436; 10.6; an en dash for none."""
+    """Return a count or another number: 63,436; 10.6; an en dash for none."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "–"
     if isinstance(value, float) and not value.is_integer():
@@ -98,7 +93,7 @@ def points(value: float | None) -> str:
 
 
 def measure(value: float | None) -> str:
-    """Return what a guard measured, in its own unit: 0.013, 1,000; an en dash for none."""
+    """Return a measured value in its own unit: 0.013, 1,000; an en dash for none."""
     if value is None or math.isnan(value):
         return "–"
     if abs(value) >= 100:
@@ -118,7 +113,7 @@ def share(part: float, whole: float) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Return a time for people: 4 min 05 s, 12.3 s."""
+    """Return a time: 4 min 05 s, 12.3 s."""
     if seconds is None or math.isnan(seconds):
         return "–"
     if seconds >= 3600:
@@ -129,24 +124,24 @@ def duration(seconds: float | None) -> str:
 
 
 def clean(text: object) -> str:
-    """Return a text without control characters: HTML forbids them, or they turn the page around."""
+    """Return a text without the control characters that HTML forbids or that reverse the text."""
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", "", str(text))
 
 
 def cut(text: object, limit: int) -> str:
-    """Return a text that is short enough to show, without control characters."""
+    """Return a text of at most `limit` characters on one line, without control characters."""
     cleaned = " ".join(clean(str(text)[: limit * 20]).split())
     return cleaned if len(cleaned) <= limit else f"{cleaned[: limit - 1].rstrip()}…"
 
 
 def link(url: object) -> str:
-    """Return a web address as it is, and nothing for any other kind of address."""
+    """Return a web address as it is, and an empty text for anything else."""
     text = str(url).strip()
     return text if re.match(r"https?://[^\s\"'<>\x00-\x20]+$", text) and len(text) < 2000 else ""
 
 
 def breakable(text: str) -> Markup:
-    """Let the name of a candidate break where its parts meet, on a narrow screen."""
+    """Let the name of a candidate break between its parts on a narrow screen."""
     name = escape(text)
     for joint in (":", "+"):
         name = name.replace(joint, Markup(f"{joint}<wbr>"))  # ruff: ignore[unsafe-markup-use]
