@@ -37,8 +37,8 @@ RETRAIN_FORM = {
 }
 HARVEST_FORM = {
     "What to harvest": ("harvest_seeds", "harvest_contact", "harvest_consent"),
-    "How gently": ("harvest_delay_s", "harvest_articles", "harvest_pause_hours"),
-    "How much": ("harvest_max_requests", "harvest_max_minutes", "harvest_max_mb"),
+    "How gently": ("harvest_delay_s", "harvest_articles"),
+    "How much": ("harvest_max_requests", "harvest_max_minutes"),
     "What follows": ("corpus",),
 }
 

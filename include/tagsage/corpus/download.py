@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, cast
 import httpx
 
 from tagsage.errors import TagsageError
-from tagsage.http_dates import seconds_until
+from tagsage.retry import retry_after
 
 logger = logging.getLogger(__name__)
 
@@ -268,10 +268,7 @@ def _refusal(url: str, response: httpx.Response) -> Exception:
 
 
 def _retry_after(response: httpx.Response) -> float | None:
-    text = response.headers.get("Retry-After", "").strip()
-    if text.isdecimal():
-        return float(text)
-    return seconds_until(text, time.time())
+    return retry_after(response.headers.get("Retry-After", ""), time.time())
 
 
 def _announced(response: httpx.Response, offset: int) -> int | None:

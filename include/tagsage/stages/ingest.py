@@ -15,7 +15,7 @@ from tagsage.run_context import STARTED, TRIAL, RunContext, Token
 from tagsage.settings import Settings
 from tagsage.stages.checks import check_before_loading, note_began
 from tagsage.stages.common import CORPUS_CODE, QUARANTINE, Ref, open_store, tracking_of
-from tagsage.stages.harvest import export_harvest, revision_of, taken_up
+from tagsage.stages.harvest import digest_of, export_harvest, mark_announced
 from tagsage.stages.notifications import record_mlflow_link
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def load_corpus(token: Token) -> Ref:
 
     run = RunContext.of(token)
     settings = run.settings
-    harvested = revision_of(settings) if settings.corpus == "harvest" else None
+    harvested = digest_of(settings) if settings.corpus == "harvest" else None
     try:
         corpus = _read_corpus(run)
     except RejectedShareError as error:
@@ -122,7 +122,7 @@ def load_corpus(token: Token) -> Ref:
         raise TagsageError(msg)
     logger.info("corpus: %s", report)
     if harvested is not None:
-        taken_up(settings, harvested)
+        mark_announced(settings, harvested)
 
     def build(folder: Path) -> dict[str, Any]:
         snapshot.save(folder)
