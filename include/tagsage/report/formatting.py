@@ -40,11 +40,6 @@ METRICS = (
         "P@5 in which rare tags count more (propensity-scored), as a share of the best possible.",
     ),
     Metric(
-        "psp_at_5",
-        "PSP@5",
-        "P@5 in which rare tags count more (propensity-scored), as a share of the best possible.",
-    ),
-    Metric(
         "lrap",
         "LRAP",
         "Label ranking average precision: how high an article's own tags stand in its ranking; "
