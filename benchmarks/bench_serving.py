@@ -36,7 +36,7 @@ from tagsage.store.snapshot import Snapshot
 
 SEED = 42
 FEATURES = "text+lists+labels+authors"
-SETTINGS = {"candidates": f"text:mlp,{FEATURES}:mlp", "questions": "", "seed": SEED}
+SETTINGS = {"candidates": f"text:mlp,{FEATURES}:mlp", "scenarios": "", "seed": SEED}
 BATCH = 55_000
 REQUESTS = 1000
 WARM = 20

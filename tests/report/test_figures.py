@@ -13,8 +13,8 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.path import Path
 from matplotlib.textpath import TextPath
-from tagsage.evaluate.systems import System
 
+from tagsage.evaluate.article_results import ArticleResults
 from tagsage.evaluate.bootstrap import paired_bootstrap
 from tagsage.report import figures
 from tagsage.report.corpus_profile import CorpusProfile
@@ -254,7 +254,9 @@ def test_difference_intervals_are_dots_on_whiskers_in_points():
 
 def test_intervals_of_the_bootstrap_can_be_drawn():
     Y = np.eye(6, dtype=bool)
-    right, wrong = (System.of(A.astype(np.float32), Y, 0.5) for A in (Y, np.roll(Y, 1, axis=1)))
+    right, wrong = (
+        ArticleResults.of(A.astype(np.float32), Y, A) for A in (Y, np.roll(Y, 1, axis=1))
+    )
     frame = paired_bootstrap(
         Y,
         {"right": right, "wrong": wrong},

@@ -101,7 +101,7 @@ class FrozenTest:
             kept = cls(**arrays, assigned=assigned, **(read_json(folder / _ABOUT) or {}))
             if assigned.shape != (len(kept.test), len(kept.tags)):
                 raise ValueError(f"assigned tags of the shape {assigned.shape}")
-        except (OSError, EOFError, ValueError, TypeError) as error:
+        except (OSError, EOFError, ValueError, TypeError, TagsageError) as error:
             msg = f"The frozen test in {folder} is damaged ({error}); run the run again."
             raise TagsageError(msg) from error
         return kept

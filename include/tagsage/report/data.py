@@ -108,11 +108,11 @@ class Comparison:
     study: pd.DataFrame
     """See :func:`tagsage.evaluate.findings.study_table`."""
     curves: Mapping[str, pd.DataFrame]
-    """Precision and recall by candidate; see :func:`tagsage.evaluate.curves.precision_recall`."""
+    """Precision and recall by candidate; see :func:`tagsage.evaluate.metrics.precision_recall`."""
     per_tag: Mapping[str, pd.DataFrame]
     """Scores of each tag by candidate."""
     reliability: pd.DataFrame
-    """Of the candidate with lists; see :func:`tagsage.learn.calibration.reliability`."""
+    """Of the candidate with lists; see :func:`tagsage.evaluate.metrics.reliability`."""
     calibration_errors: Mapping[str, float]
     """``ece`` and ``ece_top_5`` of the candidate with lists."""
     learning: pd.DataFrame

@@ -35,6 +35,11 @@ METRICS = (
     ),
     Metric("p_at_5", "P@5", "Share of an article's five best tags that it really has, on average."),
     Metric(
+        "psp_at_5",
+        "PSP@5",
+        "P@5 in which rare tags count more (propensity-scored), as a share of the best possible.",
+    ),
+    Metric(
         "lrap",
         "LRAP",
         "Label ranking average precision: how high an article's own tags stand in its ranking; "
