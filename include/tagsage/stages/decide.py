@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tagsage.evaluate.judgement import Judgement
     from tagsage.evaluate.promotion import Check, Decision, Gain
     from tagsage.learn.labels import Labels
-    from tagsage.registry.registry import Version
+    from tagsage.registry.versions import Version
     from tagsage.store.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ def make_decision(
     champion : str
         The version that is champion now; empty for none.
     """
-    from tagsage.registry.champions import carry_out, kept_decision
+    from tagsage.registry.champion import carry_out, kept_decision
 
     tracking, name = tracking_of(run.settings), run.settings.registered_model
     decision = kept_decision(tracking, name, version)
@@ -96,12 +96,11 @@ def _decide(
 ) -> Decision:
     from tagsage.evaluate.judgement import Judgement
     from tagsage.evaluate.promotion import decide
-    from tagsage.registry.history import registered
-    from tagsage.registry.registry import DATA_DIGEST, DamagedTestError
+    from tagsage.registry.champion import pinned_sentence
+    from tagsage.registry.versions import DATA_DIGEST, DamagedTestError, registered_model
 
-    now = registered(tracking_of(run.settings), run.settings.registered_model)
-    of_number = {one.number: one for one in now.versions}
-    champion = of_number.get(now.champion)
+    model = registered_model(tracking_of(run.settings), run.settings.registered_model)
+    champion = model.champion
     judged = Judgement.load(run.workspace.open(best["ref"]).path / JUDGED_FOLDER)
     labels, snapshot = load_labels(run, split), load_snapshot(run, corpus)
     gain, not_comparable, frozen = None, "", None
@@ -114,17 +113,17 @@ def _decide(
             not_comparable = str(error)
     checks += _absolute_checks(run, snapshot, labels, judged, served, version, champion, frozen)
     own = best["scores"]["micro_f1"]
-    digest = of_number[version].tags[DATA_DIGEST]
+    digest = model.version(version).tags[DATA_DIGEST]
     return decide(
         challenger_version=version,
-        champion_version=now.champion,
+        champion_version=champion.number if champion else "",
         promote=run.settings.promote,
         limits=run.settings,
         checks=checks,
         gain=gain,
         not_comparable=not_comparable,
         trial=run.is_trial,
-        pinned=now.pinned_words(),
+        pinned=pinned_sentence(model),
         scores=(own, champion.micro_f1 if champion else None),
         same_data=champion is not None and champion.tags.get(DATA_DIGEST) == digest,
     )
@@ -132,7 +131,7 @@ def _decide(
 
 def _frozen_of(run: RunContext, version: Version) -> FrozenTest | None:
     from tagsage.evaluate.frozen import FrozenTest
-    from tagsage.registry.registry import load_frozen
+    from tagsage.registry.versions import load_frozen
 
     with run.workspace.scratch() as folder:
         if not load_frozen(tracking_of(run.settings), version, folder):
@@ -212,7 +211,7 @@ def _absolute_checks(
 
 def _earlier_values(champion: Version | None) -> dict[str, float]:
     """Return what was measured of the champion when it was the challenger."""
-    from tagsage.registry.history import decision_of
+    from tagsage.registry.champion import decision_of
 
     kept = decision_of(champion.tags) if champion else None
     return {check["name"]: check["value"] for check in kept.checks} if kept else {}
@@ -222,14 +221,14 @@ def _latency(
     run: RunContext, snapshot: Snapshot, labels: Labels, served: Artifact, version: str
 ) -> tuple[float | None, str]:
     """Time requests of one article each; return the median in ms, or None, and words about it."""
-    from tagsage.registry.registry import load_champion
     from tagsage.registry.tagger import read_about
+    from tagsage.registry.versions import load_version
 
     about = read_about(served.path)
     if about["embedder"] == "openai":
         # Each request would be paid for, and it is the server's time that would be measured.
         return None, "not measured: each request asks a server for its vector"
-    model = load_champion(tracking_of(run.settings), run.settings.registered_model, version=version)
+    model = load_version(tracking_of(run.settings), run.settings.registered_model, version)
     # A model on given vectors is asked with some.
     dimensions = about["dimensions"] if about["needs_given_vectors"] else 0
     requests = _requests(snapshot, labels, dimensions=dimensions)

@@ -18,7 +18,7 @@ from tagsage.stages.common import (
     load_vectors,
 )
 from tagsage.stages.predict import EXAMPLES_FILE, UNUSABLE
-from tagsage.stages.served import load_served
+from tagsage.stages.tagger import load_tagger
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +74,7 @@ def explain(token: Token, corpus: Ref, features: Blocks, predicted: Ref) -> Ref:
         asked = _asked(run, snapshot, predictions.path)
         with pq.ParquetWriter(folder / EXPLANATIONS_FILE, schema) as writer:
             if len(asked):
-                model = load_served(run, version, snapshot, features)
+                model = load_tagger(run, version, snapshot, features)
                 tags = model.tagger.candidate.tags
                 vectors = load_vectors(run, features[VECTORS])
                 explained = explaining.explain(

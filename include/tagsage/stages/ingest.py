@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tagsage.corpus.model import Corpus
     from tagsage.corpus.quarantine import Repairs
-    from tagsage.registry.store import Tracking
+    from tagsage.registry.tracking import Tracking
 
 logger = logging.getLogger(__name__)
 
@@ -73,11 +73,11 @@ def start(run_id: str, overrides: Mapping[str, Any]) -> Token:
 
 def _is_trial(tracking: Tracking, settings: Settings, overrides: Mapping[str, Any]) -> bool:
     """Tell whether other candidates than the configured ones are tried beside a champion."""
-    from tagsage.registry.registry import champion_of
+    from tagsage.registry.versions import registered_model
 
     configured = Settings.resolve({**overrides, "candidates": None})
     same = set(settings.parsed_candidates()) == set(configured.parsed_candidates())
-    return not same and champion_of(tracking, settings.registered_model) is not None
+    return not same and registered_model(tracking, settings.registered_model).champion is not None
 
 
 def load_corpus(token: Token) -> Ref:

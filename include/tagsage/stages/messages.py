@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from tagsage.errors import TagsageError
+from tagsage.redact import redact
 from tagsage.run_context import RunContext, file_name
 from tagsage.stages.common import tracking_of
 from tagsage.workspace import Workspace
@@ -68,7 +69,7 @@ def _run_before(run: RunContext) -> Any | None:
 def note_mlflow(run: RunContext, mlflow_run: str) -> None:
     """Keep where the run's run is seen in MLflow's pages; nothing when nobody serves them."""
     tracking = tracking_of(run.settings)
-    base = run.settings.mlflow_url or tracking.shown_uri
+    base = run.settings.mlflow_url or redact(tracking.uri)
     if base.startswith(("http://", "https://")) and "***" not in base:
         place = f"experiments/{quote(tracking.experiment_id)}/runs/{quote(mlflow_run)}"
         run.record(MLFLOW, f"{base.rstrip('/')}/#/{place}")
