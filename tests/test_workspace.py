@@ -43,7 +43,7 @@ class Build:
 
 
 def make(workspace: Workspace, build, inputs: dict | None = None):
-    return workspace.artifact("split", inputs or {"seed": 1}, build, code=["vectors"])
+    return workspace.artifact("split", inputs or {"seed": 1}, build, code=["embed"])
 
 
 def test_an_artifact_is_built_once_and_found_again(workspace):
@@ -59,14 +59,14 @@ def test_an_artifact_is_built_once_and_found_again(workspace):
 def test_other_inputs_another_stage_or_other_code_make_another_artifact(workspace, monkeypatch):
     build = Build()
     refs = {make(workspace, build).ref, make(workspace, build, {"seed": 2}).ref}
-    refs.add(workspace.artifact("other", {"seed": 1}, build, code=["vectors"]).ref)
-    refs.add(workspace.artifact("split", {"seed": 1}, build, code=["vectors", "corpus"]).ref)
+    refs.add(workspace.artifact("other", {"seed": 1}, build, code=["embed"]).ref)
+    refs.add(workspace.artifact("split", {"seed": 1}, build, code=["embed", "corpus"]).ref)
     assert (len(refs), build.calls) == (4, 4)
 
 
 def test_the_order_of_inputs_and_of_rooms_does_not_matter(workspace):
-    a = workspace.artifact("s", {"a": 1, "b": 2}, Build(), code=["vectors", "corpus"])
-    b = workspace.artifact("s", {"b": 2, "a": 1}, Build(), code=["corpus", "vectors"])
+    a = workspace.artifact("s", {"a": 1, "b": 2}, Build(), code=["embed", "corpus"])
+    b = workspace.artifact("s", {"b": 2, "a": 1}, Build(), code=["corpus", "embed"])
     assert a.ref == b.ref
 
 
@@ -209,7 +209,7 @@ def build(folder):
     (folder / "half.npy").write_text("half")
     print("building", flush=True)
     time.sleep(600)
-Workspace(sys.argv[1]).artifact("split", {"seed": 1}, build, code=["vectors"])
+Workspace(sys.argv[1]).artifact("split", {"seed": 1}, build, code=["embed"])
 """
 
 
@@ -312,18 +312,18 @@ def test_code_of_a_room_that_does_not_exist_is_refused(room):
 
 
 def test_code_digest_changes_with_a_librarys_version(monkeypatch):
-    before = code_digest.__wrapped__(("vectors",))
+    before = code_digest.__wrapped__(("embed",))
     monkeypatch.setattr(module, "version", lambda name: "0")
-    assert code_digest.__wrapped__(("vectors",)) != before
-    assert code_digest.__wrapped__(("corpus",)) != code_digest.__wrapped__(("vectors",))
+    assert code_digest.__wrapped__(("embed",)) != before
+    assert code_digest.__wrapped__(("corpus",)) != code_digest.__wrapped__(("embed",))
 
 
 def test_second_run_in_a_workspace_is_refused_while_the_first_is_under_way(tmp_path):
     with (
-        Workspace(str(tmp_path)).alone(),
+        Workspace(str(tmp_path)).locked(),
         pytest.raises(TagsageError, match=r"Another run is under way .*; wait for its end"),
-        Workspace(str(tmp_path)).alone(),
+        Workspace(str(tmp_path)).locked(),
     ):
         pytest.fail("two runs at once")
-    with Workspace(str(tmp_path)).alone():
+    with Workspace(str(tmp_path)).locked():
         assert (tmp_path / ".lock").exists()

@@ -45,7 +45,7 @@ def run_pipeline(overrides: Mapping[str, Any]) -> Token:
     """
     settings = Settings.resolve(overrides)
     workspace = Workspace(settings.workspace)
-    with workspace.alone():
+    with workspace.locked():
         run = _told("start", stages.start, _run_id(workspace, settings), overrides)
         try:
             _run_stages(run)

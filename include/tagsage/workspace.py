@@ -8,7 +8,6 @@ A workspace may lie in object storage (any fsspec URL); arrays are then read thr
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -27,6 +26,7 @@ from typing import Any
 from upath import UPath
 
 from tagsage.errors import NonRetryableError, TagsageError
+from tagsage.files import atomic_file, locked, sync_folder, sync_tree
 
 MARKER = ".tagsage"
 MANIFEST = "artifact.json"
@@ -46,24 +46,12 @@ NUMERIC_LIBRARIES = (
 
 @dataclass(frozen=True)
 class Artifact:
-    """A finished artifact.
+    """A finished artifact: what tasks pass on is its `ref`."""
 
-    Attributes
-    ----------
-    ref : str
-        Its name, ``stage-digest``: what tasks pass on.
-    path : pathlib.Path
-        The local folder that holds its files.
-    summary : dict
-        What the stage said of it: counts, digests, names of files.
-    seconds : float
-        How long it took to build.
-    """
-
-    ref: str
-    path: Path
-    summary: dict[str, Any]
-    seconds: float
+    ref: str  # its name, ``stage-digest``
+    path: Path  # the local folder of its files
+    summary: dict[str, Any]  # what the stage says of it: counts, digests, names of files
+    seconds: float  # how long it took to build
 
 
 class Workspace:
@@ -87,23 +75,14 @@ class Workspace:
 
     @property
     def local_path(self) -> Path:
-        """Where files are that must be local; it need not exist.
-
-        The workspace itself, or, for a remote one, a folder in the user's cache.
-        """
+        """The workspace, or a folder in the user's cache for a remote one; it need not exist."""
         if self.is_local:
             return Path(self.root.path)
         cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
         return cache / "tagsage" / hashlib.sha256(self.url.encode()).hexdigest()[:16]
 
     def local_folder(self) -> Path:
-        """Make and return the folder for files that must be local: databases, caches, copies.
-
-        Raises
-        ------
-        NonRetryableError
-            When the workspace is a folder of something else (see :meth:`claim`).
-        """
+        """Make and return the folder for files that must be local: databases, caches, copies."""
         self.claim()
         folder = self.local_path
         try:
@@ -140,13 +119,7 @@ class Workspace:
         self._claimed = True
 
     def check(self) -> None:
-        """Check that this is a workspace, for those who only read; nothing is made.
-
-        Raises
-        ------
-        NonRetryableError
-            When it is none.
-        """
+        """Raise `NonRetryableError` when this is no workspace; for commands that only read."""
         if not (self.root / MARKER).exists():
             msg = (
                 f"There is no workspace of tagsage in {self.url}; name another one, or make one "
@@ -196,13 +169,7 @@ class Workspace:
         return self.open(ref)
 
     def open(self, ref: str) -> Artifact:
-        """Return a finished artifact by its name.
-
-        Raises
-        ------
-        TagsageError
-            When there is no such artifact.
-        """
+        """Return a finished artifact by its name; `TagsageError` when there is none."""
         folder = self.local_folder() / "artifacts" / ref
         if not (folder / MANIFEST).exists():
             if self.is_local or not self.exists(ref):
@@ -222,30 +189,13 @@ class Workspace:
             raise TagsageError(msg) from error
 
     def publish(self, file: Path, name: str) -> str:
-        """Put a file at the top of the workspace, whole or not at all, replacing an older one.
-
-        Returns
-        -------
-        str
-            Where the file now is.
-        """
+        """Put a file at the top of the workspace, whole or not at all; return where it is."""
         self.claim()
-        target = self.root / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if self.is_local:
-            with self.scratch() as folder:
-                temporary = folder / "file"
-                shutil.copyfile(file, temporary)
-                temporary.replace(Path(target.path))
-        else:
-            _copy(UPath(file), target)
-        return str(target)
+        _copy(UPath(file), self.root / name)
+        return str(self.root / name)
 
     def unpublish(self, *names: str) -> None:
-        """Remove files that :meth:`publish` put there on an earlier run, where there are any.
-
-        What a part of the run that is switched off left must not pass for this run's.
-        """
+        """Remove files of an earlier run, which must not be taken for those of this run."""
         for name in names:
             (self.root / name).unlink(missing_ok=True)
 
@@ -268,12 +218,9 @@ class Workspace:
             raise TagsageError(msg) from error
 
     def prune(self, keep: Collection[str]) -> int:
-        """Remove the artifacts that are not in `keep`, and what killed tasks left a day ago.
+        """Remove artifacts that are not in `keep`, and what killed tasks left over a day ago.
 
-        Returns
-        -------
-        int
-            How many artifacts were removed.
+        Returns how many artifacts were removed.
         """
         removed = 0
         for base in {self.root / "artifacts", UPath(self.local_folder() / "artifacts")}:
@@ -295,23 +242,13 @@ class Workspace:
         return removed
 
     @contextmanager
-    def alone(self) -> Generator[None, None, None]:
-        """Keep a second run of the command line out of this workspace, on this machine.
-
-        Raises
-        ------
-        TagsageError
-            When one is under way.
-        """
-        with (self.local_folder() / LOCK).open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                msg = (
-                    f"Another run is under way in the workspace {self.url}; "
-                    "wait for its end, or choose another workspace."
-                )
-                raise TagsageError(msg) from None
+    def locked(self) -> Generator[None, None, None]:
+        """Keep a second run out of this workspace on this machine; `LockedError` for that one."""
+        busy = (
+            f"Another run is under way in the workspace {self.url}; wait for its end, or choose "
+            "another workspace."
+        )
+        with locked(self.local_folder() / LOCK, busy=busy):
             yield
 
     @contextmanager
@@ -358,7 +295,12 @@ def download_folder(source: UPath, target: Path) -> None:
 
 
 def _copy(source: UPath, target: UPath) -> None:
-    """Copy a file piece by piece: vectors may be larger than memory."""
+    """Copy a file piece by piece, because vectors may be larger than memory."""
+    if isinstance(target, Path):
+        with source.open("rb") as reader, atomic_file(Path(target)) as file:
+            shutil.copyfileobj(reader, file, 1 << 20)
+        return
+    # Object stores show a file when it is complete.
     target.parent.mkdir(parents=True, exist_ok=True)
     with source.open("rb") as reader, target.open("wb") as writer:
         shutil.copyfileobj(reader, writer, 1 << 20)
@@ -367,6 +309,7 @@ def _copy(source: UPath, target: UPath) -> None:
 def _rename_folder(folder: Path, target: Path) -> None:
     """Move a finished folder to its name; when another process was first, keep that one."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    sync_tree(folder)
     try:
         folder.rename(target)
     except OSError:
@@ -375,6 +318,7 @@ def _rename_folder(folder: Path, target: Path) -> None:
         # What a killed `prune` left of an older one would be in the way for ever.
         shutil.rmtree(target, ignore_errors=True)
         folder.rename(target)
+    sync_folder(target.parent)
 
 
 @lru_cache

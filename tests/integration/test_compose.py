@@ -1,4 +1,4 @@
-"""docker-compose.yaml: read by Compose's own loader, and run service by service without Docker.
+"""The services of docker-compose.yaml, run one by one without Docker.
 
 A container is a command with an environment, some folders and names of other machines. Here each
 service of Airflow and MLflow is run with exactly the command, the environment and the health check
@@ -31,175 +31,18 @@ from scripts.neo4j_server import free_ports
 from tagsage.neo4j_connection import open_driver
 from tests.conftest import connection_to, empty
 from tests.integration.conftest import BIN, ROOT, SETTINGS
+from tests.test_compose_file import REQUIRED
 
-pytestmark = [pytest.mark.compose, pytest.mark.integration]
+pytestmark = [
+    *(pytest.mark.compose, pytest.mark.integration, pytest.mark.slow),
+    *(pytest.mark.neo4j, pytest.mark.services, pytest.mark.timeout(1200)),
+]
 
 # What the run keeps articles in, and what computes its graph.
 STORE, ENGINE = "neo4j", "gds"
 CANDIDATES = "text:ovr_logistic,text+graphsage:ovr_logistic"
 # Of the small corpus every third article: what is tested here is the way, not the result.
 KEPT, MIN_TAG_ARTICLES = 3, 15
-
-TEXT = compose_check.COMPOSE.read_text(encoding="utf-8")
-EXAMPLE = compose_check.EXAMPLE.read_text(encoding="utf-8")
-
-
-# -- the file ----------------------------------------------------------------------------------
-
-
-def checked(tmp_path, old="", new=""):
-    """Return what the rules say of the compose file with `old` replaced by `new`."""
-    assert old in TEXT
-    file = tmp_path / "docker-compose.yaml"
-    file.write_text(TEXT.replace(old, new) if old else TEXT, encoding="utf-8")
-    model = compose_check.resolve(compose_check.dummies(EXAMPLE), file)
-    return compose_check.complaints(model, file.read_text(encoding="utf-8"), EXAMPLE)
-
-
-def test_compose_file_is_valid_and_keeps_our_rules(tmp_path):
-    assert checked(tmp_path) == []
-
-
-def test_compose_file_without_env_names_every_missing_secret():
-    with pytest.raises(compose_check.ComposeError) as told:
-        compose_check.resolve({})
-    secrets = compose_check.required(TEXT)
-    assert len(secrets) == 9
-    assert str(told.value) == (
-        f"refused to start without {', '.join(sorted(secrets))}; set them in .env."
-    )
-
-
-@pytest.mark.parametrize("name", sorted(compose_check.required(TEXT)))
-def test_compose_file_refuses_an_empty_secret(name):
-    variables = {**compose_check.dummies(EXAMPLE), name: ""}
-    with pytest.raises(compose_check.ComposeError, match=f"without {name};"):
-        compose_check.resolve(variables)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "words"),
-    [
-        ("    user: redis", "    usr: redis", "usr"),
-        ("- redis:/data", "- rediss:/data", "rediss"),
-        ("      airflow-init:\n", "      nowhere:\n", "nowhere"),
-        ("${NEO4J_HEAP:-4g}", "${NEO4J_HEAP}", "NEO4J_HEAP"),
-    ],
-    ids=["unknown key", "unknown volume", "unknown service", "variable without default"],
-)
-def test_loader_refuses_what_compose_would(tmp_path, old, new, words):
-    with pytest.raises(compose_check.ComposeError, match=words):
-        checked(tmp_path, old, new)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "complaint"),
-    [
-        (
-            "postgres:15.18-bookworm",
-            "postgres:latest",
-            "postgres: the image 'postgres:latest' is not pinned by an exact tag.",
-        ),
-        (
-            "127.0.0.1:${MLFLOW_PORT:-5000}:5000",
-            "${MLFLOW_PORT:-5000}:5000",
-            "mlflow: port 5000 is published beyond 127.0.0.1.",
-        ),
-        (
-            "NEO4J_AUTH: neo4j/${NEO4J_PASSWORD:?set it in .env}",
-            "NEO4J_AUTH: neo4j/letmein",
-            "neo4j: the secret NEO4J_AUTH is written in the file.",
-        ),
-        (
-            "requirepass $$REDIS_PASSWORD",
-            "requirepass ${REDIS_PASSWORD:?}",
-            "redis: a secret stands on the command line.",
-        ),
-        (
-            "  restart: unless-stopped\n",
-            '  restart: "no"\n',
-            "redis: has no restart policy that fits.",
-        ),
-        (
-            '      test: ["CMD", "python", "compose/healthy.py", "http://127.0.0.1:8974/health"]\n',
-            "",
-            "airflow-scheduler: has no health check.",
-        ),
-        ("${NEO4J_HEAP:-4g}", "${NEO4J_JAVA_HEAP:-4g}", ".env.example lacks NEO4J_JAVA_HEAP."),
-        (
-            "REDIS_PASSWORD: ${REDIS_PASSWORD:?set it in .env}",
-            "REDIS_PASSWORD: ${REDIS_TOKEN:-dummy-none}",
-            "The secret REDIS_TOKEN may be left out; write ${REDIS_TOKEN:?…}.",
-        ),
-        (
-            "  TAGSAGE_EMBEDDER: ${TAGSAGE_EMBEDDER:-lsa}\n",
-            "  OPENAI_API_KEY: ${OPENAI_API_KEY:-}\n",
-            "airflow-apiserver: the secret OPENAI_API_KEY is for airflow-worker only.",
-        ),
-    ],
-    ids=lambda value: value[:40],
-)
-def test_rules_complain_of_what_they_forbid(tmp_path, old, new, complaint):
-    assert complaint in checked(tmp_path, old, new)
-
-
-def test_make_env_draws_a_new_secret_for_every_empty_name_and_keeps_an_existing_file(tmp_path):
-    (tmp_path / ".env.example").write_text(EXAMPLE, encoding="utf-8")
-    assert make_env.main(tmp_path) == 0
-    file = tmp_path / ".env"
-    assert file.stat().st_mode & 0o777 == 0o600
-    drawn = dict(re.findall(r"^(\w+)=(.+)$", file.read_text(encoding="utf-8"), flags=re.MULTILINE))
-    assert set(drawn) == compose_check.required(TEXT)
-    assert len(set(drawn.values())) == len(drawn)
-    # They become part of URLs.
-    assert all(re.fullmatch(r"[\w=-]{32,}", secret) for secret in drawn.values())
-    before = file.read_bytes()
-    assert make_env.main(tmp_path) == 1
-    assert file.read_bytes() == before
-
-
-# -- the images --------------------------------------------------------------------------------
-
-DOCKERFILES = (ROOT / "Dockerfile", ROOT / "compose" / "neo4j" / "Dockerfile")
-
-
-@pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.parent.name)
-def test_image_copies_only_what_is_there_and_reaches_the_builder(file):
-    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
-    let_in = [Path(line[1:]) for line in ignored if line.startswith("!")]
-    lines = re.findall(r"^COPY (?!--from)(.+)$", file.read_text("utf-8"), flags=re.MULTILINE)
-    sources = [Path(source) for line in lines for source in line.split()[:-1]]
-    assert sources
-    for source in sources:
-        assert (ROOT / source).exists()
-        assert any(source.is_relative_to(allowed) for allowed in let_in), source
-    assert not any(Path(".env").is_relative_to(allowed) for allowed in let_in)
-
-
-@pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.parent.name)
-def test_image_starts_from_exact_versions(file):
-    bases = re.findall(r"^FROM (\S+)", file.read_text("utf-8"), flags=re.MULTILINE)
-    assert bases
-    for base in bases:
-        assert compose_check.EXACT_TAG.fullmatch(base.partition(":")[2]), base
-
-
-def test_script_of_postgres_is_executable():
-    # Its image would read it into its own shell otherwise, options of the shell included.
-    assert os.access(ROOT / "compose" / "postgres" / "databases.sh", os.X_OK)
-
-
-def test_images_have_the_versions_that_the_tests_run_on():
-    pom = (ROOT / "scripts" / "neo4j" / "pom.xml").read_text("utf-8")
-    neo4j = re.search(r"<neo4j.version>(.+)</neo4j.version>", pom)[1]
-    gds = re.search(r"<gds.version>(.+)</gds.version>", pom)[1]
-    assert f"FROM neo4j:{neo4j}-community" in DOCKERFILES[1].read_text("utf-8")
-    assert f"image: tagsage-neo4j:{neo4j}-gds{gds}\n" in TEXT
-    uv = re.search(r"^UV_VERSION := (\S+)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
-    assert f"uv=={uv[1]} " in DOCKERFILES[0].read_text("utf-8")
-
-
-# -- the services ------------------------------------------------------------------------------
 
 # The ports that the file names inside the containers; here each becomes a free one.
 PORTS = (5432, 6379, 7687, 5000, 8080, 8974, 8793, 8794)
@@ -422,9 +265,7 @@ def services(corpus, neo4j_server, tmp_path_factory):
     ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
     ports[7687] = neo4j_server.port
     services = Services(model, ports, folder)
-    services.secrets = {
-        value for name, value in variables.items() if name in compose_check.required(TEXT)
-    }
+    services.secrets = {variables[name] for name in REQUIRED}
     services.login = ("admin", variables["AIRFLOW_ADMIN_PASSWORD"])
     with open_driver(connection_to(neo4j_server)) as driver:
         empty(driver)
@@ -485,14 +326,6 @@ def command_lines(services):
     return lines
 
 
-def served(test):
-    """Mark a test that needs all the services."""
-    marks = (pytest.mark.slow, pytest.mark.neo4j, pytest.mark.services, pytest.mark.timeout(1200))
-    for mark in marks:
-        test = mark(test)
-    return test
-
-
 @pytest.fixture(scope="module")
 def finished(services):
     """Log in, trigger the DAG by the REST API, wait for its end; return the token and the run."""
@@ -527,7 +360,6 @@ def finished(services):
     return run, instances
 
 
-@served
 def test_run_triggered_over_rest_ends_well_on_the_worker(finished, services):
     run, instances = finished
     failed = [each["task_id"] for each in instances if each["state"] not in {"success", "skipped"}]
@@ -538,7 +370,6 @@ def test_run_triggered_over_rest_ends_well_on_the_worker(finished, services):
     assert {each["pool"] for each in instances} == {"default_pool", "tagsage_cpu"}
 
 
-@served
 def test_run_leaves_its_results_in_the_shared_workspace_and_the_store(
     finished, services, neo4j_server
 ):
@@ -556,7 +387,6 @@ def test_run_leaves_its_results_in_the_shared_workspace_and_the_store(
         assert len(store.read_predictions()) == written
 
 
-@served
 def test_run_leaves_no_graph_and_no_model_in_the_memory_of_neo4j(finished, neo4j_server):
     with open_driver(connection_to(neo4j_server)) as driver, driver.session() as session:
         graphs = session.run("CALL gds.graph.list() YIELD graphName").value()
@@ -564,7 +394,6 @@ def test_run_leaves_no_graph_and_no_model_in_the_memory_of_neo4j(finished, neo4j
     assert (graphs, models) == ([], [])
 
 
-@served
 def test_run_is_in_mlflow_with_its_candidates_and_served_artifacts(finished, services):
     from mlflow import MlflowClient
 
@@ -581,7 +410,6 @@ def test_run_is_in_mlflow_with_its_candidates_and_served_artifacts(finished, ser
     assert any(services.volume("mlflow-artifacts").rglob("*.json"))
 
 
-@served
 def test_services_show_no_secret_in_logs_and_command_lines(finished, services):
     files = [*services.logs.iterdir(), *services.volume("airflow-logs").rglob("*")]
     texts = {str(path): path.read_bytes() for path in files if path.is_file()}
@@ -597,13 +425,11 @@ def test_services_show_no_secret_in_logs_and_command_lines(finished, services):
     assert told == {}
 
 
-@served
 def test_services_write_nothing_beside_their_volumes(finished, services):
     names = {"dags", "plugins", "data", "compose", "include"}
     assert {path.name for path in services.tree.iterdir()} == names
 
 
-@served
 def test_wrong_password_and_no_password_are_refused(services):
     with pytest.raises(urllib.error.HTTPError, match="401"):
         log_in(services, "wrong")
@@ -611,7 +437,6 @@ def test_wrong_password_and_no_password_are_refused(services):
         call(services, "/api/v2/dags")
 
 
-@served
 def test_pages_show_the_run_to_people_who_may_read_the_dag_and_to_nobody_else(finished, services):
     run, _ = finished
 
@@ -632,13 +457,11 @@ def test_pages_show_the_run_to_people_who_may_read_the_dag_and_to_nobody_else(fi
     assert "article?key=" in page("/search?state=untagged", token)
 
 
-@served
 def test_init_run_again_changes_nothing(finished, services):
     services.run_to_its_end("airflow-init")
     assert log_in(services, services.login[1])
 
 
-@served
 def test_databases_of_airflow_and_mlflow_are_closed_to_each_other(services):
     uri = services.environment("mlflow")["MLFLOW_BACKEND_STORE_URI"]
     other = uri.replace("+psycopg2", "").removesuffix("mlflow") + "airflow"

@@ -107,7 +107,7 @@ def test_runs_with_gds_and_with_the_local_engine_stand_side_by_side(
 
 
 def engines_in_mlflow(workspace):
-    """Return the engine of every night in a workspace's MLflow."""
+    """Return the engine of every run in a workspace's MLflow."""
     from mlflow import MlflowClient
 
     with warnings.catch_warnings():

@@ -84,7 +84,7 @@ def keep_vectors(run: RunContext, corpus: Ref, name: str, vectors: Ref, file: st
 def vectors_folder(run: RunContext) -> Path:
     """Return the folder of the LSA models and of their vectors, made by today's code."""
     folder = run.workspace.local_folder() / "vectors"
-    return folder / f"lsa-{code_digest(('vectors',))}"
+    return folder / f"lsa-{code_digest(('embed',))}"
 
 
 def openai_folder(settings: Settings) -> Path:
