@@ -4,8 +4,8 @@ A run with two candidates is run first. What is measured is its champion: text,
 lists, labels and authors of the corpus, a network. *CPU ms* is the time of all cores together: it
 says what a request costs where the wall clock says how busy the machine was.
 
-Co-listed articles are evaluated on the run's test articles, with the candidate that was fitted without
-them: of one of its lists, drawn at random, some other members are named instead of the lists.
+Co-listed articles are evaluated on the run's test articles, with the candidate that was fitted
+without them: of one of its lists, drawn at random, some other members are named.
 """
 
 from __future__ import annotations

@@ -116,8 +116,8 @@ def test_words_and_tags_are_those_of_an_obvious_count_block_by_block(rows):
         words = [re.findall(r"[a-z0-9ß]+", text) for text in texts]
         assert whole.words == Counter(word for found in words for word in found)
         assert whole.text_lengths == Counter(len(found) for found in words)
-    size, module.ARTICLES_A_BLOCK = module.ARTICLES_A_BLOCK, 3
+    size, module.BLOCK_ROWS = module.BLOCK_ROWS, 3
     try:
         assert profiled(rows) == whole
     finally:
-        module.ARTICLES_A_BLOCK = size
+        module.BLOCK_ROWS = size

@@ -3,6 +3,7 @@
 The alias ``champion`` of the registered model says it. Tags of the versions say the rest, in
 words that MLflow's pages show: `tagsage.decision` is what a run decided of a version,
 `tagsage.previous` the champion before it, `tagsage.replaced` who put another in its place.
+What a person may not do raises a `TagsageError` of one sentence.
 """
 
 from __future__ import annotations
@@ -54,19 +55,6 @@ def carry_out(
     only while the champion is the one that the decision names, and only if the version has not
     been replaced as champion before: so an older run undoes nothing.
 
-    Parameters
-    ----------
-    tracking : Tracking
-        The store.
-    run_id : str
-        tagsage's name of the run.
-    name : str
-        Name of the registered model.
-    version : str
-        The challenger's version.
-    decision : Decision
-        What was decided.
-
     Returns
     -------
     decision : Decision
@@ -93,13 +81,7 @@ def carry_out(
 
 
 def promote_version(tracking: Tracking, name: str, version: str, *, who: str, why: str = "") -> str:
-    """Make a version champion because a person says so; returns a sentence on what was done.
-
-    Raises
-    ------
-    TagsageError
-        When there is no such version, or the champion is pinned.
-    """
+    """Make a version champion because a person says so; returns a sentence on what was done."""
     with tracking.locked():
         model = _changeable(tracking, name)
         model.version(version)
@@ -109,13 +91,7 @@ def promote_version(tracking: Tracking, name: str, version: str, *, who: str, wh
 
 
 def roll_back(tracking: Tracking, name: str, *, who: str, why: str = "") -> str:
-    """Make the previous champion champion again; returns a sentence on what was done.
-
-    Raises
-    ------
-    TagsageError
-        When there is none to go back to, or the champion is pinned.
-    """
+    """Make the previous champion champion again; returns a sentence on what was done."""
     with tracking.locked():
         model = _changeable(tracking, name)
         previous = model.champion.tags.get(PREVIOUS, "") if model.champion else ""
@@ -132,15 +108,7 @@ def roll_back(tracking: Tracking, name: str, *, who: str, why: str = "") -> str:
 def pin(
     tracking: Tracking, name: str, version: str | None = None, *, who: str, why: str = ""
 ) -> str:
-    """Pin the champion, or a version that becomes it; returns a sentence on what was done.
-
-    No run changes a pinned champion.
-
-    Raises
-    ------
-    TagsageError
-        When there is no such version or no champion, or the champion is pinned already.
-    """
+    """Pin the champion, or a version that becomes it: no run changes it until it is unpinned."""
     with tracking.locked():
         model = _changeable(tracking, name)
         now = model.champion.number if model.champion else ""
@@ -159,13 +127,7 @@ def pin(
 
 
 def unpin(tracking: Tracking, name: str) -> str:
-    """Let runs change the champion again; returns a sentence on what was done.
-
-    Raises
-    ------
-    TagsageError
-        When nothing is pinned.
-    """
+    """Let runs change the champion again."""
     with tracking.locked():
         if not read_model(tracking, name).pinned:
             msg = f"The champion of the model {name!r} is not pinned; there is nothing to do."
@@ -183,13 +145,7 @@ def pinned_sentence(model: RegisteredModel) -> str:
 
 
 def existing_model(tracking: Tracking, name: str) -> RegisteredModel:
-    """Return the registered model.
-
-    Raises
-    ------
-    TagsageError
-        When no run has registered a version yet.
-    """
+    """Return the registered model; an error when no run has registered a version yet."""
     with tracking.locked():
         return _existing(tracking, name)
 

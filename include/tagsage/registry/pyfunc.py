@@ -118,7 +118,6 @@ def save_pyfunc(tagger: Path, folder: Path, mlflow_model: Model | None = None) -
         artifacts={TAGGER: str(tagger)},
         code_paths=[str(Path(tagsage.__file__).parent)],
         signature=_signature(needs_vectors=needs_vectors),
-        input_example=None if needs_vectors else _input_example(),
         pip_requirements=[f"{name}=={version(name)}" for name in needed],
         mlflow_model=mlflow_model,
     )
@@ -151,16 +150,3 @@ def _signature(*, needs_vectors: bool) -> ModelSignature:
         outputs=Schema(outputs),
         params=ParamSchema([ParamSpec("top_k", DataType.long, TOP_K)]),
     )
-
-
-def _input_example() -> pd.DataFrame:
-    example = pd.DataFrame({
-        "title": ["How graphs help to tag articles"],
-        "subtitle": ["Reading lists tell what an article is about"],
-        "author": ["Ann"],
-        "story": ["https://medium.com/p/0f1e2d3c4b5a"],
-        "lists": [["reading list"]],
-        "articles": [["https://medium.com/p/1a2b3c4d5e6f"]],
-    })
-    # MLflow compares the column names with a range, which pandas' own strings deprecate.
-    return example.set_axis(example.columns.astype(object), axis=1)

@@ -51,13 +51,7 @@ def log_run(
     tags: Mapping[str, str] | None = None,
     datasets: Sequence[DataSet] = (),
 ) -> str:
-    """Find or create the parent run of a run, and log what is known at its start.
-
-    Returns
-    -------
-    str
-        MLflow's id of the parent run.
-    """
+    """Find or create the parent run of a run, and log what is known at its start."""
     run = _find_or_create(tracking, run_id, None)
     with tracking.locked():
         if run.info.status != "RUNNING":
@@ -99,13 +93,7 @@ def log_candidate(
     per_tag: pd.DataFrame | None = None,
     figures: Mapping[str, Path] | None = None,
 ) -> str:
-    """Log one candidate, ``feature_set:classifier``, as a finished child run of the run.
-
-    Returns
-    -------
-    str
-        MLflow's id of the child run.
-    """
+    """Log one candidate, ``feature_set:classifier``, as a finished child run of the run."""
     run = _find_or_create(tracking, run_id, candidate)
     feature_set, _, classifier = candidate.partition(":")
     params = {"feature_set": feature_set, "classifier": classifier, **params}
@@ -136,17 +124,12 @@ def log_results(
         The store.
     run_id : str
         tagsage's name of the run.
-    params, tags : mapping, optional
-        What was decided on the way, such as which model made the vectors; MLflow never changes a
-        parameter, and takes a new value of a tag.
-    metrics : mapping of str to float, optional
-        Single numbers; those that are not finite are left out.
+    params, tags, metrics : mapping, optional
+        MLflow never changes a parameter. Metrics that are not finite are left out.
     series : mapping of str to sequence of float, optional
         Numbers by step, such as the loss of each epoch (step 1 is the first).
-    tables : mapping of str to pandas.DataFrame, optional
-        Tables by file name, such as ``leaderboard.csv``.
-    figures, files : mapping of str to pathlib.Path, optional
-        Files by name; figures go under ``figures/``.
+    tables, files, figures : mapping, optional
+        Tables and files by file name; figures go under ``figures/``.
 
     Returns
     -------

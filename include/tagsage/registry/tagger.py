@@ -186,24 +186,10 @@ def write_tagger(
     embedder: Path | None,
     dimensions: int,
 ) -> None:
-    """Gather what a tagger needs in one folder.
+    """Gather what a tagger needs in one folder, which exists and is empty.
 
-    Parameters
-    ----------
-    folder : pathlib.Path
-        An existing empty folder.
-    candidate : pathlib.Path
-        Folder of the saved :class:`~tagsage.learn.candidate.FittedCandidate`.
-    feature_set : str
-        Its feature set.
-    known : pathlib.Path
-        Folder of the saved :class:`~tagsage.features.Known`.
-    blocks : mapping of str to pathlib.Path
-        Folders of the saved blocks.
-    embedder : pathlib.Path or None
-        Folder of the saved embedder; None when vectors were given.
-    dimensions : int
-        Numbers in a vector.
+    `candidate`, `known`, `blocks` and `embedder` are folders of the saved parts; without an
+    embedder, vectors of `dimensions` numbers were given.
     """
     gather_feature_set(folder / FEATURES, known, blocks)
     shutil.copytree(candidate, folder / CANDIDATE)

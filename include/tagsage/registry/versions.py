@@ -52,21 +52,7 @@ class DamagedTestError(TagsageError):
 
 @dataclass(frozen=True)
 class Version:
-    """A version of the registered model.
-
-    Attributes
-    ----------
-    number : str
-        The version.
-    run_id : str
-        MLflow's id of the run that it was made in.
-    tags : mapping of str to str
-        Its tags.
-    created_ms : int
-        When it was registered, in milliseconds since 1970.
-    aliases : tuple of str
-        Its aliases, sorted.
-    """
+    """A version of the registered model: `run_id` is MLflow's, `created_ms` since 1970."""
 
     number: str
     run_id: str
@@ -90,14 +76,8 @@ class Version:
 class RegisteredModel:
     """The registered model as it is now.
 
-    Attributes
-    ----------
-    name : str
-        Its name.
-    versions : tuple of Version
-        Its versions, newest first; none when the model does not exist yet.
-    pinned : str
-        Who pinned the champion, when and why; empty when nobody did.
+    `versions` are the newest first, none when the model does not exist yet; `pinned` says who
+    pinned the champion, when and why, and is empty when nobody did.
     """
 
     name: str
@@ -110,13 +90,7 @@ class RegisteredModel:
         return next((one for one in self.versions if CHAMPION in one.aliases), None)
 
     def version(self, number: str) -> Version:
-        """Return a version.
-
-        Raises
-        ------
-        TagsageError
-            When there is no such version.
-        """
+        """Return a version; raises `TagsageError` when there is none of this number."""
         for one in self.versions:
             if one.number == number:
                 return one
@@ -180,31 +154,20 @@ def register_version(
     ----------
     tracking : Tracking
         The store.
-    run_id : str
-        tagsage's name of the run.
-    candidate : str
-        The winner, ``feature_set:classifier``.
+    run_id, candidate : str
+        tagsage's name of the run, and its winner.
     name : str
         Name of the registered model; it is created when there is none.
-    tagger : pathlib.Path
-        Folder that `tagsage.registry.tagger.write_tagger` filled.
+    tagger, frozen : pathlib.Path
+        Folders of what `tagsage.registry.tagger.write_tagger` and `FrozenTest.save` wrote.
     tagger_ref : str
         Tells this model from another of the same run, made after its input changed.
-    frozen : pathlib.Path
-        Folder of the saved :class:`~tagsage.evaluate.frozen.FrozenTest`, for later runs.
-    micro_f1 : float
-        The winner's micro-F1 on the test part.
-    data_digest : str
-        Digest of the corpus that it was measured on.
+    micro_f1, data_digest : float, str
+        The winner's score on the test part, and the digest of its corpus.
     description : str
         A sentence for people who look at the registry.
     trial : bool
         Whether the run compared other candidates than the configured ones.
-
-    Returns
-    -------
-    str
-        The version.
     """
     child = candidate_run(tracking, run_id, candidate)
     with tracking.locked():
@@ -298,10 +261,7 @@ def load_version(tracking: Tracking, name: str, version: str = "") -> PyFuncMode
 def load_frozen(tracking: Tracking, version: Version, folder: Path) -> bool:
     """Fetch the frozen test of a version into a folder, for `FrozenTest.load`.
 
-    Returns
-    -------
-    bool
-        False when there is none: its run or all the files were removed.
+    Returns False when there is none, because its run or the files were removed.
 
     Raises
     ------
