@@ -296,8 +296,8 @@ def download_folder(source: UPath, target: Path) -> None:
 
 def _copy(source: UPath, target: UPath) -> None:
     """Copy a file piece by piece, because vectors may be larger than memory."""
-    if isinstance(target, Path):
-        with source.open("rb") as reader, atomic_file(Path(target)) as file:
+    if target.protocol in {"", "file", "local"}:
+        with source.open("rb") as reader, atomic_file(Path(target.path)) as file:
             shutil.copyfileobj(reader, file, 1 << 20)
         return
     # Object stores show a file when it is complete.

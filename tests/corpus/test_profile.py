@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pandas as pd
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tagsage.corpus import profile as module
@@ -94,6 +94,7 @@ def test_a_word_without_end_is_cut():
     assert found.words == {"x" * 40: 1}
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(

@@ -87,7 +87,8 @@ def client_of(workspace: Path) -> MlflowClient:
 
 
 def aliases(workspace: Path) -> dict[str, str]:
-    return dict(client_of(workspace).get_registered_model("tagsage").aliases)
+    found = client_of(workspace).get_registered_model("tagsage").aliases
+    return {alias: str(version) for alias, version in found.items()}
 
 
 def test_better_challenger_is_promoted_and_a_worse_one_refused(runs):

@@ -111,6 +111,11 @@ def save_pyfunc(tagger: Path, folder: Path, mlflow_model: Model | None = None) -
     """
     about = read_about(tagger)
     needs_vectors = about["needs_given_vectors"]
+    example = pd.DataFrame({"title": ["How graphs help to tag articles"]})
+    if needs_vectors:
+        example["vector"] = [[0.5] * about["dimensions"]]
+    # MLflow compares the column names with a range, which pandas' own strings deprecate.
+    example.columns = example.columns.astype(object)
     needed = REQUIREMENTS + (OPENAI_REQUIREMENTS if about["embedder"] == "openai" else ())
     save_model(
         str(folder),
@@ -118,6 +123,7 @@ def save_pyfunc(tagger: Path, folder: Path, mlflow_model: Model | None = None) -
         artifacts={TAGGER: str(tagger)},
         code_paths=[str(Path(tagsage.__file__).parent)],
         signature=_signature(needs_vectors=needs_vectors),
+        input_example=example,
         pip_requirements=[f"{name}=={version(name)}" for name in needed],
         mlflow_model=mlflow_model,
     )
