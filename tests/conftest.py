@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 # the others idle. One that mostly waits stands between two that use all cores.
 LONGEST = (
     "tests/integration/test_compose.py",
-    "tests/integration/test_harvest.py",
     "tests/integration/test_dag.py",
     "tests/store/test_neo4j_faults.py",
     "tests/integration/test_run.py",
@@ -28,8 +27,8 @@ LONGEST = (
     "tests/integration/test_neo4j_run.py",
     "tests/integration/test_openai_run.py",
     "tests/integration/test_readme.py",
-    "tests/integration/test_harvest_runs.py",
     "tests/integration/test_bad_input.py",
+    "tests/harvest/test_crawl.py",
     "tests/graph/test_engine_contract.py",
     "tests/embed/openai/test_online_processes.py",
     "tests/embed/openai/test_batch_jobs.py",

@@ -294,10 +294,10 @@ def download_folder(source: UPath, target: Path) -> None:
             _copy(file, UPath(target / file.relative_to(source).as_posix()))
 
 
-def _copy(source: UPath, target: UPath) -> None:
+def _copy(source: UPath, target: UPath | Path) -> None:
     """Copy a file piece by piece, because vectors may be larger than memory."""
-    if target.protocol in {"", "file", "local"}:
-        with source.open("rb") as reader, atomic_file(Path(target.path)) as file:
+    if isinstance(target, Path):
+        with source.open("rb") as reader, atomic_file(Path(target)) as file:
             shutil.copyfileobj(reader, file, 1 << 20)
         return
     # Object stores show a file when it is complete.

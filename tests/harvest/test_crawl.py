@@ -1,363 +1,280 @@
-"""The crawl against real servers: what it asks for, what it makes of the answers, how it ends."""
+"""Whole harvests of a local Medium: what they bring, what they send, and what they leave alone."""
 
 from __future__ import annotations
 
-import gzip
-import socket
-import time
-import zlib
-from contextlib import ExitStack
-from dataclasses import replace
-from email.utils import formatdate
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from itertools import pairwise
 
-import brotli
 import pytest
-from backports import zstd
 
-from tagsage.harvest import frontier
-from tagsage.harvest.config import HarvestConfig, HarvestReport
-from tagsage.harvest.crawl import Teller
-from tagsage.harvest.database import HarvestDatabase
-from tagsage.harvest.downloader import Gate, is_let_in
-from tagsage.harvest.process import Progress, harvest
-from tests.harvest import web
-from tests.harvest.web import Site, answer, feed, in_turn, redirect
+from scripts.medium_server import MediumServer, challenge, redirect, status
+from tagsage.corpus.fields import parse_date
+from tagsage.errors import NonRetryableError, TagsageError
+from tagsage.files import locked
+from tagsage.harvest.collection import Collection
+from tagsage.harvest.csv_export import export_csv
 
-CONFIG = HarvestConfig("me@example.com", delay_s=0.0, attempts=1, timeout_s=1.0, max_page_mb=1)
+FEED = "/feed/tag/design"
 
 
 @pytest.fixture
-def sites():
-    with ExitStack() as stack:
-        yield [stack.enter_context(Site()) for _ in range(8)]
+def site():
+    with MediumServer(posts=150, lists=4) as server:
+        yield server
 
 
-def ended(folder, site: Site) -> dict[str, tuple[str, str]]:
-    """Return the state and reason of each request of a site by its path, robots.txt left out."""
-    with HarvestDatabase(folder) as db:
-        rows = db.execute(
-            "SELECT url, state, reason FROM requests WHERE host = ? AND kind != 'robots'",
-            (site.origin,),
-        ).fetchall()
-    return {url.removeprefix(site.origin): (state, reason) for url, state, reason in rows}
+def list_of(site, number=1):
+    return list(site.world.lists.values())[number]
 
 
-def titles(folder) -> set[str]:
-    with HarvestDatabase(folder) as db:
-        return {row[0] for row in db.execute("SELECT title FROM articles")}
+def rows_of(file):
+    with file.open(encoding="utf-8", newline="") as opened:
+        return list(csv.DictReader(opened))
 
 
-def test_each_answer_ends_its_request_as_it_should(tmp_path, sites):
-    site, other = sites[:2]
-    zipped = {
-        "gzip": gzip.compress(feed("gzip")),
-        "deflate": zlib.compress(feed("deflate")),
-        "br": brotli.compress(feed("br")),
-        "zstd": zstd.compress(feed("zstd")),
+def test_a_harvest_brings_everything_once_and_a_second_one_sends_nothing(site, harvester, tmp_path):
+    report = harvester.run(site.seeds())
+    assert (report.outcome, report.waiting, report.problems) == ("done", 0, 0)
+    with Collection(harvester.folder) as collection:
+        counts = export_csv(collection, tmp_path / "a.csv", tmp_path / "l.csv")
+    read = {
+        row["story"]: (
+            *(row["title"], row["subtitle"], row["author"], parse_date(row["date"])),
+            tuple(json.loads(row["tags"])),
+        )
+        for row in rows_of(tmp_path / "a.csv")
     }
-    large = b"\0" * 3_000_000
-    bombs = {
-        "gzip": web.bomb(300),
-        "br": brotli.compress(large),
-        "zstd": zstd.compress(large),
-        "deflate": zlib.compress(large),
-        "gzip, gzip": gzip.compress(web.bomb(300)),
-    }
-    too_large = ("refused", "The page is larger than 1 MB.")
-    away = f"The host redirects to {other.origin}, which was not asked for."
-    expected = {
-        "/feed/plain": (answer(200, feed("plain")), ("done", "")),
-        **{
-            f"/feed/{name}": (answer(200, body, content_encoding=name), ("done", ""))
-            for name, body in zipped.items()
-        },
-        **{
-            f"/feed/bomb/{number}": (answer(200, body, content_encoding=name), too_large)
-            for number, (name, body) in enumerate(bombs.items())
-        },
-        "/feed/large": (answer(200, b" " * 1_000_001), too_large),
-        "/feed/endless": (web.endless, too_large),
-        "/feed/no-gzip": (
-            answer(200, b"no gzip", content_encoding="gzip"),
-            ("failed", "The connection failed (BadGzipFile)."),
-        ),
-        "/feed/moved": (redirect("/feed/is/here", 301), ("done", "")),
-        "/feed/loop": (
-            redirect("/feed/loop"),
-            ("refused", "The host redirects more than 5 times."),
-        ),
-        "/feed/page": (
-            redirect("/@a/title-0123456789ab"),
-            ("refused", "The host redirects a feed to a page, which needs consent."),
-        ),
-        "/feed/away": (redirect(other.url("/feed/x")), ("refused", away)),
-        "/feed/file": (
-            redirect("file:///etc/passwd"),
-            (
-                "refused",
-                "The host redirects to what is not asked: it is no http or https address.",
-            ),
-        ),
-        "/feed/gone": (answer(404), ("gone", "The host answered 404.")),
-        "/feed/refused": (answer(403), ("refused", "The host answered 403.")),
-        **{
-            path: (answer(200, feed("no")), ("refused", "robots.txt does not allow it."))
-            for path in ("/feed/secret", "/feed/x/../secret/1", "//feed/secret/2")
-        },
-    }
-    site.pages = {path: page for path, (page, _) in expected.items()} | {
-        "/feed/is/here": answer(200, feed("moved")),
-        "/robots.txt": answer(200, b"User-agent: *\nDisallow: /feed/secret"),
-    }
-    report = harvest(tmp_path, [site.url(path) for path in expected], CONFIG)
-    assert ended(tmp_path, site) == {path: state for path, (_, state) in expected.items()}
-    assert titles(tmp_path) == {"plain", "gzip", "deflate", "br", "zstd", "moved"}
-    assert other.log == []
-    assert site.paths[0] == "/robots.txt"
-    assert not [path for path in site.paths if "secret" in path]
-    assert site.paths.count("/feed/loop") == 6
-    assert len(site.paths) == len(expected) + 4
-    assert (report.outcome, report.requests, report.articles, report.waiting) == (
-        *("done", len(site.paths), 6, 0),
-    )
-    for request in site.log:
-        assert request.headers["User-Agent"] == "tagsage/0.1.0 (+me@example.com)"
-        assert request.headers["From"] == "me@example.com"
-        assert not {"Cookie", "Referer", "Accept-Language"} & set(request.headers)
+    assert read == site.expected_articles()
+    memberships = {(row["list"], row["article"]) for row in rows_of(tmp_path / "l.csv")}
+    assert memberships == site.expected_memberships()
+    assert (counts.articles, counts.lists) == (report.articles, 4)
+    assert set(harvester.read("SELECT state, is_complete, reason FROM lists")) == {("open", 1, "")}
+
+    sent = [(entry.method, entry.path, entry.body) for entry in site.log]
+    assert sent[0][1] == "/robots.txt"
+    assert len(sent) == len(set(sent)) == report.requests
+    headers = site.log[-1].headers
+    assert headers["User-Agent"].startswith("tagsage/")
+    assert "(+owner@example.org)" in headers["User-Agent"]
+    assert headers["From"] == "owner@example.org"
+    assert not {"Cookie", "Referer"} & set(headers)
+
+    again = harvester.run([])  # what is known
+    assert (again.outcome, again.requests, again.digest) == ("done", 0, report.digest)
+    assert len(site.log) == len(sent)
 
 
-def test_hosts_in_trouble_are_given_up_side_by_side_each_for_its_reason(tmp_path, sites):
-    troubles = [
-        (web.reset, "failed", "The connection failed (DownloadFailedError)."),
-        (web.cut_off(feed("a")), "failed", "The answer was cut off."),
-        (web.drip, "failed", "No whole answer came within 1 s."),
-        (web.endless_headers, "failed", "The connection failed (DownloadFailedError)."),
-        (answer(503), "failed", "The host answered 503."),
-        (answer(200, b"no feed"), "unreadable", None),
-        (answer(200, feed("well")), "done", ""),
-    ]
-    for site, (page, _, _) in zip(sites, troubles, strict=False):
-        site.pages["/feed"] = page
-    gone = sites[7].url("/feed")
-    sites[7].pages["/robots.txt"] = web.reset
-    seeds = [site.url("/feed") for site in sites[:7]] + [gone]
-    report = harvest(tmp_path, seeds, CONFIG)
-    for site, (_, state, reason) in zip(sites, troubles, strict=False):
-        got_state, got_reason = ended(tmp_path, site)["/feed"]
-        assert (got_state, got_reason) == (state, reason or got_reason)
-        assert site.paths == ["/robots.txt", "/feed"]
-    assert ended(tmp_path, sites[7]) == {"/feed": ("waiting", "")}
-    assert sites[7].paths == ["/robots.txt"]
-    assert report.outcome == "stopped by the host"
-    assert report.stopped == {
-        sites[7].origin: "robots.txt cannot be had: the connection failed (DownloadFailedError)."
-    }
-
-
-def test_a_host_is_waited_for_as_it_asks_and_a_failed_request_asked_again(tmp_path, sites):
-    seconds, date, silent, slow = sites[:4]
-    until = int(time.time()) + 3
-    when = formatdate(until, usegmt=True)
-    seconds.pages["/feed"] = in_turn(answer(429, retry_after="2"), answer(200, feed("a")))
-    date.pages["/feed"] = in_turn(answer(503, retry_after=when), answer(200, feed("b")))
-    silent.pages["/feed"] = in_turn(answer(500), web.reset, answer(200, feed("c")))
-    slow.pages["/robots.txt"] = answer(200, b"User-agent: tagsage\nCrawl-delay: 1.5")
-    slow.pages["/feed"] = answer(200, feed("d"))
-    seeds = [site.url("/feed") for site in sites[:4]]
-    seen: list[Progress] = []
-    report = harvest(tmp_path, seeds, replace(CONFIG, attempts=3), on_progress=seen.append)
-    assert (report.outcome, titles(tmp_path)) == ("done", {"a", "b", "c", "d"})
-    assert [each.requests for each in seen] == sorted(each.requests for each in seen)
-    assert 0 < seen[-1].waiting <= 4
-    assert seen[-1].rate > 0
-    gaps = {
-        site.port: [
-            after.at - before.at for before, after in zip(site.log, site.log[1:], strict=False)
-        ]
-        for site in sites[:4]
-    }
-    assert gaps[seconds.port][1] >= 2.0
-    assert date.log[2].at >= until
-    assert gaps[silent.port][1] >= 1.0
-    assert gaps[silent.port][2] >= 2.0
-    assert gaps[slow.port][0] >= 1.5
-
-
-def test_a_host_that_shows_a_challenge_is_left_alone_and_what_was_fetched_is_kept(tmp_path, sites):
-    guarded, open_ = sites[:2]
-    guarded.pages = {
-        "/feed/1": answer(200, feed("a")),
-        "/feed/2": answer(403, b"<title>Just a moment...</title>", cf_mitigated="challenge"),
-        "/feed/3": answer(200, feed("c")),
-    }
-    open_.pages["/feed"] = answer(200, feed("d"))
-    seeds = [guarded.url(f"/feed/{number}") for number in (1, 2, 3)] + [open_.url("/feed")]
-    first = harvest(tmp_path, seeds, CONFIG)
-    assert first == HarvestReport(
-        "stopped by the host",
-        {guarded.origin: "The host showed a challenge."},
-        **{"requests": 5, "bytes": first.bytes, "articles": 2, "waiting": 2, "problems": 0},
-        **{"revision": 2, "changed": True},
-    )
-    assert guarded.paths == ["/robots.txt", "/feed/1", "/feed/2"]
-    second = harvest(tmp_path, seeds, CONFIG)
-    assert second == replace(first, requests=0, bytes=0)
-    assert len(guarded.log) == 3
-    # Opened again, it goes on where it was.
-    with HarvestDatabase(tmp_path) as db:
-        db.execute("UPDATE servers SET closed_until = 0")
-        db.execute("UPDATE requests SET due = 0")
-    guarded.pages["/feed/2"] = answer(200, feed("b"))
-    third = harvest(tmp_path, [], CONFIG)
-    assert (third.outcome, third.requests) == ("done", 2)
-    assert titles(tmp_path) == {"a", "b", "c", "d"}
-
-
-@pytest.mark.parametrize("status", [401, 403])
-def test_a_host_that_refuses_three_times_in_a_row_is_left_alone_and_its_pages_wait(
-    tmp_path, sites, status
+def test_lists_whose_pages_say_no_tags_are_asked_for_by_graphql_and_no_article_page(
+    site, harvester
 ):
-    site = sites[0]
-    paths = [f"/feed/{number}" for number in range(5)]
-    site.pages = {path: answer(status) for path in paths}
-    report = harvest(tmp_path, [site.url(path) for path in paths], CONFIG)
-    assert report.outcome == "stopped by the host"
-    assert report.stopped == {site.origin: "The host answered 401 or 403 3 times in a row."}
-    assert site.paths == ["/robots.txt", *paths[:3]]
-    assert set(ended(tmp_path, site).values()) == {("waiting", "")}
+    site.page_tags = False
+    harvester.run([site.url + list_of(site).path])
+    assert {entry.path for entry in site.log} == {
+        *("/robots.txt", list_of(site).path, "/_/graphql")
+    }
+    assert not harvester.read("SELECT key FROM articles WHERE tags IS NULL")
 
 
-@pytest.mark.parametrize("status", [401, 403, 500, 503])
-def test_without_a_robots_txt_nothing_is_asked_for(tmp_path, sites, status):
-    site = sites[0]
-    site.pages = {"/robots.txt": answer(status), "/feed": answer(200, feed("a"))}
-    report = harvest(tmp_path, [site.url("/feed")], CONFIG)
-    assert site.paths == ["/robots.txt"]
-    assert report.stopped == {site.origin: f"robots.txt cannot be had: the host answered {status}."}
+@pytest.mark.parametrize("refusal", [status(403), challenge], ids=["403", "challenge"])
+def test_where_graphql_is_refused_articles_own_pages_say_the_rest(site, harvester, refusal):
+    site.page_tags = False
+    site.faults["/_/graphql"] = [refusal] * 9
+    a_list = list_of(site)
+    harvester.run([site.url + a_list.path])
+    assert site.requests("/_/graphql") == 1
+    shown = a_list.posts[:20]
+    assert all(site.requests(site.world.posts[post].path) == 1 for post in shown)
+    tags = dict(harvester.read("SELECT key, tags FROM articles"))
+    assert {key: tuple(json.loads(tags[key])) for key in shown} == {
+        post: site.world.posts[post].tags for post in shown
+    }
+    state, is_complete, reason = harvester.read("SELECT state, is_complete, reason FROM lists")[0]
+    assert (state, is_complete) == ("open", 0)
+    assert "the next part could not be read" in reason
 
 
-def test_a_known_feed_is_asked_for_on_condition_and_not_read_again_when_unchanged(tmp_path, sites):
-    site = sites[0]
-    stamp = "Mon, 01 Jan 2024 00:00:00 GMT"
-    site.pages["/feed"] = in_turn(
-        answer(200, feed("a"), etag='"1"', last_modified=stamp), answer(304)
+@pytest.mark.timeout(300)
+def test_a_harvest_killed_at_any_request_ends_as_one_that_was_not(site, harvester, tmp_path):
+    site.page_tags = False
+    undisturbed = type(harvester)(tmp_path / "undisturbed")
+    undisturbed.run(site.seeds())
+    wanted = len(site.log)
+    site.log.clear()
+    command = [
+        *(sys.executable, "-m", "tagsage.cli", "harvest", *site.seeds(), "--consent"),
+        *("--contact", "owner@example.org", "--delay", "0.05", "--workspace", str(tmp_path / "w")),
+    ]
+    in_flight = Counter()
+    for number in (1, wanted // 2, wanted - 1):
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as child:
+
+            def kill(count, child=child, number=number):
+                # The crawl is a process of its own, and ends with the one that started it.
+                if count >= number:
+                    in_flight[site.log[-1].path, site.log[-1].body] += 1
+                    os.kill(child.pid, signal.SIGKILL)
+
+            site.on_request = kill
+            child.wait(120)
+            site.on_request = None
+        assert child.returncode == -signal.SIGKILL
+    killed = type(harvester)(tmp_path / "w" / "harvest")
+    assert killed.content() != undisturbed.content()
+    report = killed.run(site.seeds())
+    assert (report.outcome, report.waiting) == ("done", 0)
+    assert killed.content() == undisturbed.content()
+    assert killed.read("lists") == undisturbed.read("lists")
+    fetched = Counter((entry.path, entry.body) for entry in site.log)
+    assert len(fetched) == wanted
+    assert all(count <= 1 + in_flight[asked] for asked, count in fetched.items())
+
+
+def test_a_budget_ends_a_run_and_later_ones_go_on(site, harvester, tmp_path):
+    whole = type(harvester)(tmp_path / "whole")
+    whole.run(site.seeds())
+    site.log.clear()
+    outcomes = []
+    while not outcomes or outcomes[-1] != "done":
+        report = harvester.run(site.seeds(), harvest_max_requests=10)
+        assert report.requests <= 10
+        assert (report.waiting > 0) == (report.outcome == "budget spent")
+        outcomes.append(report.outcome)
+    assert len(outcomes) > 1
+    assert harvester.content() == whole.content()
+    assert max(Counter((entry.path, entry.body) for entry in site.log).values()) == 1
+    assert not harvester.problems()
+
+
+def test_a_list_that_shrank_or_closed_loses_its_memberships_and_keeps_its_articles(site, harvester):
+    shrinks, closes = list_of(site, 1), list_of(site, 2)
+    seeds = [site.url + each.path for each in (shrinks, closes)]
+    harvester.run(seeds)
+    articles = harvester.content()[0]
+    site.world.lists[shrinks.id] = type(shrinks)(
+        shrinks.id, shrinks.name, shrinks.user, shrinks.path, shrinks.posts[:1]
     )
-    config = replace(CONFIG, feed_hours=0.0)
-    first = harvest(tmp_path, [site.url("/feed")], config)
-    second = harvest(tmp_path, [site.url("/feed")], config)
-    assert (first.requests, second.requests, second.outcome) == (2, 1, "done")
-    assert second.revision == first.revision
-    asked = [request.headers for request in site.log if request.path == "/feed"]
-    assert [each["If-None-Match"] for each in asked] == [None, '"1"']
-    assert [each["If-Modified-Since"] for each in asked] == [None, stamp]
-    with HarvestDatabase(tmp_path) as db:
-        assert db.execute("SELECT outcome, requests FROM runs ORDER BY id").fetchall() == [
-            ("done", 2),
-            ("done", 1),
-        ]
+    site.faults[closes.path] = [status(404)]
+    report = harvester.run(seeds, harvest_list_days=0)
+    rows = harvester.content()
+    assert rows[0] == articles
+    assert rows[1] == [(seeds[0], site.url + site.world.posts[shrinks.posts[0]].path)]
+    assert dict(harvester.read("SELECT key, state FROM lists")) == {
+        shrinks.id: "open",
+        closes.id: "gone",
+    }
+    assert (report.lists, report.memberships) == (1, 1)
 
 
-def test_a_run_ends_when_its_budget_is_spent_and_the_next_goes_on(tmp_path, sites):
-    site = sites[0]
-    site.pages = {f"/feed/{number}": answer(200, feed(str(number))) for number in range(4)}
-    seeds = [site.url(path) for path in site.pages]
-    first = harvest(tmp_path, seeds, replace(CONFIG, max_requests=3))
-    assert (first.outcome, first.requests, len(site.log)) == ("budget spent", 3, 3)
-    second = harvest(tmp_path, seeds, CONFIG)
-    assert (second.outcome, second.requests) == ("done", 2)
-    assert sorted(site.paths) == sorted([*site.pages, "/robots.txt"])
+def test_feeds_need_no_consent_and_lead_to_no_pages(site, harvester):
+    report = harvester.run([site.url + FEED + "?source=rss"], harvest_consent=False)
+    assert report.articles == 10
+    assert {entry.path for entry in site.log} == {"/robots.txt", FEED}
 
 
-def test_without_a_budget_nothing_is_asked_for(tmp_path, sites):
-    report = harvest(tmp_path, [sites[0].url("/feed")], replace(CONFIG, max_mb=0))
-    assert (report.outcome, report.requests, sites[0].log) == ("budget spent", 0, [])
+def test_a_challenge_on_a_page_stops_pages_and_not_feeds_until_the_pause_is_over(site, harvester):
+    lists = [site.url + each.path for each in site.world.lists.values()]
+    for each in site.world.lists.values():
+        site.faults[each.path] = [challenge]
+    # Feeds are asked first: one that waits for its turn again comes after the challenge.
+    site.faults[FEED] = [status(503)]
+    report = harvester.run([*lists, site.url + FEED], harvest_delay_s=0.05)
+    assert report.outcome == "stopped by the host"
+    assert list(report.stopped.values()) == ["it shows a challenge instead of the page"]
+    assert sum(site.requests(each.path) for each in site.world.lists.values()) == 1
+    assert (site.requests(FEED), report.articles) == (2, 10)
+    harvester.run([*lists, site.url + FEED])
+    assert sum(site.requests(each.path) for each in site.world.lists.values()) == 1
+
+    with Collection(harvester.folder) as collection:
+        collection.query("UPDATE stops SET until = 0")
+    site.faults.clear()
+    report = harvester.run(lists)
+    assert (report.outcome, report.lists) == ("done", 4)
 
 
-def test_a_wait_longer_than_the_run_ends_it_at_once_and_holds_for_the_next(tmp_path, sites):
-    site = sites[0]
-    site.pages = {"/feed": answer(429, retry_after="7200")}
-    config = replace(CONFIG, attempts=2)
-    for requests in (2, 0):
-        report = harvest(tmp_path, [site.url("/feed")], config)
-        assert (report.outcome, report.requests) == ("budget spent", requests)
+def test_robots_txt_is_obeyed_and_asked_for_once(site, harvester):
+    site.robots = f"User-agent: tagsage\nDisallow: {FEED}\n"
+    harvester.run(site.seeds())
+    harvester.run(site.seeds(), harvest_feed_hours=0)
+    assert site.requests("/robots.txt") == 1
+    assert site.requests(FEED) == 0
+    assert harvester.problems()[site.url + FEED] == ("refused", "Forbidden by robots.txt")
 
 
-def test_other_hosts_are_only_asked_when_the_user_named_them(tmp_path, sites):
-    site, secret, here, there = sites[:4]
-    link = f"http://127.1:{secret.port}/@a/admin-0123456789ab"
-    site.pages["/feed"] = answer(200, feed("a").replace(b"https://medium.com/@a/a", link.encode()))
-    here.pages["/feed"] = redirect(there.url("/rss"))
-    there.pages["/rss"] = answer(200, feed("b").replace(b"https://medium.com", b"ftp://x"))
-    seeds = [site.url("/feed"), here.url("/feed")]
-    named = [f"localhost:{there.port}"]
-    report = harvest(tmp_path, seeds, replace(CONFIG, consent=True), asked_hosts=named)
-    assert (report.outcome, report.requests) == ("done", 6)
-    assert (secret.log, there.paths) == ([], ["/robots.txt", "/rss"])
-    with HarvestDatabase(tmp_path) as db:
-        found = db.execute("SELECT state, reason FROM requests WHERE kind = 'article'").fetchall()
-    assert found == [("refused", "The address is on a private network and was not asked for.")]
+def test_a_crawl_delay_and_the_own_delay_hold(site, harvester):
+    site.robots = "User-agent: *\nCrawl-delay: 0.5\n"
+    harvester.run([site.url + FEED, f"{site.url}/feed/tag/python"], harvest_delay_s=0.2)
+    first, second, third = (entry.at for entry in site.log)
+    assert second - first >= 0.19
+    assert third - second >= 0.49
 
 
-def test_a_name_that_hides_a_private_address_is_not_resolved_unless_asked_for():
-    gate = Gate(lambda name, port: port == 8080)
-    assert gate.resolve("localhost", 80) == []
-    assert gate.resolve("127.0.0.1", 80) == []
-    assert gate.turned_away == {"localhost", "127.0.0.1"}
-    assert gate.resolve("127.0.0.1", 8080)[0][4] == ("127.0.0.1", 8080)
+def test_names_below_medium_com_share_rules_and_logins_are_refused(site, harvester, monkeypatch):
+    # The site as a proxy answers under any name.
+    monkeypatch.setenv("http_proxy", site.url)
+    a_list, other = list_of(site, 1), list_of(site, 2)
+    site.faults[a_list.path] = [redirect(f"http://{a_list.user}.medium.com{a_list.path}")]
+    bounce = "http://medium.com/m/global-identity-2?redirectUrl=x"
+    site.faults[other.path] = [redirect(bounce)]
+    report = harvester.run(
+        [
+            f"http://medium.com{a_list.path}?source=my_lists---------1",
+            f"http://towards.example{other.path}",
+        ],
+        harvest_delay_s=1.0,
+    )
+    robots = [entry.host for entry in site.log if entry.path == "/robots.txt"]
+    assert sorted(robots) == ["medium.com", "towards.example"]
+    assert report.memberships == len(a_list.posts)
+    assert not [entry for entry in site.log if "global-identity" in entry.path]
+    assert not [entry for entry in site.log if "source=" in entry.path]
+    assert harvester.problems() == {
+        f"http://towards.example{other.path}": ("refused", "Forbidden by robots.txt")
+    }
+    at = [entry.at for entry in site.log if entry.host.endswith("medium.com")]
+    assert min(b - a for a, b in pairwise(at)) >= 0.95
 
 
-def test_a_name_that_has_a_public_address_by_now_is_not_turned_away_any_more(monkeypatch):
-    answers = iter(["10.0.0.1", "8.8.8.8", "10.0.0.1", None])
-
-    def resolve(host, port, *_):
-        address = next(answers)
-        if address is None:
-            raise socket.gaierror(socket.EAI_NONAME, "no such name")
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
-
-    monkeypatch.setattr("tagsage.harvest.downloader.socket.getaddrinfo", resolve)
-    gate = Gate(lambda name, port: False)
-    for expected in ({"a.example"}, set(), {"a.example"}):
-        gate.resolve("a.example", 443)
-        assert gate.turned_away == expected
-    with pytest.raises(socket.gaierror):
-        gate.resolve("a.example", 443)
-    assert gate.turned_away == set()
+def test_a_replay_reads_kept_pages_again_and_sends_nothing(site, harvester):
+    report = harvester.run(site.seeds())
+    with Collection(harvester.folder) as collection:
+        for table in ("readings", "lists", "memberships"):
+            collection.query(f"DELETE FROM {table}")
+        collection.query("UPDATE pages SET fetched_at = fetched_at - 20 * 86400")
+    sent = len(site.log)
+    again = harvester.run([], replay=True, harvest_contact="", harvest_consent=False)
+    assert (again.digest, again.requests) == (report.digest, 0)
+    assert len(site.log) == sent
 
 
 @pytest.mark.parametrize(
-    ("asked", "name", "port", "expected"),
+    ("seeds", "settings", "message"),
     [
-        ("http://localhost", "localhost", 80, True),
-        ("http://localhost", "localhost", 443, False),
-        ("https://localhost", "localhost", 443, True),
-        ("https://localhost", "localhost", 80, False),
-        ("http://localhost:443", "localhost", 443, True),
-        ("http://localhost:8080", "localhost", 8080, True),
-        ("https://localhost:8080", "localhost", 8080, True),
-        ("http://localhost:8080", "localhost", 8081, False),
-        ("http://[::1]:8080", "::1", 8080, True),
-        ("http://127.0.0.1:8080", "10.0.0.1", 8080, False),
-        ("http://lists.corp.example:8080", "lists.corp.example", 8080, True),
-        ("http://lists.corp.example:8080", "other.corp.example", 8080, False),
+        (["https://medium.com/feed/@a"], {"harvest_contact": ""}, "no contact is set"),
+        (["https://medium.com/feed/@a"], {"harvest_contact": "me"}, "neither a mail address"),
+        (["https://medium.com/feed/@a"], {"harvest_delay_s": 0.5}, "is too short"),
+        (["https://medium.com/@a/list/x-0123456789ab"], {"harvest_consent": False}, "consent"),
+        (["ftp://medium.com/feed"], {}, "No seed can be harvested: it is no http or https"),
+        (["https://a:secret@medium.com/feed"], {}, "user name or a password"),
+        ([], {}, "none is given"),
     ],
 )
-def test_a_server_is_let_in_at_the_very_port_that_was_asked_for(asked, name, port, expected):
-    assert is_let_in(name, port, lambda place: place == asked) is expected
+def test_a_harvest_that_may_not_begin_says_why(harvester, seeds, settings, message):
+    with pytest.raises(NonRetryableError, match=message) as caught:
+        harvester.run(seeds, **settings)
+    assert "secret" not in str(caught.value)
 
 
-def test_what_there_is_is_counted_the_more_rarely_the_longer_that_takes(tmp_path):
-    ticks = iter([0.0, 0.01, 0.01, 0.21, 0.21, 0.21])
-    with HarvestDatabase(tmp_path) as db:
-        teller = Teller(db, CONFIG, 1, clock=lambda: next(ticks))
-        seen = []
-        for now in (100.0, 100.4, 100.6, 105.0, 110.5, 110.7):
-            frontier.add(db, "feed", f"https://medium.com/feed/{now}", now=now)
-            seen.append(teller.count(now)[1])
-    assert seen == [1, 1, 3, 3, 3, 6]
-
-
-def test_the_proxy_that_the_environment_names_is_resolved_wherever_it_is(monkeypatch):
-    monkeypatch.setenv("https_proxy", "http://user:secret@localhost:3128")
-    gate = Gate(lambda name, port: False)
-    assert gate.resolve("localhost", 3128)
+def test_two_harvests_do_not_work_in_one_folder(site, harvester):
+    with (
+        locked(harvester.folder / "harvest.lock"),
+        pytest.raises(TagsageError, match="Another harvest is under way"),
+    ):
+        harvester.run([site.url + FEED])
+    assert not site.log

@@ -11,36 +11,33 @@ from tests.integration.conftest import BIN, environment
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-CODE = """
-import json
-from tagsage.airflow.connections import with_connections
 
-def stage(suffix):
-    from tagsage.neo4j_connection import resolve_connection
-    found = resolve_connection()
-    return [found.uri, found.username, found.password, found.database, found.encrypted, suffix]
-
-wrapped = with_connections(stage)
-assert wrapped.__name__ == "stage"
-print(json.dumps(wrapped("done")))
-"""
-
-
-def seen_by_a_stage(airflow_home, **variables):
+def printed(code, airflow_home, *arguments, **variables):
+    """Run code in a process of its own and return the JSON of its last line."""
     done = subprocess.run(
-        [str(BIN / "python"), "-c", CODE],
-        env={
-            **environment(),
-            "AIRFLOW_HOME": str(airflow_home),
-            "NEO4J_URI": "bolt://of-the-environment:7687",
-            **variables,
-        },
+        [str(BIN / "python"), "-c", code, *arguments],
+        env={**environment(), "AIRFLOW_HOME": str(airflow_home), **variables},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
+
+
+NEO4J = """
+import json, os, sys
+from tagsage.airflow.connections import with_connections
+
+def stage():
+    from tagsage.neo4j_connection import resolve_connection
+    found = resolve_connection()
+    return [found.uri, found.username, found.password, found.database, found.encrypted]
+
+seen = [with_connections(stage)()]
+os.environ["AIRFLOW_CONN_NEO4J_DEFAULT"] = sys.argv[1]
+print(json.dumps([*seen, with_connections(stage)()]))
+"""
 
 
 def test_connection_of_airflow_comes_before_the_environment(airflow_home):
@@ -53,16 +50,14 @@ def test_connection_of_airflow_comes_before_the_environment(airflow_home):
         "schema": "articles",
         "extra": {"neo4j_scheme": True, "certs_trusted_ca": True},
     }
-    seen = seen_by_a_stage(airflow_home, AIRFLOW_CONN_NEO4J_DEFAULT=json.dumps(connection))
-    assert seen == ["neo4j+s://graph.example:7690", "me", "p@ss/word", "articles", False, "done"]
+    uri = "bolt://of-the-environment:7687"
+    assert printed(NEO4J, airflow_home, json.dumps(connection), NEO4J_URI=uri) == [
+        [uri, "", "", "neo4j", False],
+        ["neo4j+s://graph.example:7690", "me", "p@ss/word", "articles", False],
+    ]
 
 
-def test_without_a_connection_in_airflow_the_environment_is_asked(airflow_home):
-    seen = seen_by_a_stage(airflow_home)
-    assert seen == ["bolt://of-the-environment:7687", "", "", "neo4j", False, "done"]
-
-
-OPENAI_CODE = """
+OPENAI = """
 import json, os, sys
 from tagsage.airflow.connections import with_connections
 
@@ -87,23 +82,6 @@ print(json.dumps(seen))
 """
 
 
-def openai_seen_by_a_stage(airflow_home, *connections):
-    done = subprocess.run(
-        [str(BIN / "python"), "-c", OPENAI_CODE, json.dumps(connections)],
-        env={
-            **environment(),
-            "AIRFLOW_HOME": str(airflow_home),
-            "OPENAI_API_KEY": "key-of-the-environment",
-            "OPENAI_BASE_URL": "http://of-the-environment:1/v1",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def test_openai_connection_of_airflow_is_read_as_the_hook_reads_it(airflow_home):
     def connection(password=None, host=None, **extra):
         return {"conn_type": "openai", "password": password, "host": host, "extra": extra}
@@ -114,8 +92,7 @@ def test_openai_connection_of_airflow_is_read_as_the_hook_reads_it(airflow_home)
         "identity_provider_id": "provider",
         "service_account_id": "account",
     }
-    seen = openai_seen_by_a_stage(
-        airflow_home,
+    connections = [
         None,
         connection("key-of-airflow"),
         connection("key-of-airflow", "http://of-airflow:2/v1"),
@@ -130,6 +107,13 @@ def test_openai_connection_of_airflow_is_read_as_the_hook_reads_it(airflow_home)
         connection(host="http://of-ollama:5/v1"),
         connection("not-this", **identity),
         connection("secret-of-airflow", auth_type="magic"),
+    ]
+    seen = printed(
+        OPENAI,
+        airflow_home,
+        json.dumps(connections),
+        OPENAI_API_KEY="key-of-the-environment",
+        OPENAI_BASE_URL="http://of-the-environment:1/v1",
     )
     environments = "http://of-the-environment:1/v1/"
     assert [found[:5] for found in seen[:-1]] == [
@@ -168,18 +152,8 @@ print(json.dumps(seen))
 """
 
 
-def test_what_a_person_can_fix_exits_with_its_sentence_and_is_tried_again_unless_final(
-    airflow_home,
-):
-    done = subprocess.run(
-        [str(BIN / "python"), "-c", FAILURES],
-        env={**environment(), "AIRFLOW_HOME": str(airflow_home)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == [
+def test_our_errors_exit_with_their_sentence_and_are_retried_where_that_can_help(airflow_home):
+    assert printed(FAILURES, airflow_home) == [
         [True, "It failed.", "default"],
         [True, "It failed.", "fail"],
         [False, "It failed.", "default"],

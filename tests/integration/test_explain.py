@@ -51,7 +51,9 @@ def explanations(run) -> pd.DataFrame:
     return pd.read_parquet(file)
 
 
-def test_every_assigned_tag_is_explained_up_to_five_an_article(run, explanations):
+def test_every_assigned_tag_is_explained_up_to_five_per_article_also_in_the_report(
+    run, explanations
+):
     assert explanations.columns.tolist() == COLUMNS
     predictions = pd.read_csv(run / "predictions.csv")
     assigned = predictions[predictions["assigned"] == 1]
@@ -61,17 +63,11 @@ def test_every_assigned_tag_is_explained_up_to_five_an_article(run, explanations
     )
     merged = explanations.merge(assigned, on=["story", "tag"])
     assert (merged["score_x"] == merged["score_y"]).all()
-
-
-def test_explanations_name_lists_articles_texts_and_words(explanations):
     kinds = ["lists", "articles", "texts", "words"]
     named = (explanations[kinds] != "[]").sum()
     assert (named >= 10).all(), named
     moved = (explanations["score"] - explanations["score_without_graph"]).abs() > 0.01
     assert moved.sum() >= 10
-
-
-def test_report_says_why_its_examples_have_their_tags(run):
     page = (run / "report.html").read_text(encoding="utf-8")
     assert re.search(
         r'<p class="because" dir="auto"><b><bdi>[^<]+</bdi></b> because of [^<]+', page
@@ -117,6 +113,10 @@ def test_hostile_title_is_printed_harmlessly(run):
         (["no address"], r"'no address' is not the address of an article; give its URL"),
         ([STUB], r"Only the address of .*only-in-a-list is known"),
         (
+            ["https://packages.example/hostile", "--tag", "game::puzzlex"],
+            r"knows no tag 'game::puzzlex' \(did you mean game::puzzle\?\)",
+        ),
+        (
             ["https://packages.example/hostile", "--set", "registered_model=other"],
             r"has no champion of the model 'other'",
         ),
@@ -127,15 +127,6 @@ def test_what_cannot_be_explained_is_told_in_one_sentence(run, arguments, senten
     assert done.returncode == 1
     assert re.search(sentence, done.stderr), done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
-
-
-def test_unknown_tag_is_told_with_the_nearest_one(run, explanations):
-    tag = explanations["tag"].iloc[0]
-    done = run_in_process(
-        "explain", "https://packages.example/hostile", "--tag", f"{tag}x", "--workspace", run
-    )
-    assert done.returncode == 1
-    assert f"knows no tag '{tag}x' (did you mean {tag}?)" in done.stderr
 
 
 def test_without_a_corpus_it_says_how_to_get_one(tmp_path):

@@ -8,7 +8,7 @@ import urllib.request
 
 import pytest
 
-from scripts.medium_server import Config, MediumServer
+from scripts.medium_server import MediumServer
 from tests.integration.conftest import SETTINGS, copied_home, messages_in, notifying, serving
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -100,9 +100,8 @@ def test_retrain_takes_up_what_was_harvested_and_nothing_when_nothing_changed(
 ):
     copied_home(prepared_home, tmp_path / "airflow")
     messages = tmp_path / "messages"
-    site_config = Config(lists=8, posts=120, publications=0, special=0, page_kb=(5, 10))
     with (
-        MediumServer(site_config) as site,
+        MediumServer(posts=120, lists=8) as site,
         serving(
             tmp_path,
             **settings_for(site),
@@ -120,12 +119,12 @@ def test_retrain_takes_up_what_was_harvested_and_nothing_when_nothing_changed(
         assert (run["state"], run["run_type"]) == ("success", "asset_triggered")
         report = (served["workspace"] / "report.html").read_text(encoding="utf-8")
         assert "Harvest before this run: done: requests 0 " in report
-        asked = len(site.log.entries())
+        asked = len(site.log)
         airflow.call("/api/v2/dags/harvest/dagRuns", {"logical_date": None})
         run = airflow.ended("harvest", 2)
         assert airflow.tasks(run)["announce"] == "skipped"
         assert len(airflow.runs("retrain")) == 1
-        assert len(site.log.entries()) == asked
+        assert len(site.log) == asked
 
         # The run was told of, by the DAG processor; harvests that end well are not.
         (told,) = sent(messages / "told", 1)

@@ -4,8 +4,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tagsage.report.data import Checked, Example, Predicted, PredictedTag, ReportData
-from tagsage.report.eda import CorpusProfile, profile_corpus
+from tagsage.report.corpus_profile import CorpusProfile, profile_corpus
+from tagsage.report.data import (
+    ChangedArticle,
+    Changes,
+    Checked,
+    Comparison,
+    Example,
+    Predicted,
+    PredictedTag,
+    ReportData,
+)
+
+METRICS = ("micro_f1", "macro_f1", "p_at_5", "lrap")
+TEXT, GRAPH = "text:mlp", "text+lists:mlp"
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +49,75 @@ def profile(articles: pd.DataFrame, memberships: tuple[np.ndarray, np.ndarray]) 
 
 
 @pytest.fixture(scope="module")
-def run(profile: CorpusProfile) -> ReportData:
+def changes() -> Changes:
+    return Changes(
+        counts={
+            "articles_new": 3,
+            "articles_gone": 2,
+            "articles_newly_tagged": 5,
+            "articles_no_longer_tagged": 1,
+            "articles_changed": 1_234,
+            "tags_gained": 7,
+            "tags_lost": 4,
+            "scores_changed": 99,
+        },
+        written={"added": 10, "changed": 20, "removed": 5, "unchanged": 970},
+        articles=[
+            ChangedArticle("Changed", "https://medium.example/b", ["python", "xml"], []),
+            ChangedArticle("", "javascript:alert(1)", [], [f"t{i}" for i in range(9)]),
+        ],
+        suggested={"asked": 100, "articles": 1, "tags": 1},
+        suggestions=[Example("Suggested", "", "", [PredictedTag("xml", 0.91, assigned=True)])],
+    )
+
+
+@pytest.fixture(scope="module")
+def comparison() -> Comparison:
+    gain = {"text": 0.4, "graph": 0.484, "gain": 0.084, "high": 0.091}
+    gains = pd.DataFrame([
+        {"question": name, "metric": metric, "spread": spread, "splits": splits, "low": low} | gain
+        for name, spread, splits, low in (
+            ("transductive", 0.004, 3, 0.069),
+            ("time", np.nan, 1, np.nan),
+            ("share", np.nan, 1, np.nan),
+        )
+        for metric in METRICS
+    ])
+    interval = {"value": 0.08, "low": 0.07, "high": 0.09, "level": 0.95}
+    intervals = pd.DataFrame([
+        {"system": GRAPH, "baseline": baseline, "metric": metric} | interval
+        for baseline in (None, TEXT)
+        for metric in METRICS
+    ])
+    slices = pd.DataFrame([
+        {"slice_kind": "list_degree", "slice": name, "articles": n, "candidate": candidate}
+        | dict.fromkeys(METRICS, score)
+        for name, n in (("0", 5), ("1", 0), (">10", 7))
+        for candidate, score in ((TEXT, 0.25), (GRAPH, 0.5))
+    ])
+    per_tag = pd.DataFrame({"tag": ["a", "b"], "support": [4, 8], "average_precision": [0.5, 0.75]})
+    curve = pd.DataFrame({"threshold": [0.5], "precision": [0.5], "recall": [0.5]})
+    bins = {"low": [0.0], "high": [0.1], "predicted": [0.05], "observed": [0.04], "pairs": [9]}
+    study = {"accuracy": [0.111], "macro_precision": [0.222], "weighted_precision": [0.333]}
+    return Comparison(
+        text=TEXT,
+        graph=GRAPH,
+        sentences=["Lists help <b>a lot</b>."],
+        gains=gains,
+        intervals=intervals,
+        slices=slices,
+        study=pd.DataFrame({"candidate": ["text:label_powerset"], **study}),
+        curves={GRAPH: curve, TEXT: curve},
+        per_tag={GRAPH: per_tag, TEXT: per_tag},
+        reliability=pd.DataFrame(bins),
+        calibration_errors={"ece": 0.001, "ece_top_5": 0.017},
+        learning=pd.DataFrame({"candidate": GRAPH, "share": [0.5, 1.0], "macro_f1": [0.4, 0.5]}),
+        not_measured={"inductive": "graphsage is not made anew"},
+    )
+
+
+@pytest.fixture(scope="module")
+def run(profile: CorpusProfile, changes: Changes, comparison: Comparison) -> ReportData:
     return ReportData(
         run_id="scheduled__2026-11-22",
         started="22 November 2026, 02:00 UTC",
@@ -45,7 +125,7 @@ def run(profile: CorpusProfile) -> ReportData:
         corpus_name="articles.csv",
         profile=profile,
         leaderboard=pd.DataFrame({
-            "candidate": ["text+lists:mlp", "text:mlp"],
+            "candidate": [GRAPH, TEXT],
             "micro_f1": [0.667, 0.647],
             "macro_f1": [0.48, 0.44],
             "p_at_5": [0.302, 0.292],
@@ -102,5 +182,42 @@ def run(profile: CorpusProfile) -> ReportData:
             "rows": [3],
         }),
         stages=pd.DataFrame({"stage": ["ingest", "compare"], "seconds": [1.25, 83.0]}),
+        changes=changes,
+        comparison=comparison,
+        checks=[
+            {
+                "name": "latency",
+                "about": "ms",
+                "champion": None,
+                "limit": 1000.0,
+                "value": 1234.5,
+                "passed": False,
+            },
+            {
+                "name": "size",
+                "about": "MB",
+                "champion": 1.25,
+                "limit": 1000.0,
+                "value": 0.5,
+                "passed": True,
+            },
+            {
+                "name": "calibration",
+                "about": "",
+                "champion": None,
+                "limit": 1.0,
+                "value": None,
+                "passed": True,
+            },
+        ],
+        gain={
+            "articles": 2000,
+            "tags": 50,
+            "challenger": 0.7,
+            "champion": 0.65,
+            "value": 0.05,
+            "low": 0.04,
+            "high": 0.06,
+        },
         settings={"seed": 42, "mlflow_tracking_uri": "http://ann:hush@mlflow:5000"},
     )

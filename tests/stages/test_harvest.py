@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import sys
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from tagsage import stages
 from tagsage.errors import NonRetryableError, TagsageError
-from tagsage.harvest.config import OUTCOME_INTERRUPTED, HarvestConfig, HarvestReport
-from tagsage.harvest.database import HarvestDatabase
+from tagsage.harvest.collection import Collection
+from tagsage.harvest.items import Article, ReadingList
+from tagsage.harvest.process import HarvestReport
 from tagsage.run_context import RunContext
 from tagsage.settings import Settings
 from tagsage.stages.harvest import (
     export_harvest,
-    harvest_config,
     harvest_of,
     in_words,
     read_seeds,
@@ -38,15 +37,12 @@ def run_of(workspace: Path, **settings: object) -> RunContext:
 def harvested(tmp_path):
     """Return a workspace in which two articles, in one list, were harvested."""
     Workspace(str(tmp_path)).claim()
-    with HarvestDatabase(tmp_path / "harvest") as db, db.transaction():
+    with Collection(tmp_path / "harvest") as collection:
         for number in (1, 2):
-            db.execute(
-                "INSERT INTO articles (key, url, title, seen_at) VALUES (?, ?, ?, 0)",
-                (f"k{number}", f"https://medium.com/k{number}", f"Title {number}"),
-            )
-            db.execute("INSERT INTO memberships VALUES ('l', ?, ?)", (f"k{number}", f"{number}"))
-        db.execute("INSERT INTO lists (key, url, state) VALUES ('l', 'https://x.org/l', 'open')")
-        db.execute("UPDATE revision SET current = 3")
+            url = f"https://medium.com/k{number}"
+            collection.add_article(Article(f"k{number}", url, "feed", title=f"Title {number}"))
+        url = "https://x.org/l"
+        collection.add_list(ReadingList("l", url, "open", members=("k1", "k2"), is_complete=True))
     return tmp_path
 
 
@@ -89,45 +85,26 @@ def test_a_harvest_without_seeds_is_not_tried_again(tmp_path):
         stages.harvest_seeds(run_of(tmp_path).token())
 
 
-def test_a_harvest_that_is_interrupted_does_not_pass_for_one_that_ended(tmp_path, monkeypatch):
-    # The package's own name `harvest` is the stage, not the module.
-    module = sys.modules["tagsage.stages.harvest"]
-    monkeypatch.setattr(module, "run_harvest", lambda *_: HarvestReport(OUTCOME_INTERRUPTED))
-    with pytest.raises(TagsageError, match="run it again to go on"):
-        stages.harvest_seeds(run_of(tmp_path, harvest_seeds=FEED).token())
-
-
 def test_what_changed_is_announced_once_and_not_when_a_run_has_read_it(harvested):
     token = run_of(harvested).token()
-    assert stages.announce(token, {"changed": True, "revision": 2})
-    with HarvestDatabase(harvested / "harvest") as db:
-        assert db.execute("SELECT current, announced FROM revision").fetchone() == (3, 2)
+    assert stages.announce(token, {"changed": True, "digest": "of before"})
+    with Collection(harvested / "harvest") as collection:
+        assert collection.announced == "of before"
     load_corpus(token)
-    with HarvestDatabase(harvested / "harvest") as db:
-        assert db.execute("SELECT current, announced FROM revision").fetchone() == (3, 3)
-    assert not stages.announce(token, {"changed": False, "revision": 3})
+    with Collection(harvested / "harvest") as collection:
+        assert collection.announced == collection.digest()
+    assert not stages.announce(token, {"changed": False, "digest": "x"})
 
 
 def test_nothing_is_announced_to_a_run_that_reads_another_corpus(harvested):
     token = run_of(harvested, corpus="bundled").token()
-    assert not stages.announce(token, {"changed": True, "revision": 3})
+    assert not stages.announce(token, {"changed": True, "digest": "x"})
 
 
 def test_harvest_folder_can_be_one_that_several_workspaces_share(harvested, tmp_path):
     settings = run_of(tmp_path / "other", harvest_folder=str(harvested / "harvest")).settings
     done = export_harvest(settings, tmp_path / "a.csv", tmp_path / "l.csv")
     assert asdict(done) == {"articles": 2, "memberships": 2, "lists": 1}
-
-
-def test_every_setting_of_the_harvest_reaches_it():
-    given = Settings.resolve({"harvest_contact": "a@b.org", "harvest_max_minutes": 7.5})
-    config = harvest_config(given)
-    assert (config.contact, config.max_minutes) == ("a@b.org", 7.5)
-    defaults = HarvestConfig(contact="a@b.org", max_minutes=7.5)
-    assert config == defaults, "the room's defaults are those of the settings"
-    assert {field.name for field in fields(config)} <= {
-        name.removeprefix("harvest_") for name in Settings.model_fields
-    }
 
 
 @pytest.mark.parametrize(

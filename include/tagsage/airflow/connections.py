@@ -1,4 +1,4 @@
-"""Give the stages, which do not know Airflow, its connections; end tasks with one sentence."""
+"""Give the stages, which do not know Airflow, its connections; end failed tasks with a sentence."""
 
 from __future__ import annotations
 
@@ -26,10 +26,7 @@ OPENAI_CONNECTION = "openai_default"
 
 
 class TaskFailed(SystemExit):
-    """Ends a task for a reason that a person can fix.
-
-    Airflow logs the traceback of any other exception, which would bury the sentence.
-    """
+    """Ends a task with a sentence; of any other exception Airflow logs the traceback."""
 
     def __init__(self, sentence: str) -> None:
         super().__init__(sentence)
@@ -41,10 +38,7 @@ class TaskFailedForGood(TaskFailed):
 
 
 def with_connections(stage: Callable[P, T]) -> Callable[P, T]:
-    """Wrap a stage so that it finds Airflow's connections before those of the environment.
-
-    A failure that a person can fix ends the task with its sentence and without a traceback.
-    """
+    """Wrap a stage: Airflow's connections come first, and our errors end it without a traceback."""
 
     @wraps(stage)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -52,7 +46,7 @@ def with_connections(stage: Callable[P, T]) -> Callable[P, T]:
         from tagsage.neo4j_connection import provide_connection
         from tagsage.openai_connection import provide_openai_connection
 
-        # Each is read only when a stage needs the server.
+        # Each connection is read only when a stage needs the server.
         provide_connection(read_neo4j_connection)
         provide_openai_connection(read_openai_connection)
         try:
@@ -105,14 +99,9 @@ def read_neo4j_connection() -> Neo4jConnection | None:
 def read_openai_connection() -> OpenAiConnection | None:
     """Return the connection ``openai_default`` as the OpenAI hook reads it; None without one.
 
-    The hook only reads the connection: its clients retry without regard to the cost. As with the
-    hook's clients, what the connection leaves out comes from the environment; but the key of the
-    environment is never sent to a server that the connection names.
-
-    Raises
-    ------
-    TagsageError
-        When the hook does not know this kind of connection.
+    The hook only reads the connection: its clients retry without regard to the cost. What the
+    connection leaves out comes from the environment; but the key of the environment is never sent
+    to a server that the connection names.
     """
     from airflow.providers.openai.hooks.openai import OpenAIHook
 

@@ -19,25 +19,17 @@ CORPUS = Asset("tagsage_corpus")
 
 
 def timetable(cron: str, *assets: Asset) -> CronTriggerTimetable | AssetOrTimeSchedule | None:
-    """Return the schedule of a DAG.
-
-    Parameters
-    ----------
-    cron : str
-        When it starts, in UTC; ``never``: only by hand.
-    *assets : Asset
-        It also starts when all of these were updated.
-    """
+    """Return a schedule: by a cron expression in UTC (``never``: only by hand), and by assets."""
     if cron == "never":
         return None
-    nightly = CronTriggerTimetable(cron, timezone="UTC")
-    return AssetOrTimeSchedule(timetable=nightly, assets=[*assets]) if assets else nightly
+    by_cron = CronTriggerTimetable(cron, timezone="UTC")
+    return AssetOrTimeSchedule(timetable=by_cron, assets=[*assets]) if assets else by_cron
 
 
 def dag_arguments(
     defaults: Settings, form: Mapping[str, tuple[str, ...]], *, on_success: bool = True
 ) -> dict[str, Any]:
-    """Return the arguments of a DAG: form, retries, messages, one run at a time.
+    """Return the arguments of a DAG: form, retries, notifications, one run at a time.
 
     Parameters
     ----------
@@ -46,7 +38,7 @@ def dag_arguments(
     form : mapping
         The settings that the trigger form shows, by section.
     on_success : bool
-        Whether anybody wants a message when a run has succeeded.
+        Whether anybody wants to be notified of a run that succeeded.
     """
     return {
         "catchup": False,

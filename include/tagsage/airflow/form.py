@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# The settings in the form of each DAG, by the form's section.
+# The settings in the form of each DAG, by the form's section. Paths, addresses and what names a
+# server come from the environment or from Airflow's connections.
 RETRAIN_FORM = {
-    "What to read": ("corpus", "articles", "lists", "workspace", "checks"),
+    "What to read": ("corpus", "checks"),
     "How": ("store", "engine", "seed"),
     "OpenAI": ("openai_model", "openai_dimensions", "openai_mode", "openai_max_dollars"),
     "What to compare": ("candidates", "min_tag_articles", "test_share"),
@@ -35,29 +36,17 @@ RETRAIN_FORM = {
     "What follows": ("promote", "promote_margin"),
 }
 HARVEST_FORM = {
-    "What to harvest": ("harvest_seeds", "harvest_contact", "harvest_consent", "workspace"),
-    "How gently": ("harvest_delay_s", "harvest_articles", "harvest_pause_hours"),
-    "How much": ("harvest_max_requests", "harvest_max_minutes", "harvest_max_mb"),
+    "What to harvest": ("harvest_seeds", "harvest_contact", "harvest_consent"),
+    "How gently": ("harvest_delay_s", "harvest_articles"),
+    "How much": ("harvest_max_requests", "harvest_max_minutes"),
     "What follows": ("corpus",),
 }
 
 
 def trigger_form(defaults: Settings, sections: Mapping[str, tuple[str, ...]]) -> dict[str, Param]:
-    """Make the fields of a form: type, choices, limits and help come from the settings.
+    """Return a DAG's ``params``: type, choices, limits and help come from the settings.
 
     The section ``OpenAI`` is left out when the embedder is another one.
-
-    Parameters
-    ----------
-    defaults : Settings
-        The values that the form shows at first.
-    sections : mapping
-        Names of settings, by the section that shows them.
-
-    Returns
-    -------
-    dict
-        The DAG's ``params``.
     """
     return {
         name: Param(getattr(defaults, name), section=section, **defaults.form_field(name))
@@ -70,7 +59,7 @@ def trigger_form(defaults: Settings, sections: Mapping[str, tuple[str, ...]]) ->
 def with_form(stage: Callable[[str, dict[str, Any]], T]) -> Callable[..., T]:
     """Make a run's first stage a function that Airflow calls with the run's id and its form.
 
-    Whoever triggers a run may send any name; names that the form lacks end the run at once.
+    A request to the API may have any field; one that the form lacks ends the run at once.
     """
 
     @with_connections

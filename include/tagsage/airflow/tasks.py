@@ -25,8 +25,7 @@ DEFAULT_ARGS: dict[str, Any] = {
 CPU = {"pool": "tagsage_cpu"}
 # Tasks that harvest: `harvest_max_minutes` is at most 720, and then the harvest still has to end.
 HARVEST = {"execution_timeout": timedelta(hours=13)}
-# Tasks that send texts to OpenAI: each has several requests in flight, and OpenAI's limits count
-# for all of them together.
+# Tasks that send texts to OpenAI: its limits count for all of them together.
 ONLINE = {"max_active_tis_per_dagrun": 2}
 # Mapped tasks that Airflow's pages show by the name of their candidate or scenario.
 LABEL = {

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from tagsage.report.words import FILTERS
+from tagsage.report.formatting import FILTERS
 
 FOLDER = Path(__file__).parent
 # The report's own colours and type, so that both look like one thing.

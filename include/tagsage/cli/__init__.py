@@ -1,7 +1,7 @@
 """The command line: ``tagsage run``, ``show``, ``tag``, ``harvest``, ``export``, and more.
 
-One module a group of commands. Exit status: 0 done, 1 a failure told in one sentence, 2 wrong
-usage.
+One module per group of commands. Exit status: 0 done, 1 a failure explained in one sentence,
+2 wrong usage.
 """
 
 from tagsage.cli.application import app, main

@@ -37,8 +37,8 @@ DebugOption = Annotated[bool, typer.Option("--debug", help="Show the trace of a 
 def overrides_of(pairs: list[str] | None, **options: object) -> dict[str, Any]:
     """Join the named options and the ``key=value`` pairs; naming a setting twice is wrong usage.
 
-    A workspace named here is meant with the MLflow in it, whatever the shell exports: the variable
-    MLFLOW_TRACKING_URI is dropped. The setting mlflow_tracking_uri still counts.
+    A workspace named here comes with the MLflow in it, so the variable MLFLOW_TRACKING_URI is
+    dropped; the setting mlflow_tracking_uri is not.
     """
     overrides = {name: value for name, value in options.items() if value is not None}
     for pair in pairs or []:
@@ -113,7 +113,7 @@ def failures_told(*, debug: bool) -> Generator[None, None, None]:
 
 
 def _sentence(error: Exception) -> str:
-    """Word a failure for the user: ours say it themselves, the others need help."""
+    """Return a failure as a sentence that says what to do."""
     if isinstance(error, TagsageError):
         return str(error)
     if isinstance(error, MemoryError):
@@ -125,7 +125,7 @@ def _sentence(error: Exception) -> str:
 
 
 def print_table(table: Table) -> None:
-    """Print a table whose first column holds what other commands want whole, such as a key."""
+    """Print a table; its first column is never wrapped, because other commands take it whole."""
     table.columns[0].no_wrap = True
     for column in table.columns:
         column.overflow = "fold"

@@ -17,6 +17,7 @@ from tagsage.cli.common import (
     SetOption,
     WorkspaceOption,
     failures_told,
+    open_named_store,
     overrides_of,
 )
 from tagsage.errors import TagsageError
@@ -28,14 +29,13 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from tagsage.explain.background import Background
-    from tagsage.explain.explanations import Explanation
+    from tagsage.explain.explanation import Explanation
     from tagsage.registry.tagger import Tagger
     from tagsage.store.snapshot import Snapshot
 
 app = typer.Typer()
 
-# Of the addresses that stand near an unknown one in the order of keys so many are compared with it.
+# An unknown address is compared with so many before and after it in the order of keys.
 NEIGHBOURS = 2000
 
 
@@ -49,23 +49,22 @@ def explain(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     debug: DebugOption = False,
 ) -> None:
-    """Tell why the champion gives an article its tags: lists, articles, texts and words."""
+    """Explain why the champion gives an article its tags: lists, articles, texts and words."""
     with failures_told(debug=debug):
         settings = Settings.resolve(overrides_of(set_, workspace=workspace))
         snapshot = _snapshot(settings)
         row = _row(snapshot, url)
-        explained = _explained(settings, snapshot, row, tag, top)
+        explanations = _explanations(settings, snapshot, row, tag, top)
         if as_json:
-            typer.echo(json.dumps([asdict(one) for one in explained], indent=1))
+            typer.echo(json.dumps([asdict(one) for one in explanations], indent=1))
             return
         console = Console()
-        console.print(f"[bold]{_shown(snapshot.articles['title'].iloc[row])}[/bold]")
-        for one in explained:
+        console.print(f"[bold]{_plain(snapshot.articles['title'].iloc[row])}[/bold]")
+        for one in explanations:
             _print(console, one)
 
 
 def _snapshot(settings: Settings) -> Snapshot:
-    from tagsage.cli.common import open_named_store
     from tagsage.stages.common import sqlite_file
 
     if settings.store == "sqlite" and not sqlite_file(settings).is_file():
@@ -77,13 +76,7 @@ def _snapshot(settings: Settings) -> Snapshot:
 
 
 def _row(snapshot: Snapshot, url: str) -> int:
-    """Return which article has an address.
-
-    Raises
-    ------
-    TagsageError
-        When there is none, or nothing is known of it but its address.
-    """
+    """Return the row of the article with an address, which has a text."""
     import pandas as pd
 
     from tagsage.corpus.keys import parse_address
@@ -93,7 +86,7 @@ def _row(snapshot: Snapshot, url: str) -> int:
         raise TagsageError(f"{url[:200]!r} is not the address of an article; give its URL.")
     keys = pd.Index(snapshot.articles["key"])
     if address.key not in keys:
-        # Keys are sorted: those that begin alike stand near.
+        # Keys are sorted, so those that begin alike stand near.
         place = int(keys.searchsorted(address.key))
         near = slice(max(0, place - NEIGHBOURS), place + NEIGHBOURS)
         urls = dict(zip(keys[near], snapshot.articles["url"].iloc[near], strict=True))
@@ -109,15 +102,15 @@ def _row(snapshot: Snapshot, url: str) -> int:
     return row
 
 
-def _explained(
+def _explanations(
     settings: Settings, snapshot: Snapshot, row: int, tag: str | None, top: int
 ) -> list[Explanation]:
-    """Explain the best tags of an article, or one, with the champion."""
+    """Explain the best tags of an article, or one tag, with the champion."""
     import numpy as np
 
-    from tagsage.explain.background import Background
     from tagsage.explain.explain import explain as explain_tags
-    from tagsage.explain.explain import score_articles
+    from tagsage.explain.labelled_corpus import LabelledCorpus
+    from tagsage.explain.scorer import Scorer
     from tagsage.registry.pyfunc import tagger_of
     from tagsage.registry.versions import load_version
     from tagsage.stages import tracking_of
@@ -129,30 +122,23 @@ def _explained(
         close = get_close_matches(tag, tags, n=1)
         hint = f" (did you mean {close[0]}?)" if close else ""
         raise TagsageError(f"The champion knows no tag {tag[:200]!r}{hint}; it has {len(tags):,}.")
-    vectors = _known_vectors(settings, snapshot, tagger)
-    background = Background.of(snapshot, tags, vectors)
-    if vectors is None:
-        background = replace(background, vectors=_labelled_vectors(tagger, background))
-
-    vectors_of = None if vectors is None else vectors.__getitem__
+    known = _known_vectors(settings, snapshot, tagger)
+    corpus = LabelledCorpus.of(snapshot, tags, known)
+    if known is None:
+        corpus = replace(corpus, vectors=_labelled_vectors(tagger, corpus.labelled, snapshot))
+    vectors = None if known is None else known.__getitem__
     if tag is None:
-        scores = score_articles(tagger, background, np.array([row]), vectors=vectors_of)[0]
+        scores = Scorer(tagger, corpus, np.array([row]), vectors).scores()[0]
         columns = np.argsort(-scores, kind="stable")[:top].tolist()
     else:
         columns = [tags.index(tag)]
-    return list(explain_tags(tagger, background, [row] * len(columns), columns, vectors=vectors_of))
+    return list(explain_tags(tagger, corpus, [row] * len(columns), columns, vectors=vectors))
 
 
 def _known_vectors(
     settings: Settings, snapshot: Snapshot, tagger: Tagger
 ) -> npt.NDArray[np.floating] | None:
-    """Return the vectors that a run of this corpus left in the workspace; None without any.
-
-    Raises
-    ------
-    TagsageError
-        When there are none, and the model cannot make them.
-    """
+    """Return the vectors that a run of this corpus left in the workspace; None without any."""
     import numpy as np
 
     from tagsage.workspace import MANIFEST, Workspace
@@ -175,13 +161,15 @@ def _known_vectors(
     if embedder is None and tagger.features.needs_vectors:
         raise TagsageError(
             "The champion was trained on given vectors, and the workspace no longer holds those of "
-            "the corpus as it is now; run the run again."
+            "the corpus as it is now; start a run with `tagsage run`."
         )
     return None
 
 
-def _labelled_vectors(tagger: Tagger, background: Background) -> npt.NDArray[np.float32] | None:
-    """Embed the labelled articles, where that is free; None where not."""
+def _labelled_vectors(
+    tagger: Tagger, labelled: npt.NDArray[np.bool_], snapshot: Snapshot
+) -> npt.NDArray[np.float32] | None:
+    """Embed the labelled articles where that is free; the others have zeros."""
     import numpy as np
 
     from tagsage.embed.lsa import LsaEmbedder
@@ -190,22 +178,20 @@ def _labelled_vectors(tagger: Tagger, background: Background) -> npt.NDArray[np.
     embedder = tagger.embedder
     if not isinstance(embedder, LsaEmbedder):
         return None
-    labelled = np.flatnonzero(background.labelled)
-    vectors = np.zeros((len(background.articles), embedder.dimensions), dtype=np.float32)
-    vectors[labelled] = embedder.embed(article_texts(background.articles.iloc[labelled]))
+    vectors = np.zeros((len(labelled), embedder.dimensions), dtype=np.float32)
+    vectors[labelled] = embedder.embed(article_texts(snapshot.articles[labelled]))
     return vectors
 
 
 def _print(console: Console, one: Explanation) -> None:
     console.print(
-        f"\n[bold]{_shown(one.tag)}[/bold] {one.score:.3f}   (needed: {one.threshold:.3f}; "
+        f"\n[bold]{_plain(one.tag)}[/bold] {one.score:.3f}   (needed: {one.threshold:.3f}; "
         f"in no list: {one.score_without_graph:.3f})"
     )
-    drop = "falls by"
     _table(
         console,
         "Lists that speak for it",
-        ("list", "articles", "tagged", "with the tag", drop),
+        ("list", "articles", "tagged", "with the tag", "falls by"),
         [(i.list, i.size, i.labelled, i.with_tag, f"{i.drop:.3f}") for i in one.lists],
     )
     _table(
@@ -226,10 +212,9 @@ def _print(console: Console, one: Explanation) -> None:
     _table(
         console,
         "Words that speak for it",
-        ("word", drop),
+        ("word", "falls by"),
         [(i.word, f"{i.drop:.3f}") for i in one.words],
     )
-
     if one.terms:
         _table(
             console,
@@ -250,11 +235,11 @@ def _table(
     for name in columns:
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*(_shown(cell) for cell in row))
+        table.add_row(*map(_plain, row))
     console.print(table)
 
 
-def _shown(text: object) -> str:
+def _plain(text: object) -> str:
     """Return a text as one harmless line: titles may hold anything, even orders to a terminal."""
     plain = "".join(letter if letter.isprintable() else " " for letter in str(text)[:300])
     return escape(plain)

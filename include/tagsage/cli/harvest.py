@@ -21,27 +21,31 @@ from tagsage.cli.common import (
 from tagsage.settings import Settings
 
 if TYPE_CHECKING:
-    from tagsage.harvest.library import HarvestStatus
+    from tagsage.harvest.collection import Status
 
 app = typer.Typer()
 
-CONTACT = "a web page or mail address where a host's owner can ask about this harvest"
+CONTACT = "A web page or mail address where a host's owner can ask about this harvest."
 
 
 @app.command()
 def harvest(
     urls: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[URL]...", help="Lists and feeds; default: `harvest_seeds`."),
+        typer.Argument(
+            metavar="[URL]...",
+            help="Lists and feeds, or Medium's account export (a .zip file); "
+            "default: `harvest_seeds`, then those of earlier harvests.",
+        ),
     ] = None,
     seeds: Annotated[
         Path | None,
-        typer.Option(help="File of lists and feeds, one address a line; comments begin with #."),
+        typer.Option(help="File of lists and feeds, one address per line; # begins a comment."),
     ] = None,
     consent: Annotated[
         bool, typer.Option("--consent", help="You may fetch pages of lists and articles.")
     ] = False,
-    contact: Annotated[str | None, typer.Option(help=f"{CONTACT.capitalize()}.")] = None,
+    contact: Annotated[str | None, typer.Option(help=CONTACT)] = None,
     delay: Annotated[
         float | None, typer.Option(help="Seconds between two requests to one host (10).")
     ] = None,
@@ -49,7 +53,7 @@ def harvest(
         bool, typer.Option("--replay", help="Only read the kept pages again; fetch nothing.")
     ] = False,
     status: Annotated[
-        bool, typer.Option("--status", help="Only tell what there is, and what is left.")
+        bool, typer.Option("--status", help="Only show what there is, and what is missing.")
     ] = False,
     workspace: WorkspaceOption = None,
     set_: SetOption = None,
@@ -65,14 +69,17 @@ def harvest(
     )
     with failures_told(debug=debug):
         if status + replay > 1 or ((status or replay) and (urls or seeds)):
-            raise typer.BadParameter("--status and --replay go alone, without addresses")
+            raise typer.BadParameter("--status and --replay go without addresses and each other")
         settings = Settings.resolve(overrides)
         if status:
-            _tell_status(settings)
-        elif replay:
-            _replay(settings)
+            from tagsage.stages.harvest import existing_collection
+
+            with existing_collection(settings) as collection:
+                _print_status(collection.status())
+        elif urls and urls[0].lower().endswith(".zip"):
+            _take_exports(settings, urls, seeds)
         else:
-            _harvest(settings, _seeds(settings, urls or [], seeds))
+            _harvest(settings, [] if replay else _seeds(settings, urls or [], seeds), replay)
 
 
 @app.command()
@@ -108,69 +115,64 @@ def _seeds(settings: Settings, urls: list[str], file: Path | None) -> list[str]:
     return named
 
 
-def _harvest(settings: Settings, seeds: list[str]) -> None:
-    from tagsage.errors import TagsageError
-    from tagsage.harvest.config import OUTCOME_INTERRUPTED
-    from tagsage.harvest.seeds import check
-    from tagsage.stages.harvest import harvest_config, in_words, run_harvest
+def _take_exports(settings: Settings, files: list[str], seeds: Path | None) -> None:
+    from tagsage.stages.harvest import in_words, run_harvest
 
+    if seeds or not all(file.lower().endswith(".zip") for file in files):
+        raise typer.BadParameter("account exports and addresses go in separate commands")
+    for file in files:
+        if not Path(file).is_file():
+            raise typer.BadParameter(f"there is no file {file}", param_hint="URL")
+        report = run_harvest(settings, [], export=Path(file))
+        typer.echo(f"{file} {in_words(report)}")
+
+
+def _harvest(settings: Settings, seeds: list[str], replay: bool) -> None:
+    from tagsage.errors import TagsageError
+    from tagsage.harvest.process import check_seeds
+    from tagsage.stages.harvest import existing_collection, in_words, run_harvest
+
+    if replay:
+        existing_collection(settings).close()
+    elif seeds:
+        try:
+            check_seeds(seeds, settings)
+        except TagsageError as error:
+            raise typer.BadParameter(str(error)) from None
     try:
-        check(seeds, settings.harvest_hosts.split(), harvest_config(settings))
-    except TagsageError as error:
-        raise typer.BadParameter(str(error)) from None
-    report = run_harvest(settings, seeds)
+        report = run_harvest(settings, seeds, replay=replay)
+    except KeyboardInterrupt:
+        typer.echo("The harvest was interrupted; the same command goes on where it ended.")
+        raise typer.Exit(1) from None
     typer.echo(f"Harvest {in_words(report)}")
-    for host, why in report.stopped.items():
-        typer.echo(f"{host} is left alone for now: {why}")
+    for site, why in report.stopped.items():
+        typer.echo(f"{site} is left alone for now: {why}")
     if report.problems:
-        typer.echo("`tagsage harvest --status` tells what the problems are.")
+        typer.echo("`tagsage harvest --status` shows what the problems are.")
     if report.waiting:
         typer.echo("The same command goes on where this one ended.")
-    if report.outcome == OUTCOME_INTERRUPTED:
-        raise typer.Exit(1)
 
 
-def _replay(settings: Settings) -> None:
-    from tagsage.harvest.database import HarvestDatabase, alone
-    from tagsage.harvest.replay import replay
-    from tagsage.stages.harvest import existing_harvest, harvest_config
-
-    folder = existing_harvest(settings)
-    with alone(folder), HarvestDatabase(folder) as database:
-        done = replay(database, harvest_config(settings))
-    typer.echo(
-        f"Kept pages read again: {done.pages:,}, of these unreadable: {done.unreadable:,}; rows of "
-        f"the export that differ by it: {done.changed:,}. Nothing was fetched."
-    )
-
-
-def _tell_status(settings: Settings) -> None:
-    from tagsage.harvest.database import HarvestDatabase
-    from tagsage.harvest.library import status
-    from tagsage.stages.harvest import existing_harvest
-
-    with HarvestDatabase(existing_harvest(settings)) as database:
-        _print_status(status(database))
-
-
-def _print_status(now: HarvestStatus) -> None:
+def _print_status(now: Status) -> None:
     table = Table("what", "how many")
     table.columns[1].justify = "right"
     for name, count in now.counts.items():
         table.add_row(escape(name), f"{count:,}")
     print_table(table)
-    if now.closed or now.ailing:
-        hosts = Table("host", "not before", "why")
-        for host, until, why in [*now.closed, *now.ailing]:
-            hosts.add_row(
-                escape(host),
-                f"{datetime.fromtimestamp(until, UTC):%Y-%m-%d %H:%M} UTC",
-                escape(why),
-            )
+    if now.stops:
+        hosts = Table("host", "what", "not before", "why")
+        for site, scope, until, why in now.stops:
+            moment = f"{datetime.fromtimestamp(until, UTC):%Y-%m-%d %H:%M} UTC"
+            hosts.add_row(escape(site), scope, moment, escape(why))
         print_table(hosts)
+    if now.incomplete:
+        lists = Table("list that is not complete", "why")
+        for url, why in now.incomplete:
+            lists.add_row(escape(url), escape(why))
+        print_table(lists)
     if now.problems:
-        problems = Table("how many", "problem", "for example")
+        problems = Table("how many", "what", "why", "for example")
         problems.columns[0].justify = "right"
-        for reason, count, url in now.problems:
-            problems.add_row(f"{count:,}", escape(reason), escape(url))
+        for kind, reason, count, url in now.problems:
+            problems.add_row(f"{count:,}", kind, escape(reason), escape(url))
         print_table(problems)

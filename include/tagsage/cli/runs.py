@@ -39,7 +39,7 @@ def run(
     set_: SetOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Run the whole run in one process: the same stages as the DAG."""
+    """Run all stages of the DAG in one process."""
     overrides = overrides_of(
         set_,
         articles=articles,
@@ -170,8 +170,8 @@ def _print_results(settings: Settings) -> None:
     console = Console()
     console.print(table)
     if by := metrics.get("predictions"):
-        told = f"The tags were written by {by['candidate']} (version {by['version']})."
-        console.print(escape(told), highlight=False)
+        sentence = f"The tags were written by {by['candidate']} (version {by['version']})."
+        console.print(escape(sentence), highlight=False)
     _print_findings(console, metrics)
     names = ("report.html", "predictions.csv", "leaderboard.csv", "questions.csv", "metrics.json")
     for name in names:
@@ -180,8 +180,7 @@ def _print_results(settings: Settings) -> None:
 
 
 def _print_findings(console: Console, metrics: Mapping[str, Any]) -> None:
-    """Print what lists gain over text, question by question, and the sentences about it."""
-    # Workspaces of before anything was asked have none.
+    """Print what lists gain over text in each scenario, and the sentences about it."""
     findings = metrics.get("findings") or {}
     lines = [line for line in findings.get("gains", []) if line["question"] != "share"]
     if not lines:

@@ -1,1 +1,1 @@
-"""Why an article has a tag: what of its words, lists and author speaks for it."""
+"""Why a model gives an article a tag."""

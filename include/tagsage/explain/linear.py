@@ -1,89 +1,124 @@
-"""What words, lists and the author do for a tag of a linear model: its score is their sum."""
+"""What words, lists and the author add to a tag of a linear model: weight times value, exactly."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-from scipy.special import expit, logit
+from scipy.special import expit
 
-from tagsage.explain.asked import LEAST_DROP, AskedArticles, Measured, Named, grouped
-from tagsage.explain.entries import IntArray, best_of_groups
-from tagsage.explain.explanations import TermEvidence
-from tagsage.explain.linear_terms import Terms, linear_terms
+from tagsage.explain.explanation import TermEvidence
+from tagsage.explain.occlusion import LEAST_DROP, Effects
+
+if TYPE_CHECKING:
+    from tagsage.explain.labelled_corpus import IntArray
+    from tagsage.explain.scorer import Scorer
+    from tagsage.features import FeatureMatrix, FeatureSet
+    from tagsage.graph.csr import Csr
+    from tagsage.learn.candidate import Tagging
 
 # What a column of each block is called.
 KINDS = {"words": "word", "list_ids": "list", "author_ids": "author"}
-START, OTHER, OTHERS = "start", "other", "others"
 
 
-def measure_linear(asked: AskedArticles, rows: IntArray, columns: IntArray, top: int) -> Measured:
-    """Take a linear model's scores apart; `rows` and `columns` are the pairs of article and tag.
+@dataclass(frozen=True, eq=False)
+class LinearModel:
+    """A linear classifier with calibrated scores, and features that it reads.
 
-    Nothing has to be left out to see what it does: its term is.
+    Attributes
+    ----------
+    tagging : Tagging
+        With the classifier ``linear``.
+    features : csr_array, shape [n, d]
+        Of some articles.
+    kinds, names : object arrays of str, shape [d]
+        What each column is: ``word``, ``list`` or ``author``, and its name.
     """
-    places = np.searchsorted(asked.rows, rows)
-    X, candidate = asked.matrix(), asked.tagger.candidate
-    terms = linear_terms(candidate, X, places, columns)
-    # The model's own score, to the last digit; the terms are added in another order.
-    P = candidate.predict_proba(X, np.arange(len(X)))
-    score = P[places, columns].astype(np.float64)
-    total = logit(score)
-    kinds = np.full(X.shape[1], OTHER, dtype=object)
-    names = np.full(X.shape[1], "", dtype=object)
-    for block, called in KINDS.items():
-        if fitted := asked.tagger.features.blocks.get(block):
-            kinds[X.columns_of(block)] = called
-            names[X.columns_of(block)] = fitted.columns(asked.tagger.features.known)
-    kind, name = kinds[terms.column], names[terms.column]
 
-    def helpful(wanted: str) -> Named:
-        of_kind = np.flatnonzero(kind == wanted)
-        pair = terms.pair[of_kind]
-        drop = score[pair] - expit(total[pair] - terms.log_odds[of_kind])
-        best = best_of_groups(pair, drop, top)
-        best = best[drop[best] >= LEAST_DROP]
-        return Named(pair[best], terms.column[of_kind[best]], drop[best])
+    tagging: Tagging
+    features: Csr
+    kinds: npt.NDArray[np.object_]
+    names: npt.NDArray[np.object_]
 
-    lists, words = helpful("list"), helpful("word")
-    numbers = pd.Index(asked.background.lists).get_indexer(pd.Index(names[lists.number]))
-    return Measured(
-        rows=rows,
-        columns=columns,
-        score=score,
-        threshold=candidate.thresholds(X, places)[np.arange(len(places)), columns].astype(
-            np.float64
-        ),
-        without_graph=asked.without_graph()[places, columns].astype(np.float64),
-        lists=Named(lists.pair, numbers.astype(np.int64), lists.drop),
-        words=words,
-        terms=_named_terms(terms, total, kind, name, 2 * top),
-        vocabulary=names,
-    )
+    @classmethod
+    def of(cls, tagging: Tagging, X: FeatureMatrix, features: FeatureSet) -> LinearModel:
+        """Name the columns of features."""
+        kinds, names = (np.full(X.shape[1], "", dtype=object) for _ in range(2))
+        for block, kind in KINDS.items():
+            if block in X.kinds:
+                kinds[X.columns_of(block)] = kind
+                names[X.columns_of(block)] = features.blocks[block].columns(features.known)
+        return cls(tagging, X.sparse_rows(np.arange(len(X))), kinds, names)
+
+    def terms(self, row: int, tag: int) -> tuple[float, IntArray, npt.NDArray[np.float64]]:
+        """Return what a pair's log-odds are the sum of.
+
+        Returns
+        -------
+        start : float
+            The log-odds of an article without features; infinite for a tag that all, or none, of
+            the training articles have.
+        columns : int64 array, shape [t]
+            Columns of the features.
+        log_odds : float64 array, shape [t]
+            Weight times value of each column; with `start` they add up to the pair's log-odds.
+        """
+        arrays, calibration = self.tagging.classifier.arrays, self.tagging.calibration
+        place = np.flatnonzero(arrays["varying"] == tag)
+        if not len(place):
+            start = np.inf if arrays["constant"][tag] > 0 else -np.inf
+            return start, np.zeros(0, dtype=np.int64), np.zeros(0)
+        entries = slice(*self.features.indptr[row : row + 2])
+        columns = self.features.indices[entries].astype(np.int64)
+        weights = arrays["coef"][columns, place[0]].astype(np.float64)
+        intercept = float(arrays["intercept"][place[0]])
+        start = calibration.slope * intercept + calibration.intercept
+        return start, columns, calibration.slope * weights * self.features.data[entries]
 
 
-def _named_terms(
-    terms: Terms,
-    total: npt.NDArray[np.float64],
-    kind: npt.NDArray[np.object_],
-    name: npt.NDArray[np.object_],
-    top: int,
-) -> list[list[TermEvidence]]:
-    """Name the largest terms of each pair; with what is left they are its log-odds."""
-    best = best_of_groups(terms.pair, np.abs(terms.log_odds), top)
-    best = best[kind[best] != OTHER]
-    is_named = np.zeros(len(terms.pair), dtype=np.bool_)
-    is_named[best] = True
-    left = np.where(np.isfinite(total), total - terms.start - terms.sums(is_named), 0.0)
-    values = zip(kind[best], name[best], terms.log_odds[best].round(6).tolist(), strict=True)
-    items = grouped(len(total), terms.pair[best], [TermEvidence(*one) for one in values])
-    return [
-        [
-            TermEvidence(START, "", start),
-            *of_pair,
-            *([TermEvidence(OTHERS, "", rest)] if rest else []),
-        ]
-        for start, of_pair, rest in zip(
-            terms.start.round(6).tolist(), items, left.round(6).tolist(), strict=True
+def linear_models(scorer: Scorer) -> tuple[LinearModel, LinearModel]:
+    """Return the models for articles in lists, and for those in none; often the same."""
+    X, candidate = scorer.features, scorer.tagger.candidate
+    main = LinearModel.of(candidate.main, X, scorer.tagger.features)
+    rest = X.list_free()
+    if candidate.fallback is None or rest is None:
+        return main, main
+    return main, LinearModel.of(candidate.fallback, rest, scorer.tagger.features)
+
+
+def linear_effects(scorer: Scorer, places: IntArray, columns: IntArray, top: int) -> list[Effects]:
+    """Take the log-odds of pairs of article and tag apart.
+
+    Nothing has to be left out to see what it does: its term is. The parameters are those of
+    :func:`tagsage.explain.occlusion.occlusion_effects`.
+    """
+    main, fallback = linear_models(scorer)
+    in_list = scorer.features.in_list
+    list_numbers = {name: number for number, name in enumerate(scorer.corpus.list_names)}
+    effects = []
+    for place, tag in zip(places.tolist(), columns.tolist(), strict=True):
+        model = main if in_list[place] else fallback
+        start, column, log_odds = model.terms(place, tag)
+        total = start + log_odds.sum()
+        kinds, names = model.kinds[column], model.names[column]
+        # How far the probability falls without a term.
+        drop = expit(total) - expit(total - log_odds)
+        order = np.argsort(-drop, kind="stable")
+        order = order[drop[order] >= LEAST_DROP]
+        of_lists, of_words = (
+            [(names[i], float(drop[i])) for i in order if kinds[i] == kind][:top]
+            for kind in ("list", "word")
         )
-    ]
+        largest = np.argsort(-np.abs(log_odds), kind="stable")[: 2 * top]
+        terms = [
+            TermEvidence("start", "", round(float(start), 6)),
+            *(TermEvidence(kinds[i], names[i], round(float(log_odds[i]), 6)) for i in largest),
+        ]
+        if len(log_odds) > len(largest):
+            others = float(log_odds.sum() - log_odds[largest].sum())
+            terms.append(TermEvidence("others", "", round(others, 6)))
+        by_number = [(list_numbers[name], fall) for name, fall in of_lists]
+        effects.append(Effects(by_number, of_words, terms))
+    return effects

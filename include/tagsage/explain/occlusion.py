@@ -1,136 +1,111 @@
-"""What lists and words do for a tag, measured by leaving them out and asking the model again.
+"""What lists and words add to a tag of any model: leave each out, and score the article again.
 
-M. D. Zeiler and R. Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014. What
-is named together, left out together lowers the score: where leaving out all of it would not, only
-the one that lowers it most is named.
+M. D. Zeiler and R. Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-
-from tagsage.explain.asked import LEAST_DROP, AskedArticles, Measured, Named
-from tagsage.explain.entries import (
-    IntArray,
-    best_of_groups,
-    expand,
-    values_at,
-    without_entries,
-)
+import scipy.sparse as sp
 
 if TYPE_CHECKING:
-    from tagsage.graph.csr import Csr
+    from tagsage.explain.explanation import TermEvidence
+    from tagsage.explain.labelled_corpus import IntArray
+    from tagsage.explain.scorer import Scorer
 
 # Lists and words of one article that are tried: an article may be in thousands of lists.
 TRIED = 24
+# Less is rounding.
+LEAST_DROP = 1e-6
 
 
-def measure(asked: AskedArticles, rows: IntArray, columns: IntArray, top: int) -> Measured:
-    """Ask the model about a block; `rows` and `columns` are its pairs of article and tag."""
-    places = np.searchsorted(asked.rows, rows)
-    score = asked.answer(np.arange(len(asked.rows)))[places, columns].astype(np.float64)
-    pairs = _Pairs(places, columns, score, top)
-    members = asked.articles.members
+class Effects(NamedTuple):
+    """What the lists (by number) and words of an article add to the probability of a tag.
 
-    def in_lists(places: IntArray, members: Csr) -> npt.NDArray[np.float32]:
-        return asked.answer(places, members=members)
+    The largest first; with the terms of a linear model.
+    """
 
-    counts = asked.background.list_tags
-    place, entry = expand(members.indptr, places)
-    numbers = asked.lists[members.indices[entry]]
-    share = values_at(counts, numbers, columns[place]) / (
-        asked.background.list_labelled[numbers] + 10.0
-    )
-    lists = pairs.occlude(members, place, entry, share, in_lists)
-    nothing = np.zeros(0, dtype=np.int64)
-    words = Named(nothing, nothing, np.zeros(0))
-    lsa, terms = asked.lsa, asked.terms
-    if lsa is not None and terms is not None:
-
-        def of_terms(places: IntArray, terms: Csr) -> npt.NDArray[np.float32]:
-            return asked.answer(places, text=lambda part: lsa.embed_terms(terms[part]))
-
-        place, entry = expand(terms.indptr, places)
-        words = pairs.occlude(terms, place, entry, terms.data[entry], of_terms)
-    return Measured(
-        rows,
-        columns,
-        score,
-        asked.thresholds()[places, columns].astype(np.float64),
-        asked.without_graph()[places, columns].astype(np.float64),
-        Named(lists.pair, asked.lists[lists.number], lists.drop),
-        words,
-        [[] for _ in rows],
-        lsa.vocabulary if lsa is not None else [],
-    )
+    lists: list[tuple[int, float]]
+    words: list[tuple[str, float]]
+    terms: list[TermEvidence]
 
 
-@dataclass(frozen=True)
-class _Pairs:
-    """Pairs of article and tag of a block, and how to find what matters for them."""
+def occlusion_effects(
+    scorer: Scorer, places: IntArray, columns: IntArray, top: int
+) -> list[Effects]:
+    """Measure what lists and words do for pairs of article and tag.
 
-    places: IntArray
-    columns: IntArray
-    score: npt.NDArray[np.floating]
-    top: int
+    Parameters
+    ----------
+    scorer : Scorer
+        Scores the articles.
+    places, columns : int64 arrays, shape [p]
+        The pairs: which of the scorer's articles, and the column of a tag.
+    top : int
+        How many lists, and how many words, to name at most.
+    """
+    score = scorer.scores()
+    of_list, lists, without_list = _without_lists(scorer)
+    of_word, words, without_word = _without_words(scorer)
 
-    def occlude(
-        self,
-        matrix: Csr,
-        pair: IntArray,
-        entry: IntArray,
-        promise: npt.NDArray[np.floating],
-        answer: Callable[[IntArray, Csr], npt.NDArray[np.float32]],
-    ) -> Named:
-        """Leave out entries of the articles' rows, one at a time, and name those that matter.
+    def largest(
+        of: IntArray, without: npt.NDArray[np.float32], place: int, column: int
+    ) -> IntArray:
+        tried = np.flatnonzero(of == place)
+        drop = score[place, column] - without[tried, column]
+        order = np.argsort(-drop, kind="stable")[:top]
+        found: IntArray = tried[order[drop[order] >= LEAST_DROP]]
+        return found
 
-        Parameters
-        ----------
-        matrix : csr_array, shape [n, m]
-            A row an article of the block.
-        pair, entry : int64 arrays, shape [e]
-            Every entry of the row of each pair's article.
-        promise : float array, shape [e]
-            Of an article with many entries those that promise most are tried.
-        answer : callable
-            Returns probabilities of articles, given their places and their rows.
-        """
-        # An entry is tried once for all tags of its article.
-        best = np.zeros(matrix.nnz)
-        np.maximum.at(best, entry, promise)
-        tried = np.unique(entry)
-        of_row = np.searchsorted(matrix.indptr, tried, side="right") - 1
-        tried = tried[best_of_groups(of_row, best[tried], TRIED)]
-        tried.sort()
-        of_row = np.searchsorted(matrix.indptr, tried, side="right") - 1
-        without = without_entries(matrix, of_row, np.arange(len(tried)), tried)
-        P = answer(of_row, without)
-        place = np.searchsorted(tried, entry).clip(max=max(len(tried) - 1, 0))
-        kept = tried[place] == entry if len(tried) else np.zeros(0, dtype=np.bool_)
-        pair, entry, place = pair[kept], entry[kept], place[kept]
-        drop = self.score[pair] - P[place, self.columns[pair]]
-        kept = np.flatnonzero(drop >= LEAST_DROP)
-        kept = kept[best_of_groups(pair[kept], drop[kept], self.top)]
-        pair, entry, drop = pair[kept], entry[kept], drop[kept]
-        return self._true_together(matrix, Named(pair, entry, drop), answer)
+    effects = []
+    for place, column in zip(places.tolist(), columns.tolist(), strict=True):
+        own = float(score[place, column])
+        in_lists = largest(of_list, without_list, place, column).tolist()
+        in_words = largest(of_word, without_word, place, column).tolist()
+        effects.append(
+            Effects(
+                [(int(lists[i]), own - float(without_list[i, column])) for i in in_lists],
+                [(words[i], own - float(without_word[i, column])) for i in in_words],
+                [],
+            )
+        )
+    return effects
 
-    def _true_together(
-        self,
-        matrix: Csr,
-        named: Named,
-        answer: Callable[[IntArray, Csr], npt.NDArray[np.float32]],
-    ) -> Named:
-        """Keep of each pair what lowers its score when it is left out together."""
-        pair, entry, drop = named.pair, named.number, named.drop
-        several, place = np.unique(pair, return_inverse=True)
-        without = without_entries(matrix, self.places[several], place, entry)
-        P = answer(self.places[several], without)
-        together = self.score[several] - P[np.arange(len(several)), self.columns[several]]
-        is_first = np.concatenate([[True], pair[1:] != pair[:-1]])[: len(pair)]
-        kept = (together >= LEAST_DROP)[place] | is_first
-        return Named(pair[kept], matrix.indices[entry[kept]].astype(np.int64), drop[kept])
+
+def _without_lists(scorer: Scorer) -> tuple[IntArray, IntArray, npt.NDArray[np.float32]]:
+    """Leave out lists, one at a time: which article, which list, the probabilities without it.
+
+    Of an article in very many lists, those are tried in which its likeliest tags are frequent.
+    """
+    corpus, members = scorer.corpus, scorer.articles.members
+    tried = []
+    for article in scorer.rows.tolist():
+        lists = corpus.lists_of(article)
+        if len(lists) > TRIED:
+            most = corpus.list_tags[lists].max(axis=1).toarray().ravel()
+            share = most / (corpus.list_labelled[lists] + 10.0)
+            lists = np.sort(lists[np.argsort(-share, kind="stable")[:TRIED]])
+        tried.append(lists)
+    of = np.repeat(np.arange(len(tried)), [len(lists) for lists in tried])
+    lists = np.concatenate([*tried, np.zeros(0, dtype=np.int64)]).astype(np.int64)
+    ones = np.ones(len(of), dtype=np.float32)
+    removed = sp.csr_array((ones, (np.arange(len(of)), lists)), (len(of), members.shape[1]))
+    without = sp.csr_array(members[of] - removed)
+    without.eliminate_zeros()
+    return of, lists, scorer.scores_in_lists(of, without)
+
+
+def _without_words(scorer: Scorer) -> tuple[IntArray, list[str], npt.NDArray[np.float32]]:
+    """Leave out words, one at a time: which article, which word, the probabilities without it."""
+    of, words, texts = [], [], []
+    for place, text in enumerate(scorer.articles.texts if scorer.takes_texts else ()):
+        for word in list(dict.fromkeys(re.findall(r"\w+", text.lower())))[:TRIED]:
+            of.append(place)
+            words.append(word)
+            texts.append(re.sub(rf"(?i)\b{re.escape(word)}\b", " ", text))
+    places = np.array(of, dtype=np.int64)
+    return places, words, scorer.scores_with_texts(places, texts)

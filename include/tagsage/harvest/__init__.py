@@ -1,1 +1,1 @@
-"""Lists, articles and feeds fetched from Medium's hosts: politely, resumably, opt-in."""
+"""Harvest reading lists, feeds and articles from Medium's hosts: a Scrapy project."""

@@ -1,263 +1,187 @@
-"""The process of a crawl: ``python -m tagsage.harvest.crawl``; see :mod:`tagsage.harvest.process`.
+"""The crawl, in a process of its own: ``python -m tagsage.harvest.crawl``, a job on its input.
 
-Scrapy's event loop can be run once in a process, and its memory is given back only with it.
+Scrapy's reactor cannot be started twice in a process. The crawl ends with the process that started
+it: it is killed when its standard input is closed, and loses at most the pages in flight.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
-import logging
 import os
-import signal
+import sqlite3
 import sys
 import threading
-import time
-from collections.abc import AsyncIterator, Callable
-from dataclasses import asdict
+from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
-from scrapy import Spider, signals
+from scrapy import signals
 from scrapy.crawler import AsyncCrawlerProcess, Crawler
+from scrapy.utils.asyncio import create_looping_call
 
 from tagsage.errors import TagsageError
-from tagsage.harvest import downloader, frontier, library, pages, problems, seeds, status
-from tagsage.harvest.config import HarvestConfig, HarvestReport
-from tagsage.harvest.database import HarvestDatabase, alone
-from tagsage.harvest.loop import Loop
+from tagsage.files import locked
+from tagsage.harvest.addresses import is_mail
+from tagsage.harvest.collection import Collection
+from tagsage.harvest.spider import MediumSpider
 
-# When there is nobody to report to, the process ends after this long, whatever it is doing.
-LAST_BREATH_S: Final = 5.0
-TELL_EVERY_S: Final = 0.5
-# Counting goes through whole tables while requests wait, so in a large harvest it is done rarely.
-COUNTED_SHARE: Final = 0.02
+MEGABYTE: Final = 1_000_000
+PROGRESS_EVERY_S: Final = 1.0
+_ROOM = "tagsage.harvest"
 
 
-class Watch:
-    """Waits for the end of standard input: the parent asks us to stop, or is dead."""
+def scrapy_settings(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
+    """Return Scrapy's settings for a job: most of a harvest's behaviour is these."""
+    contact = job["contact"]
+    return {
+        "USER_AGENT": f"tagsage/{version('tagsage')} (+{contact})",
+        "DEFAULT_REQUEST_HEADERS": {
+            "Accept": "text/html,application/xml;q=0.9,*/*;q=0.8",
+            # On a connection that is kept, Twisted repeats a failed request at once.
+            "Connection": "close",
+            **({"From": contact} if is_mail(contact) else {}),
+        },
+        "COOKIES_ENABLED": False,
+        "REFERRER_POLICY": "no-referrer",
+        "METAREFRESH_ENABLED": False,
+        "TELNETCONSOLE_ENABLED": False,
+        "REMOTE_CONTROL_ENABLED": False,
+        "HTTPAUTH_DOMAIN": None,
+        # Politeness.
+        "ROBOTSTXT_OBEY": not job["replay"],
+        "ROBOTSTXT_USER_AGENT": "tagsage",
+        "DOWNLOAD_DELAY": job["delay_s"],
+        "DOWNLOAD_DELAY_JITTER": 0,
+        "CONCURRENT_REQUESTS": 8,
+        "CONCURRENT_REQUESTS_PER_DOMAIN": 1,
+        "RETRY_TIMES": 5,
+        "RETRY_GIVE_UP_LOG_LEVEL": "INFO",
+        "REDIRECT_MAX_TIMES": 5,
+        "HARVEST_PAUSE_S": 12 * 3600.0,
+        # Limits.
+        "HARVEST_MAX_REQUESTS": job["max_requests"],
+        "CLOSESPIDER_TIMEOUT": job["max_minutes"] * 60,
+        "MEMUSAGE_LIMIT_MB": 2000,
+        "MEMUSAGE_CHECK_INTERVAL_SECONDS": 5.0,
+        "DOWNLOAD_TIMEOUT": 60,
+        "DOWNLOAD_MAXSIZE": 10 * MEGABYTE,
+        "DOWNLOAD_WARNSIZE": 0,
+        "DOWNLOAD_VERIFY_CERTIFICATES": True,
+        "TWISTED_DNS_RESOLVER": f"{_ROOM}.politeness.PublicResolver",
+        # Memory.
+        "HTTPCACHE_ENABLED": True,
+        "HTTPCACHE_STORAGE": f"{_ROOM}.cache.CollectionStorage",
+        "HTTPCACHE_POLICY": f"{_ROOM}.cache.AgePolicy",
+        "HTTPCACHE_IGNORE_MISSING": job["replay"],
+        "HARVEST_FOLDER": str(folder),
+        "HARVEST_NAMED_PLACES": [
+            *(urlsplit(url).netloc for url in job["seeds"]),
+            *(host.rpartition("//")[2].strip("/").lower() for host in job["hosts"]),
+        ],
+        # Parts.
+        "ITEM_PIPELINES": {f"{_ROOM}.spider.CollectionPipeline": 100},
+        "EXTENSIONS": {
+            f"{_ROOM}.politeness.BackOff": 100,
+            f"{_ROOM}.crawl.ProgressLines": 200,
+        },
+        "DOWNLOAD_HANDLERS": dict.fromkeys(("http", "https"), f"{_ROOM}.politeness.PoliteHandler")
+        | dict.fromkeys(("file", "ftp", "s3", "data")),
+        "DOWNLOADER_MIDDLEWARES": {
+            "scrapy.downloadermiddlewares.robotstxt.RobotsTxtMiddleware": None,
+            f"{_ROOM}.politeness.FailClosedRobots": 100,
+            f"{_ROOM}.politeness.AddressFilter": 90,
+            # After decompression, before a retry.
+            f"{_ROOM}.politeness.RefusalMiddleware": 570,
+            # After the cache.
+            f"{_ROOM}.politeness.GateMiddleware": 950,
+        },
+        "LOG_LEVEL": "INFO",
+        "LOG_FORMAT": "%(asctime)s %(levelname)s: %(message)s",
+        **job["overrides"],
+    }
 
-    def __init__(self) -> None:
-        self._callbacks: list[Callable[[], object]] = []
-        self._lock = threading.Lock()
-        self._has_ended = False
-        threading.Thread(target=self._wait, daemon=True).start()
 
-    def on_end(self, callback: Callable[[], object]) -> None:
-        """Have something called at the end, in another thread; at once when it has come."""
-        with self._lock:
-            if not self._has_ended:
-                self._callbacks.append(callback)
-                return
-        callback()
+class ProgressLines:
+    """Writes how far the crawl is, as one line of JSON a second, and at the end how it ended."""
 
-    def _wait(self) -> None:
-        # Not sys.stdin, which would still be locked by this thread when the process ends.
-        while os.read(0, 4096):
-            continue
-        with self._lock:
-            self._has_ended = True
-        for callback in self._callbacks:
-            callback()
-        time.sleep(LAST_BREATH_S)
-        # The database is safe to be left at any moment, and nobody waits for a report any more.
-        os._exit(1)
+    def __init__(self, crawler: Crawler) -> None:
+        self._crawler = crawler
+        self._loop = create_looping_call(self.tell)
+        crawler.signals.connect(self.spider_opened, signals.spider_opened)
+        crawler.signals.connect(self.spider_closed, signals.spider_closed)
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> Self:
+        return cls(crawler)
+
+    def spider_opened(self) -> None:
+        """Begin."""
+        self._loop.start(PROGRESS_EVERY_S, now=False)
+
+    def spider_closed(self, reason: str) -> None:
+        """Say how it ended."""
+        self._loop.stop()
+        spider = self._crawler.spider
+        assert isinstance(spider, MediumSpider)
+        _say({**self._numbers(), "ended": reason, "stopped": spider.stops.met})
+
+    def tell(self) -> None:
+        """Say how far it is."""
+        _say(self._numbers())
+
+    def _numbers(self) -> dict[str, int]:
+        stats = self._crawler.stats.get_value
+        waiting = stats("scheduler/enqueued", 0) - stats("scheduler/dequeued", 0)
+        return {
+            "requests": stats("harvest/requests", 0),
+            "bytes": stats("harvest/bytes", 0),
+            "waiting": waiting + stats("harvest/later", 0),
+            "items": stats("item_scraped_count", 0),
+        }
 
 
-def main() -> None:
-    """Read what to do from standard input, do it, and write what happens to standard output."""
-    # Scrapy opens the root logger for everything, and tells the addresses of all requests, which
-    # may be secret: so the handler is the one that is strict.
-    strict = logging.StreamHandler(sys.stderr)
-    strict.setLevel(logging.ERROR)
-    logging.basicConfig(handlers=[strict])
-    told = json.loads(sys.stdin.readline())
-    watch = Watch()
-    folder = Path(told["folder"])
-    config = HarvestConfig(**told["config"])
+def main() -> int:
+    """Run the job on the standard input; return the exit status."""
+    job = json.loads(sys.stdin.readline())
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    folder = Path(job["folder"])
+    busy = f"Another harvest is under way in {folder}; wait until it has ended."
     try:
-        with alone(folder, patience_s=told["patience_s"]), HarvestDatabase(folder) as db:
-            report = _harvest(db, config, told["seeds"], told["asked_hosts"], watch)
-    except TagsageError as error:
-        _say("error", str(error))
-        sys.exit(1)
-    except OSError as error:
-        why = error.strerror or str(error)
-        _say("error", f"The harvest cannot be kept in {folder}: {why}; choose another workspace.")
-        sys.exit(1)
-    _say("report", asdict(report))
+        with locked(folder / "harvest.lock", busy=busy):
+            _crawl(folder, job)
+    except (TagsageError, sqlite3.Error, OSError) as error:
+        _say({"error": str(error)})
+        return 1
+    return 0
 
 
-def _harvest(
-    db: HarvestDatabase,
-    config: HarvestConfig,
-    wanted: list[str],
-    asked_hosts: list[str],
-    watch: Watch,
-) -> HarvestReport:
-    now = time.time()
-    with db.transaction():
-        frontier.recover(db)
-        run = db.execute("INSERT INTO runs (started_at) VALUES (?)", (now,)).lastrowid
-        run_id = int(run or 0)
-        for seed, why in seeds.plant(db, wanted, asked_hosts, now).items():
-            problems.record(db, run_id, now, seed, [f"The seed is set aside: {why}."])
-        library.refresh_due(db, config, now)
-    pages.prune(db, now - config.keep_pages_days * 24 * 3600)
-    outcome, loop = _crawl(db, config, run_id, watch)
-    now = time.time()
-    with db.transaction():
-        # What had to be left in the middle waits again.
-        frontier.recover(db, is_counted=False)
-        db.execute(
-            "UPDATE runs SET ended_at = ?, outcome = ?, requests = ?, bytes = ? WHERE id = ?",
-            (now, outcome, loop.requests, loop.received, run_id),
-        )
-    counts = status.counts(db, run_id)
-    return HarvestReport(
-        outcome=outcome,
-        stopped=frontier.outlook(db, now, pages=config.consent).closed,
-        requests=loop.requests,
-        bytes=loop.received,
-        lists=counts.lists,
-        articles=counts.articles,
-        memberships=counts.memberships,
-        waiting=frontier.waiting(db, pages=config.consent),
-        problems=counts.problems,
-        revision=counts.revision,
-        changed=counts.revision > counts.announced,
+def _crawl(folder: Path, job: dict[str, Any]) -> None:
+    with Collection(folder) as collection:
+        collection.add_seeds(job["seeds"])
+    process = AsyncCrawlerProcess(scrapy_settings(folder, job))
+    process.crawl(
+        MediumSpider,
+        job["seeds"],
+        consent=job["consent"],
+        articles=job["articles"],
+        list_days=job["list_days"],
+        feed_hours=job["feed_hours"],
     )
+    process.start()
 
 
-def _crawl(
-    db: HarvestDatabase, config: HarvestConfig, run_id: int, watch: Watch
-) -> tuple[str, Loop]:
-    process = AsyncCrawlerProcess(downloader.scrapy_settings(config))
-    crawler = process.create_crawler(HarvestSpider)
-    done: list[tuple[str, Loop]] = []
-    failed: list[BaseException] = []
-
-    async def work() -> None:
-        try:
-            done.append(await _work(crawler, db, config, run_id, watch))
-        # It is raised where the caller is, below: Scrapy would only log it.
-        except BaseException as error:  # ruff: ignore[blind-except]
-            failed.append(error)
-
-    process.crawl(crawler, work=work)
-    process.start(install_signal_handlers=False)
-    if failed:
-        raise failed[0]
-    return done[0]
-
-
-async def _work(
-    crawler: Crawler, db: HarvestDatabase, config: HarvestConfig, run_id: int, watch: Watch
-) -> tuple[str, Loop]:
-    gate = downloader.Gate(lambda name, port: downloader.is_let_in(name, port, loop.asked))
-    gate.install()
-
-    async def ask(url: str, headers: Any, body: bytes | None) -> Any:
-        return await downloader.fetch(crawler, gate, config, url, headers, body)
-
-    teller = Teller(db, config, run_id)
-    loop = Loop(db, config, run_id, ask, lambda: teller.tell(loop))
-
-    def count(data: bytes) -> None:
-        loop.received += len(data)
-
-    crawler.signals.connect(count, signals.bytes_received)
-    here = asyncio.get_running_loop()
-    here.add_signal_handler(signal.SIGTERM, loop.stop)
-    watch.on_end(lambda: here.call_soon_threadsafe(loop.stop))
-    return await loop.run(), loop
-
-
-class HarvestSpider(Spider):
-    """Runs the loop within Scrapy's engine; asks for nothing by itself."""
-
-    name = "tagsage"
-
-    def __init__(self, *, work: Callable[[], Any]) -> None:
-        super().__init__()
-        self._work = work
-
-    async def start(self) -> AsyncIterator[Any]:
-        """Run the loop to its end; there are no requests for Scrapy to schedule."""
-        await self._work()
-        nothing: tuple[Any, ...] = ()
-        for request in nothing:
-            yield request
-
-
-class Teller:
-    """Writes how far the run is, now and then.
-
-    Parameters
-    ----------
-    db, config, run_id
-        Of the run.
-    clock : callable
-        Seconds, by which it measures how long counting takes.
-    """
-
-    def __init__(
-        self,
-        db: HarvestDatabase,
-        config: HarvestConfig,
-        run_id: int,
-        clock: Callable[[], float] = time.perf_counter,
-    ) -> None:
-        self._db = db
-        self._config = config
-        self._run_id = run_id
-        self._clock = clock
-        self._started = time.time()
-        self._last = 0.0
-        self._count_at = 0.0
-        self._counted: tuple[status.Counts, int] | None = None
-
-    def tell(self, loop: Loop) -> None:
-        """Write how far a loop is, unless that was done a moment ago."""
-        now = time.time()
-        if now - self._last < TELL_EVERY_S:
-            return
-        self._last = now
-        counts, waiting = self.count(now)
-        # Within the first second nothing can be said of a rate yet.
-        rate = loop.requests / max(now - self._started, 1.0)
-        ill = status.ailing(self._db)
-        _say(
-            "progress",
-            {
-                "requests": loop.requests,
-                "bytes": loop.received,
-                "lists": counts.lists,
-                "articles": counts.articles,
-                "memberships": counts.memberships,
-                "waiting": waiting,
-                "due_in_s": None if loop.next_at is None else max(loop.next_at - now, 0.0),
-                "rate": rate * 60,
-                "eta_s": waiting / rate if loop.requests else None,
-                "trouble": f"{ill[0][0]}: {ill[0][2]}" if ill else "",
-            },
-        )
-
-    def count(self, now: float) -> tuple[status.Counts, int]:
-        """Return what there is and how many requests are left, as of `now` or a while before."""
-        if self._counted is None or now >= self._count_at:
-            begun = self._clock()
-            counts = status.counts(self._db, self._run_id)
-            waiting = frontier.waiting(self._db, pages=self._config.consent)
-            self._counted = counts, waiting
-            self._count_at = now + (self._clock() - begun) / COUNTED_SHARE
-        return self._counted
-
-
-def _say(kind: str, value: object) -> None:
-    sys.stdout.write(json.dumps({kind: value}) + "\n")
+def _say(values: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(values) + "\n")
     sys.stdout.flush()
 
 
+def _die_with_parent() -> None:
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    os._exit(1)
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

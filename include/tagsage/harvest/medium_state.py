@@ -1,8 +1,7 @@
-"""The state object that Medium's pages embed: found as text, read as JSON, followed safely.
+"""Medium's state object: found in a page, its references followed, its posts read.
 
-The object is the cache of Apollo Client: entities by `Type:id`, the answers by their queries
-under ROOT_QUERY, and ``{"__ref": "Type:id"}`` wherever an entity stands
-(https://www.apollographql.com/docs/react/caching/overview).
+The object is the cache of Apollo Client: entities by `Type:id`, answers by their queries under
+ROOT_QUERY, and ``{"__ref": "Type:id"}`` wherever an entity stands.
 """
 
 from __future__ import annotations
@@ -10,39 +9,36 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
-from tagsage.harvest.page_values import reason
+from tagsage.corpus.fields import NULLS, beginning, parse_date
+from tagsage.corpus.keys import Address, parse_address
+from tagsage.harvest.items import Article, PageError, Source
 
-# `window.__APOLLO_STATE__ = …`, but no comparison.
-_ASSIGNMENT = re.compile(r"__APOLLO_STATE__[\"']?\]?\s*=(?!=)\s*")
-_ROOT = "ROOT_QUERY"
-# An article on Apollo may quote such assignments; that many are tried.
-_ATTEMPTS = 8
-_HOPS = 8
-# Each takes hundreds of bytes; a page of a megabyte has some ten thousands.
-_MOST_PARTS = 300_000
-# Control characters within texts are forbidden in JSON, and yet served.
-_DECODER = json.JSONDecoder(strict=False)
-_TOO_DEEP = (RecursionError, MemoryError)
+TITLE: Final = 1000  # characters; what is longer is cut between words
+SUBTITLE: Final = 5000
+NAME: Final = 200
+MOST_TAGS: Final = 100
+
+_ASSIGNMENT = re.compile(r"__APOLLO_STATE__\s*=(?!=)\s*")
+_DECODER = json.JSONDecoder(strict=False)  # control characters within texts are served, too
+_GONE = re.compile(r"NotFound|Deleted|Gone|Suspended|Unavailable|Withheld")
+_PRIVATE = re.compile(r"Forbidden|Unauthorized")
+_POST_ID = re.compile(r"[0-9a-f]{8,12}")
+_UNUSABLE = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff]")
+_FIRST_MS, _LAST_MS = 631_152_000_000, 4_133_980_800_000  # 1990 to 2100
+_MOST_BRACKETS = 300_000  # a bracket is one byte, a list in memory more than fifty
 
 
-@dataclass(frozen=True)
-class MediumState:
-    """A state object, or the part of an answer that looks like one.
+class State:
+    """A state object, or the data of a GraphQL answer, whose objects refer to nothing."""
 
-    Attributes
-    ----------
-    objects : mapping of str to object
-        By their names, such as ``Post:1a2b3c4d5e6f``; of any shape.
-    """
-
-    objects: Mapping[str, Any] = field(default_factory=dict)
+    def __init__(self, objects: Mapping[str, Any]) -> None:
+        self.objects = objects
 
     def follow(self, value: object) -> dict[str, Any] | None:
         """Return the object that a value is or refers to; None when there is none."""
-        for _ in range(_HOPS):
+        for _ in range(8):
             if not isinstance(value, dict):
                 return None
             name = value.get("__ref")
@@ -54,105 +50,197 @@ class MediumState:
     @property
     def root(self) -> dict[str, Any]:
         """The answers by their queries; empty when there are none."""
-        return self.follow(self.objects.get(_ROOT)) or {}
+        return self.follow(self.objects.get("ROOT_QUERY")) or {}
 
 
-def find_state(html: str) -> tuple[MediumState | None, str]:
-    """Find the state object in a page.
+def find_state(html: str) -> State:
+    """Find the state object in a page, which is searched as text.
 
-    Parameters
-    ----------
-    html : str
-        The page. It is not parsed as HTML: the object is taken from wherever it is assigned.
-
-    Returns
-    -------
-    tuple of (MediumState or None, str)
-        The object; and when there is none, why what looks like one cannot be read. Both are empty
-        when the page has none.
+    Raises
+    ------
+    PageError
+        When there is none, it is broken, or it is of before October 2020: such caches name tags by
+        their keys and not by their names.
     """
-    found: MediumState | None = None
-    damage = ""
-    for attempt, assignment in enumerate(_ASSIGNMENT.finditer(html)):
-        if attempt == _ATTEMPTS:
-            break
+    why = "the page has no state object"
+    for found in list(_ASSIGNMENT.finditer(html))[:8]:  # an article may quote such an assignment
         try:
-            _check_size(html, assignment.end())
-            value, _ = _DECODER.raw_decode(html, assignment.end())
-        except (ValueError, *_TOO_DEEP) as error:
-            damage = damage or reason(f"the state object is broken: {_why(error)}")
+            value = read_json(html, found.end())
+        except ValueError as error:
+            why = f"the state object is broken: {error}"
             continue
-        if not isinstance(value, dict):
-            damage = damage or "the state object is no object"
-        elif isinstance(value.get(_ROOT), dict):
-            return MediumState(value), ""
-        else:
-            found = found or MediumState(value)
-    return found, "" if found else damage
+        if isinstance(value, dict) and isinstance(value.get("ROOT_QUERY"), dict):
+            if _is_old(value):
+                raise PageError("the state object has the form of before October 2020")
+            return State(value)
+    raise PageError(why)
 
 
-def read_json(text: str) -> Any:
-    """Read JSON that comes from outside.
-
-    Parameters
-    ----------
-    text : str
-        JSON, of any size and depth.
-
-    Returns
-    -------
-    object
-        What it says.
+def read_json(text: str, start: int = 0) -> Any:
+    """Read the JSON value that begins at an offset of a text from outside.
 
     Raises
     ------
     ValueError
-        When it is none; the message says why.
+        When there is none; the message says why.
     """
+    if text.count("{", start) + text.count("[", start) > _MOST_BRACKETS:
+        raise ValueError("it has too many parts")
     try:
-        _check_size(text, 0)
-        return _DECODER.decode(text)
-    except (ValueError, *_TOO_DEEP) as error:
-        raise ValueError(_why(error)) from None
+        return _DECODER.raw_decode(text, start)[0]
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{error.msg} at character {error.pos:,}") from None
+    except (RecursionError, MemoryError):
+        raise ValueError("it is nested too deeply") from None
+
+
+def attribute(thing: Mapping[str, Any], name: str) -> Any:
+    """Return a field of an object, whatever arguments it was queried with; None when absent.
+
+    Apollo appends the arguments to the name: ``itemsConnection:(limit:20)``.
+    """
+    for key, value in thing.items():
+        if value is not None and is_field(key, name):
+            return value
+    return None
+
+
+def is_field(key: str, name: str) -> bool:
+    """Tell whether a key stands for a field, with or without arguments."""
+    return key == name or key.startswith((f"{name}(", f"{name}:"))
+
+
+def gone_or_private(thing: Mapping[str, Any]) -> str:
+    """Return ``gone`` or ``private`` when an object only says that of what it stands for."""
+    kind = str(thing.get("__typename", ""))
+    if _PRIVATE.search(kind):
+        return "private"
+    return "gone" if _GONE.search(kind) else ""
+
+
+def post_id(value: object) -> str | None:
+    """Return a post's id, or None when it is none: 8 to 12 hexadecimal digits."""
+    return value if isinstance(value, str) and _POST_ID.fullmatch(value) else None
 
 
 def reference(value: object, kind: str) -> str:
     """Return the id in a reference to an object of a kind, such as ``Post``; empty when none."""
     name = value.get("__ref") if isinstance(value, dict) else None
-    if not isinstance(name, str) or not name.startswith(f"{kind}:"):
-        return ""
-    return name[len(kind) + 1 :]
+    found = isinstance(name, str) and name.startswith(f"{kind}:")
+    return str(name)[len(kind) + 1 :] if found else ""
 
 
-def attribute(thing: Mapping[str, Any], name: str) -> Any:
-    """Return a field of an object, whatever arguments it was asked with; None when there is none.
+def read_post(state: State, value: object, source: Source, origin: str) -> Article | None:
+    """Read a post.
 
-    Apollo appends the arguments to the name: ``extendedPreviewContent({"truncationConfig":…})``,
-    ``itemsConnection:(limit:20)``.
+    Parameters
+    ----------
+    state : State
+        What the post's references refer to.
+    value : object
+        The post, or a reference to it.
+    source : str
+        Where it was read.
+    origin : str
+        Of the host that served it, where the post is when it does not say.
+
+    Returns
+    -------
+    Article or None
+        None when it has neither an id nor an address.
     """
-    value = thing.get(name)
-    if value is not None:
-        return value
-    for key, other in thing.items():
-        if other is not None and is_field(key, name):
-            return other
-    return None
+    post = state.follow(value) or {}
+    identity = post_id(post.get("id")) or post_id(reference(value, "Post"))
+    address = web_address(post.get("mediumUrl"))
+    if address is not None and identity and post_id(address.key) not in {None, identity}:
+        address = None  # another post's address would make the two one article
+    if identity is None and address is None:
+        return None
+    url = address.url if address else f"{origin}/p/{identity}"
+    missing: dict[str, str] = {}
+    creator = state.follow(attribute(post, "creator")) or {}
+    return Article(
+        key=identity or (address.key if address else ""),
+        url=url,
+        source=source,
+        title=line(post.get("title"), TITLE) or None,
+        subtitle=_subtitle(state, post),
+        author=line(creator.get("name"), NAME) or None,
+        published_ms=milliseconds(post.get("firstPublishedAt"), missing),
+        tags=_tags(state, attribute(post, "tags"), missing),
+        missing=missing,
+    )
 
 
-def is_field(key: str, name: str) -> bool:
-    """Tell whether a key of an object stands for a field, with or without arguments."""
-    return key.startswith(name) and key[len(name) : len(name) + 1] in {"", "(", ":"}
+def line(value: object, limit: int) -> str | None:
+    """Return a text on one line without control characters, or None when it is no text."""
+    if not isinstance(value, str):
+        return None
+    return beginning(usable(value[: 16 * limit].strip()[: 4 * limit]), limit)
 
 
-def _check_size(text: str, start: int) -> None:
-    """Refuse what would fill the memory: a bracket is one byte, a list more than fifty."""
-    if text.count("{", start) + text.count("[", start) > _MOST_PARTS:
-        raise ValueError(f"it may have more than {_MOST_PARTS:,} parts")
+def usable(text: str) -> str:
+    """Replace what no file in UTF-8 should hold: control characters, halves of surrogate pairs."""
+    return _UNUSABLE.sub("\ufffd", text)
 
 
-def _why(error: BaseException) -> str:
-    if isinstance(error, _TOO_DEEP):
-        return "it is nested too deeply"
-    if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg} at character {error.pos:,}"
-    return str(error)
+def tag_names(values: list[str | None]) -> tuple[str, ...]:
+    """Return tags on one line each, without blank ones and repetitions, in their order."""
+    return tuple(dict.fromkeys(name for value in values[:MOST_TAGS] if (name := line(value, NAME))))
+
+
+def milliseconds(value: object, missing: dict[str, str]) -> int | None:
+    """Read a moment: milliseconds since 1970, or a date; what is none is entered in `missing`."""
+    if value is None or (isinstance(value, str) and value.strip() in NULLS):
+        return None
+    moment: int | None = None
+    if isinstance(value, int) and not isinstance(value, bool):
+        moment = value
+    elif isinstance(value, str) and len(value) <= 64:
+        seconds = parse_date(value)
+        moment = None if seconds is None else seconds * 1000
+    if moment is None or not _FIRST_MS <= moment < _LAST_MS:
+        missing["published_ms"] = f"{str(value)[:60]!r} is no date from 1990 to 2100"
+        return None
+    return moment
+
+
+def web_address(value: object) -> Address | None:
+    """Take an http or https address apart; None when it is none."""
+    if not isinstance(value, str) or len(value) > 2000 or _UNUSABLE.search(value):
+        return None
+    address = parse_address(value)
+    return address if address is not None and address.scheme else None
+
+
+def _is_old(objects: Mapping[str, Any]) -> bool:
+    values = [
+        value for each in list(objects.values())[:200] if isinstance(each, dict)
+        for value in each.values()
+    ]  # fmt: skip
+    return any(isinstance(value, dict) and value.get("type") == "id" for value in values)
+
+
+def _subtitle(state: State, post: Mapping[str, Any]) -> str | None:
+    names = ("extendedPreviewContent", "previewContent")
+    previews = [state.follow(attribute(post, name)) or {} for name in names]
+    lines = [line(preview.get("subtitle"), SUBTITLE) for preview in previews]
+    return next((each for each in lines if each), lines[0] if lines[0] is not None else lines[1])
+
+
+def _tags(state: State, value: object, missing: dict[str, str]) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list):
+        missing["tags"] = "tags are no list"
+        return None
+    found: list[str | None] = []
+    for entry in value[:MOST_TAGS]:
+        tag = state.follow(entry) or {}
+        names = (tag.get("displayTitle"), tag.get("id"), reference(entry, "Tag"))
+        found.append(next((name for each in names if (name := line(each, NAME))), None))
+    if None in found:
+        missing["tags"] = f"{found.count(None)} of {len(found)} tags cannot be read"
+        # An article whose tags are all broken is not one without tags.
+        return tag_names(found) or None
+    return tag_names(found)

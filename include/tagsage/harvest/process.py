@@ -1,225 +1,246 @@
-"""A harvest in a process of its own, which ends with the one that started it."""
+"""A harvest: checked, run in a process of its own, and reported."""
 
 from __future__ import annotations
 
 import json
-import os
-import re
-import signal
 import subprocess  # ruff: ignore[suspicious-subprocess-import] - our own program, no shell
 import sys
-import threading
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
+from urllib.parse import urlsplit
 
-from tagsage.errors import TagsageError
-from tagsage.harvest import seeds as planting
-from tagsage.harvest.config import HarvestConfig, HarvestReport
+from tagsage.errors import NonRetryableError, TagsageError
+from tagsage.harvest.account_export import read_account_export
+from tagsage.harvest.addresses import AddressError, asked_url, check_contact, is_private, kind_of
+from tagsage.harvest.collection import Collection
+from tagsage.harvest.items import Problem
+from tagsage.redact import redact
+from tagsage.settings.harvest import HarvestSettings
 
-LAST_LINES: Final = 20
-# The crawl of a parent that was killed takes a moment to notice and to end.
-PATIENCE_S: Final = 15.0
-# What the crawl needs to run. Secrets come under any name, so nothing else is told: what it does
-# not have no page can get out of it. A proxy's password it does need.
-_TOLD: Final = re.compile(
-    r"PATH|HOME|LANG|LANGUAGE|LC_\w+|TZ|TZDIR|TMPDIR|TEMP|TMP|LD_LIBRARY_PATH|SYSTEMROOT|"
-    r"PYTHON\w*|VIRTUAL_ENV|SSL_CERT_(?:FILE|DIR)|(?:HTTP|HTTPS|ALL|NO)_PROXY|"
-    r"COVERAGE_\w+|COV_CORE_\w+",
-)
+LOG: Final = "harvest.log"
+LEAST_DELAY_S: Final = 1.0  # for hosts of others
+
+OUTCOME_DONE: Final = "done"
+OUTCOME_BUDGET: Final = "budget spent"
+OUTCOME_STOPPED: Final = "stopped by the host"
+_OUTCOMES = {"finished": OUTCOME_DONE, "closespider_timeout": OUTCOME_BUDGET}
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a harvest is.
+class HarvestReport:
+    """How a run of the harvest ended, and what there is now.
 
-    Attributes
-    ----------
-    requests, bytes : int
-        Sent and received in this run.
-    lists, articles, memberships : int
-        In the harvest by now.
-    waiting : int
-        Requests that are left, as far as is known.
-    due_in_s : float or None
-        Seconds until the next request; None: none is known of.
-    rate : float
-        Requests a minute, in this run.
-    eta_s : float or None
-        Seconds that the requests left will take at this rate.
-    trouble : str
-        A host that gave no usable answer the last time, and why; empty when there is none.
+    `stopped` has the sites that are left alone, and why; `waiting` is the number of requests that
+    are known and left for a later run; `digest` changes when articles or memberships do, and
+    `changed` says whether it differs from the one last announced.
     """
 
-    requests: int
-    bytes: int
-    lists: int
-    articles: int
-    memberships: int
-    waiting: int
-    due_in_s: float | None
-    rate: float
-    eta_s: float | None
-    trouble: str
+    outcome: str
+    stopped: Mapping[str, str] = field(default_factory=dict)
+    requests: int = 0
+    bytes: int = 0
+    lists: int = 0
+    articles: int = 0
+    memberships: int = 0
+    waiting: int = 0
+    problems: int = 0
+    digest: str = ""
+    changed: bool = False
 
 
 def harvest(
     folder: Path,
     seeds: Sequence[str],
-    config: HarvestConfig,
+    settings: HarvestSettings,
     *,
-    asked_hosts: Sequence[str] = (),
-    on_progress: Callable[[Progress], None] | None = None,
-    patience_s: float = PATIENCE_S,
+    replay: bool = False,
+    on_progress: Callable[[Mapping[str, int]], None] | None = None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> HarvestReport:
-    """Harvest lists, articles and feeds into a folder; go on where the last run ended.
+    """Harvest lists, articles and feeds into a folder.
 
-    Ctrl-C or SIGTERM ends it after the requests under way, with the outcome "interrupted"; a second
-    one ends it at once. It may be killed at any moment: nothing that was fetched is lost, and at
-    most the requests under way are sent a second time.
+    It may be killed at any moment and run again: what was fetched is not fetched again, except the
+    pages in flight.
 
     Parameters
     ----------
     folder : pathlib.Path
-        Where the harvest is kept.
+        Where the collection is kept.
     seeds : sequence of str
-        Addresses of lists, articles and feeds; may be empty to go on with what is known.
-    config : HarvestConfig
-        Manners, limits and budget.
-    asked_hosts : sequence of str
-        Hosts beside those of the seeds to which redirects may lead, even on a private network.
+        Addresses of lists, articles and feeds; none: those of earlier harvests.
+    settings : HarvestSettings
+        Delay, consent, contact and budget.
+    replay : bool
+        Only read again what was fetched; send nothing.
     on_progress : callable, optional
-        Called about twice a second.
-    patience_s : float
-        How long another harvest in the folder may still take to end, in seconds.
-
-    Returns
-    -------
-    HarvestReport
-        How it ended and what there is now.
+        Called about once a second with the numbers of requests, bytes, waiting requests and items.
+    overrides : mapping, optional
+        Scrapy settings that replace those of :func:`tagsage.harvest.crawl.scrapy_settings`.
 
     Raises
     ------
     NonRetryableError
-        When it may not begin (see :func:`tagsage.harvest.seeds.check`).
+        As :func:`check_seeds`.
     TagsageError
-        When another one is under way in the folder, the file cannot be used, or the crawl crashed.
+        When another harvest works in the folder, or the crawl failed.
     """
-    seeds = [seed.strip() for seed in seeds if seed.strip()]
-    planting.check(seeds, asked_hosts, config)
-    told = {
-        "folder": str(folder.resolve()),
-        "seeds": seeds,
-        "asked_hosts": list(asked_hosts),
-        "config": asdict(config),
-        "patience_s": patience_s,
+    if seeds and not replay:
+        check_seeds(seeds, settings)
+    with Collection(folder) as collection:
+        known = collection.seeds
+    good = [asked_url(seed) for seed in seeds if not reason_against(seed)] or known
+    if not settings.harvest_consent and not replay:
+        good = [seed for seed in good if seeds or kind_of(seed) == "feed"]
+    if not seeds and not replay:
+        check_seeds(good, settings)
+    job = {
+        "folder": str(folder),
+        "seeds": list(dict.fromkeys(good)),
+        "hosts": settings.harvest_hosts.split(),
+        "consent": settings.harvest_consent or replay,
+        "contact": settings.harvest_contact,
+        "delay_s": settings.harvest_delay_s,
+        "articles": settings.harvest_articles,
+        "max_requests": settings.harvest_max_requests,
+        "max_minutes": settings.harvest_max_minutes,
+        "list_days": settings.harvest_list_days,
+        "feed_hours": settings.harvest_feed_hours,
+        "replay": replay,
+        "overrides": dict(overrides or {}),
     }
-    reading, writing = os.pipe()
-    try:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tagsage.harvest.crawl"],
-            stdin=reading,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            env=environment(),
-            # Ctrl-C on a terminal is for the parent, which then asks the crawl to stop.
-            start_new_session=True,
-        )
-    except BaseException:
-        os.close(writing)
-        raise
-    finally:
-        os.close(reading)
-    with process, _Leash(process, writing) as leash:
-        return _follow(process, leash, told, on_progress)
+    last = _run(job, folder / LOG, on_progress)
+    ended = last.get("ended")
+    if ended == "memusage_exceeded":
+        msg = "The harvest took too much memory and stopped; run it again, what it fetched is kept."
+        raise TagsageError(msg)
+    outcome = _OUTCOMES.get(str(ended), OUTCOME_BUDGET)
+    if outcome == OUTCOME_DONE and (last["waiting"] or last["stopped"]):
+        outcome = OUTCOME_STOPPED if last["stopped"] else OUTCOME_BUDGET
+    with Collection(folder) as collection:
+        for seed in seeds:
+            if why := reason_against(seed):
+                collection.add_problem(
+                    Problem(redact(seed), "refused", f"the seed is not asked: {why}")
+                )
+        return _report(collection, outcome, last)
 
 
-def environment() -> dict[str, str]:
-    """Return what the crawl may know of this process's environment."""
-    return {name: value for name, value in os.environ.items() if _TOLD.fullmatch(name.upper())}
+def take_account_export(folder: Path, file: Path) -> HarvestReport:
+    """Add the lists and posts of Medium's account export to the collection, without any network.
 
-
-class _Leash:
-    """Holds the crawl's standard input, by whose end it knows that it is to stop.
-
-    The first SIGINT or SIGTERM lets go of it; the second, or whatever is raised within, kills.
-    Outside the main thread there are no signals to catch.
+    Raises
+    ------
+    NonRetryableError
+        When the file is no account export.
     """
+    from tagsage.harvest.spider import add_to
 
-    def __init__(self, process: subprocess.Popen[str], end: int) -> None:
-        self._process = process
-        self._end: int | None = end
-        self._before: dict[int, Any] = {}
-        self.is_let_go = False
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._heed)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        if exception[0] is not None:
-            self._process.kill()
-        self.let_go()
-
-    def write(self, text: str) -> None:
-        """Write to the crawl."""
-        rest = memoryview(text.encode())
-        while rest and self._end is not None:
-            rest = rest[os.write(self._end, rest) :]
-
-    def let_go(self) -> None:
-        """End the crawl's standard input."""
-        end, self._end = self._end, None
-        if end is not None:
-            os.close(end)
-
-    def _heed(self, _number: int, _frame: object) -> None:
-        if self.is_let_go:
-            self._process.kill()
-            raise KeyboardInterrupt
-        self.is_let_go = True
-        self.let_go()
+    with Collection(folder) as collection:
+        with collection.transaction():
+            for item in read_account_export(file):
+                add_to(collection, item)
+        return _report(collection, OUTCOME_DONE, {})
 
 
-def _follow(
-    process: subprocess.Popen[str],
-    leash: _Leash,
-    told: dict[str, Any],
-    on_progress: Callable[[Progress], None] | None,
-) -> HarvestReport:
-    """Read what the crawl says until it ends."""
-    if process.stdout is None or process.stderr is None:
-        raise RuntimeError("the crawl was started without pipes")
-    last: deque[str] = deque(maxlen=LAST_LINES)
-    reader = threading.Thread(target=last.extend, args=(process.stderr,), daemon=True)
-    reader.start()
+def check_seeds(seeds: Sequence[str], settings: HarvestSettings) -> None:
+    """Check that a harvest may begin.
+
+    Raises
+    ------
+    NonRetryableError
+        When there is no contact, or none that fits into a header; when pages are named without
+        consent; when hosts of others would be asked too often; when no seed is a web address.
+    """
+    if not settings.harvest_contact.strip():
+        msg = (
+            "A harvest tells every host whom to ask, and no contact is set; "
+            "give a mail address or the URL of a page (--contact, harvest_contact)."
+        )
+        raise NonRetryableError(msg)
+    check_contact(settings.harvest_contact)
+    good = [asked_url(seed) for seed in seeds if not reason_against(seed)]
+    if not good:
+        # Not the seed itself: it may be a line of a file that is no file of seeds.
+        why = reason_against(seeds[0]) if seeds else "none is given"
+        raise NonRetryableError(f"No seed can be harvested: {why}; give http(s) URLs.")
+    pages = [seed for seed in good if kind_of(seed) != "feed"]
+    if pages and not settings.harvest_consent:
+        msg = (
+            f"Pages are among the seeds ({len(pages):,}): fetching lists and articles needs your "
+            "consent (--consent, harvest_consent), feeds need none."
+        )
+        raise NonRetryableError(msg)
+    is_public = any(not is_private(urlsplit(seed).hostname or "") for seed in good)
+    if is_public and settings.harvest_delay_s < LEAST_DELAY_S:
+        msg = (
+            f"A delay of {settings.harvest_delay_s:g} s is too short; "
+            f"hosts of others are asked {LEAST_DELAY_S:g} s apart at least."
+        )
+        raise NonRetryableError(msg)
+
+
+def reason_against(seed: str) -> str:
+    """Return why a seed cannot be harvested; empty when it can."""
     try:
-        leash.write(json.dumps(told) + "\n")
-    except BrokenPipeError:
-        last.append("It ended before it was told what to do.\n")
-    found: dict[str, Any] = {}
-    for line in process.stdout:
-        said = json.loads(line)
-        found |= said
-        if "progress" in said and on_progress is not None:
-            on_progress(Progress(**said["progress"]))
-    process.wait()
-    reader.join()
-    if "report" in found:
-        return HarvestReport(**found["report"])
-    if "error" in found:
-        raise TagsageError(str(found["error"]))
-    if leash.is_let_go:
-        raise TagsageError("The harvest was stopped in the middle; run again to go on.")
-    words = "".join(last).strip() or f"(none; status {process.returncode})"
-    msg = f"The crawl crashed; run again to go on where it was. Its last words: {words}"
-    raise TagsageError(msg)
+        asked_url(seed)
+    except AddressError as error:
+        return str(error)
+    return ""
+
+
+def _run(
+    job: Mapping[str, Any], log: Path, on_progress: Callable[[Mapping[str, int]], None] | None
+) -> dict[str, Any]:
+    command = [sys.executable, "-m", "tagsage.harvest.crawl"]
+    last: dict[str, Any] = {}
+    with (
+        log.open("wb") as errors,
+        subprocess.Popen(  # ruff: ignore[subprocess-without-shell-equals-true]
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            # Ctrl-C is ours to handle: it ends the crawl by closing its input.
+            start_new_session=True,
+        ) as child,
+    ):
+        assert child.stdin is not None
+        assert child.stdout is not None
+        try:
+            child.stdin.write(json.dumps(job) + "\n")
+            child.stdin.flush()
+            for line in child.stdout:
+                last = json.loads(line)
+                if on_progress:
+                    on_progress(last)
+        except BrokenPipeError:
+            pass  # it ended before it read the job; what it said is in the log
+        finally:
+            child.kill()
+    if "error" in last:
+        raise TagsageError(last["error"])
+    if "ended" not in last:
+        msg = f"The harvest ended early, see {log}; run it again, what was fetched is kept."
+        raise TagsageError(msg)
+    return last
+
+
+def _report(collection: Collection, outcome: str, last: Mapping[str, Any]) -> HarvestReport:
+    counts = collection.counts()
+    digest = collection.digest()
+    return HarvestReport(
+        outcome=outcome,
+        stopped=last.get("stopped", {}),
+        requests=last.get("requests", 0),
+        bytes=last.get("bytes", 0),
+        lists=counts.lists,
+        articles=counts.articles,
+        memberships=counts.memberships,
+        waiting=last.get("waiting", 0),
+        problems=sum(count for _, _, count, _ in collection.status().problems),
+        digest=digest,
+        changed=digest != collection.announced,
+    )

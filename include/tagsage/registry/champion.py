@@ -102,7 +102,10 @@ def roll_back(tracking: Tracking, name: str, *, who: str, why: str = "") -> str:
                 "versions, and `tagsage model promote VERSION` makes one champion."
             )
         # Its own previous champion stays: called again, this goes back one further.
-        return _replace(tracking, model, previous, _by(who, why), back=True)
+        done = _replace(tracking, model, previous, _by(who, why), back=True)
+        if model.champion:
+            tracking.client.delete_model_version_tag(name, model.champion.number, PREVIOUS)
+        return done
 
 
 def pin(

@@ -1,4 +1,4 @@
-"""What the report tells of a run: plain values, gathered by the stages."""
+"""What the report shows of a run: plain values, gathered by the stages."""
 
 from __future__ import annotations
 
@@ -8,88 +8,54 @@ from typing import Any
 
 import pandas as pd
 
-from tagsage.report.eda import CorpusProfile
+from tagsage.report.corpus_profile import CorpusProfile
 
 
 @dataclass(frozen=True)
 class PredictedTag:
-    """A tag proposed for an article.
-
-    Attributes
-    ----------
-    tag : str
-        The tag.
-    score : float
-        Its probability, 0 to 1.
-    assigned : bool
-        Whether the score reaches the threshold.
-    because : str
-        What speaks for it, in words that may hold anything; empty where it was not explained.
-    threshold : float or None
-        What the score has to reach; None where it is not shown.
-    """
+    """A tag predicted for an article, or suggested to it."""
 
     tag: str
     score: float
+    """Its probability."""
     assigned: bool
+    """Whether the probability reaches the threshold."""
     because: str = ""
+    """Why, where it was explained."""
     threshold: float | None = None
+    """None where it is not shown."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """An article without tags, and what the winner says of it.
-
-    Attributes
-    ----------
-    title, subtitle : str
-        Its text; may hold anything.
-    url : str
-        Its address; becomes a link when it is a web address.
-    tags : sequence of PredictedTag
-        Best first.
-    """
+    """An article with predicted or suggested tags, best first."""
 
     title: str
     subtitle: str
     url: str
+    """Becomes a link only when it is a web address."""
     tags: Sequence[PredictedTag]
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """How many articles without tags got some.
-
-    Attributes
-    ----------
-    articles : int
-        Articles without tags that the model was asked about.
-    assigned : int
-        Those of them that got at least one tag.
-    tags : int
-        Tags assigned in all.
-    version, candidate : str
-        Which model gave them: its version in the registry, and the candidate that it was.
-    """
+    """How many articles without tags got some, and from which model."""
 
     articles: int
+    """Articles without tags."""
     assigned: int
+    """Those of them that got at least one tag."""
     tags: int
+    """Tags assigned in all."""
     version: str
+    """The model's version in the registry."""
     candidate: str
+    """The candidate that this version is."""
 
 
 @dataclass(frozen=True)
 class ChangedArticle:
-    """An article whose assigned tags are not those of the run before.
-
-    Attributes
-    ----------
-    title, url : str
-        As for :class:`Example`.
-    gained, lost : sequence of str
-        Tags assigned now and not before, and the other way round.
-    """
+    """An article whose assigned tags are not those of the run before."""
 
     title: str
     url: str
@@ -99,192 +65,108 @@ class ChangedArticle:
 
 @dataclass(frozen=True)
 class Changes:
-    """What is new in the predictions, and which tags are suggested to tagged articles.
-
-    Attributes
-    ----------
-    counts : mapping of str to int, or None
-        See :class:`tagsage.evaluate.changes.ChangeCounts`; None: there were no earlier predictions.
-    written : mapping of str to int
-        What the store wrote: ``added``, ``changed``, ``removed`` and ``unchanged`` pairs of article
-        and tag.
-    articles : sequence of ChangedArticle
-        A few of the articles that changed.
-    suggested : mapping of str to int, or None
-        ``asked`` (tagged articles), ``articles`` (with a suggestion), ``tags`` (suggested in all);
-        None: nothing was suggested, since the setting is off or the run is a trial.
-    suggestions : sequence of Example
-        A few articles with the tags suggested to them.
-    """
+    """What is new in the predictions, and which tags are suggested to tagged articles."""
 
     counts: Mapping[str, int] | None
+    """See :class:`tagsage.evaluate.changes.ChangeCounts`; None without earlier predictions."""
     written: Mapping[str, int]
+    """Pairs of article and tag: ``added``, ``changed``, ``removed``, ``unchanged`` in the store."""
     articles: Sequence[ChangedArticle] = ()
+    """Some of the articles that changed."""
     suggested: Mapping[str, int] | None = None
+    """``asked``: tagged articles; ``articles``: with a suggestion; ``tags``: suggested in all."""
     suggestions: Sequence[Example] = ()
+    """Some articles with the tags suggested to them."""
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What was checked of the corpus before anything was trained on it.
-
-    Attributes
-    ----------
-    compared_with : str
-        The run whose corpus it was compared with; empty: there was none.
-    checks : sequence of mapping
-        One a check: ``what``, ``measure``, ``before``, ``current`` (str), ``value``, ``limit``
-        (float), ``passed`` (bool).
-    failed : sequence of str
-        A sentence for each check that failed.
-    """
+    """What was checked of the corpus before training."""
 
     compared_with: str
+    """The run whose corpus it was compared with; empty without one."""
     checks: Sequence[Mapping[str, Any]]
+    """Each ``what``, ``measure``, ``before``, ``current``, ``value``, ``limit``, ``passed``."""
     failed: Sequence[str]
+    """A sentence for each failed check."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the best candidate with lists gains over the best on text, and how sure that is.
-
-    Attributes
-    ----------
-    text, graph : str
-        The two candidates.
-    sentences : sequence of str
-        What was found, in plain words.
-    gains : pandas.DataFrame
-        See :func:`tagsage.evaluate.findings.gains`.
-    intervals : pandas.DataFrame
-        See :func:`tagsage.evaluate.bootstrap.paired_bootstrap`.
-    slices : pandas.DataFrame
-        See :func:`tagsage.evaluate.slices.slice_scores`; with a column ``candidate``.
-    study : pandas.DataFrame
-        See :func:`tagsage.evaluate.findings.study_table`.
-    curves : mapping of str to pandas.DataFrame
-        Precision and recall of both; see :func:`tagsage.evaluate.curves.precision_recall`.
-    per_tag : mapping of str to pandas.DataFrame
-        Scores tag by tag of both, by candidate.
-    reliability : pandas.DataFrame
-        Of the candidate with lists; see :func:`tagsage.learn.calibration.reliability`.
-    calibration_errors : mapping of str to float
-        ``ece`` and ``ece_top_5`` of the candidate with lists.
-    learning : pandas.DataFrame
-        Columns ``candidate``, ``share`` and the metrics; empty when no learning curve was asked.
-    not_measured : mapping of str to str
-        Questions without an answer, and why.
-    """
+    """What the best candidate with lists gains over the best on text, and how sure that is."""
 
     text: str
     graph: str
     sentences: Sequence[str]
+    """The findings in plain words."""
     gains: pd.DataFrame
+    """See :func:`tagsage.evaluate.findings.gains`."""
     intervals: pd.DataFrame
+    """See :func:`tagsage.evaluate.bootstrap.paired_bootstrap`."""
     slices: pd.DataFrame
+    """See :func:`tagsage.evaluate.slices.slice_scores`; with a column ``candidate``."""
     study: pd.DataFrame
+    """See :func:`tagsage.evaluate.findings.study_table`."""
     curves: Mapping[str, pd.DataFrame]
+    """Precision and recall by candidate; see :func:`tagsage.evaluate.curves.precision_recall`."""
     per_tag: Mapping[str, pd.DataFrame]
+    """Scores of each tag by candidate."""
     reliability: pd.DataFrame
+    """Of the candidate with lists; see :func:`tagsage.learn.calibration.reliability`."""
     calibration_errors: Mapping[str, float]
+    """``ece`` and ``ece_top_5`` of the candidate with lists."""
     learning: pd.DataFrame
+    """Columns ``candidate``, ``share`` and the metrics; empty without a learning curve."""
     not_measured: Mapping[str, str]
+    """Scenarios without a result, and why."""
 
 
 @dataclass(frozen=True)
 class ReportData:
-    """Everything that the page shows; a part that is empty is said to be so, or left out.
-
-    Attributes
-    ----------
-    run_id : str
-        tagsage's name of the run.
-    started : str
-        When the run started, for people: ``22 November 2026, 02:00 UTC``.
-    version : str
-        tagsage's version.
-    corpus_name : str
-        What was read: ``bundled``, or file names.
-    profile : CorpusProfile
-        Numbers of the corpus.
-    leaderboard : pandas.DataFrame
-        One row a candidate, best first. Column ``candidate`` (``feature_set:classifier``), and
-        any of the columns of :data:`tagsage.report.html.METRICS`, ``threshold``, ``fit_seconds``.
-    per_tag : pandas.DataFrame
-        The winner's scores, one row a target tag: ``tag``, ``precision``, ``recall``, ``f1``
-        (float, 0 to 1), ``support`` (test articles with the tag), ``predicted`` (test articles it
-        was assigned to) and, where known, ``average_precision``.
-    split : mapping of str to int or float
-        ``train_articles``, ``test_articles``, ``test_share``, ``seed``.
-    predicted : Predicted
-        Numbers of the predictions.
-    trial : bool
-        Whether other candidates than the configured ones were compared.
-    promoted : bool or None
-        Whether the winner is champion now; None: it was not asked.
-    promotion_reason : str
-        Why, as a sentence.
-    checks : sequence of mapping
-        The guards of promotion, see :class:`tagsage.evaluate.promotion.Check`; empty: none was
-        tried.
-    gain : mapping or None
-        What the winner gains over the champion, see :class:`tagsage.evaluate.promotion.Gain`; None
-        where the two were not compared.
-    examples : sequence of Example
-        A few articles with their predicted tags.
-    graph : mapping of str to object
-        What is known of the projection, in the order to show: label -> number or words.
-    graphsage_losses : sequence of float
-        Mean loss of each epoch.
-    cost : mapping of str to object
-        What was paid for the vectors, in the order to show: label -> number or words; empty when
-        they cost nothing to make.
-    quarantine : pandas.DataFrame
-        Summary: columns ``file``, ``kind``, ``reason`` (str), ``rows`` (int).
-    stages : pandas.DataFrame
-        Columns ``stage`` (str), ``seconds`` (float), in the order they ran; those of one name are
-        added up.
-    settings : mapping of str to object
-        The resolved settings.
-    harvested : str
-        How the harvest before the run ended; empty when there was none.
-    comparison : Comparison or None
-        None when there was no candidate on text, or none with lists.
-    changes : Changes or None
-        None: it is not known.
-    checked : Checked or None
-        None when nothing was checked.
-    unusable : str
-        Why the champion could not be used, and what to do; empty when it predicted. `predicted` and
-        `examples` are then of the run that predicted last.
-    notes : sequence of str
-        Sentences to show under the leaderboard: what was left out, and why.
-    """
+    """All that the page shows; it says that an empty part is empty, or leaves it out."""
 
     run_id: str
     started: str
+    """For people: ``22 November 2026, 02:00 UTC``."""
     version: str
+    """Of tagsage."""
     corpus_name: str
     profile: CorpusProfile
     leaderboard: pd.DataFrame
+    """One row per candidate, best first: ``candidate``, keys of METRICS, ``fit_seconds``."""
     per_tag: pd.DataFrame
+    """The winner's: ``tag``, ``precision``, ``recall``, ``f1``, ``support`` (test articles)."""
     split: Mapping[str, float]
+    """``train_articles``, ``test_articles``, ``seed``."""
     predicted: Predicted
     trial: bool = False
+    """Whether other candidates than the configured ones were compared."""
     promoted: bool | None = None
+    """Whether the winner is champion now; None when that was not decided."""
     promotion_reason: str = ""
     checks: Sequence[Mapping[str, Any]] = ()
+    """The guards of promotion; see :class:`tagsage.evaluate.promotion.Check`."""
     gain: Mapping[str, Any] | None = None
+    """The winner's gain over the champion; see :class:`tagsage.evaluate.promotion.Gain`."""
     examples: Sequence[Example] = ()
     graph: Mapping[str, Any] = field(default_factory=dict)
+    """What is known of the projection: label -> number or text."""
     graphsage_losses: Sequence[float] = ()
+    """Mean loss of each epoch."""
     cost: Mapping[str, Any] = field(default_factory=dict)
+    """What was paid for the vectors: label -> number or text."""
     quarantine: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """Columns ``file``, ``kind``, ``reason``, ``rows``."""
     stages: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """Columns ``stage``, ``seconds``, in the order they ran; those of one name are added up."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     harvested: str = ""
+    """How the harvest before the run ended."""
     comparison: Comparison | None = None
+    """None without a candidate on text, or without one with lists."""
     changes: Changes | None = None
     checked: Checked | None = None
     unusable: str = ""
+    """Why the champion could not predict; `predicted` and `examples` are then of an earlier run."""
     notes: Sequence[str] = ()
+    """Sentences under the leaderboard, such as what was left out, and why."""

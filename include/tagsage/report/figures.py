@@ -1,117 +1,160 @@
-"""The figures of the report: what the corpus looks like, how GraphSAGE learned, who won."""
+"""The figures of the report, one function each; every function returns a :class:`Picture`.
+
+:func:`corpus_figures` and :func:`comparison_figures` list those that the page shows together.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.axis import Axis
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-from tagsage.report.eda import CorpusProfile
-from tagsage.report.picture import ROLES, Picture, draw_picture, shorten, show_thousands
-from tagsage.report.word_cloud import word_cloud
+from tagsage.evaluate.wording import METRIC_NAMES, difference_sentence
+from tagsage.report.corpus_profile import CorpusProfile
+from tagsage.report.data import Comparison
+from tagsage.report.formatting import cut
+from tagsage.report.picture import ROLES, Picture
 
-FloatArray = npt.NDArray[np.float64]
+WIDTH = 5.6  # inches, of figures that name candidates
+NAME_LIMIT = 30
 MAX_DOTS = 150  # of a distribution
+# Twelve lines that differ by colour or dashes: 4 and 3 have no common divisor.
+LINES: list[dict[str, Any]] = [
+    {
+        "color": ROLES[("accent", "ink", "muted", "accent-soft")[place % 4]],
+        "linestyle": ("-", "--", ":")[place % 3],
+    }
+    for place in range(12)
+]
+# Mark and colour of each metric.
+MARKS = {
+    "micro_f1": ("o", ROLES["accent"]),
+    "macro_f1": ("s", ROLES["ink"]),
+    "p_at_5": ("^", ROLES["muted"]),
+    "lrap": ("D", ROLES["accent"]),
+}
+CLOUD_SIZE = (900, 420)  # pixels
+CLOUD_WORDS = 90
+CLOUD_FONT = Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+# The frequent third stands out.
+CLOUD_COLOURS = (ROLES["accent"], ROLES["ink"], ROLES["muted"])
+
+
+def corpus_figures(profile: CorpusProfile, *, seed: int = 0) -> list[Picture]:
+    """Return the figures that need only the corpus; `seed` lays out the word cloud."""
+    figures = [
+        tags_per_article(profile),
+        list_sizes(profile),
+        lists_per_article(profile),
+        isolated_share(profile),
+    ]
+    if profile.neighbours:
+        figures.append(neighbours(profile))
+    return [*figures, word_cloud(profile.tag_articles, seed=seed)]
+
+
+def comparison_figures(comparison: Comparison) -> list[Picture]:
+    """Return the figures that compare the best candidate with lists to the best on text."""
+    names = (comparison.graph, comparison.text)
+    figures = [
+        difference_intervals(comparison.intervals),
+        gain_by_frequency(*(comparison.per_tag[name] for name in names), names=names),
+        precision_recall_curves(comparison.curves),
+        reliability_diagram(comparison.reliability),
+    ]
+    if len(comparison.learning):
+        figures.append(learning_curves(comparison.learning))
+    return figures
 
 
 def tags_per_article(profile: CorpusProfile) -> Picture:
-    """Draw how many tags articles have; the untagged ones are those that get predictions."""
+    """Draw how many tags articles have."""
     counts = profile.tags_per_article
-    top = max((n for n in counts), default=0)
-    limit = min(top, 10)
-    labels = [str(n) for n in range(limit + 1)]
-    values = [counts.get(n, 0) for n in range(limit + 1)]
-    if top > limit:
-        labels[-1] += "+"
-        values[-1] = sum(count for n, count in counts.items() if n >= limit)
-    colours = [ROLES["accent-soft"], *[ROLES["accent"]] * limit]
+    most = max(counts, default=0)
+    last = min(most, 10)
+    values = [counts.get(n, 0) for n in range(last)]
+    values.append(sum(count for n, count in counts.items() if n >= last))
 
     def draw(axes: Axes) -> None:
-        axes.bar(range(limit + 1), values, color=colours, width=0.82)
-        axes.set_xticks(range(limit + 1), labels)
+        colours = [ROLES["accent-soft"], *[ROLES["accent"]] * last]
+        axes.bar(range(last + 1), values, color=colours, width=0.82)
+        labels = [*map(str, range(last)), f"{last}+" if most > last else str(last)]
+        axes.set_xticks(range(last + 1), labels)
         axes.set(xlabel="tags of an article", ylabel="articles")
-        show_thousands(axes.yaxis)
+        _thousands(axes.yaxis)
 
-    total = max(sum(values), 1)
+    none, total = counts.get(0, 0), sum(values)
     alt = (
-        f"Bar chart of tags per article: {values[0]:,} of {sum(values):,} articles "
-        f"({values[0] / total:.0%}) have none; the most is {top}."
+        f"Bar chart of tags per article: {none:,} of {total:,} articles "
+        f"({none / max(total, 1):.0%}) have none; the most is {most}."
     )
-    return draw_picture("tags_per_article", "Tags per article", alt, draw)
+    return Picture("tags_per_article", "Tags per article", alt, draw)
 
 
 def list_sizes(profile: CorpusProfile) -> Picture:
-    """Draw how many lists have how many articles, both axes logarithmic."""
-    sizes = profile.list_sizes
+    """Draw how many lists have how many articles."""
     quantiles = profile.list_size_quantiles
-    alt = (
-        f"Log-log plot of list sizes: {profile.counts['lists']:,} lists; half hold at most "
-        f"{quantiles['50%']:g} articles, the largest {quantiles['max']:,.0f}."
-        if quantiles
-        else "No list in this corpus."
-    )
-
-    def draw(axes: Axes) -> None:
-        _log_log(axes, sizes, "articles in a list", "lists")
-
-    return draw_picture("list_sizes", "List sizes", alt, draw, empty=not sizes)
+    alt = "No list in this corpus."
+    if quantiles:
+        alt = (
+            f"Log-log plot of list sizes: {profile.counts['lists']:,} lists; half hold at most "
+            f"{quantiles['50%']:g} articles, the largest {quantiles['max']:,.0f}."
+        )
+    axes = ("articles in a list", "lists")
+    return _distribution("list_sizes", "List sizes", alt, profile.list_sizes, axes)
 
 
 def lists_per_article(profile: CorpusProfile) -> Picture:
-    """Draw how many lists hold an article: the degrees of the graph of memberships."""
-    counts = {degree: n for degree, n in profile.lists_per_article.items() if degree > 0}
-    joined = sum(counts.values())
-    alt = (
-        f"Log-log plot of lists per article: {joined:,} articles are in a list; "
-        f"{counts.get(1, 0):,} of them in just one, the most in {max(counts):,}."
-        if counts
-        else "No article is in a list."
-    )
-
-    def draw(axes: Axes) -> None:
-        _log_log(axes, counts, "lists that hold an article", "articles")
-
-    return draw_picture("lists_per_article", "Lists per article", alt, draw, empty=not counts)
+    """Draw how many lists hold an article."""
+    counts = {n: articles for n, articles in profile.lists_per_article.items() if n > 0}
+    alt = "No article is in a list."
+    if counts:
+        alt = (
+            f"Log-log plot of lists per article: {sum(counts.values()):,} articles are in a list; "
+            f"{counts.get(1, 0):,} of them in just one, the most in {max(counts):,}."
+        )
+    axes = ("lists that hold an article", "articles")
+    return _distribution("lists_per_article", "Lists per article", alt, counts, axes)
 
 
 def neighbours(profile: CorpusProfile) -> Picture:
-    """Draw how many neighbours an article has in the projection."""
-    counts = {degree: n for degree, n in profile.neighbours.items() if degree > 0}
-    alt = (
-        f"Log-log plot of neighbours in the projection: {sum(counts.values()):,} articles have "
-        f"some, at most {max(counts):,}."
-        if counts
-        else "No article has a neighbour in the projection."
-    )
-
-    def draw(axes: Axes) -> None:
-        _log_log(axes, counts, "neighbours in the projection", "articles")
-
-    return draw_picture("neighbours", "Neighbours in the projection", alt, draw, empty=not counts)
+    """Draw how many neighbours articles have in the projection."""
+    counts = {n: articles for n, articles in profile.neighbours.items() if n > 0}
+    alt = "No article has a neighbour in the projection."
+    if counts:
+        alt = (
+            f"Log-log plot of neighbours in the projection: {sum(counts.values()):,} articles have "
+            f"some, at most {max(counts):,}."
+        )
+    axes = ("neighbours in the projection", "articles")
+    return _distribution("neighbours", "Neighbours in the projection", alt, counts, axes)
 
 
 def isolated_share(profile: CorpusProfile) -> Picture:
-    """Draw the share of articles that join no list: those only their text can tell of."""
+    """Draw the share of articles in no list."""
     counts = profile.counts
-    untagged_isolated = counts["isolated"] - counts["isolated_tagged"]
-    rows = [
-        ("all articles", counts["isolated"], counts["articles"]),
-        ("with tags", counts["isolated_tagged"], counts["tagged"]),
-        ("without tags", untagged_isolated, counts["untagged"]),
-    ]
-    shares = [alone / total if total else 0.0 for _, alone, total in rows]
+    rows = {
+        "all articles": (counts["isolated"], counts["articles"]),
+        "with tags": (counts["isolated_tagged"], counts["tagged"]),
+        "without tags": (counts["isolated"] - counts["isolated_tagged"], counts["untagged"]),
+    }
+    shares = [isolated / total if total else 0.0 for isolated, total in rows.values()]
 
     def draw(axes: Axes) -> None:
         axes.barh(range(3), [1.0] * 3, color=ROLES["rule"], height=0.5)
         axes.barh(range(3), shares, color=ROLES["accent"], height=0.5)
-        for position, ((_, alone, total), share) in enumerate(zip(rows, shares, strict=True)):
-            words = f"{share:.0%}  ({alone:,} of {total:,})"
-            axes.text(0, position - 0.38, words, va="bottom", ha="left")
-        axes.set_yticks(range(3), [name for name, _, _ in rows])
+        for place, (isolated, total) in enumerate(rows.values()):
+            text = f"{shares[place]:.0%}  ({isolated:,} of {total:,})"
+            axes.text(0, place - 0.38, text, va="bottom", ha="left")
+        axes.set_yticks(range(3), list(rows))
         axes.set_xticks([0, 0.5, 1], ["0%", "50%", "100%"])
         axes.set(xlim=(0, 1), ylim=(2.5, -0.8), xlabel="share in no list")
         axes.grid(visible=False)
@@ -120,130 +163,340 @@ def isolated_share(profile: CorpusProfile) -> Picture:
         f"Share of articles in no list: {shares[0]:.0%} of all, {shares[1]:.0%} of those with "
         f"tags, {shares[2]:.0%} of those without."
     )
-    return draw_picture("isolated", "Articles in no list", alt, draw)
+    return Picture("isolated", "Articles in no list", alt, draw)
+
+
+def word_cloud(tag_articles: Sequence[tuple[str, int]], *, seed: int) -> Picture:
+    """Draw the target tags, larger the more articles have them; `tag_articles` by falling count."""
+    words = {
+        cut(tag, 40): count for tag, count in tag_articles[:CLOUD_WORDS] if count and tag.strip()
+    }
+    width, height = CLOUD_SIZE
+
+    def draw(axes: Axes) -> None:
+        from PIL import ImageFont
+        from wordcloud import WordCloud
+
+        cloud = WordCloud(
+            width=width,
+            height=height,
+            font_path=str(CLOUD_FONT),
+            prefer_horizontal=1.0,
+            relative_scaling=0.45,
+            min_font_size=12,
+            margin=8,
+            random_state=seed,
+        ).generate_from_frequencies(words)
+        axes.set_axis_off()
+        # Room for the title of a PNG.
+        axes.set(xlim=(0, width), ylim=(height, 0), position=(0, 0, 1, height / (height + 25)))
+        for rank, ((word, _), size, (y, x), _, _) in enumerate(cloud.layout_):
+            colour = CLOUD_COLOURS[rank * 3 // len(cloud.layout_)]
+            # The layout gives the left and the top of a word's ink, matplotlib wants its baseline.
+            left, top, _, _ = ImageFont.truetype(str(CLOUD_FONT), size).getbbox(word, anchor="ls")
+            # A pixel of the layout is 0.72 points, because 900 of them are 9 inches.
+            axes.text(x - left, y - top, word, fontsize=0.72 * size, color=colour, in_layout=False)
+
+    alt = "No target tag."
+    if words:
+        first = ", ".join(f"{tag} ({count:,})" for tag, count in list(words.items())[:3])
+        alt = f"Word cloud of {len(words)} target tags; the most frequent are {first}."
+    size = (width / 100, (height + 25) / 100)
+    return Picture("word_cloud", "Target tags", alt, draw if words else None, size)
 
 
 def loss_curve(losses: Sequence[float]) -> Picture:
     """Draw GraphSAGE's mean loss of each epoch."""
-    epochs = range(1, len(losses) + 1)
 
     def draw(axes: Axes) -> None:
+        epochs = range(1, len(losses) + 1)
         axes.plot(epochs, losses, color=ROLES["accent"], linewidth=1.8, marker="o", markersize=3)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(xlabel="epoch", ylabel="mean loss of a node")
 
-    alt = (
-        f"GraphSAGE's loss falls from {losses[0]:.2f} in the first epoch to {losses[-1]:.2f} in "
-        f"epoch {len(losses)}."
-        if losses
-        else "GraphSAGE was not trained."
-    )
-    return draw_picture("graphsage_loss", "GraphSAGE training loss", alt, draw, empty=not losses)
+    alt = "GraphSAGE was not trained."
+    if losses:
+        alt = (
+            f"GraphSAGE's loss goes from {losses[0]:.2f} in the first epoch to {losses[-1]:.2f} in "
+            f"epoch {len(losses)}."
+        )
+    return Picture("graphsage_loss", "GraphSAGE training loss", alt, draw if losses else None)
 
 
 def leaderboard_bars(leaderboard: pd.DataFrame) -> Picture:
-    """Draw micro- and macro-F1 of every candidate, best first.
-
-    Parameters
-    ----------
-    leaderboard : pandas.DataFrame
-        Columns ``candidate`` (str), ``micro_f1``, ``macro_f1`` (float), best first.
-    """
-    n = len(leaderboard)
-    rows = np.arange(n)
-    micro = leaderboard["micro_f1"].to_numpy(dtype=float)
-    macro = leaderboard["macro_f1"].to_numpy(dtype=float)
+    """Draw micro- and macro-F1 of each candidate; columns as in ``leaderboard.csv``."""
+    names = [_label(name) for name in leaderboard["candidate"]]
+    rows = np.arange(len(names))
 
     def draw(axes: Axes) -> None:
-        axes.barh(rows - 0.2, micro, 0.38, color=ROLES["accent"], label="micro-F1")
-        axes.barh(rows + 0.2, macro, 0.38, color=ROLES["accent-soft"], label="macro-F1")
-        axes.set_yticks(rows, [shorten(name, 30) for name in leaderboard["candidate"]])
-        axes.set(xlabel="F1 on the test part", ylim=(n - 0.4, -0.6), xlim=(0, None))
+        soft, accent = ROLES["accent-soft"], ROLES["accent"]
+        axes.barh(rows - 0.2, leaderboard["micro_f1"], 0.38, color=accent, label="micro-F1")
+        axes.barh(rows + 0.2, leaderboard["macro_f1"], 0.38, color=soft, label="macro-F1")
+        axes.set_yticks(rows, names)
+        axes.set(xlabel="F1 on the test part", ylim=(len(names) - 0.4, -0.6), xlim=(0, None))
         axes.grid(visible=False, axis="y")
         axes.grid(visible=True, axis="x")
-        axes.legend(frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
+        _legend_above(axes)
 
-    alt = f"Micro- and macro-F1 of {n} candidates; best is {_first(leaderboard, 'candidate')}."
-    size = (5.6, 1.0 + 0.34 * max(n, 1))
-    return draw_picture("leaderboard", "Leaderboard", alt, draw, size=size, empty=not n)
+    alt = "No candidate was compared."
+    if names:
+        alt = f"Micro- and macro-F1 of {_many(len(names), 'candidate')}; best is {names[0]}."
+    size = (WIDTH, 1.0 + 0.34 * max(len(names), 1))
+    return Picture("leaderboard", "Leaderboard", alt, draw if names else None, size)
 
 
 def f1_by_frequency(per_tag: pd.DataFrame) -> Picture:
-    """Draw each target tag's F1 against how many test articles have it.
+    """Draw the F1 of each target tag against how many test articles have it.
 
     Parameters
     ----------
     per_tag : pandas.DataFrame
-        Columns ``tag`` (str), ``f1`` (float), ``support`` (int): articles of the test part.
+        Columns ``tag``, ``f1`` (float), ``support`` (int): articles of the test part.
     """
     f1 = per_tag["f1"].to_numpy(dtype=float)
-    support = per_tag["support"].to_numpy(dtype=float)
 
     def draw(axes: Axes) -> None:
-        axes.scatter(
-            np.maximum(support, 1), f1, s=16, color=ROLES["accent"], alpha=0.65, linewidths=0
+        _scatter_by_support(axes, per_tag["support"], f1, ROLES["accent"])
+        axes.set(ylabel="F1", ylim=(-0.03, 1.03))
+
+    alt = "No tag has scores."
+    if len(f1):
+        alt = (
+            f"Scatter plot of F1 against frequency for {_many(len(f1), 'target tag')}: median F1 "
+            f"{np.median(f1):.2f}, from {f1.min():.2f} to {f1.max():.2f}."
         )
-        if support.max() >= 10 * max(support.min(), 1):
-            axes.set_xscale("log")
-        axes.grid(visible=True, axis="x")
-        axes.set(xlabel="test articles with the tag", ylabel="F1", ylim=(-0.03, 1.03))
-        show_thousands(axes.xaxis)
-
-    alt = (
-        f"Scatter plot of F1 against frequency for {len(f1)} target tags: median F1 "
-        f"{np.median(f1):.2f}, from {f1.min():.2f} to {f1.max():.2f}."
-        if len(f1)
-        else "No per-tag scores."
-    )
     title = "F1 of each tag, by how frequent it is"
-    return draw_picture("per_tag_f1", title, alt, draw, empty=not len(f1))
+    return Picture("per_tag_f1", title, alt, draw if len(f1) else None)
 
 
-def corpus_pictures(profile: CorpusProfile, *, seed: int = 0) -> list[Picture]:
-    """Draw every figure that needs only the corpus.
+def precision_recall_curves(curves: Mapping[str, pd.DataFrame]) -> Picture:
+    """Draw precision against recall over all (article, tag) pairs.
 
     Parameters
     ----------
-    profile : CorpusProfile
-        The numbers.
-    seed : int
-        Seed of the word cloud's layout.
-
-    Returns
-    -------
-    list of Picture
-        Deterministic: the same numbers give the same bytes.
+    curves : mapping of str to pandas.DataFrame
+        By candidate, the best first: columns ``recall`` (rising) and ``precision``; see
+        :func:`tagsage.evaluate.curves.precision_recall`.
     """
-    pictures = [
-        tags_per_article(profile),
-        list_sizes(profile),
-        lists_per_article(profile),
-        isolated_share(profile),
-    ]
-    if profile.neighbours:
-        pictures.append(neighbours(profile))
-    return [*pictures, word_cloud(profile.tag_articles, seed=seed)]
+    curves = {name: curve for name, curve in curves.items() if len(curve)}
+
+    def draw(axes: Axes) -> None:
+        for place, (name, curve) in enumerate(curves.items()):
+            axes.plot(
+                curve["recall"],
+                curve["precision"],
+                **LINES[place % len(LINES)],
+                marker="o" if len(curve) == 1 else None,
+                label=_label(name),
+                zorder=3 - place / len(curves),  # the best on top
+            )
+        axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.03))
+        axes.grid(visible=True, axis="x")
+        _legend_above(axes)
+
+    alt = "No candidate has a curve of precision and recall."
+    if curves:
+        alt = (
+            "Precision against recall over all pairs of article and tag, "
+            f"{_many(len(curves), 'candidate')}"
+        )
+        at_half = {
+            name: curve.loc[curve["recall"] >= 0.5, "precision"].iloc[0]
+            for name, curve in curves.items()
+            if curve["recall"].max() >= 0.5
+        }
+        if at_half:
+            best = max(at_half, key=lambda name: float(at_half[name]))
+            alt += f"; at recall 0.5 the best is {best}, with precision {at_half[best]:.2f}"
+        alt += "."
+    size = (WIDTH, 2.8 + _legend_height(len(curves)))
+    title = "Precision against recall"
+    return Picture("precision_recall", title, alt, draw if curves else None, size)
 
 
-def _log_log(axes: Axes, counts: Mapping[int, int], xlabel: str, ylabel: str) -> None:
-    """Plot a histogram of a heavy tail as dots."""
-    values, numbers = _thinned(counts)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.scatter(values, numbers, s=9, color=ROLES["accent"], alpha=0.7, linewidths=0)
-    axes.grid(visible=True, axis="x")
-    axes.set(xlabel=xlabel, ylabel=ylabel)
-    axes.set_xlim(0.8, max(values.max(initial=1.0) * 1.6, 12))
-    axes.set_ylim(min(numbers.min(initial=1.0), 1.0) * 0.7, max(numbers.max(initial=1.0) * 1.8, 12))
-    show_thousands(axes.xaxis)
-    show_thousands(axes.yaxis)
+def gain_by_frequency(
+    system: pd.DataFrame, baseline: pd.DataFrame, *, names: tuple[str, str]
+) -> Picture:
+    """Draw what each tag gains in average precision, against how many test articles have it.
+
+    Parameters
+    ----------
+    system, baseline : pandas.DataFrame
+        Columns ``tag``, ``support`` (int: articles of the test part) and ``average_precision``, on
+        the same articles. Only tags of both are drawn.
+    names : (str, str)
+        What the two are called.
+    """
+    score = "average_precision"
+    both = system.merge(baseline[["tag", score]], on="tag", suffixes=("", "_before"))
+    gain = (both[score] - both[f"{score}_before"]).to_numpy(dtype=float)
+
+    def draw(axes: Axes) -> None:
+        axes.axhline(0, color=ROLES["ink"], linewidth=0.8)
+        colours = np.where(gain >= 0, ROLES["accent"], ROLES["muted"])
+        _scatter_by_support(axes, both["support"], gain, colours)
+        axes.set(ylabel="gain in average precision")
+
+    alt = f"No tag has scores of both {names[0]} and {names[1]}."
+    if len(gain):
+        least, most = (f"{both['tag'][i]} ({gain[i]:+.2f})" for i in (gain.argmin(), gain.argmax()))
+        alt = (
+            f"Scatter plot of each tag's gain in average precision by {names[0]} over {names[1]}, "
+            f"against frequency: of {_many(len(gain), 'target tag')} {(gain > 0).sum()} gain and "
+            f"{(gain < 0).sum()} lose, the median is {np.median(gain):+.2f}; "
+            f"from {least} to {most}."
+        )
+    title = f"What each tag gains by {_label(names[0])}"
+    return Picture("gain_per_tag", title, alt, draw if len(gain) else None)
 
 
-def _thinned(counts: Mapping[int, int]) -> tuple[FloatArray, FloatArray]:
+def learning_curves(scores: pd.DataFrame) -> Picture:
+    """Draw macro-F1 against the share of the training part that candidates were fitted on.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        One row per candidate and share: columns ``candidate``, ``share`` (0 to 1), ``macro_f1``.
+    """
+    lines = {
+        str(name): line.sort_values("share")
+        for name, line in scores.groupby("candidate", sort=False)
+    }
+
+    def draw(axes: Axes) -> None:
+        for place, (name, line) in enumerate(lines.items()):
+            style: dict[str, Any] = LINES[place % len(LINES)] | {"marker": "o", "markersize": 3.5}
+            axes.plot(line["share"], line["macro_f1"], **style, label=_label(name))
+        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.set(xlabel="share of the training articles", ylabel="macro-F1", xlim=(0, 1.03))
+        axes.grid(visible=True, axis="x")
+        _legend_above(axes)
+
+    alt = "No learning curve was measured."
+    if lines:
+        best = max(lines, key=lambda name: float(lines[name]["macro_f1"].iloc[-1]))
+        first, last = lines[best].iloc[0], lines[best].iloc[-1]
+        alt = (
+            "Learning curve: macro-F1 against the share of the training articles, "
+            f"{_many(len(lines), 'candidate')}; best at the end is {best}: "
+            f"{last['macro_f1']:.2f} with {last['share']:.0%}, after {first['macro_f1']:.2f} with "
+            f"{first['share']:.0%}."
+        )
+    size = (WIDTH, 2.6 + _legend_height(len(lines)))
+    title = "Learning curve: macro-F1"
+    return Picture("learning_curve", title, alt, draw if lines else None, size)
+
+
+def reliability_diagram(bins: pd.DataFrame) -> Picture:
+    """Draw how often predictions come true against how probable they were.
+
+    Parameters
+    ----------
+    bins : pandas.DataFrame
+        One row per bin of probabilities, ascending: ``low``, ``high`` (its ends), ``predicted``
+        (mean probability), ``observed`` (share of pairs that are right), ``pairs`` (int). Bins
+        without pairs are left out.
+    """
+    bins = bins[bins["pairs"] > 0]
+    low, high, predicted, observed, pairs = (
+        bins[name].to_numpy(dtype=float)
+        for name in ("low", "high", "predicted", "observed", "pairs")
+    )
+
+    def draw(axes: Axes) -> None:
+        axes.plot([0, 1], [0, 1], color=ROLES["muted"], linewidth=0.8, linestyle=":")
+        axes.plot(predicted, observed, color=ROLES["accent"], marker="o", markersize=4)
+        ticks = [0, 0.25, 0.5, 0.75, 1]
+        axes.set(xlabel="predicted probability", ylabel="share that is right")
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.03, 1.03), xticks=ticks, yticks=ticks)
+        axes.grid(visible=True, axis="x")
+        above = axes.inset_axes((0, 1.06, 1, 0.28), sharex=axes)
+        above.bar(low, pairs, width=0.94 * (high - low), align="edge", color=ROLES["accent-soft"])
+        above.set(yscale="log", ylabel="pairs", ylim=(0.7, pairs.max() * 2))
+        above.tick_params(labelbottom=False, bottom=False)
+        _thousands(above.yaxis)
+
+    alt = "No pair of article and tag has a predicted probability."
+    if len(bins):
+        error = np.abs(predicted - observed) @ pairs / pairs.sum()
+        alt = (
+            f"Reliability diagram of {pairs.sum():,.0f} pairs of article and tag in "
+            f"{_many(len(bins), 'bin')}: in the highest, {predicted[-1]:.0%} is predicted and "
+            f"{observed[-1]:.0%} is right; the two differ by {error:.4f} on average over pairs."
+        )
+    title = "Predicted probability and share that is right"
+    return Picture("reliability", title, alt, draw if len(bins) else None, (4.0, 3.6))
+
+
+def difference_intervals(intervals: pd.DataFrame) -> Picture:
+    """Draw the differences between candidates with their intervals, in points (hundredths).
+
+    Parameters
+    ----------
+    intervals : pandas.DataFrame
+        From :func:`tagsage.evaluate.bootstrap.paired_bootstrap`; rows without a baseline are left
+        out.
+    """
+    rows = intervals[intervals["baseline"].notna()]
+    pairs = rows[["system", "baseline"]].drop_duplicates()
+    level = f"{100 * rows['level'].iloc[0]:g}%" if len(rows) else ""
+
+    def draw(axes: Axes) -> None:
+        axes.axvline(0, color=ROLES["ink"], linewidth=0.8)
+        place = pairs.assign(place=np.arange(len(pairs)))
+        for offset, (metric, (mark, colour)) in zip(
+            (-0.3, -0.1, 0.1, 0.3), MARKS.items(), strict=True
+        ):
+            points = rows[rows["metric"] == metric].merge(place, on=["system", "baseline"])
+            y = points["place"] + offset
+            axes.hlines(y, 100 * points["low"], 100 * points["high"], color=colour, linewidth=1.2)
+            label = METRIC_NAMES[metric]
+            axes.plot(100 * points["value"], y, mark, color=colour, markersize=4.5, label=label)
+        labels = [f"{_label(one)}\nover {_label(other)}" for one, other in pairs.to_numpy()]
+        axes.set_yticks(range(len(pairs)), labels)
+        axes.set(xlabel=f"points gained and {level} interval", ylim=(len(pairs) - 0.5, -0.5))
+        axes.grid(visible=False, axis="y")
+        axes.grid(visible=True, axis="x")
+        _legend_above(axes, columns=len(MARKS))
+
+    alt = "No candidates were compared."
+    if len(rows):
+        columns = ["system", "baseline", "metric", "value", "low", "high"]
+        first = rows.loc[rows["metric"] == "micro_f1", columns].head(3)
+        sentences = [
+            difference_sentence(system, baseline, metric, value=value, low=low, high=high)
+            for system, baseline, metric, value, low, high in first.to_numpy().tolist()
+        ]
+        alt = f"Differences between candidates with {level} intervals: {'; '.join(sentences)}."
+    size = (WIDTH, 1.2 + 0.6 * len(pairs))
+    title = "Differences and their intervals"
+    return Picture("difference_intervals", title, alt, draw if len(rows) else None, size)
+
+
+def _distribution(
+    name: str, title: str, alt: str, counts: Mapping[int, int], labels: tuple[str, str]
+) -> Picture:
+    """Plot a histogram with a heavy tail as dots, both axes logarithmic."""
+
+    def draw(axes: Axes) -> None:
+        values, numbers = _thinned(counts)
+        axes.scatter(values, numbers, s=9, color=ROLES["accent"], alpha=0.7, linewidths=0)
+        axes.grid(visible=True, axis="x")
+        axes.set(xscale="log", yscale="log", xlabel=labels[0], ylabel=labels[1])
+        axes.set_xlim(0.8, max(values.max() * 1.6, 12))
+        axes.set_ylim(min(numbers.min(), 1.0) * 0.7, max(numbers.max() * 1.8, 12))
+        _thousands(axes.xaxis)
+        _thousands(axes.yaxis)
+
+    return Picture(name, title, alt, draw if any(counts) else None)
+
+
+def _thinned(
+    counts: Mapping[int, int],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Return values and counts to plot: exact ones, or, where they are many, means of log bins.
 
-    The mean is over every value of the bin, also those that do not occur: in the thin tail it is
-    below 1.
+    The mean is over all values of the bin, also those that do not occur.
     """
     values = np.array([value for value in counts if value > 0], dtype=float)
     numbers = np.array([count for value, count in counts.items() if value > 0], dtype=float)
@@ -252,9 +505,40 @@ def _thinned(counts: Mapping[int, int]) -> tuple[FloatArray, FloatArray]:
     edges = np.unique(np.ceil(np.geomspace(1, values.max() + 1, MAX_DOTS)))
     sums, _ = np.histogram(values, bins=edges, weights=numbers)
     centres = np.sqrt(edges[:-1] * (edges[1:] - 1))
-    seen = sums > 0
-    return centres[seen], (sums / np.diff(edges))[seen]
+    return centres[sums > 0], (sums / np.diff(edges))[sums > 0]
 
 
-def _first(frame: pd.DataFrame, column: str) -> str:
-    return str(frame[column].iloc[0]) if len(frame) else "none"
+def _scatter_by_support(
+    axes: Axes, support: pd.Series[int], y: npt.NDArray[np.float64], colours: Any
+) -> None:
+    """Plot a dot for each tag, against how many test articles have it."""
+    x = support.to_numpy(dtype=float).clip(min=1)
+    axes.scatter(x, y, s=16, color=colours, alpha=0.65, linewidths=0)
+    if x.max() >= 10 * x.min():
+        axes.set_xscale("log")
+    axes.grid(visible=True, axis="x")
+    axes.set(xlabel="test articles with the tag")
+    _thousands(axes.xaxis)
+
+
+def _thousands(axis: Axis) -> None:
+    """Write 1,000 instead of a power of ten."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+
+
+def _legend_above(axes: Axes, *, columns: int = 2) -> None:
+    place: Any = {"loc": "lower left", "bbox_to_anchor": (0, 1)}
+    axes.legend(frameon=False, ncols=columns, columnspacing=1.2, **place)
+
+
+def _legend_height(names: int) -> float:
+    """Return the height in inches of a legend with two columns."""
+    return 0.17 * ((names + 1) // 2)
+
+
+def _label(name: object) -> str:
+    return cut(name, NAME_LIMIT)
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -1,7 +1,7 @@
-"""Drawing: figures whose colours are roles, written as SVG for the page and PNG for MLflow.
+"""A picture of the report: drawn once, as SVG for the page and as PNG for MLflow.
 
-In the SVG the colours become CSS variables of the page, so one drawing is right on a light and on a
-dark screen; in the PNG they are the light palette's.
+In the SVG each colour of the light palette becomes a CSS variable of the page, so one drawing suits
+a light and a dark screen.
 """
 
 from __future__ import annotations
@@ -18,13 +18,11 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 
-# Role -> colour of the light palette. In the SVG each exact colour stands for var(--role).
+# CSS variable -> colour of the light palette.
 ROLES = {
     "ink": "#1f2328",
     "muted": "#59636e",
@@ -59,99 +57,67 @@ STYLE: Any = {
     "xtick.minor.size": 0,
     "ytick.minor.size": 0,
     "svg.fonttype": "none",
-    "svg.hashsalt": "tagsage",
+    "svg.hashsalt": "tagsage",  # ids that are the same in every run
     "figure.constrained_layout.use": True,
 }
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawn figure with its words.
+    """How to draw something, and its words.
 
     Attributes
     ----------
     name : str
         File name without suffix.
     title : str
-        What it shows, as a heading.
+        Heading.
     alt : str
-        The same in a sentence with its main numbers, for those who do not see it.
-    make : callable
-        Draws it anew on a figure of its own: laying out the PNG must not move the SVG.
+        The main numbers in a sentence, for people who do not see the picture.
+    draw : callable, or None
+        Draws on the axes it is given. None: there is nothing to draw, and `alt` says so.
+    size : (float, float)
+        Width and height in inches.
     """
 
     name: str
     title: str
     alt: str
-    make: Callable[[], Figure]
+    draw: Callable[[Axes], None] | None
+    size: tuple[float, float] = SIZE
+
+    def figure(self) -> Figure:
+        """Draw on a new figure, without pyplot's global state."""
+        with mpl.rc_context(STYLE):
+            figure = Figure(figsize=self.size)
+            axes = figure.add_subplot()
+            if self.draw:
+                self.draw(axes)
+            else:
+                axes.set_axis_off()
+                centre: Any = {"ha": "center", "va": "center", "wrap": True}
+                axes.text(0.5, 0.5, self.alt, color=ROLES["muted"], **centre)
+        return figure
 
     def svg(self) -> str:
-        """Return the picture as an ``<svg>`` element that takes its colours from the page.
-
-        Returns
-        -------
-        str
-            The element: no prolog, no metadata, no address, ids unique to this picture.
-        """
-        figure = self.make()
-        FigureCanvasSVG(figure)
+        """Return an ``<svg>`` element for a page, with ids that no other picture has."""
         text = io.StringIO()
-        metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        with mpl.rc_context(STYLE), _quiet_glyphs():
-            figure.savefig(text, format="svg", transparent=True, metadata=metadata)
+        with _drawing():
+            figure = self.figure()
+            FigureCanvasSVG(figure)
+            no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+            figure.savefig(text, format="svg", transparent=True, metadata=no_metadata)
         return _inline(text.getvalue(), self.name, self.alt)
 
     def save_png(self, folder: Path) -> Path:
-        """Write the picture as a PNG file, with its title, on white."""
-        figure = self.make()
-        FigureCanvasAgg(figure)
+        """Write ``<name>.png`` with the title, on white."""
         file = folder / f"{self.name}.png"
-        with mpl.rc_context(STYLE), _quiet_glyphs():
+        with _drawing():
+            figure = self.figure()
+            FigureCanvasAgg(figure)
             figure.suptitle(self.title, fontsize=FONT_SIZE + 1)
             figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
         return file
-
-
-def draw_picture(
-    name: str,
-    title: str,
-    alt: str,
-    draw: Callable[[Axes], None],
-    *,
-    size: tuple[float, float] = SIZE,
-    empty: bool = False,
-) -> Picture:
-    """Draw on a figure of its own: no state of pyplot, nothing left open.
-
-    Parameters
-    ----------
-    name, title, alt : str
-        The picture's words; see :class:`Picture`.
-    draw : callable
-        Draws on the axes it is given.
-    size : tuple of float
-        Width and height in inches.
-    empty : bool
-        There is nothing to draw: the words of `alt` stand in its place.
-
-    Returns
-    -------
-    Picture
-        The drawing.
-    """
-
-    def make() -> Figure:
-        with mpl.rc_context(STYLE):
-            figure = Figure(figsize=size)
-            axes = figure.add_subplot()
-            if empty:
-                axes.set_axis_off()
-                axes.text(0.5, 0.5, alt, ha="center", va="center", color=ROLES["muted"], wrap=True)
-            else:
-                draw(axes)
-        return figure
-
-    return Picture(name, title, alt, make)
 
 
 def save_pictures(pictures: Sequence[Picture], folder: Path) -> dict[str, Path]:
@@ -160,43 +126,24 @@ def save_pictures(pictures: Sequence[Picture], folder: Path) -> dict[str, Path]:
     return {picture.name: picture.save_png(folder) for picture in pictures}
 
 
-def show_thousands(axis: Axis) -> None:
-    """Write the numbers of an axis plainly, with commas: 1,000 instead of powers of ten."""
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-
-
-def shorten(text: str, limit: int) -> str:
-    """Cut a text for a label to at most `limit` characters, an ellipsis at the end."""
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
-
-
 @contextmanager
-def _quiet_glyphs() -> Generator[None, None, None]:
-    """Draw a box for a character that the font lacks, such as an emoji in a tag, silently."""
-    with warnings.catch_warnings():
+def _drawing() -> Generator[None, None, None]:
+    """Set the style; draw a box, silently, for a character that the font lacks."""
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
         yield
 
 
 def _inline(svg: str, name: str, alt: str) -> str:
-    """Make matplotlib's SVG file an element that lives in a page with others."""
+    """Make an element of matplotlib's SVG file that can stand in a page with others."""
     opening, _, rest = svg[svg.index("<svg") :].partition(">")
-    view_box = re.search(r'viewBox="([^"]+)"', opening)
-    for noise in (r"<metadata>.*?</metadata>", r"<!--.*?-->", r"<style.*?</style>"):
-        rest = re.sub(noise, "", rest, flags=re.DOTALL)
-    rest = re.sub(r' d="[^"]*"', _short_path, rest)
-    rest = re.sub(r'\bid="', f'id="{name}-', rest)
-    rest = rest.replace("url(#", f"url(#{name}-")
-    rest = re.sub(r'\b(?:xlink:)?href="#', f'href="#{name}-', rest)
+    box = re.search(r'viewBox="([^"]+)"', opening)
+    rest = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>", "", rest, flags=re.S)
+    rest = rest.replace("xlink:href", "href")
+    rest = re.sub(r'(\bid="|url\(#|\bhref="#)', rf"\g<1>{name}-", rest)
     for role, colour in ROLES.items():
         rest = rest.replace(colour, f"var(--{role})")
-    rest = rest.replace("font-family: 'DejaVu Sans'", "font-family: var(--sans)")
+    rest = rest.replace("'DejaVu Sans'", "var(--sans)")
     rest = re.sub(r"\n\s*", "\n", rest)
-    box = view_box.group(1) if view_box else "0 0 1 1"
-    return f'<svg viewBox="{box}" role="img" aria-label="{escape(alt)}" focusable="false">{rest}'
-
-
-def _short_path(path: re.Match[str]) -> str:
-    """Round the coordinates of a path to hundredths: a word cloud is half the size then."""
-    rounded = re.sub(r"(\d+\.\d\d)\d+", r"\1", path.group())
-    return re.sub(r"\s+", " ", rounded)
+    view = box.group(1) if box else ""
+    return f'<svg viewBox="{view}" role="img" aria-label="{escape(alt)}" focusable="false">{rest}'

@@ -15,6 +15,7 @@ from tagsage.stages.compare import (
     fit_candidate,
     leaderboard,
 )
+from tagsage.stages.eda import eda
 from tagsage.stages.embed import collect_vectors, embed_batch, plan_vectors, vector_batches
 from tagsage.stages.embed_jobs import await_job, submit_jobs
 from tagsage.stages.explain import explain
@@ -31,10 +32,11 @@ from tagsage.stages.harvest import announce, harvest, harvest_seeds, prepare_har
 from tagsage.stages.ingest import load_corpus, start
 from tagsage.stages.predict import predict
 from tagsage.stages.promote import promote
+from tagsage.stages.report import report
 from tagsage.stages.scenarios import evaluate_scenario, scenarios
 from tagsage.stages.splitting import split
 from tagsage.stages.suggest import suggest
-from tagsage.stages.tell import eda, report, teardown
+from tagsage.stages.teardown import teardown
 
 __all__ = [
     "announce",

@@ -62,8 +62,11 @@ def fit_candidate(token: Token, split: Ref, features: Blocks, candidate: str) ->
     """
     from tagsage.evaluate.judgement import Judgement
     from tagsage.registry.runs import log_candidate
-    from tagsage.report.comparison_figures import precision_recall_curves, reliability_diagram
-    from tagsage.report.figures import f1_by_frequency
+    from tagsage.report.figures import (
+        f1_by_frequency,
+        precision_recall_curves,
+        reliability_diagram,
+    )
     from tagsage.report.picture import save_pictures
 
     run = RunContext.of(token)

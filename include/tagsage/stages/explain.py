@@ -1,4 +1,4 @@
-"""Why this run's predictions are what they are: ``explanations.parquet``."""
+"""Explain the predictions of a run: ``explanations.parquet``."""
 
 from __future__ import annotations
 
@@ -9,14 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage.run_context import RunContext, Token
-from tagsage.stages.common import (
-    LEARN_CODE,
-    VECTORS,
-    Blocks,
-    Ref,
-    load_snapshot,
-    load_vectors,
-)
+from tagsage.stages.common import LEARN_CODE, VECTORS, Blocks, Ref, load_snapshot, load_vectors
 from tagsage.stages.predict import EXAMPLES_FILE, UNUSABLE
 from tagsage.stages.tagger import load_tagger
 
@@ -28,32 +21,29 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 EXPLANATIONS_FILE = "explanations.parquet"
-TAGS_AN_ARTICLE = 5
-ROWS_A_WRITE = 4096
+TAGS_PER_ARTICLE = 5
+ROWS_PER_WRITE = 4096
 
 
 def explain(token: Token, corpus: Ref, features: Blocks, predicted: Ref) -> Ref:
-    """Explain the tags that were assigned this run, by the model that assigned them.
+    """Explain the tags that were assigned in this run, by the model that assigned them.
 
-    Of more articles than the setting `explain_articles` some are drawn: those that the report
-    shows first, then those without tags of their own. The artifact has a file
-    ``explanations.parquet``, a row an article and assigned tag: see
-    :meth:`tagsage.explain.explanations.Explanation.record`. When the champion cannot be used, the
+    The artifact has a file ``explanations.parquet`` with one row per article and assigned tag, see
+    :meth:`tagsage.explain.explanation.Explanation.record`. When the champion cannot be used, the
     ref is empty.
     """
     import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from tagsage.explain import explain as explaining
-    from tagsage.explain.background import Background
+    from tagsage.explain.explain import explain as explain_tags
+    from tagsage.explain.labelled_corpus import LabelledCorpus
 
     run = RunContext.of(token)
     if run.recorded(UNUSABLE):
         return ""
     settings = run.settings
     predictions = run.workspace.open(predicted)
-    version = str(predictions.summary["version"])
     inputs = {
         "corpus": corpus,
         "features": features,
@@ -61,32 +51,29 @@ def explain(token: Token, corpus: Ref, features: Blocks, predicted: Ref) -> Ref:
         "articles": settings.explain_articles,
         "seed": settings.seed,
     }
-    texts = ("story", "tag")
-    numbers = ("score", "threshold", "score_without_graph")
-    schema = pa.schema([
-        *((name, pa.string()) for name in texts),
-        *((name, pa.float64()) for name in numbers),
-        *((name, pa.string()) for name in ("lists", "articles", "texts", "words", "terms")),
-    ])
+    kinds = {name: pa.string() for name in ("story", "tag")}
+    kinds |= {name: pa.float64() for name in ("score", "threshold", "score_without_graph")}
+    kinds |= {name: pa.string() for name in ("lists", "articles", "texts", "words", "terms")}
+    schema = pa.schema(kinds)
 
     def build(folder: Path) -> dict[str, Any]:
         snapshot = load_snapshot(run, corpus)
-        asked = _asked(run, snapshot, predictions.path)
+        chosen = _chosen(run, snapshot, predictions.path)
         with pq.ParquetWriter(folder / EXPLANATIONS_FILE, schema) as writer:
-            if len(asked):
-                model = load_tagger(run, version, snapshot, features)
+            if len(chosen):
+                model = load_tagger(run, str(predictions.summary["version"]), snapshot, features)
                 tags = model.tagger.candidate.tags
                 vectors = load_vectors(run, features[VECTORS])
-                explained = explaining.explain(
+                explanations = explain_tags(
                     model.tagger,
-                    Background.of(snapshot, tags, vectors),
-                    pd.Index(snapshot.articles["url"]).get_indexer(pd.Index(asked["story"])),
-                    pd.Index(tags).get_indexer(pd.Index(asked["tag"])),
+                    LabelledCorpus.of(snapshot, tags, vectors),
+                    pd.Index(snapshot.articles["url"]).get_indexer(pd.Index(chosen["story"])),
+                    pd.Index(tags).get_indexer(pd.Index(chosen["tag"])),
                     vectors=model.vectors,
                 )
-                while rows := [one.record() for one in islice(explained, ROWS_A_WRITE)]:
+                while rows := [one.record() for one in islice(explanations, ROWS_PER_WRITE)]:
                     writer.write_table(pa.Table.from_pylist(rows, schema=schema))
-        return {"articles": int(asked["story"].nunique()), "tags": len(asked)}
+        return {"articles": int(chosen["story"].nunique()), "tags": len(chosen)}
 
     artifact = run.artifact(
         "explain", inputs, build, code=(*LEARN_CODE, "embed", "graph", "registry", "explain")
@@ -95,8 +82,12 @@ def explain(token: Token, corpus: Ref, features: Blocks, predicted: Ref) -> Ref:
     return artifact.ref
 
 
-def _asked(run: RunContext, snapshot: Snapshot, predicted: Path) -> pd.DataFrame:
-    """Return what is to be explained: columns ``story`` and ``tag``."""
+def _chosen(run: RunContext, snapshot: Snapshot, predicted: Path) -> pd.DataFrame:
+    """Return what is explained: columns ``story`` and ``tag``.
+
+    Articles that the report shows come first, then those without tags of their own, in an order
+    drawn at random.
+    """
     import numpy as np
     import pandas as pd
 
@@ -104,7 +95,7 @@ def _asked(run: RunContext, snapshot: Snapshot, predicted: Path) -> pd.DataFrame
         predicted / "predictions.parquet", columns=["story", "tag", "score", "assigned"]
     )
     frame = frame[frame["assigned"] == 1].sort_values("score", ascending=False, kind="stable")
-    frame = frame[frame.groupby("story").cumcount() < TAGS_AN_ARTICLE]
+    frame = frame[frame.groupby("story").cumcount() < TAGS_PER_ARTICLE]
     stories = pd.Index(frame["story"].unique()).sort_values()
     examples = json.loads((predicted / EXAMPLES_FILE).read_text(encoding="utf-8"))
     shown = stories.isin([example["url"] for example in examples])

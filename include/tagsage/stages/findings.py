@@ -133,13 +133,13 @@ def _log(run: RunContext, board: Ref, found: Ref) -> None:
     import pandas as pd
 
     from tagsage.registry.runs import log_results
-    from tagsage.report.comparison import comparison_pictures
+    from tagsage.report.figures import comparison_figures
     from tagsage.report.picture import save_pictures
 
     artifact = run.workspace.open(found)
     comparison = comparison_of(run, board, found)
     with run.workspace.scratch() as folder:
-        pictures = comparison_pictures(comparison) if comparison else []
+        pictures = comparison_figures(comparison) if comparison else []
         log_results(
             tracking_of(run.settings),
             run.run_id,

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-import time
 from collections.abc import Mapping
-from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,32 +16,20 @@ from tagsage.settings import Settings
 from tagsage.workspace import Workspace
 
 if TYPE_CHECKING:
-    from tagsage.harvest.config import HarvestConfig, HarvestReport
-    from tagsage.harvest.export import ExportReport
-    from tagsage.harvest.process import Progress
+    from tagsage.harvest.collection import Collection, Counts
+    from tagsage.harvest.process import HarvestReport
 
 logger = logging.getLogger(__name__)
 
 HARVEST = "harvest"
-ENOUGH_TO_ESTIMATE = 10  # requests
 FAILED = "failed"
 
 
 def prepare_harvest(run_id: str, overrides: Mapping[str, Any]) -> Token:
     """Resolve the settings of a harvest that is no part of a run.
 
-    Parameters
-    ----------
-    run_id : str
-        Names the run.
-    overrides : mapping
-        Settings by name, from the form. It may name addresses to harvest, but no file of them:
-        whoever fills it in is not to read files of this machine.
-
-    Returns
-    -------
-    dict
-        The token for :func:`harvest_seeds` and :func:`announce`.
+    The form may name addresses to harvest, but no file of them: whoever fills it in is not to read
+    files of this machine.
 
     Raises
     ------
@@ -84,14 +70,14 @@ def harvest(token: Token) -> dict[str, Any]:
         run.record(HARVEST, None)
         return {}
     try:
-        told = harvest_seeds(token)
+        report = harvest_seeds(token)
     except TagsageError as error:
-        if not _has_articles(harvest_folder(settings)):
+        if not _has_articles(settings):
             raise
         logger.warning("harvest: %s The run goes on with what was harvested before.", error)
-        told = {"outcome": FAILED, "reason": str(error)}
-    run.record(HARVEST, told)
-    return told
+        report = {"outcome": FAILED, "reason": str(error)}
+    run.record(HARVEST, report)
+    return report
 
 
 def harvest_seeds(token: Token) -> dict[str, Any]:
@@ -100,16 +86,13 @@ def harvest_seeds(token: Token) -> dict[str, Any]:
     Returns
     -------
     dict
-        How it ended and what there is: :class:`tagsage.harvest.config.HarvestReport`.
+        A :class:`tagsage.harvest.process.HarvestReport`.
 
     Raises
     ------
     TagsageError
-        When it cannot begin (no seeds, no contact, pages without consent), crashed, or was
-        interrupted.
+        When it cannot begin (no seeds, no contact, pages without consent), or crashed.
     """
-    from tagsage.harvest.config import OUTCOME_INTERRUPTED
-
     settings = Settings.model_validate(token["settings"])
     seeds = seeds_of(settings)
     if not seeds:
@@ -117,87 +100,67 @@ def harvest_seeds(token: Token) -> dict[str, Any]:
         raise NonRetryableError(msg)
     report = run_harvest(settings, seeds)
     logger.info("harvest: %s", in_words(report))
-    for host, why in report.stopped.items():
-        logger.warning("harvest: %s is left alone for now: %s", host, why)
-    if report.outcome == OUTCOME_INTERRUPTED:
-        msg = "The harvest was interrupted; run it again to go on, what was fetched is kept."
-        raise TagsageError(msg)
+    for site, why in report.stopped.items():
+        logger.warning("harvest: %s is left alone for now: %s", site, why)
     return asdict(report)
 
 
 def harvest_of(run: RunContext) -> str:
     """Return how the harvest of a run ended, for its report; empty when there was none."""
-    from tagsage.harvest.config import HarvestReport
+    from tagsage.harvest.process import HarvestReport
 
-    told = run.recorded(HARVEST)
-    if not told:
+    recorded = run.recorded(HARVEST)
+    if not recorded:
         return ""
-    if told["outcome"] == FAILED:
-        return f"failed, so the corpus is what earlier ones brought. {told['reason']}"
-    report = HarvestReport(**told)
-    hosts = [f"{host} is left alone for now: {why}" for host, why in report.stopped.items()]
-    return " ".join([in_words(report), *hosts])
+    if recorded["outcome"] == FAILED:
+        return f"failed, so the corpus is what earlier ones brought. {recorded['reason']}"
+    report = HarvestReport(**recorded)
+    sites = [f"{site} is left alone for now: {why}" for site, why in report.stopped.items()]
+    return " ".join([in_words(report), *sites])
 
 
-def announce(token: Token, told: Mapping[str, Any]) -> bool:
-    """Tell whether the nightly run is to take up what a harvest brought; it is told once.
+def announce(token: Token, report: Mapping[str, Any]) -> bool:
+    """Tell whether the nightly run is to read what a harvest brought, and remember that it was.
 
-    Parameters
-    ----------
-    token : dict
-        The harvest's.
-    told : mapping
-        What :func:`harvest_seeds` returned.
-
-    Returns
-    -------
-    bool
-        False when nothing has changed since the last time, or the run reads another corpus.
+    It is not when nothing has changed since the last time, or the run reads another corpus.
     """
     settings = Settings.model_validate(token["settings"])
     if settings.corpus != "harvest":
         logger.info("harvest: the nightly run reads corpus=%s, not this", settings.corpus)
         return False
-    if not told["changed"]:
+    if not report["changed"]:
         return False
-    taken_up(settings, told["revision"])
+    mark_announced(settings, report["digest"])
     return True
 
 
-def run_harvest(settings: Settings, seeds: list[str]) -> HarvestReport:
-    """Harvest `seeds`, and what earlier harvests left, telling how far it is.
-
-    Returns
-    -------
-    HarvestReport
-        How it ended; of hosts that are left alone also until when.
-    """
-    from tagsage.harvest.database import HarvestDatabase
+def run_harvest(
+    settings: Settings, seeds: list[str], *, replay: bool = False, export: Path | None = None
+) -> HarvestReport:
+    """Harvest `seeds`, or take an account export, and report how far it is."""
     from tagsage.harvest.process import harvest as run
-    from tagsage.harvest.status import closed
+    from tagsage.harvest.process import take_account_export
 
     folder = harvest_folder(settings)
     if not settings.harvest_folder:
         Workspace(settings.workspace).claim()
-    with Pulse("harvest") as tell:
-        report = run(
+    if export is not None:
+        return take_account_export(folder, export)
+    with Pulse("harvest") as report:
+        return run(
             folder,
             seeds,
-            harvest_config(settings),
-            asked_hosts=settings.harvest_hosts.split(),
-            on_progress=lambda progress: tell(_how_far(progress)),
+            settings,
+            replay=replay,
+            on_progress=lambda numbers: report(
+                ", ".join(f"{name} {number:,}" for name, number in numbers.items())
+                if "ended" not in numbers
+                else "ending"
+            ),
         )
-    with HarvestDatabase(folder) as database:
-        until = {host: moment for host, moment, _ in closed(database, time.time())}
-    stopped = {
-        host: f"{why} Not before {datetime.fromtimestamp(until[host], UTC):%Y-%m-%d %H:%M} UTC."
-        for host, why in report.stopped.items()
-        if host in until
-    }
-    return replace(report, stopped={**report.stopped, **stopped})
 
 
-def export_harvest(settings: Settings, articles: Path, lists: Path) -> ExportReport:
+def export_harvest(settings: Settings, articles: Path, lists: Path) -> Counts:
     """Write what was harvested as the study's two CSV files.
 
     Raises
@@ -205,52 +168,45 @@ def export_harvest(settings: Settings, articles: Path, lists: Path) -> ExportRep
     TagsageError
         When nothing was harvested yet.
     """
-    from tagsage.harvest.database import HarvestDatabase
-    from tagsage.harvest.export import export_csv
+    from tagsage.harvest.csv_export import export_csv
 
-    with HarvestDatabase(existing_harvest(settings)) as database:
-        return export_csv(database, articles, lists)
-
-
-def revision_of(settings: Settings) -> int:
-    """Return which state of the harvest an export that begins now has at least.
-
-    Raises
-    ------
-    TagsageError
-        When nothing was harvested yet.
-    """
-    from tagsage.harvest.database import HarvestDatabase
-    from tagsage.harvest.library import counts
-
-    with HarvestDatabase(existing_harvest(settings)) as database:
-        return counts(database).revision
+    with existing_collection(settings) as collection:
+        return export_csv(collection, articles, lists)
 
 
-def taken_up(settings: Settings, revision: int) -> None:
-    """Note that the nightly run has read this state of the harvest: it need not be announced."""
-    from tagsage.harvest.database import HarvestDatabase
-    from tagsage.harvest.library import mark_announced
-
-    with HarvestDatabase(existing_harvest(settings)) as database:
-        mark_announced(database, revision)
-
-
-def existing_harvest(settings: Settings) -> Path:
-    """Return the folder of what was harvested.
+def digest_of(settings: Settings) -> str:
+    """Return which state of the harvest an export that begins now has, or a later one.
 
     Raises
     ------
     TagsageError
         When nothing was harvested yet.
     """
-    from tagsage.harvest.database import FILE
+    with existing_collection(settings) as collection:
+        return collection.digest()
+
+
+def mark_announced(settings: Settings, digest: str) -> None:
+    """Remember that the nightly run has read this state of the harvest."""
+    with existing_collection(settings) as collection:
+        collection.announce(digest)
+
+
+def existing_collection(settings: Settings) -> Collection:
+    """Open what was harvested.
+
+    Raises
+    ------
+    TagsageError
+        When nothing was harvested yet.
+    """
+    from tagsage.harvest.collection import FILE, Collection
 
     folder = harvest_folder(settings)
     if not (folder / FILE).exists():
         msg = f"Nothing was harvested in {folder} yet; start with `tagsage harvest`."
         raise TagsageError(msg)
-    return folder
+    return Collection(folder)
 
 
 def harvest_folder(settings: Settings) -> Path:
@@ -258,18 +214,6 @@ def harvest_folder(settings: Settings) -> Path:
     if settings.harvest_folder:
         return Path(settings.harvest_folder).expanduser()
     return Workspace(settings.workspace).local_path / "harvest"
-
-
-def harvest_config(settings: Settings) -> HarvestConfig:
-    """Return the settings ``harvest_*`` as the room takes them."""
-    from dataclasses import fields
-
-    from tagsage.harvest.config import HarvestConfig
-
-    values = {
-        field.name: getattr(settings, f"harvest_{field.name}") for field in fields(HarvestConfig)
-    }
-    return HarvestConfig(**values)
 
 
 def seeds_of(settings: Settings) -> list[str]:
@@ -284,64 +228,42 @@ def seeds_of(settings: Settings) -> list[str]:
     return named.split() if _are_addresses(settings) else read_seeds(Path(named).expanduser())
 
 
+def read_seeds(file: Path) -> list[str]:
+    """Return the addresses in a file, one per line; a comment begins with # after a blank.
+
+    Raises
+    ------
+    TagsageError
+        When there is no such file, or it is not text.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not UTF-8"
+        msg = f"The file of seeds {file} cannot be read: {why}; name a text file, one URL per line."
+        raise TagsageError(msg) from error
+    stripped = (re.sub(r"(^|\s)#.*", "", line).strip() for line in lines)
+    return [line for line in stripped if line]
+
+
+def in_words(report: HarvestReport) -> str:
+    """Say in one sentence how a harvest ended."""
+    return (
+        f"{report.outcome}: requests {report.requests:,} ({report.bytes / 1e6:,.1f} MB), left for "
+        f"later {report.waiting:,}, problems {report.problems:,}; to be exported: lists "
+        f"{report.lists:,}, articles {report.articles:,}, memberships {report.memberships:,}."
+    )
+
+
 def _are_addresses(settings: Settings) -> bool:
     """Tell whether the seeds are addresses, and not a file of them; none are, too."""
     named = settings.harvest_seeds.strip().lower()
     return not named or named.startswith(("http://", "https://"))
 
 
-def read_seeds(file: Path) -> list[str]:
-    """Return the addresses in a file: one a line; blank lines and what follows a # are left out.
-
-    A # within an address is part of it; one that begins a comment stands first or after a blank.
-
-    Raises
-    ------
-    TagsageError
-        When there is no such file, or it is no text.
-    """
+def _has_articles(settings: Settings) -> bool:
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is not UTF-8"
-        msg = (
-            f"The file of seeds {file} cannot be read: {why}; name a text file, one address a line."
-        )
-        raise TagsageError(msg) from error
-    stripped = (re.sub(r"(^|\s)#.*", "", line).strip() for line in lines)
-    return [line for line in stripped if line]
-
-
-def in_words(told: HarvestReport) -> str:
-    """Say in one sentence how a harvest ended."""
-    return (
-        f"{told.outcome}: requests {told.requests:,} ({told.bytes / 1e6:,.1f} MB), left for later "
-        f"{told.waiting:,}, problems {told.problems:,}; to be exported: lists {told.lists:,}, "
-        f"articles {told.articles:,}, memberships {told.memberships:,}."
-    )
-
-
-def _how_far(progress: Progress) -> str:
-    told = [
-        f"requests {progress.requests:,}",
-        f"lists {progress.lists:,}",
-        f"articles {progress.articles:,}",
-        f"waiting {progress.waiting:,}",
-    ]
-    due_in_s = progress.due_in_s or 0.0
-    if due_in_s >= 1:
-        told.append(f"next in {due_in_s:.0f} s")
-    if progress.eta_s and progress.requests >= ENOUGH_TO_ESTIMATE:
-        told.append(f"about {max(1, round(max(progress.eta_s, due_in_s) / 60)):,} min")
-    if progress.trouble:
-        told.append(progress.trouble)
-    return ", ".join(told)
-
-
-def _has_articles(folder: Path) -> bool:
-    from tagsage.harvest.database import FILE, HarvestDatabase
-
-    if not (folder / FILE).exists():
+        with existing_collection(settings) as collection:
+            return collection.counts().articles > 0
+    except TagsageError:
         return False
-    with HarvestDatabase(folder) as database:
-        return database.execute("SELECT 1 FROM articles LIMIT 1").fetchone() is not None

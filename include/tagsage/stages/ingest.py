@@ -15,8 +15,8 @@ from tagsage.run_context import STARTED, TRIAL, RunContext, Token
 from tagsage.settings import Settings
 from tagsage.stages.checks import check_before_loading, note_began
 from tagsage.stages.common import CORPUS_CODE, QUARANTINE, Ref, open_store, tracking_of
-from tagsage.stages.harvest import export_harvest, revision_of, taken_up
-from tagsage.stages.messages import note_mlflow
+from tagsage.stages.harvest import digest_of, export_harvest, mark_announced
+from tagsage.stages.notifications import record_mlflow_link
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,7 +93,7 @@ def start(run_id: str, overrides: Mapping[str, Any]) -> Token:
     if run.record_once(TRIAL, lambda: _is_trial(tracking, settings, overrides)):
         tags[TRIAL_TAG] = "true"
     mlflow_run = log_run(tracking, run_id, params=settings.model_dump(mode="json"), tags=tags)
-    note_mlflow(run, mlflow_run)
+    record_mlflow_link(run, mlflow_run)
     note_began(run)
     run.record_once(STARTED, lambda: f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC")
     run.record(REPORTED, None)
@@ -131,7 +131,7 @@ def load_corpus(token: Token) -> Ref:
 
     run = RunContext.of(token)
     settings = run.settings
-    harvested = revision_of(settings) if settings.corpus == "harvest" else None
+    harvested = digest_of(settings) if settings.corpus == "harvest" else None
     corpus = _read_corpus(run)
     check_before_loading(run, corpus)
     with open_store(run) as store:
@@ -145,7 +145,7 @@ def load_corpus(token: Token) -> Ref:
         raise TagsageError(msg)
     logger.info("corpus: %s", report)
     if harvested is not None:
-        taken_up(settings, harvested)
+        mark_announced(settings, harvested)
 
     def build(folder: Path) -> dict[str, Any]:
         snapshot.save(folder)

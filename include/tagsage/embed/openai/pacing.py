@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Mapping
 
-from tagsage.http_dates import seconds_until
+from tagsage.retry import retry_after as seconds_asked_for
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 60.0
@@ -45,7 +45,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     seconds = _number(said)
     if seconds is not None or not said:
         return seconds
-    return seconds_until(said, time.time())
+    return seconds_asked_for(said, time.time())
 
 
 def growing_pause(failures: int, longest_s: float | None = None) -> float:

@@ -1,0 +1,158 @@
+"""The account export (a zip file), in which Medium hands its users their lists and posts.
+
+``lists/NAME-ID.html`` has a heading `p-name` and an entry `li[data-field=post]` per article;
+``posts/*.html`` are the user's own posts, in h-entry form. Neither has tags.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Final
+from urllib.parse import unquote
+
+from parsel import Selector
+
+from tagsage.errors import NonRetryableError
+from tagsage.harvest.items import Article, Problem, ReadingList
+from tagsage.harvest.medium_state import NAME, SUBTITLE, TITLE, line, milliseconds, usable
+from tagsage.harvest.medium_state import web_address as address_of
+
+MOST_MEMBERS: Final = 50_000
+LARGEST_MEMBER: Final = 10_000_000  # bytes, unpacked
+LARGEST_EXPORT: Final = 1_000_000_000  # bytes, unpacked
+_ID = re.compile(r"(?:^|-)([0-9a-f]{8,16})$")
+_DEFAULT_LIST = re.compile(r"predefined[^0-9a-f]+([0-9a-f]{8,16})[^0-9a-z]+READING_LIST$")
+
+
+def read_account_export(file: Path) -> Iterator[Article | ReadingList | Problem]:
+    """Read the lists and posts in an account export; nothing is unpacked to the disk.
+
+    Yields
+    ------
+    Article, ReadingList or Problem
+        Drafts are left out. What cannot be read is a problem with its reason.
+
+    Raises
+    ------
+    NonRetryableError
+        When the file is no zip file, is larger than any export, or holds neither lists nor posts.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            yield from _members(archive, file)
+    except (zipfile.BadZipFile, OSError) as error:
+        msg = f"{file} cannot be read as a zip file; download your account export again."
+        raise NonRetryableError(msg) from error
+
+
+def parse_list_file(html: str, name: str) -> tuple[ReadingList, tuple[Article, ...]]:
+    """Read a list of an export, whose file's name ends in the list's id.
+
+    An entry without a link is of a post that is gone.
+    """
+    page = Selector(text=usable(html) or " ", type="html")
+    links = page.xpath("//li[@data-field='post']//a[@href]")
+    articles: dict[str, Article] = {}
+    for link in links:
+        address = address_of(link.attrib["href"])
+        if address is not None:
+            title = line(link.xpath("string()").get(), TITLE) or None
+            articles.setdefault(
+                address.key, Article(address.key, address.url, "export", title=title)
+            )
+    canonical = address_of(page.xpath("//footer//a[contains(@href, '/list/')]/@href").get())
+    author = address_of(page.xpath("//a[contains(@class, 'p-author')]/@href").get())
+    own_id, default = _ID.search(name), _DEFAULT_LIST.search(unquote(name))
+    key, url = name, f"https://medium.com/list/{name}"
+    if own_id:
+        key, url = own_id[1], f"https://medium.com/list/{own_id[1]}"
+    elif default and author:
+        key, url = f"predefined:{default[1]}:READING_LIST", f"{author.url}/list/reading-list"
+    reading = ReadingList(
+        key=key,
+        url=canonical.url if canonical else url,
+        state="open",
+        name=line(page.xpath("string(//*[contains(@class, 'p-name')])").get(), TITLE) or None,
+        owner=line(page.xpath("string(//*[contains(@class, 'p-author')])").get(), NAME) or None,
+        size=len(articles),
+        members=tuple(articles),
+        read=len(articles),
+        is_complete=True,
+    )
+    return reading, tuple(articles.values())
+
+
+def parse_post_file(html: str) -> Article | None:
+    """Read one of the user's own posts; None when it was never published."""
+    page = Selector(text=usable(html) or " ", type="html")
+    canonical = page.xpath("//a[contains(@class, 'p-canonical')]/@href").get()
+    address = address_of(canonical)
+    if address is None:
+        return None
+    missing: dict[str, str] = {}
+    published = page.xpath("//time[contains(@class, 'dt-published')]/@datetime").get()
+    subtitle = page.xpath("string(//*[@data-field='subtitle'])").get()
+    return Article(
+        key=address.key,
+        url=address.url,
+        source="export",
+        title=line(page.xpath("string(//*[contains(@class, 'p-name')])").get(), TITLE) or None,
+        subtitle=line(subtitle, SUBTITLE),
+        author=line(page.xpath("string(//*[contains(@class, 'p-author')])").get(), NAME) or None,
+        published_ms=milliseconds(published, missing),
+        missing=missing,
+    )
+
+
+def _members(archive: zipfile.ZipFile, file: Path) -> Iterator[Article | ReadingList | Problem]:
+    infos = archive.infolist()
+    if len(infos) > MOST_MEMBERS:
+        msg = f"{file} holds more than {MOST_MEMBERS:,} files and is no account export."
+        raise NonRetryableError(msg)
+    left = LARGEST_EXPORT
+    read = 0
+    for info in infos:
+        path = PurePosixPath(info.filename)
+        # An export may lie within one folder.
+        kind = path.parent.name
+        if path.suffix != ".html" or kind not in {"lists", "posts"}:
+            continue
+        if kind == "posts" and path.name.startswith("draft"):
+            continue
+        read += 1
+        place = f"{file.name}/{kind}/{path.name}"
+        try:
+            # The size in the directory may be a lie: what is read is limited.
+            with archive.open(info) as member:
+                body = member.read(min(LARGEST_MEMBER, left) + 1)
+        except (RuntimeError, NotImplementedError, zipfile.BadZipFile, EOFError, zlib.error):
+            yield Problem(place, "unreadable", "the file in the export is damaged or encrypted")
+            continue
+        left -= len(body)
+        if len(body) > LARGEST_MEMBER:
+            yield Problem(place, "unreadable", f"it is larger than {LARGEST_MEMBER:,} bytes")
+            continue
+        if left < 0:
+            msg = f"{file} unpacks to more than {LARGEST_EXPORT:,} bytes; it is no account export."
+            raise NonRetryableError(msg)
+        yield from _read(kind, body.decode("utf-8", "replace"), path.stem, place)
+    if not read:
+        msg = f"{file} holds no lists and no posts; give Medium's account export as it came."
+        raise NonRetryableError(msg)
+
+
+def _read(kind: str, html: str, name: str, place: str) -> Iterator[Article | ReadingList | Problem]:
+    if kind == "lists":
+        reading, articles = parse_list_file(html, name)
+        yield from articles
+        yield reading
+        return
+    article = parse_post_file(html)
+    if article is None:
+        yield Problem(place, "missing", "the post has no canonical address")
+    else:
+        yield article

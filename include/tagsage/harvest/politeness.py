@@ -1,0 +1,320 @@
+"""How a harvest behaves: robots.txt, delays, refusals, budgets, private addresses.
+
+None of it is a way round a refusal: who does not want us is left alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Final, Self, cast
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+from scrapy import signals
+from scrapy.core.downloader.handlers.http11 import HTTP11DownloadHandler
+from scrapy.downloadermiddlewares.robotstxt import RobotsTxtMiddleware
+from scrapy.exceptions import CannotResolveHostError, IgnoreRequest
+from scrapy.resolver import CachingThreadedResolver
+
+from tagsage.harvest.addresses import AddressError, asked_url, is_private, site
+from tagsage.retry import retry_after
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scrapy import Request
+    from scrapy.crawler import Crawler
+    from scrapy.http import Response
+    from scrapy.robotstxt import RobotParser
+    from twisted.internet.base import ReactorBase
+    from twisted.internet.defer import Deferred
+
+    from tagsage.harvest.spider import MediumSpider
+
+logger = logging.getLogger(__name__)
+
+REFUSALS_IN_A_ROW: Final = 3  # of 401 and 403, after which a site is left alone
+FAILURES_IN_A_ROW: Final = 10
+LONGEST_WAIT_S: Final = 600.0  # a host that asks for a longer wait is left for a later run
+LONGEST_CRAWL_DELAY_S: Final = 3600.0
+CHARSETS: Final = frozenset({"", "utf-8", "utf8", "us-ascii", "iso-8859-1", "windows-1252"})
+# A challenge on pages says nothing of feeds; one on feeds, which are made for programs, of all.
+_STOPPED_BY: Final = {
+    "feed": ("feed", "page", "graphql"),
+    "page": ("page", "graphql"),
+    "graphql": ("graphql",),
+}
+_CHALLENGE_HEADERS: Final = ("cf-mitigated", "x-vercel-mitigated", "x-amzn-waf-action")
+_CHALLENGE_MARKS: Final = (
+    *(b"_cf_chl_opt", b"/cdn-cgi/challenge-platform/", b"challenges.cloudflare.com"),
+    *(b"just a moment...", b"attention required! | cloudflare", b"g-recaptcha", b"h-captcha"),
+)
+
+
+class RefusedError(IgnoreRequest):
+    """A request that is not sent, or whose answer is not read; the message is the reason."""
+
+
+class LaterError(IgnoreRequest):
+    """A request that is left for a later run: the budget is spent, or the site refused us."""
+
+
+class Stops:
+    """The sites that are left alone, and since when; they outlive the run."""
+
+    def __init__(self, spider: MediumSpider) -> None:
+        self._collection = spider.collection
+        self._pause_s = spider.crawler.settings.getfloat("HARVEST_PAUSE_S")
+        self.met: dict[str, str] = {}
+        rows = self._collection.query("SELECT * FROM stops WHERE until > ?", time.time())
+        self._stops = {(host, scope): (until, why) for host, scope, until, why in rows}
+
+    def stop(self, url: str, scope: str, why: str, wait_s: float | None = None) -> None:
+        """Leave a site alone, for a scope and those that are refused sooner."""
+        until = time.time() + (self._pause_s if wait_s is None else wait_s)
+        for each in _STOPPED_BY[scope]:
+            self._stops[site(url), each] = (until, why)
+            self._collection.query(
+                "INSERT OR REPLACE INTO stops VALUES (?, ?, ?, ?)", site(url), each, until, why
+            )
+        self.met[site(url)] = why
+        logger.warning("%s is left alone: %s", site(url), why)
+
+    def check(self, request: Request) -> None:
+        """Raise `LaterError` when the request's site is left alone."""
+        found = self._stops.get((site(request.url), _scope(request)))
+        if found and found[0] > time.time():
+            self.met.setdefault(site(request.url), found[1])
+            raise LaterError(found[1])
+
+
+class AddressFilter:
+    """Refuses what is no address of the web, and private networks that no user named."""
+
+    def __init__(self, crawler: Crawler) -> None:
+        self._crawler = crawler
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> Self:
+        return cls(crawler)
+
+    def process_request(self, request: Request) -> None:
+        """Refuse a request, also one that a redirect led to."""
+        try:
+            asked_url(request.url)
+        except AddressError as error:
+            raise RefusedError(f"the address is never asked: {error}") from error
+        parts = urlsplit(request.url)
+        named = cast("MediumSpider", self._crawler.spider).named_places
+        if is_private(parts.hostname or "") and parts.netloc not in named:
+            raise RefusedError("the address is on a private network, and you did not name it")
+
+
+class GateMiddleware:
+    """The last look at a request that is about to be sent, and not found in the cache."""
+
+    def __init__(self, crawler: Crawler) -> None:
+        self._crawler = crawler
+        self._most = crawler.settings.getint("HARVEST_MAX_REQUESTS")
+        self._sent = 0
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> Self:
+        return cls(crawler)
+
+    def process_request(self, request: Request) -> None:
+        """Leave stopped sites, and what the budget does not cover, for a later run."""
+        spider = cast("MediumSpider", self._crawler.spider)
+        spider.stops.check(request)
+        if self._sent >= self._most:
+            raise LaterError("the budget of requests is spent")
+        self._sent += 1
+        # One queue and one delay per site, also after a redirect to another.
+        request.meta["download_slot"] = site(request.url)
+        self._crawler.stats.inc_value("harvest/requests")
+
+
+class PoliteHandler(HTTP11DownloadHandler):
+    """Sends requests; those that were queued when their site refused us stay unsent."""
+
+    async def download_request(self, request: Request) -> Response:
+        """Download unless the site is left alone by now."""
+        cast("MediumSpider", self._crawler.spider).stops.check(request)
+        return await super().download_request(request)
+
+
+class RefusalMiddleware:
+    """Recognises challenges and repeated refusals, and bodies that are in no known charset."""
+
+    def __init__(self, crawler: Crawler) -> None:
+        self._crawler = crawler
+        self._refusals: Counter[tuple[str, str]] = Counter()
+        self._failures: Counter[tuple[str, str]] = Counter()
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> Self:
+        return cls(crawler)
+
+    def process_response(self, request: Request, response: Response) -> Response:
+        """Stop asking a site that shows a challenge, or that keeps refusing."""
+        if "cached" in response.flags:
+            return response
+        spider = cast("MediumSpider", self._crawler.spider)
+        key = (site(request.url), _scope(request))
+        if is_challenge(response):
+            spider.stops.stop(request.url, key[1], "it shows a challenge instead of the page")
+            raise RefusedError("the host shows a challenge instead of the page")
+        self._refusals[key] = self._refusals[key] + 1 if response.status in {401, 403} else 0
+        if self._refusals[key] >= REFUSALS_IN_A_ROW:
+            why = f"it refused {REFUSALS_IN_A_ROW} requests in a row"
+            spider.stops.stop(request.url, key[1], why)
+        if response.status in {429, 500, 502, 503, 504}:
+            self._count_failure(request)
+        else:
+            self._failures[key] = 0
+        if response.status == 200 and (charset := charset_of(response)) not in CHARSETS:
+            raise RefusedError(f"the page is in the charset {charset[:40]!r}")
+        return response
+
+    def process_exception(self, request: Request, exception: Exception) -> None:
+        """Count what did not answer."""
+        if not isinstance(exception, IgnoreRequest):
+            self._count_failure(request)
+
+    def _count_failure(self, request: Request) -> None:
+        key = (site(request.url), _scope(request))
+        self._failures[key] += 1
+        if self._failures[key] >= FAILURES_IN_A_ROW:
+            why = f"{FAILURES_IN_A_ROW} requests in a row had no usable answer"
+            cast("MediumSpider", self._crawler.spider).stops.stop(request.url, key[1], why)
+
+
+class FailClosedRobots(RobotsTxtMiddleware):
+    """robots.txt is obeyed, and where it cannot be had nothing is fetched (Scrapy: everything)."""
+
+    def __init__(self, crawler: Crawler) -> None:
+        super().__init__(crawler)
+        self._waiting: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def robot_parser(self, request: Request) -> RobotParser | None:
+        """Return the rules for a request; one set for medium.com and the names below it."""
+        if site(request.url) == "medium.com":
+            scheme = urlsplit(request.url).scheme
+            request = request.replace(url=f"{scheme}://medium.com/")
+        # Scrapy gives the rules to the first that waits for them, and None to the others.
+        async with self._waiting[urlsplit(request.url).netloc]:
+            return await super().robot_parser(request)
+
+    def process_request_2(self, rp: RobotParser | None, request: Request) -> None:
+        """Refuse what robots.txt forbids, and everything when there are no rules."""
+        if rp is None:
+            raise RefusedError("robots.txt of the host cannot be read")
+        super().process_request_2(rp, request)
+
+    def process_response(self, request: Request, response: Response) -> Response:
+        """Take a robots.txt that does not exist for an empty one, and errors for no rules."""
+        if not request.meta.get("dont_obey_robotstxt") or response.status == 200:
+            return response
+        if response.status in {401, 403, 429} or not 400 <= response.status < 500:
+            raise RefusedError(f"robots.txt is answered with status {response.status}")
+        return response.replace(body=b"")
+
+
+class BackOff:
+    """Waits as long as ``Retry-After`` and ``Crawl-delay`` ask for, per site."""
+
+    def __init__(self, crawler: Crawler) -> None:
+        self._crawler = crawler
+        crawler.signals.connect(self.response_downloaded, signals.response_downloaded)
+        crawler.signals.connect(self.robots_parsed, signals.robots_parsed)
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> Self:
+        return cls(crawler)
+
+    def response_downloaded(self, response: Response, request: Request) -> None:
+        """Hold the site's queue before it gives out the next request."""
+        self._crawler.stats.inc_value("harvest/bytes", len(response.body))
+        slot = self._slot(request)
+        # The delay begins when the response has come, so that a challenge is seen in time.
+        slot.lastseen = time.monotonic()
+        if response.status not in {429, 503}:
+            return
+        header = (response.headers.get("Retry-After") or b"").decode("latin-1")
+        asked = retry_after(header, time.time())
+        if asked is None:
+            tries = request.meta.get("retry_times", 0)
+            asked = min(slot.delay * 2 ** (tries + 1), LONGEST_WAIT_S)
+        if asked > LONGEST_WAIT_S:
+            spider = cast("MediumSpider", self._crawler.spider)
+            why = f"it asks to wait for {asked / 60:,.0f} minutes"
+            spider.stops.stop(request.url, _scope(request), why, asked)
+            return
+        slot.delay = slot.delay or 0.001  # without a delay, a queue is not held
+        slot.lastseen += max(asked - slot.delay, 0.0)
+
+    def robots_parsed(self, robotparser: RobotParser, request: Request) -> None:
+        """Ask a site no more often than its robots.txt wants."""
+        wanted = robotparser.crawl_delay(self._crawler.settings["ROBOTSTXT_USER_AGENT"])
+        downloader = self._engine.downloader
+        if wanted and wanted > self._crawler.settings.getfloat("DOWNLOAD_DELAY"):
+            delay = min(wanted, LONGEST_CRAWL_DELAY_S)
+            downloader.per_slot_settings[site(request.url)] = {"delay": delay}
+            self._slot(request).delay = delay
+
+    @property
+    def _engine(self):  # type: ignore[no-untyped-def]
+        return self._crawler.engine
+
+    def _slot(self, request: Request):  # type: ignore[no-untyped-def]
+        return self._engine.downloader.slots[site(request.url)]
+
+
+class PublicResolver(CachingThreadedResolver):
+    """Resolves no name to an address on a private network, unless a user named the host."""
+
+    def __init__(self, reactor: ReactorBase, cache_size: int, timeout: float) -> None:
+        super().__init__(reactor, cache_size, timeout)
+        self._allowed: set[str | None] = set()
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler, reactor: ReactorBase) -> Self:
+        """Allow the hosts that were named, and the proxies of the environment."""
+        resolver = super().from_crawler(crawler, reactor)
+        named = crawler.settings.getlist("HARVEST_NAMED_PLACES")
+        resolver._allowed = {urlsplit(f"//{place}").hostname for place in named}
+        resolver._allowed |= {urlsplit(proxy).hostname for proxy in getproxies().values()}
+        return resolver
+
+    def getHostByName(self, name: str, timeout: Sequence[int] = ()) -> Deferred[str]:  # ruff: ignore[invalid-function-name]
+        """Resolve a name as Twisted asks for it."""
+
+        def check(address: str) -> str:
+            if is_private(address) and name not in self._allowed:
+                raise CannotResolveHostError(f"{name} leads to a private network")
+            return address
+
+        return super().getHostByName(name, timeout).addCallback(check)
+
+
+def is_challenge(response: Response) -> bool:
+    """Tell whether a response is no page but a test whether we are human: we are not."""
+    if any(response.headers.get(name) for name in _CHALLENGE_HEADERS):
+        return True
+    if response.status not in {401, 403, 405, 429, 503}:
+        return False
+    start = response.body[:65_536].lower()
+    return any(mark in start for mark in _CHALLENGE_MARKS)
+
+
+def charset_of(response: Response) -> str:
+    """Return the charset of the Content-Type header, in lower case; empty when it names none."""
+    content_type = (response.headers.get("Content-Type") or b"").decode("latin-1").lower()
+    return content_type.partition("charset=")[2].partition(";")[0].strip(" \"'")
+
+
+def _scope(request: Request) -> str:
+    return str(request.meta.get("scope", "feed"))

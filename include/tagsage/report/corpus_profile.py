@@ -1,0 +1,120 @@
+"""What a corpus looks like, in numbers: the study's exploratory questions, asked in every run."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+QUANTILES = (0.25, 0.5, 0.75, 0.9, 0.99)
+HISTOGRAMS = ("tags_per_article", "list_sizes", "lists_per_article", "neighbours")
+
+
+@dataclass(frozen=True)
+class CorpusProfile:
+    """Numbers of one corpus; "articles" are those with a text, without stubs known from lists only.
+
+    Attributes
+    ----------
+    counts : dict of str to int
+        ``articles``, ``tagged``, ``untagged``, ``stubs``, ``authors``, ``lists``, ``memberships``,
+        ``tags`` (distinct), ``target_tags``, ``isolated`` (articles in no list),
+        ``isolated_tagged`` (those of them with tags).
+    tags_per_article, lists_per_article, neighbours : dict of int to int
+        Number of tags, of lists, of neighbours in the projection -> how many articles have so many.
+    list_sizes : dict of int to int
+        Articles in a list (stubs included) -> how many lists have so many.
+    list_size_quantiles : dict of str to float
+        ``25%`` … ``99%``, ``mean`` and ``max`` of the list sizes; empty without lists.
+    tag_articles : list of (str, int)
+        The target tags and how many articles have them, most frequent first, ties by name.
+    """
+
+    counts: dict[str, int]
+    tags_per_article: dict[int, int]
+    list_sizes: dict[int, int]
+    lists_per_article: dict[int, int]
+    list_size_quantiles: dict[str, float]
+    tag_articles: list[tuple[str, int]]
+    neighbours: dict[int, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the profile as JSON-able values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_json` gave, also after a trip through JSON text."""
+        histograms = {
+            name: {int(key): count for key, count in value[name].items()} for name in HISTOGRAMS
+        }
+        tags = [(tag, count) for tag, count in value["tag_articles"]]
+        return cls(**{**value, **histograms, "tag_articles": tags})
+
+
+def profile_corpus(
+    articles: pd.DataFrame,
+    article_index: npt.NDArray[np.int32],
+    list_index: npt.NDArray[np.int32],
+    *,
+    n_lists: int,
+    target_tags: Collection[str],
+    neighbours: npt.NDArray[np.integer[Any]] | None = None,
+) -> CorpusProfile:
+    """Count what there is in a corpus.
+
+    Parameters
+    ----------
+    articles : pandas.DataFrame
+        One row per article: ``author`` (str), ``tags`` (list of str) and ``is_stub`` (bool).
+    article_index, list_index : int arrays, shape [m]
+        The memberships: row of `articles`, number of the list. Unique pairs.
+    n_lists : int
+        How many lists there are, empty ones included.
+    target_tags : collection of str
+        The tags that are learned.
+    neighbours : int array, shape [n_articles], optional
+        How many neighbours each article has in the projection.
+    """
+    n = len(articles)
+    real = ~articles["is_stub"].to_numpy(dtype=bool)
+    n_tags = np.fromiter((len(tags) for tags in articles["tags"]), dtype=np.int64, count=n)
+    degree = np.bincount(article_index, minlength=n)
+    sizes = np.bincount(list_index, minlength=n_lists)
+    per_tag = articles.loc[real, "tags"].explode().dropna().value_counts()
+    isolated = real & (degree == 0)
+    quantiles = {}
+    if len(sizes):
+        quantiles = {f"{share:.0%}": float(np.quantile(sizes, share)) for share in QUANTILES}
+        quantiles |= {"mean": float(sizes.mean()), "max": float(sizes.max())}
+    targets = [(tag, int(per_tag.get(tag, 0))) for tag in target_tags]
+    return CorpusProfile(
+        counts={
+            "articles": int(real.sum()),
+            "tagged": int((real & (n_tags > 0)).sum()),
+            "untagged": int((real & (n_tags == 0)).sum()),
+            "stubs": int(n - real.sum()),
+            "authors": int(articles.loc[real, "author"].nunique()),
+            "lists": int(n_lists),
+            "memberships": len(article_index),
+            "tags": len(per_tag),
+            "target_tags": len(target_tags),
+            "isolated": int(isolated.sum()),
+            "isolated_tagged": int((isolated & (n_tags > 0)).sum()),
+        },
+        tags_per_article=_histogram(n_tags[real]),
+        list_sizes=_histogram(sizes),
+        lists_per_article=_histogram(degree[real]),
+        list_size_quantiles=quantiles,
+        tag_articles=sorted(targets, key=lambda item: (-item[1], item[0])),
+        neighbours={} if neighbours is None else _histogram(neighbours[real]),
+    )
+
+
+def _histogram(values: npt.NDArray[np.integer[Any]]) -> dict[int, int]:
+    found, counts = np.unique(values, return_counts=True)
+    return dict(zip(found.tolist(), counts.tolist(), strict=True))

@@ -1,0 +1,259 @@
+"""Write the report of a run, ``report.html``, and its numbers, ``metrics.json``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tagsage import __version__
+from tagsage.errors import NonRetryableError
+from tagsage.files import write_json
+from tagsage.run_context import STARTED, RunContext, Token
+from tagsage.stages.changes import CHANGED_EXAMPLES_FILE, CHANGES
+from tagsage.stages.checks import checks_of, keep_profile
+from tagsage.stages.common import (
+    QUARANTINE,
+    Ref,
+    tracking_of,
+)
+from tagsage.stages.compare import JUDGED_FOLDER
+from tagsage.stages.embed import VECTORS
+from tagsage.stages.explain import EXPLANATIONS_FILE
+from tagsage.stages.findings import comparison_of
+from tagsage.stages.harvest import harvest_of
+from tagsage.stages.ingest import REPORTED
+from tagsage.stages.notifications import METRICS, record_summary
+from tagsage.stages.predict import EXAMPLES_FILE, UNUSABLE, WRITTEN
+from tagsage.stages.promote import Promoted
+from tagsage.stages.spending import cost_of, log_spending
+from tagsage.stages.splitting import SPLIT_TOLD
+from tagsage.stages.suggest import SUGGESTED
+
+if TYPE_CHECKING:
+    from tagsage.report.data import Changes, Example, ReportData
+
+REPORT = "report.html"
+SUGGESTIONS_SHOWN = 6
+PREDICTED = ("articles", "assigned", "tags")
+
+
+def report(
+    token: Token,
+    board: Ref,
+    found: Ref,
+    promoted: Promoted,
+    predicted: Ref,
+    explored: Ref,
+    explained: Ref,
+) -> str:
+    """Write ``report.html`` and ``metrics.json``, log both, and call the run finished.
+
+    Returns
+    -------
+    str
+        Where the report is.
+
+    Raises
+    ------
+    NonRetryableError
+        At the end, when the champion could not be used to predict.
+    """
+    from tagsage.registry.runs import finish, log_results
+    from tagsage.report.figures import leaderboard_bars, loss_curve
+    from tagsage.report.html import render_report
+    from tagsage.report.picture import save_pictures
+
+    run = RunContext.of(token)
+    data = _report_data(run, board, found, promoted, predicted, explored, explained)
+    changes = _changes(run)
+    metrics = _metrics(run, data, changes, board, found, promoted, predicted, explored)
+    with run.workspace.scratch() as folder:
+        render_report(data, folder / REPORT)
+        write_json(folder / METRICS, metrics)
+        where = run.workspace.publish(folder / REPORT, REPORT)
+        record_summary(run, metrics, where)
+        run.workspace.publish(folder / METRICS, METRICS)
+        counts = {
+            "predicted": {name: metrics["predictions"][name] for name in PREDICTED},
+            "changes": changes.counts or {},
+            "suggested": changes.suggested or {},
+        }
+        figures = [leaderboard_bars(data.leaderboard), loss_curve(data.graphsage_losses)]
+        log_results(
+            tracking_of(run.settings),
+            run.run_id,
+            metrics={
+                f"{kind}_{name}": value
+                for kind, values in counts.items()
+                for name, value in values.items()
+            },
+            tables={"leaderboard.csv": data.leaderboard},
+            figures=save_pictures(figures, folder),
+            files={name: folder / name for name in (REPORT, METRICS)},
+        )
+    log_spending(run)
+    keep_profile(run)
+    if data.unusable:
+        raise NonRetryableError(data.unusable)
+    finish(tracking_of(run.settings), run.run_id, "FINISHED")
+    run.record(REPORTED, {"report": where})
+    return where
+
+
+def _report_data(
+    run: RunContext,
+    board: Ref,
+    found: Ref,
+    promoted: Promoted,
+    predicted: Ref,
+    explored: Ref,
+    explained: Ref,
+) -> ReportData:
+    """Gather what the page shows."""
+    import pandas as pd
+
+    from tagsage.evaluate.judgement import Judgement
+    from tagsage.report.corpus_profile import CorpusProfile
+    from tagsage.report.data import Predicted, ReportData
+
+    ranked, predictions, exploration = map(run.workspace.open, (board, predicted, explored))
+    best = run.workspace.open(ranked.summary["best"]["ref"])
+    explanations = run.workspace.open(explained).path / EXPLANATIONS_FILE if explained else None
+    unusable = str(run.recorded(UNUSABLE) or "")
+    split_note = run.recorded(SPLIT_TOLD)
+    left_out = ranked.summary["left_out"].items()
+    return ReportData(
+        run_id=run.run_id,
+        started=str(run.recorded(STARTED)),
+        version=__version__,
+        corpus_name=run.settings.articles or run.settings.corpus,
+        profile=CorpusProfile.from_json(exploration.summary["profile"]),
+        leaderboard=pd.read_csv(ranked.path / "leaderboard.csv"),
+        per_tag=Judgement.load(best.path / JUDGED_FOLDER).per_tag,
+        split=ranked.summary["split"],
+        predicted=Predicted(**{
+            name: predictions.summary[name] for name in (*PREDICTED, "version", "candidate")
+        }),
+        trial=run.is_trial,
+        promoted=promoted["promoted"],
+        promotion_reason=promoted["reason"],
+        checks=promoted["decision"]["checks"],
+        gain=promoted["decision"]["gain"],
+        examples=_examples(predictions.path / EXAMPLES_FILE, explanations),
+        graph=exploration.summary["graph"]["facts"],
+        graphsage_losses=exploration.summary["graph"]["losses"],
+        cost=cost_of(run),
+        quarantine=pd.DataFrame(
+            _quarantine(run)["counts"], columns=["file", "kind", "reason", "rows"]
+        ),
+        stages=pd.DataFrame(run.artifacts(), columns=["stage", "seconds"]),
+        settings=run.settings.model_dump(mode="json"),
+        harvested=harvest_of(run),
+        comparison=comparison_of(run, board, found),
+        changes=None if unusable else _changes(run),
+        checked=checks_of(run),
+        unusable=unusable,
+        notes=[
+            *([split_note] if split_note else []),
+            *(f"{candidate} was left out: {reason}." for candidate, reason in left_out),
+        ],
+    )
+
+
+def _metrics(
+    run: RunContext,
+    data: ReportData,
+    changes: Changes,
+    board: Ref,
+    found: Ref,
+    promoted: Promoted,
+    predicted: Ref,
+    explored: Ref,
+) -> dict[str, Any]:
+    """Return the content of ``metrics.json``."""
+    ranked, findings, predictions, exploration = (
+        run.workspace.open(ref).summary for ref in (board, found, predicted, explored)
+    )
+    return {
+        "run_id": run.run_id,
+        "trial": run.is_trial,
+        "winner": promoted["winner"],
+        "model_version": promoted["version"],
+        "promoted": promoted["promoted"],
+        "promotion_reason": promoted["reason"],
+        "promotion": promoted["decision"],
+        "candidates": ranked["candidates"],
+        "findings": findings,
+        "split": ranked["split"],
+        "target_tags": ranked["split"]["target_tags"],
+        "corpus": exploration["profile"]["counts"],
+        "graph": exploration["graph"],
+        "predicted_by": "nobody" if data.unusable else predictions["by"],
+        "champion_unusable": data.unusable,
+        "predictions": predictions,
+        "predictions_written": changes.written,
+        "changes": changes.counts,
+        "suggestions": changes.suggested,
+        "quarantine": _quarantine(run),
+        "checks": asdict(data.checked) if data.checked else None,
+        "cost": data.cost,
+        "seconds": {stage["ref"]: stage["seconds"] for stage in run.artifacts()},
+    }
+
+
+def _quarantine(run: RunContext) -> dict[str, Any]:
+    """Return how many rows of the source, and texts, were not used as they came, and why."""
+    of_source = run.recorded(QUARANTINE) or {"rows": 0, "counts": []}
+    vectors = run.recorded(VECTORS)
+    of_texts = run.workspace.open(vectors).summary.get("quarantine", []) if vectors else []
+    return {
+        "rows": of_source["rows"] + sum(count["rows"] for count in of_texts),
+        "counts": [*of_source["counts"], *of_texts],
+    }
+
+
+def _changes(run: RunContext) -> Changes:
+    """Gather what is new in the predictions, and what is suggested."""
+    from tagsage.report.data import ChangedArticle, Changes
+
+    counts, articles = None, []
+    if ref := run.recorded(CHANGES):
+        compared = run.workspace.open(ref)
+        counts = {name: n for name, n in compared.summary.items() if name != "told"}
+        examples = (compared.path / CHANGED_EXAMPLES_FILE).read_text(encoding="utf-8")
+        articles = [ChangedArticle(**item) for item in json.loads(examples)]
+    suggested, suggestions = None, []
+    if ref := run.recorded(SUGGESTED):
+        artifact = run.workspace.open(ref)
+        suggested = {name: artifact.summary[name] for name in ("asked", "articles", "tags")}
+        suggestions = _examples(artifact.path / EXAMPLES_FILE)[:SUGGESTIONS_SHOWN]
+    return Changes(counts, run.recorded(WRITTEN) or {}, articles, suggested, suggestions)
+
+
+def _examples(file: Path, explanations: Path | None = None) -> list[Example]:
+    """Read articles and their tags as the report shows them, with why where it was explained."""
+    import pyarrow.parquet as pq
+
+    from tagsage.explain.explanation import Explanation
+    from tagsage.report.data import Example, PredictedTag
+
+    items = json.loads(file.read_text(encoding="utf-8"))
+    rows = []
+    if items and explanations is not None:
+        shown = ("story", "in", [item["url"] for item in items])
+        rows = pq.read_table(explanations, filters=[shown]).to_pylist()
+    because = {(row["story"], row["tag"]): Explanation.of(row).sentence() for row in rows}
+    return [
+        Example(
+            title=item["title"],
+            subtitle=item["subtitle"],
+            url=item["url"],
+            tags=[
+                PredictedTag(**tag, because=because.get((item["url"], tag["tag"]), ""))
+                for tag in item["tags"]
+            ],
+        )
+        for item in items
+    ]

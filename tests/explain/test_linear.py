@@ -1,0 +1,94 @@
+"""A linear model's explanations: they add up to its score."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import expit, logit
+
+from tagsage.explain.explain import explain
+from tagsage.explain.labelled_corpus import LabelledCorpus
+from tests.explain.explained_world import LINEAR, TAGS, fit, snapshot
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    return snapshot()
+
+
+@pytest.fixture(scope="module")
+def linear(corpus, tmp_path_factory):
+    return fit(tmp_path_factory.mktemp("linear"), corpus, LINEAR)
+
+
+@pytest.fixture(scope="module")
+def explained(corpus, linear):
+    rows = np.repeat(np.arange(len(corpus.articles)), len(TAGS))
+    columns = np.tile(np.arange(len(TAGS)), len(corpus.articles))
+    return list(explain(linear[0], LabelledCorpus.of(corpus, TAGS, None), rows, columns))
+
+
+@pytest.fixture(scope="module")
+def in_none(corpus):
+    """Tell which explanations are of an article in no list."""
+    return np.repeat(np.diff(corpus.incidence().indptr) == 0, len(TAGS))
+
+
+def test_terms_add_up_to_the_score(explained, in_none):
+    assert in_none.any()
+    for one, alone in zip(explained, in_none, strict=True):
+        assert one.terms[0].kind == "start"
+        # Score and terms have six digits.
+        assert expit(sum(term.log_odds for term in one.terms)) == pytest.approx(one.score, abs=5e-6)
+        if alone:
+            assert one.lists == []
+            assert "list" not in {term.kind for term in one.terms}
+            assert one.score_without_graph == one.score
+
+
+def test_score_is_what_the_model_predicts_also_in_no_list(corpus, linear, explained):
+    tagger, X = linear
+    P = tagger.candidate.predict_proba(X, np.arange(len(X)))
+    scores = np.array([one.score for one in explained]).reshape(P.shape)
+    assert np.array_equal(scores, P.astype(np.float64).round(6))
+    frame = corpus.articles[["title", "subtitle", "author"]]
+    in_no_list = tagger.features.transform(tagger.articles_of(frame))
+    P = tagger.candidate.predict_proba(in_no_list, np.arange(len(X)))
+    without = np.array([one.score_without_graph for one in explained]).reshape(P.shape)
+    assert np.array_equal(without, P.astype(np.float64).round(6))
+
+
+def test_a_term_is_the_weight_of_its_column_times_its_value(linear, explained):
+    tagger, X = linear
+    known, blocks = tagger.features.known, tagger.features.blocks
+    rest, checked = X.list_free(), set()
+    for place, one in enumerate(explained[:200]):
+        row, tag = divmod(place, len(TAGS))
+        in_list = bool(X.in_list[row])
+        model = tagger.candidate.main if in_list else tagger.candidate.fallback
+        seen = X if in_list else rest
+        features = seen.sparse_rows(np.array([row])).toarray()[0]
+        for term in one.terms:
+            block = {"word": "words", "list": "list_ids", "author": "author_ids"}.get(term.kind)
+            if block:
+                names = blocks[block].columns(known).tolist()
+                column = seen.columns_of(block).start + names.index(term.name)
+                weight = model.classifier.arrays["coef"][column, tag]
+                value = model.calibration.slope * weight * features[column]
+                assert term.log_odds == pytest.approx(value, abs=2e-6)
+                checked.add((term.kind, in_list))
+    assert checked == {
+        ("word", True), ("list", True), ("author", True), ("word", False), ("author", False),
+    }  # fmt: skip
+
+
+def test_drop_of_a_list_is_what_its_term_adds(explained):
+    checked = 0
+    for one in explained:
+        by_name = {term.name: term.log_odds for term in one.terms if term.kind == "list"}
+        for item in one.lists:
+            if item.list in by_name and 1e-3 < one.score < 1 - 1e-3:
+                without = expit(logit(one.score) - by_name[item.list])
+                assert item.drop == pytest.approx(one.score - without, abs=1e-5)
+                checked += 1
+    assert checked > 50

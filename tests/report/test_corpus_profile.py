@@ -1,0 +1,50 @@
+"""The numbers of a corpus."""
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from tagsage.report.corpus_profile import CorpusProfile, profile_corpus
+
+
+def test_profile_of_a_small_corpus_counts_what_was_counted_by_hand(profile):
+    assert profile.counts == {
+        "articles": 4,
+        "tagged": 2,
+        "untagged": 2,
+        "stubs": 1,
+        "authors": 3,
+        "lists": 3,
+        "memberships": 6,
+        "tags": 2,
+        "target_tags": 2,
+        "isolated": 1,
+        "isolated_tagged": 0,
+    }
+    # Stubs are left out of the articles, and counted in the sizes of lists.
+    assert profile.tags_per_article == {0: 2, 1: 1, 2: 1}
+    assert profile.lists_per_article == {0: 1, 1: 1, 2: 2}
+    assert profile.list_sizes == {0: 1, 2: 1, 4: 1}
+    assert profile.neighbours == {0: 1, 2: 3}
+    quantiles = profile.list_size_quantiles
+    assert (quantiles["50%"], quantiles["mean"], quantiles["max"]) == (2, 2, 4)
+    assert profile.tag_articles == [("python", 2), ("graphs", 1)]
+    assert CorpusProfile.from_json(json.loads(json.dumps(profile.to_json()))) == profile
+
+
+def test_tags_of_equal_frequency_are_in_the_order_of_names_and_no_lists_have_no_sizes():
+    frame = pd.DataFrame({"author": ["x"], "tags": [["b", "a", "c"]], "is_stub": [False]})
+    none = np.zeros(0, dtype=np.int32)
+    profile = profile_corpus(frame, none, none, n_lists=0, target_tags=["c", "b", "a"])
+    assert profile.tag_articles == [("a", 1), ("b", 1), ("c", 1)]
+    assert profile.list_sizes == profile.list_size_quantiles == {}
+    assert profile.counts["isolated"] == 1
+
+
+def test_a_corpus_without_tags_has_none():
+    frame = pd.DataFrame({"author": ["x"], "tags": [[]], "is_stub": [False]})
+    none = np.zeros(0, dtype=np.int32)
+    profile = profile_corpus(frame, none, none, n_lists=0, target_tags=[])
+    assert profile.counts["tags"] == 0
+    assert profile.tag_articles == []
