@@ -1,9 +1,9 @@
-"""Articles and vectors into Neo4j and back: the store beside the plain way.
+"""Articles and vectors into Neo4j: the store beside the plain way.
 
 Starts a server of its own, which needs Java and Maven. The plain way is what a script does: rows as
-maps, vectors as lists, 1,000 rows a transaction, the driver without its optional extension in Rust;
-reading is one query through pandas. ``BENCH_NEO4J_ARTICLES`` sets how many articles, 55,000 (the
-study's size) by default; vectors have 1,536 numbers.
+maps, vectors as lists, 1,000 rows per transaction, the driver without its extension in Rust.
+``BENCH_NEO4J_ARTICLES`` sets how many articles, 55,000 (the study's size) by default; vectors have
+1,536 numbers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ ARTICLES = int(os.environ.get("BENCH_NEO4J_ARTICLES") or 55_000)
 DIMENSIONS = 1536
 ROWS = 1000
 WARM_UP = 500
-USER, PASSWORD = "BENCH_NEO4J_USERNAME", "BENCH_NEO4J_PASSWORD"
 PLAIN = "plain"
 STORE = "tagsage"
 
@@ -41,18 +40,7 @@ SET = "UNWIND $rows AS row MATCH (a:Article {key: row.key}) SET a.embedding = ro
 
 
 def main(corpus: str) -> str:
-    """Measure import, writing and reading.
-
-    Parameters
-    ----------
-    corpus : str
-        Not looked at: the articles are made up.
-
-    Returns
-    -------
-    str
-        A Markdown table each, or one line when there is no Java or Maven.
-    """
+    """Measure import and writing of made-up articles; return Markdown tables."""
     del corpus
     if missing := missing_tools():
         return f"Left out: it starts Neo4j, which needs {' and '.join(missing)} on this machine."
@@ -67,24 +55,7 @@ def main(corpus: str) -> str:
 
 
 def tables(uri: str, pid: int, folder: Path, *, articles: int, dimensions: int) -> str:
-    """Measure on a server whose database is empty, and leave it empty.
-
-    Parameters
-    ----------
-    uri : str
-        The server.
-    pid : int
-        Its process, for its memory.
-    folder : pathlib.Path
-        Takes the vectors.
-    articles, dimensions : int
-        How many, and how long their vectors are.
-
-    Returns
-    -------
-    str
-        A Markdown table each.
-    """
+    """Measure on a server whose database is empty, and leave it empty; `pid` is its process."""
     path, few = folder / "vectors.npy", folder / "few.npy"
     chance = np.random.default_rng(42)
     vectors = chance.standard_normal((articles, dimensions), dtype=np.float32) / 40
@@ -93,7 +64,7 @@ def tables(uri: str, pid: int, folder: Path, *, articles: int, dimensions: int) 
     run = partial(_row, uri=uri, pid=pid, path=path)
     empty(uri)
     # A server that has just started compiles its code and its plans: not what is compared.
-    for call in (plain_import, store_import, plain_write, store_write, plain_read, store_read):
+    for call in (plain_import, store_import, plain_write, store_write):
         if call is store_import:
             empty(uri)
         measure(prepared(partial(prepare, uri, few, True), call))
@@ -102,7 +73,6 @@ def tables(uri: str, pid: int, folder: Path, *, articles: int, dimensions: int) 
     empty(uri)
     imported.append(run(STORE, store_import))
     written = [run(PLAIN, plain_write, rust=False), run(STORE, store_write)]
-    read = [run(PLAIN, plain_read, rust=False), run(STORE, store_read)]
     empty(uri)
     extension = f"neo4j-rust-ext {version('neo4j-rust-ext')}" if _has_rust() else "no extension"
     return "\n\n".join([
@@ -113,8 +83,6 @@ def tables(uri: str, pid: int, folder: Path, *, articles: int, dimensions: int) 
         table(imported),
         "### Vectors of articles that are there",
         table(written),
-        "### Reading the vectors",
-        table(read),
     ])
 
 
@@ -152,8 +120,7 @@ def prepare(uri: str, path: Path, rust: bool) -> tuple[str, Any, list[str]]:
 def _connection(uri: str) -> Any:
     from tagsage.neo4j_connection import Neo4jConnection
 
-    # Tests measure on a server that asks for a password.
-    return Neo4jConnection(uri, os.environ.get(USER, ""), os.environ.get(PASSWORD, ""))
+    return Neo4jConnection(uri)
 
 
 def _driver(uri: str) -> Any:
@@ -185,16 +152,6 @@ def plain_write(given: Any) -> None:
     _write_plainly(given, SET)
 
 
-def plain_read(given: Any) -> int:
-    from neo4j import Result
-
-    with _driver(given[0]) as driver:
-        frame = driver.execute_query(
-            "MATCH (a:Article) RETURN a.key, a.lsaEmbedding", result_transformer_=Result.to_df
-        )
-    return len(frame)
-
-
 def _store(uri: str) -> Any:
     from tagsage.store.neo4j import Neo4jStore
 
@@ -212,15 +169,6 @@ def store_write(given: Any) -> None:
     uri, vectors, keys = given
     with _store(uri) as store:
         store.write_vectors("givenEmbedding", keys, vectors, digest="1")
-
-
-def store_read(given: Any) -> int:
-    uri, vectors, keys = given
-    with _store(uri) as store:
-        read = store.read_vectors("lsaEmbedding", keys)
-    if not np.array_equal(read[::97], vectors[::97]):
-        raise RuntimeError("other vectors were read than were written")
-    return len(read)
 
 
 def _corpus(keys: list[str]) -> Any:

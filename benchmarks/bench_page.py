@@ -1,7 +1,7 @@
-"""The catalogue and the pages: how long one takes to write, and the others to answer.
+"""The store and the pages: how long a run takes to publish, and the pages to answer.
 
 The corpus is the given one; the predictions are drawn, as many as a run leaves (20 tags an
-untagged article), since a run would take minutes first. Every page is asked for through its app,
+untagged article), because a run would take minutes. Every page is asked for through its app,
 in one process, by the kinds of requests that people make: *rare* and *common* words, beginnings of
 one to three letters, articles drawn at random and those in most lists, tags drawn at random and
 the most frequent. Nothing is cached between requests but by the system.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import json
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -19,19 +20,23 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
+from sqlalchemy import insert
 
 from benchmarks.runner import MB, measure
-from tagsage.app.catalogue.build import CatalogueData, build_catalogue
-from tagsage.app.catalogue.schema import CATALOGUE_FILE
 from tagsage.corpus.csv_source import read_csv_corpus
-from tagsage.corpus.model import articles_to_table
 from tagsage.learn.labels import label_corpus
-from tagsage.store.base import numbered_memberships
-from tagsage.store.snapshot import Snapshot, assemble
+from tagsage.store.base import snapshot_of
+from tagsage.store.copy import corpus_of
+from tagsage.store.database import sqlite_url
+from tagsage.store.publish import Publication, publish
+from tagsage.store.snapshot import Snapshot
+from tagsage.store.sql import SqlStore
+from tagsage.store.tables import RUNS as RUNS_TABLE
 
 SEED = 42
 MIN_TAG_ARTICLES = 100
 TOP_TAGS = 20
+STORE_FILE = "tagsage.db"
 RUNS = 60
 REQUESTS = 300
 
@@ -39,17 +44,18 @@ Addresses = Iterator[tuple[str, dict[str, str]]]
 
 
 def main(corpus: str) -> str:
-    """Build the catalogue of a corpus, ask for pages, and return the tables."""
+    """Fill a store, ask for pages, and return the tables."""
     with TemporaryDirectory() as name:
         folder = Path(name)
         prepared = measure(partial(prepare, corpus, folder))
         built = measure(partial(build, folder))
-        size = (folder / CATALOGUE_FILE).stat().st_size / MB
+        size = (folder / STORE_FILE).stat().st_size / MB
         lines = [
             f"{prepared.result}",
             "",
-            f"Written in {built.seconds:.1f} s, {size:.0f} MB; {built.extra_mb:.0f} MB of memory "
-            f"beside the corpus: {built.result}",
+            f"Loaded, written and published in {built.seconds:.1f} s: {size:.0f} MB in a file, "
+            f"{built.extra_mb:.0f} MB of memory "
+            "beside the corpus.",
             "",
             f"{REQUESTS} requests a row, one after the other, in milliseconds:",
             "",
@@ -66,14 +72,7 @@ def prepare(corpus: str, folder: Path) -> str:
     """Freeze the corpus and draw predictions; returns a sentence about them."""
     source = [str(Path(corpus) / f"{name}.csv.gz") for name in ("articles", "lists")]
     read = read_csv_corpus(*source, max_rejected_share=1.0)
-    list_of, names, article_of = numbered_memberships(read)
-    snapshot = assemble(
-        articles_to_table(read.articles),
-        np.arange(len(read.articles)),
-        names,
-        np.arange(len(names)),
-        (list_of, article_of),
-    )
+    snapshot = snapshot_of(read)
     snapshot.save(folder / "corpus")
     labels = label_corpus(
         snapshot.articles["tags"].tolist(),
@@ -96,13 +95,14 @@ def prepare(corpus: str, folder: Path) -> str:
     }).to_parquet(folder / "predictions.parquet", index=False)
     pd.Series(labels.tags).to_csv(folder / "tags.csv", index=False, header=False)
     return (
-        f"{len(snapshot.articles):,} articles, {len(names):,} lists, {len(list_of):,} memberships, "
+        f"{len(snapshot.articles):,} articles, {len(snapshot.lists):,} lists, "
+        f"{len(snapshot.article_index):,} memberships, "
         f"{len(labels.tags)} target tags, {len(untagged) * k:,} drawn predictions."
     )
 
 
-def build(folder: Path) -> str:
-    """Write the catalogue; returns what it holds."""
+def build(folder: Path) -> None:
+    """Do with a new store what a run does."""
     tags = pd.read_csv(folder / "tags.csv", header=None, keep_default_na=False, dtype=str)[0]
     scores = {"micro_f1": 0.6, "macro_f1": 0.5, "p_at_5": 0.3, "lrap": 0.7}
     run = {
@@ -113,7 +113,13 @@ def build(folder: Path) -> str:
         "reason": "Drawn.",
         "leaderboard": [{"candidate": f"text:{n}", **scores} for n in range(8)],
         "split": {"test_articles": 1},
-        "predicted": {"articles": 1, "assigned": 1, "tags": 1, "version": "1"},
+        "predicted": {
+            "articles": 1,
+            "assigned": 1,
+            "tags": 1,
+            "version": "1",
+            "candidate": "text:1",
+        },
         "counts": {"articles": 1, "lists": 1, "memberships": 1, "target_tags": len(tags)},
         "mlflow": {},
     }
@@ -128,16 +134,17 @@ def build(folder: Path) -> str:
         }
         for n in range(RUNS)
     ]
-    (folder / CATALOGUE_FILE).unlink(missing_ok=True)
-    data = CatalogueData(
-        snapshot=Snapshot.load(folder / "corpus"),
-        target_tags=tags.tolist(),
-        per_tag=pd.DataFrame({"tag": tags, "f1": 0.5, "precision": 0.6, "recall": 0.4}),
-        predictions=folder / "predictions.parquet",
-        facts={"run": run, "runs": runs},
-    )
-    counts = build_catalogue(data, folder / CATALOGUE_FILE)
-    return ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    per_tag = pd.DataFrame({"tag": tags, "f1": 0.5, "precision": 0.6, "recall": 0.4})
+    with SqlStore(sqlite_url(folder / STORE_FILE)) as store:
+        store.load(corpus_of(Snapshot.load(folder / "corpus")))
+        predictions = pd.read_parquet(folder / "predictions.parquet")
+        store.write_predictions(predictions, run_id="benchmark", model_version="1")
+        with store.database.writing() as connection:
+            rows = [
+                {"run_id": one["run_id"], "at": one["at"], "entry": json.dumps(one)} for one in runs
+            ]
+            connection.execute(insert(RUNS_TABLE), rows)
+        publish(store, Publication(run, tags.tolist(), per_tag))
 
 
 def ask(folder: Path) -> dict[str, list[float]]:
@@ -153,6 +160,7 @@ def ask(folder: Path) -> dict[str, list[float]]:
         Surroundings(
             guard=everybody,
             workspace=lambda: folder,
+            database=lambda: sqlite_url(folder / STORE_FILE),
             last_run=lambda: None,
             mlflow_url=lambda: "",
         )

@@ -28,7 +28,7 @@ in the workspace what is done, and does the rest.
 notifier of Airflow (docs/configure.md). docs/on-call.md is for them.
 
 **What it leaves.** `predictions.csv`, `changes.csv`, `suggestions.csv`, `leaderboard.csv`,
-`metrics.json`, `report.html` and `quarantine/` in the workspace, and `catalogue.db`, which
+`metrics.json`, `report.html` and `quarantine/` in the workspace; in the store what
 [the pages](/tagsage/) show; in MLflow a parent run with one child per candidate; predicted and
 suggested tags in the store.
 """
@@ -101,7 +101,7 @@ def retrain():
     predicted = task(stages.predict, **CPU)(run, corpus, features, promoted)
     explained = task(stages.explain, **CPU)(run, corpus, features, predicted)
     suggested = task(stages.suggest, **CPU)(run, corpus, promoted)
-    pages = task(stages.catalogue, **CPU)(run, corpus, split, board, promoted, predicted, explained)
+    pages = task(stages.publish, **CPU)(run, corpus, split, board, promoted, predicted, explained)
     eda = task(stages.eda, **CPU)(run, corpus, split, similarity, components, sample, graphsage)
     report = task(stages.report, **CPU)(run, board, found, promoted, predicted, eda, explained)
     predicted >> suggested >> report

@@ -43,6 +43,7 @@ def make_app():
         Surroundings(
             guard=requires_access_dag("GET", param_dag_id=DAG),
             workspace=workspace_folder,
+            database=database,
             last_run=last_run,
             mlflow_url=mlflow_url,
         )
@@ -68,6 +69,14 @@ def workspace_folder() -> Path:
             "another place; the report is there, and MLflow has it, too."
         )
     return Path(workspace.root.path)
+
+
+def database():
+    """Return the address of the SQL store: Postgres, or the SQLite file that runs write."""
+    from tagsage.settings import Settings
+    from tagsage.store.database import pages_url
+
+    return pages_url(Settings.resolve())
 
 
 def last_run():

@@ -51,13 +51,10 @@ class ServerError(RuntimeError):
 def missing_tools() -> list[str]:
     """Return which of Java 17 or newer and Maven are not on this machine."""
     missing = []
-    java = shutil.which("java")
-    said = (
-        subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
-        if java
-        else ""
-    )
-    version = re.search(r'version "(\d+)', said)
+    version = None
+    if java := shutil.which("java"):
+        done = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
+        version = re.search(r'version "(\d+)', done.stderr)
     if version is None or int(version[1]) < 17:
         missing.append("Java 17 or newer")
     if shutil.which("mvn") is None:
@@ -66,18 +63,7 @@ def missing_tools() -> list[str]:
 
 
 def assemble() -> Path:
-    """Bring the jars that the pom names, once for each state of it.
-
-    Returns
-    -------
-    pathlib.Path
-        A folder with ``lib/`` (all jars) and ``plugins/`` (those with procedures).
-
-    Raises
-    ------
-    ServerError
-        When Java or Maven is missing, or Maven cannot bring the jars.
-    """
+    """Fetch the jars of the pom, once per state of it; return their folder."""
     digest = hashlib.sha256(POM.read_bytes()).hexdigest()[:12]
     assembled = CACHE / f"server-{digest}"
     if assembled.is_dir():
@@ -122,7 +108,7 @@ def assemble() -> Path:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of this machine that nothing listens on, each another one."""
+    """Return different ports of this machine that nothing listens on."""
     sockets = [socket.socket() for _ in range(count)]
     for each in sockets:
         each.bind(("127.0.0.1", 0))
@@ -140,22 +126,8 @@ def free_port() -> int:
 class Neo4jServer:
     """One server on this machine, its data in a folder that outlives it.
 
-    Parameters
-    ----------
-    home : pathlib.Path
-        Takes configuration, data and logs; made when it does not exist.
-    port : int
-        Where Bolt listens, on 127.0.0.1.
-    password : str
-        Of the user ``neo4j``; empty: no authentication. Counts only on the first start of a home.
-    heap_mb : int
-        Largest heap of the Java process.
-    settings : mapping
-        Further settings of neo4j.conf, or others for those below.
-    with_gds : bool
-        Whether the procedures of GDS are there.
-    java_options : sequence of str
-        Further options of Java.
+    The password of the user ``neo4j`` counts only at the first start of a home; without one there
+    is no authentication. `settings` go to neo4j.conf.
     """
 
     def __init__(
@@ -177,16 +149,12 @@ class Neo4jServer:
         self.with_gds = with_gds
         self.java_options = tuple(java_options)
         self.process: subprocess.Popen[bytes] | None = None
+        self.log = home / "logs" / "console.log"
 
     @property
     def uri(self) -> str:
         """Where it listens."""
         return f"bolt://127.0.0.1:{self.port}"
-
-    @property
-    def log(self) -> Path:
-        """What it printed since its last start."""
-        return self.home / "logs" / "console.log"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -197,13 +165,7 @@ class Neo4jServer:
         return {"NEO4J_URI": self.uri, **credentials}
 
     def start(self) -> None:
-        """Start it and wait until it answers.
-
-        Raises
-        ------
-        ServerError
-            When it cannot be assembled, ends at once, or is not ready in time.
-        """
+        """Start it and wait until it answers; raise a ServerError when it does not."""
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                 raise ServerError(
@@ -284,8 +246,8 @@ class Neo4jServer:
         conf = self.home / "conf"
         conf.mkdir(parents=True, exist_ok=True)
         (self.home / "plugins").mkdir(exist_ok=True)
-        lines = "".join(f"{name}={value}\n" for name, value in settings.items())
-        (conf / "neo4j.conf").write_text(lines, encoding="utf-8")
+        lines = [f"{name}={value}\n" for name, value in settings.items()]
+        (conf / "neo4j.conf").write_text("".join(lines), encoding="utf-8")
         if self.password and not (self.home / "data" / "dbms").exists():
             self._set_password(assembled)
 
@@ -295,11 +257,7 @@ class Neo4jServer:
                 *("java", "-cp", f"{assembled / 'lib'}/*", "org.neo4j.cli.AdminTool"),
                 *("dbms", "set-initial-password", self.password),
             ],
-            env={
-                **os.environ,
-                "NEO4J_HOME": str(self.home),
-                "NEO4J_CONF": str(self.home / "conf"),
-            },
+            env={**os.environ, "NEO4J_HOME": f"{self.home}", "NEO4J_CONF": f"{self.home}/conf"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -313,15 +271,12 @@ class Neo4jServer:
 def kept_password(home: Path) -> str:
     """Return the password of a home: from its file, else NEO4J_PASSWORD or a new one; keep it."""
     file = home / "password"
-    if file.exists():
-        return file.read_text(encoding="utf-8").strip()
+    if file.exists() and (kept := file.read_text(encoding="utf-8").strip()):
+        return kept
     password = os.environ.get("NEO4J_PASSWORD") or secrets.token_hex(16)
     home.mkdir(parents=True, exist_ok=True)
-    temporary = home / ".password"
-    temporary.unlink(missing_ok=True)
-    temporary.touch(mode=0o600)
-    temporary.write_text(password + "\n", encoding="utf-8")
-    temporary.replace(file)
+    file.touch(mode=0o600)
+    file.write_text(password + "\n", encoding="utf-8")
     return password
 
 
@@ -350,7 +305,7 @@ def main() -> int:
     try:
         while not stopped.wait(1):
             if server.process is None or server.process.poll() is not None:
-                print(f"Neo4j stopped; its last words are in {server.log}.", file=sys.stderr)
+                print(f"Neo4j stopped; see {server.log}.", file=sys.stderr)
                 return 1
         print("Stopping ...", flush=True)
         return 0

@@ -1,11 +1,17 @@
-"""The order of the files, and a real Neo4j with GDS for every test that asks for one."""
+"""The order of the files; a real Neo4j with GDS and a real Postgres for tests that need them."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psycopg2
 import pytest
 
 from scripts.neo4j_server import Neo4jServer, free_port
@@ -84,3 +90,47 @@ def empty(driver: Driver) -> None:
                     "YIELD graphName AS dropped RETURN dropped").consume()  # fmt: skip
         session.run("CALL gds.model.list() YIELD modelName CALL gds.model.drop(modelName) "
                     "YIELD modelName AS dropped RETURN dropped").consume()  # fmt: skip
+
+
+def postgres_programs():
+    """Return the folder of Postgres' programs: on the path, or where Debian has them."""
+    found = shutil.which("initdb")
+    return Path(found).parent if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[None]:
+    """Start a Postgres that trusts this machine; the store finds it by the variables."""
+    port, programs = free_port(), postgres_programs()
+    # Postgres refuses to be root, and pytest's folders are closed to others.
+    folder = Path(tempfile.mkdtemp(prefix="tagsage-postgres-"))
+    as_nobody = []
+    if os.getuid() == 0:
+        as_nobody = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+        shutil.chown(folder, "nobody", "nogroup")
+    initdb = [*as_nobody, programs / "initdb", "--pgdata", folder / "data", "--no-sync"]
+    initdb += ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"]
+    subprocess.run(initdb, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    server = [*as_nobody, programs / "pg_ctl", "--pgdata", folder / "data", "--wait", "--silent"]
+    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+    log = ["--log", folder / "log", "--options", options]
+    subprocess.run([*server, *log, "start"], cwd=folder, check=True)
+    variables = {"HOST": "127.0.0.1", "PORT": port, "USER": "postgres", "DATABASE": "postgres"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(f"PG{name}", str(value))
+        yield
+    subprocess.run([*server, "--mode=immediate", "stop"], cwd=folder, check=True)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def postgres(postgres_server) -> None:
+    """Empty the Postgres database."""
+    empty_postgres()
+
+
+def empty_postgres() -> None:
+    """Remove all tables."""
+    with closing(psycopg2.connect("")) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")

@@ -1,6 +1,6 @@
-"""Which Neo4j server to talk to, drivers to it, and its complaints in plain sentences.
+"""Which Neo4j server to talk to, drivers to it, and their errors in plain sentences.
 
-The driver, which brings pandas, is imported where it is used: every task asks for this module.
+The driver imports pandas, so it is imported where it is used: every task imports this module.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from tagsage.errors import TagsageError
 from tagsage.providers import Providers
+from tagsage.redact import redact
 
 if TYPE_CHECKING:
     from neo4j import Driver, Session
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 CONNECT_WITHIN_S = 10.0
 # A server that restarts is back within this time; a transaction is tried again until then.
 RETRY_FOR_S = 90.0
-
-MEMORY_ERRORS = ("MemoryPoolOutOfMemoryError", "TransactionOutOfMemoryError", "OutOfMemoryError")
 
 SCHEMES = ("bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc")
 
@@ -39,16 +38,8 @@ _providers: Providers[Neo4jConnection] = Providers()
 class Neo4jConnection:
     """Where a server is and who we are there; the password is in no text form of it.
 
-    Attributes
-    ----------
-    uri : str
-        ``bolt://host:port`` or another scheme of the driver; holds no credentials.
-    username, password : str
-        Both empty where the server asks for none.
-    database : str
-        The database's name.
-    encrypted : bool
-        Whether a plain ``bolt`` or ``neo4j`` scheme is to use TLS.
+    Without a username there is no authentication. `encrypted` asks for TLS where the scheme does
+    not.
     """
 
     uri: str
@@ -80,20 +71,12 @@ class Neo4jConnection:
 
 
 def provide_connection(provider: Provider) -> None:
-    """Ask `provider` before the environment; in Airflow it reads ``neo4j_default``.
-
-    Parameters
-    ----------
-    provider : callable
-        Returns the connection, or None when it knows none. The latest given is asked first.
-    """
+    """Ask `provider`, which may return None, before the environment."""
     _providers.add(provider)
 
 
 def resolve_connection() -> Neo4jConnection:
-    """Return the connection from a provider, else from the environment.
-
-    ``NEO4J_URI``, ``NEO4J_USERNAME``, ``NEO4J_PASSWORD`` and ``NEO4J_DATABASE`` are read.
+    """Return the connection from a provider (in Airflow ``neo4j_default``), else the environment's.
 
     Raises
     ------
@@ -120,9 +103,9 @@ def open_driver(connection: Neo4jConnection) -> Generator[Driver]:
     Raises
     ------
     TagsageError
-        When the server is away or refuses us.
+        When the server does not answer or refuses us.
     """
-    with told(connection):
+    with translated(connection):
         driver = create_driver(connection)
         try:
             with driver.session(database=connection.database) as session:
@@ -152,13 +135,13 @@ def create_driver(connection: Neo4jConnection) -> Driver:
 
 
 def check_answers(session: Session) -> None:
-    """Ask something, outside a managed transaction: a server that is away is not waited for."""
+    """Query outside a managed transaction, so that a server that is away is not waited for."""
     session.run("RETURN 1").consume()
 
 
 @contextmanager
-def told(connection: Neo4jConnection) -> Generator[None]:
-    """Turn what the server or the driver complains of into one sentence, without credentials.
+def translated(connection: Neo4jConnection) -> Generator[None]:
+    """Turn the driver's errors into one sentence, without credentials.
 
     Raises
     ------
@@ -170,68 +153,10 @@ def told(connection: Neo4jConnection) -> Generator[None]:
     try:
         yield
     except (Neo4jError, DriverError) as error:
-        sentence = complaint(connection, error)
+        sentence = _sentence(connection, error)
         if sentence is None:
             raise
-        raise TagsageError(sentence) from error
-
-
-def complaint(connection: Neo4jConnection, error: Exception) -> str | None:
-    """Word an error of the driver for a user; None when it is a mistake of this program."""
-    from neo4j.exceptions import (
-        AuthError,
-        ClientError,
-        ConfigurationError,
-        ConnectionPoolError,
-        DatabaseError,
-        ServiceUnavailable,
-        SessionExpired,
-        TransientError,
-    )
-
-    where = connection.uri
-    kind = error_kind(error)
-    if isinstance(error, AuthError) or kind in {"Unauthorized", "AuthenticationRateLimit"}:
-        return (
-            f"Neo4j at {where} refused the user {connection.username!r} or the password ({kind}); "
-            "correct NEO4J_USERNAME and NEO4J_PASSWORD or the Airflow connection neo4j_default."
-        )
-    if kind == "CredentialsExpired":
-        return (
-            f"The password of {connection.username!r} at {where} has expired; change it with "
-            "ALTER CURRENT USER SET PASSWORD."
-        )
-    if kind == "DatabaseNotFound":
-        return (
-            f"Neo4j at {where} has no database {connection.database!r}; name another in "
-            "NEO4J_DATABASE or as the schema of the Airflow connection, or create it."
-        )
-    if kind in {"ForbiddenOnReadOnlyDatabase", "WriteOnReadOnlyAccessDatabase", "AccessMode"}:
-        return (
-            f"The database {connection.database!r} at {where} is read-only; open it for writing, "
-            "or name another in NEO4J_DATABASE."
-        )
-    if kind == "Forbidden":
-        return (
-            f"The user {connection.username!r} at {where} may not do this: {_first(error)}; grant "
-            "the right, or name another user."
-        )
-    if kind in MEMORY_ERRORS:
-        return (
-            f"Neo4j at {where} ran out of memory: {_first(error)}; give it more "
-            "(server.memory.heap.max_size) and run again."
-        )
-    if isinstance(error, ConfigurationError):
-        return f"The connection to Neo4j at {where} is set up wrongly: {_first(error)}."
-    if isinstance(error, TransientError):
-        return f"Neo4j at {where} could not do this now: {_first(error)}; run again."
-    if isinstance(error, ServiceUnavailable | SessionExpired | ConnectionPoolError):
-        return f"Neo4j at {where} does not answer ({type(error).__name__}); start it, or {_HOW}."
-    if isinstance(error, DatabaseError) and kind != "ProcedureCallFailed":
-        return f"Neo4j at {where} failed: {_first(error)}; look into its log, and run again."
-    if isinstance(error, ClientError) and kind in {"TransactionTimedOut", "LockClientStopped"}:
-        return f"Neo4j at {where} ended a transaction that took too long; run again."
-    return None
+        raise TagsageError(redact(sentence, [connection.password])) from error
 
 
 def error_kind(error: Exception) -> str:
@@ -242,9 +167,49 @@ def error_kind(error: Exception) -> str:
     return code.rpartition(".")[2]
 
 
-def _first(error: Exception) -> str:
-    """Return the first line of an error's message, without a full stop."""
-    from neo4j.exceptions import Neo4jError
+def _sentence(connection: Neo4jConnection, error: Exception) -> str | None:
+    from neo4j.exceptions import DatabaseError, Neo4jError, TransientError
 
-    text = (error.message or "") if isinstance(error, Neo4jError) else str(error)
-    return (text.strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:300]
+    message = (error.message or "") if isinstance(error, Neo4jError) else str(error)
+    first = (message.strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:300]
+    kind = error_kind(error) or type(error).__name__
+    sentence = next((text for kinds, text in _SENTENCES.items() if kind in kinds), None)
+    if sentence is None and isinstance(error, TransientError):
+        sentence = "Neo4j at {uri} could not do this now: {first}; run again."
+    elif sentence is None and isinstance(error, DatabaseError) and kind != "ProcedureCallFailed":
+        sentence = "Neo4j at {uri} failed: {first}; look into its log, and run again."
+    if sentence is None:
+        return None
+    names = {"uri": connection.uri, "user": connection.username, "database": connection.database}
+    return sentence.format(**names, first=first, kind=kind, how=_HOW)
+
+
+# By the last part of the server's code, or the class of the driver's own error.
+_SENTENCES = {
+    ("Unauthorized", "AuthenticationRateLimit", "AuthError"): "Neo4j at {uri} refused the user "
+    "{user!r} or the password ({kind}); correct NEO4J_USERNAME and NEO4J_PASSWORD or the Airflow "
+    "connection neo4j_default.",
+    ("CredentialsExpired",): "The password of {user!r} at {uri} has expired; change it with "
+    "ALTER CURRENT USER SET PASSWORD.",
+    ("DatabaseNotFound",): "Neo4j at {uri} has no database {database!r}; name another in "
+    "NEO4J_DATABASE or as the schema of the Airflow connection, or create it.",
+    ("ForbiddenOnReadOnlyDatabase", "WriteOnReadOnlyAccessDatabase", "AccessMode"): "The database "
+    "{database!r} at {uri} is read-only; open it for writing, or name another in NEO4J_DATABASE.",
+    ("Forbidden",): "The user {user!r} at {uri} may not do this: {first}; grant the right, or name "
+    "another user.",
+    (
+        "MemoryPoolOutOfMemoryError",
+        "TransactionOutOfMemoryError",
+        "OutOfMemoryError",
+    ): "Neo4j at {uri} ran out of memory: {first}; give it more (server.memory.heap.max_size) and "
+    "run again.",
+    ("ConfigurationError",): "The connection to Neo4j at {uri} is set up wrongly: {first}.",
+    (
+        "ServiceUnavailable",
+        "SessionExpired",
+        "ConnectionPoolError",
+        "ConnectionAcquisitionTimeoutError",
+    ): "Neo4j at {uri} does not answer ({kind}); start it, or {how}.",
+    ("TransactionTimedOut", "LockClientStopped"): "Neo4j at {uri} ended a transaction that took "
+    "too long; run again.",
+}

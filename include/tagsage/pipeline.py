@@ -100,7 +100,7 @@ def _run_stages(run: Token) -> None:
     predicted = _told("predict", stages.predict, run, corpus, features, promoted)
     explained = _told("explain", stages.explain, run, corpus, features, predicted)
     _told("suggest", stages.suggest, run, corpus, promoted)
-    _told("catalogue", stages.catalogue, run, corpus, split, board, promoted, predicted, explained)
+    _told("publish", stages.publish, run, corpus, split, board, promoted, predicted, explained)
     explored = _told(
         "eda", stages.eda, run, corpus, split, similarity, components, sample, graphsage
     )

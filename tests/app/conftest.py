@@ -1,17 +1,18 @@
-"""A small catalogue, with texts that mean harm."""
+"""A small store, with hostile texts."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
+from sqlalchemy import URL
 
-from tagsage.app.catalogue.build import CatalogueData, build_catalogue
-from tagsage.app.catalogue.schema import CATALOGUE_FILE
-from tagsage.store.snapshot import Snapshot
+from tagsage.corpus.model import Corpus
+from tagsage.store.database import sqlite_url
+from tagsage.store.publish import Publication, publish
+from tagsage.store.sql import SqlStore
 
 HOSTILE = "<script>alert(1)</script> \"quoted\" 'single' <img src=x onerror=alert(2)>"
 REVERSED = "abc\u202edlrow\u202c\u0000\u0007\u2066 end"
@@ -84,47 +85,51 @@ RUNS = [
 ]
 
 
-def snapshot() -> Snapshot:
+def corpus() -> Corpus:
     keys, titles, subtitles, authors, tags, stubs = zip(*ROWS, strict=True)
+    dates = ["2020-05-17"] * 7 + ["1990-01-01"]
     articles = pd.DataFrame({
         "key": keys,
         "url": [JAVASCRIPT if key.endswith("/script") else f"https://{key}" for key in keys],
         "title": titles,
         "subtitle": subtitles,
         "author": authors,
-        "date": pd.to_datetime(["2020-05-17"] * 7 + [None]).astype("datetime64[s]"),
+        "date": pd.to_datetime(dates).astype("datetime64[s]"),
         "tags": pd.Series(tags, dtype=object),
         "is_stub": stubs,
     })
     for name in ("key", "url", "title", "subtitle", "author"):
         articles[name] = articles[name].astype("str")
-    pairs = [(lst, one) for lst, name in enumerate(MEMBERS) for one in MEMBERS[name]]
-    lists, members = np.array(pairs, dtype=np.int32).T
-    return Snapshot(articles, np.array(list(MEMBERS), dtype=object), members, lists)
+    pairs = [(name, keys[one]) for name in MEMBERS for one in MEMBERS[name]]
+    memberships = pd.DataFrame(pairs, columns=["list", "article"], dtype="str")
+    return Corpus(articles, memberships, pd.DataFrame(), {})
 
 
-def data(folder: Path, **changed) -> CatalogueData:
-    corpus = snapshot()
-    urls = corpus.articles["url"].tolist()
-    rows = [(urls[number], *rest) for number, *rest in PREDICTIONS]
-    file = folder / "predictions.parquet"
-    pd.DataFrame(rows, columns=["story", "tag", "score", "assigned", "threshold"]).to_parquet(file)
-    per_tag = pd.DataFrame({
-        "tag": ["python", "art"],
-        "f1": [0.8, 0.5],
-        "precision": [0.75, 0.5],
-        "recall": [0.85, 0.5],
-        "support": [40, 4],
-        "predicted": [44, 4],
-    })
-    given = {
-        "snapshot": corpus,
-        "target_tags": ["python", "art", HOSTILE_TAG],
-        "per_tag": per_tag,
-        "predictions": file,
-        "facts": {"run": RUN, "runs": RUNS},
-    }
-    return CatalogueData(**(given | changed))
+PER_TAG = pd.DataFrame({
+    "tag": ["python", "art"],
+    "f1": [0.8, 0.5],
+    "precision": [0.75, 0.5],
+    "recall": [0.85, 0.5],
+    "support": [40, 4],
+    "predicted": [44, 4],
+})
+TARGETS = ["python", "art", HOSTILE_TAG]
+
+
+def fill(url: URL, folder: Path, *, texts: Corpus | None = None, **changed) -> None:
+    """Fill a store as runs do."""
+    loaded = texts or corpus()
+    stories = loaded.articles["url"].tolist()
+    columns = ["story", "tag", "score", "assigned", "threshold"]
+    rows = [(stories[number], *rest) for number, *rest in PREDICTIONS]
+    with SqlStore(url) as store:
+        store.load(loaded)
+        predicted = pd.DataFrame(rows, columns=columns)
+        store.write_predictions(predicted, run_id="run 22", model_version="7")
+        for entry in RUNS:
+            given = {"facts": RUN, "target_tags": TARGETS, "scores": PER_TAG, "entry": entry}
+            given |= {"explanations": explanations(folder)}
+            publish(store, Publication(**(given | changed)))
 
 
 def explanations(folder: Path) -> Path:
@@ -165,7 +170,7 @@ def explanations(folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def workspace(tmp_path_factory) -> Path:
-    """Return a folder with a catalogue; tests only read it."""
+    """Return a workspace with a filled store; tests only read it."""
     folder = tmp_path_factory.mktemp("workspace")
-    build_catalogue(data(folder, explanations=explanations(folder)), folder / CATALOGUE_FILE)
+    fill(sqlite_url(folder / "tagsage.db"), folder)
     return folder

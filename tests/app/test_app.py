@@ -15,11 +15,10 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from tagsage.app.app import Surroundings, make_app
-from tagsage.app.catalogue.build import build_catalogue
-from tagsage.app.catalogue.schema import CATALOGUE_FILE
 from tagsage.app.runs import RunState
 from tagsage.errors import TagsageError
-from tests.app.conftest import HOSTILE_TAG, RUN, RUNS, data
+from tagsage.store.database import sqlite_url
+from tests.app.conftest import HOSTILE_TAG, RUN, fill
 from tests.report.test_html import Page
 
 PAGES = [
@@ -65,7 +64,13 @@ def client_of(workspace, *, guard=everybody, run=None, mlflow=""):
         return workspace
 
     app = make_app(
-        Surroundings(guard=guard, workspace=folder, last_run=lambda: run, mlflow_url=lambda: mlflow)
+        Surroundings(
+            guard=guard,
+            workspace=folder,
+            database=lambda: sqlite_url(folder() / "tagsage.db"),
+            last_run=lambda: run,
+            mlflow_url=lambda: mlflow,
+        )
     )
     # Mounted, as Airflow does it.
     return TestClient(Starlette(routes=[Mount("/tagsage", app)]), base_url=BASE)
@@ -131,7 +136,7 @@ def test_first_page_tells_the_run(client):
     assert "2 of the 4 articles that had no tags got some." in page.words
     assert "New champion Promoted: <i>better</i>." in page.words
     assert "The latest run, manual__<b>1</b>, failed (23 November 2026, 02:00 UTC)." in page.words
-    assert "What is shown here is the run before." in page.words
+    assert "These pages still show the run before it." in page.words
     links = {str(link["href"]) for link in page.all("a")}
     assert "https://mlflow.example/#/experiments/1/runs/abc" in links
     assert {"/dags/retrain", "/tagsage/report"} <= links
@@ -139,11 +144,10 @@ def test_first_page_tells_the_run(client):
 
 def test_first_page_tells_before_all_else_of_a_champion_that_cannot_be_used(tmp_path):
     told = "The champion's files are gone, so version 1 cannot be used."
-    facts = {"run": {**RUN, "unusable": told}, "runs": RUNS}
-    build_catalogue(data(tmp_path, facts=facts), tmp_path / CATALOGUE_FILE)
+    fill(sqlite_url(tmp_path / "tagsage.db"), tmp_path, facts={**RUN, "unusable": told})
     run = RunState(RUN["run_id"], "failed", "")
     page = Page(client_of(tmp_path, run=run).get("/").text)
-    assert "is the run before" not in page.words
+    assert "show the run before it" not in page.words
     assert page.words.index(told) < page.words.index("wrote the tags")
     assert "articles that had no tags got some" not in page.words
 
@@ -159,22 +163,22 @@ def test_first_page_tells_the_state_of_the_latest_run(workspace, state):
 def test_article_tells_why(client):
     words = Page(client.get("/article?key=host.example/naive").text).words
     assert "With its lists the article scores .900, by its text alone .350." in words
-    assert "in points of a hundred. <b>bayes</b> −12.0" in words
+    assert "in percentage points. <b>bayes</b> −12.0" in words
     assert "−41.0" in words
-    assert "An article of which nothing is known−2.50 <b>bayes</b>word+4.25" in words
+    assert "An article about which nothing is known−2.50 <b>bayes</b>word+4.25" in words
     assert "All other words, lists and authors+0.45" in words
-    assert "similarity .720, has not the tag" in words
+    assert "similarity .720, does not have the tag" in words
     assert "2 of its 2 lists hold articles with the tag: 3 of 3 memberships" in words
 
 
-def test_what_a_score_needs_stands_beside_it(client):
+def test_the_threshold_stands_beside_the_score(client):
     words = Page(client.get("/article?key=host.example/naive").text).words
-    assert "python90% needed 35%" in words
-    assert "art20% needed 25%" in words
+    assert "python90% threshold 35%" in words
+    assert "art20% threshold 25%" in words
     # Of one tag, too: it may be assigned at a lower score than one that was not enough elsewhere.
     words = Page(client.get("/tag?name=art").text).words
-    assert "70% needed 25%" in words
-    assert "30% needed 55%" in words
+    assert "70% threshold 25%" in words
+    assert "30% threshold 55%" in words
 
 
 def test_texts_that_mean_harm_are_shown_as_texts(client):
@@ -262,8 +266,8 @@ def test_who_is_refused_gets_the_style_with_the_page(workspace):
         ("/tags?order=id;drop", 422, "order"),
         ("/article", 422, "key: Field required"),
         ("/article?key=" + "x" * 2101, 422, "key"),
-        ("/article?key=host.example/none", 404, "holds no such article"),
-        ("/tag?name=none", 404, "holds no such tag"),
+        ("/article?key=host.example/none", 404, "There is no such article."),
+        ("/tag?name=none", 404, "There is no such tag."),
         ("/tag?name=python&page=501", 422, "page"),
         ("/nowhere", 404, "There is no such page."),
         ("/docs", 404, "There is no such page."),
@@ -297,10 +301,10 @@ def test_before_the_first_run_pages_say_what_to_do(tmp_path):
     assert "No run has left a report yet" in client.get("/report").text
 
 
-def test_a_broken_catalogue_and_a_wrong_setting_are_told(tmp_path):
-    (tmp_path / CATALOGUE_FILE).write_bytes(b"nonsense" * 1000)
+def test_a_broken_store_and_a_wrong_setting_are_one_sentence(tmp_path):
+    (tmp_path / "tagsage.db").write_bytes(b"nonsense" * 1000)
     for workspace, said in (
-        (tmp_path, "run the DAG retrain again"),
+        (tmp_path, "is not an SQLite database"),
         (TagsageError("Impossible <settings>."), "Impossible &lt;settings&gt;."),
     ):
         for address in ("/", "/search", "/tags"):

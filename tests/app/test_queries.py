@@ -1,28 +1,47 @@
-"""What the pages find in the catalogue."""
+"""What the pages find in the store, in SQLite and in Postgres."""
 
 from __future__ import annotations
 
 import sqlite3
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tagsage.app import search as search_room
 from tagsage.app.articles import find_article
-from tagsage.app.catalogue.schema import CATALOGUE_FILE
-from tagsage.app.database import CatalogueError, NoCatalogueError, reading
 from tagsage.app.plot import Series, draw_plot
+from tagsage.app.published import NothingPublishedError, published, read_facts
 from tagsage.app.runs import read_home
 from tagsage.app.search import Query, search_articles
 from tagsage.app.tags import find_tag, list_tags
-from tests.app.conftest import HOSTILE_LIST, HOSTILE_TAG
+from tagsage.errors import TagsageError
+from tagsage.store import publish as publish_room
+from tagsage.store.database import POSTGRES, sqlite_url
+from tagsage.store.publish import Publication, publish
+from tagsage.store.sql import SqlStore
+from tests.app.conftest import HOSTILE_LIST, HOSTILE_TAG, RUN, TARGETS, corpus, fill
+from tests.conftest import empty_postgres
 
 
-@pytest.fixture
-def connection(workspace):
-    with reading(workspace / CATALOGUE_FILE) as connection:
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.services)])
+def connection(request, workspace):
+    url = sqlite_url(workspace / "tagsage.db")
+    if request.param == "postgres":
+        url = request.getfixturevalue("filled_postgres")
+    with published(url) as connection:
         yield connection
+
+
+@pytest.fixture(scope="module")
+def filled_postgres(postgres_server, tmp_path_factory):
+    empty_postgres()
+    clean = corpus()
+    # Sources replace what Postgres cannot keep.
+    clean.articles["title"] = clean.articles["title"].str.replace("\0", "")
+    fill(POSTGRES, tmp_path_factory.mktemp("postgres"), texts=clean)
+    return POSTGRES
 
 
 def keys(connection, **query) -> list[str]:
@@ -37,7 +56,6 @@ def keys(connection, **query) -> list[str]:
         ("neu gra", ["graphs"]),
         # In titles, longer words too; the one that has it in its subtitle comes last.
         ("graph", ["graphs", "graphics", "naive"]),
-        ("NAIVE", ["naive"]),
         ("naïve", ["naive"]),
         ("ann", ["graphs", "naive"]),
         # A tag of its own, in the title, and one that was assigned.
@@ -52,6 +70,11 @@ def keys(connection, **query) -> list[str]:
 )
 def test_search_finds_words_and_their_beginnings(connection, text, expected):
     assert sorted(keys(connection, text=text)) == sorted(expected)
+
+
+def test_search_in_sqlite_ignores_accents(workspace):
+    with published(sqlite_url(workspace / "tagsage.db")) as connection:
+        assert keys(connection, text="NAIVE") == ["naive"]
 
 
 def test_search_puts_titles_before_subtitles(connection):
@@ -97,7 +120,7 @@ ODD = st.text(st.one_of(st.characters(), st.sampled_from("\"'*():^{}+-% ;\0 ANDO
 
 @given(text=ODD, tag=ODD)
 def test_nothing_that_is_typed_is_an_error(workspace, text, tag):
-    with reading(workspace / CATALOGUE_FILE) as connection:
+    with published(sqlite_url(workspace / "tagsage.db")) as connection:
         for query in (Query(text), Query(text, tag=tag), Query(tag=tag)):
             try:
                 search_articles(connection, query)
@@ -174,13 +197,13 @@ def test_explanations_come_before_what_was_counted(connection):
 
 @pytest.mark.parametrize("damage", ["not json", "{}", "[1, null]", '[{"list": null, "drop": "x"}]'])
 def test_a_damaged_explanation_costs_no_page(workspace, tmp_path, damage):
-    file = tmp_path / CATALOGUE_FILE
-    file.write_bytes((workspace / CATALOGUE_FILE).read_bytes())
+    file = tmp_path / "tagsage.db"
+    file.write_bytes((workspace / "tagsage.db").read_bytes())
     connection = sqlite3.connect(file)
     with connection:
         connection.execute("UPDATE explanations SET lists = ?1, words = ?1, texts = ?1", (damage,))
     connection.close()
-    with reading(file) as connection:
+    with published(sqlite_url(file)) as connection:
         article = find_article(connection, "host.example/naive")
     assert article is not None
     assert article.predicted[0].evidence is not None
@@ -191,8 +214,8 @@ def test_tags_are_listed_by_name_or_by_number(connection):
     assert [line.tag for line in learned.tags] == ["python", HOSTILE_TAG, "art"]
     assert [line.tag for line in list_tags(connection, order="name").tags][-2:] == ["art", "python"]
     assert [line.f1 for line in list_tags(connection, order="f1").tags] == [0.8, 0.5, None]
-    assert [line.tag for line in list_tags(connection, beginning="PYT").tags] == ["python"]
-    assert list_tags(connection, beginning="%").total == 0
+    assert [line.tag for line in list_tags(connection, part="PYT").tags] == ["python"]
+    assert list_tags(connection, part="%").total == 0
     assert list_tags(connection, page=2).tags == []
 
 
@@ -237,37 +260,105 @@ def test_plot_stays_on_the_paper(values):
         assert 0 < dot.y <= plot.bottom
 
 
-def test_catalogue_is_only_read(workspace):
-    file = workspace / CATALOGUE_FILE
-    with pytest.raises(CatalogueError, match="cannot be read"), reading(file) as connection:
-        connection.execute("DELETE FROM articles")
+# -- what is published ---------------------------------------------------------------------------
 
 
-def test_no_file_another_version_and_damage_are_told_apart(workspace, tmp_path):
-    with pytest.raises(NoCatalogueError, match="run the DAG retrain once"), reading(tmp_path / "n"):
-        pass
-    good = (workspace / CATALOGUE_FILE).read_bytes()
-    other = tmp_path / "other.db"
-    other.write_bytes(good)
-    connection = sqlite3.connect(other)
-    connection.execute("PRAGMA user_version = 99")
-    connection.close()
-    with pytest.raises(CatalogueError, match="another version"), reading(other):
-        pass
-    for damaged in (b"", b"no database at all" * 100, good[: len(good) // 2]):
-        other.write_bytes(damaged)
-        with pytest.raises(CatalogueError, match="run the DAG retrain again"):
-            _look_around(other)
+def test_lists_and_tags_know_how_many_articles_have_what(connection):
+    def rows(query):
+        return [tuple(row) for row in connection.exec_driver_sql(query)]
+
+    lists = rows("SELECT name, size, tagged FROM lists")
+    assert set(lists) == {("reading", 5, 2), (HOSTILE_LIST, 2, 1)}
+    counts = rows(
+        "SELECT lists.name, tags.name, c.articles FROM list_tags c "
+        "JOIN lists ON lists.id = c.list_id JOIN tags ON tags.id = c.tag_id"
+    )
+    assert set(counts) == {
+        *((HOSTILE_LIST, "python", 1), ("reading", "art", 1), ("reading", "python", 2))
+    }
+    tags = rows("SELECT name, is_target, n_articles, n_assigned, f1, support FROM tags")
+    assert set(tags) == {
+        *(("art", 1, 1, 1, 0.5, 4), ("python", 1, 2, 1, 0.8, 40)),
+        (HOSTILE_TAG, 1, 1, 0, None, None),
+    }
+
+
+@pytest.fixture
+def store(tmp_path):
+    url = sqlite_url(tmp_path / "tagsage.db")
+    fill(url, tmp_path)
+    with SqlStore(url) as store:
+        yield store
+
+
+def test_a_trial_leaves_scores_and_history_as_they_are(store):
+    url = store.database.url
+    with published(url) as connection:
+        before = read_home(connection), list_tags(connection)
+    publish(store, Publication(RUN, TARGETS))
+    with published(url) as connection:
+        assert (read_home(connection), list_tags(connection)) == before
+        # It explained nothing.
+        article = find_article(connection, "host.example/naive")
+    assert not article.predicted[0].evidence.is_explained
+
+
+def test_explanations_of_unknown_articles_are_counted_and_left_out(store, tmp_path):
+    file = tmp_path / "explanations.parquet"
+    assert publish(store, Publication(RUN, TARGETS, explanations=file)) == 1
+    with published(store.database.url) as connection:
+        kept = connection.exec_driver_sql("SELECT count(*) FROM explanations").scalar_one()
+    assert kept == 1
+
+
+def test_a_run_that_is_done_again_replaces_its_own_and_old_runs_are_forgotten(store, monkeypatch):
+    monkeypatch.setattr(publish_room, "RUNS_KEPT", 3)
+    for day, micro_f1 in ((22, 0.1), (23, 0.2)):
+        scores = {"a:b": {"micro_f1": micro_f1}}
+        entry = {"at": f"2026-11-{day}T02:00+00:00", "started": str(day), "winner": "a:b"}
+        entry |= {"run_id": f"run {day}", "promoted": False, "scores": scores}
+        publish(store, Publication(RUN, TARGETS, entry=entry))
+    with published(store.database.url) as connection:
+        runs = read_home(connection).runs
+    assert [(line.run_id, line.scores["micro_f1"]) for line in runs] == [
+        *(("run 23", 0.2), ("run 22", 0.1), ("run 21", 0.625))
+    ]
+
+
+def test_a_publication_that_fails_changes_nothing(store):
+    with published(store.database.url) as connection:
+        before = read_facts(connection), list_tags(connection)
+    with pytest.raises(ValueError, match="Out of range"):
+        publish(store, Publication({"x": float("nan")}, ["other"], pd.DataFrame({"tag": ["art"]})))
+    with published(store.database.url) as connection:
+        assert (read_facts(connection), list_tags(connection)) == before
+
+
+def test_nothing_published_and_damage_are_told_apart(workspace, tmp_path):
+    file = tmp_path / "other.db"
+    for _ in range(2):
+        with pytest.raises(NothingPublishedError, match="run the DAG retrain once"):
+            look(file)
+        # A run has begun.
+        SqlStore(sqlite_url(file)).close()
+    good = (workspace / "tagsage.db").read_bytes()
+    for damaged in (b"no database at all" * 100, good[: len(good) // 2]):
+        file.write_bytes(damaged)
+        with pytest.raises(TagsageError, match=r"is damaged|is not an SQLite database"):
+            look(file)
+
+
+def look(file):
+    with published(sqlite_url(file)) as connection:
+        search_articles(connection, Query())
+        list_tags(connection)
 
 
 def test_a_query_that_takes_too_long_is_given_up(workspace):
-    file = workspace / CATALOGUE_FILE
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT sum(i) FROM n"
-    with pytest.raises(CatalogueError, match="too long"), reading(file, seconds=0.05) as connection:
-        connection.execute(endless).fetchone()
-
-
-def _look_around(file):
-    with reading(file) as connection:
-        search_articles(connection, Query())
-        list_tags(connection)
+    url = sqlite_url(workspace / "tagsage.db")
+    with (
+        pytest.raises(TagsageError, match="took too long"),
+        published(url, seconds=0.05) as connection,
+    ):
+        connection.exec_driver_sql(endless).fetchone()

@@ -15,7 +15,8 @@ from tagsage.corpus.csv_source import read_csv_corpus
 from tagsage.embed.cache import VectorCache
 from tagsage.embed.exporting import export_parquet
 from tagsage.embed.text import text_hashes
-from tagsage.store.sqlite import SqliteStore
+from tagsage.store.database import sqlite_url
+from tagsage.store.sql import SqlStore
 from tagsage.workspace import Workspace
 
 ADA, SMALL = "text-embedding-ada-002", "text-embedding-3-small"
@@ -53,7 +54,7 @@ def store(tmp_path):
             writer.writerow([f"https://a.example/{number}", title, "2020-01-02", "Ann", "[]"])
     lists.write_text("list,article\nl,https://a.example/0\n")
     corpus = read_csv_corpus(str(articles), str(lists), max_rejected_share=0)
-    with SqliteStore(tmp_path / "w" / "tagsage.db") as opened:
+    with SqlStore(sqlite_url(tmp_path / "w" / "tagsage.db")) as opened:
         opened.load(corpus)
     return corpus
 

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from tagsage.app.catalogue.build import build_catalogue
-from tagsage.app.catalogue.schema import CATALOGUE_FILE
-from tests.app.conftest import HOSTILE, HOSTILE_LIST, data, explanations
+from tagsage.store.database import sqlite_url
+from tests.app.conftest import HOSTILE, HOSTILE_LIST, fill
 
 ADDRESSES = (
     *("/", "/search", "/search?q=a", "/article?key=a", "/tags", "/tag?name=a", "/report"),
@@ -103,10 +102,8 @@ def check_looks(pages: Page, home: str) -> None:
 
 
 def check_hostile_texts_are_inert(pages: Page, workspace: Path) -> None:
-    """Put texts that mean harm into the catalogue and look at every page that shows them."""
-    made = workspace / "hostile.db"
-    build_catalogue(data(workspace, explanations=explanations(workspace)), made)
-    made.replace(workspace / CATALOGUE_FILE)
+    """Put hostile texts into the store and look at every page that shows them."""
+    fill(sqlite_url(workspace / "tagsage.db"), workspace)
     noticed: list[str] = []
     pages.on("dialog", lambda dialog: (noticed.append(dialog.message), dialog.dismiss()))
     pages.on("pageerror", lambda error: noticed.append(str(error)))

@@ -52,7 +52,7 @@ WAITS = {
     ("compare.fit_without_lists", "compare.fit_with_lists"),
     ("suggest", "report"),
     # It removes what these may use.
-    *((task, "teardown") for task in ("graph.graphsage", "compare.findings", "catalogue")),
+    *((task, "teardown") for task in ("graph.graphsage", "compare.findings", "publish")),
     *((task, "teardown") for task in ("eda", "report")),
 }
 

@@ -113,10 +113,6 @@ def test_hostile_title_is_printed_harmlessly(run):
         (["no address"], r"'no address' is not the address of an article; give its URL"),
         ([STUB], r"Only the address of .*only-in-a-list is known"),
         (
-            ["https://packages.example/hostile", "--tag", "game::puzzlex"],
-            r"knows no tag 'game::puzzlex' \(did you mean game::puzzle\?\)",
-        ),
-        (
             ["https://packages.example/hostile", "--set", "registered_model=other"],
             r"has no champion of the model 'other'",
         ),
@@ -127,6 +123,15 @@ def test_what_cannot_be_explained_is_told_in_one_sentence(run, arguments, senten
     assert done.returncode == 1
     assert re.search(sentence, done.stderr), done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_unknown_tag_is_answered_with_the_nearest_one(run, explanations):
+    tag = explanations["tag"].iloc[0]
+    done = run_in_process(
+        "explain", "https://packages.example/hostile", "--tag", f"{tag}x", "--workspace", run
+    )
+    assert done.returncode == 1
+    assert f"knows no tag '{tag}x' (did you mean {tag}?)" in done.stderr
 
 
 def test_without_a_corpus_it_says_how_to_get_one(tmp_path):

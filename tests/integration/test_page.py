@@ -8,12 +8,11 @@ import subprocess
 import pandas as pd
 import pytest
 
-from tagsage.app.catalogue.build import build_catalogue
-from tagsage.app.catalogue.schema import CATALOGUE_FILE
-from tagsage.app.database import reading
+from tagsage.app.published import published
 from tagsage.app.runs import read_home
 from tagsage.app.tags import list_tags
-from tests.app.conftest import data
+from tagsage.store.database import sqlite_url
+from tests.app.conftest import fill
 from tests.integration.conftest import BIN, environment, make_variables
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -73,7 +72,7 @@ print(json.dumps({
 def asked(airflow_home, tmp_path_factory):
     """Ask Airflow's own app for every address, as four people."""
     workspace = tmp_path_factory.mktemp("workspace")
-    build_catalogue(data(workspace), workspace / CATALOGUE_FILE)
+    fill(sqlite_url(workspace / "tagsage.db"), workspace)
     (workspace / "report.html").write_text("<!doctype html>", encoding="utf-8")
     done = subprocess.run(
         [str(BIN / "python"), "-c", ASK],
@@ -120,26 +119,19 @@ def test_airflow_links_to_the_pages_and_imports_nothing_heavy_for_them(asked):
     assert asked["heavy"] == []
 
 
-def test_a_run_leaves_a_catalogue_of_what_it_predicted(finished_run):
+def test_a_run_publishes_what_it_predicted(finished_run):
     predictions = pd.read_csv(finished_run / "predictions.csv", keep_default_na=False)
     board = pd.read_csv(finished_run / "leaderboard.csv")
-    with reading(finished_run / CATALOGUE_FILE) as connection:
+    with published(sqlite_url(finished_run / "tagsage.db")) as connection:
         home = read_home(connection)
-        rows = connection.execute(
-            "SELECT a.url, tags.tag, p.score, p.assigned FROM predictions p "
-            "JOIN articles a ON a.id = p.article_id JOIN tags ON tags.id = p.tag_id"
-        ).fetchall()
         learned = list_tags(connection)
-    kept = pd.DataFrame([tuple(row) for row in rows], columns=list(predictions)[:4])
-    # All of them, for there are fewer target tags than an article may keep.
-    columns = ["story", "tag"]
-    pd.testing.assert_frame_equal(
-        kept.sort_values(columns, ignore_index=True),
-        predictions[kept.columns].sort_values(columns, ignore_index=True),
-    )
+        assigned = connection.exec_driver_sql("SELECT sum(n_assigned) FROM tags").scalar_one()
+        without = connection.exec_driver_sql(
+            "SELECT count(*) FROM predictions WHERE threshold IS NULL"
+        ).scalar_one()
+    assert (assigned, without) == (predictions["assigned"].sum(), 0)
     assert [row["candidate"] for row in home.run["leaderboard"]] == board["candidate"].tolist()
     assert home.run["predicted"]["articles"] == predictions["story"].nunique()
     assert home.run["mlflow"]["run"]
     assert all(line.f1 is not None for line in learned.tags)
     assert [line.winner for line in home.runs] == [board["candidate"][0]]
-    assert len(list((finished_run / "history").iterdir())) == 1

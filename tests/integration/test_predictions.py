@@ -12,10 +12,10 @@ import pytest
 from mlflow.pyfunc import load_model
 
 from tagsage import stages
-from tagsage.app.database import reading
 from tagsage.app.runs import read_home
 from tagsage.errors import NonRetryableError, TagsageError
 from tagsage.pipeline import run_pipeline
+from tagsage.store.database import sqlite_url
 from tagsage.store.open import open_store
 from tests.integration.conftest import SETTINGS, SmallCorpus
 
@@ -268,7 +268,7 @@ def test_when_the_champion_is_damaged_nobody_takes_its_place(small_corpus, runs)
     assert runs.metrics["predicted_by"] == "nobody"
     report = (runs.workspace / "report.html").read_text("utf-8")
     assert re.search(said, report[: report.index("writes the tags")])
-    with reading(runs.workspace / "catalogue.db") as connection:
+    with published(sqlite_url(runs.workspace / "tagsage.db")) as connection:
         assert re.search(said, read_home(connection).run["unusable"])
     # What MLflow calls a failed run is continued, and ends well, once the champion can be used.
     for file, content in kept.items():

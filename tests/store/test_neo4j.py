@@ -1,19 +1,22 @@
-"""The Neo4j store: its model as others see it, what is not its own, awkward texts, locks."""
+"""The Neo4j store: its model as others see it, nodes of others, vectors, kills, broken servers."""
 
+import subprocess
+import sys
+import textwrap
 import threading
-import time
 from dataclasses import replace
-from itertools import pairwise
 
-import pandas as pd
+import numpy as np
 import pytest
 
+from scripts.neo4j_server import Neo4jServer, free_port
 from tagsage.errors import TagsageError
-from tagsage.neo4j_connection import open_driver
-from tagsage.store import neo4j_database, neo4j_schema
+from tagsage.neo4j_connection import Neo4jConnection, open_driver
+from tagsage.progress import track
+from tagsage.store import neo4j as neo4j_room
 from tagsage.store.neo4j import Neo4jStore
-from tagsage.store.neo4j_database import Rows, batches
-from tagsage.store.predictions import WriteReport
+from tagsage.store.neo4j_database import Rows
+from tests.conftest import SHORT_LIVED
 from tests.store.test_store_contract import expected, facts, predictions
 
 pytestmark = pytest.mark.neo4j
@@ -66,68 +69,9 @@ def test_what_the_corpus_no_longer_has_leaves_nothing_behind(store, cypher, make
     assert cypher("MATCH (l:List) RETURN l.name") == [["l"]]
     store.write_predictions(predictions(0), run_id="run-2", model_version="1")
     assert cypher("MATCH (t:Tag) RETURN t.name") == [["z"]]
-    assert cypher("MATCH (p:PredictionSet) RETURN count(p)") == [[1]]
     nothing = make_corpus({"1": ("B", [])}, [("l", "1")], "none")
     store.load(replace(nothing, articles=nothing.articles[:0], memberships=nothing.memberships[:0]))
-    assert cypher("MATCH (n) WHERE NOT n:TagsageStore AND NOT n:PredictionSet RETURN n") == []
-
-
-def test_a_database_of_the_first_schema_keeps_its_newest_predictions(
-    store, cypher, make_corpus, neo4j_connection
-):
-    """Every night wrote all of them then, in a position each."""
-    store.load(make_corpus({"0": ("A", []), "1": ("B", ["own"])}, [("l", "0")]))
-    cypher("""
-        MATCH (s:TagsageStore) SET s.schema = 1, s.sets = 3
-        CREATE (:PredictionSet {
-            number: 2, run_id: 'r', model_version: '7', complete: true, written: 1
-        })
-        CREATE (:PredictionSet {number: 3, run_id: 'killed', model_version: '8', complete: false})
-        WITH s UNWIND [[1, 0.25], [2, 0.5], [3, 0.75]] AS row
-        MATCH (a:Article {key: 'a.example/0'}) MERGE (t:Tag {name: 'x'})
-        CREATE (a)-[:PREDICTED_TAG {
-            score: row[1], assigned: true, set_number: row[0], position: 0, run_id: 'r',
-            model_version: '7'
-        }]->(t)
-    """)
-    with Neo4jStore(neo4j_connection) as newer:
-        read = newer.read_predictions()
-        assert read.to_numpy().tolist() == [["https://a.example/0", "x", 0.5, 1, "7", "r"]]
-        assert newer.snapshot().articles["tags"].tolist() == [[], ["own"]]
-        report = newer.write_predictions(
-            read[["story", "tag", "score", "assigned"]], run_id="next", model_version="9"
-        )
-        assert report == WriteReport(unchanged=1)
-    assert cypher("MATCH ()-[p:PREDICTED_TAG]->() RETURN p.set_number, p.position") == [[2, None]]
-    assert cypher("MATCH (s:TagsageStore) RETURN s.schema") == [[2]]
-    assert cypher("MATCH (p:PredictionSet) RETURN p.number ORDER BY p.number") == [[2], [4]]
-
-
-AWKWARD = {
-    "cypher": ("'}) MATCH (n) DETACH DELETE n //", ["`; DROP", "$x", "\\u0027"]),
-    "texts": ("שלום\nعربي 🐝\r\t\\", ["é", "e\u0301", "", " "]),
-    "long": ("x" * 300_000, ["t" * 9000, "🐝" * 2500, "t" * 8001]),
-    "k" * 9000: ("long key", ["t" * 9000]),
-}
-
-
-def test_awkward_texts_are_kept_as_they_are(store, make_corpus):
-    corpus = make_corpus(AWKWARD, [("l" * 20_000, "long"), ("l" * 20_001, "long"), ("'", "cypher")])
-    corpus.articles.loc[0, "subtitle"] = "nul \0 within"
-    corpus.articles.loc[0, "author"] = "a" * 10_000
-    corpus.articles.loc[1, "author"] = ""
-    corpus.articles.loc[2, "date"] = pd.Timestamp("1066-10-14 05:06:07")
-    for _ in range(2):
-        store.load(corpus)
-        assert facts(store.snapshot()) == expected(corpus)
-    assert store.load(corpus).updated == 0
-    url = corpus.articles["url"][3]
-    assert len(url) > 9000
-    frame = predictions(2).assign(story=url, tag=["t" * 9000, "ß" * 9000])
-    store.write_predictions(frame, run_id="r", model_version="1")
-    read = store.read_predictions()
-    assert read["story"].tolist() == [url, url]
-    assert read["tag"].tolist() == frame["tag"].tolist()[::-1]  # best first
+    assert cypher("MATCH (n) WHERE NOT n:TagsageStore RETURN n") == []
 
 
 def test_nodes_of_others_are_left_alone(store, cypher, make_corpus):
@@ -162,12 +106,6 @@ def test_a_database_with_such_nodes_of_others_is_refused(neo4j_connection, cyphe
     assert cypher("MATCH (n) RETURN n.title") == [["theirs"]]
 
 
-def test_a_database_of_a_newer_version_is_refused(neo4j_connection, store, monkeypatch):
-    monkeypatch.setattr(neo4j_schema, "VERSION", 0)
-    with pytest.raises(TagsageError, match=r"A newer tagsage made .* \(schema 2, .* knows 0\)"):
-        Neo4jStore(neo4j_connection)
-
-
 def test_constraints_are_made_once_also_by_several_at_once(neo4j_connection, cypher):
     for (name,) in cypher("SHOW CONSTRAINTS YIELD name"):
         cypher(f"DROP CONSTRAINT `{name}`")
@@ -186,24 +124,14 @@ def test_constraints_are_made_once_also_by_several_at_once(neo4j_connection, cyp
         thread.join()
     assert faults == []
     found = cypher("SHOW CONSTRAINTS YIELD labelsOrTypes, properties RETURN labelsOrTypes[0]")
-    assert sorted(label for (label,) in found) == sorted(neo4j_schema.UNIQUE)
+    assert sorted(label for (label,) in found) == [
+        "Article",
+        "Author",
+        "List",
+        "Tag",
+        "TagsageStore",
+    ]
     assert cypher("MATCH (s:TagsageStore) RETURN count(s)") == [[1]]
-
-
-def test_an_unknown_user_or_password_or_database_is_told(neo4j_connection):
-    with pytest.raises(TagsageError, match=r"refused the user 'neo4j' or the password") as told:
-        Neo4jStore(replace(neo4j_connection, password="wrong-secret"))
-    assert "wrong-secret" not in str(told.value)
-    with pytest.raises(TagsageError, match="has no database 'nowhere'; name another"):
-        Neo4jStore(replace(neo4j_connection, database="nowhere"))
-
-
-def test_a_server_that_is_away_is_told_at_once():
-    from scripts.neo4j_server import free_port
-    from tagsage.neo4j_connection import Neo4jConnection
-
-    with pytest.raises(TagsageError, match=r"does not answer .*; start it, or set NEO4J_URI"):
-        Neo4jStore(Neo4jConnection(f"bolt://127.0.0.1:{free_port()}"))
 
 
 def test_a_database_that_is_emptied_while_in_use_is_told(store, cypher, make_corpus):
@@ -213,130 +141,208 @@ def test_a_database_that_is_emptied_while_in_use_is_told(store, cypher, make_cor
             use()
 
 
-# -- one load at a time --------------------------------------------------------------------
-
-
-def test_a_second_load_and_a_snapshot_wait_for_the_first(
-    neo4j_connection, store, make_corpus, monkeypatch
-):
-    first, second = make_corpus({"a": ("A", [])}), make_corpus({"b": ("B", [])}, [], "second")
-    done = []
-
-    def load_second():
-        with Neo4jStore(neo4j_connection) as other:
-            other.load(second)
-            done.append("second")
-
-    def read():
-        with Neo4jStore(neo4j_connection) as other:
-            done.append(facts(other.snapshot())[0][0]["key"])
-
-    threads = [threading.Thread(target=one) for one in (read, load_second)]
-    with store._database.loading() as lock:
-        with monkeypatch.context() as patch:
-            patch.setattr(neo4j_database, "LOAD_S", 0.2)
-            with (
-                Neo4jStore(neo4j_connection) as impatient,
-                pytest.raises(TagsageError, match=r"loading into .* for more than 0\.2 s; try ag"),
-            ):
-                impatient.load(second)
-        for thread in threads:
-            thread.start()
-        time.sleep(0.5)  # they could, if they did not wait
-        assert done == []
-        lock.end()
-    for thread in threads:
-        thread.join()
-    assert "second" in done
-    store.load(first)
-    assert store.snapshot().articles["key"].tolist() == ["a.example/a"]
-
-
-def test_an_interrupted_load_is_told_until_it_is_run_again(
-    neo4j_connection, store, make_corpus, monkeypatch
-):
-    corpus = make_corpus({"a": ("A", [])}, [("l", "a")])
-
-    def fail(*_):
-        raise RuntimeError("in the middle")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("tagsage.store.neo4j_corpus._write_lists", fail)
-        with pytest.raises(RuntimeError, match="in the middle"):
-            store.load(corpus)
-    with Neo4jStore(neo4j_connection) as other:
-        with pytest.raises(TagsageError, match="was interrupted; load the corpus again"):
-            other.snapshot()
-        assert other.load(corpus).memberships_added == 1
-        assert facts(other.snapshot()) == expected(corpus)
-
-
-def test_a_load_that_was_taken_for_dead_cannot_mix_with_the_one_in_its_place(
-    neo4j_connection, store, make_corpus, monkeypatch
-):
-    mine, other = make_corpus({"a": ("A", [])}), make_corpus({"b": ("B", [])}, [], "second")
-    from tagsage.progress import track
-
-    def overtake(items, *_):
-        monkeypatch.setattr("tagsage.store.neo4j_corpus.track", track)
-        # As after a restart of the server: what shows that the first lives is gone.
-        with Neo4jStore(neo4j_connection) as second:
-            second._database.transact(
-                lambda tx: tx.run(
-                    "SHOW TRANSACTIONS YIELD transactionId AS id, metaData "
-                    "WHERE metaData.tagsage_load IS NOT NULL "
-                    "TERMINATE TRANSACTIONS id YIELD message RETURN message"
-                ).consume()
-            )
-            second.load(other)
-        yield from items
-
-    monkeypatch.setattr("tagsage.store.neo4j_corpus.track", overtake)
-    with pytest.raises(TagsageError, match=r"Another process has begun to load into .* meanwhile"):
-        store.load(mine)
-    assert store.snapshot().articles["key"].tolist() == ["a.example/b"]
-
-
-def test_readers_read_again_when_a_load_began_meanwhile(
-    neo4j_connection, store, make_corpus, monkeypatch
-):
-    store.load(make_corpus({"a": ("A", [])}, [("l", "a")]))
-    read_pairs = "tagsage.store.neo4j_corpus._read_pairs"
-    from tagsage.store.neo4j_corpus import _read_pairs
-
-    def slow(tx):
-        monkeypatch.setattr(read_pairs, _read_pairs)
-        with Neo4jStore(neo4j_connection) as other:
-            other.load(make_corpus({"b": ("B", [])}, [("m", "b")], "second"))
-        return _read_pairs(tx)
-
-    monkeypatch.setattr(read_pairs, slow)
-    articles, members = facts(store.snapshot())
-    assert [article["key"] for article in articles] == ["a.example/b"]
-    assert members == [("m", "a.example/b")]
-
-
-# -- small parts ---------------------------------------------------------------------------
-
-
-def test_batches_hold_all_rows_once_and_are_not_too_heavy():
-    import numpy as np
-
-    for seed in range(20):
-        chance = np.random.default_rng(seed)
-        sizes = chance.integers(0, 20, chance.integers(0, 40))
-        cuts = batches(sizes, rows=5, total=30)
-        assert np.array_equal(
-            np.concatenate([np.arange(len(sizes))[cut] for cut in cuts] or [np.arange(0)]),
-            np.arange(len(sizes)),
-        )
-        for cut in cuts:
-            assert 1 <= len(sizes[cut]) <= 5
-            assert sizes[cut].sum() <= 30 or len(sizes[cut]) == 1
-        for left, right in pairwise(cuts):
-            both = sizes[left].sum() + sizes[right][0]
-            assert both > 30 or len(sizes[left]) == 5
+def test_a_name_that_cannot_be_indexed_is_refused_with_its_beginning(store, make_corpus):
+    corpus = make_corpus({"0": ("A", ["🐝" * 2500])})
+    with pytest.raises(TagsageError, match=r"cannot index a tag of more than 8,000 bytes, .*🐝🐝"):
+        store.load(corpus)
+    assert store.counts()["articles"] == 0
 
 
 def test_parameters_are_not_spelt_out_for_the_log():
     assert repr({"rows": Rows([1.5, "secret"])}) == "{'rows': <2 rows>}"
+
+
+def test_a_set_that_others_wrote_meanwhile_is_not_replaced(
+    neo4j_connection, store, cypher, make_corpus, monkeypatch
+):
+    store.load(make_corpus({str(i): ("A", []) for i in range(5)}))
+
+    def overtake(items, *_):
+        monkeypatch.setattr(neo4j_room, "track", track)
+        with Neo4jStore(neo4j_connection) as second:
+            second.write_predictions(predictions(5), run_id="second", model_version="2")
+        return items
+
+    monkeypatch.setattr(neo4j_room, "track", overtake)
+    with pytest.raises(TagsageError, match=r"Another run wrote its predictions to .* meanwhile"):
+        store.write_predictions(predictions(9), run_id="first", model_version="1")
+    assert set(store.read_predictions()["run_id"]) == {"second"}
+    store.write_predictions(predictions(3, 0.05), run_id="third", model_version="3")
+    assert cypher("MATCH ()-[p:PREDICTED_TAG]->() RETURN DISTINCT p.run_id") == [["third"]]
+
+
+# -- vectors ---------------------------------------------------------------------------------
+
+KEYS = [f"a.example/{i}" for i in range(5)]
+
+
+def vectors(n=5, seed=0):
+    return np.random.default_rng(seed).standard_normal((n, 3)).astype(np.float32)
+
+
+@pytest.fixture
+def stocked(store, make_corpus):
+    store.load(make_corpus({str(i): ("A", []) for i in range(5)}))
+    return store
+
+
+def stored_vectors(cypher):
+    rows = cypher("MATCH (a:Article) WHERE a.v IS NOT NULL RETURN a.v ORDER BY a.key")
+    return np.array([row[0] for row in rows], dtype=np.float32)
+
+
+def test_vectors_are_written_once_and_replaced_by_others(stocked, cypher, monkeypatch):
+    monkeypatch.setattr(neo4j_room, "VECTOR_BYTES", 60)
+    assert stocked.write_vectors("v", KEYS, vectors(), digest="d1")
+    np.testing.assert_array_equal(stored_vectors(cypher), vectors())
+    assert not stocked.write_vectors("v", KEYS, vectors(), digest="d1")
+    assert stocked.write_vectors("v", KEYS[:3], vectors(3, 1), digest="d2")
+    np.testing.assert_array_equal(stored_vectors(cypher), vectors(3, 1))
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "MATCH (a:Article) WITH a LIMIT 1 REMOVE a.v",
+        "MATCH (a:Article) WITH a LIMIT 1 SET a.v = [1]",
+        "MATCH (s:TagsageStore) REMOVE s.v",
+    ],
+)
+def test_vectors_that_someone_changed_or_that_are_not_whole_are_written_again(
+    stocked, cypher, harm
+):
+    stocked.write_vectors("v", KEYS, vectors(), digest="d1")
+    cypher(harm)
+    assert stocked.write_vectors("v", KEYS, vectors(), digest="d1")
+    np.testing.assert_array_equal(stored_vectors(cypher), vectors())
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "matrix", "message"),
+    [
+        ("v`", KEYS, vectors(), "cannot be the name of a vector property"),
+        ("title", KEYS, vectors(), "cannot be the name of a vector property"),
+        ("v", KEYS[:4], vectors(), r"not \[4, d\]"),
+        ("v", KEYS, np.full((5, 3), np.nan), "a.example/0 holds a number that is not finite"),
+        ("v", KEYS, np.full((5, 3), 1e39), "a.example/0 holds a number that is not finite"),
+    ],
+)
+def test_vectors_that_cannot_be_kept_are_refused(stocked, cypher, name, keys, matrix, message):
+    with pytest.raises(ValueError, match=message):
+        stocked.write_vectors(name, keys, matrix, digest="d")
+    assert len(stored_vectors(cypher)) == 0
+
+
+def test_vectors_of_an_unknown_article_are_refused(stocked):
+    with pytest.raises(TagsageError, match="articles that have vectors v are not in"):
+        stocked.write_vectors("v", [*KEYS[:4], "nobody"], vectors(), digest="d")
+
+
+def test_gds_projects_the_vectors_as_they_are(stocked, cypher):
+    stocked.write_vectors("v", KEYS, vectors(), digest="d1")
+    cypher("CALL gds.graph.project('g', {Article: {properties: 'v'}}, '*') YIELD nodeCount")
+    rows = cypher("""
+        CALL gds.graph.nodeProperty.stream('g', 'v') YIELD nodeId, propertyValue
+        MATCH (a) WHERE id(a) = nodeId RETURN propertyValue ORDER BY a.key
+    """)
+    np.testing.assert_array_equal(np.array([row[0] for row in rows], np.float32), vectors())
+
+
+# -- kills and faults ------------------------------------------------------------------------
+
+KILLED = """
+    import os, signal, sys
+    from tagsage.corpus.csv_source import read_csv_corpus
+    from tagsage.neo4j_connection import resolve_connection
+    from tagsage.store import neo4j
+    from tagsage.store.neo4j_database import Neo4jDatabase
+    neo4j.ARTICLES = neo4j.PAIRS = 20
+    left, rows = int(sys.argv[1]), Neo4jDatabase.rows
+    def counted(*arguments, **options):
+        global left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return rows(*arguments, **options)
+    with neo4j.Neo4jStore(resolve_connection()) as store:
+        Neo4jDatabase.rows = counted
+        store.load(read_csv_corpus(*sys.argv[2:4], max_rejected_share=0))
+"""
+
+
+@pytest.mark.parametrize("queries", [4, 14])
+def test_a_killed_load_is_noticed_and_run_again(
+    neo4j_server, neo4j_connection, monkeypatch, make_corpus, write_corpus, some_articles, queries
+):
+    old, new = some_articles(60, 1), some_articles(60, 2)
+    for name, value in neo4j_server.environment.items():
+        monkeypatch.setenv(name, value)
+    with Neo4jStore(neo4j_connection) as store:
+        store.load(make_corpus(*old, "old"))
+        arguments = [str(queries), *write_corpus(*new, "new")]
+        command = [sys.executable, "-c", textwrap.dedent(KILLED), *arguments]
+        assert subprocess.run(command, check=False).returncode == -9
+        with pytest.raises(TagsageError, match=r"did not end; .*load the corpus again"):
+            store.snapshot()
+        corpus = make_corpus(*new, "new")
+        store.load(corpus)
+        assert facts(store.snapshot()) == expected(corpus)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """Return a server of this module, to be broken."""
+    home = tmp_path_factory.mktemp("broken")
+    server = Neo4jServer(
+        home, port=free_port(), heap_mb=512, with_gds=False, java_options=SHORT_LIVED
+    )
+    with server:
+        yield server
+
+
+@pytest.mark.slow
+def test_a_server_that_crashes_and_comes_back_is_waited_for(
+    server, make_corpus, some_articles, monkeypatch
+):
+    corpus = make_corpus(*some_articles(30))
+    monkeypatch.setattr(neo4j_room, "ARTICLES", 15)
+
+    def crash_once(items, *_):
+        monkeypatch.setattr(neo4j_room, "track", track)
+        first, *others = items
+        yield first
+        server.kill()
+        starter = threading.Thread(target=server.start)
+        starter.start()
+        yield from others
+        starter.join()
+
+    with Neo4jStore(Neo4jConnection(server.uri)) as store:
+        monkeypatch.setattr(neo4j_room, "track", crash_once)
+        report = store.load(corpus)
+        assert report.memberships_added == len(corpus.memberships)
+        assert facts(store.snapshot()) == expected(corpus)
+
+
+@pytest.mark.slow
+def test_a_read_only_database_is_read_and_its_refusal_is_one_sentence(server, make_corpus):
+    corpus = make_corpus({"a": ("A", [])}, [("l", "a")])
+    with Neo4jStore(Neo4jConnection(server.uri)) as store:
+        store.load(corpus)
+    server.settings = {"server.databases.default_to_read_only": "true"}
+    server.restart()
+    with Neo4jStore(Neo4jConnection(server.uri)) as store:
+        with pytest.raises(TagsageError, match="is read-only; open it for writing"):
+            store.load(make_corpus({"b": ("B", [])}, [], "other"))
+        assert facts(store.snapshot()) == expected(corpus)
+    # Batches fit into little memory per transaction; one monstrous article is one sentence.
+    server.settings = {"db.memory.transaction.max": "16m"}
+    server.restart()
+    with Neo4jStore(Neo4jConnection(server.uri)) as store:
+        articles = {f"{i:x}": ("T" * 300, ["x"]) for i in range(2000)}
+        report = store.load(make_corpus(articles, [("l", key) for key in articles], "many"))
+        assert report.added + report.updated == 2000
+        huge = make_corpus({"a": ("x" * 4_000_000, [])}, [], "huge")
+        huge.articles.loc[0, "title"] = "x" * 40_000_000
+        with pytest.raises(TagsageError, match=r"ran out of memory: .* give it more"):
+            store.load(huge)

@@ -6,9 +6,15 @@ from typer.testing import CliRunner
 from tagsage.cli import app
 from tagsage.errors import TagsageError
 from tagsage.store.copy import copy_store
+from tagsage.store.database import sqlite_url
 from tagsage.store.neo4j import Neo4jStore
-from tagsage.store.sqlite import SqliteStore
+from tagsage.store.sql import SqlStore
 from tests.store.test_store_contract import ARTICLES, MEMBERS, predictions
+
+
+def sql_store(path):
+    return SqlStore(sqlite_url(path))
+
 
 KEPT = ARTICLES | {str(i): (f"Title {i}", ["z"]) for i in range(5)}
 
@@ -38,7 +44,7 @@ def neo4j(neo4j_connection, monkeypatch):
 def filled(tmp_path, make_corpus):
     """Return the path of an SQLite store with a corpus and predictions."""
     path = tmp_path / "filled.db"
-    with SqliteStore(path) as store:
+    with sql_store(path) as store:
         store.load(make_corpus(KEPT, MEMBERS))
         store.write_predictions(predictions(7), run_id="older", model_version="6")
         store.write_predictions(predictions(9), run_id="run ü", model_version="7")
@@ -50,7 +56,7 @@ def content(store):
     with store:
         return (
             store.snapshot().digest,
-            store.read_predictions().to_dict("records"),
+            store.read_predictions().fillna(-1).to_dict("records"),
             store.read_suggestions().to_dict("records"),
             store.counts(),
         )
@@ -64,10 +70,10 @@ def test_a_corpus_that_moves_to_neo4j_and_back_is_the_same(tagsage, filled, tmp_
         "(9 articles added, 0 updated, 0 removed)."
     )
     assert status == 0
-    assert content(Neo4jStore(neo4j)) == content(SqliteStore(filled))
+    assert content(Neo4jStore(neo4j)) == content(sql_store(filled))
     assert tagsage("copy", "--from", "neo4j", "--to", "sqlite", "--workspace", "ws")[0] == 0
-    assert content(SqliteStore(tmp_path / "ws" / "tagsage.db")) == content(SqliteStore(filled))
-    assert content(SqliteStore(filled))[1]
+    assert content(sql_store(tmp_path / "ws" / "tagsage.db")) == content(sql_store(filled))
+    assert content(sql_store(filled))[1]
     status, said = tagsage("counts", "--store", "neo4j")
     assert status == 0
     assert "articles │ 9" in said
@@ -78,7 +84,7 @@ def test_a_copy_does_not_write_over_another_corpus_unless_it_may(
     tagsage, filled, tmp_path, make_corpus
 ):
     other = tmp_path / "other.db"
-    with SqliteStore(other) as store:
+    with sql_store(other) as store:
         store.load(make_corpus({"x": ("X", [])}, [], "other"))
         before = store.snapshot().digest
     copying = ("copy", "--from", f"sqlite:{filled}", "--to", f"sqlite:{other}")
@@ -87,26 +93,15 @@ def test_a_copy_does_not_write_over_another_corpus_unless_it_may(
         "The store to copy to holds another corpus or other predictions; name an empty one, or let "
         "it be replaced with --replace.",
     )
-    assert content(SqliteStore(other))[0] == before
+    assert content(sql_store(other))[0] == before
     assert tagsage(*copying, "--replace")[0] == 0
-    assert content(SqliteStore(other)) == content(SqliteStore(filled))
+    assert content(sql_store(other)) == content(sql_store(filled))
     assert tagsage(*copying)[0] == 0  # the same corpus is no other
-
-
-def test_a_copy_over_an_interrupted_load_needs_replace(tagsage, filled, tmp_path, make_corpus):
-    other = tmp_path / "other.db"
-    with SqliteStore(other) as store:
-        store.load(make_corpus({"x": ("X", [])}, [], "other"))
-        store._database.execute("UPDATE state SET loading = 1")
-    copying = ("copy", "--from", f"sqlite:{filled}", "--to", f"sqlite:{other}")
-    assert "holds another corpus" in tagsage(*copying)[1]
-    assert tagsage(*copying, "--replace")[0] == 0
-    assert content(SqliteStore(other)) == content(SqliteStore(filled))
 
 
 def test_predictions_of_the_target_go_only_with_replace(tmp_path, make_corpus):
     corpus = make_corpus(KEPT, MEMBERS)
-    with SqliteStore(tmp_path / "a.db") as bare, SqliteStore(tmp_path / "b.db") as target:
+    with sql_store(tmp_path / "a.db") as bare, sql_store(tmp_path / "b.db") as target:
         bare.load(corpus)
         target.load(corpus)
         target.write_predictions(predictions(), run_id="r", model_version="1")
@@ -118,7 +113,7 @@ def test_predictions_of_the_target_go_only_with_replace(tmp_path, make_corpus):
 
 
 def test_an_empty_source_takes_nothing_from_the_target(tmp_path, make_corpus):
-    with SqliteStore(tmp_path / "a.db") as nothing, SqliteStore(tmp_path / "b.db") as target:
+    with sql_store(tmp_path / "a.db") as nothing, sql_store(tmp_path / "b.db") as target:
         target.load(make_corpus(KEPT, MEMBERS))
         with pytest.raises(TagsageError, match="The store to copy from is empty; name the one"):
             copy_store(nothing, target, replace=True)
@@ -131,7 +126,7 @@ def test_an_empty_source_takes_nothing_from_the_target(tmp_path, make_corpus):
         (("counts",), 1, "There is no SQLite store"),
         (("copy", "--from", "sqlite:none.db", "--to", "sqlite:b.db"), 1, "none.db; name it as"),
         (("copy", "--from", "sqlite:a", "--to", "sqlite:./a"), 2, "is the store to copy from"),
-        (("copy", "--from", "mysql", "--to", "sqlite"), 2, "'mysql' is not sqlite, sqlite:PATH or"),
+        (("copy", "--from", "mysql", "--to", "sqlite"), 2, "'mysql' is not sqlite, sqlite:PATH, p"),
         (("copy", "--from", "sqlite:", "--to", "sqlite:b"), 2, "'sqlite:' is not sqlite, sqlite:"),
         (("copy", "--from", "sqlite"), 2, "Missing option '--to'"),
         (("counts", "--store", "neo4j"), 1, "No Neo4j server is named; set NEO4J_URI"),

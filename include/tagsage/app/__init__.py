@@ -1,4 +1,4 @@
-"""The pages that Airflow's API server shows: plain functions over the catalogue, and templates.
+"""The pages that Airflow's API server shows: functions that read the store, and templates.
 
-Nothing here imports pandas, MLflow, JAX or the store: one SQLite file is read, and nothing written.
+Nothing here imports pandas, MLflow or JAX, and nothing is written.
 """

@@ -14,12 +14,12 @@ from urllib.parse import quote
 from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, Response
+from sqlalchemy import URL
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tagsage.app import render
 from tagsage.app.articles import find_article
-from tagsage.app.catalogue.schema import CATALOGUE_FILE
-from tagsage.app.database import NoCatalogueError, reading
+from tagsage.app.published import NothingPublishedError, published
 from tagsage.app.runs import RunState, read_home
 from tagsage.app.search import COUNTED, PAGE_SIZE, State, search_articles
 from tagsage.app.search import Query as SearchQuery
@@ -55,7 +55,7 @@ _SENTENCES = {
         "These pages are for people who may read the DAG retrain; ask whoever runs Airflow.",
     ),
     404: ("Nothing here", "There is no such page."),
-    405: ("Only to read", "These pages are only read; nothing can be sent to them."),
+    405: ("Read-only", "These pages are read-only; nothing can be sent to them."),
 }
 
 # People paste addresses of articles where they could type words.
@@ -76,6 +76,8 @@ class Surroundings:
         not see the pages.
     workspace : callable
         Returns the workspace's folder on this machine.
+    database : callable
+        Returns the address of the SQL store.
     last_run : callable
         Returns the latest run of the DAG, or None.
     mlflow_url : callable
@@ -84,23 +86,13 @@ class Surroundings:
 
     guard: Callable[..., Any]
     workspace: Callable[[], Path]
+    database: Callable[[], URL]
     last_run: Callable[[], RunState | None]
     mlflow_url: Callable[[], str]
 
 
 def make_app(around: Surroundings) -> FastAPI:
-    """Make the app.
-
-    Parameters
-    ----------
-    around : Surroundings
-        Who may look, and where everything is.
-
-    Returns
-    -------
-    fastapi.FastAPI
-        To be mounted; all its addresses, unknown ones included, are behind the guard.
-    """
+    """Make the app; all its addresses, unknown ones included, are behind the guard."""
     # No pages about itself: they would not be behind the guard.
     app = FastAPI(
         title="tagsage",
@@ -132,24 +124,21 @@ class _KnownMethods:
 
 
 def _add_pages(app: FastAPI, around: Surroundings) -> None:
-    def catalogue() -> Path:
-        return around.workspace() / CATALOGUE_FILE
-
     @app.get("/")
     def home(request: Request) -> Response:
         run = around.last_run()
         try:
-            with reading(catalogue()) as connection:
-                told = read_home(connection)
-        except NoCatalogueError:
+            with published(around.database()) as connection:
+                shown = read_home(connection)
+        except NothingPublishedError:
             return _page(request, "empty", run=run)
         return _page(
             request,
             "home",
-            home=told,
-            published=told.run,
+            home=shown,
+            published=shown.run,
             run=run,
-            mlflow=_mlflow_run(around.mlflow_url(), told.run),
+            mlflow=_mlflow_run(around.mlflow_url(), shown.run),
             has_report=(around.workspace() / REPORT_FILE).is_file(),
         )
 
@@ -162,16 +151,16 @@ def _add_pages(app: FastAPI, around: Surroundings) -> None:
         page: Annotated[int, Query(ge=1, le=COUNTED // PAGE_SIZE)] = 1,
     ) -> Response:
         query = SearchQuery(q, state, tag, page)
-        with reading(catalogue()) as connection:
+        with published(around.database()) as connection:
             found = search_articles(connection, query)
         return _page(request, "search", query=query, found=found)
 
     @app.get("/article")
     def article(request: Request, key: Key) -> Response:
-        with reading(catalogue()) as connection:
+        with published(around.database()) as connection:
             found = find_article(connection, key)
         if found is None:
-            raise HTTPException(404, "The catalogue of the last run holds no such article.")
+            raise HTTPException(404, "There is no such article.")
         return _page(request, "article", article=found)
 
     @app.get("/tags")
@@ -182,10 +171,10 @@ def _add_pages(app: FastAPI, around: Surroundings) -> None:
         order: Order = "assigned",
         page: Annotated[int, Query(ge=1, le=LAST_PAGE)] = 1,
     ) -> Response:
-        with reading(catalogue()) as connection:
-            shown = list_tags(connection, beginning=q, kind=kind, order=order, page=page)
+        with published(around.database()) as connection:
+            shown = list_tags(connection, part=q, kind=kind, order=order, page=page)
         return _page(
-            request, "tags", shown=shown, asked={"q": q, "kind": kind, "order": order}, page=page
+            request, "tags", shown=shown, query={"q": q, "kind": kind, "order": order}, page=page
         )
 
     @app.get("/tag")
@@ -194,10 +183,10 @@ def _add_pages(app: FastAPI, around: Surroundings) -> None:
         name: Annotated[str, Query(min_length=1, max_length=2000)],
         page: Annotated[int, Query(ge=1, le=LAST_PAGE)] = 1,
     ) -> Response:
-        with reading(catalogue()) as connection:
+        with published(around.database()) as connection:
             found = find_tag(connection, name, page=page)
         if found is None:
-            raise HTTPException(404, "The catalogue of the last run holds no such tag.")
+            raise HTTPException(404, "There is no such tag.")
         return _page(request, "tag", tag=found, line=found.line, page=page)
 
 
@@ -241,11 +230,11 @@ def _add_errors(app: FastAPI) -> None:
             request,
             422,
             "Not understood",
-            f"A part of the address is not as it should be ({'; '.join(parts)}).",
+            f"A part of the address is invalid ({'; '.join(parts)}).",
         )
 
-    @app.exception_handler(NoCatalogueError)
-    def nothing_yet(request: Request, error: NoCatalogueError) -> Response:
+    @app.exception_handler(NothingPublishedError)
+    def nothing_yet(request: Request, error: NothingPublishedError) -> Response:
         return _message(request, 404, "No run yet", str(error))
 
     @app.exception_handler(TagsageError)
@@ -292,7 +281,7 @@ def _headers(policy: str) -> dict[str, str]:
 
 
 def _mlflow_run(url: str, run: Any) -> str:
-    """Return where MLflow shows the run's run, or MLflow itself; empty when that is not known."""
+    """Return where MLflow shows the run, or MLflow itself; empty when that is not known."""
     if not url:
         return ""
     ids = [run.get("mlflow", {}).get(name) for name in ("experiment", "run")]

@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 import json
-import sqlite3
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
+from sqlalchemy import Connection, RowMapping, and_, select
+
+from tagsage.app.search import known_author, own_tags
+from tagsage.corpus.fields import DEFAULT_DATE_S
 from tagsage.corpus.keys import parse_address
+from tagsage.store.tables import (
+    ARTICLE_TAGS,
+    ARTICLES,
+    EXPLANATIONS,
+    LIST_TAGS,
+    LISTS,
+    MEMBERSHIPS,
+    PREDICTIONS,
+    TAGS,
+)
 
 LISTS_SHOWN = 20
-# So many of the predicted tags are explained.
+# An article's page shows the tags that were assigned, and so many of the best.
+BEST_TAGS = 10
+# For so many of them the page says what speaks for them.
 EXPLAINED = 5
 EVIDENCE_LISTS = 5
 EVIDENCE_ARTICLES = 5
-# Among the members of so many lists, the smallest that have one, labelled articles are looked for.
+EVIDENCE_WORDS = 12
+# Co-listed articles with the tag are looked for in so many lists, the smallest that hold one.
 SEARCHED_LISTS = 12
 SEARCHED_MEMBERS = 500
 
@@ -28,14 +46,11 @@ class InList:
     ----------
     name : str
         Its name.
-    size : int
-        How many articles it holds.
-    tagged : int
-        How many of them came with tags.
-    with_tag : int
-        How many of those have the tag in question.
+    size, tagged, with_tag : int
+        How many articles it holds, how many of them came with tags, how many of those with the tag
+        in question.
     drop : float or None
-        What the score loses without the list, where that was worked out.
+        What the score loses without the list, where that was computed.
     """
 
     name: str
@@ -51,10 +66,8 @@ class Neighbour:
 
     Attributes
     ----------
-    key : str
-        Its key; empty when it is not in the catalogue.
-    title : str
-        Its title.
+    key, title : str
+        Its key, empty when the store does not hold it, and its title.
     shared : int
         How many lists it shares with the article; 0 when it was found by its text.
     similarity : float or None
@@ -80,17 +93,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Term:
-    """A part of the sum that a linear model's score is.
-
-    Attributes
-    ----------
-    kind : str
-        ``start``, ``word``, ``list``, ``author`` or ``others``.
-    name : str
-        The word, the list, the author.
-    log_odds : float
-        What it adds.
-    """
+    """A part of a linear model's score: ``start``, ``word``, ``list``, ``author`` or ``others``."""
 
     kind: str
     name: str
@@ -112,13 +115,13 @@ class Evidence:
     articles : sequence of Neighbour
         Articles with the tag that share lists with it, those of small lists first.
     texts : sequence of Neighbour
-        Labelled articles with the nearest texts; empty without an explanation.
+        Labelled articles with the nearest texts.
     words : sequence of Word
-        The words that matter; empty without an explanation.
+        The words that matter.
     terms : sequence of Term
-        What adds up to the log-odds of a linear model's score; empty for other models.
+        What adds up to the log-odds of a linear model's score.
     score, score_without_graph : float or None
-        What the model said, and what it says of the text alone.
+        The model's score, and its score for the text alone.
     """
 
     counted_lists: int = 0
@@ -134,54 +137,40 @@ class Evidence:
 
     @property
     def is_explained(self) -> bool:
-        """Whether the model was asked, and not only the lists were counted."""
+        """Whether the model explained the tag, and not only the lists were counted."""
         return self.score_without_graph is not None or bool(self.words or self.texts)
 
 
 @dataclass(frozen=True)
 class PredictedTag:
-    """A tag proposed for the article.
-
-    Attributes
-    ----------
-    tag : str
-        The tag.
-    score : float
-        Its probability.
-    assigned : bool
-        Whether the score reaches the threshold.
-    threshold : float
-        What the score has to reach: the tag's threshold for articles in lists, or in none.
-    evidence : Evidence or None
-        What speaks for it; None for all but the best.
-    """
+    """A tag predicted for the article; only for the best ones there is evidence."""
 
     tag: str
     score: float
     assigned: bool
-    threshold: float
+    threshold: float | None
     evidence: Evidence | None = None
 
 
 @dataclass(frozen=True)
 class Article:
-    """All that a page tells of an article.
+    """What an article's page shows; texts may hold anything.
 
     Attributes
     ----------
-    key, url, title, subtitle, author, date : str
-        Its text and where it is; may hold anything. The date is ``YYYY-MM-DD`` or empty.
+    date : str
+        ``YYYY-MM-DD``, or empty.
     is_stub : bool
         Whether it is known only from lists.
+    n_lists : int
+        How many lists hold it.
     tags : sequence of str
         Those that it came with.
     predicted : sequence of PredictedTag
-        Those proposed for it, the best first.
+        The best first.
     lists : sequence of InList
         Those that hold it: first those with tagged articles, the smallest first;
         :data:`LISTS_SHOWN` at most.
-    n_lists : int
-        How many hold it.
     """
 
     key: str
@@ -197,127 +186,116 @@ class Article:
     lists: Sequence[InList] = field(default=())
 
 
-def find_article(connection: sqlite3.Connection, key: str) -> Article | None:
-    """Return an article by its key or address; None when the catalogue has none."""
+def find_article(connection: Connection, key: str) -> Article | None:
+    """Return an article by its key or address; None when the store has none."""
     row = _article_row(connection, key)
     if row is None and (address := parse_address(key)):
         row = _article_row(connection, address.key)
     if row is None:
         return None
-    number = row["id"]
-    tags = connection.execute(
-        "SELECT tags.tag FROM article_tags t JOIN tags ON tags.id = t.tag_id "
-        "WHERE t.article_id = ? ORDER BY t.position",
-        (number,),
-    )
+    number, seconds = row["id"], row["date"]
+    known_date = seconds != DEFAULT_DATE_S
     return Article(
-        key=row["key"],
-        url=row["url"],
-        title=row["title"],
-        subtitle=row["subtitle"],
-        author=row["author"],
-        date=row["date"],
+        **{name: row[name] for name in ("key", "url", "title", "subtitle", "n_lists")},
+        author=known_author(row["author"]),
+        date=f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}" if known_date else "",
         is_stub=bool(row["is_stub"]),
-        n_lists=row["n_lists"],
-        tags=[one["tag"] for one in tags],
+        tags=own_tags(connection, number),
         predicted=_predicted(connection, number),
         lists=_lists(connection, number),
     )
 
 
-def _article_row(connection: sqlite3.Connection, key: str) -> sqlite3.Row | None:
-    found: sqlite3.Row | None = connection.execute(
-        "SELECT * FROM articles WHERE key = ?", (key,)
-    ).fetchone()
-    return found
+def _article_row(connection: Connection, key: str) -> RowMapping | None:
+    query = select(ARTICLES).where(ARTICLES.c.key == key)
+    return connection.execute(query).mappings().one_or_none()
 
 
-def _lists(connection: sqlite3.Connection, article: int) -> list[InList]:
+def _lists(connection: Connection, article: int) -> list[InList]:
     rows = connection.execute(
-        "SELECT l.name, l.size, l.tagged FROM memberships m JOIN lists l ON l.id = m.list_id "
-        "WHERE m.article_id = ? ORDER BY l.tagged = 0, l.size, l.id LIMIT ?",
-        (article, LISTS_SHOWN),
+        select(LISTS.c.name, LISTS.c.size, LISTS.c.tagged)
+        .join(MEMBERSHIPS, MEMBERSHIPS.c.list_id == LISTS.c.id)
+        .where(MEMBERSHIPS.c.article_id == article)
+        .order_by(LISTS.c.tagged == 0, LISTS.c.size, LISTS.c.name)
+        .limit(LISTS_SHOWN)
     )
-    return [InList(row["name"], row["size"], row["tagged"]) for row in rows]
+    return [InList(*row) for row in rows]
 
 
-def _predicted(connection: sqlite3.Connection, article: int) -> list[PredictedTag]:
+def _predicted(connection: Connection, article: int) -> list[PredictedTag]:
+    columns = PREDICTIONS.c
     rows = connection.execute(
-        "SELECT p.tag_id, tags.tag, p.score, p.assigned, p.threshold FROM predictions p "
-        "JOIN tags ON tags.id = p.tag_id WHERE p.article_id = ? ORDER BY p.position",
-        (article,),
-    ).fetchall()
-    # Those that were assigned first: they are the ones to be doubted.
-    order = sorted(range(len(rows)), key=lambda place: (not rows[place]["assigned"], place))
-    explained = set(order[:EXPLAINED])
+        select(TAGS.c.id, TAGS.c.name, columns.score, columns.assigned, columns.threshold)
+        .join(PREDICTIONS, columns.tag_id == TAGS.c.id)
+        .where(columns.article_id == article)
+        .order_by(columns.score.desc(), TAGS.c.name)
+    ).all()
+    rows = [row for place, row in enumerate(rows) if row.assigned or place < BEST_TAGS]
+    # Those that were assigned first, because they are the ones to be doubted.
+    explained = {row.id for row in sorted(rows, key=lambda row: not row.assigned)[:EXPLAINED]}
     return [
         PredictedTag(
-            row["tag"],
-            row["score"],
-            bool(row["assigned"]),
-            row["threshold"],
-            _evidence(connection, article, row["tag_id"]) if place in explained else None,
+            row.name,
+            row.score,
+            bool(row.assigned),
+            row.threshold,
+            _evidence(connection, article, row.id) if row.id in explained else None,
         )
-        for place, row in enumerate(rows)
+        for row in rows
     ]
 
 
-def _evidence(connection: sqlite3.Connection, article: int, tag: int) -> Evidence:
-    """Count in the article's lists, and add what the model was asked, where it was."""
-    # CROSS JOIN: from the article's lists, however few lists have the tag.
+def _evidence(connection: Connection, article: int, tag: int) -> Evidence:
+    """Count in the article's lists, and add what the model says where it was asked."""
+    with_tag = and_(LIST_TAGS.c.list_id == LISTS.c.id, LIST_TAGS.c.tag_id == tag)
     counted = connection.execute(
-        "SELECT l.name, l.size, l.tagged, coalesce(t.articles, 0) AS with_tag "
-        "FROM memberships m CROSS JOIN lists l ON l.id = m.list_id "
-        "LEFT JOIN list_tags t ON t.list_id = l.id AND t.tag_id = :tag "
-        "WHERE m.article_id = :article",
-        {"article": article, "tag": tag},
-    ).fetchall()
-    best = sorted(
-        (row for row in counted if row["with_tag"]),
-        key=lambda row: (-row["with_tag"] / row["tagged"], -row["with_tag"], row["name"]),
+        select(LISTS.c.id, LISTS.c.name, LISTS.c.size, LISTS.c.tagged, LIST_TAGS.c.articles)
+        .join(MEMBERSHIPS, MEMBERSHIPS.c.list_id == LISTS.c.id)
+        .join(LIST_TAGS, with_tag, isouter=True)
+        .where(MEMBERSHIPS.c.article_id == article)
+    ).all()
+    holding = sorted(
+        (row for row in counted if row.articles),
+        key=lambda row: (-row.articles / row.tagged, -row.articles, row.name),
     )
     found = Evidence(
-        counted_lists=len(best),
-        with_tag=sum(row["with_tag"] for row in counted),
-        tagged=sum(row["tagged"] for row in counted),
+        counted_lists=len(holding),
+        with_tag=sum(row.articles for row in holding),
+        tagged=sum(row.tagged for row in counted),
         lists=[
-            InList(row["name"], row["size"], row["tagged"], row["with_tag"])
-            for row in best[:EVIDENCE_LISTS]
+            InList(row.name, row.size, row.tagged, row.articles) for row in holding[:EVIDENCE_LISTS]
         ],
-        articles=_co_listed(connection, article, tag) if best else (),
+        articles=_co_listed(connection, article, tag, {row.id: row.size for row in holding}),
     )
-    row = connection.execute(
-        "SELECT * FROM explanations WHERE article_id = ? AND tag_id = ?", (article, tag)
-    ).fetchone()
+    key = (EXPLANATIONS.c.article_id == article, EXPLANATIONS.c.tag_id == tag)
+    row = connection.execute(select(EXPLANATIONS).where(*key)).mappings().one_or_none()
     return found if row is None else _explained(connection, row, found)
 
 
-def _co_listed(connection: sqlite3.Connection, article: int, tag: int) -> list[Neighbour]:
-    rows = connection.execute(
-        "WITH near AS ("
-        "  SELECT l.id, l.size FROM memberships m CROSS JOIN lists l ON l.id = m.list_id"
-        "  CROSS JOIN list_tags n ON n.list_id = l.id AND n.tag_id = :tag"
-        "  WHERE m.article_id = :article AND l.size <= :members ORDER BY l.size, l.id LIMIT :lists"
-        ") "
-        "SELECT a.key, a.title, count(*) AS shared FROM near "
-        "CROSS JOIN memberships o ON o.list_id = near.id "
-        "CROSS JOIN article_tags t ON t.tag_id = :tag AND t.article_id = o.article_id "
-        "CROSS JOIN articles a ON a.id = o.article_id "
-        "WHERE o.article_id <> :article GROUP BY a.id "
-        "ORDER BY sum(1.0 / near.size) DESC, a.id LIMIT :shown",
-        {
-            "article": article,
-            "tag": tag,
-            "members": SEARCHED_MEMBERS,
-            "lists": SEARCHED_LISTS,
-            "shown": EVIDENCE_ARTICLES,
-        },
-    )
-    return [Neighbour(row["key"], row["title"], row["shared"]) for row in rows]
+def _co_listed(
+    connection: Connection, article: int, tag: int, sizes: dict[int, int]
+) -> list[Neighbour]:
+    """Return articles with the tag in the same lists; a small list counts more than a large one."""
+    near = sorted((size, number) for number, size in sizes.items() if size <= SEARCHED_MEMBERS)
+    lists = [number for _, number in near[:SEARCHED_LISTS]]
+    own = and_(ARTICLE_TAGS.c.article_id == MEMBERSHIPS.c.article_id, ARTICLE_TAGS.c.tag_id == tag)
+    members = connection.execute(
+        select(MEMBERSHIPS.c.article_id, MEMBERSHIPS.c.list_id)
+        .join(ARTICLE_TAGS, own)
+        .where(MEMBERSHIPS.c.list_id.in_(lists), MEMBERSHIPS.c.article_id != article)
+    ).all()
+    weight: dict[int, float] = {}
+    for other, number in members:
+        weight[other] = weight.get(other, 0.0) + 1 / sizes[number]
+    shared = Counter(other for other, _ in members)
+    best = sorted(weight, key=lambda other: (-weight[other], other))[:EVIDENCE_ARTICLES]
+    query = select(ARTICLES.c.id, ARTICLES.c.key, ARTICLES.c.title).where(ARTICLES.c.id.in_(best))
+    texts = {row.id: row for row in connection.execute(query)}
+    return [Neighbour(texts[other].key, texts[other].title, shared=shared[other]) for other in best]
 
 
-def _explained(connection: sqlite3.Connection, row: sqlite3.Row, counted: Evidence) -> Evidence:
-    """Join what the model was asked to what was counted; the former comes first."""
+def _explained(connection: Connection, row: RowMapping, counted: Evidence) -> Evidence:
+    """Join what the model says to what was counted; the former comes first."""
     lists = [
         InList(
             str(one.get("list", "")),
@@ -332,7 +310,7 @@ def _explained(connection: sqlite3.Connection, row: sqlite3.Row, counted: Eviden
         Neighbour(
             _key(connection, one), str(one.get("title", "")), shared=len(one.get("lists") or ())
         )
-        for one in _parts(row["articles"])
+        for one in _parts(row["articles"])[:EVIDENCE_ARTICLES]
     ]
     texts = [
         Neighbour(
@@ -341,11 +319,11 @@ def _explained(connection: sqlite3.Connection, row: sqlite3.Row, counted: Eviden
             similarity=_number(one.get("similarity")),
             has_tag=bool(one.get("has_tag")),
         )
-        for one in _parts(row["texts"])
+        for one in _parts(row["texts"])[:EVIDENCE_ARTICLES]
     ]
     words = [
         Word(str(one.get("word", "")), _number(one.get("drop")) or 0.0)
-        for one in _parts(row["words"])
+        for one in _parts(row["words"])[:EVIDENCE_WORDS]
     ]
     terms = [
         Term(
@@ -353,14 +331,12 @@ def _explained(connection: sqlite3.Connection, row: sqlite3.Row, counted: Eviden
         )
         for one in _parts(row["terms"])
     ]
-    return Evidence(
-        counted_lists=counted.counted_lists,
-        with_tag=counted.with_tag,
-        tagged=counted.tagged,
+    return replace(
+        counted,
         lists=lists[:EVIDENCE_LISTS] or counted.lists,
-        articles=articles[:EVIDENCE_ARTICLES] or counted.articles,
-        texts=texts[:EVIDENCE_ARTICLES],
-        words=words[:12],
+        articles=articles or counted.articles,
+        texts=texts,
+        words=words,
         terms=terms,
         score=row["score"],
         score_without_graph=row["score_without_graph"],
@@ -380,7 +356,8 @@ def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
-def _key(connection: sqlite3.Connection, one: dict[str, Any]) -> str:
+def _key(connection: Connection, one: dict[str, Any]) -> str:
+    """Return the key of an article that an explanation names; empty when the store has none."""
     address = parse_address(str(one.get("story", "")))
     row = _article_row(connection, address.key) if address else None
     return "" if row is None else str(row["key"])

@@ -1,4 +1,4 @@
-"""A line a series, drawn as SVG by a template: no library for figures is loaded."""
+"""A line per series, drawn as SVG by a template: no library for figures is loaded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ X_LABELS = 5
 
 @dataclass(frozen=True)
 class Series:
-    """Values of one line, one a run; None where there is none."""
+    """Values of one line, one per run; None where there is none."""
 
     name: str
     values: Sequence[float | None]
@@ -22,17 +22,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Dot:
-    """A value on the paper.
-
-    Attributes
-    ----------
-    x, y : float
-        Where it is.
-    text : str
-        What it says when it is pointed at.
-    marked : bool
-        Whether it stands out.
-    """
+    """A value in the drawing, and its tooltip."""
 
     x: float
     y: float
@@ -42,17 +32,7 @@ class Dot:
 
 @dataclass(frozen=True)
 class Line:
-    """A drawn series.
-
-    Attributes
-    ----------
-    name : str
-        What it shows.
-    path : str
-        An SVG path; it breaks where a value is missing.
-    dots : sequence of Dot
-        Its values.
-    """
+    """A drawn series; its SVG path breaks where a value is missing."""
 
     name: str
     path: str
@@ -68,7 +48,7 @@ class Plot:
     lines : sequence of Line
         The first is meant to stand out.
     x_labels, y_labels : sequence of (float, str)
-        Place on the axis, and what stands there.
+        Places on the axis, and what stands there.
     alt : str
         What it shows, in words.
     """
@@ -94,7 +74,7 @@ def draw_plot(
     series : sequence of Series
         Values between 0 and 1, all of the same length.
     labels : sequence of str
-        What to call each night.
+        What to call each run.
     marked : sequence of bool
         Which dots of the first line stand out.
 

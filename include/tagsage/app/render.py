@@ -20,16 +20,7 @@ ICON = FOLDER / "static" / "icon.svg"
 
 
 def address(base: str, page: str, /, **parameters: object) -> str:
-    """Return the address of a page.
-
-    Parameters
-    ----------
-    base : str
-        Where the pages are, without a slash at its end.
-    page : str
-        Which one; empty: the first.
-    **parameters : object
-        What it is asked for; those that are empty, None or the first page are left out.
+    """Return the address of a page; parameters that are empty, None or page 1 are left out.
 
     Examples
     --------
@@ -47,17 +38,7 @@ def address(base: str, page: str, /, **parameters: object) -> str:
 
 
 def render(template: str, base: str, **context: Any) -> str:
-    """Render a page.
-
-    Parameters
-    ----------
-    template : str
-        Its name, without the ending.
-    base : str
-        Where the pages are.
-    **context : object
-        What it tells.
-    """
+    """Render a page; `base` is where the pages are, without a slash at its end."""
     page = _environment().get_template(f"{template}.html.j2")
 
     def to(where: str, /, **parameters: object) -> str:

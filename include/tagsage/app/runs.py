@@ -1,33 +1,27 @@
-"""The last run and those before it: what the first page tells."""
+"""The published run and those before it: what the first page shows."""
 
 from __future__ import annotations
 
-import sqlite3
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from tagsage.app.database import fact
+from sqlalchemy import Connection, select
+
 from tagsage.app.plot import Plot, Series, draw_plot
+from tagsage.app.published import read_facts
 from tagsage.evaluate.scenario_names import TEXT_SETS
+from tagsage.store.tables import RUNS
 
 METRIC = "micro_f1"
+RUNS_SHOWN = 60
 
 
 @dataclass(frozen=True)
 class RunState:
-    """The latest run of the DAG as Airflow knows it.
-
-    Attributes
-    ----------
-    run_id : str
-        Airflow's name of the run, which is tagsage's, too.
-    state : str
-        ``queued``, ``running``, ``success``, ``failed``.
-    since : str
-        When it came into this state, for people.
-    """
+    """The latest run of the DAG as Airflow knows it; `since` says when it came into its state."""
 
     run_id: str
     state: str
@@ -36,19 +30,7 @@ class RunState:
 
 @dataclass(frozen=True)
 class RunLine:
-    """One run in numbers.
-
-    Attributes
-    ----------
-    run_id, started : str
-        Which run, and when it began, for people.
-    winner : str
-        The best candidate.
-    scores : mapping of str to float
-        The winner's metrics.
-    promoted : bool
-        Whether the winner became champion.
-    """
+    """One run in numbers; the scores are those of its best candidate."""
 
     run_id: str
     started: str
@@ -59,16 +41,16 @@ class RunLine:
 
 @dataclass(frozen=True)
 class Home:
-    """All that the first page tells.
+    """What the first page shows.
 
     Attributes
     ----------
     run : mapping
-        Facts of the run in the catalogue, as :mod:`tagsage.stages.catalogue` gathers them.
+        Facts of the published run, as :mod:`tagsage.stages.publish` gathers them.
     runs : sequence of RunLine
-        The runs before and this one, the latest first.
+        It and the runs before it, the latest first.
     plot : Plot or None
-        The winner and the best candidate on text alone, run by run; None for a single run.
+        The best candidate, and the best on text alone, run by run; None for a single run.
     """
 
     run: Mapping[str, Any]
@@ -76,9 +58,10 @@ class Home:
     plot: Plot | None = None
 
 
-def read_home(connection: sqlite3.Connection) -> Home:
-    """Return what the first page tells."""
-    remembered = fact(connection, "runs") or []
+def read_home(connection: Connection) -> Home:
+    """Read what the first page shows."""
+    latest = select(RUNS.c.entry).order_by(RUNS.c.at.desc(), RUNS.c.run_id.desc())
+    entries = [json.loads(one) for one in connection.execute(latest.limit(RUNS_SHOWN)).scalars()]
     runs = [
         RunLine(
             run_id=str(one["run_id"]),
@@ -87,27 +70,27 @@ def read_home(connection: sqlite3.Connection) -> Home:
             scores=one["scores"].get(one["winner"], {}),
             promoted=bool(one["promoted"]),
         )
-        for one in remembered
+        for one in entries
     ]
-    return Home(fact(connection, "run") or {}, runs[::-1], _plot(remembered))
+    return Home(read_facts(connection) or {}, runs, _plot(entries[::-1]))
 
 
-def _plot(remembered: Sequence[Mapping[str, Any]]) -> Plot | None:
-    if len(remembered) < 2:
+def _plot(entries: Sequence[Mapping[str, Any]]) -> Plot | None:
+    if len(entries) < 2:
         return None
-    best = [_best(one["scores"]) for one in remembered]
+    best = [_best(one["scores"]) for one in entries]
     text = [
         _best({
             name: scores
             for name, scores in one["scores"].items()
             if name.partition(":")[0] in TEXT_SETS
         })
-        for one in remembered
+        for one in entries
     ]
     return draw_plot(
         [Series("Best candidate", best), Series("Best on text alone", text)],
-        [_day(str(one["at"])) for one in remembered],
-        [bool(one["promoted"]) for one in remembered],
+        [_day(str(one["at"])) for one in entries],
+        [bool(one["promoted"]) for one in entries],
     )
 
 

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tagsage.corpus.keys import parse_address
+from sqlalchemy import Connection, select, text
 
-MOST_WORDS = 32
+from tagsage.corpus.fields import UNKNOWN_AUTHOR
+from tagsage.corpus.keys import parse_address
+from tagsage.store import full_text
+from tagsage.store.tables import ARTICLE_TAGS, ARTICLES, PREDICTIONS, TAGS
+
 PAGE_SIZE = 20
-# Up to so many hits are counted and sorted; beyond, the best known articles come first.
+# Up to so many hits are counted and sorted by relevance.
 COUNTED = 2000
 TAGS_SHOWN = 5
 
-# A tag of more articles is looked for article by article, which ends when enough are found; the
-# articles of others are gathered first.
+# The articles of a rare tag are gathered first. Those of a frequent one are looked for among all
+# articles, which ends when enough are found.
 FREQUENT = 4 * COUNTED
-
-_WITH_TAG = (
+_WITH_RARE_TAG = (
     "a.id IN (SELECT article_id FROM article_tags WHERE tag_id = :tag UNION "
     "SELECT article_id FROM predictions WHERE tag_id = :tag AND assigned = 1)"
 )
 _WITH_FREQUENT_TAG = (
-    "(EXISTS (SELECT 1 FROM article_tags t WHERE t.article_id = a.id AND +t.tag_id = :tag) OR "
+    "(EXISTS (SELECT 1 FROM article_tags t WHERE t.article_id = a.id AND t.tag_id = :tag) OR "
     "EXISTS (SELECT 1 FROM predictions p "
-    "WHERE p.article_id = a.id AND +p.tag_id = :tag AND +p.assigned = 1))"
+    "WHERE p.article_id = a.id AND p.tag_id = :tag AND p.assigned = 1))"
 )
+_IN_STATE = {"all": "NOT a.is_stub", "untagged": "a.n_tags = 0", "tagged": "a.n_tags > 0"}
 
 State = Literal["all", "untagged", "tagged"]
 
@@ -56,15 +59,7 @@ class Query:
 
 @dataclass(frozen=True)
 class ShownTag:
-    """A tag as a list of articles shows it.
-
-    Attributes
-    ----------
-    tag : str
-        The tag.
-    score : float or None
-        Its probability; None when the article came with the tag.
-    """
+    """A tag in a list of articles; it has no score when the article came with it."""
 
     tag: str
     score: float | None = None
@@ -83,13 +78,11 @@ class Hit:
     lists : int
         How many lists hold it.
     tags : sequence of ShownTag
-        Its own tags; those assigned to it, when it came without.
+        Its own tags; those assigned to it when it came without.
     untagged : bool
         Whether it came without tags.
-    score : float or None
-        Its score where the articles of one tag are listed.
-    threshold : float or None
-        What that has to reach.
+    score, threshold : float or None
+        Where the articles of one tag are listed: its score, and what that has to reach.
     """
 
     key: str
@@ -116,7 +109,7 @@ class Found:
     more : bool
         Whether there are more than were counted.
     pages : int
-        How many pages can be looked at.
+        How many pages there are.
     """
 
     hits: Sequence[Hit]
@@ -125,140 +118,109 @@ class Found:
     pages: int
 
 
-def search_articles(connection: sqlite3.Connection, query: Query) -> Found:
+_NOTHING = Found([], 0, more=False, pages=0)
+
+
+def search_articles(connection: Connection, query: Query) -> Found:
     """Find articles.
 
     Every word must begin a word of the title, the subtitle, the author's name or the tags. Up to
-    :data:`COUNTED` hits are sorted by relevance (BM25, the title counting most); when there are
-    more, those in most lists come first, and counting stops.
-
-    Parameters
-    ----------
-    connection : sqlite3.Connection
-        A catalogue.
-    query : Query
-        What is looked for.
-
-    Returns
-    -------
-    Found
-        The page asked for; empty beyond the last.
+    :data:`COUNTED` hits are sorted by relevance; when there are more, those in most lists come
+    first, and counting stops.
     """
-    address = parse_address(query.text) if "/" in query.text else None
-    if address and (by_key := _hits(connection, "a.key = :key", {"key": address.key})):
-        return Found(by_key, 1, more=False, pages=1)
-    match = match_expression(query.text)
-    if query.text.strip() and not match:
-        return Found([], 0, more=False, pages=0)
-    source = "articles a"
-    wheres = ["NOT a.is_stub"]
+    if by_address := _by_address(connection, query.text):
+        return Found(hits_of(connection, [by_address]), 1, more=False, pages=1)
+    words = full_text.match(connection, query.text)
+    if query.text.strip() and words is None:
+        return _NOTHING
+    source, wheres = "articles a", ["NOT a.is_stub", _IN_STATE[query.state]]
     values: dict[str, Any] = {}
-    if match:
+    if words:
         source = "search JOIN articles a ON a.id = search.rowid"
-        wheres.append("search MATCH :match")
-        values["match"] = match
-    if query.state != "all":
-        wheres.append("a.n_tags = 0" if query.state == "untagged" else "a.n_tags > 0")
+        wheres.append(words.condition)
+        values["match"] = words.value
     if query.tag:
-        row = connection.execute(
-            "SELECT id, n_articles + n_assigned AS articles FROM tags WHERE tag = ?", (query.tag,)
-        ).fetchone()
-        if row is None:
-            return Found([], 0, more=False, pages=0)
-        wheres.append(_WITH_FREQUENT_TAG if row["articles"] > FREQUENT else _WITH_TAG)
-        values["tag"] = row["id"]
-    number = "search.rowid" if match else "a.id"
-    # The parts are fixed texts of this function; what a person typed is bound.
+        columns = (TAGS.c.id, TAGS.c.n_articles + TAGS.c.n_assigned)
+        tag = connection.execute(select(*columns).where(TAGS.c.name == query.tag)).one_or_none()
+        if tag is None:
+            return _NOTHING
+        values["tag"], articles = tag
+        wheres.append(_WITH_FREQUENT_TAG if articles > FREQUENT else _WITH_RARE_TAG)
+    # The parts are fixed texts of this module; what a person typed is bound.
     chosen = f"SELECT a.id FROM {source} WHERE {' AND '.join(wheres)}"  # ruff: ignore[hardcoded-sql-expression]
-    counted = connection.execute(f"{chosen} ORDER BY {number} LIMIT {COUNTED + 1}", values)
-    ids = [row["id"] for row in counted]
-    more = len(ids) > COUNTED
-    total = min(len(ids), COUNTED)
+
+    def ids_by(order: str, limit: int) -> list[int]:
+        ordered = text(f"{chosen} ORDER BY {order} LIMIT {limit}")
+        return list(connection.execute(ordered, values).scalars())
+
+    ids = ids_by("a.n_lists DESC, a.id", COUNTED + 1)
+    more, total = len(ids) > COUNTED, min(len(ids), COUNTED)
     shown = slice(PAGE_SIZE * (query.page - 1), min(PAGE_SIZE * query.page, COUNTED))
-    if match and not more and shown.start < total:
-        by_relevance = connection.execute(
-            f"{chosen} ORDER BY bm25(search, 10, 4, 2, 4), search.rowid LIMIT :stop",
-            {**values, "stop": shown.stop},
-        )
-        ids = [row["id"] for row in by_relevance]
+    if words and not more and shown.start < total:
+        ids = ids_by(words.order, shown.stop)
     return Found(hits_of(connection, ids[shown]), total, more, -(-total // PAGE_SIZE))
 
 
-def match_expression(text: str) -> str:
-    """Return a query for FTS5 that takes every word as the beginning of a word.
-
-    Of more than :data:`MOST_WORDS` words the first count. Each is quoted, so that nothing a person
-    types has a meaning in FTS5's own language.
-
-    Examples
-    --------
-    >>> match_expression("graph neural*")
-    '"graph"* "neural*"*'
-    """
-    words = [word for word in text.replace("\0", " ").split() if any(map(str.isalnum, word))]
-    quoted = (word.replace('"', '""') for word in words[:MOST_WORDS])
-    return " ".join(f'"{word}"*' for word in quoted)
+def _by_address(connection: Connection, typed: str) -> int | None:
+    address = parse_address(typed) if "/" in typed else None
+    if address is None:
+        return None
+    query = select(ARTICLES.c.id).where(ARTICLES.c.key == address.key)
+    return connection.execute(query).scalars().first()
 
 
 def hits_of(
-    connection: sqlite3.Connection,
+    connection: Connection,
     ids: Sequence[int],
-    scores: Mapping[int, tuple[float, float]] | None = None,
+    scores: Mapping[int, tuple[float, float | None]] | None = None,
 ) -> list[Hit]:
-    """Return articles by id, in the order given.
-
-    Parameters
-    ----------
-    connection : sqlite3.Connection
-        A catalogue.
-    ids : sequence of int
-        A page of them.
-    scores : mapping of int to (float, float), optional
-        The score and threshold to show of each.
-    """
-    found = []
+    """Return articles by id, in the order given, with a score and a threshold where they have."""
+    rows = connection.execute(select(ARTICLES).where(ARTICLES.c.id.in_(ids))).mappings()
+    by_id = {row["id"]: row for row in rows}
+    hits = []
     for number in ids:
-        shown = (scores or {}).get(number, (None, None))
-        found += _hits(connection, "a.id = :id", {"id": number}, *shown)
-    return found
-
-
-def _hits(
-    connection: sqlite3.Connection,
-    where: str,
-    values: Mapping[str, Any],
-    score: float | None = None,
-    threshold: float | None = None,
-) -> list[Hit]:
-    rows = connection.execute(
-        "SELECT a.id, a.key, a.title, a.subtitle, a.author, a.n_lists, a.n_tags "  # ruff: ignore[hardcoded-sql-expression]
-        f"FROM articles a WHERE {where}",
-        values,
-    ).fetchall()
-    return [
-        Hit(
-            key=row["key"],
-            title=row["title"],
-            subtitle=row["subtitle"],
-            author=row["author"],
-            lists=row["n_lists"],
-            tags=_tags_of(connection, row["id"], untagged=not row["n_tags"]),
-            untagged=not row["n_tags"],
-            score=score,
-            threshold=threshold,
+        row = by_id[number]
+        score, threshold = (scores or {}).get(number, (None, None))
+        hits.append(
+            Hit(
+                key=row["key"],
+                title=row["title"],
+                subtitle=row["subtitle"],
+                author=known_author(row["author"]),
+                lists=row["n_lists"],
+                tags=_tags_of(connection, number, untagged=not row["n_tags"]),
+                untagged=not row["n_tags"],
+                score=score,
+                threshold=threshold,
+            )
         )
-        for row in rows
-    ]
+    return hits
 
 
-def _tags_of(connection: sqlite3.Connection, article: int, *, untagged: bool) -> list[ShownTag]:
-    table = "predictions" if untagged else "article_tags"
-    score = "p.score" if untagged else "NULL"
-    assigned = "AND p.assigned = 1" if untagged else ""
-    rows = connection.execute(
-        f"SELECT tags.tag, {score} AS score FROM {table} p "  # ruff: ignore[hardcoded-sql-expression]
-        f"JOIN tags ON tags.id = p.tag_id WHERE p.article_id = ? {assigned} "
-        "ORDER BY p.position LIMIT ?",
-        (article, TAGS_SHOWN),
+def _tags_of(connection: Connection, article: int, *, untagged: bool) -> list[ShownTag]:
+    if untagged:
+        columns = PREDICTIONS.c
+        query = (
+            select(TAGS.c.name, columns.score)
+            .join(PREDICTIONS, columns.tag_id == TAGS.c.id)
+            .where(columns.article_id == article, columns.assigned == 1)
+            .order_by(columns.score.desc(), TAGS.c.name)
+        )
+        return [ShownTag(*row) for row in connection.execute(query.limit(TAGS_SHOWN))]
+    return [ShownTag(tag) for tag in own_tags(connection, article)[:TAGS_SHOWN]]
+
+
+def own_tags(connection: Connection, article: int) -> list[str]:
+    """Return the tags that an article came with, in their order."""
+    query = (
+        select(TAGS.c.name)
+        .join(ARTICLE_TAGS, ARTICLE_TAGS.c.tag_id == TAGS.c.id)
+        .where(ARTICLE_TAGS.c.article_id == article)
+        .order_by(ARTICLE_TAGS.c.position)
     )
-    return [ShownTag(row["tag"], row["score"]) for row in rows]
+    return list(connection.execute(query).scalars())
+
+
+def known_author(name: str) -> str:
+    """Return an author's name; empty for the one that stands for a missing author."""
+    return "" if name == UNKNOWN_AUTHOR else name

@@ -1,28 +1,30 @@
-"""The tags: how well each is learned, and which articles it was given to."""
+"""The tags: how well each is learned, and which articles it was assigned to."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from sqlalchemy import Connection, RowMapping, and_, func, select
 
 from tagsage.app.search import PAGE_SIZE, Hit, hits_of
+from tagsage.store.tables import ARTICLE_TAGS, ARTICLES, PREDICTIONS, TAGS
 
-TAGS_A_PAGE = 50
+TAGS_PER_PAGE = 50
 BEST_KNOWN = 5
 NEARLY = 5
-# Beyond so many pages nobody turns: they would be read over, one article after the other.
+# Nobody turns beyond so many pages, and they would be read over, one article after the other.
 LAST_PAGE = 500
 
 Order = Literal["name", "f1", "articles", "assigned"]
 Kind = Literal["learned", "all"]
 
-_ORDERS = {
-    "name": "tag COLLATE NOCASE, id",
-    "f1": "f1 IS NULL, f1 DESC, id",
-    "articles": "n_articles DESC, id",
-    "assigned": "n_assigned DESC, id",
+_ORDERS: dict[Order, Any] = {
+    "name": func.lower(TAGS.c.name),
+    "f1": TAGS.c.f1.desc().nulls_last(),
+    "articles": TAGS.c.n_articles.desc(),
+    "assigned": TAGS.c.n_assigned.desc(),
 }
 
 
@@ -41,7 +43,7 @@ class TagLine:
     assigned : int
         How many untagged articles it was assigned to.
     f1, precision, recall, average_precision : float or None
-        On the test articles, for the run's winner; None when it is not learned.
+        On the test articles, of the run's best candidate; None when it is not learned.
     support, predicted : int or None
         Test articles that have it, and that it was assigned to.
     """
@@ -60,17 +62,7 @@ class TagLine:
 
 @dataclass(frozen=True)
 class TagPage:
-    """A page of tags.
-
-    Attributes
-    ----------
-    tags : sequence of TagLine
-        At most :data:`TAGS_A_PAGE`.
-    total : int
-        How many there are in all.
-    pages : int
-        On how many pages.
-    """
+    """A page of tags, how many there are in all, and on how many pages."""
 
     tags: Sequence[TagLine]
     total: int
@@ -79,20 +71,20 @@ class TagPage:
 
 @dataclass(frozen=True)
 class Tag:
-    """All that a page tells of a tag.
+    """What the page of a tag shows.
 
     Attributes
     ----------
     line : TagLine
         Its numbers.
     assigned : sequence of Hit
-        A page of the articles that it was assigned to, the surest first.
+        A page of the articles that it was assigned to, the highest score first.
     nearly : sequence of Hit
         On the first page, articles with the highest scores that it was not assigned to.
     known : sequence of Hit
         On the first page, articles that came with it, those in most lists first.
     pages : int
-        How many pages of assigned articles can be looked at.
+        How many pages of assigned articles there are.
     """
 
     line: TagLine
@@ -103,50 +95,36 @@ class Tag:
 
     @property
     def reachable(self) -> int:
-        """On so many pages at most so many articles."""
+        """How many articles the pages hold at most."""
         return self.pages * PAGE_SIZE
 
 
 def list_tags(
-    connection: sqlite3.Connection,
+    connection: Connection,
     *,
-    beginning: str = "",
+    part: str = "",
     kind: Kind = "learned",
     order: Order = "assigned",
     page: int = 1,
 ) -> TagPage:
-    """Return a page of tags.
-
-    Parameters
-    ----------
-    connection : sqlite3.Connection
-        A catalogue.
-    beginning : str
-        What the tags hold, wherever, letters of either case.
-    kind : {"learned", "all"}
-        Only those that are learned, or all.
-    order : {"name", "f1", "articles", "assigned"}
-        By name, or by a number, the highest first.
-    page : int
-        From 1.
-    """
-    where = "(NOT :learned OR is_target) AND instr(lower(tag), lower(:part)) > 0"
-    values = {"learned": kind == "learned", "part": beginning.strip()}
-    total = connection.execute(
-        f"SELECT count(*) FROM tags WHERE {where}",  # ruff: ignore[hardcoded-sql-expression]
-        values,
-    ).fetchone()[0]
+    """List the tags that hold `part`, letters of either case: those that are learned, or all."""
+    where = [func.lower(TAGS.c.name).contains(part.strip().lower(), autoescape=True)]
+    if kind == "learned":
+        where.append(TAGS.c.is_target)
+    total = connection.execute(select(func.count()).select_from(TAGS).where(*where)).scalar_one()
     rows = connection.execute(
-        f"SELECT * FROM tags WHERE {where} "  # ruff: ignore[hardcoded-sql-expression]
-        f"ORDER BY {_ORDERS[order]} LIMIT :limit OFFSET :offset",
-        {**values, "limit": TAGS_A_PAGE, "offset": TAGS_A_PAGE * (page - 1)},
-    )
-    return TagPage([_line(row) for row in rows], total, -(-total // TAGS_A_PAGE))
+        select(TAGS)
+        .where(*where)
+        .order_by(_ORDERS[order], TAGS.c.name)
+        .limit(TAGS_PER_PAGE)
+        .offset(TAGS_PER_PAGE * (page - 1))
+    ).mappings()
+    return TagPage([_line(row) for row in rows], total, -(-total // TAGS_PER_PAGE))
 
 
-def find_tag(connection: sqlite3.Connection, name: str, *, page: int = 1) -> Tag | None:
-    """Return a tag and its articles; None when the catalogue has none of this name."""
-    row = connection.execute("SELECT * FROM tags WHERE tag = ?", (name,)).fetchone()
+def find_tag(connection: Connection, name: str, *, page: int = 1) -> Tag | None:
+    """Return a tag and its articles; None when there is none of this name."""
+    row = connection.execute(select(TAGS).where(TAGS.c.name == name)).mappings().one_or_none()
     if row is None:
         return None
     number = row["id"]
@@ -162,28 +140,34 @@ def find_tag(connection: sqlite3.Connection, name: str, *, page: int = 1) -> Tag
 
 
 def _predicted(
-    connection: sqlite3.Connection, tag: int, *, assigned: int, limit: int, offset: int = 0
+    connection: Connection, tag: int, *, assigned: int, limit: int, offset: int = 0
 ) -> list[Hit]:
+    columns = PREDICTIONS.c
     rows = connection.execute(
-        "SELECT article_id, score, threshold FROM predictions WHERE tag_id = ? AND assigned = ? "
-        "ORDER BY score DESC, article_id DESC LIMIT ? OFFSET ?",
-        (tag, assigned, limit, offset),
-    ).fetchall()
-    scores = {row["article_id"]: (row["score"], row["threshold"]) for row in rows}
+        select(columns.article_id, columns.score, columns.threshold)
+        .where(columns.tag_id == tag, columns.assigned == assigned)
+        .order_by(columns.score.desc(), columns.article_id.desc())
+        .limit(limit)
+        .offset(offset)
+    )
+    scores = {article: (score, threshold) for article, score, threshold in rows}
     return hits_of(connection, list(scores), scores)
 
 
-def _known(connection: sqlite3.Connection, tag: int) -> list[Hit]:
+def _known(connection: Connection, tag: int) -> list[Hit]:
+    with_tag = and_(ARTICLE_TAGS.c.article_id == ARTICLES.c.id, ARTICLE_TAGS.c.tag_id == tag)
     rows = connection.execute(
-        "SELECT article_id FROM article_tags WHERE tag_id = ? ORDER BY article_id LIMIT ?",
-        (tag, BEST_KNOWN),
-    ).fetchall()
-    return hits_of(connection, [row["article_id"] for row in rows])
+        select(ARTICLES.c.id)
+        .join(ARTICLE_TAGS, with_tag)
+        .order_by(ARTICLES.c.n_lists.desc(), ARTICLES.c.id)
+        .limit(BEST_KNOWN)
+    ).scalars()
+    return hits_of(connection, list(rows))
 
 
-def _line(row: sqlite3.Row) -> TagLine:
+def _line(row: RowMapping) -> TagLine:
     return TagLine(
-        tag=row["tag"],
+        tag=row["name"],
         is_target=bool(row["is_target"]),
         articles=row["n_articles"],
         assigned=row["n_assigned"],

@@ -54,12 +54,12 @@ def overrides_of(pairs: list[str] | None, **options: object) -> dict[str, Any]:
     return overrides
 
 
-StoreName = "sqlite, sqlite:PATH or neo4j"
+StoreName = "sqlite, sqlite:PATH, postgres or neo4j"
 
 
 def store_place(name: str, settings: Settings) -> tuple[str, Path]:
     """Return kind and file of a store named on the command line."""
-    from tagsage.stages.common import sqlite_file
+    from tagsage.store.database import sqlite_file
     from tagsage.store.open import KINDS
 
     kind, colon, path = name.partition(":")

@@ -65,7 +65,7 @@ def explain(
 
 
 def _snapshot(settings: Settings) -> Snapshot:
-    from tagsage.stages.common import sqlite_file
+    from tagsage.store.database import sqlite_file
 
     if settings.store == "sqlite" and not sqlite_file(settings).is_file():
         raise TagsageError(

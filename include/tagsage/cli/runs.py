@@ -82,7 +82,7 @@ def tag(
         str,
         typer.Option(
             metavar="URL",
-            help="Its address: an article of the corpus then gets its nightly scores.",
+            help="Its address: an article of the corpus then gets the scores of the last run.",
         ),
     ] = "",
     top: Annotated[int, typer.Option(min=1, help="How many tags to print.")] = 5,

@@ -246,13 +246,7 @@ def leaderboard_bars(leaderboard: pd.DataFrame) -> Picture:
 
 
 def f1_by_frequency(per_tag: pd.DataFrame) -> Picture:
-    """Draw the F1 of each target tag against how many test articles have it.
-
-    Parameters
-    ----------
-    per_tag : pandas.DataFrame
-        Columns ``tag``, ``f1`` (float), ``support`` (int): articles of the test part.
-    """
+    """Draw the F1 of each target tag against its support, the test articles that have it."""
     f1 = per_tag["f1"].to_numpy(dtype=float)
 
     def draw(axes: Axes) -> None:
@@ -272,11 +266,7 @@ def f1_by_frequency(per_tag: pd.DataFrame) -> Picture:
 def precision_recall_curves(curves: Mapping[str, pd.DataFrame]) -> Picture:
     """Draw precision against recall over all (article, tag) pairs.
 
-    Parameters
-    ----------
-    curves : mapping of str to pandas.DataFrame
-        By candidate, the best first: columns ``recall`` (rising) and ``precision``; see
-        :func:`tagsage.evaluate.curves.precision_recall`.
+    `curves` has the columns ``recall`` (rising) and ``precision`` per candidate, the best first.
     """
     curves = {name: curve for name, curve in curves.items() if len(curve)}
 
@@ -317,15 +307,10 @@ def precision_recall_curves(curves: Mapping[str, pd.DataFrame]) -> Picture:
 def gain_by_frequency(
     system: pd.DataFrame, baseline: pd.DataFrame, *, names: tuple[str, str]
 ) -> Picture:
-    """Draw what each tag gains in average precision, against how many test articles have it.
+    """Draw what each tag gains in average precision, against its support.
 
-    Parameters
-    ----------
-    system, baseline : pandas.DataFrame
-        Columns ``tag``, ``support`` (int: articles of the test part) and ``average_precision``, on
-        the same articles. Only tags of both are drawn.
-    names : (str, str)
-        What the two are called.
+    `system` and `baseline` have the columns ``tag``, ``support`` and ``average_precision``, on the
+    same test articles; `names` says what the two are called.
     """
     score = "average_precision"
     both = system.merge(baseline[["tag", score]], on="tag", suffixes=("", "_before"))
@@ -353,10 +338,7 @@ def gain_by_frequency(
 def learning_curves(scores: pd.DataFrame) -> Picture:
     """Draw macro-F1 against the share of the training part that candidates were fitted on.
 
-    Parameters
-    ----------
-    scores : pandas.DataFrame
-        One row per candidate and share: columns ``candidate``, ``share`` (0 to 1), ``macro_f1``.
+    `scores` has one row per candidate and share: ``candidate``, ``share`` (0 to 1), ``macro_f1``.
     """
     lines = {
         str(name): line.sort_values("share")
@@ -390,12 +372,8 @@ def learning_curves(scores: pd.DataFrame) -> Picture:
 def reliability_diagram(bins: pd.DataFrame) -> Picture:
     """Draw how often predictions come true against how probable they were.
 
-    Parameters
-    ----------
-    bins : pandas.DataFrame
-        One row per bin of probabilities, ascending: ``low``, ``high`` (its ends), ``predicted``
-        (mean probability), ``observed`` (share of pairs that are right), ``pairs`` (int). Bins
-        without pairs are left out.
+    `bins` has one row per bin of probabilities, ascending: ``low``, ``high`` (its ends),
+    ``predicted`` (mean probability), ``observed`` (share that is right) and ``pairs`` (how many).
     """
     bins = bins[bins["pairs"] > 0]
     low, high, predicted, observed, pairs = (
@@ -431,11 +409,8 @@ def reliability_diagram(bins: pd.DataFrame) -> Picture:
 def difference_intervals(intervals: pd.DataFrame) -> Picture:
     """Draw the differences between candidates with their intervals, in points (hundredths).
 
-    Parameters
-    ----------
-    intervals : pandas.DataFrame
-        From :func:`tagsage.evaluate.bootstrap.paired_bootstrap`; rows without a baseline are left
-        out.
+    `intervals` comes from :func:`tagsage.evaluate.bootstrap.paired_bootstrap`; rows without a
+    baseline are left out.
     """
     rows = intervals[intervals["baseline"].notna()]
     pairs = rows[["system", "baseline"]].drop_duplicates()

@@ -1,4 +1,4 @@
-"""How much is explained every night."""
+"""How much is explained in every run."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ class ExplanationSettings(Section):
     explain_articles: int = Field(
         20_000,
         ge=0,
-        description="Predicted articles whose tags are explained every night; 0: none.",
+        description="Predicted articles whose tags are explained in every run; 0: none.",
     )

@@ -18,7 +18,7 @@ class NotificationSettings(Section):
     # Arguments of a notifier may hold a token; a SecretStr is shown as stars everywhere.
     notify_on_failure: SecretStr = Field(
         SecretStr(""),
-        description="Airflow notifiers for a DAG run that failed, as JSON; empty: nobody is told.",
+        description="Airflow notifiers for a DAG run that failed, as JSON; empty: none.",
     )
     notify_on_success: SecretStr = Field(
         SecretStr(""),

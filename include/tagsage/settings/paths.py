@@ -24,7 +24,11 @@ class PathSettings(Section):
     )
     articles: str = Field("", description="CSV of articles (corpus=csv); .gz accepted.")
     lists: str = Field("", description="CSV of memberships (corpus=csv); .gz accepted.")
-    store: Literal["sqlite", "neo4j"] = Field("sqlite", description="Where articles are kept.")
+    store: Literal["sqlite", "postgres", "neo4j"] = Field(
+        "sqlite",
+        description="Where articles are kept; postgres is found by PGHOST, PGUSER, PGPASSWORD and "
+        "PGDATABASE.",
+    )
     sqlite_path: str = Field("", description="SQLite file; empty: tagsage.db in the workspace.")
     engine: Literal["local", "gds"] = Field(
         "local", description="What computes the graph; gds needs store=neo4j."

@@ -6,7 +6,6 @@ are continued, the store's writes are idempotent. Libraries are imported inside 
 that Airflow reads this package quickly and forks safely.
 """
 
-from tagsage.stages.catalogue import catalogue
 from tagsage.stages.checks import check_corpus
 from tagsage.stages.common import tracking_of
 from tagsage.stages.compare import (
@@ -32,6 +31,7 @@ from tagsage.stages.harvest import announce, harvest, harvest_seeds, prepare_har
 from tagsage.stages.ingest import load_corpus, start
 from tagsage.stages.predict import predict
 from tagsage.stages.promote import promote
+from tagsage.stages.publish import publish
 from tagsage.stages.report import report
 from tagsage.stages.scenarios import evaluate_scenario, scenarios
 from tagsage.stages.splitting import split
@@ -43,7 +43,6 @@ __all__ = [
     "await_job",
     "candidates_with_lists",
     "candidates_without_lists",
-    "catalogue",
     "check_corpus",
     "collect_vectors",
     "components",
@@ -64,6 +63,7 @@ __all__ = [
     "prepare_harvest",
     "project",
     "promote",
+    "publish",
     "report",
     "sample",
     "scenarios",

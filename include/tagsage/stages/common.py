@@ -49,16 +49,10 @@ LEARN_CODE = (*CORPUS_CODE, "features", "learn", "evaluate")
 
 def open_store(run: RunContext) -> ArticleStore:
     """Open the store that the settings name."""
+    from tagsage.store.database import sqlite_file
     from tagsage.store.open import open_store as open_kind
 
     return open_kind(run.settings.store, sqlite_path=sqlite_file(run.settings))
-
-
-def sqlite_file(settings: Settings) -> Path:
-    """Return the file of the store sqlite."""
-    if settings.sqlite_path:
-        return Path(settings.sqlite_path)
-    return Workspace(settings.workspace).local_path / "tagsage.db"
 
 
 def keep_vectors(run: RunContext, corpus: Ref, name: str, vectors: Ref, file: str) -> bool:

@@ -107,14 +107,13 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
     if unusable:
         return artifact.ref
     predictions = pd.read_parquet(artifact.path / f"{PREDICTIONS}.parquet")
-    predictions = predictions.drop(columns="threshold")
     with open_store(run) as store:
         written = store.write_predictions(predictions, run_id=run.run_id, model_version=version)
     logger.info("predictions: %s; in the store: %s", artifact.summary, written)
     # A task that runs again finds its own predictions: what it wrote at first is what is reported.
     if written.unchanged < len(predictions) or written.removed or not run.recorded(WRITTEN):
         run.record(WRITTEN, written.to_json())
-    publish_table(run, artifact.path, PREDICTIONS, predictions)
+    publish_table(run, artifact.path, PREDICTIONS, predictions.drop(columns="threshold"))
     tell_changes(run, before, artifact, snapshot)
     remember_predictions(run, artifact)
     return artifact.ref

@@ -6,31 +6,22 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from tagsage.corpus.model import Corpus, articles_to_table
-from tagsage.errors import TagsageError
 from tagsage.store.predictions import WriteReport
 from tagsage.store.snapshot import Snapshot, assemble
+
+Kind = Literal["predictions", "suggestions"]
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What loading a corpus did.
-
-    Attributes
-    ----------
-    articles, memberships : int
-        How many the store holds now, stubs included.
-    added, updated, removed : int
-        How many articles came, changed and went.
-    memberships_added, memberships_removed : int
-        How many memberships came and went.
-    """
+    """How many articles and memberships a store holds after a load, and what the load changed."""
 
     articles: int
     memberships: int
@@ -41,52 +32,33 @@ class LoadReport:
     memberships_removed: int
 
 
-class InterruptedLoadError(TagsageError):
-    """The last load into the store did not end, so that it holds no whole corpus."""
-
-    def __init__(self, where: str) -> None:
-        super().__init__(f"The last load into {where} was interrupted; load the corpus again.")
-
-
 class ArticleStore(ABC):
     """Keeps the corpus, predictions and suggestions; a context manager.
 
-    Several processes may use a store at once: one load goes on at a time, a snapshot waits for it,
-    and predictions and suggestions are read either as they were or as they will be. A process that
-    is killed leaves nothing that running the same call again does not mend.
+    A process that is killed while it writes predictions or suggestions leaves the old ones or the
+    new ones. A killed load is run again; until then :meth:`snapshot` gives the corpus of before, or
+    refuses.
 
     Attributes
     ----------
     keeps_vectors : bool
-        Whether articles can have vectors here; the two methods for them fail where not.
+        Whether :meth:`write_vectors` works here.
     """
 
     keeps_vectors: ClassVar[bool] = False
 
     @abstractmethod
     def load(self, corpus: Corpus) -> LoadReport:
-        """Make the store hold this corpus and nothing else.
+        """Make the store hold this corpus and nothing else; only what differs is written.
 
-        Only what differs is written, in batches, each in a transaction; what the corpus no longer
-        has is removed last. Predictions and suggestions stay, except
-        those of articles that go.
-
-        Parameters
-        ----------
-        corpus : Corpus
-            Articles with unique keys; every membership's article is among them.
-
-        Returns
-        -------
-        LoadReport
-            What changed.
+        Predictions and suggestions stay, except those of articles that go.
 
         Raises
         ------
         TagsageError
             When the store cannot be written.
         ValueError
-            When the corpus breaks what is said above.
+            When a key or a membership is not unique, or a membership's article is missing.
         """
 
     @abstractmethod
@@ -95,110 +67,85 @@ class ArticleStore(ABC):
 
         Raises
         ------
-        InterruptedLoadError
-            When the last load was interrupted and not run again.
         TagsageError
-            When the store cannot be read.
+            When the store cannot be read, or the last load did not end.
         """
 
-    @abstractmethod
     def write_predictions(
         self, predictions: pd.DataFrame, *, run_id: str, model_version: str
     ) -> WriteReport:
         """Make the store hold these predictions and no others.
 
-        Only what differs is written, in batches, each in a transaction. A pair of article and tag
-        whose score and assignment are as before keeps the run and the model that first gave them.
+        Pairs of article and tag that are as before keep the run and the model that first gave them.
         The articles' own tags are not touched.
 
         Parameters
         ----------
         predictions : pandas.DataFrame
-            ``story`` (URL of an article in the store), ``tag`` (str), ``score`` (float, finite),
-            ``assigned`` (0 or 1); one row an article and tag.
-        run_id : str
-            The run that made them.
-        model_version : str
-            The model that made them.
-
-        Returns
-        -------
-        WriteReport
-            What changed.
+            ``story`` (URL of an article in the store), ``tag`` (str), ``score`` (finite),
+            ``assigned`` (0 or 1) and, if it is known, ``threshold``; one row per article and tag.
+        run_id, model_version : str
+            What made them.
 
         Raises
         ------
         TagsageError
-            When the store cannot be written, a run that began later writes its own meanwhile, or a
-            story is not in the store; the earlier predictions stay then.
+            When the store cannot be written or does not hold a story; nothing changes then.
         ValueError
-            When the frame is not as said.
+            When the frame is not as described.
         """
+        made = predictions.assign(run_id=run_id, model_version=model_version)
+        return self._write("predictions", made, keep_makers=True)
 
-    @abstractmethod
-    def restore_predictions(self, predictions: pd.DataFrame) -> WriteReport:
-        """Make the store hold predictions that another store gave, and no others.
-
-        As :meth:`write_predictions`, but each keeps the run and the model that made it: those that
-        the store holds as made by another count as changed.
-
-        Parameters
-        ----------
-        predictions : pandas.DataFrame
-            As :meth:`read_predictions` returns them.
-        """
-
-    @abstractmethod
     def read_predictions(self) -> pd.DataFrame:
         """Read the predictions: articles by key, the best tag first, equal scores by tag.
 
         Returns
         -------
         pandas.DataFrame
-            ``story``, ``tag`` (str), ``score`` (float64), ``assigned`` (int64), ``model_version``,
-            ``run_id`` (str); empty when there are none.
+            ``story``, ``tag`` (str), ``score``, ``assigned`` (int64), ``threshold`` (NaN where it
+            is not known), ``model_version``, ``run_id`` (str).
         """
+        return self._read("predictions")
 
-    @abstractmethod
+    def restore_predictions(self, predictions: pd.DataFrame) -> WriteReport:
+        """Write what :meth:`read_predictions` of another store returned, with its makers."""
+        return self._write("predictions", predictions, keep_makers=False)
+
     def write_suggestions(
         self, suggestions: pd.DataFrame, *, run_id: str, model_version: str
     ) -> WriteReport:
-        """Make the store hold these suggestions of missing tags and no others.
+        """Do what :meth:`write_predictions` does with suggestions, which are kept apart.
 
-        They are kept apart from predictions and from the articles' own tags; in all else this is
-        :meth:`write_predictions`, without the column ``assigned``.
+        They are tags that tagged articles may lack; a frame of them has no column ``assigned``.
         """
+        made = suggestions.assign(assigned=1, run_id=run_id, model_version=model_version)
+        return self._write("suggestions", made, keep_makers=True)
 
-    @abstractmethod
-    def restore_suggestions(self, suggestions: pd.DataFrame) -> WriteReport:
-        """Do with suggestions what :meth:`restore_predictions` does with predictions."""
-
-    @abstractmethod
     def read_suggestions(self) -> pd.DataFrame:
-        """Read the suggestions in the order of :meth:`read_predictions`.
+        """Read ``story``, ``tag``, ``score``, ``model_version`` and ``run_id`` of suggestions."""
+        return self._read("suggestions").drop(columns=["assigned", "threshold"])
 
-        Returns
-        -------
-        pandas.DataFrame
-            ``story``, ``tag``, ``score``, ``model_version``, ``run_id``; types as for predictions.
-        """
+    def restore_suggestions(self, suggestions: pd.DataFrame) -> WriteReport:
+        """Do what :meth:`restore_predictions` does, with suggestions."""
+        return self._write("suggestions", suggestions.assign(assigned=1), keep_makers=False)
 
     def write_vectors(
         self, name: str, keys: Sequence[str], vectors: npt.NDArray[np.floating], *, digest: str
     ) -> bool:
-        """Keep one vector an article, under a name.
+        """Keep one vector per article as a property that GDS can project.
 
         Parameters
         ----------
         name : str
-            Names the property: letters, digits and underscores.
+            The property: letters, digits and underscores. Articles that are not among `keys` lose
+            it.
         keys : sequence of str, length n
-            The articles' keys, unique; articles of the store that are not among them lose the
-            property.
+            The articles.
         vectors : float array, shape [n, d]
             Finite; kept as float32. May be memory-mapped.
         digest : str
-            Says what the vectors are: the same digest, the same vectors.
+            The same digest means the same vectors.
 
         Returns
         -------
@@ -208,53 +155,30 @@ class ArticleStore(ABC):
         Raises
         ------
         TagsageError
-            When the store cannot be written or does not hold an article, or another process writes
-            vectors of this name or loads a corpus meanwhile.
+            When the store cannot be written or does not hold an article.
         ValueError
-            When the arguments are not as said; nothing is written then.
-        """
-        raise NotImplementedError(f"{type(self).__name__} keeps no vectors")
-
-    def read_vectors(
-        self, name: str, keys: Sequence[str], *, out: npt.NDArray[np.float32] | None = None
-    ) -> npt.NDArray[np.float32]:
-        """Read the vectors that :meth:`write_vectors` or GDS kept, in the order of `keys`.
-
-        Parameters
-        ----------
-        name : str
-            Names the property.
-        keys : sequence of str, length n
-            The articles' keys.
-        out : float32 array, shape [n, d], optional
-            Filled and returned; may be memory-mapped. Its content is undefined after an error.
-
-        Returns
-        -------
-        float32 array, shape [n, d]
-            `out`, when it was given.
-
-        Raises
-        ------
-        TagsageError
-            When the vectors are not whole, or an article has none, or one that is not finite or of
-            another length.
+            When the arguments are not as described.
         """
         raise NotImplementedError(f"{type(self).__name__} keeps no vectors")
 
     @abstractmethod
     def counts(self) -> dict[str, int]:
-        """Return how much there is of everything.
-
-        Returns
-        -------
-        dict of str to int
-            ``articles``, ``stubs``, ``lists``, ``memberships``, ``predictions``, ``suggestions``.
-        """
+        """Count articles, stubs, lists, memberships, predictions and suggestions."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the store; may be called twice."""
+        """Close the store; may be called twice."""
+
+    @abstractmethod
+    def _write(self, kind: Kind, rows: pd.DataFrame, *, keep_makers: bool) -> WriteReport:
+        """Replace what there is of a kind.
+
+        With `keep_makers` rows that are as before keep the run and the model that made them.
+        """
+
+    @abstractmethod
+    def _read(self, kind: Kind) -> pd.DataFrame:
+        """Read what there is of a kind, with the columns of predictions."""
 
     def __enter__(self) -> Self:
         return self
@@ -271,12 +195,7 @@ class ArticleStore(ABC):
 def numbered_memberships(
     corpus: Corpus,
 ) -> tuple[npt.NDArray[np.int64], list[str], npt.NDArray[np.int64]]:
-    """Return list and article of each membership as numbers; refuse a corpus at odds with itself.
-
-    Parameters
-    ----------
-    corpus : Corpus
-        What is to be loaded.
+    """Return the memberships of a corpus as numbers.
 
     Returns
     -------
@@ -302,23 +221,7 @@ def numbered_memberships(
 
 
 def snapshot_of(corpus: Corpus) -> Snapshot:
-    """Return the snapshot that a store gives of a corpus when it has loaded it.
-
-    Parameters
-    ----------
-    corpus : Corpus
-        What would be loaded.
-
-    Returns
-    -------
-    Snapshot
-        With the same digest.
-
-    Raises
-    ------
-    ValueError
-        When the corpus is at odds with itself; see :func:`numbered_memberships`.
-    """
+    """Return the snapshot that a store would give of a corpus, with the same digest."""
     list_of, names, article_of = numbered_memberships(corpus)
     return assemble(
         articles_to_table(corpus.articles),

@@ -1,173 +1,197 @@
-"""One SQLite file as the store uses it: transactions, arrays out, locks, plain errors."""
+"""A database of the SQL store: opened, read, written, and its errors in one sentence.
+
+Nothing heavy is imported here: the pages in Airflow's API server read with it.
+"""
 
 from __future__ import annotations
 
-import fcntl
 import sqlite3
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+from sqlalchemy import URL, Connection, create_engine, event, inspect, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.pool import NullPool
 
 from tagsage.errors import TagsageError
-from tagsage.store.schema import is_current, migrate
+from tagsage.files import locked
+from tagsage.redact import redact
+from tagsage.settings import Settings
+from tagsage.store import full_text
+from tagsage.store.tables import METADATA
+from tagsage.workspace import Workspace
 
-BATCH = 50_000
-BUSY_S = 60.0  # for another process's transaction
-LOAD_S = 600.0  # for another process's load, many transactions
+# libpq reads PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE by itself.
+POSTGRES = URL.create("postgresql+psycopg2")
+WAIT_S = 600.0  # for another process that writes
+CONNECT_S = 10
+# Steps of SQLite's machine between two looks at the clock.
+STEPS = 20_000
+# Any number that other programs are unlikely to lock.
+WRITER = 0x74616773
 
-Int64s = npt.NDArray[np.int64]
+
+def sqlite_url(file: Path) -> URL:
+    """Return the address of a SQLite file."""
+    return URL.create("sqlite", database=str(file))
+
+
+def sqlite_file(settings: Settings) -> Path:
+    """Return the file of the store sqlite; with store=neo4j it holds what the pages show."""
+    if settings.sqlite_path:
+        return Path(settings.sqlite_path)
+    return Workspace(settings.workspace).local_path / "tagsage.db"
+
+
+def pages_url(settings: Settings) -> URL:
+    """Return the address of the SQL database that the pages read."""
+    return POSTGRES if settings.store == "postgres" else sqlite_url(sqlite_file(settings))
 
 
 class Database:
-    """An open SQLite file in WAL mode, its tables up to date.
+    """A SQLite file or a Postgres database with the store's tables.
 
     Parameters
     ----------
-    path : pathlib.Path
-        The file; made, with its folder, when it does not exist.
+    url : sqlalchemy.URL
+        Its address; see :func:`sqlite_url` and :data:`POSTGRES`.
+    create : bool
+        Whether to make the file and the tables when they are missing.
 
     Raises
     ------
     TagsageError
-        When the file is no database, another program's, or a newer version's.
+        When it cannot be opened.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._connection: sqlite3.Connection | None = None
-        with self.told():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # Transactions are begun and ended here, not by the driver.
-            connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
-            try:
-                if not is_current(connection, path):
-                    # Two processes that both turn on WAL would not wait for each other.
-                    with self.locked(fcntl.LOCK_EX):
-                        migrate(connection, path)
-                connection.execute("PRAGMA synchronous = NORMAL")
-                connection.execute("PRAGMA foreign_keys = ON")
-                connection.execute("PRAGMA cache_size = -65536")
-            except BaseException:
-                connection.close()
-                raise
-        self._connection = connection
+    def __init__(self, url: URL, *, create: bool = True) -> None:
+        self.url = url
+        self.is_sqlite = url.get_backend_name() == "sqlite"
+        self.name = str(url.database) if self.is_sqlite else "the Postgres database"
+        self._engine = create_engine(
+            url,
+            poolclass=NullPool,
+            # Errors must not show what is in the database.
+            hide_parameters=True,
+            **({} if self.is_sqlite else {"executemany_mode": "values_plus_batch"}),
+            connect_args={"timeout": WAIT_S} if self.is_sqlite else {"connect_timeout": CONNECT_S},
+        )
+        if self.is_sqlite:
+            event.listen(self._engine, "connect", _prepare_sqlite)
+            event.listen(self._engine, "begin", _begin_sqlite)
+        if create:
+            with self._translated():
+                self._create()
 
-    def close(self) -> None:
-        """Close the file; may be called twice."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def execute(self, statement: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
-        """Execute one statement."""
-        return self._open().execute(statement, values)
-
-    def execute_many(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
-        """Execute one statement for every row."""
-        self._open().executemany(statement, rows)
-
-    def columns(
-        self, query: str, kinds: Sequence[Any], values: Sequence[object] = ()
-    ) -> list[npt.NDArray[Any]]:
-        """Return the columns of a query as arrays.
+    @contextmanager
+    def reading(self, seconds: float | None = None) -> Generator[Connection]:
+        """Read one state of the database.
 
         Parameters
         ----------
-        query : str
-            A SELECT.
-        kinds : sequence
-            The dtype of each column.
-        values : sequence
-            The query's parameters.
-
-        Returns
-        -------
-        list of numpy.ndarray, each of shape [rows]
-            One a column.
+        seconds : float, optional
+            How long all queries together may take.
         """
-        parts: list[list[npt.NDArray[Any]]] = [[np.empty(0, dtype=kind)] for kind in kinds]
-        cursor = self.execute(query, values)
-        while rows := cursor.fetchmany(BATCH):
-            for part, column, kind in zip(parts, zip(*rows, strict=True), kinds, strict=True):
-                part.append(np.array(column, dtype=kind))
-        return [np.concatenate(part) for part in parts]
+        with self._translated(), self._engine.connect() as connection:
+            if not self.is_sqlite:
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin():
+                if seconds is not None:
+                    self._limit(connection, seconds)
+                yield connection
 
     @contextmanager
-    def transaction(self, kind: str = "IMMEDIATE") -> Generator[None]:
-        """Commit what is done inside; undo it when something is raised.
+    def writing(self) -> Generator[Connection]:
+        """Write in one transaction; other writers wait, readers go on seeing the state before."""
+        with self._translated(), self._engine.connect() as connection:
+            connection = connection.execution_options(writing=True)
+            with connection.begin():
+                if not self.is_sqlite:
+                    connection.execute(text("SELECT pg_advisory_xact_lock(:it)"), {"it": WRITER})
+                yield connection
 
-        Parameters
-        ----------
-        kind : str
-            ``IMMEDIATE`` to write, ``DEFERRED`` to read one state of the file.
-        """
-        self.execute(f"BEGIN {kind}")
+    def _create(self) -> None:
+        if self.is_sqlite:
+            file = Path(str(self.url.database))
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if not self.has_tables():
+                # Two processes that both turn on WAL do not wait for each other.
+                with locked(file.with_name(f"{file.name}.lock")), self._engine.connect() as one:
+                    one.connection.execute("PRAGMA journal_mode = WAL")
+        if not self.has_tables():
+            with self.writing() as connection:
+                # Another process may have made them meanwhile.
+                if not inspect(connection).has_table(full_text.TABLE):
+                    METADATA.create_all(connection, checkfirst=False)
+                    full_text.create(connection)
+
+    def has_tables(self) -> bool:
+        """Tell whether the tables are there; all are made in one transaction."""
+        with self._translated(), self._engine.connect() as connection:
+            return inspect(connection).has_table(full_text.TABLE)
+
+    def _limit(self, connection: Connection, seconds: float) -> None:
+        if not self.is_sqlite:
+            limit = f"{1000 * seconds:.0f}"
+            connection.execute(
+                text("SELECT set_config('statement_timeout', :limit, true)"), {"limit": limit}
+            )
+            return
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        deadline = time.monotonic() + seconds
+        driver.set_progress_handler(lambda: int(time.monotonic() > deadline), STEPS)
+
+    @contextmanager
+    def _translated(self) -> Generator[None]:
+        """Turn what the database and the file system complain of into one sentence."""
         try:
             yield
-        except BaseException:
-            # SQLite itself has already rolled back after some errors, such as a full disk.
-            if self._connection is not None and self._connection.in_transaction:
-                self.execute("ROLLBACK")
-            raise
-        self.execute("COMMIT")
-
-    @contextmanager
-    def locked(self, how: int) -> Generator[None]:
-        """Hold ``<name>.lock``, ``LOCK_EX`` or ``LOCK_SH``; the system frees it at a kill.
-
-        Raises
-        ------
-        TagsageError
-            When another process holds it for too long.
-        """
-        with Path(f"{self.path}.lock").open("w", encoding="utf-8") as lock:
-            deadline = time.monotonic() + LOAD_S
-            while True:
-                try:
-                    fcntl.flock(lock, how | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() >= deadline:
-                        msg = (
-                            f"Another process has been loading into {self.path} for more than "
-                            f"{LOAD_S:g} s; try again when it has ended."
-                        )
-                        raise TagsageError(msg) from None
-                    time.sleep(0.05)
-            yield
-
-    @contextmanager
-    def told(self) -> Generator[None]:
-        """Turn what SQLite and the file system complain of into one sentence."""
-        try:
-            yield
-        except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
+        except IntegrityError:
             raise  # a mistake of this program, not of its user
-        except sqlite3.DatabaseError as error:
-            raise TagsageError(f"{self.path} {_complaint(error)}") from error
+        except DBAPIError as error:
+            raise TagsageError(f"{self.name} {_complaint(error.orig)}") from error
         except OSError as error:
             why = error.strerror or str(error)
-            raise TagsageError(f"{self.path} cannot be opened: {why}; check the path.") from error
-
-    def _open(self) -> sqlite3.Connection:
-        if self._connection is None:
-            raise ValueError("the store is closed")
-        return self._connection
+            raise TagsageError(f"{self.name} cannot be opened: {why}; check the path.") from error
 
 
-def _complaint(error: sqlite3.Error) -> str:
-    known = {
-        sqlite3.SQLITE_NOTADB: "is not an SQLite database; name another file.",
-        sqlite3.SQLITE_CORRUPT: "is damaged; restore it, or remove it and load the corpus again.",
-        sqlite3.SQLITE_BUSY: "is held by another process; try again when it has ended.",
-        sqlite3.SQLITE_FULL: "cannot grow, for the disk is full; make room.",
-        sqlite3.SQLITE_READONLY: "may not be written; check its permissions.",
-        sqlite3.SQLITE_CANTOPEN: "cannot be opened; it must be a file that may be written.",
-    }
-    # The low byte is the kind of error, the rest its finer distinctions.
-    return known.get(error.sqlite_errorcode & 0xFF, f"cannot be used: {error}.")
+def _prepare_sqlite(driver: sqlite3.Connection, _: object) -> None:
+    # Transactions are begun below, not by the driver.
+    driver.isolation_level = None
+    for pragma in ("synchronous = NORMAL", "foreign_keys = ON", "cache_size = -65536"):
+        driver.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writing = connection.get_execution_options().get("writing")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+_SQLITE = {
+    sqlite3.SQLITE_NOTADB: "is not an SQLite database; name another file.",
+    sqlite3.SQLITE_CORRUPT: "is damaged; restore it, or remove it and run again.",
+    sqlite3.SQLITE_BUSY: "is being written by another process; try again when that has ended.",
+    sqlite3.SQLITE_FULL: "cannot grow because the disk is full; make room.",
+    sqlite3.SQLITE_READONLY: "is read-only; check its permissions.",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened; it must be a file that may be written.",
+    sqlite3.SQLITE_INTERRUPT: "took too long to answer; ask for something narrower.",
+    sqlite3.SQLITE_ERROR: "does not have the tables of this version of tagsage; remove it, or name "
+    "another file, and run again.",
+}
+
+
+def _complaint(error: BaseException | None) -> str:
+    if isinstance(error, sqlite3.Error):
+        # The low byte is the kind of error, the rest its finer distinctions.
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        return _SQLITE.get(code, f"cannot be used: {error}.")
+    if getattr(error, "pgcode", None) == "57014":
+        return _SQLITE[sqlite3.SQLITE_INTERRUPT]
+    said = redact((str(error).strip().splitlines() or [type(error).__name__])[0])
+    return (
+        f"cannot be used: {said.rstrip('.')}; check PGHOST, PGPORT, PGUSER, PGPASSWORD and "
+        "PGDATABASE."
+    )

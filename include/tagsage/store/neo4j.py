@@ -1,109 +1,362 @@
-"""The store on a Neo4j server; :mod:`tagsage.store.neo4j_schema` draws what it keeps there."""
+"""The store on a Neo4j server; :mod:`tagsage.store.neo4j_database` draws what it keeps there."""
 
 from __future__ import annotations
 
+import re
+import uuid
 from collections.abc import Sequence
+from itertools import chain
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from neo4j import ManagedTransaction
+import pyarrow as pa
 
-from tagsage.corpus.model import Corpus
+from tagsage.corpus.model import ARTICLE_SCHEMA, Corpus, articles_to_table
+from tagsage.errors import TagsageError
 from tagsage.neo4j_connection import Neo4jConnection
-from tagsage.store import neo4j_corpus, neo4j_vectors
-from tagsage.store.base import ArticleStore, LoadReport
-from tagsage.store.neo4j_database import Neo4jDatabase
-from tagsage.store.neo4j_predictions import TagRelationships
-from tagsage.store.predictions import Maker, WriteReport
-from tagsage.store.snapshot import Snapshot
+from tagsage.progress import track
+from tagsage.store.base import ArticleStore, Kind, LoadReport, numbered_memberships
+from tagsage.store.neo4j_database import Neo4jDatabase, Rows, refuse_too_long
+from tagsage.store.predictions import (
+    MAKER,
+    TagRows,
+    WriteReport,
+    check_predictions,
+    differences,
+    number_makers,
+    predictions_frame,
+    refuse_unknown,
+)
+from tagsage.store.snapshot import Snapshot, assemble, compare_articles
+
+ARTICLES = 1_000  # written in one transaction
+PAIRS = 10_000  # of list and article, or article and tag
+# Vectors in one transaction weigh so much, nine bytes per number.
+VECTOR_BYTES, NUMBER_BYTES = 8_000_000, 9
+
+_READ_ARTICLES = """
+    MATCH (a:Article)
+    RETURN a.key, a.url, a.title, a.subtitle, [(w:Author)-[:WROTE]->(a) | w.name],
+        a.date.epochSeconds, [(a)-[h:HAS_TAG]->(t:Tag) | [h.position, t.name]], a.is_stub
+"""
+_WRITE_ARTICLES = """
+    UNWIND $rows AS row MERGE (a:Article {key: row[0]})
+    SET a.url = row[1], a.title = row[2], a.subtitle = row[3],
+        a.date = datetime({epochSeconds: row[5]}), a.is_stub = row[7]
+    WITH a OPTIONAL MATCH (a)-[r:WROTE|HAS_TAG]-() DELETE r
+"""
+_WRITE_AUTHORS = """
+    UNWIND $rows AS row WITH row WHERE row[4] <> ''
+    MATCH (a:Article {key: row[0]})
+    MERGE (w:Author {name: row[4]}) MERGE (w)-[:WROTE]->(a)
+"""
+_WRITE_TAGS = """
+    UNWIND $rows AS row MATCH (a:Article {key: row[0]})
+    UNWIND range(0, size(row[6]) - 1) AS position
+    MERGE (t:Tag {name: row[6][position]}) MERGE (a)-[:HAS_TAG {position: position}]->(t)
+"""
+_READ_LISTS = "MATCH (l:List) RETURN l.name, [(l)<-[:IN_LIST]-(a:Article) | a.key]"
+_WRITE_PAIRS = """
+    UNWIND $pairs AS pair MATCH (a:Article {key: pair[1]})
+    MERGE (l:List {name: pair[0]}) MERGE (a)-[:IN_LIST]->(l)
+"""
+_REMOVE_PAIRS = """
+    UNWIND $pairs AS pair
+    MATCH (:Article {key: pair[1]})-[m:IN_LIST]->(:List {name: pair[0]}) DELETE m
+"""
+_REMOVE_ARTICLES = "UNWIND $keys AS key MATCH (a:Article {key: key}) DETACH DELETE a"
+# Those that nothing of ours joins to an article.
+_REMOVE_ORPHANS = tuple(
+    f"MATCH (n:{label}) WHERE NOT EXISTS {{ (n)-[:{kinds}]-() }} "
+    "CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 10000 ROWS"
+    for label, kinds in (
+        ("List", "IN_LIST"),
+        ("Author", "WROTE"),
+        ("Tag", "HAS_TAG|PREDICTED_TAG|SUGGESTED_TAG"),
+    )
+)
+_STATE = "MATCH (s:TagsageStore {name: 'tagsage'}) RETURN properties(s) AS state"
+_SET_STATE = (
+    "MATCH (s:TagsageStore {name: 'tagsage'}) SET s += $state RETURN properties(s) AS state"
+)
+_COUNTS = """
+    MATCH (s:TagsageStore {name: 'tagsage'})
+    RETURN COUNT { (:Article) } AS articles,
+        COUNT { MATCH (a:Article) WHERE a.is_stub } AS stubs,
+        COUNT { (:List) } AS lists,
+        COUNT { ()-[:IN_LIST]->(:List) } AS memberships,
+        COUNT { ()-[p:PREDICTED_TAG]->() WHERE p.set = s.predictions } AS predictions,
+        COUNT { ()-[p:SUGGESTED_TAG]->() WHERE p.set = s.suggestions } AS suggestions
+"""
+
+# The statements on predictions; for suggestions another type takes its place.
+_TYPES: dict[Kind, str] = {"predictions": "PREDICTED_TAG", "suggestions": "SUGGESTED_TAG"}
+_READ = """
+    MATCH (a:Article)-[p:PREDICTED_TAG {set: $set}]->(t:Tag)
+    RETURN a.key, a.url, t.name, p.score, coalesce(p.assigned, true), p.threshold,
+        p.run_id, p.model_version
+"""
+_WRITE = """
+    UNWIND $rows AS row MATCH (a:Article {key: row[0]})
+    MERGE (t:Tag {name: row[1]}) MERGE (a)-[p:PREDICTED_TAG {set: $set}]->(t)
+    SET p.score = row[2], p.assigned = row[3], p.threshold = row[4], p.run_id = row[5],
+        p.model_version = row[6]
+"""
+_SWITCH = """
+    MATCH (s:TagsageStore {name: 'tagsage'}) WHERE coalesce(s[$kind], '') IN [$before, $set]
+    SET s[$kind] = $set RETURN s.name
+"""
+_REMOVE_OTHERS = """
+    MATCH ()-[p:PREDICTED_TAG]->() WHERE p.set <> $set
+    CALL (p) { DELETE p } IN TRANSACTIONS OF 10000 ROWS
+"""
+
+_PROPERTY = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+_TAKEN = frozenset({
+    *("key", "url", "title", "subtitle", "date", "is_stub"),
+    *("name", "loading", "predictions", "suggestions"),
+})
+_VECTORS = "MATCH (a:Article) WHERE size(a[$name]) = $dimensions RETURN count(a) AS n"
+# float32: half of what a list of floats takes in the store, and to write there.
+_WRITE_VECTORS = """
+    UNWIND $rows AS row MATCH (a:Article {key: row[0]})
+    CALL db.create.setNodeVectorProperty(a, $name, row[1])
+    RETURN count(*) AS n
+"""
+_REMOVE_VECTORS = """
+    MATCH (a:Article) WHERE a[$name] IS NOT NULL AND NOT a.key IN $keys
+    CALL (a) { REMOVE a[$name] } IN TRANSACTIONS OF 10000 ROWS
+"""
+
+Int64s = npt.NDArray[np.int64]
 
 
 class Neo4jStore(ArticleStore):
     """Articles, lists, predictions, suggestions and vectors in one Neo4j database (5.26 or newer).
 
-    What ends by a lost connection, a restart of the server or a deadlock is tried again by itself.
-
-    Parameters
-    ----------
-    connection : Neo4jConnection
-        Where the server is; the database is made ready when it is empty.
-
-    Raises
-    ------
-    TagsageError
-        When the server is away or refuses us, or the database is not ours or a newer version's.
+    One process loads at a time.
     """
 
     keeps_vectors = True
 
     def __init__(self, connection: Neo4jConnection) -> None:
         self._database = Neo4jDatabase(connection)
-        self._predictions = TagRelationships(self._database, "predictions")
-        self._suggestions = TagRelationships(self._database, "suggestions")
 
     def close(self) -> None:
         """Close the driver; may be called twice."""
         self._database.close()
 
+    # -- the corpus ------------------------------------------------------------------------------
+
     def load(self, corpus: Corpus) -> LoadReport:
         """Make the store hold this corpus and nothing else; see the base class."""
-        return neo4j_corpus.load_corpus(self._database, corpus)
+        list_of, names, article_of = numbered_memberships(corpus)
+        table = articles_to_table(corpus.articles)
+        keys = table["key"].to_pylist()
+        refuse_too_long(keys, "a key")
+        refuse_too_long(names, "a list")
+        refuse_too_long(table["url"].to_pylist(), "an address")
+        refuse_too_long(table["author"].to_pylist(), "an author")
+        refuse_too_long(table["tags"].combine_chunks().flatten().to_pylist(), "a tag")
+        self._state(loading=True)
+        held = self._read_articles()
+        place, differs = compare_articles(table, held)
+        new, changed = np.flatnonzero(place < 0), np.flatnonzero(differs)
+        self._write_articles(table.take(pa.array(np.concatenate((new, changed)))))
+        memberships = zip([names[i] for i in list_of], [keys[i] for i in article_of], strict=True)
+        added, removed = self._write_memberships(set(memberships))
+        gone = sorted(set(held["key"].to_pylist()).difference(keys))
+        for start in range(0, len(gone), ARTICLES):
+            self._database.rows(_REMOVE_ARTICLES, keys=Rows(gone[start : start + ARTICLES]))
+        for query in _REMOVE_ORPHANS:
+            self._database.run_in_batches(query)
+        self._state(loading=None)
+        return LoadReport(
+            len(table), len(list_of), len(new), len(changed), len(gone), added, removed
+        )
 
     def snapshot(self) -> Snapshot:
         """Read the whole corpus; see the base class."""
-        return neo4j_corpus.read_snapshot(self._database)
-
-    def write_predictions(
-        self, predictions: pd.DataFrame, *, run_id: str, model_version: str
-    ) -> WriteReport:
-        """Store the predictions that differ; see the base class."""
-        return self._predictions.write(predictions, Maker(run_id, model_version))
-
-    def restore_predictions(self, predictions: pd.DataFrame) -> WriteReport:
-        """Store what another store gave; see the base class."""
-        return self._predictions.write(predictions, None)
-
-    def read_predictions(self) -> pd.DataFrame:
-        """Read the predictions; see the base class."""
-        return self._predictions.read()
-
-    def write_suggestions(
-        self, suggestions: pd.DataFrame, *, run_id: str, model_version: str
-    ) -> WriteReport:
-        """Store the suggestions that differ; see the base class."""
-        return self._suggestions.write(suggestions.assign(assigned=1), Maker(run_id, model_version))
-
-    def restore_suggestions(self, suggestions: pd.DataFrame) -> WriteReport:
-        """Store what another store gave; see the base class."""
-        return self._suggestions.write(suggestions.assign(assigned=1), None)
-
-    def read_suggestions(self) -> pd.DataFrame:
-        """Read the suggestions; see the base class."""
-        return self._suggestions.read().drop(columns="assigned")
+        self._refuse_half_loaded()
+        articles = self._read_articles()
+        lists = self._database.rows(_READ_LISTS)
+        self._refuse_half_loaded()
+        members = [len(keys) for _, keys in lists]
+        key_of = pd.Index(list(chain.from_iterable(keys for _, keys in lists)), dtype=object)
+        article_of = pd.Index(articles["key"].to_pylist(), dtype=object).get_indexer(key_of)
+        return assemble(
+            articles,
+            np.arange(len(articles), dtype=np.int64),
+            [name for name, _ in lists],
+            np.arange(len(lists), dtype=np.int64),
+            (np.repeat(np.arange(len(lists), dtype=np.int64), members), article_of),
+        )
 
     def counts(self) -> dict[str, int]:
         """Return how much there is of everything; see the base class."""
-        kinds = {"predictions": self._predictions, "suggestions": self._suggestions}
+        return dict(self._database.row(_COUNTS))
 
-        def count(tx: ManagedTransaction) -> dict[str, int] | None:
-            newest = [kind.newest(tx) for kind in kinds.values()]
-            counts = neo4j_corpus.read_counts(tx)
-            counts |= {name: kind.count(tx) for name, kind in kinds.items()}
-            return counts if [kind.newest(tx) for kind in kinds.values()] == newest else None
+    def _state(self, **changes: Any) -> dict[str, Any]:
+        """Change some properties of the store's own node, and return all."""
+        rows = self._database.rows(_SET_STATE if changes else _STATE, state=changes)
+        if not rows:
+            raise TagsageError(f"{self._database.name} was emptied while it was in use; run again.")
+        state: dict[str, Any] = rows[0]["state"]
+        return state
 
-        while (counts := self._database.transact(count)) is None:
-            continue
-        return counts
+    def _refuse_half_loaded(self) -> None:
+        if self._state().get("loading"):
+            msg = (
+                f"The last load into {self._database.name} did not end; when no other run is "
+                "loading, load the corpus again."
+            )
+            raise TagsageError(msg)
+
+    def _read_articles(self) -> pa.Table:
+        rows = self._database.rows(_READ_ARTICLES)
+        fields = [list(field) for field in zip(*rows, strict=True)] if rows else [[]] * 8
+        # More than one author was not written by us; joined, they differ from any.
+        fields[4] = [" / ".join(sorted(names)) for names in fields[4]]
+        fields[6] = [[tag for _, tag in sorted(tags)] for tags in fields[6]]
+        columns = [pa.array(*one) for one in zip(fields, ARTICLE_SCHEMA.types, strict=True)]
+        return pa.Table.from_arrays(columns, schema=ARTICLE_SCHEMA)
+
+    def _write_articles(self, table: pa.Table) -> None:
+        table = table.set_column(5, "date", table["date"].cast(pa.int64()))
+        for start in track(range(0, len(table), ARTICLES), "storing articles"):
+            columns = table.slice(start, ARTICLES).to_pydict().values()
+            rows = Rows(map(list, zip(*columns, strict=True)))
+            for query in (_WRITE_ARTICLES, _WRITE_AUTHORS, _WRITE_TAGS):
+                self._database.rows(query, rows=rows)
+
+    def _write_memberships(self, wanted: set[tuple[str, str]]) -> tuple[int, int]:
+        """Add and remove memberships; return how many of each."""
+        held = {(name, key) for name, keys in self._database.rows(_READ_LISTS) for key in keys}
+        new, gone = sorted(wanted - held), sorted(held - wanted)
+        for query, pairs in ((_WRITE_PAIRS, new), (_REMOVE_PAIRS, gone)):
+            for start in track(range(0, len(pairs), PAIRS), "storing memberships"):
+                self._database.rows(query, pairs=Rows(map(list, pairs[start : start + PAIRS])))
+        return len(new), len(gone)
+
+    # -- predictions -----------------------------------------------------------------------------
+
+    def _write(self, kind: Kind, rows: pd.DataFrame, *, keep_makers: bool) -> WriteReport:
+        """Write a new set in batches, name it as the one that counts, and remove the others.
+
+        A writer that is killed leaves a set that does not count; the next one removes it.
+        """
+        check_predictions(rows)
+        refuse_too_long(rows["tag"].unique().tolist(), "a tag")
+        known = self._database.rows("MATCH (a:Article) RETURN a.url, a.key ORDER BY a.key DESC")
+        # Of two articles at one address the first is meant.
+        key_of = {row[0]: row[1] for row in known}
+        keys = rows["story"].map(key_of)
+        refuse_unknown(rows["story"][keys.isna()].unique().tolist())
+        before = self._state().get(kind, "")
+        held = self._read(kind)
+        report, kept = _compare(rows, held, keep_makers=keep_makers)
+        if report.unchanged == len(rows) == len(held):
+            return report
+        made = rows[MAKER].to_numpy(dtype=object)
+        made[kept >= 0] = held[MAKER].to_numpy(dtype=object)[kept[kept >= 0]]
+        threshold = rows["threshold"] if "threshold" in rows else pd.Series(np.nan, rows.index)
+        is_prediction = kind == "predictions"
+        columns = (
+            keys.tolist(),
+            rows["tag"].tolist(),
+            rows["score"].astype("float64").tolist(),
+            # All suggestions are assigned; a property that says so would say nothing.
+            [bool(one) if is_prediction else None for one in rows["assigned"]],
+            [None if np.isnan(one) else one for one in threshold.astype("float64")],
+            *made.T.tolist(),
+        )
+        values = list(map(list, zip(*columns, strict=True)))
+        new = uuid.uuid4().hex
+        for start in track(range(0, len(values), PAIRS), f"storing {kind}"):
+            part = Rows(values[start : start + PAIRS])
+            self._database.rows(_of(kind, _WRITE), rows=part, set=new)
+        if not self._database.rows(_SWITCH, kind=kind, before=before, set=new):
+            msg = f"Another run wrote its {kind} to {self._database.name} meanwhile; run again."
+            raise TagsageError(msg)
+        self._database.run_in_batches(_of(kind, _REMOVE_OTHERS), set=new)
+        self._database.run_in_batches(_REMOVE_ORPHANS[-1])
+        return report
+
+    def _read(self, kind: Kind) -> pd.DataFrame:
+        while True:
+            current = self._state().get(kind, "")
+            rows = self._database.rows(_of(kind, _READ), set=current)
+            # The rows of an older set may have been removed while they were read.
+            if self._state().get(kind, "") == current:
+                break
+        names = ["key", "story", "tag", "score", "assigned", "threshold", *MAKER]
+        frame = pd.DataFrame([tuple(row) for row in rows], columns=names)
+        article, keys = pd.factorize(frame["key"])
+        urls = frame["story"][~frame["key"].duplicated()]
+        tag, tags = pd.factorize(frame["tag"])
+        maker, makers = number_makers(frame)
+        return predictions_frame(
+            (list(keys), urls.tolist()),
+            list(tags),
+            makers,
+            TagRows.of(frame, article.astype(np.int64), tag.astype(np.int64), maker),
+        )
+
+    # -- vectors ---------------------------------------------------------------------------------
 
     def write_vectors(
         self, name: str, keys: Sequence[str], vectors: npt.NDArray[np.floating], *, digest: str
     ) -> bool:
-        """Write one vector an article; see the base class."""
-        return neo4j_vectors.write_vectors(self._database, name, keys, vectors, digest=digest)
+        """Write one vector per article; see the base class."""
+        if not _PROPERTY.fullmatch(name) or name in _TAKEN:
+            raise ValueError(f"{name!r} cannot be the name of a vector property")
+        if vectors.ndim != 2 or len(vectors) != len(keys) or not vectors.shape[1]:
+            msg = f"vectors are of shape {vectors.shape}, not [{len(keys)}, d] with d at least 1"
+            raise ValueError(msg)
+        step = max(1, VECTOR_BYTES // (NUMBER_BYTES * vectors.shape[1]))
+        starts = range(0, len(keys), step)
+        for start in starts:
+            _check_finite(keys[start : start + step], vectors[start : start + step])
+        there = self._database.row(_VECTORS, name=name, dimensions=vectors.shape[1])["n"]
+        if there == len(keys) and self._state().get(name) == digest:
+            return False
+        self._state(**{name: None})
+        for start in track(starts, f"storing vectors {name}"):
+            block = np.asarray(vectors[start : start + step], dtype=np.float32).tolist()
+            rows = Rows(map(list, zip(keys[start : start + step], block, strict=True)))
+            if self._database.row(_WRITE_VECTORS, rows=rows, name=name)["n"] < len(rows):
+                msg = (
+                    f"Some articles that have vectors {name} are not in {self._database.name}; "
+                    "load the corpus again."
+                )
+                raise TagsageError(msg)
+        self._database.run_in_batches(_REMOVE_VECTORS, name=name, keys=Rows(keys))
+        self._state(**{name: digest})
+        return True
 
-    def read_vectors(
-        self, name: str, keys: Sequence[str], *, out: npt.NDArray[np.float32] | None = None
-    ) -> npt.NDArray[np.float32]:
-        """Read one vector an article; see the base class."""
-        return neo4j_vectors.read_vectors(self._database, name, keys, out)
+
+def _of(kind: Kind, query: str) -> str:
+    return query.replace("PREDICTED_TAG", _TYPES[kind])
+
+
+def _compare(
+    rows: pd.DataFrame, held: pd.DataFrame, *, keep_makers: bool
+) -> tuple[WriteReport, Int64s]:
+    """Return the counts, and where each row is held just as it is; -1 where it is not."""
+    both = pd.concat([rows, held], ignore_index=True)
+    article, tag = (pd.factorize(both[name])[0].astype(np.int64) for name in ("story", "tag"))
+    every = TagRows.of(both, article, tag, number_makers(both)[0])
+    ours = np.arange(len(both)) < len(rows)
+    report, kept, _ = differences(every.take(ours), every.take(~ours), keep_makers=keep_makers)
+    return report, kept
+
+
+def _check_finite(keys: Sequence[str], vectors: npt.NDArray[np.floating]) -> None:
+    # A number too large for float32 becomes infinite, without a warning.
+    with np.errstate(over="ignore"):
+        bad = ~np.isfinite(np.asarray(vectors).astype(np.float32)).all(axis=1)
+    if bad.any():
+        key = keys[int(bad.argmax())]
+        raise ValueError(f"the vector of {key} holds a number that is not finite as float32")

@@ -11,38 +11,34 @@ from tagsage.neo4j_connection import Neo4jConnection, resolve_connection
 if TYPE_CHECKING:
     from tagsage.store.base import ArticleStore
 
-KINDS = ("sqlite", "neo4j")
+KINDS = ("sqlite", "postgres", "neo4j")
 
 
 def open_store(
     kind: str, *, sqlite_path: Path, neo4j: Neo4jConnection | None = None
 ) -> ArticleStore:
-    """Open a store.
+    """Open a store, to be closed or used in ``with``.
 
     Parameters
     ----------
     kind : str
-        One of ``KINDS``.
+        One of ``KINDS``. Postgres is found by its own variables: PGHOST, PGUSER and so on.
     sqlite_path : pathlib.Path
         The file of the store ``sqlite``; made when it does not exist.
     neo4j : Neo4jConnection, optional
         The server of the store ``neo4j``; by default the one that Airflow or the environment
         names.
 
-    Returns
-    -------
-    ArticleStore
-        To be closed, or used in ``with``.
-
     Raises
     ------
     TagsageError
         When there is no such kind, or the store cannot be opened.
     """
-    if kind == "sqlite":
-        from tagsage.store.sqlite import SqliteStore
+    if kind in {"sqlite", "postgres"}:
+        from tagsage.store.database import POSTGRES, sqlite_url
+        from tagsage.store.sql import SqlStore
 
-        return SqliteStore(sqlite_path)
+        return SqlStore(sqlite_url(sqlite_path) if kind == "sqlite" else POSTGRES)
     if kind == "neo4j":
         from tagsage.store.neo4j import Neo4jStore
 

@@ -1,14 +1,10 @@
-"""Tags that a model gives articles, as every store keeps them: checks, differences, order.
-
-Two kinds are kept, apart from each other and from the articles' own tags: *predictions* for
-articles without tags, and *suggestions* of tags that tagged articles lack.
-"""
+"""Tags that a model gives articles: checks, differences, order; the same for every store."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,40 +12,24 @@ import pandas as pd
 
 from tagsage.errors import TagsageError
 
-SUGGESTION_COLUMNS = ("story", "tag", "score")
-PREDICTION_COLUMNS = (*SUGGESTION_COLUMNS, "assigned")
+MAKER = ["run_id", "model_version"]
+COLUMNS = ["story", "tag", "score", "assigned"]
 
 Int64s = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class WriteReport:
-    """What writing predictions or suggestions did; each counts pairs of an article and a tag.
-
-    Attributes
-    ----------
-    added, changed, removed : int
-        How many came, have another score or are assigned otherwise now, and went.
-    unchanged : int
-        How many were there already, and were not written.
-    """
+    """How many pairs of article and tag a write added, changed, removed and left alone."""
 
     added: int = 0
     changed: int = 0
     removed: int = 0
     unchanged: int = 0
 
-    def __add__(self, other: WriteReport) -> WriteReport:
-        """Add up the parts of one write."""
-        return WriteReport(
-            self.added + other.added,
-            self.changed + other.changed,
-            self.removed + other.removed,
-            self.unchanged + other.unchanged,
-        )
-
     def __str__(self) -> str:
-        """Say it for the log."""
+        """Word it for the log."""
         return (
             f"{self.added:,} pairs of article and tag added, {self.changed:,} changed, "
             f"{self.removed:,} removed, {self.unchanged:,} unchanged"
@@ -60,37 +40,32 @@ class WriteReport:
         return asdict(self)
 
 
-class Maker(NamedTuple):
-    """What made predictions: a run, by a version of the model."""
-
-    run_id: str
-    model_version: str
-
-
 class TagRows(NamedTuple):
-    """Pairs of article and tag with what is said of them; arrays of shape [n].
-
-    Attributes
-    ----------
-    article, tag : int64
-        Numbers of both, unique as pairs.
-    score : float64
-        Probabilities.
-    assigned : int64
-        0 or 1.
-    maker : int64
-        Place of what made them, among the :class:`Maker` of a write or a read; -1 for none of them.
-    """
+    """Pairs of article and tag as numbers, unique as pairs; arrays of shape [n]."""
 
     article: Int64s
     tag: Int64s
     score: npt.NDArray[np.float64]
     assigned: Int64s
+    threshold: npt.NDArray[np.float64]
     maker: Int64s
 
-    def take(self, places: npt.NDArray[Any]) -> TagRows:
+    def take(self, places: Bools | Int64s) -> TagRows:
         """Return some of the pairs."""
-        return TagRows(*(column[places] for column in self))
+        return TagRows._make(column[places] for column in self)
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame, article: Int64s, tag: Int64s, maker: Int64s) -> TagRows:
+        """Return a frame's rows, whose articles, tags and makers have these numbers."""
+        threshold = frame["threshold"] if "threshold" in frame else np.full(len(frame), np.nan)
+        return cls(
+            article,
+            tag,
+            frame["score"].to_numpy(dtype=np.float64),
+            frame["assigned"].to_numpy(dtype=np.int64),
+            np.asarray(threshold, dtype=np.float64),
+            maker,
+        )
 
 
 def match_pairs(wanted: tuple[Int64s, Int64s], held: tuple[Int64s, Int64s]) -> Int64s:
@@ -118,60 +93,48 @@ def match_pairs(wanted: tuple[Int64s, Int64s], held: tuple[Int64s, Int64s]) -> I
 
 
 def differences(
-    wanted: TagRows, stored: TagRows, *, by_maker: bool = False
-) -> tuple[Int64s, Int64s, WriteReport]:
-    """Compare what is to be stored of some articles with what is.
+    wanted: TagRows, held: TagRows, *, keep_makers: bool
+) -> tuple[WriteReport, Int64s, Bools]:
+    """Compare what is to be stored with what is.
 
     Parameters
     ----------
-    wanted, stored : TagRows
-        All pairs of the same articles.
-    by_maker : bool
-        Whether a pair that something else made is another.
+    wanted, held : TagRows
+        All pairs.
+    keep_makers : bool
+        Whether a pair that another maker gave is the same.
 
     Returns
     -------
-    (int64 array, int64 array, WriteReport)
-        Places in `wanted` that must be written, places in `stored` that end (a changed pair is in
-        both), and the counts.
+    (WriteReport, int64 [len(wanted)], bool [len(held)])
+        The counts, where each wanted pair is held just as it is (-1: it must be written), and
+        whether each pair that is held must be removed (because it changed, or is gone).
     """
-    place = match_pairs((wanted.article, wanted.tag), (stored.article, stored.tag))
+    place = match_pairs((wanted.article, wanted.tag), (held.article, held.tag))
     found = place >= 0
-    same = found.copy()
-    at = place[found]
-    same[found] = (wanted.score[found] == stored.score[at]) & (
-        wanted.assigned[found] == stored.assigned[at]
-    )
-    if by_maker:
-        same[found] &= wanted.maker[found] == stored.maker[at]
-    ends = np.ones(len(stored.article), dtype=np.bool_)
-    ends[place[same]] = False
+    at = held.take(place[found])
+    ours = wanted.take(found)
+    same = (ours.score == at.score) & (ours.assigned == at.assigned)
+    same &= (ours.threshold == at.threshold) | (np.isnan(ours.threshold) & np.isnan(at.threshold))
+    if not keep_makers:
+        same &= ours.maker == at.maker
+    kept = place.copy()
+    kept[np.flatnonzero(found)[~same]] = -1
+    removed = np.ones(len(held.article), dtype=np.bool_)
+    removed[kept[kept >= 0]] = False
+    unchanged, matched = int(same.sum()), int(found.sum())
     report = WriteReport(
-        added=int((~found).sum()),
-        changed=int((found & ~same).sum()),
-        removed=len(stored.article) - int(found.sum()),
-        unchanged=int(same.sum()),
+        added=len(place) - matched,
+        changed=matched - unchanged,
+        removed=len(held.article) - matched,
+        unchanged=unchanged,
     )
-    return np.flatnonzero(~same), np.flatnonzero(ends), report
+    return report, kept, removed
 
 
-def check_predictions(predictions: pd.DataFrame, *, with_makers: bool) -> None:
-    """Refuse predictions that no store could give back as they are.
-
-    Parameters
-    ----------
-    predictions : pandas.DataFrame
-        What is to be written.
-    with_makers : bool
-        Whether each is to say what made it.
-
-    Raises
-    ------
-    ValueError
-        Saying which column and why.
-    """
-    columns = PREDICTION_COLUMNS + (Maker._fields if with_makers else ())
-    missing = [name for name in columns if name not in predictions.columns]
+def check_predictions(predictions: pd.DataFrame) -> None:
+    """Raise a ValueError that names the column and the reason when a frame is not as described."""
+    missing = [name for name in (*COLUMNS, *MAKER) if name not in predictions.columns]
     if missing:
         raise ValueError(f"predictions lack the columns {', '.join(missing)}")
     if not np.isfinite(predictions["score"].to_numpy(dtype=np.float64)).all():
@@ -184,87 +147,28 @@ def check_predictions(predictions: pd.DataFrame, *, with_makers: bool) -> None:
         raise ValueError("a story has a tag twice in the predictions")
 
 
-def unknown_stories(stories: Sequence[str]) -> None:
-    """Refuse predictions of articles that are not in the store.
-
-    Raises
-    ------
-    TagsageError
-        When there are any; names one.
-    """
-    if stories:
-        more = f" and {len(stories) - 1:,} more" if len(stories) > 1 else ""
-        msg = (
-            f"The predictions name {stories[0]!r}{more}, which the store does not hold: another "
-            "corpus was loaded meanwhile; run again, one run at a time."
-        )
+def refuse_unknown(stories: Sequence[str]) -> None:
+    """Raise a TagsageError when there are predictions of articles that the store does not hold."""
+    if len(stories):
+        more = f" and {len(stories) - 1} more" if len(stories) > 1 else ""
+        msg = f"The store does not hold {stories[0]}{more}; load the corpus before its predictions."
         raise TagsageError(msg)
 
 
-class Grouped(NamedTuple):
-    """A frame of predictions, its rows brought together by article.
-
-    Attributes
-    ----------
-    stories, tags : list of str
-        Each once.
-    bounds : int64 array, shape [len(stories) + 1]
-        The rows of the i-th story are those from ``bounds[i]`` to ``bounds[i + 1]``.
-    rows : TagRows
-        ``article``, ``tag`` and ``maker`` are places in `stories`, `tags` and `makers`.
-    makers : list of Maker
-        What made them; at least one.
-    """
-
-    stories: list[str]
-    tags: list[str]
-    bounds: Int64s
-    rows: TagRows
-    makers: list[Maker]
-
-    @classmethod
-    def of(cls, predictions: pd.DataFrame, maker: Maker | None) -> Grouped:
-        """Group predictions that :func:`check_predictions` lets pass.
-
-        Parameters
-        ----------
-        predictions : pandas.DataFrame
-            The predictions.
-        maker : Maker or None
-            What made all of them; None: their columns ``run_id`` and ``model_version`` say it.
-        """
-        if maker is None:
-            by_maker = predictions.groupby(list(Maker._fields), sort=False)
-            maker_of = by_maker.ngroup().to_numpy()
-            made = predictions[list(Maker._fields)].drop_duplicates().itertuples(index=False)
-            makers = [Maker(*map(str, one)) for one in made] or [Maker("", "")]
-        else:
-            maker_of, makers = np.zeros(len(predictions), dtype=np.int64), [maker]
-        story_of, stories = pd.factorize(predictions["story"])
-        tag_of, tags = pd.factorize(predictions["tag"])
-        rows = TagRows(
-            story_of.astype(np.int64),
-            tag_of.astype(np.int64),
-            predictions["score"].to_numpy(dtype=np.float64),
-            predictions["assigned"].to_numpy(dtype=np.int64),
-            maker_of.astype(np.int64),
-        ).take(np.argsort(story_of, kind="stable"))
-        bounds = np.searchsorted(rows.article, np.arange(len(stories) + 1)).astype(np.int64)
-        return cls(stories.tolist(), tags.tolist(), bounds, rows, makers)
-
-    def part(self, start: int, stop: int) -> TagRows:
-        """Return the rows of some stories; ``article`` counts from the first of them."""
-        rows = self.rows.take(np.arange(self.bounds[start], self.bounds[stop]))
-        return rows._replace(article=rows.article - start)
+def number_makers(rows: pd.DataFrame) -> tuple[Int64s, list[tuple[str, str]]]:
+    """Return a number for what made each row, and what the numbers stand for: run and model."""
+    pairs = pd.MultiIndex.from_frame(rows[MAKER])
+    codes, makers = pd.factorize(pairs)
+    return codes.astype(np.int64), [(str(run), str(version)) for run, version in makers]
 
 
 def predictions_frame(
     articles: tuple[Sequence[str], Sequence[str]],
     tags: Sequence[str],
-    makers: Sequence[Maker],
+    makers: Sequence[tuple[str, str]],
     rows: TagRows,
 ) -> pd.DataFrame:
-    """Make the frame of :meth:`ArticleStore.read_predictions`.
+    """Make the frame of :meth:`tagsage.store.base.ArticleStore.read_predictions`.
 
     Parameters
     ----------
@@ -272,22 +176,26 @@ def predictions_frame(
         Keys and URLs.
     tags : sequence of str
         Names.
-    makers : sequence of Maker
-        What made them.
+    makers : sequence of (str, str)
+        Run and version of the model.
     rows : TagRows
         ``article``, ``tag`` and ``maker`` are places in the above.
     """
     keys, urls = articles
     order = np.lexsort((_ranks(tags)[rows.tag], -rows.score, _ranks(keys)[rows.article]))
-    versions = pd.array([maker.model_version for maker in makers], dtype="str")
-    run_ids = pd.array([maker.run_id for maker in makers], dtype="str")
+    rows = rows.take(order)
+
+    def texts(values: Sequence[str], places: Int64s) -> pd.api.extensions.ExtensionArray:
+        return pd.array(list(values), dtype="str").take(places)
+
     return pd.DataFrame({
-        "story": pd.array(list(urls), dtype="str").take(rows.article[order]),
-        "tag": pd.array(list(tags), dtype="str").take(rows.tag[order]),
-        "score": rows.score[order],
-        "assigned": rows.assigned[order],
-        "model_version": versions.take(rows.maker[order]),
-        "run_id": run_ids.take(rows.maker[order]),
+        "story": texts(urls, rows.article),
+        "tag": texts(tags, rows.tag),
+        "score": rows.score,
+        "assigned": rows.assigned,
+        "threshold": rows.threshold,
+        "model_version": texts([version for _, version in makers], rows.maker),
+        "run_id": texts([run for run, _ in makers], rows.maker),
     })
 
 

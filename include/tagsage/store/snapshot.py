@@ -22,8 +22,11 @@ import scipy.sparse as sp
 from tagsage.corpus.fields import UNKNOWN_AUTHOR
 from tagsage.corpus.model import articles_to_frame, articles_to_table
 from tagsage.errors import TagsageError
+from tagsage.files import write_json
 
 _SUMMARY = "snapshot.json"
+
+Int64s = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,9 +130,7 @@ class Snapshot:
             "lists": len(self.lists),
             "memberships": len(self.article_index),
         }
-        temporary = folder / f".{_SUMMARY}"
-        temporary.write_text(json.dumps(summary, indent=1), encoding="utf-8")
-        temporary.replace(folder / _SUMMARY)
+        write_json(folder / _SUMMARY, summary)
 
     @classmethod
     def load(cls, folder: Path) -> Snapshot:
@@ -162,10 +163,10 @@ class Snapshot:
 
 def assemble(
     articles: pa.Table,
-    article_ids: npt.NDArray[np.int64],
+    article_ids: Int64s,
     lists: Sequence[str],
-    list_ids: npt.NDArray[np.int64],
-    memberships: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
+    list_ids: Int64s,
+    memberships: tuple[Int64s, Int64s],
 ) -> Snapshot:
     """Make a snapshot of what a store holds under ids of its own, in whatever order.
 
@@ -202,7 +203,40 @@ def assemble(
     )
 
 
-def _places(ids: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+def compare_articles(ours: pa.Table, held: pa.Table) -> tuple[Int64s, npt.NDArray[np.bool_]]:
+    """Compare articles that are to be stored with those that a store holds.
+
+    Parameters
+    ----------
+    ours, held : pyarrow.Table
+        Of :data:`tagsage.corpus.model.ARTICLE_SCHEMA`, keys unique.
+
+    Returns
+    -------
+    (int64 array, bool array), each of shape [len(ours)]
+        Where each article is held (-1: nowhere), and whether it is held with other fields.
+    """
+    place = pd.Index(held["key"].to_numpy()).get_indexer(pd.Index(ours["key"].to_numpy()))
+    place = place.astype(np.int64)
+    known = np.flatnonzero(place >= 0)
+    ours, held = ours.take(pa.array(known)), held.take(pa.array(place[known]))
+    unlike = np.zeros(len(known), dtype=np.bool_)
+    for name in ("url", "title", "subtitle", "author", "date", "is_stub"):
+        unlike |= pc.not_equal(ours[name], held[name]).to_numpy().astype(np.bool_)
+    mine, theirs = ours["tags"].combine_chunks(), held["tags"].combine_chunks()
+    lengths = pc.list_value_length(mine).to_numpy()
+    unlike |= lengths != pc.list_value_length(theirs).to_numpy()
+    # Lists of the same length are compared tag by tag.
+    same = np.flatnonzero(~unlike)
+    one, other = (tags.take(pa.array(same)).flatten() for tags in (mine, theirs))
+    unequal = np.asarray(pc.not_equal(one, other).to_numpy(zero_copy_only=False), dtype=np.bool_)
+    unlike[np.repeat(same, lengths[same])[unequal]] = True
+    differs = np.zeros(len(place), dtype=np.bool_)
+    differs[known] = unlike
+    return place, differs
+
+
+def _places(ids: Int64s, wanted: Int64s) -> npt.NDArray[np.int32]:
     """Return where each wanted id stands in `ids`."""
     highest = int(ids.max(initial=0))
     if highest <= 8 * len(ids) + 1024:

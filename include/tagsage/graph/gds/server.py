@@ -19,7 +19,7 @@ from neo4j.exceptions import ClientError, DatabaseError, Neo4jError
 from tagsage.errors import TagsageError
 from tagsage.graph.gds import memory
 from tagsage.graph.gds.memory import Heap
-from tagsage.neo4j_connection import Neo4jConnection, error_kind, open_driver, told
+from tagsage.neo4j_connection import Neo4jConnection, error_kind, open_driver, translated
 
 logger = logging.getLogger(__name__)
 
@@ -231,7 +231,7 @@ def open_gds(connection: Neo4jConnection, concurrency: int) -> Generator[GdsServ
     TagsageError
         When it is away, refuses us, has no GDS or one that is too old, or cannot do what is asked.
     """
-    with told(connection), _gds_told(connection), open_driver(connection) as driver:
+    with translated(connection), _gds_told(connection), open_driver(connection) as driver:
         licensed = _check_version(connection, driver)
         # No Arrow: it is not in the open build.
         gds = GraphDataScience(

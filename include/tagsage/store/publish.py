@@ -1,0 +1,164 @@
+"""Publishes what the pages show of a run beside the corpus and the predictions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
+
+from tagsage.store import full_text
+from tagsage.store.sql import SqlStore, articles_of, named_ids
+from tagsage.store.tables import EXPLANATION_PARTS, EXPLANATIONS, FACTS, RUNS, TAGS
+
+RUNS_KEPT = 400
+BLOCK = 20_000
+SCORES = ("f1", "precision", "recall", "average_precision", "support", "predicted")
+
+# A tag that nothing refers to is left over from an earlier corpus.
+_COUNT = (
+    """
+    UPDATE tags SET
+        n_articles = (SELECT count(*) FROM article_tags t WHERE t.tag_id = tags.id),
+        n_assigned = (
+            SELECT count(*) FROM predictions p WHERE p.tag_id = tags.id AND p.assigned = 1
+        )
+    """,
+    # Also those that an earlier run's champion still gives.
+    """
+    UPDATE tags SET is_target = true
+    WHERE EXISTS (SELECT 1 FROM predictions p WHERE p.tag_id = tags.id)
+    """,
+    """
+    DELETE FROM tags WHERE n_articles = 0 AND NOT is_target
+        AND NOT EXISTS (SELECT 1 FROM suggestions s WHERE s.tag_id = tags.id)
+    """,
+    "DELETE FROM list_tags",
+    """
+    INSERT INTO list_tags (list_id, tag_id, articles)
+    SELECT m.list_id, t.tag_id, count(*)
+    FROM memberships m
+    JOIN article_tags t ON t.article_id = m.article_id
+    JOIN tags ON tags.id = t.tag_id AND tags.is_target
+    GROUP BY m.list_id, t.tag_id
+    """,
+)
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What the pages show of a run.
+
+    Attributes
+    ----------
+    facts : mapping
+        What the first page says of the run; JSON-able.
+    target_tags : sequence of str
+        The tags that were learned.
+    scores : pandas.DataFrame or None
+        Of the best candidate: ``tag`` and any of :data:`SCORES`. None: those published before stay.
+    entry : mapping or None
+        What is kept of the run when later ones are published: ``run_id``, ``at`` (when it began,
+        ISO 8601) and more; JSON-able. None: the run is not kept.
+    explanations : pathlib.Path or None
+        Parquet: ``story``, ``tag``, ``score``, ``score_without_graph`` and, as JSON,
+        :data:`~tagsage.store.tables.EXPLANATION_PARTS`.
+    """
+
+    facts: Mapping[str, Any]
+    target_tags: Sequence[str]
+    scores: pd.DataFrame | None = None
+    entry: Mapping[str, Any] | None = None
+    explanations: Path | None = None
+
+
+def publish(store: SqlStore, publication: Publication) -> int:
+    """Replace what was published before, in one transaction.
+
+    Returns
+    -------
+    int
+        How many explanations were left out because the store does not hold their articles.
+    """
+    with store.database.writing() as connection:
+        _write_tags(connection, publication.target_tags, publication.scores)
+        for statement in _COUNT:
+            connection.execute(text(statement))
+        connection.execute(delete(EXPLANATIONS))
+        left_out = 0
+        if publication.explanations is not None:
+            left_out = _write_explanations(connection, publication.explanations)
+        _write_facts(connection, publication)
+        full_text.fill(connection)
+        connection.execute(text("ANALYZE"))
+    return left_out
+
+
+def _write_tags(
+    connection: Connection, target_tags: Sequence[str], scores: pd.DataFrame | None
+) -> None:
+    ids = named_ids(connection, TAGS, list(target_tags))
+    connection.execute(update(TAGS).values(is_target=False))
+    by_id = update(TAGS).where(TAGS.c.id == bindparam("it"))
+    if len(ids):
+        rows = [{"it": number} for number in ids.tolist()]
+        connection.execute(by_id.values(is_target=True), rows)
+    if scores is None:
+        return
+    connection.execute(update(TAGS).values(dict.fromkeys(SCORES)))
+    known = scores.reindex(columns=["tag", *SCORES]).astype(object).replace({np.nan: None})
+    rows = [
+        {"it": number, **{name: row[name] for name in SCORES}}
+        for number, row in zip(
+            named_ids(connection, TAGS, scores["tag"].tolist()).tolist(),
+            known.to_dict("records"),
+            strict=True,
+        )
+    ]
+    if rows:
+        connection.execute(by_id.values({name: bindparam(name) for name in SCORES}), rows)
+
+
+def _write_explanations(connection: Connection, file: Path) -> int:
+    rows = connection.execute(select(TAGS.c.name, TAGS.c.id))
+    tag_ids = {name: number for name, number in rows}  # ruff: ignore[unnecessary-comprehension]
+    left_out = 0
+    for block in _blocks(file):
+        article = articles_of(connection, block["story"])
+        tag = block["tag"].map(tag_ids)
+        known = (article >= 0) & tag.notna()
+        left_out += int((~known).sum())
+        part = block[known].drop(columns=["story", "tag"]).astype(object)
+        part = part.assign(article_id=article[known], tag_id=tag[known].astype("int64"))
+        part = part.astype(object).replace({np.nan: None})
+        if len(part):
+            records: Any = part.to_dict("records")
+            connection.execute(insert(EXPLANATIONS), records)
+    return left_out
+
+
+def _blocks(file: Path) -> Iterator[pd.DataFrame]:
+    columns = ["story", "tag", "score", "score_without_graph", *EXPLANATION_PARTS]
+    with pq.ParquetFile(file) as parquet:
+        for batch in parquet.iter_batches(batch_size=BLOCK, columns=columns):
+            yield batch.to_pandas()
+
+
+def _write_facts(connection: Connection, publication: Publication) -> None:
+    connection.execute(delete(FACTS))
+    value = json.dumps(publication.facts, allow_nan=False)
+    connection.execute(insert(FACTS).values(name="run", value=value))
+    if publication.entry is None:
+        return
+    run = {"run_id": publication.entry["run_id"], "at": publication.entry["at"]}
+    connection.execute(delete(RUNS).where(RUNS.c.run_id == run["run_id"]))
+    entry = json.dumps(publication.entry, allow_nan=False)
+    connection.execute(insert(RUNS).values(**run, entry=entry))
+    kept = select(RUNS.c.run_id).order_by(RUNS.c.at.desc()).limit(RUNS_KEPT)
+    connection.execute(delete(RUNS).where(RUNS.c.run_id.not_in(kept)))
