@@ -1,11 +1,11 @@
-"""The served champion: batches, single requests, loading, explanations, known companions.
+"""The champion: batches, single requests, loading, explanations, co-listed articles.
 
-A run with two candidates is run first. What is measured is its champion as it is served: text,
+A run with two candidates is run first. What is measured is its champion: text,
 lists, labels and authors of the corpus, a network. *CPU ms* is the time of all cores together: it
 says what a request costs where the wall clock says how busy the machine was.
 
-Known companions are judged on the run's test articles, with the candidate that was fitted without
-them: of one of its lists, drawn at random, some other members are named instead of the lists.
+Co-listed articles are evaluated on the run's test articles, with the candidate that was fitted
+without them: of one of its lists, drawn at random, some other members are named.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tagsage.features.feature_set import KNOWN_FOLDER
 from tagsage.features.fitting import STATE_FOLDER
 from tagsage.learn.labels import Labels
 from tagsage.pipeline import run_pipeline
-from tagsage.registry.seal import check_seal, seal
+from tagsage.registry.checksums import write_checksums
 from tagsage.registry.tagger import CANDIDATE, Tagger
 from tagsage.registry.tagger import FEATURES as FEATURES_FOLDER
 from tagsage.stages.common import KNOWN, MODEL_FOLDER
@@ -40,11 +40,11 @@ SETTINGS = {"candidates": f"text:mlp,{FEATURES}:mlp", "scenarios": "", "seed": S
 BATCH = 55_000
 REQUESTS = 1000
 WARM = 20
-COMPANIONS = (1, 3, 10)
+COLISTED = (1, 3, 10)
 
 
 def main(corpus: str) -> str:
-    """Run a run, then measure what it serves.
+    """Run a run, then measure its champion.
 
     Parameters
     ----------
@@ -63,17 +63,17 @@ def main(corpus: str) -> str:
 
 
 def report(artifacts: Path) -> str:
-    """Measure what the artifacts of a run serve."""
-    served = found(artifacts, "served")
+    """Measure the tagger of a run."""
+    folder = found(artifacts, "tagger")
     explained = json.loads((found(artifacts, "explain") / "artifact.json").read_text())
-    told = explained["summary"]
+    summary = explained["summary"]
     scoring = [
         measured(f"{BATCH:,} articles at once", artifacts, BATCH, in_batches),
-        measured(f"{REQUESTS:,} articles, one a request", artifacts, REQUESTS, one_by_one),
+        measured(f"{REQUESTS:,} articles, one per request", artifacts, REQUESTS, one_by_one),
     ]
     loading = [
-        timed("load", lambda: bool(Tagger.load(served))),
-        timed("of it, every file's SHA-256 compared", lambda: check_seal(served)),
+        timed("load", lambda: bool(Tagger.load(folder))),
+        timed("every file's SHA-256", lambda: write_checksums(folder)),
     ]
     return "\n\n".join([
         "### Scoring",
@@ -81,10 +81,10 @@ def report(artifacts: Path) -> str:
         "### Loading",
         table(loading),
         "### Explaining",
-        f"The stage explained {told['tags']:,} tags of {told['articles']:,} articles in "
+        f"The stage explained {summary['tags']:,} tags of {summary['articles']:,} articles in "
         f"{explained['seconds']:.0f} s.",
-        "### Known companions instead of lists",
-        companions(artifacts),
+        "### Co-listed articles instead of lists",
+        colisted(artifacts),
     ])
 
 
@@ -98,7 +98,7 @@ def found(artifacts: Path, stage: str, **inputs: str) -> Path:
 
 
 def articles_of(artifacts: Path, n: int) -> pd.DataFrame:
-    """Return articles of the corpus as a served model takes them, drawn at random."""
+    """Return articles of the corpus as a tagger takes them, drawn at random."""
     snapshot = Snapshot.load(found(artifacts, "corpus"))
     rows = np.random.default_rng(SEED).integers(0, len(snapshot.articles), n)
     frame = snapshot.articles.iloc[rows][["title", "subtitle", "author"]].reset_index(drop=True)
@@ -111,14 +111,14 @@ def measured(name: str, artifacts: Path, n: int, call: Any) -> Row:
     """Measure a way of scoring n articles."""
 
     def ready() -> tuple[Tagger, pd.DataFrame]:
-        tagger, articles = Tagger.load(found(artifacts, "served")), articles_of(artifacts, n)
+        tagger, articles = Tagger.load(found(artifacts, "tagger")), articles_of(artifacts, n)
         for row in range(WARM):
-            tagger.tag(articles.iloc[row : row + 1])
+            tagger.predict(articles.iloc[row : row + 1])
         return tagger, articles
 
     taken = measure(prepared(ready, lambda prepared_: call(*prepared_)))
     columns = {
-        "ms an article": number(1000 * taken.seconds / n, 3),
+        "ms per article": number(1000 * taken.seconds / n, 3),
         **{heading: taken.result.get(heading, "–") for heading in ("p50 ms", "p95 ms", "CPU ms")},
     }
     return Row(name, taken.seconds, taken.peak_mb, taken.extra_mb, columns)
@@ -126,7 +126,7 @@ def measured(name: str, artifacts: Path, n: int, call: Any) -> Row:
 
 def in_batches(tagger: Tagger, articles: pd.DataFrame) -> dict[str, str]:
     """Score all articles in one call."""
-    tagger.tag(articles)
+    tagger.predict(articles)
     return {}
 
 
@@ -136,7 +136,7 @@ def one_by_one(tagger: Tagger, articles: pd.DataFrame) -> dict[str, str]:
     for row in range(len(articles)):
         article = articles.iloc[row : row + 1]
         started, busy = time.perf_counter(), time.process_time()
-        tagger.tag(article)
+        tagger.predict(article)
         wall.append(1000 * (time.perf_counter() - started))
         cpu.append(1000 * (time.process_time() - busy))
     return {
@@ -152,8 +152,8 @@ def timed(name: str, call: Callable[[], object]) -> Row:
     return Row(name, taken.seconds, taken.peak_mb, taken.extra_mb)
 
 
-def companions(artifacts: Path) -> str:
-    """Score the test articles that are in lists, by what is told of these."""
+def colisted(artifacts: Path) -> str:
+    """Score the test articles that are in lists, by what is given of these."""
     snapshot = Snapshot.load(found(artifacts, "corpus"))
     labels = Labels.load(found(artifacts, "split"))
     tagger = fitted_without_test(artifacts, artifacts.parent / "without-test")
@@ -173,21 +173,21 @@ def companions(artifacts: Path) -> str:
         others.append(rng.permutation(inside[inside != row]))
     rows, Y = labels.test_rows[chosen], labels.Y_test[chosen]
     keys = snapshot.articles["key"].to_numpy(dtype=object)
-    told: dict[str, dict[str, list[Any]]] = {
+    given: dict[str, dict[str, list[Any]]] = {
         "nothing": {},
         **{
             f"{most} of the others in one of them": {
                 "articles": [keys[some[:most]].tolist() for some in others]
             }
-            for most in COMPANIONS
+            for most in COLISTED
         },
         "all its lists by name": {"lists": snapshot.list_names(incidence[rows])},
     }
-    lines = ["| told of the lists | " + " | ".join(SCORES.values()) + " |"]
+    lines = ["| given of the lists | " + " | ".join(SCORES.values()) + " |"]
     lines.append("|---|" + "---:|" * len(SCORES))
     frame = snapshot.articles.iloc[rows][["title", "subtitle", "author"]].reset_index(drop=True)
     frame["story"] = keys[rows]
-    for what, columns in told.items():
+    for what, columns in given.items():
         series = {name: pd.Series(of, dtype=object) for name, of in columns.items()}
         X = tagger.features.transform(tagger.articles_of(frame.assign(**series)))
         P, assigned = tagger.candidate.predict(X, np.arange(len(rows)))
@@ -198,7 +198,7 @@ def companions(artifacts: Path) -> str:
 
 
 def fitted_without_test(artifacts: Path, folder: Path) -> Tagger:
-    """Return the tagger as it is served, but fitted on the training articles alone.
+    """Return the same tagger, but fitted on the training articles alone.
 
     Parameters
     ----------
@@ -207,7 +207,7 @@ def fitted_without_test(artifacts: Path, folder: Path) -> Tagger:
     folder : pathlib.Path
         Takes its files, which stay memory-mapped; does not exist yet.
     """
-    shutil.copytree(found(artifacts, "served"), folder)
+    shutil.copytree(found(artifacts, "tagger"), folder)
     candidate = found(artifacts, "candidate", feature_set=FEATURES) / MODEL_FOLDER
     made = json.loads((candidate.parent / "artifact.json").read_text(encoding="utf-8"))
     features = {name: artifacts / ref for name, ref in made["inputs"]["features"].items()}
@@ -215,5 +215,4 @@ def fitted_without_test(artifacts: Path, folder: Path) -> Tagger:
     for name, state in {**states, KNOWN_FOLDER: features[KNOWN]}.items():
         shutil.copytree(state, folder / FEATURES_FOLDER / name, dirs_exist_ok=True)
     shutil.copytree(candidate, folder / CANDIDATE, dirs_exist_ok=True)
-    seal(folder)
     return Tagger.load(folder)

@@ -13,6 +13,7 @@ import urllib.request
 from pathlib import Path
 
 from tagsage.errors import TagsageError
+from tagsage.redact import redact
 from tagsage.settings import Settings
 from tagsage.stages import tracking_of
 
@@ -118,7 +119,7 @@ def main() -> int:
             logs["MLflow"],
         )
     else:
-        mlflow_url = tracking.shown_uri
+        mlflow_url = redact(tracking.uri)
     try:
         waited_until = time.monotonic() + READY_WITHIN_S
         waiting = {

@@ -1,4 +1,4 @@
-"""Candidates fitted on articles for real, and written as they are served."""
+"""Taggers fitted on articles for real."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def write_fitted(
     plain: bool = False,
     **settings: Any,
 ) -> tuple[Path, FeatureMatrix]:
-    """Fit a candidate on tagged articles, as a run does, and write what is served of it.
+    """Fit a candidate on tagged articles, as a run does, and write its tagger.
 
     `plain` takes its scores as they come and a threshold of a half. Returns the folder of the
-    tagger, and the features of all articles that it was fitted on.
+    tagger, ``tagger``, and the features of all articles that it was fitted on.
     """
     feature_set, _, classifier = candidate.partition(":")
     chosen, runner, names = Settings(**settings), LocalRunner(), blocks_of(feature_set)
@@ -59,10 +59,10 @@ def write_fitted(
         )
         fitted = dataclasses.replace(fitted, main=main, fallback=fallback)
     fitted.save(folder / "candidate")
-    served = folder / "served"
-    served.mkdir()
+    tagger = folder / "tagger"
+    tagger.mkdir()
     write_tagger(
-        served,
+        tagger,
         candidate=folder / "candidate",
         feature_set=feature_set,
         known=folder / "known",
@@ -70,4 +70,4 @@ def write_fitted(
         embedder=embedder,
         dimensions=articles.vectors.shape[1],
     )
-    return served, X
+    return tagger, X

@@ -24,9 +24,9 @@ def test_every_article_is_a_request_of_its_own():
     asked = []
 
     class Tagger:
-        def tag(self, articles):
+        def predict(self, articles):
             asked.append(articles["title"].tolist())
 
-    told = one_by_one(Tagger(), pd.DataFrame({"title": ["a", "b", "c"]}))
+    times = one_by_one(Tagger(), pd.DataFrame({"title": ["a", "b", "c"]}))
     assert asked == [["a"], ["b"], ["c"]]
-    assert float(told["p50 ms"]) <= float(told["p95 ms"])
+    assert float(times["p50 ms"]) <= float(times["p95 ms"])

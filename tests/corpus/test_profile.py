@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pandas as pd
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tagsage.corpus import profile as module
@@ -94,6 +94,7 @@ def test_a_word_without_end_is_cut():
     assert found.words == {"x" * 40: 1}
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(
@@ -116,8 +117,8 @@ def test_words_and_tags_are_those_of_an_obvious_count_block_by_block(rows):
         words = [re.findall(r"[a-z0-9ß]+", text) for text in texts]
         assert whole.words == Counter(word for found in words for word in found)
         assert whole.text_lengths == Counter(len(found) for found in words)
-    size, module.ARTICLES_A_BLOCK = module.ARTICLES_A_BLOCK, 3
+    size, module.BLOCK_ROWS = module.BLOCK_ROWS, 3
     try:
         assert profiled(rows) == whole
     finally:
-        module.ARTICLES_A_BLOCK = size
+        module.BLOCK_ROWS = size

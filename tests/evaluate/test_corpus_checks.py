@@ -168,7 +168,7 @@ def test_of_a_handful_of_articles_one_list_may_hold_all():
 def test_text_that_nothing_is_made_of_is_not_looked_at():
     current = replace(changed(without_text=100), words={}, words_in_all=0, text_lengths={0: 100})
     assert failed(current).keys() >= {"any_text", "words_distance", "without_text_rise"}
-    assert failed(current, limits=Settings(embedder="none", vectors="v.csv")) == {}
+    assert failed(current, limits=Settings(embedder="precomputed", vectors="v.csv")) == {}
 
 
 def test_no_article_at_all_fails():

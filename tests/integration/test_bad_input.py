@@ -86,39 +86,29 @@ def assert_one_sentence(done, *expected):
 FAST = ("--set", "candidates=text:ovr_logistic,text+lists:ovr_logistic")
 
 
+ODD_ROWS = [
+    *[article(n, title="sail " * 20_000 if n < 3 else f"roses\0{n}") for n in range(60)],
+    *[article(n, title="", subtitle="") for n in range(60, 80)],
+    *[article(n) for n in range(80, 120)],
+    *[article(n, date="2025-01-01") for n in range(9)],  # again
+    article(500, tags="[broken"),
+]
+
+
 @pytest.mark.parametrize(
     ("articles", "memberships"),
     [
-        pytest.param(None, [], id="no list at all"),
         pytest.param(
             [article(n, tags='["one"]' if n % 4 else "[]") for n in range(120)],
-            None,
-            id="a single target tag, on every article",
+            [],
+            id="a single target tag, on every article, and no list at all",
         ),
         pytest.param(
             [article(n, tags='["ships", "all"]' if n % 3 else '["all"]') for n in range(120)],
             None,
             id="a tag on every article, none left to predict",
         ),
-        pytest.param(
-            [article(n, title="", subtitle="") for n in range(120)], None, id="empty texts"
-        ),
-        pytest.param(
-            [article(n, title="sail " * 20_000 if n < 3 else "roses") for n in range(120)],
-            None,
-            id="100,000-character titles",
-        ),
-        pytest.param([article(n, title=f"roses\0{n}") for n in range(120)], None, id="NUL bytes"),
-        pytest.param(
-            [*[article(n) for n in range(120)], *[article(n, date="2025-01-01") for n in range(9)]],
-            None,
-            id="duplicate URLs",
-        ),
-        pytest.param(
-            [*[article(n) for n in range(120)], article(500, tags="[broken")],
-            None,
-            id="broken JSON in one row's tags",
-        ),
+        pytest.param(ODD_ROWS, None, id="NUL bytes, no or endless texts, duplicates, broken JSON"),
     ],
 )
 def test_odd_but_possible_corpus_gives_a_result(run, articles, memberships, tmp_path):
@@ -134,30 +124,26 @@ def test_every_default_candidate_copes_with_a_corpus_without_lists(run, tmp_path
     assert done.returncode == 0, done.stderr
 
 
-def test_missing_file_is_named_with_the_remedy(run, tmp_path):
+@pytest.mark.parametrize(
+    ("articles", "arguments", "said"),
+    [
+        ([], {}, "no article"),
+        ([article(n, tags="[]") for n in range(120)], {}, "No article has a tag"),
+        (None, {"min_tag_articles": 1000}, "min_tag_articles"),
+    ],
+)
+def test_corpus_that_cannot_be_learned_from_is_an_error_of_one_sentence(
+    run, tmp_path, articles, arguments, said
+):
+    assert_one_sentence(run(write(tmp_path, articles), **arguments), said)
+
+
+def test_missing_file_is_named(run, tmp_path):
     corpus = SmallCorpus(tmp_path / "nowhere.csv", tmp_path / "L.csv")
     assert_one_sentence(run(corpus), "nowhere.csv")
 
 
-def test_missing_column_is_named(run, tmp_path):
-    corpus = write(tmp_path)
-    text = corpus.articles.read_text(encoding="utf-8")
-    corpus.articles.write_text(text.replace("title", "headline", 1), encoding="utf-8")
-    assert_one_sentence(run(corpus), "A.csv", "title")
-
-
-def test_wrong_encoding_is_told_with_its_line(run, tmp_path):
-    corpus = write(tmp_path, [article(n, title="Köln") for n in range(120)])
-    text = corpus.articles.read_text(encoding="utf-8")
-    corpus.articles.write_text(text, encoding="latin-1")
-    assert_one_sentence(run(corpus), "A.csv", "UTF-8", "line 2")
-
-
-def test_empty_corpus_is_refused(run, tmp_path):
-    assert_one_sentence(run(write(tmp_path, [], [])), "A.csv", "no article")
-
-
-def test_truncated_gz_is_told_and_keeps_what_is_stored(run, tmp_path):
+def test_truncated_gz_is_refused_and_keeps_what_is_stored(run, tmp_path):
     corpus = write(tmp_path)
     assert run(corpus, *FAST).returncode == 0
     before = (tmp_path / "w" / "predictions.csv").read_bytes()
@@ -178,22 +164,11 @@ def test_too_many_broken_rows_stop_the_run_and_lie_in_the_quarantine(run, tmp_pa
         assert len(list(csv.DictReader(file))) == 60
 
 
-def test_tags_on_too_few_articles_name_the_setting(run, tmp_path):
-    assert_one_sentence(run(write(tmp_path), min_tag_articles=1000), "min_tag_articles")
-
-
-def test_corpus_without_tags_is_told(run, tmp_path):
-    corpus = write(tmp_path, [article(n, tags="[]") for n in range(120)])
-    assert_one_sentence(run(corpus), "No article has a tag")
-
-
 @pytest.mark.parametrize(
     ("pair", "words"),
     [
         ("sead=1", "did you mean seed"),
-        ("seed=minus one", "seed"),
         ("candidates=text:magic", "label_powerset"),
-        ("test_share=2", "test_share"),
     ],
 )
 def test_impossible_setting_is_refused_at_the_start(run, tmp_path, pair, words):
@@ -202,9 +177,8 @@ def test_impossible_setting_is_refused_at_the_start(run, tmp_path, pair, words):
     assert not (tmp_path / "w" / "tagsage.db").exists()
 
 
-@pytest.mark.parametrize("pair", ["seed", "=1", "lsa_dimensions=9"])
-def test_malformed_or_repeated_set_option_is_wrong_usage(run, tmp_path, pair):
-    assert run(write(tmp_path), "--set", pair).returncode == 2
+def test_malformed_set_option_is_wrong_usage(run, tmp_path):
+    assert run(write(tmp_path), "--set", "seed").returncode == 2
 
 
 @pytest.mark.parametrize("held", [[], ["train.py"]])
@@ -252,7 +226,7 @@ def test_a_workspace_in_somebody_elses_folder_is_refused_and_nothing_in_it_chang
     assert found == {*theirs, "artifacts", "runs", "runs/1"}
 
 
-def test_workspace_that_cannot_be_made_is_told(run, tmp_path):
+def test_workspace_that_cannot_be_made_is_an_error_of_one_sentence(run, tmp_path):
     (tmp_path / "file").write_text("", encoding="utf-8")
     done = run(write(tmp_path), workspace=tmp_path / "file" / "w")
     assert_one_sentence(done, "workspace")

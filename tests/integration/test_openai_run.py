@@ -90,9 +90,9 @@ def check_vectors(workspace: Path, dimensions: int, *, without: str = "\0") -> N
 
 def runs(workspace: Path) -> list:
     """Return MLflow's parent runs, the oldest first."""
-    from tagsage.registry.store import initialise
+    from tagsage.registry.tracking import open_tracking
 
-    tracking = initialise("", experiment="tagsage", folder=workspace)
+    tracking = open_tracking("", experiment="tagsage", folder=workspace)
     found = tracking.client.search_runs(
         [tracking.experiment_id], order_by=["attributes.start_time ASC"]
     )

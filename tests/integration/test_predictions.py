@@ -9,12 +9,12 @@ from collections import Counter
 
 import pandas as pd
 import pytest
+from mlflow.pyfunc import load_model
 
 from tagsage import stages
 from tagsage.app.runs import read_home
 from tagsage.errors import NonRetryableError, TagsageError
 from tagsage.pipeline import run_pipeline
-from tagsage.registry.mlflow_models import load_model
 from tagsage.store.database import sqlite_url
 from tagsage.store.open import open_store
 from tests.integration.conftest import SETTINGS, SmallCorpus

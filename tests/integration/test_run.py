@@ -165,7 +165,7 @@ def scores_by_tag(predictions):
 
 def assert_predictions_are_those_of_what_was_fitted(workspace):
     """Hold predicted scores to those of the candidate on the features that it was fitted on."""
-    (served,) = (workspace / "artifacts").glob("served-*")
+    (served,) = (workspace / "artifacts").glob("tagger-*")
     made = json.loads((served / "artifact.json").read_text(encoding="utf-8"))["inputs"]
     folders = {name: workspace / "artifacts" / ref for name, ref in made["features"].items()}
     fitted = FittedCandidate.load(workspace / "artifacts" / made["model"])

@@ -1,22 +1,18 @@
-"""A served model whose titles are embedded by a server: which one is up to whoever serves it."""
+"""A model whose titles are embedded by a server: which one is up to whoever serves the model."""
 
-import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
-from mlflow.exceptions import MlflowException
+from fastapi.testclient import TestClient
+from mlflow.pyfunc import load_model, scoring_server
 
 from scripts.openai_server import OpenAiServer, expected_vectors
 from tagsage.embed.openai.embedder import OpenAiEmbedder
-from tagsage.errors import TagsageError
-from tagsage.features import Articles
-from tagsage.registry.mlflow_models import load_model
-from tagsage.registry.seal import seal
-from tagsage.registry.servable import REQUIREMENTS, ServableModel, save_servable
-from tagsage.registry.tagger import TAGGER_FILE, Tagger, read_about
+from tagsage.files import write_json
+from tagsage.registry.pyfunc import REQUIREMENTS, save_pyfunc
+from tagsage.registry.tagger import TAGGER_FILE, EmbedderAwayError, Tagger, read_about
 from tagsage.settings.embed import EmbedSettings
 
 KEY = "sk-proj-servedCk4tagsageJx8q"
@@ -36,17 +32,21 @@ def reachable(server, monkeypatch):
     return server
 
 
+@pytest.fixture
+def away(monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+
+
 @pytest.fixture(scope="module")
-def remote(tmp_path_factory, make_served) -> Path:
-    """Return a served folder like the others', with a server's model in the place of LSA."""
-    folder = tmp_path_factory.mktemp("remote")
-    served = make_served(folder, "text", given=True)
+def remote(tmp_path_factory, make_tagger) -> Path:
+    """Return a tagger like the others', with a server's model in the place of LSA."""
+    tagger = make_tagger(tmp_path_factory.mktemp("remote"), "text", given=True)
     settings = EmbedSettings(openai_model=MODEL, openai_dimensions=DIMENSIONS)
-    OpenAiEmbedder(settings, DIMENSIONS).save(served / "embedder")
-    about = read_about(served) | {"embedder": "openai", "needs_given_vectors": False}
-    (served / TAGGER_FILE).write_text(json.dumps(about), encoding="utf-8")
-    seal(served)
-    return served
+    OpenAiEmbedder(settings, DIMENSIONS).save(tagger / "embedder")
+    about = read_about(tagger) | {"embedder": "openai", "needs_given_vectors": False}
+    write_json(tagger / TAGGER_FILE, about)
+    return tagger
 
 
 def test_text_block_is_what_the_server_of_this_environment_answers(remote, reachable):
@@ -58,63 +58,38 @@ def test_text_block_is_what_the_server_of_this_environment_answers(remote, reach
     assert not text[1].any()
 
 
-def test_vectors_that_are_known_are_not_asked_for(remote, reachable):
-    before = len(reachable.requests)
-    vectors = np.eye(2, DIMENSIONS, dtype=np.float32)
-    articles = Articles.of_names(["a", "b"], ["", ""], [[], []], vectors=vectors)
-    made = Tagger.load(remote).features.transform(articles)
-    np.testing.assert_array_equal(made.rows(np.arange(2)), vectors)
-    assert len(reachable.requests) == before
-
-
-def test_title_without_a_key_for_openai_is_refused_in_one_sentence(remote, monkeypatch):
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
-    with pytest.raises(TagsageError, match="OpenAI wants a key; set OPENAI_API_KEY"):
-        Tagger.load(remote).tag(pd.DataFrame({"title": ["a title"]}))
-
-
-def test_served_model_whose_embedder_is_away_answers_mlflow_in_one_sentence(remote, monkeypatch):
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
-    model = ServableModel()
-    model.load_context(SimpleNamespace(artifacts={"served": str(remote)}))
-    with pytest.raises(MlflowException, match="OpenAI wants a key; set OPENAI_API_KEY") as refused:
-        model.predict(None, ["a title"])
-    # And the command line tells it as ours.
-    assert isinstance(refused.value, TagsageError)
-    assert "\n" not in str(refused.value)
+def test_without_a_key_it_is_the_embedder_that_is_away(remote, away):
+    with pytest.raises(EmbedderAwayError, match="OpenAI wants a key; set OPENAI_API_KEY"):
+        Tagger.load(remote).predict(pd.DataFrame({"title": ["a title"]}))
 
 
 def test_over_http_an_embedder_that_is_away_is_503_and_a_wrong_input_400(
-    remote, tmp_path, monkeypatch, client_of
+    remote, tmp_path, monkeypatch, away
 ):
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
-    save_servable(remote, tmp_path / "model")
-    http = client_of(load_model(str(tmp_path / "model")))
+    # The app that `mlflow models serve` runs; it sets this for good.
+    monkeypatch.setenv("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "true")
+    save_pyfunc(remote, tmp_path / "model")
+    http = TestClient(scoring_server.init(load_model(str(tmp_path / "model"))))
     request = {"dataframe_records": [{"title": "a title"}]}
-    away = http.post("/invocations", json=request)
-    assert away.status_code == 503
-    assert "OpenAI wants a key; set OPENAI_API_KEY" in away.json()["message"]
-    assert "stack_trace" not in away.json()
-    wrong = http.post("/invocations", json=request | {"params": {"top_k": 0}})
-    assert wrong.status_code == 400
-    assert "top_k must be at least 1, not 0." in wrong.json()["message"]
+    for params, status, said in (
+        ({}, 503, "OpenAI wants a key; set OPENAI_API_KEY"),
+        ({"params": {"top_k": 0}}, 400, "top_k must be at least 1, not 0."),
+    ):
+        answer = http.post("/invocations", json=request | params)
+        assert answer.status_code == status
+        assert said in answer.json()["message"]
+        assert "stack_trace" not in answer.json()
 
 
 def test_saved_model_names_the_model_and_no_server_and_requires_the_sdk(
     remote, reachable, tmp_path
 ):
-    before = len(reachable.requests)
-    save_servable(remote, tmp_path / "model")
-    assert len(reachable.requests) == before
+    save_pyfunc(remote, tmp_path / "model")
     required = (tmp_path / "model" / "requirements.txt").read_text(encoding="utf-8")
     assert required.count("==") == len(REQUIREMENTS) + 1
     assert "\nopenai==" in required
-    served = tmp_path / "model" / "artifacts" / "served"
-    assert read_about(served)["embedder"] == "openai"
-    content = b"".join(file.read_bytes() for file in served.rglob("*.json"))
+    tagger = tmp_path / "model" / "artifacts" / "tagger"
+    content = b"".join(file.read_bytes() for file in tagger.rglob("*.json"))
     assert MODEL.encode() in content
     assert KEY.encode() not in content
     assert b"http" not in content

@@ -7,12 +7,13 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from fastapi.testclient import TestClient
+from mlflow.pyfunc import load_model, scoring_server
 
 from tagsage.embed.text import article_texts
 from tagsage.errors import TagsageError
 from tagsage.features import Articles
-from tagsage.registry.mlflow_models import load_model
-from tagsage.registry.servable import save_servable
+from tagsage.registry.pyfunc import as_frame, save_pyfunc
 from tagsage.registry.tagger import Tagger, read_about
 from tagsage.store.snapshot import Snapshot
 from tests.explain.explained_world import fit, snapshot
@@ -22,15 +23,12 @@ CANDIDATES = (
     "words+list_ids+author_ids:linear",
     "text+lists+labels+authors:linear",
     "text+lists+labels+authors:mlp",
-    "text:linear",
     "text:mlp",
     "text:label_powerset",
     "text+graphsage:linear",
-    "text+graphsage:mlp",
     "text+graphsage:label_powerset",
 )
 EVERY = "words+list_ids+author_ids+text+lists+labels+authors+memberships+graphsage+fastrp"
-Ranked = list[list[dict]]
 
 
 @pytest.fixture(scope="module")
@@ -38,18 +36,21 @@ def corpus() -> Snapshot:
     return snapshot()
 
 
-def asked(corpus: Snapshot) -> np.ndarray:
-    """Return some articles, tagged or not, in lists or in none."""
+@pytest.fixture(scope="module")
+def tagger(tagger_folder) -> Tagger:
+    return Tagger.load(tagger_folder)
+
+
+def some_rows(corpus: Snapshot) -> np.ndarray:
+    """Return some articles: tagged or not, in lists or in none."""
     rows = np.arange(0, len(corpus.articles), 5)
     tagged = corpus.articles["tags"].map(len).to_numpy()[rows] > 0
     in_lists = np.diff(corpus.incidence()[rows].indptr) > 0
-    assert {(a, b) for a, b in zip(tagged, in_lists, strict=True)} == {
-        (True, True), (True, False), (False, True), (False, False),
-    }  # fmt: skip
+    assert len({*zip(tagged.tolist(), in_lists.tolist(), strict=True)}) == 4
     return rows
 
 
-def records(corpus: Snapshot, rows: np.ndarray) -> list[dict]:
+def requests_of(corpus: Snapshot, rows: np.ndarray) -> list[dict]:
     """Return articles as a request has them."""
     articles = corpus.articles.iloc[rows]
     frame = articles[["title", "subtitle", "author"]].assign(
@@ -59,7 +60,7 @@ def records(corpus: Snapshot, rows: np.ndarray) -> list[dict]:
     return frame.to_dict("records")
 
 
-def predicted(tagger: Tagger, corpus: Snapshot) -> np.ndarray:
+def stored_scores(tagger: Tagger, corpus: Snapshot) -> np.ndarray:
     """Return the probabilities of all articles, as the stage predict makes them."""
     articles = Articles.of_snapshot(corpus)
     if tagger.features.needs_vectors:
@@ -68,35 +69,37 @@ def predicted(tagger: Tagger, corpus: Snapshot) -> np.ndarray:
     return tagger.candidate.predict(X, np.arange(len(X))).probabilities
 
 
-def scores(tagger: Tagger, top: Ranked) -> np.ndarray:
+def scores_of(tagger: Tagger, tops: list[list[dict]]) -> np.ndarray:
     """Return ranked tags as probabilities in the order of the tagger's tags."""
-    by_tag = [{item["tag"]: item["score"] for item in of_article} for of_article in top]
+    by_tag = [{item["tag"]: item["score"] for item in top} for top in tops]
     return np.array([[found[tag] for tag in tagger.candidate.tags] for found in by_tag])
 
 
 @pytest.mark.parametrize("candidate", CANDIDATES)
 def test_an_article_has_the_same_score_to_the_last_digit_wherever_it_is_asked(
-    candidate, corpus, tmp_path, client_of
+    candidate, corpus, tmp_path, monkeypatch
 ):
     tagger, X = fit(tmp_path, corpus, candidate)
-    rows = asked(corpus)
-    expected = predicted(tagger, corpus)
-    assert np.array_equal(tagger.candidate.predict_proba(X, np.arange(len(X))), expected)
-    expected = expected[rows].astype(float)
-    requests = records(corpus, rows)
-    one_by_one = [tagger.tag(pd.DataFrame([request]))["top"].iloc[0] for request in requests]
-    assert np.array_equal(scores(tagger, one_by_one), expected)
-    save_servable(tmp_path / "served", tmp_path / "model")
+    stored = stored_scores(tagger, corpus)
+    assert np.array_equal(tagger.candidate.predict_proba(X, np.arange(len(X))), stored)
+    rows = some_rows(corpus)
+    expected = stored[rows].astype(float)
+    requests = requests_of(corpus, rows)
+    one_by_one = [tagger.predict(pd.DataFrame([request]))["top"].iloc[0] for request in requests]
+    assert np.array_equal(scores_of(tagger, one_by_one), expected)
+    save_pyfunc(tmp_path / "tagger", tmp_path / "model")
     model = load_model(str(tmp_path / "model"))
     of_model = [model.predict([request])["top"].iloc[0] for request in requests]
-    assert np.array_equal(scores(tagger, of_model), expected)
-    http = client_of(model)
+    assert np.array_equal(scores_of(tagger, of_model), expected)
+    # The app that `mlflow models serve` runs; it sets this for good.
+    monkeypatch.setenv("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "true")
+    http = TestClient(scoring_server.init(model))
     answers = [
         http.post("/invocations", json={"dataframe_records": [request]}).json()
         for request in requests
     ]
     over_http = [answer["predictions"][0]["top"] for answer in answers]
-    assert np.array_equal(scores(tagger, over_http), expected)
+    assert np.array_equal(scores_of(tagger, over_http), expected)
 
 
 @pytest.fixture(scope="module")
@@ -114,16 +117,16 @@ def features(tagger: Tagger, requests: list[dict]) -> np.ndarray:
 def test_a_request_with_its_story_gets_the_features_it_was_trained_with(corpus, every):
     tagger, trained = every
     rows = np.arange(len(corpus.articles))
-    assert np.array_equal(features(tagger, records(corpus, rows)), trained)
+    assert np.array_equal(features(tagger, requests_of(corpus, rows)), trained)
     rows = rows[::7]
-    alone = [features(tagger, [request])[0] for request in records(corpus, rows)]
+    alone = [features(tagger, [request])[0] for request in requests_of(corpus, rows)]
     assert np.array_equal(alone, trained[rows])
 
 
-def test_an_article_that_is_not_recognised_is_a_new_one_beside_its_lists(corpus, every):
+def test_an_article_that_is_not_recognised_is_a_new_one_in_its_lists(corpus, every):
     tagger, trained = every
     rows = np.flatnonzero(np.diff(corpus.incidence().indptr) > 0)[:20]
-    requests = records(corpus, rows)
+    requests = requests_of(corpus, rows)
     for unknown in ("", "https://site.example/new", "no address", None):
         made = features(tagger, [request | {"story": unknown} for request in requests])
         assert not np.array_equal(made, trained[rows])
@@ -136,10 +139,10 @@ def test_an_article_that_is_not_recognised_is_a_new_one_beside_its_lists(corpus,
         assert np.array_equal(features(tagger, again), trained[rows])
 
 
-def test_a_tagged_article_is_not_told_its_own_tags(corpus, every):
+def test_a_tagged_article_does_not_see_its_own_tags(corpus, every):
     tagger, _ = every
     row = int(np.flatnonzero(corpus.articles["tags"].map(len) > 0)[3])
-    (request,) = records(corpus, np.array([row]))
+    (request,) = requests_of(corpus, np.array([row]))
     labels = tagger.features.blocks["labels"]
 
     def shares(story: str) -> np.ndarray:
@@ -152,31 +155,35 @@ def test_a_tagged_article_is_not_told_its_own_tags(corpus, every):
 
 def test_colisted_articles_stand_for_the_lists_that_hold_them(corpus, every):
     tagger, _ = every
-    known = tagger.features.known
     names = corpus.list_names(corpus.incidence())
     alone = next(row for row, lists in enumerate(names) if len(lists) == 1)
-    beside = {"title": "wheel", "articles": [f"https://site.example/{alone:03d}?x=1", "nowhere"]}
-    assert known.lists_of(beside["articles"]) == list(names[alone])
+    colisted = {"title": "wheel", "articles": [f"https://site.example/{alone:03d}?x=1", "nowhere"]}
     by_name = {"title": "wheel", "lists": list(names[alone])}
-    assert np.array_equal(features(tagger, [beside]), features(tagger, [by_name]))
-    both = by_name | {"articles": beside["articles"]}
+    assert np.array_equal(features(tagger, [colisted]), features(tagger, [by_name]))
+    both = by_name | {"articles": colisted["articles"]}
     assert np.array_equal(features(tagger, [both]), features(tagger, [by_name]))
 
 
-def test_lists_that_are_unknown_or_named_twice_change_nothing(corpus, every):
+@pytest.mark.parametrize(
+    ("odd", "plain"),
+    [
+        (
+            {"lists": ["list 07", "unknown", "list 01", "list 07"]},
+            {"lists": ["list 01", "list 07"]},
+        ),
+        ({"lists": [None, "list 01", float("nan")]}, {"lists": ["list 01"]}),
+        ({"lists": "list 01"}, {"lists": ["list 01"]}),
+        ({"lists": 7}, {"lists": []}),
+        ({"lists": None, "articles": None}, {}),
+        ({"author": None}, {}),
+        ({"author": "Nobody"}, {}),
+        ({"title": None, "subtitle": "wheel"}, {"title": "", "subtitle": "wheel"}),
+    ],
+)
+def test_what_is_unknown_null_or_named_twice_changes_nothing(every, odd, plain):
     tagger, _ = every
-    plain = {"title": "wheel and pedal", "lists": ["list 01", "list 07"]}
-    odd = {"title": "wheel and pedal", "lists": ["list 07", "never seen", "list 01", "list 07"]}
-    assert np.array_equal(features(tagger, [odd]), features(tagger, [plain]))
-
-
-def test_an_author_that_is_unknown_counts_as_none(every):
-    tagger, _ = every
-    made = features(tagger, [{"title": "wheel", "author": name} for name in ("", None, "Nobody")])
-    assert np.array_equal(made[0], made[1])
-    assert np.array_equal(made[0], made[2])
-    known = features(tagger, [{"title": "wheel", "author": "Author 0 0"}])
-    assert not np.array_equal(made[:1], known)
+    made = features(tagger, [{"title": "wheel"} | odd])
+    assert np.array_equal(made, features(tagger, [{"title": "wheel"} | plain]))
 
 
 def test_an_article_in_no_known_list_is_answered_by_the_fallback(every):
@@ -192,71 +199,78 @@ def test_an_article_in_no_known_list_is_answered_by_the_fallback(every):
     assert not np.array_equal(P[0], expected[0])
 
 
-def test_no_article_gives_empty_features_of_the_right_width(every):
-    tagger, trained = every
-    X = tagger.features.transform(tagger.articles_of(pd.DataFrame({"title": []})))
-    assert X.shape == (0, trained.shape[1])
-
-
 def test_texts_of_new_articles_are_made_like_those_of_the_corpus(every):
     tagger, _ = every
     titles = [" red apples ", "", "a\tb", "🎉 مرحبا", "  "]
     subtitles = ["sweet", " sour", "", "  x  ", ""]
     frame = pd.DataFrame({"title": titles, "subtitle": subtitles, "is_stub": False})
     assert tagger.articles_of(frame).texts == article_texts(frame)
-    nulls = pd.DataFrame({"title": [None, "a"], "subtitle": ["b", float("nan")]})
-    assert tagger.articles_of(nulls).texts == ["b", "a"]
 
 
-def test_parts_that_a_candidate_does_not_need_are_not_kept(tmp_path, make_served):
-    served = make_served(tmp_path, "words+list_ids", classifier="linear")
-    assert sorted(file.name for file in served.iterdir()) == [
-        "candidate", "features", "sha256.json", "tagger.json",
-    ]  # fmt: skip
-    assert {file.name for file in (served / "features").iterdir()} == {
-        "known", "words", "list_ids",
-    }  # fmt: skip
-    assert not read_about(served)["needs_given_vectors"]
+def test_answers_are_ranked_assigned_by_threshold_and_json_able(tagger, monkeypatch):
+    titles = ["ripe cherries", "new engines", "", "🎉", None, "\x00", "x" * 100_000]
+    frame = pd.DataFrame({"title": titles}, index=list("abcdefg"))
+    made = tagger.predict(frame)
+    assert made.index.tolist() == list("abcdefg")
+    assert made["tags"].tolist()[:2] == [["fruit"], ["cars"]]
+    assert json.loads(json.dumps(made["top"].tolist())) == made["top"].tolist()
+    for tags, top in zip(made["tags"], made["top"], strict=True):
+        scores = [item["score"] for item in top]
+        assert scores == sorted(scores, reverse=True)
+        assert {item["tag"] for item in top} == {"fruit", "cars"}
+        assert [item["assigned"] for item in top] == [
+            item["score"] >= item["threshold"] for item in top
+        ]
+        assert tags == [item["tag"] for item in top if item["assigned"]]
+    assert tagger.predict(frame, top_k=1)["top"].map(len).tolist() == [1] * 7
+    # However many articles are asked about at once.
+    monkeypatch.setattr("tagsage.registry.tagger.BLOCK_ROWS", 3)
+    assert tagger.predict(frame)["top"].tolist() == made["top"].tolist()
+    assert tagger.predict(frame.iloc[:0]).columns.tolist() == ["tags", "top"]
+
+
+@pytest.mark.parametrize(
+    ("articles", "top_k", "said"),
+    [
+        ("pears", 0, "top_k must be at least 1, not 0"),
+        (pd.DataFrame({"name": ["a"], "x": [1]}), 1, "needs a column title; its columns are: name"),
+    ],
+)
+def test_wrong_input_is_an_error_of_one_sentence(tagger, articles, top_k, said):
+    with pytest.raises(TagsageError, match=said):
+        tagger.predict(as_frame(articles), top_k=top_k)
+
+
+def test_parts_that_a_candidate_does_not_need_are_not_kept(tmp_path, make_tagger):
+    folder = make_tagger(tmp_path, "words+list_ids")
+    assert {file.name for file in folder.iterdir()} == {"candidate", "features", "tagger.json"}
+    kept = {file.name for file in (folder / "features").iterdir()}
+    assert kept == {"known", "words", "list_ids"}
     # A title is enough, with no embedder at hand.
-    made = Tagger.load(served).tag(pd.DataFrame({"title": ["pears", "gears"]}))
+    made = Tagger.load(folder).predict(pd.DataFrame({"title": ["pears", "gears"]}))
     assert made["tags"].tolist() == [["fruit"], ["cars"]]
 
 
-def test_files_are_arrays_and_json_without_pickles(corpus, tmp_path):
-    fit(tmp_path, corpus, f"{EVERY}:linear")
-    files = [file for file in (tmp_path / "served").rglob("*") if file.is_file()]
-    for file in files:
-        if file.suffix == ".npy":
-            np.load(file, allow_pickle=False)
-        else:
-            json.loads(file.read_text(encoding="utf-8"))
+def test_a_tagger_of_given_vectors_wants_a_vector_with_every_title(tmp_path, make_tagger):
+    folder = make_tagger(tmp_path, "text", given=True)
+    assert read_about(folder)["needs_given_vectors"]
+    tagger = Tagger.load(folder)
+    vectors = [[1.0] * 6]
+    made = tagger.articles_of(pd.DataFrame({"title": ["a"], "vector": vectors}))
+    assert np.array_equal(tagger.features.transform(made).blocks[0], vectors)
+    for vector, said in (
+        ({}, "needs one of 6 numbers in the column"),
+        ({"vector": [[1.0, 2.0], [1.0, 2.0]]}, r"an array of shape \(2, 2\)"),
+        ({"vector": [*vectors, [1.0]]}, r"different lengths: \[1, 6\]"),
+    ):
+        with pytest.raises(TagsageError, match=said):
+            tagger.predict(pd.DataFrame({"title": ["a", "b"], **vector}))
 
 
-def test_a_tagger_of_given_vectors_wants_a_vector_with_every_title(tmp_path, make_served):
-    dimensions = 6
-    served = make_served(tmp_path, "text", given=True)
-    assert read_about(served)["needs_given_vectors"]
-    tagger = Tagger.load(served)
-    vectors = [[1.0] * dimensions]
-    made = tagger.tag(pd.DataFrame({"title": ["a"], "vector": vectors}))
-    assert len(made["top"].iloc[0]) == 2
-    given = tagger.articles_of(pd.DataFrame({"title": ["a"], "vector": vectors}))
-    assert np.array_equal(tagger.features.transform(given).blocks[0], vectors)
-    with pytest.raises(TagsageError, match=f"needs one of {dimensions} numbers in the column"):
-        tagger.tag(pd.DataFrame({"title": ["a"]}))
-    with pytest.raises(TagsageError, match=r"an array of shape \(1, 2\)"):
-        tagger.tag(pd.DataFrame({"title": ["a"], "vector": [[1.0, 2.0]]}))
-    with pytest.raises(TagsageError, match=r"different lengths: \[1, 6\]"):
-        tagger.tag(pd.DataFrame({"title": ["a", "b"], "vector": [*vectors, [1.0]]}))
-
-
-@pytest.mark.parametrize("feature_set", ["fastrp", "text+fastrp", "text+graphsage"])
+@pytest.mark.parametrize("feature_set", ["text+fastrp", "text+graphsage"])
 def test_a_new_title_beside_known_articles_is_tagged_by_its_neighbours(
-    tmp_path, make_served, feature_set
+    tmp_path, make_tagger, feature_set
 ):
-    tagger = Tagger.load(make_served(tmp_path, feature_set))
-    requests = pd.DataFrame({"title": ["", ""], "lists": [["orchard"], ["garage"]]})
-    made = tagger.tag(requests)
+    tagger = Tagger.load(make_tagger(tmp_path, feature_set))
+    made = tagger.predict(pd.DataFrame({"title": ["", ""], "lists": [["orchard"], ["garage"]]}))
     assert made["tags"].tolist() == [["fruit"], ["cars"]]
-    again = Tagger.load(tmp_path / "served").tag(requests.iloc[1:])
-    assert again["top"].tolist() == made["top"].tolist()[1:]

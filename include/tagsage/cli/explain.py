@@ -111,12 +111,12 @@ def _explanations(
     from tagsage.explain.explain import explain as explain_tags
     from tagsage.explain.labelled_corpus import LabelledCorpus
     from tagsage.explain.scorer import Scorer
-    from tagsage.registry.registry import load_champion
-    from tagsage.registry.servable import tagger_of
+    from tagsage.registry.pyfunc import tagger_of
+    from tagsage.registry.versions import load_version
     from tagsage.stages import tracking_of
 
     tracking, name = tracking_of(settings, must_exist=True), settings.registered_model
-    tagger = tagger_of(load_champion(tracking, name))
+    tagger = tagger_of(load_version(tracking, name))
     tags = tagger.candidate.tags
     if tag is not None and tag not in tags:
         close = get_close_matches(tag, tags, n=1)

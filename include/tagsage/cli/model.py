@@ -21,8 +21,8 @@ from tagsage.cli.common import (
 from tagsage.settings import Settings
 
 if TYPE_CHECKING:
-    from tagsage.registry.history import Registered
-    from tagsage.registry.store import Tracking
+    from tagsage.registry.tracking import Tracking
+    from tagsage.registry.versions import RegisteredModel
 
 app = typer.Typer(
     help="Look at the versions of the model; say which one is champion.", no_args_is_help=True
@@ -40,16 +40,15 @@ def list_versions(
 ) -> None:
     """List the versions, newest first: score, alias, what the run decided, and why."""
     with failures_told(debug=debug):
-        from tagsage.registry.history import registered
+        from tagsage.registry.champion import REPLACED, existing_model, pinned_sentence
 
-        tracking, name = _registry(workspace, set_)
-        now = registered(tracking, name)
-        print_table(_table(now))
-        for event in now.events:
-            typer.echo(f"{event.action}: champion {event.version or 'none'}, {event.words()}")
-        if now.pin is not None:
-            words = now.pinned_words()
-            typer.echo(f"{words[0].upper()}{words[1:]}.")
+        model = existing_model(*_registry(workspace, set_))
+        print_table(_table(model))
+        for version in model.versions:
+            if REPLACED in version.tags:
+                typer.echo(f"Version {version.number} was replaced {version.tags[REPLACED]}.")
+        if pinned := pinned_sentence(model):
+            typer.echo(f"{pinned[0].upper()}{pinned[1:]}.")
 
 
 @app.command()
@@ -62,7 +61,7 @@ def promote(
 ) -> None:
     """Make a version champion."""
     with failures_told(debug=debug):
-        from tagsage.registry.champions import promote_version
+        from tagsage.registry.champion import promote_version
 
         tracking, name = _registry(workspace, set_)
         typer.echo(promote_version(tracking, name, version, who=_who(), why=reason))
@@ -75,9 +74,9 @@ def rollback(
     set_: SetOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Make the champion before champion again; once more goes back one further."""
+    """Make the previous champion champion again; once more goes back one further."""
     with failures_told(debug=debug):
-        from tagsage.registry.champions import roll_back
+        from tagsage.registry.champion import roll_back
 
         tracking, name = _registry(workspace, set_)
         typer.echo(roll_back(tracking, name, who=_who(), why=reason))
@@ -95,25 +94,21 @@ def pin(
 ) -> None:
     """Keep the champion, whatever runs find, until it is unpinned."""
     with failures_told(debug=debug):
-        from tagsage.registry.champions import pin as pin_version
+        from tagsage.registry.champion import pin as pin_champion
 
         tracking, name = _registry(workspace, set_)
-        typer.echo(pin_version(tracking, name, version, who=_who(), why=reason))
+        typer.echo(pin_champion(tracking, name, version, who=_who(), why=reason))
 
 
 @app.command()
 def unpin(
-    reason: ReasonOption = "",
-    workspace: WorkspaceOption = None,
-    set_: SetOption = None,
-    debug: DebugOption = False,
+    workspace: WorkspaceOption = None, set_: SetOption = None, debug: DebugOption = False
 ) -> None:
     """Let runs change the champion again."""
     with failures_told(debug=debug):
-        from tagsage.registry.champions import unpin as unpin_version
+        from tagsage.registry.champion import unpin as unpin_champion
 
-        tracking, name = _registry(workspace, set_)
-        typer.echo(unpin_version(tracking, name, who=_who(), why=reason))
+        typer.echo(unpin_champion(*_registry(workspace, set_)))
 
 
 def _registry(workspace: str | None, set_: list[str] | None) -> tuple[Tracking, str]:
@@ -131,24 +126,23 @@ def _who() -> str:
         return "unknown"
 
 
-def _table(now: Registered) -> Table:
-    from tagsage.registry.history import decision_of
-    from tagsage.registry.registry import WINNER
+def _table(model: RegisteredModel) -> Table:
+    from tagsage.registry.champion import decision_of
     from tagsage.registry.runs import TRIAL
+    from tagsage.registry.versions import CHAMPION
 
     table = Table("version", "alias", "micro-F1", "candidate", "registered (UTC)", "decision")
-    for version in now.versions:
-        marks = ["pinned"] if now.pin is not None and now.pin.version == version.number else []
+    for version in model.versions:
+        marks = [*version.aliases]
+        marks += ["pinned"] if model.pinned and CHAMPION in version.aliases else []
         marks += ["trial"] if TRIAL in version.tags else []
         decision = decision_of(version.tags)
-        score = version.micro_f1
-        registered = datetime.fromtimestamp(version.created_ms / 1000, UTC)
         table.add_row(
             version.number,
-            ", ".join([*version.aliases, *marks]),
-            "" if score is None else f"{score:.4f}",
-            escape(version.tags.get(WINNER, "")),
-            f"{registered:%Y-%m-%d %H:%M}",
+            ", ".join(marks),
+            "" if version.micro_f1 is None else f"{version.micro_f1:.4f}",
+            escape(version.candidate),
+            f"{datetime.fromtimestamp(version.created_ms / 1000, UTC):%Y-%m-%d %H:%M}",
             escape(decision.reason if decision else "none was made"),
         )
     return table

@@ -94,12 +94,12 @@ def tag(
     with failures_told(debug=debug):
         import pandas as pd
 
-        from tagsage.registry.registry import load_champion
+        from tagsage.registry.versions import load_version
         from tagsage.stages import tracking_of
 
         settings = Settings.resolve(overrides_of(set_, workspace=workspace))
         tracking = tracking_of(settings, must_exist=True)
-        champion = load_champion(tracking, settings.registered_model)
+        champion = load_version(tracking, settings.registered_model)
         signature = champion.metadata.signature
         if signature is not None and "vector" in signature.inputs.required_input_names():
             msg = (

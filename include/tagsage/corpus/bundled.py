@@ -12,15 +12,10 @@ FOLDER = Path(__file__).resolve().parents[3] / "data" / "debian-packages"
 def bundled_files() -> tuple[str, str]:
     """Return the bundled files of articles and of lists.
 
-    Returns
-    -------
-    tuple of (str, str)
-        Their paths.
-
     Raises
     ------
     TagsageError
-        When they are not there, as when the package was installed without its repository.
+        When they are missing, because the package was installed without its repository.
     """
     files = FOLDER / "articles.csv.gz", FOLDER / "lists.csv.gz"
     for file in files:

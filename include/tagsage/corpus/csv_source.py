@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from tagsage.corpus.csv_file import CsvFile
 from tagsage.corpus.fields import (
     DATE_FORMS,
     DEFAULT_DATE_S,
@@ -30,10 +31,9 @@ from tagsage.corpus.fields import (
     parse_python_tags,
     parse_tags,
 )
-from tagsage.corpus.keys import parse_address
+from tagsage.corpus.keys import Address, parse_address
 from tagsage.corpus.model import ARTICLE_SCHEMA, Corpus, articles_to_frame, text_frame
 from tagsage.corpus.quarantine import REJECTED, REPAIRED, SUPERSEDED, Quarantine
-from tagsage.corpus.rows import CsvFile
 from tagsage.errors import TagsageError
 from tagsage.progress import track
 
@@ -42,14 +42,14 @@ logger = logging.getLogger(__name__)
 BATCH = 50_000
 SUBTITLE_FROM_TEXT = 500
 LIST_COLUMNS = ("list", "article")
-_NO_ADDRESS = "{column} is not an http or https URL"
+NO_ADDRESS = "{column} is not an http or https URL"
 
 Tags = tuple[list[str], bool]
 
 
 @dataclass(frozen=True)
 class _Format:
-    """Where a file of articles has what."""
+    """The columns of a file of articles."""
 
     story: str
     date: str
@@ -83,10 +83,9 @@ KAGGLE = _Format(
 def read_csv_corpus(articles: str, lists: str, *, max_rejected_share: float) -> Corpus:
     """Read and check a file of articles and a file of lists.
 
-    A Medium post's id, else the address, makes rows the same article (see
-    :func:`tagsage.corpus.keys.article_key`); the row with the newest date wins, of equal ones the
-    later. A blank date is 1990-01-01, a null author "Unknown". A member of a list without a row of
-    its own becomes a stub.
+    Rows with the same key (see :func:`tagsage.corpus.keys.article_key`) are the same article; the
+    row with the newest date wins, of equal ones the later. A blank date is 1990-01-01, a null
+    author "Unknown". A member of a list without a row of its own becomes a stub.
 
     Parameters
     ----------
@@ -110,8 +109,7 @@ def read_csv_corpus(articles: str, lists: str, *, max_rejected_share: float) -> 
     with CsvFile(articles) as articles_file, CsvFile(lists) as lists_file:
         if articles_file.name == lists_file.name:
             articles_file.name, lists_file.name = articles, lists
-        article_header = _articles_header(articles_file)
-        lists_header = _lists_header(lists_file)
+        article_header, lists_header = _articles_header(articles_file), _lists_header(lists_file)
         reader = _ArticleReader(articles_file, quarantine)
         with warnings.catch_warnings():
             # Python's parser warns of odd escapes in the lists of Kaggle's file.
@@ -122,15 +120,12 @@ def read_csv_corpus(articles: str, lists: str, *, max_rejected_share: float) -> 
         if not reader.row_of:
             msg = f"{articles} holds no article: there is no row after its header."
             raise TagsageError(msg)
-        memberships, stubs, merged = _read_lists(
-            lists_file, lists_header, list(reader.row_of), quarantine
-        )
+        keys = list(reader.row_of)
+        memberships, stubs, merged = _read_lists(lists_file, lists_header, keys, quarantine)
         quarantine.check_share(lists_file.name, lists_file.rows_read, max_rejected_share)
-        digests = {file.name: file.digest() for file in (articles_file, lists_file)}
-        repairs = quarantine.repairs({
-            file.name: file.rows_read for file in (articles_file, lists_file)
-        })
-    frame = articles_to_frame(reader.table(stubs))
+        files = (articles_file, lists_file)
+        digests = {file.name: file.digest() for file in files}
+        repairs = quarantine.repairs({file.name: file.rows_read for file in files})
     rejected = quarantine.frame()
     kinds = rejected["kind"].value_counts()
     counts = {
@@ -143,6 +138,7 @@ def read_csv_corpus(articles: str, lists: str, *, max_rejected_share: float) -> 
         **{kind: int(kinds.get(kind, 0)) for kind in (REJECTED, REPAIRED, SUPERSEDED)},
     }
     logger.info("corpus: %s", ", ".join(f"{name} {n:,}" for name, n in counts.items()))
+    frame = articles_to_frame(reader.table(stubs))
     return Corpus(frame, memberships, rejected, digests, counts, repairs)
 
 
@@ -152,11 +148,7 @@ def _articles_header(file: CsvFile) -> list[str]:
         msg = f"{file.path} is empty: expected a header with the columns {', '.join(STUDY.needed)}."
         raise TagsageError(msg)
     if set(LIST_COLUMNS) <= set(header) and "story" not in header:
-        msg = (
-            f"{file.path} was given as articles but has the columns of lists: "
-            "are `articles` and `lists` swapped?"
-        )
-        raise TagsageError(msg)
+        raise _swapped(file, "articles", "lists")
     _check_columns(file.path, header, _format_of(header).needed)
     return header
 
@@ -166,13 +158,16 @@ def _lists_header(file: CsvFile) -> list[str]:
     if not header:
         return list(LIST_COLUMNS)  # an empty file: no list at all
     if "story" in header and not set(LIST_COLUMNS) <= set(header):
-        msg = (
-            f"{file.path} was given as lists but has the columns of articles: "
-            "are `articles` and `lists` swapped?"
-        )
-        raise TagsageError(msg)
+        raise _swapped(file, "lists", "articles")
     _check_columns(file.path, header, LIST_COLUMNS)
     return header
+
+
+def _swapped(file: CsvFile, given: str, found: str) -> TagsageError:
+    return TagsageError(
+        f"{file.path} was given as {given} but has the columns of {found}: "
+        "are `articles` and `lists` swapped?"
+    )
 
 
 def _format_of(header: Sequence[str]) -> _Format:
@@ -200,46 +195,39 @@ class _ArticleReader:
         self.row_of: dict[str, int] = {}  # key -> its newest row
         self._file = file
         self._quarantine = quarantine
-        self._lines = array("q")
-        self._dates = array("q")
+        self._lines, self._dates = array("q"), array("q")
         self._dropped: list[int] = []
         self._batches: list[pa.RecordBatch] = []
         self._pending: list[tuple[object, ...]] = []
 
     def read(self, header: Sequence[str]) -> None:
-        """Read every row."""
         form = _format_of(header)
         story, title, date_at, author_at, tags_at = (
             header.index(name) for name in (form.story, "title", form.date, form.author, "tags")
         )
         subtitle_at = header.index(form.subtitle) if form.subtitle in header else -1
-        no_address = _NO_ADDRESS.format(column=form.story)
-        same_tag: dict[str, str] = {}  # one object a tag, not one an article
+        no_address = NO_ADDRESS.format(column=form.story)
+        no_date = f"{form.date} is no date, taken as 1990-01-01"
+        odd_tags = "characters in tags that cannot be stored"
+        same_tag: dict[str, str] = {}  # one object per tag, not per article
         rows = self._file.rows(header, self._quarantine)
         for line, row in track(rows, f"reading {self._file.name}"):
             address = parse_address(row[story])
             if address is None or not address.scheme:
-                self._note(line, REJECTED, no_address)
+                self._reject(line, no_address)
                 continue
             try:
                 tags, replaced = form.parse_tags(row[tags_at])
                 author = form.parse_author(row[author_at])
             except TagsError as error:
-                self._note(line, REJECTED, str(error))
+                self._reject(line, str(error))
                 continue
             if replaced:
-                self._repair(
-                    line,
-                    "characters in tags that cannot be stored",
-                    ("tags", row[tags_at], "text without NUL and without halves of characters"),
-                )
+                accepted = "text without NUL and without halves of characters"
+                self._repair(line, odd_tags, ("tags", row[tags_at], accepted))
             date = parse_date(row[date_at])
             if date is None:
-                self._repair(
-                    line,
-                    f"{form.date} is no date, taken as 1990-01-01",
-                    (form.date, row[date_at], DATE_FORMS),
-                )
+                self._repair(line, no_date, (form.date, row[date_at], DATE_FORMS))
                 date = DEFAULT_DATE_S
             subtitle = row[subtitle_at] if subtitle_at >= 0 else ""
             if form is KAGGLE:
@@ -248,18 +236,19 @@ class _ArticleReader:
             values = (address.key, address.url, row[title], subtitle, author, date, tags, False)
             self._add(address.key, date, line, values)
 
-    def table(self, stubs: Sequence[tuple[str, str]]) -> pa.Table:
-        """Return the articles, and `stubs` (key and URL) after them, as ARTICLE_SCHEMA."""
+    def table(self, stubs: Sequence[Address]) -> pa.Table:
+        """Return the articles, and the stubs after them, as ARTICLE_SCHEMA."""
         self._flush()
         table = pa.Table.from_batches(self._batches, schema=ARTICLE_SCHEMA)
-        if self._dropped:
-            kept = np.ones(len(table), dtype=bool)
-            kept[self._dropped] = False
-            table = table.filter(pa.array(kept))
+        kept = np.ones(len(table), dtype=bool)
+        kept[self._dropped] = False
         rows: list[tuple[object, ...]] = [
-            (key, url, "", "", UNKNOWN_AUTHOR, DEFAULT_DATE_S, [], True) for key, url in stubs
+            (stub.key, stub.url, "", "", UNKNOWN_AUTHOR, DEFAULT_DATE_S, [], True) for stub in stubs
         ]
-        return pa.concat_tables([table, pa.Table.from_batches([_batch(rows)])])
+        return pa.concat_tables([
+            table.filter(pa.array(kept)),
+            pa.Table.from_batches([_batch(rows)]),
+        ])
 
     def _add(self, key: str, date: int, line: int, row: tuple[object, ...]) -> None:
         number = len(self._dates)
@@ -283,13 +272,9 @@ class _ArticleReader:
             fields = list(self._pending[place])
         _, url, title, subtitle, _, _, tags, _ = fields
         content = ",".join(map(str, (url, title, subtitle, tags)))
-        self._quarantine.add(
-            self._file.name,
-            self._lines[number],
-            SUPERSEDED,
-            "the same article has a newer or later row",
-            content,
-        )
+        reason = "the same article has a newer or later row"
+        line = self._lines[number]
+        self._quarantine.add(self._file.name, line, SUPERSEDED, reason, content)
 
     def _flush(self) -> None:
         self._batches.append(_batch(self._pending))
@@ -299,8 +284,8 @@ class _ArticleReader:
         content = self._file.content()
         self._quarantine.repair(self._file.name, line, reason, content, value=value)
 
-    def _note(self, line: int, kind: str, reason: str) -> None:
-        self._quarantine.add(self._file.name, line, kind, reason, self._file.content())
+    def _reject(self, line: int, reason: str) -> None:
+        self._quarantine.add(self._file.name, line, REJECTED, reason, self._file.content())
 
 
 def _batch(rows: Sequence[tuple[object, ...]]) -> pa.RecordBatch:
@@ -314,21 +299,21 @@ def _batch(rows: Sequence[tuple[object, ...]]) -> pa.RecordBatch:
 
 def _read_lists(
     file: CsvFile, header: Sequence[str], keys: list[str], quarantine: Quarantine
-) -> tuple[pd.DataFrame, list[tuple[str, str]], int]:
+) -> tuple[pd.DataFrame, list[Address], int]:
     """Read the memberships; extends `keys` by those that have no row of their own.
 
     Returns
     -------
     tuple
-        The memberships, the stubs (key and URL), and how many repetitions were merged.
+        The memberships, the stubs, and how many repetitions were merged.
     """
     list_at, article_at = (header.index(name) for name in LIST_COLUMNS)
     code_of_key = {key: code for code, key in enumerate(keys)}
     code_of_name: dict[str, int] = {}
-    # As written: each address and name is looked at once, not once a row. None: it is no good.
+    # As written: each address and name is parsed once, not once per row. None: it is no good.
     article_of: dict[str, int | None] = {}
     list_of: dict[str, int | None] = {}
-    stubs: list[tuple[str, str]] = []
+    stubs: list[Address] = []
     list_codes, article_codes = array("q"), array("q")
 
     def code_list(text: str) -> int | None:
@@ -342,7 +327,7 @@ def _read_lists(
         code = code_of_key.setdefault(address.key, len(keys))
         if code == len(keys):
             keys.append(address.key)
-            stubs.append((address.key, address.url))
+            stubs.append(address)
         return code
 
     for line, row in track(file.rows(header, quarantine), f"reading {file.name}"):
@@ -357,7 +342,7 @@ def _read_lists(
             article_of[article] = code_article(article)
         article_code = article_of[article]
         if article_code is None:
-            reason = _NO_ADDRESS.format(column="article")
+            reason = NO_ADDRESS.format(column="article")
             quarantine.add(file.name, line, REJECTED, reason, file.content())
             continue
         list_codes.append(list_code)

@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 DEFAULT_DATE_S = 631_152_000  # 1990-01-01, in seconds since 1970
 UNKNOWN_AUTHOR = "Unknown"
 
-# In words, what `parse_date` takes.
+# What `parse_date` reads, in words.
 DATE_FORMS = (
     "2025-12-31 (ISO 8601), seconds or milliseconds since 1970, "
     "Wed, 31 Dec 2025 08:00:00 +0000 (RSS)"
@@ -32,18 +32,10 @@ class TagsError(ValueError):
 
 
 def parse_date(text: str) -> int | None:
-    """Read a date.
+    """Read a date; returns whole seconds since 1970, UTC, or None when the text is no date.
 
-    Parameters
-    ----------
-    text : str
-        ISO 8601 (without a zone: UTC), milliseconds since 1970 (11 to 14 digits; 9 or 10 digits are
-        seconds), or as in RSS (RFC 2822); blank or null is 1990-01-01.
-
-    Returns
-    -------
-    int or None
-        Whole seconds since 1970, UTC; None when the text is no date.
+    ISO 8601 (without a zone: UTC), milliseconds since 1970 (11 to 14 digits; 9 or 10 digits are
+    seconds), or as in RSS (RFC 2822); blank or null is 1990-01-01.
     """
     text = text.strip()
     if text in NULLS:
@@ -67,18 +59,13 @@ def parse_date(text: str) -> int | None:
 
 
 def parse_tags(text: str) -> tuple[list[str], bool]:
-    """Read a JSON list of tags.
-
-    Parameters
-    ----------
-    text : str
-        A JSON list of strings; blank or null is no tag.
+    """Read a JSON list of tags; blank or null is no tag.
 
     Returns
     -------
     tuple of (list of str, bool)
         The tags, stripped, without empty ones and repetitions, in the order given; and whether
-        characters that cannot be stored (NUL, half of a surrogate pair) had to be replaced.
+        characters that cannot be stored (NUL, half of a surrogate pair) were replaced.
 
     Raises
     ------
@@ -95,34 +82,12 @@ def parse_tags(text: str) -> tuple[list[str], bool]:
 
 
 def parse_python_tags(text: str) -> tuple[list[str], bool]:
-    """Read a list of tags written as Python shows a list, as Kaggle's file has them.
-
-    Parameters
-    ----------
-    text : str
-        Such as ``['Mental Health', "Health"]``; blank is no tag.
-
-    Returns
-    -------
-    tuple of (list of str, bool)
-        As of :func:`parse_tags`.
-
-    Raises
-    ------
-    TagsError
-        When the text is not such a list.
-    """
+    """Read a list of tags as Python shows it, as in Kaggle's file; see `parse_tags`."""
     return _tag_list(_python_value(text, "tags are not a Python list"))
 
 
 def parse_python_authors(text: str) -> str:
-    """Read the authors, a Python list of names, as one text: ``Ann Lee, Bo Chen``.
-
-    Raises
-    ------
-    TagsError
-        When the text is not such a list.
-    """
+    """Read the authors, a Python list of names, as one text: ``Ann Lee, Bo Chen``."""
     names, _ = _tag_list(_python_value(text, "authors are not a Python list"))
     return ", ".join(names) or UNKNOWN_AUTHOR
 

@@ -28,14 +28,8 @@ _DEFAULT_PORTS = frozenset({"", "80", "443"})
 class Address(NamedTuple):
     """An article's address.
 
-    Attributes
-    ----------
-    key : str
-        The same for every address of one article.
-    url : str
-        The address to show: without query, fragment and credentials.
-    scheme : str
-        ``http`` or ``https``; empty when the text named none.
+    `key` is the same for every address of one article; `url` is to be shown: without query,
+    fragment and credentials; `scheme` is empty when the text named none.
     """
 
     key: str
@@ -44,18 +38,7 @@ class Address(NamedTuple):
 
 
 def parse_address(text: str) -> Address | None:
-    """Take an address apart.
-
-    Parameters
-    ----------
-    text : str
-        A URL, or a key that :func:`article_key` made.
-
-    Returns
-    -------
-    Address or None
-        None when the text is no address of the web.
-    """
+    """Parse an http or https URL, or a key; None when the text is neither."""
     text = text.strip()
     if len(text) <= 12 and _BARE_POST_ID.fullmatch(text):
         return Address(text, f"https://medium.com/p/{text}", "")
@@ -80,16 +63,6 @@ def article_key(url: str) -> str:
     publication's own domain too. The key of anything else is the host in lower case and the path,
     without scheme, query, fragment, trailing slash and the ports 80 and 443. A key is its own key.
 
-    Parameters
-    ----------
-    url : str
-        An http or https URL, or a key.
-
-    Returns
-    -------
-    str
-        The key.
-
     Raises
     ------
     ValueError
@@ -102,35 +75,10 @@ def article_key(url: str) -> str:
     >>> article_key("HTTP://Packages.example/0ad/")
     'packages.example/0ad'
     """
-    return _parsed(url).key
-
-
-def display_url(url: str) -> str:
-    """Return the address to show: without query, fragment, credentials and default port.
-
-    Parameters
-    ----------
-    url : str
-        An http or https URL, or a key.
-
-    Returns
-    -------
-    str
-        The URL; its path is untouched, scheme and host are in lower case.
-
-    Raises
-    ------
-    ValueError
-        When the text is no such address.
-    """
-    return _parsed(url).url
-
-
-def _parsed(url: str) -> Address:
     address = parse_address(url)
     if address is None:
         raise ValueError(f"{url[:200]!r} is not an http or https URL")
-    return address
+    return address.key
 
 
 def _post_id(host: str, path: str) -> str | None:

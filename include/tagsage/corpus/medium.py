@@ -1,43 +1,66 @@
-"""The source `medium`: the study's published data set, for machines with Internet."""
+"""The source `medium`: the study's published data set, downloaded once."""
 
 from __future__ import annotations
 
+import logging
+import os
+import time
 from pathlib import Path
+from typing import Any
 
-from tagsage.corpus.download import Limits, download
+import pooch
+import requests
 
+from tagsage.errors import TagsageError
+from tagsage.redact import redact
+
+URL = "https://raw.githubusercontent.com/tomasonjo/blog-datasets/main/medium/"
 FILES = ("medium_articles.csv", "medium_lists.csv")
+MAX_BYTES = 2_000_000_000  # of a file
+MAX_SECONDS = 600.0  # for a file
+SILENCE_S = 30.0  # a server that sends nothing for so long has gone
+RETRIES = 3
 
 
-def download_medium(
-    folder: Path, *, base_url: str, max_bytes: int, timeout_s: float
-) -> tuple[Path, Path]:
-    """Download the study's articles and lists, or find that the copies are up to date.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Where to; beside each file its origin and SHA-256 are noted (``<name>.sha256.json``).
-    base_url : str
-        The folder they are published in, https (or on this machine).
-    max_bytes : int
-        Largest size of one file.
-    timeout_s : float
-        Longest time for one file, in seconds.
-
-    Returns
-    -------
-    tuple of (pathlib.Path, pathlib.Path)
-        The files of articles and of lists, for
-        :func:`tagsage.corpus.csv_source.read_csv_corpus`.
+def medium_files(folder: Path) -> tuple[str, str]:
+    """Return the study's files of articles and of lists; those not in `folder` are downloaded.
 
     Raises
     ------
     TagsageError
-        As of :func:`tagsage.corpus.download.download`.
+        When a file cannot be downloaded, is too large, or takes too long.
     """
-    articles, lists = (folder / name for name in FILES)
-    for file in (articles, lists):
-        url = f"{base_url.rstrip('/')}/{file.name}"
-        download(url, file, Limits(max_bytes=max_bytes, timeout_s=timeout_s))
+    pooch.get_logger().setLevel(logging.WARNING)
+    registry = dict.fromkeys(FILES)  # without digests: what lies in the folder is taken as it is
+    published = pooch.create(folder, URL, registry=registry, retry_if_failed=RETRIES)
+    try:
+        articles, lists = (published.fetch(name, downloader=_download) for name in FILES)
+    except (requests.RequestException, OSError) as error:
+        msg = (
+            f"The data set {URL} could not be downloaded to {folder} ({error}); "
+            "try again later, or name files of your own with --articles and --lists."
+        )
+        raise TagsageError(redact(msg)) from error
     return articles, lists
+
+
+def _download(url: str, output_file: str, _: Any) -> None:
+    """Download a file as pooch's own downloader does, with limits of size and time."""
+    ends = time.monotonic() + MAX_SECONDS
+    name, size = redact(url), 0
+    with (
+        requests.get(url, stream=True, timeout=SILENCE_S) as response,
+        Path(output_file).open("wb") as file,
+    ):
+        response.raise_for_status()
+        for piece in response.iter_content(1 << 16):
+            size += len(piece)
+            if size > MAX_BYTES:
+                raise TagsageError(f"{name} is larger than the {MAX_BYTES:,} bytes allowed.")
+            if time.monotonic() > ends:
+                msg = f"{name} did not come within {MAX_SECONDS:g} s; try again later."
+                raise TagsageError(msg)
+            file.write(piece)
+        # pooch renames it next: after a power cut it must not be half there.
+        file.flush()
+        os.fsync(file.fileno())

@@ -31,11 +31,11 @@ class Corpus:
     Attributes
     ----------
     articles : pandas.DataFrame
-        One row an article: ``key``, ``url``, ``title``, ``subtitle``, ``author`` (str), ``date``
+        One row per article: ``key``, ``url``, ``title``, ``subtitle``, ``author`` (str), ``date``
         (datetime64[s], UTC), ``tags`` (a list of str, without repetitions, in the order given),
         ``is_stub`` (bool: known only as a member of lists, without text and tags).
     memberships : pandas.DataFrame
-        One row an article in a list: ``list`` (its name), ``article`` (the article's key); unique.
+        One row per membership: ``list`` (its name), ``article`` (the article's key); unique.
     quarantine : pandas.DataFrame
         What was not taken as it came: ``file``, ``line`` (where the row begins, from 1), ``kind``
         (``rejected``: left out; ``repaired``: taken, changed; ``superseded``: a newer row of the
@@ -57,18 +57,7 @@ class Corpus:
 
 
 def articles_to_frame(table: pa.Table) -> pd.DataFrame:
-    """Turn an Arrow table of :data:`ARTICLE_SCHEMA` into a frame as in :class:`Corpus`.
-
-    Parameters
-    ----------
-    table : pyarrow.Table
-        The articles; dates of any resolution.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The articles, in the same order, with a RangeIndex.
-    """
+    """Turn an Arrow table of :data:`ARTICLE_SCHEMA` into a frame as in :class:`Corpus`."""
     frame: pd.DataFrame = table.drop_columns(["tags"]).to_pandas()
     frame["date"] = frame["date"].astype("datetime64[s]")
     tags = pd.Series(_python_lists(table.column("tags")), dtype=object, index=frame.index)
@@ -77,19 +66,8 @@ def articles_to_frame(table: pa.Table) -> pd.DataFrame:
 
 
 def articles_to_table(articles: pd.DataFrame) -> pa.Table:
-    """Turn a frame as in :class:`Corpus` into an Arrow table of :data:`ARTICLE_SCHEMA`.
-
-    Parameters
-    ----------
-    articles : pandas.DataFrame
-        The articles.
-
-    Returns
-    -------
-    pyarrow.Table
-        The articles, in the same order.
-    """
-    columns = [pa.array(articles[name], type=kind) for name, kind in _name_and_type()]
+    """Turn a frame as in :class:`Corpus` into an Arrow table of :data:`ARTICLE_SCHEMA`."""
+    columns = [pa.array(articles[column.name], type=column.type) for column in ARTICLE_SCHEMA]
     return pa.Table.from_arrays(columns, schema=ARTICLE_SCHEMA)
 
 
@@ -98,18 +76,13 @@ def text_frame(columns: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame({name: pd.array(values, dtype="str") for name, values in columns.items()})
 
 
-def _name_and_type() -> list[tuple[str, Any]]:
-    return [(column.name, column.type) for column in ARTICLE_SCHEMA]
-
-
 def _python_lists(column: pa.ChunkedArray) -> list[list[str]]:
     """Return a column of lists as Python lists; much faster than `to_pylist`."""
     lists: list[list[str]] = []
     for chunk in column.chunks:
         offsets = chunk.offsets.to_numpy()
-        bounds = (
-            offsets - offsets[:1]
-        )  # a slice's offsets do not begin at 0, its flattened values do
+        # A slice's offsets do not begin at 0, its flattened values do.
+        bounds = offsets - offsets[:1]
         values = chunk.flatten().to_numpy(zero_copy_only=False).tolist()
         lists.extend(values[start:end] for start, end in pairwise(bounds.tolist()))
     return lists

@@ -18,33 +18,28 @@ WORDS_KEPT = 10_000
 TAGS_KEPT = 20_000
 # A title without a blank is one word, however long.
 WORD_LETTERS = 40
-ARTICLES_A_BLOCK = 100_000
+BLOCK_ROWS = 100_000
+_EMPTY = pa.schema([("value", pa.large_string()), ("count", pa.int64())]).empty_table()
 
 
 @dataclass(frozen=True)
 class Profile:
     """Numbers of one corpus; small and JSON-able, so that they outlast its run.
 
+    Stubs count only as members of lists.
+
     Attributes
     ----------
     counts : dict of str to int
-        ``articles`` (without stubs), ``lists``, ``memberships``, ``quarantined`` (rows of the input
-        that were not taken as they came), ``without_text``, ``without_tags``, ``without_lists``
-        (articles, without stubs), ``largest_list`` (articles in it, stubs included).
-    words : dict of str to int
-        The most frequent words of titles and subtitles, in lower case, and how often each occurs.
-    words_in_all : int
-        How many words there are, those that are not kept included.
-    tags : dict of str to int
-        The most frequent tags and how many articles have each.
-    tags_in_all : int
-        How many pairs of article and tag there are, those of tags that are not kept included.
-    text_lengths : dict of int to int
-        Words of title and subtitle -> how many articles have so many.
-    list_sizes : dict of int to int
-        Articles in a list (stubs included) -> how many lists have so many.
-    lists_per_article : dict of int to int
-        Lists that hold an article -> how many articles (without stubs).
+        ``articles``, ``lists``, ``memberships``, ``quarantined`` (rows), ``without_text``,
+        ``without_tags``, ``without_lists`` (articles), ``largest_list`` (articles in it).
+    words, tags : dict of str to int
+        The most frequent words of titles and subtitles, in lower case, and how often each occurs;
+        the most frequent tags and how many articles have each.
+    words_in_all, tags_in_all : int
+        The sums over all words and all tags.
+    text_lengths, list_sizes, lists_per_article : dict of int to int
+        Histograms: words per article, articles per list, lists per article.
     """
 
     counts: dict[str, int]
@@ -57,24 +52,17 @@ class Profile:
     lists_per_article: dict[int, int]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the profile as JSON-able values."""
+        """Return the profile as JSON takes it."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Build a profile from what :meth:`to_json` gave, also after a trip through JSON text."""
         histograms = {
-            name: {int(key): int(count) for key, count in value[name].items()}
+            name: {int(key): count for key, count in value[name].items()}
             for name in ("text_lengths", "list_sizes", "lists_per_article")
         }
-        return cls(
-            counts=dict(value["counts"]),
-            words=dict(value["words"]),
-            words_in_all=int(value["words_in_all"]),
-            tags=dict(value["tags"]),
-            tags_in_all=int(value["tags_in_all"]),
-            **histograms,
-        )
+        return cls(**{**value, **histograms})
 
 
 def profile_of(
@@ -90,19 +78,13 @@ def profile_of(
     Parameters
     ----------
     articles : pandas.DataFrame
-        Columns ``title``, ``subtitle`` (str), ``tags`` (list of str) and ``is_stub`` (bool); one
-        row an article.
+        Columns ``title``, ``subtitle`` (str), ``tags`` (list of str) and ``is_stub`` (bool).
     article_index, list_index : int arrays, shape [m]
         The memberships: row of `articles`, number of the list. Unique pairs.
     n_lists : int
         How many lists there are, empty ones included.
     quarantined : int
         Rows of the input that were rejected, repaired or superseded.
-
-    Returns
-    -------
-    Profile
-        The numbers. Words are runs of letters, marks and digits.
     """
     real = ~articles["is_stub"].to_numpy(dtype=bool)
     degree = np.bincount(article_index, minlength=len(articles))[real]
@@ -135,7 +117,7 @@ def profile_of(
 
 def _words(articles: pd.DataFrame) -> tuple[pa.Table, npt.NDArray[np.int64]]:
     """Count the words; return (word, count) and how many each article has."""
-    counted, lengths = [_counts(pa.array([], type=pa.large_string()))], []
+    counted, lengths = [_EMPTY], [np.zeros(0, dtype=np.int64)]
     for block in _blocks(articles):
         text = pc.binary_join_element_wise(
             *(_array(block[name], pa.large_string()) for name in ("title", "subtitle")),
@@ -148,31 +130,26 @@ def _words(articles: pd.DataFrame) -> tuple[pa.Table, npt.NDArray[np.int64]]:
         words = pc.utf8_split_whitespace(pc.utf8_trim(spaced, " "))
         # An empty text is split into one empty word.
         empty = pc.equal(pc.utf8_trim(spaced, " "), "").to_numpy(zero_copy_only=False)
-        lengths.append(np.where(empty, 0, pc.list_value_length(words).to_numpy()))
+        lengths.append(np.where(empty, 0, pc.list_value_length(words).to_numpy()).astype(np.int64))
         flat = words.flatten()
         flat = flat.filter(pc.not_equal(flat, ""))
         counted.append(_counts(pc.utf8_slice_codeunits(flat, 0, WORD_LETTERS)))
-    joined = pa.concat_tables(counted).group_by("value").aggregate([("count", "sum")])
-    return (
-        joined.rename_columns(["value", "count"]),
-        np.concatenate(lengths).astype(np.int64) if lengths else np.zeros(0, dtype=np.int64),
-    )
+    return _summed(counted), np.concatenate(lengths)
 
 
 def _tags(articles: pd.DataFrame) -> tuple[pa.Table, int]:
     """Count the tags; return (tag, count) and how many articles have any."""
-    counted, tagged = [_counts(pa.array([], type=pa.large_string()))], 0
+    counted, tagged = [_EMPTY], 0
     for block in _blocks(articles):
         tags = _array(block["tags"], ARTICLE_SCHEMA.field("tags").type)
         tagged += int((pc.list_value_length(tags).to_numpy() > 0).sum())
         counted.append(_counts(tags.flatten()))
-    joined = pa.concat_tables(counted).group_by("value").aggregate([("count", "sum")])
-    return joined.rename_columns(["value", "count"]), tagged
+    return _summed(counted), tagged
 
 
 def _blocks(articles: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    for start in range(0, len(articles), ARTICLES_A_BLOCK):
-        yield articles.iloc[start : start + ARTICLES_A_BLOCK]
+    for start in range(0, len(articles), BLOCK_ROWS):
+        yield articles.iloc[start : start + BLOCK_ROWS]
 
 
 def _array(column: pd.Series, kind: pa.DataType) -> pa.Array:
@@ -182,12 +159,14 @@ def _array(column: pd.Series, kind: pa.DataType) -> pa.Array:
 
 
 def _counts(values: pa.Array) -> pa.Table:
-    """Count each value once."""
     counted = pc.value_counts(values)
-    return pa.table({
-        "value": counted.field("values").cast(pa.large_string()),
-        "count": counted.field("counts").cast(pa.int64()),
-    })
+    columns = [counted.field("values"), counted.field("counts")]
+    return pa.table(columns, names=_EMPTY.column_names).cast(_EMPTY.schema)
+
+
+def _summed(counted: list[pa.Table]) -> pa.Table:
+    joined = pa.concat_tables(counted).group_by("value").aggregate([("count", "sum")])
+    return joined.rename_columns(_EMPTY.column_names)
 
 
 def _most_frequent(counted: pa.Table, keep: int) -> dict[str, int]:

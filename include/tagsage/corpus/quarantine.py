@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from tagsage.errors import TagsageError
+from tagsage.files import write_text
 
 CONTENT_LIMIT = 500
 EXAMPLE_LIMIT = 40
@@ -22,16 +22,8 @@ REJECTED, REPAIRED, SUPERSEDED = "rejected", "repaired", "superseded"
 class Repairs:
     """Values of one column that were changed for one reason.
 
-    Attributes
-    ----------
-    file, column, reason : str
-        Where, and why.
-    example : str
-        The first such value; cut at 40 characters.
-    accepted : str
-        What is taken as it comes.
-    changed, rows : int
-        How many values were changed, and how many rows the file has.
+    `example` is the first such value, `accepted` what is taken as it comes; `changed` counts the
+    values, `rows` the rows of the file.
     """
 
     file: str
@@ -44,13 +36,7 @@ class Repairs:
 
 
 class RejectedShareError(TagsageError):
-    """Too many rows of a file were rejected.
-
-    Attributes
-    ----------
-    quarantine : pandas.DataFrame
-        Everything recorded until then, so that it can still be written.
-    """
+    """Too many rows of a file were rejected; `quarantine` is what was recorded until then."""
 
     def __init__(self, message: str, quarantine: pd.DataFrame) -> None:
         super().__init__(message)
@@ -87,7 +73,7 @@ class Quarantine:
     def repair(
         self, file: str, line: int, reason: str, content: str, *, value: tuple[str, str, str]
     ) -> None:
-        """Record one row as repaired, as :meth:`add` does, and count the value that was changed.
+        """Record one row as repaired, and count the value that was changed.
 
         `value` is the column, what stood there, and what would be taken as it comes.
         """
@@ -99,18 +85,16 @@ class Quarantine:
         self._repairs[key] = replace(known, changed=known.changed + 1)
 
     def repairs(self, rows: Mapping[str, int]) -> list[Repairs]:
-        """Return what :meth:`repair` counted; `rows` says how many rows each file has."""
+        """Return the repairs that were counted; `rows` says how many rows each file has."""
         return [replace(one, rows=rows[one.file]) for one in self._repairs.values()]
 
     def frame(self) -> pd.DataFrame:
         """Return what was recorded, as in :class:`tagsage.corpus.model.Corpus`."""
         columns = list(zip(*self._rows, strict=True)) or [()] * 5
+        kinds = {"file": "str", "line": "int64", "kind": "str", "reason": "str", "content": "str"}
+        series = zip(kinds.items(), columns, strict=True)
         return pd.DataFrame({
-            "file": pd.array(columns[0], dtype="str"),
-            "line": pd.array(columns[1], dtype="int64").to_numpy(),
-            "kind": pd.array(columns[2], dtype="str"),
-            "reason": pd.array(columns[3], dtype="str"),
-            "content": pd.array(columns[4], dtype="str"),
+            name: pd.Series(values, dtype=kind) for (name, kind), values in series
         })
 
     def rejected(self, file: str) -> list[tuple[int, str]]:
@@ -119,15 +103,6 @@ class Quarantine:
 
     def check_share(self, file: str, rows: int, max_rejected_share: float) -> None:
         """Stop when too large a share of a file's rows was rejected.
-
-        Parameters
-        ----------
-        file : str
-            The file's name.
-        rows : int
-            How many rows it has, the rejected ones included.
-        max_rejected_share : float
-            The largest share allowed, 0 to 1.
 
         Raises
         ------
@@ -141,47 +116,20 @@ class Quarantine:
         for line, reason in rejected:
             first.setdefault(reason, line)
         commonest = Counter(reason for _, reason in rejected).most_common(3)
-        told = "; ".join(f"{why} ({n:,}, first at line {first[why]})" for why, n in commonest)
+        reasons = "; ".join(f"{why} ({n:,}, first at line {first[why]})" for why, n in commonest)
         msg = (
             f"{file}: {len(rejected):,} of {rows:,} rows were rejected "
             f"({len(rejected) / rows:.1%}), more than max_rejected_share={max_rejected_share:g} "
-            f"allows: {told}. Mend the file, or raise max_rejected_share."
+            f"allows: {reasons}. Mend the file, or raise max_rejected_share."
         )
         raise RejectedShareError(msg, self.frame())
 
 
 def write_quarantine(quarantine: pd.DataFrame, folder: Path) -> None:
-    """Write ``quarantine.csv`` and ``summary.json``, each whole or not at all.
-
-    Parameters
-    ----------
-    quarantine : pandas.DataFrame
-        As in :class:`tagsage.corpus.model.Corpus`.
-    folder : pathlib.Path
-        Where to; made when it does not exist. The summary holds the total and, the most frequent
-        first, how many rows there are of every file, kind and reason.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    groups = (
-        quarantine.groupby(["file", "kind", "reason"], sort=True).size().reset_index(name="rows")
-    )
-    counts = groups.sort_values("rows", ascending=False, kind="stable").to_dict("records")
-    summary = json.dumps({"rows": len(quarantine), "counts": counts}, indent=1, ensure_ascii=False)
-
-    def write_rows(file: Path) -> None:
-        quarantine.to_csv(file, index=False, lineterminator="\n")
-
-    def write_summary(file: Path) -> None:
-        file.write_text(summary + "\n", encoding="utf-8")
-
-    _replace(folder / "quarantine.csv", write_rows)
-    _replace(folder / "summary.json", write_summary)
-
-
-def _replace(target: Path, write: Callable[[Path], None]) -> None:
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    try:
-        write(temporary)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write ``quarantine.csv``, and ``summary.json`` with the counts per file, kind and reason."""
+    groups = quarantine.groupby(["file", "kind", "reason"], sort=True).size()
+    counts = groups.reset_index(name="rows").sort_values("rows", ascending=False, kind="stable")
+    summary = {"rows": len(quarantine), "counts": counts.to_dict("records")}
+    rows = quarantine.to_csv(index=False, lineterminator="\n")
+    write_text(folder / "quarantine.csv", rows)
+    write_text(folder / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")

@@ -17,9 +17,9 @@ import pandas as pd
 from pydantic_core import from_json
 from upath import UPath
 
+from tagsage.corpus.csv_file import CsvFile
 from tagsage.corpus.keys import article_key
 from tagsage.corpus.quarantine import REJECTED, SUPERSEDED, Quarantine
-from tagsage.corpus.rows import CsvFile
 from tagsage.embed.registry import CorpusVectors, Embedder
 from tagsage.errors import NonRetryableError, TagsageError
 from tagsage.progress import track

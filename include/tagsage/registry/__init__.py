@@ -1,10 +1,10 @@
-"""MLflow: the run's runs, the registry, promotion, and the model that is served."""
+"""MLflow: the runs, the registered versions, the champion, and the model that is served."""
 
 import os
+import warnings
 
-# MLflow reads these when it is imported, so they are set before any module of this room does so.
-# It would otherwise report its use to its makers, draw progress bars for every upload, and wait
-# many minutes for a server that is away.
+# MLflow reads these when it is imported. Without them it reports its use to its makers, draws
+# progress bars for every upload, and waits many minutes for a server that is away.
 for _name, _value in {  # ruff: ignore[non-empty-init-module] - the earliest place there is
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -13,3 +13,7 @@ for _name, _value in {  # ruff: ignore[non-empty-init-module] - the earliest pla
     "MLFLOW_RECORD_ENV_VARS_IN_MODEL_LOGGING": "false",
 }.items():
     os.environ.setdefault(_name, _value)
+# mlflow.types.responses of MLflow 3.17 warns about a type hint of its own when it is imported.
+warnings.filterwarnings(  # ruff: ignore[non-empty-init-module] - as above
+    "ignore", message=".*Any type hint is inferred as AnyType"
+)

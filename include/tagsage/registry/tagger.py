@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,11 +15,10 @@ import pandas as pd
 from tagsage.corpus.keys import parse_address
 from tagsage.embed.registry import load_embedder, saved_embedder
 from tagsage.errors import TagsageError
-from tagsage.features import Articles, FeatureSet
+from tagsage.features import BLOCKS, Articles, FeatureSet
 from tagsage.features.feature_set import gather_feature_set
-from tagsage.graph.arrays import one_blas_thread
+from tagsage.files import read_json, write_json
 from tagsage.learn.candidate import FittedCandidate
-from tagsage.registry.seal import check_seal, seal
 
 if TYPE_CHECKING:
     from tagsage.embed.registry import Embedder
@@ -32,7 +28,7 @@ TAGGER_FILE = "tagger.json"
 CANDIDATE, FEATURES, EMBEDDER = "candidate", "features", "embedder"
 TOP_K = 20
 BLOCK_ROWS = 4096
-FEW_ROWS = 8
+RANKED = ("tag", "score", "assigned", "threshold")
 
 
 class EmbedderAwayError(TagsageError):
@@ -50,7 +46,7 @@ class Tagger:
     candidate : FittedCandidate
         Makes probabilities of them.
     embedder : Embedder or None
-        Makes the vectors of texts. None: vectors were given with the corpus, and must come with
+        Makes the vectors of texts. None: vectors came with the corpus, and must come with
         new articles too; or no block needs any.
     dimensions : int
         Numbers in a vector.
@@ -63,14 +59,7 @@ class Tagger:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what :func:`write_tagger` wrote.
-
-        Raises
-        ------
-        TagsageError
-            When a file was changed since it was written.
-        """
-        check_seal(folder)
+        """Read what :func:`write_tagger` wrote."""
         about = read_about(folder)
         return cls(
             FeatureSet.load(folder / FEATURES, about["feature_set"]),
@@ -79,7 +68,7 @@ class Tagger:
             about["dimensions"],
         )
 
-    def tag(self, articles: pd.DataFrame, *, top_k: int = TOP_K) -> pd.DataFrame:
+    def predict(self, articles: pd.DataFrame, *, top_k: int = TOP_K) -> pd.DataFrame:
         """Tag articles.
 
         Parameters
@@ -87,18 +76,19 @@ class Tagger:
         articles : pandas.DataFrame
             Column ``title`` (str); optional ``subtitle`` and ``author`` (str), ``story`` (str: the
             address, of an article of the corpus), ``lists`` (list of str: names as in the corpus),
-            ``articles`` (list of str: URLs or keys of articles of the corpus that are in lists
-            with it) and, for a tagger trained on given vectors, ``vector`` (list of float). Nulls
-            count as empty; what is not known counts as none.
+            ``articles`` (list of str: URLs or keys of co-listed articles of the corpus) and, for a
+            tagger trained on precomputed vectors, ``vector`` (list of float). Nulls count as empty;
+            unknown lists, authors and articles count as none.
         top_k : int
             How many tags to rank, at least 1.
 
         Returns
         -------
         pandas.DataFrame
-            A row an article, the index kept: ``tags``, the assigned tags, best first; ``top``, the
-            `top_k` best as ``{"tag": str, "score": float, "assigned": bool, "threshold": float}``
-            (assigned: the score reaches the threshold), best first, ties in the order of the tags.
+            One row per article, the index kept: ``tags``, the assigned tags, best first; ``top``,
+            the `top_k` best as ``{"tag": str, "score": float, "assigned": bool, "threshold":
+            float}`` (assigned: the score reaches the threshold), best first, ties in the order of
+            the tags.
 
         Raises
         ------
@@ -112,19 +102,23 @@ class Tagger:
             raise TagsageError(f"The input needs a column title; its columns are: {found}.")
         rows: list[dict[str, Any]] = []
         for start in range(0, len(articles), BLOCK_ROWS):
-            rows += self._tag_block(articles.iloc[start : start + BLOCK_ROWS], top_k)
+            rows += self._predict_block(articles.iloc[start : start + BLOCK_ROWS], top_k)
         return pd.DataFrame(rows, columns=["tags", "top"], index=articles.index, dtype=object)
 
     def articles_of(self, frame: pd.DataFrame) -> Articles:
-        """Return articles that come as a frame, with their vectors; columns as for :meth:`tag`."""
-        texts = _joined(_texts(frame, "title"), _texts(frame, "subtitle"))
-        names = _names(frame, "lists")
+        """Return articles that come as a frame, with vectors; columns as for :meth:`predict`."""
+        texts = [
+            f"{title.strip()} {subtitle.strip()}".strip()
+            for title, subtitle in zip(
+                _texts(frame, "title"), _texts(frame, "subtitle"), strict=True
+            )
+        ]
+        lists = _names(frame, "lists")
         if "articles" in frame.columns:
             known = self.features.known
-            beside = _names(frame, "articles")
-            names = [
-                [*own, *known.lists_of(others)] if others else own
-                for own, others in zip(names, beside, strict=True)
+            lists = [
+                [*named, *known.lists_of(colisted)] if colisted else named
+                for named, colisted in zip(lists, _names(frame, "articles"), strict=True)
             ]
         vectors = None
         if self.features.needs_vectors:
@@ -132,7 +126,7 @@ class Tagger:
         return Articles.of_names(
             texts,
             _texts(frame, "author"),
-            names,
+            lists,
             keys=[_key(address) for address in _texts(frame, "story")],
             vectors=vectors,
         )
@@ -140,19 +134,14 @@ class Tagger:
     def vectors(self, texts: Sequence[str], given: FloatArray | None = None) -> FloatArray:
         """Return the vectors of texts, float32 [n, dimensions].
 
-        Parameters
-        ----------
-        texts : sequence of str, length n
-            The texts.
-        given : float32 array, shape [n, dimensions], optional
-            The vectors, where the tagger was trained on given ones.
+        `given` are the vectors that came with the articles, for a tagger without an embedder.
 
         Raises
         ------
         EmbedderAwayError
-            When the embedder is away or refuses us.
+            When the embedder's server is away or refuses the request.
         TagsageError
-            When the tagger was trained on given vectors, and there are none or others.
+            When the tagger was trained on precomputed vectors, and there are none or others.
         """
         if self.embedder is not None:
             try:
@@ -162,42 +151,28 @@ class Tagger:
         if given is None or given.shape != (len(texts), self.dimensions):
             got = "none" if given is None else f"an array of shape {given.shape}"
             msg = (
-                "This tagger was trained on given vectors, so every article needs one of "
+                "This tagger was trained on precomputed vectors, so every article needs one of "
                 f"{self.dimensions} numbers in the column vector; there is {got}."
             )
             raise TagsageError(msg)
         return np.asarray(given, dtype=np.float32)
 
-    def _tag_block(self, frame: pd.DataFrame, top_k: int) -> list[dict[str, Any]]:
-        # A few rows are multiplied before a second thread has woken up.
-        with one_blas_thread() if len(frame) <= FEW_ROWS else nullcontext():
-            X, rows = self.features.transform(self.articles_of(frame)), np.arange(len(frame))
-            P, flags = self.candidate.predict(X, rows)
-            thresholds = self.candidate.thresholds(X, rows)
-        order = np.argsort(-P, axis=1, kind="stable")
-        best = order[:, :top_k]
+    def _predict_block(self, frame: pd.DataFrame, top_k: int) -> list[dict[str, Any]]:
+        X, rows = self.features.transform(self.articles_of(frame)), np.arange(len(frame))
+        P, assigned = self.candidate.predict(X, rows)
+        thresholds = self.candidate.thresholds(X, rows)
         tags = np.array(self.candidate.tags, dtype=object)
-        # All of them: a tag may be assigned that is not among the likeliest.
-        row, rank = np.nonzero(np.take_along_axis(flags, order, axis=1))
-        bounds = np.searchsorted(row, np.arange(len(P) + 1)).tolist()
-        assigned = tags[order[row, rank]].tolist()
-        return [
-            {
-                "tags": assigned[first:last],
-                "top": [
-                    {"tag": tag, "score": score, "assigned": mark, "threshold": threshold}
-                    for tag, score, mark, threshold in zip(*ranked, strict=True)
-                ],
-            }
-            for *ranked, (first, last) in zip(
-                tags[best].tolist(),
-                np.take_along_axis(P, best, axis=1).tolist(),
-                np.take_along_axis(flags, best, axis=1).tolist(),
-                np.take_along_axis(thresholds, best, axis=1).tolist(),
-                pairwise(bounds),
-                strict=True,
-            )
-        ]
+        answers = []
+        for row, order in enumerate(np.argsort(-P, axis=1, kind="stable")):
+            best = order[:top_k]
+            columns = (tags[best], P[row, best], assigned[row, best], thresholds[row, best])
+            values = zip(*(column.tolist() for column in columns), strict=True)
+            answers.append({
+                # All of them: a tag may be assigned that is not among the likeliest.
+                "tags": tags[order[assigned[row, order]]].tolist(),
+                "top": [dict(zip(RANKED, of_tag, strict=True)) for of_tag in values],
+            })
+        return answers
 
 
 def write_tagger(
@@ -210,27 +185,11 @@ def write_tagger(
     embedder: Path | None,
     dimensions: int,
 ) -> None:
-    """Gather what a tagger needs in one folder of arrays and JSON.
+    """Gather what a tagger needs in one folder, which exists and is empty.
 
-    Parameters
-    ----------
-    folder : pathlib.Path
-        An existing empty folder.
-    candidate : pathlib.Path
-        Folder of the saved :class:`~tagsage.learn.candidate.FittedCandidate`.
-    feature_set : str
-        Its feature set.
-    known : pathlib.Path
-        Folder of the saved :class:`~tagsage.features.Known`.
-    blocks : mapping of str to pathlib.Path
-        Folders of the saved blocks.
-    embedder : pathlib.Path or None
-        Folder of the saved embedder; None when vectors were given.
-    dimensions : int
-        Numbers in a vector.
+    `candidate`, `known`, `blocks` and `embedder` are folders of the saved parts; without an
+    embedder, vectors of `dimensions` numbers were given.
     """
-    from tagsage.features import BLOCKS
-
     gather_feature_set(folder / FEATURES, known, blocks)
     shutil.copytree(candidate, folder / CANDIDATE)
     needs_vectors = any(BLOCKS[name].needs_vectors for name in blocks)
@@ -244,30 +203,13 @@ def write_tagger(
         "embedder": kind,
         "needs_given_vectors": needs_vectors and not kind,
     }
-    (folder / TAGGER_FILE).write_text(json.dumps(about, indent=1), encoding="utf-8")
-    seal(folder)
+    write_json(folder / TAGGER_FILE, about)
 
 
 def read_about(folder: Path) -> dict[str, Any]:
-    """Return what :func:`write_tagger` says of a folder.
-
-    Returns
-    -------
-    dict
-        ``feature_set``, ``dimensions``, ``embedder`` (its name, or nothing when there is none) and
-        ``needs_given_vectors``.
-    """
-    about: dict[str, Any] = json.loads((folder / TAGGER_FILE).read_text(encoding="utf-8"))
+    """Return ``feature_set``, ``dimensions``, ``embedder`` and ``needs_given_vectors``."""
+    about: dict[str, Any] = read_json(folder / TAGGER_FILE) or {}
     return about
-
-
-def _joined(titles: Sequence[str], subtitles: Sequence[str]) -> list[str]:
-    """Return what is embedded of articles, as for those of the corpus."""
-    # Frames as article_texts takes them are a third of the time of a single request.
-    return [
-        " ".join(part.strip() for part in parts).strip()
-        for parts in zip(titles, subtitles, strict=True)
-    ]
 
 
 def _key(address: str) -> str:
@@ -278,23 +220,21 @@ def _key(address: str) -> str:
 def _texts(articles: pd.DataFrame, column: str) -> list[str]:
     if column not in articles.columns:
         return [""] * len(articles)
-    return [
-        value if type(value) is str else "" if _is_null(value) else str(value)
-        for value in articles[column].tolist()
-    ]
+    return ["" if _is_null(value) else str(value) for value in articles[column].tolist()]
 
 
-def _names(articles: pd.DataFrame, column: str) -> list[Sequence[str]]:
+def _names(articles: pd.DataFrame, column: str) -> list[list[str]]:
     if column not in articles.columns:
-        return [()] * len(articles)
-    return [() if _is_null(value) else _as_names(value) for value in articles[column].tolist()]
+        return [[]] * len(articles)
+    return [_as_names(value) for value in articles[column].tolist()]
 
 
 def _as_names(value: Any) -> list[str]:
-    # A single name is taken as a list of one, not as its letters.
-    if isinstance(value, str | int | float):
-        return [str(value)]
-    return [str(name) for name in value if not _is_null(name)]
+    if _is_null(value):
+        return []
+    # A single name is a list of one, not of its letters.
+    names = [value] if isinstance(value, str | int | float) else value
+    return [str(name) for name in names if not _is_null(name)]
 
 
 def _vectors(articles: pd.DataFrame) -> npt.NDArray[np.float32] | None:
@@ -309,4 +249,6 @@ def _vectors(articles: pd.DataFrame) -> npt.NDArray[np.float32] | None:
 
 
 def _is_null(value: Any) -> bool:
+    if isinstance(value, str):
+        return False  # the common case, and fast
     return value is None or (pd.api.types.is_scalar(value) and bool(pd.isna(value)))

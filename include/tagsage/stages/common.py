@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tagsage.features import Articles, FeatureMatrix
     from tagsage.learn.labels import Labels
-    from tagsage.registry.store import Tracking
+    from tagsage.registry.tracking import Tracking
     from tagsage.store.base import ArticleStore
     from tagsage.store.snapshot import Snapshot
 
@@ -108,13 +108,15 @@ def tracking_of(settings: Settings, *, must_exist: bool = False) -> Tracking:
     TagsageError
         When it must exist, would be that of the workspace, and there is no workspace.
     """
-    from tagsage.registry.store import initialise
+    from tagsage.registry.tracking import open_tracking
 
     uri = settings.mlflow_tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
     workspace = Workspace(settings.workspace)
     if must_exist and not uri:
         workspace.check()
-    return initialise(uri, experiment=settings.mlflow_experiment, folder=workspace.local_folder())
+    return open_tracking(
+        uri, experiment=settings.mlflow_experiment, folder=workspace.local_folder()
+    )
 
 
 def write_table(folder: Path, name: str, frame: pd.DataFrame) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tagsage.evaluate.promotion_guards import Comparison
     from tagsage.evaluate.scored_candidate import ScoredCandidate
     from tagsage.learn.labels import Labels
-    from tagsage.registry.registry import Version
+    from tagsage.registry.versions import Version
     from tagsage.store.snapshot import Snapshot
 
 REQUESTS = 30
@@ -73,7 +73,7 @@ def make_decision(
     A run that decided before repeats its decision: nothing is measured again. Returns the decision,
     and the version that is champion now; empty for none.
     """
-    from tagsage.registry.champions import carry_out, kept_decision
+    from tagsage.registry.champion import carry_out, kept_decision
 
     tracking, name = tracking_of(run.settings), run.settings.registered_model
     decision = kept_decision(tracking, name, version)
@@ -87,12 +87,11 @@ def _decide(
 ) -> Decision:
     from tagsage.evaluate.promotion import decide
     from tagsage.evaluate.promotion_guards import Comparison
-    from tagsage.registry.history import registered
-    from tagsage.registry.registry import DATA_DIGEST, DamagedTestError
+    from tagsage.registry.champion import pinned_sentence
+    from tagsage.registry.versions import DATA_DIGEST, DamagedTestError, registered_model
 
-    now = registered(tracking_of(run.settings), run.settings.registered_model)
-    of_number = {one.number: one for one in now.versions}
-    champion = of_number.get(now.champion)
+    model = registered_model(tracking_of(run.settings), run.settings.registered_model)
+    champion = model.champion
     scored = _scored(run, best["ref"])
     labels, snapshot = load_labels(run, split), load_snapshot(run, corpus)
     compared, frozen = Comparison(None, "", []), None
@@ -102,10 +101,10 @@ def _decide(
             compared = _compare(run, snapshot, labels, scored, champion, frozen)
         except DamagedTestError as error:
             compared = Comparison(None, str(error), [])
-    digest = of_number[version].tags[DATA_DIGEST]
+    digest = model.version(version).tags[DATA_DIGEST]
     return decide(
         challenger_version=version,
-        champion_version=now.champion,
+        champion_version=champion.number if champion else "",
         settings=run.settings,
         guards=[
             *compared.guards,
@@ -114,7 +113,7 @@ def _decide(
         gain=compared.gain,
         not_comparable=compared.why_not,
         trial=run.is_trial,
-        pinned=now.pinned_words(),
+        pinned=pinned_sentence(model),
         scores=(best["scores"]["micro_f1"], champion.micro_f1 if champion else None),
         same_data=champion is not None and champion.tags.get(DATA_DIGEST) == digest,
     )
@@ -122,7 +121,7 @@ def _decide(
 
 def _frozen_of(run: RunContext, version: Version) -> FrozenTest | None:
     from tagsage.evaluate.frozen_test import FrozenTest
-    from tagsage.registry.registry import load_frozen
+    from tagsage.registry.versions import load_frozen
 
     with run.workspace.scratch() as folder:
         if not load_frozen(tracking_of(run.settings), version, folder):
@@ -169,7 +168,7 @@ def _own_guards(
 ) -> list[Guard]:
     """Return the guards that a first champion has to pass, too."""
     from tagsage.evaluate.promotion_guards import guard_calibration, guard_most
-    from tagsage.registry.history import decision_of
+    from tagsage.registry.champion import decision_of
 
     settings = run.settings
     # What was measured of the champion when it was the challenger.
@@ -194,16 +193,16 @@ def _own_guards(
 def _latency(
     run: RunContext, snapshot: Snapshot, labels: Labels, served: Artifact, version: str
 ) -> tuple[float | None, str]:
-    """Time requests of one article each; return the median in ms, or None, and what it is."""
-    from tagsage.registry.registry import load_champion
+    """Time requests of one article each; return the median in ms, or None, and words about it."""
     from tagsage.registry.tagger import read_about
+    from tagsage.registry.versions import load_version
 
     about = read_about(served.path)
     if about["embedder"] == "openai":
         # Each request would be paid for, and it is the server's time that would be measured.
         return None, "not measured: each request asks a server for its vector"
-    model = load_champion(tracking_of(run.settings), run.settings.registered_model, version=version)
-    # A model on given vectors gets some.
+    model = load_version(tracking_of(run.settings), run.settings.registered_model, version)
+    # A model of precomputed vectors gets some.
     dimensions = about["dimensions"] if about["needs_given_vectors"] else 0
     times = []
     for request in _requests(snapshot, labels, dimensions=dimensions):

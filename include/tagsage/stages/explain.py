@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tagsage.run_context import RunContext, Token
 from tagsage.stages.common import LEARN_CODE, VECTORS, Blocks, Ref, load_snapshot, load_vectors
 from tagsage.stages.predict import EXAMPLES_FILE, UNUSABLE
-from tagsage.stages.served import load_served
+from tagsage.stages.tagger import load_tagger
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +61,7 @@ def explain(token: Token, corpus: Ref, features: Blocks, predicted: Ref) -> Ref:
         chosen = _chosen(run, snapshot, predictions.path)
         with pq.ParquetWriter(folder / EXPLANATIONS_FILE, schema) as writer:
             if len(chosen):
-                model = load_served(run, str(predictions.summary["version"]), snapshot, features)
+                model = load_tagger(run, str(predictions.summary["version"]), snapshot, features)
                 tags = model.tagger.candidate.tags
                 vectors = load_vectors(run, features[VECTORS])
                 explanations = explain_tags(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage.errors import TagsageError
+from tagsage.files import read_json
 from tagsage.run_context import STARTED, TRIAL, RunContext, Token
 from tagsage.settings import Settings
 from tagsage.stages.checks import check_before_loading, note_began
@@ -23,11 +23,40 @@ if TYPE_CHECKING:
 
     from tagsage.corpus.model import Corpus
     from tagsage.corpus.quarantine import Repairs
-    from tagsage.registry.store import Tracking
+    from tagsage.registry.tracking import Tracking
 
 logger = logging.getLogger(__name__)
 
 REPORTED = "reported"
+
+
+def _bundled(_: RunContext) -> tuple[str, str]:
+    from tagsage.corpus.bundled import bundled_files
+
+    return bundled_files()
+
+
+def _medium(run: RunContext) -> tuple[str, str]:
+    from tagsage.corpus.medium import medium_files
+
+    return medium_files(run.workspace.local_folder() / "downloads")
+
+
+def _harvest(run: RunContext) -> tuple[str, str]:
+    folder = run.workspace.local_folder() / "harvested"
+    folder.mkdir(parents=True, exist_ok=True)
+    articles, lists = folder / "articles.csv", folder / "lists.csv"
+    export_harvest(run.settings, articles, lists)
+    return str(articles), str(lists)
+
+
+# What returns the files of articles and of lists, by the setting `corpus`.
+SOURCES: dict[str, Callable[[RunContext], tuple[str, str]]] = {
+    "bundled": _bundled,
+    "csv": lambda run: (run.settings.articles, run.settings.lists),
+    "medium": _medium,
+    "harvest": _harvest,
+}
 
 
 def start(run_id: str, overrides: Mapping[str, Any]) -> Token:
@@ -72,12 +101,12 @@ def start(run_id: str, overrides: Mapping[str, Any]) -> Token:
 
 
 def _is_trial(tracking: Tracking, settings: Settings, overrides: Mapping[str, Any]) -> bool:
-    """Tell whether other candidates than the configured ones are tried beside a champion."""
-    from tagsage.registry.registry import champion_of
+    """Return whether other candidates than the configured ones are compared with a champion."""
+    from tagsage.registry.versions import registered_model
 
     configured = Settings.resolve({**overrides, "candidates": None})
     same = set(settings.parsed_candidates()) == set(configured.parsed_candidates())
-    return not same and champion_of(tracking, settings.registered_model) is not None
+    return not same and registered_model(tracking, settings.registered_model).champion is not None
 
 
 def load_corpus(token: Token) -> Ref:
@@ -98,18 +127,12 @@ def load_corpus(token: Token) -> Ref:
     NonRetryableError
         With ``checks=stop``, when a check fails; names each with its numbers.
     """
-    from tagsage.corpus.quarantine import RejectedShareError
     from tagsage.registry.runs import DataSet, log_datasets
 
     run = RunContext.of(token)
     settings = run.settings
     harvested = digest_of(settings) if settings.corpus == "harvest" else None
-    try:
-        corpus = _read_corpus(run)
-    except RejectedShareError as error:
-        _publish_quarantine(run, error.quarantine)
-        raise
-    _publish_quarantine(run, corpus.quarantine, corpus.repairs)
+    corpus = _read_corpus(run)
     check_before_loading(run, corpus)
     with open_store(run) as store:
         report = store.load(corpus)
@@ -129,41 +152,28 @@ def load_corpus(token: Token) -> Ref:
         return {"digest": snapshot.digest}
 
     artifact = run.artifact("corpus", {"digest": snapshot.digest}, build, code=CORPUS_CODE)
-    log_datasets(
-        tracking_of(run.settings),
-        run.run_id,
-        [
-            DataSet("snapshot", snapshot.digest, run.settings.store, corpus.counts),
-            *(DataSet(name, digest, name, {}) for name, digest in corpus.digests.items()),
-        ],
-    )
+    datasets = [
+        DataSet("snapshot", snapshot.digest, settings.store, corpus.counts),
+        *(DataSet(name, digest, name, {}) for name, digest in corpus.digests.items()),
+    ]
+    log_datasets(tracking_of(settings), run.run_id, datasets)
     return artifact.ref
 
 
 def _read_corpus(run: RunContext) -> Corpus:
-    from tagsage.corpus.bundled import bundled_files
     from tagsage.corpus.csv_source import read_csv_corpus
-    from tagsage.corpus.medium import download_medium
+    from tagsage.corpus.quarantine import RejectedShareError
 
-    settings = run.settings
-    if settings.corpus == "csv":
-        articles, lists = settings.articles, settings.lists
-    elif settings.corpus == "bundled":
-        articles, lists = bundled_files()
-    elif settings.corpus == "harvest":
-        folder = run.workspace.local_folder() / "harvested"
-        folder.mkdir(parents=True, exist_ok=True)
-        articles, lists = (str(folder / name) for name in ("articles.csv", "lists.csv"))
-        export_harvest(settings, Path(articles), Path(lists))
-    else:
-        files = download_medium(
-            run.workspace.local_folder() / "downloads",
-            base_url=settings.medium_base_url,
-            max_bytes=settings.download_max_mb * 1_000_000,
-            timeout_s=settings.download_timeout_s,
+    articles, lists = SOURCES[run.settings.corpus](run)
+    try:
+        corpus = read_csv_corpus(
+            articles, lists, max_rejected_share=run.settings.max_rejected_share
         )
-        articles, lists = (str(file) for file in files)
-    return read_csv_corpus(articles, lists, max_rejected_share=settings.max_rejected_share)
+    except RejectedShareError as error:
+        _publish_quarantine(run, error.quarantine)
+        raise
+    _publish_quarantine(run, corpus.quarantine, corpus.repairs)
+    return corpus
 
 
 def _publish_quarantine(
@@ -175,7 +185,7 @@ def _publish_quarantine(
         write_quarantine(quarantine, folder)
         for file in folder.iterdir():
             run.workspace.publish(file, f"quarantine/{file.name}")
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        run.record(QUARANTINE, {**summary, "repairs": [asdict(one) for one in repairs]})
+        summary = read_json(folder / "summary.json") or {}
+    run.record(QUARANTINE, {**summary, "repairs": [asdict(one) for one in repairs]})
     # Of another run, with other vectors.
     (run.workspace.root / "quarantine" / "vectors.csv").unlink(missing_ok=True)

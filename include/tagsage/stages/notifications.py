@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from tagsage.errors import TagsageError
+from tagsage.redact import redact
 from tagsage.run_context import RunContext, file_name
 from tagsage.stages.common import tracking_of
 from tagsage.workspace import Workspace
@@ -55,7 +56,7 @@ def _metrics_before(run: RunContext) -> Any | None:
 def record_mlflow_link(run: RunContext, mlflow_run: str) -> None:
     """Record where MLflow's pages show the run; nothing when nobody serves them."""
     tracking = tracking_of(run.settings)
-    base = run.settings.mlflow_url or tracking.shown_uri
+    base = run.settings.mlflow_url or redact(tracking.uri)
     if base.startswith(("http://", "https://")) and "***" not in base:
         page = f"experiments/{quote(tracking.experiment_id)}/runs/{quote(mlflow_run)}"
         run.record(MLFLOW_LINK, f"{base.rstrip('/')}/#/{page}")

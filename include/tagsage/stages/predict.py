@@ -1,12 +1,12 @@
-"""The tags of the articles that have none: in the store, in files, and beside last run's."""
+"""The tags of the articles that have none: in the store, in files, and compared with last run's."""
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tagsage.files import write_json
 from tagsage.progress import track
 from tagsage.run_context import RunContext, Token
 from tagsage.stages.changes import (
@@ -26,7 +26,7 @@ from tagsage.stages.common import (
     write_table,
 )
 from tagsage.stages.promote import Promoted
-from tagsage.stages.served import Served, UnusableModelError, articles_for, load_served
+from tagsage.stages.tagger import LoadedTagger, UnusableModelError, load_tagger
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ARTICLES_A_BLOCK = 8192
-# What a run notes of its predictions: what the store wrote, and why the champion made none.
+BLOCK_ROWS = 8192
+# What a run records of its predictions: what the store wrote, and why the champion made none.
 WRITTEN, UNUSABLE = "predictions_written", "champion_unusable"
 EXAMPLES_FILE = "examples.json"
 EXAMPLES = 12
@@ -48,22 +48,19 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
     """Write the best tags of every article that has none, and what is new in them.
 
     Publishes ``predictions.csv``, ``predictions.parquet`` and ``changes.csv``. The champion
-    predicts, as it is kept in the registry, on the run of its promotion as on later ones;
-    this run's winner where there is no champion. When the champion cannot be used, nobody takes its
-    place: all of that, and the store, stay as they were, the ref is that of the predictions that
-    stay, and the run's last stage fails.
+    predicts, as it is kept in the registry; this run's winner where there is no champion. When the
+    champion cannot be used, nobody takes its place: the files and the store stay as they were, the
+    ref is that of the earlier predictions, and the run's last stage fails.
     """
     import pandas as pd
 
     run = RunContext.of(token)
     before = predictions_before(run)
     snapshot = load_snapshot(run, corpus)
-    has_none = snapshot.articles["tags"].map(len) == 0
-    rows = (has_none & ~snapshot.articles["is_stub"]).to_numpy().nonzero()[0]
     version = promoted["champion_version"] or promoted["version"]
     model, unusable = None, ""
     try:
-        model = load_served(run, version, snapshot, features)
+        model = load_tagger(run, version, snapshot, features)
     except UnusableModelError as error:
         unusable = (
             f"{error}, so version {version} cannot be used and the predictions stay as they were; "
@@ -74,6 +71,8 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
     run.record(UNUSABLE, unusable)
     if unusable and (kept := latest_predictions(run)):
         return kept
+    has_none = snapshot.articles["tags"].map(len) == 0
+    rows = (has_none & ~snapshot.articles["is_stub"]).to_numpy().nonzero()[0]
     inputs = {
         "corpus": corpus,
         "features": features,
@@ -84,31 +83,21 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
     }
 
     def build(folder: Path) -> dict[str, Any]:
-        top_tags = run.settings.top_tags
-        parts = _predictions(model, snapshot, rows, top_tags=top_tags) if model else []
-        columns = ("row", "tag", "score", "assigned", "threshold")
-        empty = pd.DataFrame({name: [] for name in columns})
-        frame = pd.concat([empty, *parts], ignore_index=True) if parts else empty
-        predictions = pd.DataFrame({
-            "story": snapshot.articles["url"].to_numpy()[frame["row"].to_numpy(dtype="int64")],
-            "tag": frame["tag"].astype("str"),
-            # Six digits: enough for any use, and the same file from the same run.
-            "score": frame["score"].astype("float64").round(6),
-            "assigned": frame["assigned"].astype("int8"),
-            "model_version": str(version),
-        })
+        made = _predictions(model, snapshot, rows, top_tags=run.settings.top_tags)
+        predictions = made.drop(columns="threshold").assign(model_version=version)
         predictions["model_version"] = predictions["model_version"].astype("str")
         write_table(folder, PREDICTIONS, predictions)
-        # Only here: for the report and the pages, which show it beside the score.
-        shown = predictions.assign(threshold=frame["threshold"].astype("float64"))
-        shown.to_parquet(folder / f"{PREDICTIONS}.parquet", index=False)
-        write_examples(folder / EXAMPLES_FILE, snapshot, shown, seed=run.settings.seed)
+        # Not published: the report and the pages show thresholds beside the scores.
+        made.assign(model_version=predictions["model_version"]).to_parquet(
+            folder / f"{PREDICTIONS}.parquet", index=False
+        )
+        write_examples(folder / EXAMPLES_FILE, snapshot, made, seed=run.settings.seed)
         assigned = predictions[predictions["assigned"] == 1]
         return {
             "articles": len(rows),
             "assigned": int(assigned["story"].nunique()),
             "tags": len(assigned),
-            "version": str(version),
+            "version": version,
             "candidate": promoted["champion_candidate"] or promoted["winner"],
             "by": inputs["by"],
         }
@@ -119,11 +108,9 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
         return artifact.ref
     predictions = pd.read_parquet(artifact.path / f"{PREDICTIONS}.parquet")
     with open_store(run) as store:
-        written = store.write_predictions(
-            predictions, run_id=run.run_id, model_version=str(version)
-        )
+        written = store.write_predictions(predictions, run_id=run.run_id, model_version=version)
     logger.info("predictions: %s; in the store: %s", artifact.summary, written)
-    # A task that is run again finds its own: what it wrote at first is what is told.
+    # A task that runs again finds its own predictions: what it wrote at first is what is reported.
     if written.unchanged < len(predictions) or written.removed or not run.recorded(WRITTEN):
         run.record(WRITTEN, written.to_json())
     publish_table(run, artifact.path, PREDICTIONS, predictions.drop(columns="threshold"))
@@ -133,29 +120,39 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
 
 
 def _predictions(
-    model: Served, snapshot: Snapshot, rows: npt.NDArray[np.int64], *, top_tags: int
-) -> list[pd.DataFrame]:
+    model: LoadedTagger | None,
+    snapshot: Snapshot,
+    rows: npt.NDArray[np.int64],
+    *,
+    top_tags: int,
+) -> pd.DataFrame:
+    """Return ``story``, ``tag``, ``score``, ``assigned`` and ``threshold`` of the best tags."""
     import numpy as np
+    import pandas as pd
 
     from tagsage.features import Articles
     from tagsage.learn.predictions import top_tags as best_tags
 
-    tagger, corpus = model.tagger, Articles.of_snapshot(snapshot)
-    parts = []
-    for start in track(range(0, len(rows), ARTICLES_A_BLOCK), "predicting: blocks of articles"):
-        block = rows[start : start + ARTICLES_A_BLOCK]
-        X = tagger.features.transform(articles_for(model, corpus, block))
-        fitted, places = tagger.candidate, np.arange(len(block))
-        parts.append(
-            best_tags(
-                *fitted.predict(X, places),
-                fitted.thresholds(X, places),
-                tags=fitted.tags,
-                k=top_tags,
-                rows=block,
-            )
-        )
-    return parts
+    columns = ("row", "tag", "score", "assigned", "threshold")
+    parts = [pd.DataFrame({name: [] for name in columns})]
+    if model is not None:
+        corpus, fitted = Articles.of_snapshot(snapshot), model.tagger.candidate
+        blocks = range(0, len(rows), BLOCK_ROWS)
+        for start in track(blocks, "predicting: blocks of articles"):
+            block = rows[start : start + BLOCK_ROWS]
+            X = model.tagger.features.transform(model.articles(corpus, block))
+            own = np.arange(len(block))
+            tagged, thresholds = fitted.predict(X, own), fitted.thresholds(X, own)
+            parts.append(best_tags(*tagged, thresholds, tags=fitted.tags, k=top_tags, rows=block))
+    frame = pd.concat(parts[1:] or parts, ignore_index=True)
+    return pd.DataFrame({
+        "story": snapshot.articles["url"].to_numpy()[frame["row"].to_numpy(dtype="int64")],
+        "tag": frame["tag"].astype("str"),
+        # Six digits: enough for any use, and the same file from the same run.
+        "score": frame["score"].astype("float64").round(6),
+        "assigned": frame["assigned"].astype("int8"),
+        "threshold": frame["threshold"].astype("float64"),
+    })
 
 
 def write_examples(file: Path, snapshot: Snapshot, predictions: pd.DataFrame, *, seed: int) -> None:
@@ -184,4 +181,4 @@ def write_examples(file: Path, snapshot: Snapshot, predictions: pd.DataFrame, *,
         }
         for story, part in predictions[predictions["story"].isin(shown)].groupby("story")
     ]
-    file.write_text(json.dumps(examples), encoding="utf-8")
+    write_json(file, examples)

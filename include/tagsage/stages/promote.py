@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from tagsage.files import write_json
 from tagsage.run_context import RunContext, Token
 from tagsage.stages.common import (
     KNOWN,
@@ -31,10 +32,10 @@ logger = logging.getLogger(__name__)
 
 
 class Promoted(TypedDict):
-    """What the stages after promotion need: the winner, who is champion, and the decision.
+    """What later stages need of the promotion.
 
     `features` are the blocks that the winner was refitted on; `champion_candidate` is the candidate
-    that `champion_version` was; `decision` holds all the numbers, see
+    that `champion_version` is; `decision` holds all numbers of a
     :class:`tagsage.evaluate.promotion.Decision`.
     """
 
@@ -50,39 +51,18 @@ class Promoted(TypedDict):
 
 
 def promote(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Ref) -> Promoted:
-    """Refit the winner on every tagged article, register it, and let it become champion.
-
-    The new version has the alias ``challenger``, unless the run is a trial; ``champion`` when the
-    promotion rule says so.
-    """
-    from tagsage.learn.candidate import FittedCandidate
-    from tagsage.learn.fitting import refit_candidate
-    from tagsage.registry.history import candidate_of
-    from tagsage.registry.registry import register_winner
+    """Refit the winner on every tagged article, register it, and decide whether it is champion."""
     from tagsage.registry.runs import log_results
+    from tagsage.registry.versions import register_version, registered_model
 
     run = RunContext.of(token)
-    settings = run.settings
+    tracking, name = tracking_of(run.settings), run.settings.registered_model
     ranked = run.workspace.open(board).summary
     best, counts = ranked["best"], ranked["split"]
     winner: str = best["candidate"]
-    feature_set = winner.partition(":")[0]
     # The comparison is over: now the labels of the test part may be known, too.
-    features = fit_on_all(run, corpus, split, features, feature_set)
-
-    def build(folder: Path) -> dict[str, Any]:
-        labels = load_labels(run, split)
-        compared = FittedCandidate.load(run.workspace.open(best["ref"]).path / MODEL_FOLDER)
-        X = feature_matrix(run, features, feature_set)
-        fitted = refit_candidate(X, labels.Y, labels.rows, like=compared)
-        fitted.save(folder)
-        return {"fit": fitted.summary}
-
-    # The candidate's ref stands for its split, features, classifier and seed.
-    inputs = {"candidate": best["ref"]}
-    model = run.artifact("winner", inputs, build, code=LEARN_CODE)
-
-    tracking = tracking_of(settings)
+    features = fit_on_all(run, corpus, split, features, winner.partition(":")[0])
+    model = _refitted(run, split, features, best)
     log_results(
         tracking,
         run.run_id,
@@ -92,14 +72,14 @@ def promote(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Ref)
             "tagsage.winner_refit": json.dumps(model.summary["fit"]),
         },
     )
-    served = _served(run, features, feature_set, model.ref, vectors=features[VECTORS])
-    version = register_winner(
+    tagger = _tagger(run, features, winner, model.ref)
+    version = register_version(
         tracking,
         run.run_id,
         winner,
-        name=settings.registered_model,
-        served=served.path,
-        served_ref=served.ref,
+        name=name,
+        tagger=tagger.path,
+        tagger_ref=tagger.ref,
         frozen=freeze_test(run, corpus, split, best["ref"]).path,
         micro_f1=best["scores"]["micro_f1"],
         data_digest=run.workspace.open(corpus).summary["digest"],
@@ -110,58 +90,47 @@ def promote(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Ref)
         ),
         trial=run.is_trial,
     )
-    decision, champion = make_decision(run, corpus, split, best, served, version)
+    decision, champion = make_decision(run, corpus, split, best, tagger, version)
     _log_decision(run, winner, decision)
     logger.info("%s", decision.reason)
+    champion_version = registered_model(tracking, name).version(champion) if champion else None
     return Promoted(
         winner=winner,
         model=model.ref,
         features=features,
         version=version,
         champion_version=champion,
-        champion_candidate=candidate_of(tracking, settings.registered_model, champion),
+        champion_candidate=champion_version.candidate if champion_version else "",
         promoted=decision.promoted,
         reason=decision.reason,
         decision=decision.to_json(),
     )
 
 
-def _log_decision(run: RunContext, winner: str, decision: Decision) -> None:
-    """Log the decision with its numbers to the run's run in MLflow."""
-    from tagsage.registry.runs import log_results
+def _refitted(run: RunContext, split: Ref, features: Blocks, best: dict[str, Any]) -> Artifact:
+    from tagsage.learn.candidate import FittedCandidate
+    from tagsage.learn.fitting import refit_candidate
 
-    told = decision.to_json()
-    numbers = {f"promotion_{name}": value for name, value in (decision.gain or {}).items()}
-    for check in decision.checks:
-        name = f"promotion_{check['name'].replace(' ', '_')}"
-        numbers |= {name: check["value"], f"{name}_limit": check["limit"]}
-    words = {name: told[name] for name in told if name not in {"gain", "checks"}}
-    broken = [check["name"] for check in decision.checks if not check["passed"]]
-    with run.workspace.scratch() as folder:
-        file = folder / "promotion.json"
-        file.write_text(json.dumps(told, indent=1), encoding="utf-8")
-        log_results(
-            tracking_of(run.settings),
-            run.run_id,
-            metrics={name: value for name, value in numbers.items() if value is not None},
-            tags={
-                "tagsage.winner": winner,
-                **{f"tagsage.promotion.{name}": str(value) for name, value in words.items()},
-                "tagsage.promotion.broken_guards": ", ".join(broken),
-            },
-            files={"promotion.json": file},
-        )
+    def build(folder: Path) -> dict[str, Any]:
+        labels = load_labels(run, split)
+        compared = FittedCandidate.load(run.workspace.open(best["ref"]).path / MODEL_FOLDER)
+        X = feature_matrix(run, features, best["candidate"].partition(":")[0])
+        fitted = refit_candidate(X, labels.Y, labels.rows, like=compared)
+        fitted.save(folder)
+        return {"fit": fitted.summary}
+
+    # The candidate's ref stands for its split, features, classifier and seed.
+    return run.artifact("winner", {"candidate": best["ref"]}, build, code=LEARN_CODE)
 
 
-def _served(
-    run: RunContext, features: Blocks, feature_set: str, model: Ref, *, vectors: Ref
-) -> Artifact:
+def _tagger(run: RunContext, features: Blocks, winner: str, model: Ref) -> Artifact:
     """Gather what the winner needs to tag articles."""
     from tagsage.features import blocks_of
     from tagsage.features.fitting import STATE_FOLDER
     from tagsage.registry.tagger import write_tagger
 
-    names = blocks_of(feature_set)
+    feature_set = winner.partition(":")[0]
+    names, vectors = blocks_of(feature_set), features[VECTORS]
 
     def build(folder: Path) -> None:
         path = {name: run.workspace.open(features[name]).path for name in (*names, KNOWN)}
@@ -176,6 +145,37 @@ def _served(
             dimensions=load_vectors(run, vectors).shape[1],
         )
 
-    inputs = {"model": model, "features": {name: features[name] for name in (*names, KNOWN)}}
+    needed = {name: features[name] for name in (*names, KNOWN)}
+    inputs = {"model": model, "features": needed, "vectors": vectors}
     code = (*LEARN_CODE, "embed", "graph", "registry")
-    return run.artifact("served", inputs | {"vectors": vectors}, build, code=code)
+    return run.artifact("tagger", inputs, build, code=code)
+
+
+def _log_decision(run: RunContext, winner: str, decision: Decision) -> None:
+    """Log the decision with its numbers to the run in MLflow."""
+    from tagsage.registry.runs import log_results
+
+    values = decision.to_json()
+    metrics = {f"promotion_{name}": value for name, value in (decision.gain or {}).items()}
+    for check in decision.checks:
+        name = f"promotion_{check['name'].replace(' ', '_')}"
+        metrics |= {name: check["value"], f"{name}_limit": check["limit"]}
+    broken = [check["name"] for check in decision.checks if not check["passed"]]
+    with run.workspace.scratch() as folder:
+        file = folder / "promotion.json"
+        write_json(file, values)
+        log_results(
+            tracking_of(run.settings),
+            run.run_id,
+            metrics={name: value for name, value in metrics.items() if value is not None},
+            tags={
+                "tagsage.winner": winner,
+                **{
+                    f"tagsage.promotion.{name}": str(value)
+                    for name, value in values.items()
+                    if name not in {"gain", "checks"}
+                },
+                "tagsage.promotion.broken_guards": ", ".join(broken),
+            },
+            files={"promotion.json": file},
+        )

@@ -95,11 +95,11 @@ def _earlier_split(run: RunContext) -> dict[str, str]:
 
 def _split_of_champion(run: RunContext) -> tuple[Ref, str, str]:
     from tagsage.evaluate.frozen_test import FrozenTest
-    from tagsage.registry.registry import DamagedTestError, champion_of, load_frozen
+    from tagsage.registry.versions import DamagedTestError, load_frozen, registered_model
 
     settings = run.settings
     tracking = tracking_of(settings)
-    champion = champion_of(tracking, settings.registered_model)
+    champion = registered_model(tracking, settings.registered_model).champion
     if champion is None:
         return "", "", ""
 

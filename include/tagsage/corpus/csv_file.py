@@ -23,7 +23,7 @@ FIELD_LIMIT = 4_000_000  # characters; it also bounds what a quote that is never
 BUFFER = 1 << 20
 _GZIP = b"\x1f\x8b"
 _ARCHIVES = {b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
-_PLAIN_WORDS = (
+_REASONS = (
     ("unexpected end of data", "a quoted field is never closed"),
     ("field larger than", f"a field is longer than {FIELD_LIMIT:,} characters"),
     ("expected after", "a quote inside a quoted field is not doubled"),
@@ -62,9 +62,9 @@ class CsvFile:
         self._lines = _Lines(iter(()))
 
     def __enter__(self) -> Self:
-        # The limit is the process's own; it is only ever raised, for others may have set it too.
+        # The limit is the process's own; it is only ever raised, because others may have set it.
         csv.field_size_limit(max(csv.field_size_limit(), FIELD_LIMIT))
-        with self._told(), ExitStack() as stack:
+        with self._translated(), ExitStack() as stack:
             raw = stack.enter_context(_open(self.path))
             self._digesting = _Digesting(raw)
             content = _unzipped(io.BufferedReader(self._digesting, BUFFER), stack)
@@ -79,19 +79,8 @@ class CsvFile:
         self._stack.close()
 
     def header(self) -> list[str]:
-        """Read the first row.
-
-        Returns
-        -------
-        list of str
-            The columns' names, stripped, in lower case; empty when the file is empty.
-
-        Raises
-        ------
-        TagsageError
-            When the row cannot be read.
-        """
-        with self._told():
+        """Read the first row: the columns, stripped, in lower case; none of an empty file."""
+        with self._translated():
             for fields in self._reader:
                 if fields:
                     return [field.replace("\0", "").strip().lower() for field in fields]
@@ -102,27 +91,17 @@ class CsvFile:
     ) -> Iterator[tuple[int, list[str]]]:
         """Read the rows that follow.
 
-        Parameters
-        ----------
-        header : sequence of str
-            The columns' names.
-        quarantine : Quarantine
-            Takes the rows that have not, or cannot be read, as rejected; and those that held NUL
-            bytes, which are removed, as repaired.
+        Rows that cannot be read, or have not the columns of the header, are rejected; NUL bytes are
+        removed, and such rows are repaired.
 
         Yields
         ------
         tuple of (int, list of str)
             The line where the row begins, from 1, and its fields.
-
-        Raises
-        ------
-        TagsageError
-            When reading cannot go on.
         """
-        lines, name, width = self._lines, self.name, len(header)
+        lines, width = self._lines, len(header)
         record = lines.record
-        with self._told():
+        with self._translated():
             while True:
                 line = lines.next_record()
                 try:
@@ -130,18 +109,12 @@ class CsvFile:
                 except StopIteration:
                     break
                 except csv.Error as error:
-                    reason = _in_plain_words(str(error))
+                    reason = _reason(error)
                 else:
                     if len(fields) == width:
                         self.rows_read += 1
                         if "\0" in (record[0] if len(record) == 1 else self.content()):
-                            for column, field in zip(header, fields, strict=True):
-                                if "\0" in field:
-                                    value = (column, field, "text without NUL bytes")
-                                    quarantine.repair(
-                                        name, line, "NUL bytes", self.content(), value=value
-                                    )
-                            fields = [field.replace("\0", "") for field in fields]
+                            fields = self._without_nul(line, header, fields, quarantine)
                         yield line, fields
                         continue
                     if not fields:
@@ -151,7 +124,7 @@ class CsvFile:
                 lines.give_back()
                 # The old iterator may have come to its end, and an ended one stays ended.
                 self._reader = csv.reader(lines.hand_out(), strict=True)
-                quarantine.add(name, line, REJECTED, reason, self.content())
+                quarantine.add(self.name, line, REJECTED, reason, self.content())
 
     def content(self) -> str:
         """Return the text of the row just read."""
@@ -159,20 +132,29 @@ class CsvFile:
 
     def digest(self) -> str:
         """Return ``sha256:…`` of the file's bytes as stored; call it after the last row."""
-        with self._told():
+        with self._translated():
             while self._digesting.read(BUFFER):
                 pass
         return f"sha256:{self._digesting.sha256.hexdigest()}"
 
+    def _without_nul(
+        self, line: int, header: Sequence[str], fields: list[str], quarantine: Quarantine
+    ) -> list[str]:
+        for column, field in zip(header, fields, strict=True):
+            if "\0" in field:
+                value = (column, field, "text without NUL bytes")
+                quarantine.repair(self.name, line, "NUL bytes", self.content(), value=value)
+        return [field.replace("\0", "") for field in fields]
+
     @contextmanager
-    def _told(self) -> Generator[None]:
+    def _translated(self) -> Generator[None]:
         """Turn what ends the whole file into one sentence."""
         try:
             yield
         except UnicodeDecodeError:
             raise TagsageError(self._where_not_utf8()) from None
         except csv.Error as error:
-            why = _in_plain_words(str(error))
+            why = _reason(error)
             msg = f"{self.path} cannot be read as CSV from line 1 on: {why}; mend the header."
             raise TagsageError(msg) from error
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -192,7 +174,7 @@ class CsvFile:
             raise TagsageError(f"{self.path} cannot be read: {why}; check it.") from error
 
     def _where_not_utf8(self) -> str:
-        # Text is decoded in large pieces; a second look, line by line, tells where it was.
+        # Text is decoded in large pieces; a second pass, line by line, finds where it was.
         with ExitStack() as stack:
             raw = stack.enter_context(_open(self.path))
             for number, line in enumerate(_unzipped(io.BufferedReader(_Digesting(raw)), stack), 1):
@@ -284,8 +266,5 @@ def _unzipped(file: io.BufferedReader, stack: ExitStack) -> io.BufferedReader:
     return io.BufferedReader(cast("io.RawIOBase", unzipped), BUFFER)
 
 
-def _in_plain_words(csv_message: str) -> str:
-    for part, words in _PLAIN_WORDS:
-        if part in csv_message:
-            return words
-    return csv_message
+def _reason(error: csv.Error) -> str:
+    return next((words for part, words in _REASONS if part in str(error)), str(error))

@@ -1,0 +1,210 @@
+"""Who is champion: runs carry out what they decided; people promote, roll back and pin.
+
+The alias ``champion`` of the registered model says it. Tags of the versions say the rest, in
+words that MLflow's pages show: `tagsage.decision` is what a run decided of a version,
+`tagsage.previous` the champion before it, `tagsage.replaced` who put another in its place.
+What a person may not do raises a `TagsageError` of one sentence.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from tagsage.errors import TagsageError
+from tagsage.evaluate.promotion import Decision
+from tagsage.redact import redact
+from tagsage.registry.tracking import Tracking
+from tagsage.registry.versions import (
+    CHAMPION,
+    PINNED,
+    RegisteredModel,
+    read_model,
+    registered_model,
+)
+
+logger = logging.getLogger(__name__)
+
+DECISION = "tagsage.decision"
+PREVIOUS = "tagsage.previous"
+REPLACED = "tagsage.replaced"
+# Longer reasons would not fit into a tag of every MLflow store.
+WHY_LIMIT = 500
+
+
+def decision_of(tags: Mapping[str, str]) -> Decision | None:
+    """Return what a run decided of a version, by the version's tags."""
+    kept = tags.get(DECISION)
+    return None if kept is None else Decision.from_json(json.loads(kept))
+
+
+def kept_decision(tracking: Tracking, name: str, version: str) -> Decision | None:
+    """Return what was decided of a version; None when nothing was yet."""
+    return decision_of(registered_model(tracking, name).version(version).tags)
+
+
+def carry_out(
+    tracking: Tracking, run_id: str, *, name: str, version: str, decision: Decision
+) -> tuple[Decision, str]:
+    """Keep a run's decision on its version, and make it so.
+
+    A run that runs again repeats the decision that it made at first. A promotion is carried out
+    only while the champion is the one that the decision names, and only if the version has not
+    been replaced as champion before: so an older run undoes nothing.
+
+    Returns
+    -------
+    decision : Decision
+        The decision; one that says so where it no longer holds.
+    champion : str
+        The version that is champion now; empty for none.
+    """
+    with tracking.locked():
+        model = read_model(tracking, name)
+        challenger = model.version(version)
+        kept = decision_of(challenger.tags)
+        if kept is None:
+            # Before it is carried out: after a kill the new champion would be compared with itself.
+            text = json.dumps(decision.to_json())
+            tracking.client.set_model_version_tag(name, version, DECISION, text)
+        decision = kept or decision
+        now = model.champion.number if model.champion else ""
+        if not decision.promoted or now == version:
+            return decision, now
+        if model.pinned or now != decision.champion_version or REPLACED in challenger.tags:
+            return _overtaken(decision, model), now
+        _replace(tracking, model, version, f"by the run {run_id}")
+    return decision, version
+
+
+def promote_version(tracking: Tracking, name: str, version: str, *, who: str, why: str = "") -> str:
+    """Make a version champion because a person says so; returns a sentence on what was done."""
+    with tracking.locked():
+        model = _changeable(tracking, name)
+        model.version(version)
+        if model.champion and model.champion.number == version:
+            return f"Version {version} is champion already."
+        return _replace(tracking, model, version, _by(who, why))
+
+
+def roll_back(tracking: Tracking, name: str, *, who: str, why: str = "") -> str:
+    """Make the previous champion champion again; returns a sentence on what was done."""
+    with tracking.locked():
+        model = _changeable(tracking, name)
+        previous = model.champion.tags.get(PREVIOUS, "") if model.champion else ""
+        if previous not in {one.number for one in model.versions}:
+            now = f"version {model.champion.number}" if model.champion else "today"
+            raise TagsageError(
+                f"There is no champion before {now} to go back to; `tagsage model list` shows the "
+                "versions, and `tagsage model promote VERSION` makes one champion."
+            )
+        # Its own previous champion stays: called again, this goes back one further.
+        done = _replace(tracking, model, previous, _by(who, why), back=True)
+        if model.champion:
+            tracking.client.delete_model_version_tag(name, model.champion.number, PREVIOUS)
+        return done
+
+
+def pin(
+    tracking: Tracking, name: str, version: str | None = None, *, who: str, why: str = ""
+) -> str:
+    """Pin the champion, or a version that becomes it: no run changes it until it is unpinned."""
+    with tracking.locked():
+        model = _changeable(tracking, name)
+        now = model.champion.number if model.champion else ""
+        number = version or now
+        if not number:
+            msg = (
+                f"The model {name!r} has no champion to pin; name a version of "
+                "`tagsage model list`."
+            )
+            raise TagsageError(msg)
+        model.version(number)
+        if number != now:
+            _replace(tracking, model, number, _by(who, why))
+        tracking.client.set_registered_model_tag(name, PINNED, _by(who, why))
+    return f"Version {number} is champion and pinned: runs leave it until `tagsage model unpin`."
+
+
+def unpin(tracking: Tracking, name: str) -> str:
+    """Let runs change the champion again."""
+    with tracking.locked():
+        if not read_model(tracking, name).pinned:
+            msg = f"The champion of the model {name!r} is not pinned; there is nothing to do."
+            raise TagsageError(msg)
+        tracking.client.delete_registered_model_tag(name, PINNED)
+    return "The champion is no longer pinned: runs may change it again."
+
+
+def pinned_sentence(model: RegisteredModel) -> str:
+    """Say who pinned the champion; empty when nobody did."""
+    if not model.pinned:
+        return ""
+    what = f"version {model.champion.number}" if model.champion else "the champion, since deleted,"
+    return f"{what} is pinned {model.pinned}"
+
+
+def existing_model(tracking: Tracking, name: str) -> RegisteredModel:
+    """Return the registered model; an error when no run has registered a version yet."""
+    with tracking.locked():
+        return _existing(tracking, name)
+
+
+def _existing(tracking: Tracking, name: str) -> RegisteredModel:
+    model = read_model(tracking, name)
+    if not model.versions:
+        raise TagsageError(
+            f"The registry at {redact(tracking.uri)} has no model {name!r} yet; run the retrain "
+            "first, or check the settings registered_model and mlflow_tracking_uri."
+        )
+    return model
+
+
+def _changeable(tracking: Tracking, name: str) -> RegisteredModel:
+    model = _existing(tracking, name)
+    if model.pinned:
+        msg = f"Nothing was changed: {pinned_sentence(model)}; run `tagsage model unpin` first."
+        raise TagsageError(msg)
+    return model
+
+
+def _replace(
+    tracking: Tracking, model: RegisteredModel, version: str, by: str, *, back: bool = False
+) -> str:
+    """Move the alias; the tags come first, since each step may be the last of a killed process."""
+    old, client = model.champion, tracking.client
+    if old is not None:
+        text = f"by version {version}, {by}"
+        client.set_model_version_tag(model.name, old.number, REPLACED, text)
+        if not back:
+            client.set_model_version_tag(model.name, version, PREVIOUS, old.number)
+    client.set_registered_model_alias(model.name, CHAMPION, version)
+    was = f"version {old.number} was it before" if old else "there was none before"
+    return f"Version {version} is champion now; {was}."
+
+
+def _overtaken(decision: Decision, model: RegisteredModel) -> Decision:
+    champion = model.champion
+    why = pinned_sentence(model) or (
+        f"now version {champion.number} is champion" if champion else "there is no champion"
+    )
+    replaced = model.version(decision.challenger_version).tags.get(REPLACED)
+    if replaced:
+        why += f", and version {decision.challenger_version} was replaced {replaced}"
+    reason = (
+        f"Not promoted again: since version {decision.challenger_version} was chosen, the champion "
+        f"was changed: {why}."
+    )
+    logger.warning("%s", reason)
+    return dataclasses.replace(decision, promoted=False, reason=reason)
+
+
+def _by(who: str, why: str) -> str:
+    """Return who does something, when and why, in words that fit into a tag."""
+    text = f"by {who} at {datetime.now(UTC).isoformat(timespec='seconds')}"
+    text += f": {why}" if why else ""
+    printable = "".join(letter if letter.isprintable() else " " for letter in text)
+    return " ".join(printable.split())[:WHY_LIMIT]

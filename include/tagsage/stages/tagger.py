@@ -1,0 +1,110 @@
+"""A registered model for the articles of a run, which has their vectors already."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tagsage.errors import TagsageError
+from tagsage.run_context import RunContext
+from tagsage.stages.common import VECTORS, Blocks, load_vectors, tracking_of
+from tagsage.stages.embed import embed_as
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from tagsage.features import Articles
+    from tagsage.registry.tagger import Tagger
+    from tagsage.store.snapshot import Snapshot
+
+    VectorsOfRows = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]]
+
+logger = logging.getLogger(__name__)
+
+
+class UnusableModelError(TagsageError):
+    """A model cannot tag the articles of a corpus; the message is only the reason."""
+
+
+@dataclass(frozen=True)
+class LoadedTagger:
+    """A version of the model, ready for the articles of a run.
+
+    Attributes
+    ----------
+    tagger : Tagger
+        The model.
+    model_id : str
+        MLflow's name of it.
+    vectors : callable or None
+        Returns the vectors of articles by row; None when the model makes them itself.
+    """
+
+    tagger: Tagger
+    model_id: str
+    vectors: VectorsOfRows | None
+
+    def articles(self, corpus: Articles, rows: npt.NDArray[np.int64]) -> Articles:
+        """Return some articles of the corpus, with the vectors that the model needs."""
+        articles = corpus.take(rows)
+        if not self.tagger.features.needs_vectors:
+            return articles
+        texts = articles.texts
+        vectors = self.vectors(rows) if self.vectors else self.tagger.vectors(texts)
+        return articles.with_vectors(vectors)
+
+
+def load_tagger(
+    run: RunContext, version: str, snapshot: Snapshot, features: Blocks
+) -> LoadedTagger:
+    """Load a version of the model from the registry, for the articles of a run.
+
+    Raises
+    ------
+    UnusableModelError
+        When its files are not those that were registered, or it lacks what it needs.
+    TagsageError
+        When MLflow does not answer; a later try may succeed.
+    """
+    from tagsage.registry.checksums import DamagedModelError
+    from tagsage.registry.pyfunc import tagger_of
+    from tagsage.registry.versions import load_version
+
+    settings = run.settings
+    try:
+        model = load_version(tracking_of(settings), settings.registered_model, version)
+    except DamagedModelError as error:
+        logger.warning("%s", error)
+        raise UnusableModelError("The champion's files were changed or are gone") from error
+    tagger = tagger_of(model)
+    vectors = _vectors_for(run, tagger, snapshot, features)
+    return LoadedTagger(tagger, str(model.metadata.model_uuid), vectors)
+
+
+def _vectors_for(
+    run: RunContext, tagger: Tagger, snapshot: Snapshot, features: Blocks
+) -> VectorsOfRows | None:
+    """Return the run's own vectors where they are of the same model; of OpenAI, the cached ones."""
+    from tagsage.embed.text import article_texts
+
+    if not tagger.features.needs_vectors:
+        return None
+    embedder, vectors = tagger.embedder, load_vectors(run, features[VECTORS])
+    if embedder is None:
+        if run.settings.embedder != "precomputed" or vectors.shape[1] != tagger.dimensions:
+            raise UnusableModelError(
+                f"The champion was trained on precomputed vectors of {tagger.dimensions} numbers, "
+                "and this run's are others"
+            )
+        return vectors.__getitem__
+    if embedder.model_id == run.workspace.open(features[VECTORS]).summary["model_id"]:
+        return vectors.__getitem__
+    # Looked for only then: the module needs the SDK.
+    from tagsage.embed.openai.embedder import OpenAiEmbedder
+
+    if not isinstance(embedder, OpenAiEmbedder):
+        return None
+    return lambda rows: embed_as(run, embedder, article_texts(snapshot.articles.iloc[rows]))
