@@ -35,7 +35,8 @@ SETTINGS = {
     "lsa_dimensions": "32",
     "graphsage_dimensions": "16",
     "graphsage_epochs": "2",
-    "candidates": "text:mlp,text:ovr_logistic,text+graphsage:label_powerset,text+lists:mlp",
+    "candidates": "words:linear,words+list_ids+author_ids:linear,text+graphsage:ovr_logistic,"
+    "text+lists:mlp",
 }
 # What the finished run said.
 SAID = "said.log"
