@@ -1,26 +1,27 @@
 """Harvest reading lists, feeds and the articles in them from Medium's hosts.
 
-Slowly, honestly, and only what you have named: one request at a time per host, 10 seconds apart,
-robots.txt obeyed, and no way round a refusal. Whether you may fetch pages at all is for you to find
-out; docs/harvest.md says how to ask, and what Medium's account export brings without fetching.
+It is slow and honest, and fetches only what you have named: one request at a time per host, 10
+seconds apart. It obeys robots.txt and never tries to get around a refusal. You have to find out
+whether you may fetch pages; docs/harvest.md says how, and what Medium's account export brings
+without fetching.
 
 **When.** Every six hours (`TAGSAGE_HARVEST_SCHEDULE`), once `TAGSAGE_HARVEST_SEEDS` names lists or
-feeds; until then only by hand. One run at a time. While another harvest works in the same folder
-it cannot begin; a nightly run then reads what is there.
+feeds; until then only by hand. One run at a time. It fails while another harvest works in the same
+folder; a nightly run then reads what is there.
 
-**What it needs.** `harvest_contact`, a mail address or web page that is sent to every host; for
-pages of lists and articles `harvest_consent`, which says that you may. Feeds need no consent.
+**What it needs.** `harvest_contact`, a mail address or web page that every host gets. For pages of
+lists and articles also `harvest_consent`, which says that you may. Feeds need no consent.
 
-**How it ends.** *done*: nothing is due any more. *budget spent*: the next run goes on
-(`harvest_max_requests`, `harvest_max_minutes`). *stopped by the host*: it showed a challenge or
-kept refusing; it is left alone for 12 hours. None of these is a failure, and whatever was fetched
-is kept.
+**How it ends.** *done*: there is nothing left to do. *budget spent*: the next run continues
+(`harvest_max_requests`, `harvest_max_minutes`). *stopped by the host*: a host showed a challenge or
+kept refusing, and is left alone for 12 hours. None of these is a failure, and what was fetched is
+kept.
 
 **What follows.** When articles or memberships have changed and the nightly run reads them
 (`corpus=harvest`), the asset `tagsage_corpus` is updated, and the DAG `retrain` starts.
 
-**If it fails.** The last line of the task's log says what happened and what to do. A task that is
-killed goes on where it was when it is cleared.
+**If it fails.** The last line of the task's log says what happened and what to do. Clear the task:
+it continues where it was.
 """
 
 from airflow.sdk import dag, task

@@ -1,37 +1,36 @@
 """Retrain the tagger: the nightly run.
 
-Reads the corpus and checks it, turns texts and lists into features, compares the candidates on one
+Reads and checks the corpus, turns texts and lists into features, compares the candidates on one
 frozen split, registers the best in MLflow, promotes it when it is surely better than the champion,
 and writes tags for every article that has none.
 
-**When.** Every night at 02:00 (`TAGSAGE_SCHEDULE`), when the DAG `harvest` has brought something
-new, or by hand: *Trigger* opens a form with the settings most often changed. Every other setting
-comes from the environment (`TAGSAGE_…`; `tagsage settings` lists them). One run at a time. A run
-whose *candidates* are not those of the environment is a trial: it changes neither the champion nor
-the leaderboard of the pages.
+**When.** Every night at 02:00 UTC (`TAGSAGE_SCHEDULE`), when the DAG `harvest` has brought
+something new, or by hand: *Trigger* opens a form with the settings that are changed most often. All
+other settings come from the environment (`TAGSAGE_…`; `tagsage settings` lists them). One run at a
+time. A run with other *candidates* than those of the environment is a trial: it changes neither the
+champion nor the leaderboard on the pages.
 
 **The embedder.** The group `embed` has the tasks of the embedder in the environment
-(`TAGSAGE_EMBEDDER`, and `TAGSAGE_VECTORS` for `precomputed`). So the form doesn't have this field,
-and a run that is triggered with one fails at once. To change it, set the variable for all of
-Airflow.
+(`TAGSAGE_EMBEDDER`). So the form doesn't have this field. To change the embedder, set the variable
+for all of Airflow.
 
-**What it costs.** Nothing, unless the embedder is `openai`: then each new text is paid for once, up
+**What it costs.** Nothing, unless the embedder is `openai`. Then each new text is paid for once, up
 to `openai_max_dollars` per run. The log of `embed_texts` says beforehand what it will cost, and
-afterwards what was spent. With `openai_mode=batch`, half the price, `await_job` waits for
-the batches without a worker, for 50 hours at most.
+afterwards what was spent. `openai_mode=batch` costs half; `await_job` then waits for the batches,
+without a worker, for 50 hours at most.
 
 **If it fails.** The last line of the failed task's log says what happened and what to do. A task is
-tried three times, but only once where that cannot help: a wrong setting, a key that is refused, a
-quota that is used up, a ceiling that is reached. Clear the task, or trigger the DAG again: it finds
-in the workspace what is done, and does the rest.
+tried three times, but only once where more tries cannot help: after a wrong setting, a refused key,
+a used-up quota. Clear the task, or trigger the DAG again: it finds in the workspace what is done,
+and does the rest.
 
-**Who is told.** Those whom `TAGSAGE_NOTIFY_ON_FAILURE` and `TAGSAGE_NOTIFY_ON_SUCCESS` name, by any
-notifier of Airflow (docs/configure.md). docs/on-call.md is for them.
+**Who is notified.** The people whom `TAGSAGE_NOTIFY_ON_FAILURE` and `TAGSAGE_NOTIFY_ON_SUCCESS`
+name, through any notifier of Airflow (docs/configure.md). docs/on-call.md is written for them.
 
-**What it leaves.** `predictions.csv`, `changes.csv`, `suggestions.csv`, `leaderboard.csv`,
-`metrics.json`, `report.html` and `quarantine/` in the workspace; in the store what
-[the pages](/tagsage/) show; in MLflow a parent run with one child per candidate; predicted and
-suggested tags in the store.
+**What it leaves.** In the workspace: `predictions.csv`, `changes.csv`, `suggestions.csv`,
+`leaderboard.csv`, `metrics.json`, `report.html` and `quarantine/`. In the store: predicted and
+suggested tags, and what [the pages](/tagsage/) show. In MLflow: a parent run with one child per
+candidate, and a version of the model.
 """
 
 from airflow.sdk import TaskGroup, dag, task
