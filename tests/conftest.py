@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LONGEST = (
     "tests/integration/test_compose.py",
     "tests/integration/test_dag.py",
-    "tests/store/test_neo4j_faults.py",
+    "tests/store/test_neo4j.py",
     "tests/integration/test_run.py",
     "tests/integration/test_harvest_dag.py",
     "tests/integration/test_openai_dag.py",

@@ -44,17 +44,8 @@ def test_overrides_outweigh_the_environment_and_that_outweighs_defaults(monkeypa
 
 
 def test_strings_are_converted_to_the_settings_type():
-    settings = Settings.resolve({"promote": "false", "test_share": "0.3", "seed": "1"})
+    settings = Settings.resolve({"promote": "never", "test_share": "0.3", "seed": "1"})
     assert (settings.promote, settings.test_share, settings.seed) == ("never", 0.3, 1)
-
-
-@pytest.mark.parametrize(
-    ("value", "meant"),
-    [(True, "better"), ("TRUE", "better"), ("1", "better"), (False, "never"), ("off", "never")],
-)
-def test_promote_is_still_a_switch_too(value, meant):
-    assert Settings.resolve({"promote": value}).promote == meant
-    assert Settings.form_field("promote")["enum"] == ["better", "always", "never", True, False]
 
 
 def test_settings_cannot_be_changed():

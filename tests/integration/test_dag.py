@@ -154,8 +154,7 @@ def test_dags_parse_with_their_tasks_pool_and_limits_and_without_heavy_imports(p
     assert set(online["params"]) - set(seen["params"]) == {
         *("openai_model", "openai_dimensions", "openai_mode", "openai_max_dollars")
     }
-    # As a script for an earlier version sends it, too.
-    assert seen["promote"] == ["better", "always", "never", True, False]
+    assert seen["promote"] == ["better", "always", "never"]
     harvest = dags["harvest"]
     assert set(harvest["tasks"]) == {"start", "harvest_seeds", "announce"}
     assert {"harvest_seeds", "harvest_consent", "harvest_contact"} <= set(harvest["params"])

@@ -136,7 +136,7 @@ def test_a_second_run_writes_and_tells_only_what_changed(small_corpus, tmp_path,
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     # The champion of the first run predicts again, and again: its answers stay the same.
     published = (runs.workspace / "predictions.csv").read_bytes()
-    runs.run(small_corpus, promote="false")
+    runs.run(small_corpus, promote="never")
     assert (runs.workspace / "predictions.csv").read_bytes() == published
     assert runs.table("changes.csv").empty
     assert runs.metrics["predicted_by"] == "champion"
@@ -165,7 +165,7 @@ def test_a_second_run_writes_and_tells_only_what_changed(small_corpus, tmp_path,
     lists.write_text(
         small_corpus.lists.read_text(encoding="utf-8") + f"{smallest},{story}\n", encoding="utf-8"
     )
-    runs.run(SmallCorpus(grown.articles, lists), promote="false")
+    runs.run(SmallCorpus(grown.articles, lists), promote="never")
     third = runs.table("predictions.csv")
     changes = runs.table("changes.csv")
     assert changes.columns.tolist() == [
@@ -254,7 +254,7 @@ def test_when_the_champion_is_damaged_nobody_takes_its_place(small_corpus, runs)
         file.write_text("{", encoding="utf-8")
     said = r"files were changed or are gone, so version 1 cannot be used .*`tagsage model rollback`"
     with pytest.raises(NonRetryableError, match=said):
-        runs.run(small_corpus, promote="false", seed="7")
+        runs.run(small_corpus, promote="never", seed="7")
     assert {name: (runs.workspace / name).read_bytes() for name in names} == published
     assert runs.stored()[0].equals(predicted)
     assert runs.stored()[1].equals(suggested)
@@ -266,7 +266,7 @@ def test_when_the_champion_is_damaged_nobody_takes_its_place(small_corpus, runs)
     # What MLflow calls a failed run is continued, and ends well, once the champion can be used.
     for file, content in kept.items():
         file.write_bytes(content)
-    runs.run(small_corpus, promote="false", seed="7")
+    runs.run(small_corpus, promote="never", seed="7")
     assert (runs.workspace / "predictions.csv").read_bytes() == published["predictions.csv"]
     assert runs.metrics["predicted_by"] == "champion"
     assert "cannot be used" not in (runs.workspace / "report.html").read_text("utf-8")

@@ -26,8 +26,7 @@ SETTINGS = {
     "TAGSAGE_MIN_TAG_ARTICLES": "20",
     "TAGSAGE_CANDIDATES": "text:ovr_logistic",
     "TAGSAGE_LSA_DIMENSIONS": "8",
-    "TAGSAGE_QUESTIONS": "",
-    "TAGSAGE_BOOTSTRAP_RESAMPLES": "100",
+    "TAGSAGE_SCENARIOS": "",
     "TAGSAGE_EXPLAIN_ARTICLES": "12",
 }
 SERVE = "mlflow models serve"

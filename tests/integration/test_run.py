@@ -228,7 +228,7 @@ def test_champion_on_lists_predicts_articles_and_lists_that_come_later(small_cor
     grown = SmallCorpus(small_corpus.articles, tmp_path / "more-lists.csv")
     more = [f"a new list,{story}\n" for story in late[:20]]
     grown.lists.write_text("".join([*lists, *more]), encoding="utf-8")
-    third = run_in_process(*run_arguments(grown, workspace, **settings, promote="false"))
+    third = run_in_process(*run_arguments(grown, workspace, **settings, promote="never"))
     assert third.returncode == 0, third.stderr
     assert "cannot be used" not in third.stderr
     scores = scores_by_tag(predictions)

@@ -24,7 +24,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "batch_size": 32,
         "epochs": 20,
         "max_epochs": 20,
-        "learning_rate": 1e-2,
+        "learning_rate": 3e-3,
     },
     "boosting": {"max_iter": 20, "l2_regularization": 1.0, "max_features": 1.0},
 }

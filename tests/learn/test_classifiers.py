@@ -270,7 +270,7 @@ def test_chain_begins_with_the_rarest_tag_and_learns_what_it_says_of_others():
     rare = np.arange(200) < 80
     rows = rng.permutation(200)
     fitted = make("classifier_chain").fit(X, rows, np.stack([~rare, rare], axis=1))
-    assert fitted.model.order_.tolist() == [1, 0]
+    assert list(fitted.model.order_) == [1, 0]
     # The features say nothing; what a tag says of the other is passed on as a probability.
     common = fitted.model.estimators_[1]
     assert common.coef_[0, -1] < -5

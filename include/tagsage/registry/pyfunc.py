@@ -34,7 +34,7 @@ REQUIREMENTS = (
     "pandas",
     "scipy",
     "scikit-learn",
-    "scikit-multilearn-ng",
+    "skops",
     "jax",
     "optax",
     "pydantic",
