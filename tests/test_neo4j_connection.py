@@ -7,6 +7,7 @@ import pytest
 
 from scripts.neo4j_server import Neo4jServer, ServerError, free_port
 from tagsage import neo4j_connection
+from tagsage.connection_sources import ConnectionSources
 from tagsage.errors import TagsageError
 from tagsage.neo4j_connection import (
     Neo4jConnection,
@@ -14,7 +15,6 @@ from tagsage.neo4j_connection import (
     provide_connection,
     resolve_connection,
 )
-from tagsage.providers import Providers
 from tests.conftest import SHORT_LIVED, connection_to
 
 SECRET = "s3cret-of-this-test"
@@ -22,7 +22,7 @@ SECRET = "s3cret-of-this-test"
 
 @pytest.fixture(autouse=True)
 def no_connection_from_outside(monkeypatch):
-    monkeypatch.setattr(neo4j_connection, "_providers", Providers())
+    monkeypatch.setattr(neo4j_connection, "_providers", ConnectionSources())
     for name in ("URI", "USERNAME", "PASSWORD", "DATABASE"):
         monkeypatch.delenv(f"NEO4J_{name}", raising=False)
 

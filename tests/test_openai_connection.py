@@ -10,6 +10,7 @@ import pytest
 
 from scripts.openai_server import OpenAiServer
 from tagsage import openai_connection
+from tagsage.connection_sources import ConnectionSources
 from tagsage.errors import TagsageError
 from tagsage.openai_connection import (
     OFFICIAL,
@@ -19,7 +20,6 @@ from tagsage.openai_connection import (
     resolve_openai_connection,
     server_said,
 )
-from tagsage.providers import Providers
 
 KEY = "sk-test-0123456789abcdef"
 
@@ -28,7 +28,7 @@ KEY = "sk-test-0123456789abcdef"
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
-    monkeypatch.setattr(openai_connection, "_providers", Providers())
+    monkeypatch.setattr(openai_connection, "_providers", ConnectionSources())
 
 
 @pytest.fixture

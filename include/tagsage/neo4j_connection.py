@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from tagsage.connection_sources import ConnectionSources
 from tagsage.errors import TagsageError
-from tagsage.providers import Providers
 from tagsage.redact import redact
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _HOW = (
 )
 
 Provider = Callable[[], "Neo4jConnection | None"]
-_providers: Providers[Neo4jConnection] = Providers()
+_providers: ConnectionSources[Neo4jConnection] = ConnectionSources()
 
 
 @dataclass(frozen=True)

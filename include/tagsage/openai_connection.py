@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from tagsage.connection_sources import ConnectionSources
 from tagsage.errors import NonRetryableError, TagsageError
-from tagsage.providers import Providers
 from tagsage.redact import redact
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _NO_RETRY = {"x-should-retry": "false"}
 _HOW = "set OPENAI_API_KEY, or the Airflow connection openai_default"
 
 Provider = Callable[[], "OpenAiConnection | None"]
-_providers: Providers[OpenAiConnection] = Providers()
+_providers: ConnectionSources[OpenAiConnection] = ConnectionSources()
 
 
 @dataclass(frozen=True)

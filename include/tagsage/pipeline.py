@@ -46,7 +46,7 @@ def run_pipeline(overrides: Mapping[str, Any]) -> Token:
     settings = Settings.resolve(overrides)
     workspace = Workspace(settings.workspace)
     with workspace.locked():
-        run = _told("start", stages.start, _run_id(workspace, settings), overrides)
+        run = _timed("start", stages.start, _run_id(workspace, settings), overrides)
         try:
             _run_stages(run)
         except BaseException:
@@ -66,52 +66,52 @@ def _teardown_after_failure(run: Token) -> None:
 
 
 def _run_stages(run: Token) -> None:
-    _told("harvest", stages.harvest, run)
-    corpus = _told("load corpus", stages.load_corpus, run)
-    corpus = _told("check corpus", stages.check_corpus, run, corpus)
+    _timed("harvest", stages.harvest, run)
+    corpus = _timed("load corpus", stages.load_corpus, run)
+    corpus = _timed("check corpus", stages.check_corpus, run, corpus)
 
     vectors = _embed(run, corpus)
-    graph = _told("graph", stages.graph, run, corpus, vectors)
+    graph = _timed("graph", stages.graph, run, corpus, vectors)
 
-    split = _told("split", stages.split, run, corpus)
-    features = _told("fit blocks", stages.fit_blocks, run, corpus, split, vectors, graph)
+    split = _timed("split", stages.split, run, corpus)
+    features = _timed("fit blocks", stages.fit_blocks, run, corpus, split, vectors, graph)
     # Those without lists first: they are the fallbacks of the others.
     fitted = [
-        _told(f"fit {name}", stages.fit_candidate, run, split, features, name)
+        _timed(f"fit {name}", stages.fit_candidate, run, split, features, name)
         for name in stages.candidates_without_lists(run)
     ]
     others = [
-        _told(f"fit {name}", stages.fit_candidate, run, split, features, name)
+        _timed(f"fit {name}", stages.fit_candidate, run, split, features, name)
         for name in stages.candidates_with_lists(run)
     ]
-    board = _told("leaderboard", stages.leaderboard, run, split, fitted, others)
+    board = _timed("leaderboard", stages.leaderboard, run, split, fitted, others)
 
     evaluated = [
-        _told(scenario, stages.evaluate_scenario, run, corpus, split, features, board, scenario)
+        _timed(scenario, stages.evaluate_scenario, run, corpus, split, features, board, scenario)
         for scenario in stages.scenarios(run, board)
     ]
-    found = _told("findings", stages.findings, run, corpus, split, board, evaluated)
+    found = _timed("findings", stages.findings, run, corpus, split, board, evaluated)
 
-    promoted = _told("promote", stages.promote, run, corpus, split, features, board)
-    predicted = _told("predict", stages.predict, run, corpus, features, promoted)
-    explained = _told("explain", stages.explain, run, corpus, features, predicted)
-    _told("suggest", stages.suggest, run, corpus, promoted)
-    _told("publish", stages.publish, run, corpus, split, board, promoted, predicted, explained)
-    explored = _told("eda", stages.eda, run, corpus, split, graph)
-    _told("report", stages.report, run, board, found, promoted, predicted, explored, explained)
+    promoted = _timed("promote", stages.promote, run, corpus, split, features, board)
+    predicted = _timed("predict", stages.predict, run, corpus, features, promoted)
+    explained = _timed("explain", stages.explain, run, corpus, features, predicted)
+    _timed("suggest", stages.suggest, run, corpus, promoted)
+    _timed("publish", stages.publish, run, corpus, split, board, promoted, predicted, explained)
+    explored = _timed("eda", stages.eda, run, corpus, split, graph)
+    _timed("report", stages.report, run, board, found, promoted, predicted, explored, explained)
 
 
 def _embed(run: Token, corpus: str) -> str:
     """Run the stages of the embedder in use."""
     settings = Settings.model_validate(run["settings"])
     if settings.embedder == "openai":
-        jobs = _told("submit jobs", stages.submit_jobs, run, corpus)
+        jobs = _timed("submit jobs", stages.submit_jobs, run, corpus)
         while jobs := [job for job in jobs if not stages.await_job(run, job)]:
             time.sleep(settings.openai_poll_s)
-    return _told("embed texts", stages.embed_texts, run, corpus)
+    return _timed("embed texts", stages.embed_texts, run, corpus)
 
 
-def _told(what: str, stage: Callable[..., T], *arguments: Any) -> T:
+def _timed(what: str, stage: Callable[..., T], *arguments: Any) -> T:
     """Run a stage and log how long it took."""
     started = time.perf_counter()
     result = stage(*arguments)

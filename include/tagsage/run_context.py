@@ -71,17 +71,17 @@ class RunContext:
         code: tuple[str, ...],
         label: str = "",
     ) -> Artifact:
-        """Find or build an artifact and note that this run uses it (see `Workspace.artifact`).
+        """Find or build an artifact and record that this run uses it (see `Workspace.artifact`).
 
         `label` tells apart the artifacts that one stage makes in a run; a later artifact of the
         same stage and label takes the place of an earlier one.
         """
         artifact = self.workspace.artifact(stage, inputs, build, code=code)
-        told = f"{stage} {label}".strip()
-        used = {"ref": artifact.ref, "stage": told, "seconds": artifact.seconds}
-        name = f"artifacts/{file_name(told)}"
-        if self.recorded(name) != used:
-            self.record(name, used)
+        full_name = f"{stage} {label}".strip()
+        used = {"ref": artifact.ref, "stage": full_name, "seconds": artifact.seconds}
+        record = f"artifacts/{file_name(full_name)}"
+        if self.recorded(record) != used:
+            self.record(record, used)
         return artifact
 
     def record(self, name: str, value: object) -> None:
@@ -89,20 +89,19 @@ class RunContext:
         self.workspace.write_json(f"runs/{self.folder_name}/{name}.json", value)
 
     def recorded(self, name: str) -> Any | None:
-        """Return a fact kept by `note`, or None."""
+        """Return what `record` kept, or None."""
         return self.workspace.read_json(f"runs/{self.folder_name}/{name}.json")
 
     def record_once(self, name: str, find: Callable[[], Any]) -> Any:
-        """Return a fact of this run, found and kept by the first call.
+        """Return a fact of this run; the first call finds it, by `find`, and records it.
 
-        A task that is run again has the same as at first, whatever has changed since. `find` does
-        not return None.
+        So a task that runs again gets the same fact as before. `find` does not return None.
         """
-        noted = self.recorded(name)
-        if noted is None:
-            noted = find()
-            self.record(name, noted)
-        return noted
+        value = self.recorded(name)
+        if value is None:
+            value = find()
+            self.record(name, value)
+        return value
 
     def artifacts(self) -> list[dict[str, Any]]:
         """Return what this run used: ref, stage, seconds it took to make; in the order of use."""
@@ -130,22 +129,14 @@ def artifacts_of_run(workspace: Workspace, folder_name: str) -> list[dict[str, A
 
 
 def latest_runs(workspace: Workspace, keep: int) -> list[str]:
-    """Return the folder names of the latest runs; what was noted of older ones is removed.
-
-    Parameters
-    ----------
-    workspace : Workspace
-        The workspace.
-    keep : int
-        How many runs to keep.
-    """
+    """Return the folder names of the latest `keep` runs; the records of older ones are removed."""
     runs = workspace.root / "runs"
     last_used = {}
     for folder in runs.iterdir() if runs.exists() else ():
-        # A run's name may be anything, so it is known by what it noted first.
+        # A run's name may be anything, so it is known by its first record.
         if (folder / f"{STARTED}.json").exists():
-            notes = [file.stat().st_mtime for file in folder.rglob("*.json")]
-            last_used[folder.name] = max(notes)
+            times = [file.stat().st_mtime for file in folder.rglob("*.json")]
+            last_used[folder.name] = max(times)
     newest_first = sorted(last_used, key=lambda name: (last_used[name], name), reverse=True)
     for name in newest_first[keep:]:
         (runs / name).fs.rm((runs / name).path, recursive=True)

@@ -9,11 +9,11 @@ import scipy.sparse as sp
 from tagsage.features import BLOCKS, Known
 from tagsage.features.fitting import fit_block
 from tagsage.features.graphsage import GraphSage
+from tagsage.graph.compute import EMBEDDINGS_FILE, compute_graph
 from tagsage.graph.fastrp import fastrp
 from tagsage.graph.graphsage.model import infer_graphsage
 from tagsage.graph.local import LocalEngine
 from tagsage.graph.similarity import jaccard_similarity
-from tagsage.graph.study import EMBEDDINGS_FILE, study_graph
 from tagsage.runner import LocalRunner
 from tests.features.corpora import (
     NO_TAGS,
@@ -63,7 +63,7 @@ def test_articles_in_one_list_are_nearer_to_each_other_than_to_others() -> None:
 def study_folder(tmp_path_factory):
     """GraphSAGE as a graph engine trains it."""
     folder = tmp_path_factory.mktemp("study")
-    study_graph(LocalEngine(), folder, corpus().articles.members, VECTORS, SETTINGS)
+    compute_graph(LocalEngine(), folder, corpus().articles.members, VECTORS, SETTINGS)
     return folder
 
 

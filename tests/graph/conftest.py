@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from tagsage.graph.compute import EMBEDDINGS_FILE, compute_graph
 from tagsage.graph.engine import ArticleGraph, GraphEngine
 from tagsage.graph.gds import SIMILAR, GdsEngine, GdsGraph
 from tagsage.graph.local import LocalEngine
-from tagsage.graph.study import EMBEDDINGS_FILE, study_graph
 from tagsage.neo4j_connection import Neo4jConnection, open_driver
 from tagsage.settings import Settings
 from tests.conftest import connection_to, empty
@@ -115,7 +115,7 @@ class Corpus:
 
     def study(self, **settings: Any) -> tuple[dict[str, Any], np.ndarray]:
         chosen = settings_of(**settings)
-        done = study_graph(
+        done = compute_graph(
             self.engine, self.folder, self.members, self.vectors, chosen, **self.where
         )
         return done, np.load(self.folder / EMBEDDINGS_FILE)

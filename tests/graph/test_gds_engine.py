@@ -191,7 +191,7 @@ engine = gds.GdsEngine(resolve_connection(), owner="0a1b")
 folder, settings, where = Path(sys.argv[1]), Settings(**json.loads(sys.argv[2])), sys.argv[3]
 vectors = np.load(folder / "vectors.npy")
 try:
-    study.study_graph(
+    study.compute_graph(
         engine, folder, load_csr(folder / "members"), vectors, settings, **json.loads(where)
     )
 except TagsageError as error:

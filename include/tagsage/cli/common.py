@@ -90,7 +90,7 @@ def open_named_store(name: str, settings: Settings, *, must_exist: bool = False)
 
 
 @contextmanager
-def failures_told(*, debug: bool) -> Generator[None, None, None]:
+def exit_on_error(*, debug: bool) -> Generator[None, None, None]:
     """Turn a failure into one sentence and exit status 1; with `debug`, let the trace through."""
     logging.basicConfig(
         level=logging.DEBUG if debug else logging.INFO,
@@ -103,7 +103,7 @@ def failures_told(*, debug: bool) -> Generator[None, None, None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo("Stopped; the next run takes up what is done.", err=True)
+        typer.echo("Stopped; the next run continues.", err=True)
         raise typer.Exit(1) from None
     except Exception as error:
         if debug or isinstance(error, typer.Exit | typer.BadParameter):

@@ -16,7 +16,7 @@ from tagsage.cli.common import (
     DebugOption,
     SetOption,
     WorkspaceOption,
-    failures_told,
+    exit_on_error,
     open_named_store,
     overrides_of,
 )
@@ -50,7 +50,7 @@ def explain(
     debug: DebugOption = False,
 ) -> None:
     """Explain why the champion gives an article its tags: lists, articles, texts and words."""
-    with failures_told(debug=debug):
+    with exit_on_error(debug=debug):
         settings = Settings.resolve(overrides_of(set_, workspace=workspace))
         snapshot = _snapshot(settings)
         row = _row(snapshot, url)
@@ -160,7 +160,7 @@ def _known_vectors(
             return vectors
     if embedder is None and tagger.features.needs_vectors:
         raise TagsageError(
-            "The champion was trained on given vectors, and the workspace no longer holds those of "
+            "The champion was trained on precomputed vectors, and the workspace no longer holds those of "
             "the corpus as it is now; start a run with `tagsage run`."
         )
     return None

@@ -14,7 +14,7 @@ from tagsage.cli.common import (
     DebugOption,
     SetOption,
     WorkspaceOption,
-    failures_told,
+    exit_on_error,
     overrides_of,
     print_table,
 )
@@ -67,7 +67,7 @@ def harvest(
         harvest_contact=contact,
         harvest_delay_s=delay,
     )
-    with failures_told(debug=debug):
+    with exit_on_error(debug=debug):
         if status + replay > 1 or ((status or replay) and (urls or seeds)):
             raise typer.BadParameter("--status and --replay go without addresses and each other")
         settings = Settings.resolve(overrides)
@@ -91,7 +91,7 @@ def export(
     debug: DebugOption = False,
 ) -> None:
     """Write what was harvested as the two CSV files that `tagsage run` reads."""
-    with failures_told(debug=debug):
+    with exit_on_error(debug=debug):
         from tagsage.stages.harvest import export_harvest
 
         settings = Settings.resolve(overrides_of(set_, workspace=workspace))

@@ -14,7 +14,7 @@ from tagsage.cli.common import (
     DebugOption,
     SetOption,
     WorkspaceOption,
-    failures_told,
+    exit_on_error,
     overrides_of,
     print_table,
 )
@@ -39,7 +39,7 @@ def list_versions(
     workspace: WorkspaceOption = None, set_: SetOption = None, debug: DebugOption = False
 ) -> None:
     """List the versions, newest first: score, alias, what the run decided, and why."""
-    with failures_told(debug=debug):
+    with exit_on_error(debug=debug):
         from tagsage.registry.champion import REPLACED, existing_model, pinned_sentence
 
         model = existing_model(*_registry(workspace, set_))
@@ -60,7 +60,7 @@ def promote(
     debug: DebugOption = False,
 ) -> None:
     """Make a version champion."""
-    with failures_told(debug=debug):
+    with exit_on_error(debug=debug):
         from tagsage.registry.champion import promote_version
 
         tracking, name = _registry(workspace, set_)
@@ -75,7 +75,7 @@ def rollback(
     debug: DebugOption = False,
 ) -> None:
     """Make the previous champion champion again; once more goes back one further."""
-    with failures_told(debug=debug):
+    with exit_on_error(debug=debug):
         from tagsage.registry.champion import roll_back
 
         tracking, name = _registry(workspace, set_)
@@ -93,7 +93,7 @@ def pin(
     debug: DebugOption = False,
 ) -> None:
     """Keep the champion, whatever runs find, until it is unpinned."""
-    with failures_told(debug=debug):
+    with exit_on_error(debug=debug):
         from tagsage.registry.champion import pin as pin_champion
 
         tracking, name = _registry(workspace, set_)
@@ -105,7 +105,7 @@ def unpin(
     workspace: WorkspaceOption = None, set_: SetOption = None, debug: DebugOption = False
 ) -> None:
     """Let runs change the champion again."""
-    with failures_told(debug=debug):
+    with exit_on_error(debug=debug):
         from tagsage.registry.champion import unpin as unpin_champion
 
         typer.echo(unpin_champion(*_registry(workspace, set_)))

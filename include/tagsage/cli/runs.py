@@ -14,7 +14,7 @@ from tagsage.cli.common import (
     DebugOption,
     SetOption,
     WorkspaceOption,
-    failures_told,
+    exit_on_error,
     overrides_of,
 )
 from tagsage.errors import TagsageError
@@ -29,7 +29,7 @@ def run(
     lists: Annotated[str | None, typer.Option(help="CSV of memberships; .gz accepted.")] = None,
     workspace: WorkspaceOption = None,
     store: Annotated[
-        str | None, typer.Option(help="Where articles are kept: sqlite, neo4j.")
+        str | None, typer.Option(help="Where articles are kept: sqlite, postgres or neo4j.")
     ] = None,
     engine: Annotated[str | None, typer.Option(help="What computes the graph: local, gds.")] = None,
     embedder: Annotated[
@@ -50,7 +50,7 @@ def run(
         embedder=embedder,
         vectors=vectors,
     )
-    with failures_told(debug=debug):
+    with exit_on_error(debug=debug):
         from tagsage.pipeline import run_pipeline
 
         token = run_pipeline(overrides)
@@ -60,7 +60,7 @@ def run(
 @app.command()
 def show(workspace: WorkspaceOption = None, debug: DebugOption = False) -> None:
     """Print the leaderboard of the last run, and where its files are."""
-    with failures_told(debug=debug):
+    with exit_on_error(debug=debug):
         _print_results(Settings.resolve(overrides_of(None, workspace=workspace)))
 
 
@@ -91,7 +91,7 @@ def tag(
     debug: DebugOption = False,
 ) -> None:
     """Tag one title with the champion."""
-    with failures_told(debug=debug):
+    with exit_on_error(debug=debug):
         import pandas as pd
 
         from tagsage.registry.versions import load_version

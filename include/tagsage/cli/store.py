@@ -13,7 +13,7 @@ from tagsage.cli.common import (
     SetOption,
     StoreName,
     WorkspaceOption,
-    failures_told,
+    exit_on_error,
     open_named_store,
     overrides_of,
     store_place,
@@ -31,7 +31,7 @@ def store_counts(
     debug: DebugOption = False,
 ) -> None:
     """Print how many articles, lists, memberships and predictions a store holds."""
-    with failures_told(debug=debug):
+    with exit_on_error(debug=debug):
         settings = Settings.resolve(overrides_of(set_, workspace=workspace))
         with open_named_store(store or settings.store, settings, must_exist=True) as opened:
             table = Table("", "")
@@ -53,7 +53,7 @@ def store_copy(
     debug: DebugOption = False,
 ) -> None:
     """Copy articles, lists, predictions and suggestions from one store to another."""
-    with failures_told(debug=debug):
+    with exit_on_error(debug=debug):
         from tagsage.store.copy import copy_store
 
         settings = Settings.resolve(overrides_of(set_, workspace=workspace))

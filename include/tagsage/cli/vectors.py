@@ -17,7 +17,7 @@ from tagsage.cli.common import (
     SetOption,
     StoreName,
     WorkspaceOption,
-    failures_told,
+    exit_on_error,
     open_named_store,
     overrides_of,
     print_table,
@@ -161,7 +161,7 @@ def _cache(
     workspace: str | None, pairs: list[str] | None, *, debug: bool
 ) -> Generator[tuple[VectorCache, Settings], None, None]:
     """Open the cache that the settings name; a failure becomes one sentence."""
-    with failures_told(debug=debug):
+    with exit_on_error(debug=debug):
         from tagsage.embed.cache import VectorCache, cache_file
         from tagsage.workspace import Workspace
 

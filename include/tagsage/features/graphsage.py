@@ -15,6 +15,7 @@ from tagsage.features.neighbours import (
     similarity_settings,
 )
 from tagsage.graph.components import connected_components, start_node
+from tagsage.graph.compute import EMBEDDINGS_FILE, MODEL_FOLDER
 from tagsage.graph.csr import FloatArray
 from tagsage.graph.graphsage.model import (
     GraphSageModel,
@@ -27,7 +28,6 @@ from tagsage.graph.graphsage.model import (
 )
 from tagsage.graph.graphsage.train import train_on_sample
 from tagsage.graph.sampling import random_walk_sample
-from tagsage.graph.study import EMBEDDINGS_FILE, MODEL_FOLDER
 
 if TYPE_CHECKING:
     from tagsage.features.articles import MarkedArticles
@@ -96,7 +96,7 @@ class GraphSage(NeighbourBlock):
 
     @classmethod
     def of_study(cls, articles: MarkedArticles, settings: Settings, folder: Path) -> Self:
-        """Take what :func:`tagsage.graph.study.study_graph` made of the same articles."""
+        """Take what :func:`tagsage.graph.compute.compute_graph` made of the same articles."""
         if not (folder / MODEL_FOLDER).is_dir():
             embeddings = np.load(folder / EMBEDDINGS_FILE, mmap_mode="r", allow_pickle=False)
             return cls._with_levels([embeddings], None, settings)

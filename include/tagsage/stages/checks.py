@@ -144,7 +144,7 @@ def keep_profile(run: RunContext) -> None:
     file = run.workspace.open(ref).path / PROFILE_FILE
     own = {
         "run_id": run.run_id,
-        "began": note_began(run)["at"],
+        "began": record_start(run)["at"],
         "profile": json.loads(file.read_text(encoding="utf-8")),
     }
     others = [one for one in run.workspace.read_json(PROFILES) or [] if one["run_id"] != run.run_id]
@@ -152,7 +152,7 @@ def keep_profile(run: RunContext) -> None:
     run.workspace.write_json(PROFILES, newest_first[:PROFILES_KEPT])
 
 
-def note_began(run: RunContext) -> dict[str, str]:
+def record_start(run: RunContext) -> dict[str, str]:
     """Record when the run began and which finished one it is compared with; once for all tries.
 
     Returns ``at`` (ISO 8601, UTC) and ``after`` (a run's id; empty: there was none).
@@ -169,7 +169,7 @@ def note_began(run: RunContext) -> dict[str, str]:
 
 def _earlier(run: RunContext) -> dict[str, Any] | None:
     """Return run and profile of the run finished when this one began; None: there is none."""
-    after = note_began(run)["after"]
+    after = record_start(run)["after"]
     for one in run.workspace.read_json(PROFILES) or []:
         if one["run_id"] == after:
             return dict(one)

@@ -13,7 +13,7 @@ def eda(token: Token, corpus: Ref, split: Ref, graph: Ref) -> Ref:
     """Count what there is in the corpus and in the projection; draw the study's figures."""
     import numpy as np
 
-    from tagsage.graph.study import DEGREES_FILE
+    from tagsage.graph.compute import DEGREES_FILE
     from tagsage.registry.runs import log_results
     from tagsage.report.corpus_profile import profile_corpus
     from tagsage.report.figures import corpus_figures

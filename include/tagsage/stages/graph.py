@@ -55,7 +55,7 @@ def graph(token: Token, corpus: Ref, vectors: Ref) -> Ref:
     candidate of the run uses GraphSAGE.
     """
     from tagsage.features.graphsage import GraphSage
-    from tagsage.graph.study import EMBEDDINGS_FILE, study_graph
+    from tagsage.graph.compute import EMBEDDINGS_FILE, compute_graph
 
     run = RunContext.of(token)
     settings = run.settings
@@ -67,7 +67,7 @@ def graph(token: Token, corpus: Ref, vectors: Ref) -> Ref:
 
     def build(folder: Path) -> dict[str, Any]:
         snapshot = load_snapshot(run, corpus)
-        return study_graph(
+        return compute_graph(
             engine_of(run),
             folder,
             snapshot.incidence(),

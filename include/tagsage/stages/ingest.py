@@ -13,7 +13,7 @@ from tagsage.errors import TagsageError
 from tagsage.files import read_json
 from tagsage.run_context import STARTED, TRIAL, RunContext, Token
 from tagsage.settings import Settings
-from tagsage.stages.checks import check_before_loading, note_began
+from tagsage.stages.checks import check_before_loading, record_start
 from tagsage.stages.common import CORPUS_CODE, QUARANTINE, Ref, open_store, tracking_of
 from tagsage.stages.harvest import digest_of, export_harvest, mark_announced
 from tagsage.stages.notifications import record_mlflow_link
@@ -94,7 +94,7 @@ def start(run_id: str, overrides: Mapping[str, Any]) -> Token:
         tags[TRIAL_TAG] = "true"
     mlflow_run = log_run(tracking, run_id, params=settings.model_dump(mode="json"), tags=tags)
     record_mlflow_link(run, mlflow_run)
-    note_began(run)
+    record_start(run)
     run.record_once(STARTED, lambda: f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC")
     run.record(REPORTED, None)
     return run.token()

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Providers(Generic[T]):
+class ConnectionSources(Generic[T]):
     """Functions that may return a connection; the latest added is called first."""
 
     def __init__(self) -> None:

@@ -22,7 +22,7 @@ EMBEDDINGS_FILE = "embeddings.npy"
 MODEL_FOLDER = "model"
 
 
-def study_graph(
+def compute_graph(
     engine: GraphEngine,
     folder: Path,
     members: Csr,
