@@ -60,8 +60,8 @@ def fit_block(
     tuning : Known, optional
         What is known while thresholds and epochs are chosen.
     graph : pathlib.Path, optional
-        Of the block ``graphsage``: the folder of :func:`tagsage.graph.compute.compute_graph`, which has
-        trained it on all articles already.
+        Of the block ``graphsage``: the folder of :func:`tagsage.graph.compute.compute_graph`,
+        which has trained it on all articles already.
 
     Returns
     -------
