@@ -21,7 +21,7 @@ from tagsage.stages.common import (
     load_vectors,
     tracking_of,
 )
-from tagsage.stages.decide import freeze_test, make_decision
+from tagsage.stages.compare_with_champion import freeze_test, make_decision
 from tagsage.stages.features import fit_on_all
 from tagsage.workspace import Artifact
 
