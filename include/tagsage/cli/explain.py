@@ -160,8 +160,8 @@ def _known_vectors(
             return vectors
     if embedder is None and tagger.features.needs_vectors:
         raise TagsageError(
-            "The champion was trained on precomputed vectors, and the workspace no longer holds those "
-            "of the corpus as it is now; start a run with `tagsage run`."
+            "The champion was trained on precomputed vectors, and the workspace no longer holds "
+            "those of the corpus as it is now; start a run with `tagsage run`."
         )
     return None
 
