@@ -29,7 +29,7 @@ from compose import make_env
 from scripts import compose_check
 from scripts.neo4j_server import free_ports
 from tagsage.neo4j_connection import open_driver
-from tests.conftest import connection_to, empty
+from tests.conftest import connection_to, empty, postgres_programs
 from tests.integration.conftest import BIN, ROOT, SETTINGS
 from tests.test_compose_file import REQUIRED
 
@@ -168,12 +168,6 @@ class Services:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def postgres_programs():
-    """Return the folder of Postgres' programs: on the path, or where Debian has them."""
-    found = shutil.which("initdb")
-    return Path(found).parent if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]
-
-
 def start_postgres(services):
     """Do what the image of Postgres does on an empty volume: make the cluster, run the script."""
     port, programs = services.ports[5432], postgres_programs()
@@ -259,7 +253,12 @@ def services(corpus, neo4j_server, tmp_path_factory):
         "TAGSAGE_ENGINE": ENGINE,
     }
     # A first start shortly after the hour of the schedule would begin a run of its own.
-    lines = [f"TAGSAGE_LSA_DIMENSIONS={SETTINGS['lsa_dimensions']}", "TAGSAGE_SCHEDULE=never"]
+    lines = [
+        f"TAGSAGE_LSA_DIMENSIONS={SETTINGS['lsa_dimensions']}",
+        "TAGSAGE_SCHEDULE=never",
+        "TAGSAGE_ARTICLES=/corpus/articles.csv",
+        "TAGSAGE_LISTS=/corpus/lists.csv",
+    ]
     (folder / "tagsage.env").write_text("\n".join(lines), encoding="utf-8")
     model = compose_check.resolve(variables, folder / "docker-compose.yaml")
     ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
@@ -343,9 +342,6 @@ def finished(services):
         "graphsage_dimensions": int(SETTINGS["graphsage_dimensions"]),
         "graphsage_epochs": int(SETTINGS["graphsage_epochs"]),
         "candidates": CANDIDATES,
-        "corpus": "csv",
-        "articles": services.here("airflow-worker", "/corpus/articles.csv"),
-        "lists": services.here("airflow-worker", "/corpus/lists.csv"),
     }
     body = {"logical_date": datetime.now(UTC).isoformat(), "conf": conf}
     run = call(services, "/api/v2/dags/retrain/dagRuns", body, token)
