@@ -1,1 +1,1 @@
-"""How good candidates are: metrics, intervals, slices, findings, and the promotion rule."""
+"""How good candidates are: metrics, intervals, slices, findings and the promotion rule."""

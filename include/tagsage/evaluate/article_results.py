@@ -1,4 +1,4 @@
-"""What a candidate got right article by article: all that scores of any part of them need."""
+"""What a candidate got right on each article: enough to score any subset of the articles."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ METRICS = RANKED_BY
 class ArticleResults:
     """A candidate's results on n test articles.
 
-    A part of the articles, or a resample of them, is a weight for each article. With these arrays
-    every score of it is made of weighted sums over articles; probabilities are not needed again.
+    A subset or a resample of the articles is a weight per article. With these arrays its scores are
+    weighted sums over articles, and probabilities are no longer needed.
 
     Attributes
     ----------
     assigned : csr_array of float64, shape [n, L]
         One where a tag is assigned to an article.
     p_at_5, lrap : float64 arrays, shape [n]
-        Of each article; see :func:`tagsage.evaluate.metrics.evaluate`.
+        Per article; see :func:`tagsage.evaluate.metrics.evaluate`.
     """
 
     assigned: Csr
@@ -52,15 +52,7 @@ class ArticleResults:
         return cls(sp.csr_array(assigned), nothing, nothing)
 
     def sums(self, truth: Csr, weights: Float64Array) -> Sums:
-        """Add up parts of the articles.
-
-        Parameters
-        ----------
-        truth : csr_array of float64, shape [n, L]
-            One where a tag is right for an article.
-        weights : float64 array, shape [n, parts]
-            How often each article is in each part.
-        """
+        """Sum over articles; `weights` [n, parts] says how often each article is in each part."""
         if self.assigned.shape != truth.shape:
             raise ValueError(f"shapes differ: assigned {self.assigned.shape}, Y {truth.shape}")
         return Sums(
@@ -72,7 +64,7 @@ class ArticleResults:
         )
 
     def scores(self, Y: BoolArray) -> dict[str, float]:
-        """Return the value of each of `METRICS` on all articles, as ``evaluate`` has it."""
+        """Return `METRICS` on all articles, as :func:`tagsage.evaluate.metrics.evaluate` does."""
         sums = self.sums(truth_of(Y), np.ones((len(Y), 1)))
         return {
             "micro_f1": float(sums.micro_f1()[0]),
@@ -85,12 +77,8 @@ class ArticleResults:
 class Sums(NamedTuple):
     """Sums over parts of the articles.
 
-    Attributes
-    ----------
-    relevant, assigned, hits : float64 arrays, shape [L, parts]
-        How many articles have a tag, to how many it is assigned, to how many rightly.
-    p_at_5, lrap : float64 arrays, shape [parts]
-        Sums, not means.
+    `relevant`, `assigned` and `hits` [L, parts] count the articles that have a tag, those it is
+    assigned to, and those it is rightly assigned to; `p_at_5` and `lrap` [parts] are sums.
     """
 
     relevant: Float64Array
@@ -100,7 +88,7 @@ class Sums(NamedTuple):
     lrap: Float64Array
 
     def f1(self) -> Float64Array:
-        """Return F1 tag by tag, [L, parts]; 0 for a tag neither assigned nor relevant."""
+        """Return F1 per tag, [L, parts]; 0 for a tag neither assigned nor relevant."""
         return 2 * self.hits / np.maximum(self.assigned + self.relevant, 1)
 
     def micro_f1(self) -> Float64Array:
@@ -111,6 +99,6 @@ class Sums(NamedTuple):
 
 
 def truth_of(Y: BoolArray) -> Csr:
-    """Return the truth as what :meth:`ArticleResults.sums` takes."""
+    """Return the truth in the form that :meth:`ArticleResults.sums` takes."""
     truth: Csr = sp.csr_array(Y).astype(np.float64)
     return truth

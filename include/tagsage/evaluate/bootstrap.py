@@ -1,4 +1,4 @@
-"""How sure scores and their differences are: a paired bootstrap over test articles."""
+"""How certain scores and their differences are: a paired bootstrap over test articles."""
 
 from __future__ import annotations
 
@@ -30,40 +30,31 @@ def paired_bootstrap(
 ) -> pd.DataFrame:
     """Bootstrap the scores of candidates and the differences between them.
 
-    As many articles as there are get drawn with replacement, again and again: scores vary between
-    these resamples about as they would between other articles of the kind (P. Koehn: Statistical
-    significance tests for machine translation evaluation, EMNLP 2004). Every candidate is scored on
-    the same resamples: what is hard for both of a pair cancels out, and the interval of their
-    difference is the narrower.
+    Articles are drawn with replacement, as many as there are, again and again: scores vary between
+    these resamples about as much as between other samples of articles (P. Koehn: Statistical
+    significance tests for machine translation evaluation, EMNLP 2004). All candidates are scored on
+    the same resamples, so differences have narrower intervals.
 
-    The interval is that of percentiles: of the resamples' scores, the middle share `level`. It
-    speaks of the choice of test articles alone, not of another split, seed or training part. That
-    of macro-F1 lies low: the fewer articles a tag has, the more its counts vary, and F1, concave in
-    the hits, loses by it. Both of a pair lose alike: of the difference little is lost.
+    Intervals are percentile intervals. They reflect the choice of test articles, not of the split,
+    the seed or the training part. Intervals of macro-F1 are biased downwards, because F1 is concave
+    in the hits of rare tags; differences hardly are.
 
     Parameters
     ----------
     Y : bool array, shape [n, L]
         The truth of the test articles.
-    results : mapping of str to ArticleResults
-        Of each candidate, on these articles.
     pairs : sequence of (str, str)
-        Which to compare: a candidate, and the baseline to take from it.
-    seed : int
-        Same numbers, same seed: same resamples.
+        Each a candidate and the baseline to subtract from it.
     level : float
-        Share of the resamples within an interval, between 0 and 1.
-    resamples : int
-        How many.
+        Share of the resamples within an interval.
 
     Returns
     -------
     pandas.DataFrame
-        A line for each candidate and metric, then one for each pair and metric; columns
-        ``candidate``, ``baseline`` (null where it is no difference), ``metric`` (``micro_f1``,
-        ``macro_f1``, ``p_at_5``, ``lrap``), ``value`` (on the articles as they are), ``low``,
-        ``high``, ``p_not_better`` (share of the resamples in which the difference is at most 0;
-        null where it is none), ``articles`` (n), ``resamples``, ``level``.
+        One row per candidate and metric, then one per pair and metric: ``candidate``, ``baseline``
+        (null unless a pair), ``metric`` (``micro_f1``, ``macro_f1``, ``p_at_5``, ``lrap``),
+        ``value`` (on the articles themselves), ``low``, ``high``, ``p_not_better`` (share of the
+        resamples in which a difference is at most 0), ``articles`` (n), ``resamples``, ``level``.
 
     Raises
     ------
@@ -98,7 +89,6 @@ def resampled_weights(n: int, resamples: int, seed: int) -> Iterator[Float64Arra
 
 
 def _scores(sums: Sums, n: int) -> Float64Array:
-    """Return the four metrics in resamples of n articles, shape [4, resamples]."""
     scores = (sums.micro_f1(), sums.f1().mean(axis=0), sums.p_at_5 / n, sums.lrap / n)
     return np.stack(scores).round(DECIMALS)
 
@@ -106,7 +96,6 @@ def _scores(sums: Sums, n: int) -> Float64Array:
 def _frame(
     candidate: str, baseline: str | None, value: Float64Array, drawn: Float64Array, level: float
 ) -> pd.DataFrame:
-    """Return the lines of a candidate or a pair; `value` [4], `drawn` [4, resamples]."""
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=1)
     not_better = np.nan if baseline is None else (drawn <= 0).mean(axis=1)
     return pd.DataFrame({

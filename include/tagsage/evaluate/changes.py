@@ -1,4 +1,4 @@
-"""What is new in a run's predictions, beside those of the run before."""
+"""What changed in a run's predictions since the run before."""
 
 from __future__ import annotations
 
@@ -19,22 +19,11 @@ LEAST = 5e-7
 class ChangeCounts:
     """What changed between two runs' predictions.
 
-    Attributes
-    ----------
-    articles_new, articles_gone : int
-        Articles predicted for that were not the run before; those that were and are no more,
-        since they have tags now or left the corpus.
-    articles_newly_tagged : int
-        Articles with an assigned tag that had none the run before, new ones included.
-    articles_no_longer_tagged : int
-        Articles still predicted for that had an assigned tag and have none now.
-    articles_changed : int
-        Articles predicted for in both runs whose assigned tags are not the same.
-    tags_gained, tags_lost : int
-        Pairs of article and tag that are assigned now and were not; that were and are not, of
-        articles still predicted for.
-    scores_changed : int
-        Pairs listed in both runs whose score is not the same to six digits.
+    Articles are new or gone when only one run has predictions for them; those gone have tags now or
+    left the corpus. Newly tagged articles, new ones included, have an assigned tag and had none;
+    those no longer tagged had one and still have predictions. Changed are those whose assigned tags
+    differ between predictions of both runs. Tags are (article, tag) pairs; those lost are of
+    articles still predicted for. Scores are compared to six decimals.
     """
 
     articles_new: int
@@ -54,20 +43,11 @@ class ChangeCounts:
 def compare_predictions(
     before: pd.DataFrame, after: pd.DataFrame
 ) -> tuple[pd.DataFrame, ChangeCounts]:
-    """Compare two runs' predictions.
+    """Compare two runs' predictions (``story``, ``tag``, ``score``, ``assigned``, a row per pair).
 
-    Parameters
-    ----------
-    before, after : pandas.DataFrame
-        ``story``, ``tag``, ``score`` (0 to 1), ``assigned`` (0 or 1); one row per article and tag.
-
-    Returns
-    -------
-    (pandas.DataFrame, ChangeCounts)
-        Columns :data:`COLUMNS`, sorted by story and tag. ``change`` is ``added`` for a pair that
-        was not among the predictions the run before, ``removed`` for one that is no more, else
-        ``score``; scores and assignments are null where there is none. The counts are of all
-        changes, also of those too small to be listed.
+    Returns the changes, with the columns :data:`COLUMNS`, sorted by story and tag, and counts of
+    all changes, those too small to be listed included. ``change`` is ``added``, ``removed`` or
+    ``score``; scores and assignments are null where a pair is missing.
     """
     # Numbers instead of names: the merge is of a hundred million pairs where articles are many.
     story, stories = pd.factorize(pd.concat([before["story"], after["story"]], ignore_index=True))

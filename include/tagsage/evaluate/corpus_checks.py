@@ -1,4 +1,4 @@
-"""Whether this run's corpus can be trained on, by itself and beside that of an earlier run."""
+"""Whether a run's corpus can be trained on, by itself and compared with an earlier run's."""
 
 from __future__ import annotations
 
@@ -26,23 +26,13 @@ NONE_AT_ALL = "none at all"
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """One check of the corpus, passed or not.
 
-    Attributes
-    ----------
-    name : str
-        For MLflow: letters, digits and underscores.
-    what : str
-        For people: ``words per text``.
-    measure : str
-        What `value` is: ``PSI``, ``Jensen-Shannon distance``, ``rise``, ``fall``, ``share``;
-        ``none at all``: 1 for yes, 0 for no.
-    before, current : str
-        Then and now, in words; `before` is empty when nothing is compared.
-    value, limit : float
-        The measure, and the highest that passes.
-    passed : bool
-        Whether it does.
+    `name` is for MLflow (letters, digits and underscores), `what` for people (``words per text``).
+    `measure` says what `value` is: ``PSI``, ``Jensen-Shannon distance``, ``rise``, ``fall``,
+    ``share``, or ``none at all`` (1 for yes, 0 for no); `limit` is the highest that passes.
+    `before` and `current` are what was compared, in words; `before` is empty where nothing is
+    compared.
     """
 
     name: str
@@ -73,7 +63,7 @@ class Check:
         return asdict(self)
 
     def sentence(self) -> str:
-        """Say what was found, with its numbers."""
+        """Return what was found, with its numbers."""
         found = f"{self.before} before, {self.current} this run" if self.before else self.current
         if self.measure == NONE_AT_ALL:
             return f"{self.what}: {found}"
@@ -88,24 +78,10 @@ def check_corpus(
     *,
     repairs: Iterable[Repairs] = (),
 ) -> list[Check]:
-    """Check a corpus by itself, and for drift since an earlier one.
+    """Check a corpus by itself, and for drift since an earlier one (None: there is none).
 
-    Parameters
-    ----------
-    current : Profile
-        The corpus.
-    earlier : Profile, optional
-        What it is compared with; None: there is nothing to compare.
-    settings : Settings
-        Those named ``check_…``, `max_rejected_share` and `min_tag_articles` are read; with
-        ``embedder=precomputed`` the text is not looked at.
-    repairs : iterable of Repairs
-        The values that were changed on reading.
-
-    Returns
-    -------
-    list of Check
-        All checks, those that failed included.
+    `repairs` are the values that were changed on reading. With ``embedder=precomputed`` the text is
+    not checked. Failed checks are returned as well.
     """
     with_text = settings.embedder != "precomputed"
     checks = [*_by_itself(current, with_text=with_text), *_repaired(repairs, settings)]
@@ -283,7 +259,6 @@ def _distance(
 
 
 def _names(counts: Mapping[str, int]) -> str:
-    """Name the first of some words or tags, which stand by falling frequency."""
     # A tag is whatever somebody typed.
     shown = ", ".join(repr(name[:NAME_LETTERS]) for name in list(counts)[:NAMED])
     return f"{shown}, …" if len(counts) > NAMED else shown or "none"

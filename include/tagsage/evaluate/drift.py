@@ -1,4 +1,4 @@
-"""How far this run's corpus is from that of an earlier run, by the field's standard measures."""
+"""How far a run's corpus is from an earlier run's, by the field's standard measures."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ LEAST_SHARE = 1e-4
 def population_stability_index(reference: Sequence[float], counts: Sequence[float]) -> float:
     """Return the population stability index (PSI) of two histograms over the same bins.
 
-    The sum over bins of (p - q) ln(p / q), p and q being the bins' shares, at least 1e-4. Rule of
-    thumb: below 0.1 nothing has moved, from 0.25 on much has (Siddiqi, Credit Risk Scorecards,
+    The sum over bins of (p - q) ln(p / q), where p and q are the bins' shares, at least 1e-4. Rule
+    of thumb: below 0.1 nothing has moved, from 0.25 on much has (Siddiqi, Credit Risk Scorecards,
     2006). 0 when both are empty.
 
     Examples
@@ -33,11 +33,10 @@ def population_stability_index(reference: Sequence[float], counts: Sequence[floa
 
 
 def histogram_stability_index(reference: Mapping[int, int], counts: Mapping[int, int]) -> float:
-    """Return the PSI of whole numbers (value -> how often), in bins of the reference's deciles.
+    """Return the PSI of whole numbers (value -> count), in bins of the reference's deciles.
 
-    A value that fills several bins by itself makes one. Below the reference's lowest and above its
-    highest value there is one more bin each: with values beyond its range in the outer deciles,
-    nothing would be seen of a move away from a constant.
+    A value that fills several bins makes one. Values below the reference's lowest and above its
+    highest have a bin each: otherwise a move away from a constant would go unseen.
     """
     edges = _bin_ends(reference)
     binned = []
@@ -50,7 +49,6 @@ def histogram_stability_index(reference: Mapping[int, int], counts: Mapping[int,
 
 
 def _bin_ends(histogram: Mapping[int, int]) -> npt.NDArray[np.int64]:
-    """Return the highest value of each bin but the last, each once."""
     values = np.array(sorted(histogram), dtype=np.int64)
     if not len(values):
         return values
@@ -64,21 +62,11 @@ def jensen_shannon_distance(
 ) -> float:
     """Return the Jensen-Shannon distance of two distributions of words or tags.
 
-    Parameters
-    ----------
-    reference, counts : mapping of str to int
-        How often each occurs, then and now, the most frequent first.
-    totals : (int, int)
-        How often all occur together, then and now; what is not among the `top` of either counts
-        as one further word.
-    top : int
-        How many of each mapping are told apart.
+    The square root of the Jensen-Shannon divergence to base 2 (Endres and Schindelin, 2003): from 0
+    (the same shares) to 1 (nothing in common). 0 when both are empty, 1 when one is.
 
-    Returns
-    -------
-    float
-        The square root of the Jensen-Shannon divergence to base 2 (Endres and Schindelin, 2003):
-        0, the same shares, to 1, nothing in common. 0, too, when both are empty; 1 when one is.
+    The mappings hold the occurrences of each, the most frequent first; `totals` are those of all
+    words. What isn't among the `top` of either mapping counts as one more word.
     """
     if not all(totals):
         return float(any(totals))
@@ -92,9 +80,9 @@ def jensen_shannon_distance(
 
 
 def share_unknown(reference: Mapping[str, int], counts: Mapping[str, int], *, total: int) -> float:
-    """Return the share of `total` words that a vocabulary does not have; 0 without a word.
+    """Return the share of all words that the reference doesn't have; 0 for no words.
 
-    `counts` says how often each word occurs; words that are not in it count as unknown.
+    `counts` are occurrences per word, `total` those of all words; words not counted are unknown.
     """
     known = sum(count for word, count in counts.items() if word in reference)
     return 1 - known / total if total else 0.0

@@ -1,4 +1,4 @@
-"""What a comparison amounts to: intervals, gains, slices, and sentences about them."""
+"""What a comparison found: intervals, gains, slices, and sentences about them."""
 
 from __future__ import annotations
 
@@ -49,29 +49,12 @@ def findings_tables(
     texts: Sequence[str],
     settings: Settings,
 ) -> dict[str, pd.DataFrame]:
-    """Return the tables of what was found.
+    """Return the tables ``intervals``, ``scenarios``, ``gains``, ``slices`` and ``study``.
 
-    Parameters
-    ----------
-    scored : mapping of str to ScoredCandidate
-        Every candidate on the test part.
-    labels : Labels
-        Labels and split.
-    rows : sequence of mappings
-        See :func:`gains`.
-    best : mapping of str to str
-        The best candidate on ``text`` and on the ``graph``; a role may be missing.
-    scenarios : mapping of str to ScoredCandidate
-        The latter on the same test part in other scenarios.
-    list_degree, texts : arrays of length [test articles]
-        In how many lists each test article is, and its text.
-    settings : Settings
-        `seed` and `min_tag_articles` are read.
-
-    Returns
-    -------
-    dict of str to pandas.DataFrame
-        ``intervals``, ``scenarios``, ``gains``, ``slices``, ``study``.
+    `scored` has every candidate on the test part, `best` the best one per role (``text``,
+    ``graph``; one may be missing), and `scenarios` the best graph candidate on the same test part
+    in other scenarios. For `rows` see :func:`gains`. `list_degree` says how many lists hold each
+    test article, and `texts` has their texts.
     """
     seed, text = settings.seed, best.get(TEXT)
     gained = pd.DataFrame(columns=[*GAIN_COLUMNS])
@@ -109,24 +92,17 @@ def findings_tables(
 
 
 def gains(rows: Sequence[Mapping[str, Any]], intervals: pd.DataFrame) -> pd.DataFrame:
-    """Return what the lists gain over text, scenario by scenario.
+    """Return what the lists gain over text, per scenario.
 
-    Parameters
-    ----------
-    rows : sequence of mappings
-        One per scored candidate: ``scenario``, ``role`` (``text`` or ``graph``), ``seed`` (of the
-        split), and the four metrics. A scenario without a row of text is measured against the
-        transductive one of the same split: text is the same there.
-    intervals : pandas.DataFrame
-        Of the run's split: ``scenario``, ``metric``, ``value``, ``low``, ``high``.
+    `rows` has one row per scored candidate: ``scenario``, ``role`` (``text`` or ``graph``),
+    ``seed`` (of the split), and the four metrics. A scenario without a text row is compared with
+    the transductive one of the same split, because text is the same there. `intervals` of the run's
+    split has ``scenario``, ``metric``, ``value``, ``low``, ``high``.
 
-    Returns
-    -------
-    pandas.DataFrame
-        A line for each scenario and metric, columns :data:`GAIN_COLUMNS`: means over the splits,
-        ``gain`` = graph - text, ``spread`` its standard deviation over the splits (null for one),
-        ``on_run``, ``low`` and ``high`` the gain on the run's split and its interval (null
-        where there is none). Shares of the training part are left out: they are points of a curve.
+    Returns one row per scenario and metric, columns :data:`GAIN_COLUMNS`: means over the splits,
+    ``gain`` = graph - text, ``spread`` its standard deviation over the splits (null for one),
+    ``on_run``, ``low`` and ``high`` the gain on the run's split and its interval. Shares of the
+    training part are left out, because they are points of a curve.
     """
     frame = pd.DataFrame.from_records([dict(row) for row in rows])
 
@@ -154,10 +130,10 @@ def gains(rows: Sequence[Mapping[str, Any]], intervals: pd.DataFrame) -> pd.Data
 
 
 def sentences(found: pd.DataFrame, *, graph: str, text: str) -> list[str]:
-    """Say what was found: `found` is from :func:`gains`, `graph` and `text` are the candidates.
+    """Return sentences about what :func:`gains` found, for the candidates `graph` and `text`.
 
-    Returns a sentence for micro-F1, macro-F1 and P@5 of the transductive scenario, where there is
-    an interval, then one per further scenario.
+    One for each of micro-F1, macro-F1 and P@5 of the transductive scenario, where there is an
+    interval, then one per further scenario.
     """
     lines = {(row["scenario"], row["metric"]): row for row in found.to_dict(orient="records")}
     said = []
@@ -187,17 +163,15 @@ _BEGINNINGS: Mapping[str, str] = {
 def difference_sentence(
     candidate: str, baseline: str, metric: str, *, value: float, low: float, high: float
 ) -> str:
-    """Say whether a candidate beats a baseline, in points, that is hundredths.
+    """Return whether a candidate beats a baseline, in points (hundredths).
 
-    The difference is clear when its interval, to a tenth of a point, does not hold 0. `value`,
-    `low` and `high` are in fractions of 1.
+    The difference is clear when its interval, to a tenth of a point, excludes 0. `value`, `low` and
+    `high` are in fractions of 1.
 
     Examples
     --------
     >>> difference_sentence("lists", "text", "macro_f1", value=0.08, low=0.069, high=0.091)
     'lists beats text by 8.0 macro-F1 points [6.9, 9.1]'
-    >>> difference_sentence("lists", "text", "lrap", value=-0.02, low=-0.031, high=-0.009)
-    'lists falls behind text by 2.0 LRAP points [0.9, 3.1]'
     >>> difference_sentence("lists", "text", "p_at_5", value=0.003, low=-0.004, high=0.01)
     'lists and text do not differ clearly in P@5: +0.3 points [-0.4, 1.0]'
     """
@@ -226,14 +200,13 @@ def _interval(line: Mapping[Any, Any]) -> str:
 
 
 def _on_run(line: Mapping[Any, Any]) -> float:
-    """Return the gain that the interval is of; the mean where there is no interval."""
     return float(line["gain"] if pd.isna(line["on_run"]) else line["on_run"])
 
 
 def study_table(scores: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
-    """Return the study's own table as it comes out here, of those of its two models that ran.
+    """Return the study's own table with this run's scores of its two models, where they ran.
 
-    (The study assigns the likeliest set of tags, tagsage by thresholds.)
+    (The study assigns the likeliest set of tags, tagsage uses thresholds.)
     """
     return pd.DataFrame(
         [
@@ -246,7 +219,7 @@ def study_table(scores: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return a frame's lines as JSON takes them: null where a number is missing."""
+    """Return a frame's rows as JSON-able values: null where a number is missing."""
     return [
         {str(name): None if pd.isna(value) else value for name, value in row.items()}
         for row in frame.to_dict(orient="records")

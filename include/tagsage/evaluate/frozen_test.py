@@ -1,8 +1,8 @@
-"""What is kept of a version's test: which articles were held out, and what was assigned to them.
+"""What is kept of a version's test: which articles were held out, and which tags they got.
 
-The assigned tags are those of the model that was compared, fitted on the training part alone. So a
-later run compares its own winner with them on articles that neither has learned from, and nobody
-has to ask the champion, which was refitted on all of them, about articles it knows.
+The assigned tags are those of the compared model, which was fitted on the training part only. So a
+later run can compare its winner with them on articles that neither has learned from. The champion
+itself was refitted on all labelled articles.
 """
 
 from __future__ import annotations
@@ -30,16 +30,10 @@ _ABOUT, _ASSIGNED = "frozen.json", "assigned"
 
 
 class Common(NamedTuple):
-    """What a version's test and this run's have in common.
+    """What a version's test and this run's test have in common.
 
-    Attributes
-    ----------
-    rows : int64 array, shape [c]
-        Positions in this run's test part.
-    columns : int64 array, shape [t]
-        Positions in this run's target tags.
-    assigned : csr_array of float64, shape [c, t]
-        What the version's model assigned there.
+    `rows` and `columns` are positions in this run's test part and target tags; `assigned` is what
+    the version's model assigned there, ones in [rows, columns].
     """
 
     rows: IntArray
@@ -58,11 +52,9 @@ class FrozenTest:
     test, train : uint64 arrays
         Its test and training articles, as :func:`tagsage.features.article_ids` numbers them.
     assigned : csr_array of float64, shape [len(test), L]
-        One where a tag was assigned to a test article by the model that was compared.
+        One where the compared model assigned a tag to a test article.
     scores : dict of str to float
         That model's scores on the test part.
-    test_share, seed : float, int
-        The settings of the split.
     """
 
     tags: list[str]
@@ -84,13 +76,7 @@ class FrozenTest:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what :meth:`save` wrote.
-
-        Raises
-        ------
-        TagsageError
-            When it is damaged.
-        """
+        """Read what :meth:`save` wrote; a TagsageError says when it is damaged."""
         try:
             arrays = {
                 name: np.load(folder / f"{name}.npy", allow_pickle=False)
@@ -107,14 +93,14 @@ class FrozenTest:
         return kept
 
     def parts(self, ids: IdArray) -> npt.NDArray[np.int8]:
-        """Return which part each article had: ``TEST``, ``TRAIN`` or ``NEW``, int8 [n]."""
+        """Return which part each article was in: ``TEST``, ``TRAIN`` or ``NEW``, int8 [n]."""
         parts = np.full(len(ids), NEW, dtype=np.int8)
         parts[np.isin(ids, self.train)] = TRAIN
         parts[np.isin(ids, self.test)] = TEST
         return parts
 
     def common(self, test: IdArray, tags: Sequence[str]) -> Common:
-        """Return what is in this test and in another one, of these articles and target tags."""
+        """Return what this test shares with one of these articles and target tags."""
         _, rows, own_rows = np.intersect1d(test, self.test, return_indices=True)
         order = np.argsort(rows)
         own = pd.Index(self.tags).get_indexer(pd.Index(list(tags)))

@@ -18,20 +18,10 @@ TEXT, GRAPH = "text", "graph"
 def rank_candidates(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Return the leaderboard, best first: by micro-F1, then macro-F1, P@5, LRAP, then name.
 
-    Accuracy (exact match) and macro precision reward never predicting: they are in the table, but
-    do not rank.
-
-    Parameters
-    ----------
-    results : sequence of mappings
-        One per candidate, on the same test articles: ``candidate`` (``feature_set:classifier``),
-        its metrics, and whatever else the table shall show.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns ``rank`` (from 1), ``candidate``, ``feature_set``, ``classifier``, the four that
-        rank, ``psp_at_5``, then the others as they came.
+    Accuracy (exact match) and macro precision reward never predicting: they are shown but do not
+    rank. `results` has per candidate its name (``candidate``), its metrics and further columns.
+    Returns ``rank`` (from 1), ``candidate``, ``feature_set``, ``classifier``, the four metrics that
+    rank, ``psp_at_5``, then the other columns in the order given.
     """
     frame = pd.DataFrame.from_records([dict(result) for result in results])
     parts = frame["candidate"].str.partition(":")
@@ -45,17 +35,9 @@ def rank_candidates(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def best_text_and_graph(ranking: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return the best candidate on text alone and the best that knows of lists.
+    """Return the leaderboard's best row per role: ``text``, and ``graph`` (features from lists).
 
-    Parameters
-    ----------
-    ranking : sequence of dict
-        The lines of the leaderboard, the best first: ``candidate``, and what else they hold.
-
-    Returns
-    -------
-    dict of str to dict
-        By role (``text``, ``graph``). A role that no candidate has is left out.
+    A role without a candidate is left out.
     """
     found: dict[str, dict[str, Any]] = {}
     for row in ranking:

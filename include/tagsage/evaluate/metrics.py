@@ -1,4 +1,4 @@
-"""How good assigned and ranked tags are, and how well probabilities hold."""
+"""How good assigned and ranked tags are, and how well probabilities are calibrated."""
 
 from __future__ import annotations
 
@@ -28,14 +28,9 @@ BIN_BITS = 16
 class Scores:
     """Scores of a candidate on some articles.
 
-    Attributes
-    ----------
-    overall : dict of str to float
-        See :func:`evaluate`.
-    per_tag : pandas.DataFrame
-        One row per tag, in the order of the columns: ``tag``, ``precision``, ``recall``, ``f1``,
-        ``average_precision`` (0 to 1), ``support`` (articles with the tag), ``predicted``
-        (articles it is assigned to).
+    `overall` is described at :func:`evaluate`. `per_tag` has a row per tag, in the order of the
+    columns: ``tag``, ``precision``, ``recall``, ``f1``, ``average_precision``, ``support``
+    (articles with the tag), ``predicted`` (articles it is assigned to).
     """
 
     overall: dict[str, float]
@@ -50,7 +45,7 @@ def evaluate(
     *,
     propensity: Float64Array | None = None,
 ) -> Scores:
-    """Score probabilities against the truth.
+    """Score probabilities `P`, of the shape of the truth `Y` and of the `assigned` tags, [n, L].
 
     A ratio of nothing to nothing is 0 (scikit-learn's ``zero_division=0``): the precision of a tag
     that is never assigned, the recall of a tag without articles, R@5 of an article without tags.
@@ -60,12 +55,12 @@ def evaluate(
     micro_precision, …_f1    over all (article, tag) pairs together; with ``micro_recall``
     macro_precision, …       mean over the tags; ``macro_recall``, ``macro_f1``
     weighted_precision, …    mean over the tags, weighted by support; also recall, f1
-    p_at_1, p_at_3, p_at_5   right ones among the k best tags / min(k, L); mean over articles
+    p_at_1, p_at_3, p_at_5   right tags among the k best / min(k, L); mean over articles
     psp_at_5                 see :func:`propensity_scored_precision`; only with `propensity`
-    r_at_5                   right ones among the 5 best / the article's tags; mean over articles
+    r_at_5                   right tags among the 5 best / the article's tags; mean over articles
     lrap                     label ranking average precision; 1 for an article without tags
     hamming_loss             share of wrong (article, tag) pairs
-    coverage_error           how far down the ranking the last right tag stands; mean over articles
+    coverage_error           rank of the last right tag; mean over articles
     share_assigned           share of articles with at least one assigned tag
     test_articles            n
     articles_without_tag     articles with no right tag among the columns
@@ -73,17 +68,6 @@ def evaluate(
 
     Ties: P@k and R@5 take the lower column first; LRAP and coverage give tied tags the worst rank
     of the tie, and average precision takes tied articles together, as scikit-learn does.
-
-    Parameters
-    ----------
-    P : float array, shape [n, L]
-        Probabilities.
-    Y, assigned : bool arrays, shape [n, L]
-        The truth, and which tags are assigned.
-    tags : list of str, length L
-        Names of the columns.
-    propensity : float64 array, shape [L], optional
-        See :func:`tag_propensity`.
 
     Raises
     ------
@@ -133,10 +117,10 @@ def evaluate(
 
 
 def article_rankings(P: FloatArray, Y: BoolArray) -> dict[str, Float64Array]:
-    """Score the ranking of each article's tags.
+    """Score the ranking of each article's tags; :func:`evaluate` returns the means.
 
-    Returns ``p_at_1``, ``p_at_3``, ``p_at_5``, ``r_at_5``, ``lrap``, ``coverage_error`` of each
-    article, float64 [n]; :func:`evaluate` says what they are, and gives their means.
+    Returns ``p_at_1``, ``p_at_3``, ``p_at_5``, ``r_at_5``, ``lrap`` and ``coverage_error``, each
+    float64 [n].
     """
     n, n_tags = P.shape
     names = ("p_at_1", "p_at_3", "p_at_5", "r_at_5", "lrap", "coverage_error")
@@ -184,9 +168,9 @@ def propensity_scored_precision(
 ) -> float:
     """Return the propensity-scored precision at k, as a share of the best possible.
 
-    Of each article's k best tags, those that are right count 1 / propensity: rare tags count more.
-    The sum over articles is divided by that of a ranking that has every article's right tags first,
-    the rarest of them at the top (see :func:`tag_propensity` for the source).
+    Right tags among each article's k best count 1 / propensity, so rare tags count more. The sum
+    over articles is divided by that of a perfect ranking, rarest right tags first (for the source
+    see :func:`tag_propensity`).
     """
     found = best = 0.0
     for rows in _blocks(P):
@@ -200,23 +184,12 @@ def propensity_scored_precision(
 def precision_recall(P: FloatArray, Y: BoolArray, *, points: int = 200) -> pd.DataFrame:
     """Return precision and recall over all (article, tag) pairs, as the threshold falls.
 
-    Scores are not sorted but counted in some ten thousand bins, so that the cost is linear and the
-    memory bounded. The thresholds are lower ends of bins; at them, precision and recall are exact.
+    Scores (at least 0) are counted in some ten thousand bins instead of sorted: the cost is linear
+    and memory is bounded. Thresholds are lower ends of bins, where precision and recall are exact.
 
-    Parameters
-    ----------
-    P : float array, shape [n, L]
-        Scores, at least 0.
-    Y : bool array, shape [n, L]
-        The truth.
-    points : int
-        How many points at most: as evenly spread over recall as the scores allow.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``threshold`` (float32, falling), ``precision``, ``recall`` (float64, from the first right
-        pair to 1) when a tag is assigned from the threshold on. Empty when no tag is right.
+    Returns at most `points` rows, spread over recall as evenly as the scores allow: ``threshold``
+    (falling), ``precision``, ``recall`` (from the first right pair to 1). Empty when no tag is
+    right.
     """
     counts = np.zeros((2, 1 << BIN_BITS), dtype=np.int64)
     for rows in _blocks(P):
@@ -240,22 +213,11 @@ def precision_recall(P: FloatArray, Y: BoolArray, *, points: int = 200) -> pd.Da
 
 
 def reliability(P: FloatArray, Y: BoolArray, *, top_k: int | None = None) -> pd.DataFrame:
-    """Return how often tags with about the same probability are right.
+    """Return how often tags of about the same probability are right.
 
-    Parameters
-    ----------
-    P : float32 array, shape [n, L]
-        Probabilities.
-    Y : bool array, shape [n, L]
-        Which tags are right.
-    top_k : int, optional
-        Only so many best tags of each article: those that people see. All by default.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per bin that is not empty, 15 bins of equal width: ``low``, ``high`` (its bounds),
-        ``predicted`` (mean probability), ``observed`` (share that is right), ``pairs``.
+    With `top_k` only so many best tags per article count: those that people see. Returns a row per
+    non-empty bin, of 15 bins of equal width: ``low``, ``high`` (its bounds), ``predicted`` (mean
+    probability), ``observed`` (share that is right), ``pairs``.
     """
     if top_k is not None:
         best = np.argsort(-P, axis=1, kind="stable")[:, :top_k]
@@ -278,7 +240,7 @@ def reliability(P: FloatArray, Y: BoolArray, *, top_k: int | None = None) -> pd.
 def expected_calibration_error(bins: pd.DataFrame) -> float:
     """Return the mean distance of predicted and observed shares, weighted by pairs; 0 for no pairs.
 
-    `bins` as from :func:`reliability`. M. P. Naeini, G. Cooper, M. Hauskrecht: Obtaining well
+    `bins` are from :func:`reliability`. M. P. Naeini, G. Cooper, M. Hauskrecht: Obtaining well
     calibrated probabilities using Bayesian binning, AAAI 2015.
     """
     if bins.empty:
@@ -288,7 +250,7 @@ def expected_calibration_error(bins: pd.DataFrame) -> float:
 
 
 def ratio_or_null(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> Float64Array:
-    """Return part / whole element by element, null where there is nothing to divide by."""
+    """Return part / whole per element, null where the divisor is 0."""
     ratio: Float64Array = np.full(part.shape, np.nan)
     np.divide(part, whole, out=ratio, where=whole > 0)
     return ratio
@@ -304,7 +266,6 @@ def _weighted(values: Float64Array, weights: npt.NDArray[np.int64]) -> float:
 
 
 def _average_precision(scores: FloatArray, truth: BoolArray) -> float:
-    """Return the sum over thresholds of (recall gained) × precision; 0 without articles."""
     relevant = int(truth.sum())
     if not relevant:
         return 0.0

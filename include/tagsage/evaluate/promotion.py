@@ -1,9 +1,9 @@
 """The promotion rule: when a challenger becomes champion.
 
-It does when no guard breaks and the gain in micro-F1 is surely above the margin: the lower end of
-its interval is. Where there is no champion, it does when no guard breaks. A champion that it cannot
-be compared with stays until a person says otherwise, and so does any beside a trial. A pinned
-champion always stays.
+It does when every guard passes and the gain in micro-F1 is certainly above the margin: the lower
+end of its interval is. Without a champion, only the guards decide. A champion that can't be
+compared with the challenger stays until a person decides otherwise, and so does any champion when
+the challenger is a trial. A pinned champion always stays.
 """
 
 from __future__ import annotations
@@ -17,22 +17,11 @@ from tagsage.settings.promotion import PromotionSettings
 
 @dataclass(frozen=True)
 class Guard:
-    """One guard, and what came out.
+    """One guard and its outcome.
 
-    Attributes
-    ----------
-    name : str
-        What is guarded, in words.
-    value : float or None
-        What was measured of the challenger; None when it was not, and `about` says why.
-    limit : float
-        The most that passes.
-    champion : float or None
-        The same of the champion, where it is known.
-    passed : bool
-        What was not measured passes.
-    about : str
-        In words: the unit, the slice, or why nothing was measured.
+    `value` and `champion` are the challenger's and the champion's measurements, None where there is
+    none; `limit` is the highest value that passes. What was not measured passes, too. `about` has,
+    in words, the unit, the slice, or why nothing was measured.
     """
 
     name: str
@@ -45,7 +34,7 @@ class Guard:
 
 @dataclass(frozen=True)
 class Gain:
-    """What the challenger gains over the champion in micro-F1, with its bootstrap interval.
+    """The challenger's gain over the champion in micro-F1, with its bootstrap interval.
 
     `articles` and `tags` are how many both were scored on.
     """
@@ -65,21 +54,16 @@ class Decision:
 
     Attributes
     ----------
-    promoted : bool
-        Whether the challenger is now champion.
     reason : str
         One or two plain sentences with the numbers.
-    challenger_version, champion_version : str
-        Versions in the registry; `champion_version` is the champion before the decision, empty
-        when there was none.
+    champion_version : str
+        The champion before the decision; empty when there was none.
     challenger_micro_f1, champion_micro_f1 : float or None
-        Micro-F1 of each: on the common test articles where they were compared, else on its own.
+        On the common test articles where both were compared, otherwise on each one's own.
     same_data : bool
         Whether both were measured on the same corpus.
-    gain : dict or None
-        The numbers of :class:`Gain`; None when the two were not compared.
-    checks : list of dict
-        The numbers of each :class:`Guard`.
+    gain, checks : dict or None, list of dict
+        The numbers of :class:`Gain`, if there is one, and of each :class:`Guard`.
     """
 
     promoted: bool
@@ -93,7 +77,7 @@ class Decision:
     checks: list[dict[str, Any]] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON takes it."""
+        """Return it as JSON-able values."""
         return asdict(self)
 
     @classmethod
@@ -119,20 +103,11 @@ def decide(
 
     Parameters
     ----------
-    challenger_version, champion_version : str
-        Versions; an empty `champion_version` means that there is no champion.
-    settings : PromotionSettings
-        `promote` and the margin.
-    guards : sequence of Guard
-        What came out.
-    gain : Gain, optional
-        None when there is nothing to compare with.
-    not_comparable : str
-        Why a champion that is there could not be compared with.
+    champion_version, not_comparable, pinned : str
+        The champion; why it could not be compared with the challenger; who pinned it, in words.
+        Empty where there is none, or no reason, or nobody did.
     trial : bool
-        Whether the challenger is one of candidates that are not the configured ones.
-    pinned : str
-        Who pinned the champion, in words; empty when nobody did.
+        Whether the run's candidates are not the configured ones.
     scores : pair of float or None
         Micro-F1 of challenger and champion, each on its own test part, where there is no `gain`.
     same_data : bool
@@ -141,8 +116,7 @@ def decide(
     Raises
     ------
     ValueError
-        When there is a champion and neither a gain nor a reason why there is none, though the rule
-        asks for one.
+        When the rule needs a gain, and there is neither one nor a reason why it is missing.
     """
     broken = [guard for guard in guards if not guard.passed]
     own, other = scores

@@ -1,7 +1,7 @@
 """What the promotion rule goes by: the challenger's gain over the champion, and the guards.
 
-Both are measured on the test articles that challenger and champion have in common and neither has
-learned from.
+Both are measured on the common test articles, which neither challenger nor champion has learned
+from.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ MIN_COMMON_TAGS = 0.5
 
 
 class Pair(NamedTuple):
-    """Challenger and champion on the test articles and target tags that they have in common.
+    """Challenger and champion on their common test articles and target tags.
 
-    `Y` is this run's truth, bool [c, t]; `rows` and `columns` are where these articles and tags are
-    in this run's test part and target tags. Of the results only the assigned tags are known.
+    `Y` is this run's truth, bool [c, t]; `rows` and `columns` are the positions of these articles
+    and tags in this run's test part and target tags. Results hold assigned tags only.
     """
 
     Y: BoolArray
@@ -46,7 +46,7 @@ class Pair(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """The gain (None where the two cannot be compared, and why not), the guards that need both."""
+    """The gain, or why the two can't be compared, and the guards that need both."""
 
     gain: Gain | None
     why_not: str
@@ -66,20 +66,8 @@ def compare_with_champion(
 ) -> Comparison:
     """Compare this run's winner with the champion, where that is possible.
 
-    Parameters
-    ----------
-    challenger : ScoredCandidate
-        The winner's results on the test part.
-    labels : Labels
-        This run's labels and split.
-    champion : FrozenTest or None
-        What the champion assigned on its test part; None where that isn't known.
-    version : str
-        The champion's version.
-    ids, texts, list_degree : arrays of length [test articles]
-        Id and text of each test article, and in how many lists it is.
-    settings : Settings
-        Those of promotion, seed and `min_tag_articles` are read.
+    `challenger` is scored on this run's test part, which `ids`, `texts` and `list_degree` describe;
+    `champion` is the test of the champion's `version`, None where it isn't known.
     """
     if champion is None:
         why_not = f"what the champion (version {version}) assigned is not in MLflow"
@@ -115,20 +103,10 @@ def compare_with_champion(
 def pair_up(
     Y: BoolArray, results: ArticleResults, test: IdArray, tags: Sequence[str], champion: FrozenTest
 ) -> Pair:
-    """Put this run's winner beside the champion.
+    """Pair this run's winner with the champion.
 
-    Parameters
-    ----------
-    Y : bool array, shape [n, L]
-        The truth of this run's test part.
-    results : ArticleResults
-        What this run's winner got on it, fitted on the training part alone.
-    test : uint64 array, shape [n]
-        The test articles, as :func:`tagsage.features.article_ids` numbers them.
-    tags : sequence of str, length L
-        This run's target tags.
-    champion : FrozenTest
-        The champion's test.
+    `results`, with the truth `Y`, are those of the winner on the articles `test`, fitted on the
+    training part only; see :func:`tagsage.features.article_ids` for their ids.
     """
     rows, columns, of_champion = champion.common(test, tags)
     return Pair(
@@ -161,11 +139,11 @@ def guard_slices(
     settings: PromotionSettings,
     seed: int,
 ) -> Guard:
-    """Look for a slice on which the challenger surely loses too much.
+    """Check that no slice certainly drops by more than the limit.
 
-    With many slices one or the other looks bad by chance. So the guard breaks only where the whole
-    interval of a slice's difference lies below the limit, and the level of these intervals is that
-    of all slices together (Bonferroni). `value` is the drop of the slice where it is the surest.
+    Among many slices some look bad by chance. So the guard fails only where the whole interval of a
+    slice's difference is below the limit, at a level for all slices together (Bonferroni). `value`
+    is the drop on the slice where it is most certain.
     """
     parts = [
         part
@@ -199,7 +177,7 @@ def guard_slices(
 
 
 def guard_assigned(pair: Pair, *, settings: PromotionSettings) -> Guard:
-    """Look whether fewer of the common test articles get a tag; `value` is the drop."""
+    """Check how many fewer of the common test articles get a tag; `value` is the drop."""
     share, champion = (
         float((np.diff(results.assigned.indptr) > 0).mean())
         for results in (pair.challenger, pair.champion)
@@ -223,24 +201,14 @@ def guard_calibration(
     champion: float | None,
     settings: PromotionSettings,
 ) -> Guard:
-    """Look whether probabilities hold.
+    """Check that probabilities are calibrated.
 
-    Of few articles even probabilities that are exactly right show an error: in a bin with n pairs
-    and the mean probability p, the observed share is off by sqrt(2 p (1 - p) / (pi n)) on average
-    (half-normal distribution). So much is allowed for.
+    With few articles even exact probabilities show an error: in a bin of n pairs with mean
+    probability p, the observed share is off by sqrt(2 p (1 - p) / (pi n)) on average (half-normal
+    distribution). The limit is raised by that much.
 
-    Parameters
-    ----------
-    error : float
-        Expected calibration error of the five best tags of each article.
-    bins : pandas.DataFrame
-        What it was computed from; see :func:`tagsage.evaluate.metrics.reliability`.
-    articles : int
-        How many articles that were.
-    champion : float or None
-        The champion's error on its own test articles.
-    settings : PromotionSettings
-        The limit, and on how many articles at least.
+    `error` is the expected calibration error of the five best tags of each article, computed from
+    `bins` (:func:`tagsage.evaluate.metrics.reliability`); `champion` is that on its own test.
     """
     name, limit = "calibration error", settings.promote_max_calibration_error
     if articles < settings.promote_min_articles:
@@ -262,13 +230,12 @@ def guard_calibration(
 def guard_most(
     name: str, value: float | None, limit: float, *, about: str, champion: float | None = None
 ) -> Guard:
-    """Look whether a number is at most its limit; None was not measured, and `about` says why."""
+    """Check that a value is at most its limit; None was not measured, and `about` says why."""
     passed = value is None or value <= limit
     return Guard(name, _rounded(value), limit, _rounded(champion), passed=passed, about=about)
 
 
 def _bootstrap(pair: Pair, *, seed: int, level: float) -> list[dict[str, float]]:
-    """Return value, low and high of micro-F1 of challenger, champion and their difference."""
     found = paired_bootstrap(
         pair.Y,
         {"challenger": pair.challenger, "champion": pair.champion},
@@ -283,10 +250,6 @@ def _bootstrap(pair: Pair, *, seed: int, level: float) -> list[dict[str, float]]
 def _slices(
     Y: BoolArray, article_slices: pd.DataFrame, tag_slices: pd.DataFrame
 ) -> list[tuple[str, Any, Any, int]]:
-    """Return the slices: name, rows and columns of `Y`, how many articles they are about.
-
-    Of a slice of tags all articles are rows: to assign such a tag wrongly counts, too.
-    """
     every_row, every_column = (np.arange(n) for n in Y.shape)
     parts = []
     for kind, column in article_slices.items():

@@ -1,10 +1,10 @@
-"""When the lists help: the best candidate with lists beside the best on text, in each scenario.
+"""When the lists help: the best candidate with lists and the best on text, in each scenario.
 
-The leaderboard is *transductive*: a test article's text and lists were there when features were
-made. Beyond it:
+The leaderboard is *transductive*: features are made with the test articles' text and lists. Beyond
+it:
 
-- ``inductive``: test articles and their memberships were not there; they come later.
-- ``cold_start``: every test article is taken for being in no list.
+- ``inductive``: test articles and their memberships come later, after states were fitted.
+- ``cold_start``: test articles are treated as being in no list.
 - ``time``: trained on articles before a date, scored on those after it.
 - ``split 43``: the transductive, inductive and cold-start scenarios on another split.
 - ``share 0.5``: trained on a share of the training part: a learning curve.
@@ -46,12 +46,12 @@ Row = dict[str, Any]
 
 
 class NotMeasuredError(TagsageError):
-    """A scenario that cannot be evaluated on this corpus, or with these features."""
+    """A scenario that can't be evaluated on this corpus, or with these features."""
 
 
 @dataclass(frozen=True)
 class TrainingPart:
-    """What a candidate learns from: article indices, their tags [m, L], L tags, a seed."""
+    """What a candidate learns from: article indices [m], their tags [m, L], L tags, a seed."""
 
     rows: IntArray
     Y: BoolArray
@@ -70,19 +70,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What candidates are fitted on.
-
-    Attributes
-    ----------
-    articles : Articles
-        The corpus, with vectors.
-    folders : mapping of str to pathlib.Path
-        Of each block that was fitted on the whole corpus.
-    settings : Settings
-        Those of the blocks, of predictions and of the search are read.
-    scratch : pathlib.Path
-        A folder for blocks that are fitted anew.
-    """
+    """The corpus with vectors, the folder of each block fitted on it, and a scratch folder."""
 
     articles: Articles
     folders: Mapping[str, Path]
@@ -97,19 +85,11 @@ class Conditions:
         hidden: npt.NDArray[np.int64] | None = None,
         fallback: CalibratedClassifier | None = None,
     ) -> Trained:
-        """Fit a candidate on another training part; no other tag is read.
+        """Fit a candidate on another training part; no other tags are read.
 
-        Parameters
-        ----------
-        candidate : str
-            ``feature_set:classifier``.
-        part : TrainingPart
-            What is learned from.
-        hidden : int64 array, optional
-            Articles that aren't there while states are fitted. Their features are made of what
-            the states say without them, as those of articles that come later.
-        fallback : CalibratedClassifier, optional
-            The candidate's fallback on this training part, where it was fitted already.
+        Articles in `hidden` are left out when states are fitted: they get features like articles
+        that come later. `fallback` is the candidate's fallback on this training part, if fitted
+        already.
         """
         feature_set, _, classifier = candidate.partition(":")
         known = Known.of(self.articles, part.rows, part.Y, hidden=hidden)
@@ -152,22 +132,9 @@ class Conditions:
 class ScenarioInputs:
     """What scenarios are evaluated on.
 
-    Attributes
-    ----------
-    conditions : Conditions
-        The corpus and its blocks.
-    labels : Labels
-        The run's labels and split.
-    known : Known
-        What the run's blocks were fitted on.
-    tags : sequence of sequences of str
-        Every article's tags.
-    dates : datetime64 array
-        Every article's date.
-    candidates : mapping of str to str
-        The best candidate on ``text`` and the best that knows of the ``graph``.
-    compared : FittedCandidate
-        The latter, as it was fitted for the leaderboard.
+    `known` is what the run's blocks were fitted on; `tags` and `dates` are every article's;
+    `candidates` are the best per role (``text``, ``graph``), and `compared` is the latter as fitted
+    for the leaderboard.
     """
 
     conditions: Conditions
@@ -180,27 +147,15 @@ class ScenarioInputs:
 
 
 def evaluate_scenario(inputs: ScenarioInputs, scenario: str, folder: Path) -> list[Row]:
-    """Evaluate both candidates in one scenario.
+    """Evaluate both candidates in one scenario, such as ``inductive``, ``split 43``, ``share 0.5``.
 
-    Parameters
-    ----------
-    inputs : ScenarioInputs
-        The corpus, the split, the candidates.
-    scenario : str
-        Such as ``inductive``, ``split 43``, ``share 0.5``.
-    folder : pathlib.Path
-        An existing folder; takes a :class:`ScoredCandidate` per line.
-
-    Returns
-    -------
-    list of dict
-        A line per candidate: ``scenario``, ``role``, ``candidate``, ``seed``, the scores, and
-        ``folder`` (the name of that of its ScoredCandidate).
+    Returns a row per candidate: ``scenario``, ``role``, ``candidate``, ``seed``, the scores, and
+    ``folder``, the name of its :class:`ScoredCandidate` in `folder`, which exists.
 
     Raises
     ------
     NotMeasuredError
-        When the corpus or a candidate's features do not allow it.
+        When the corpus or a candidate's features don't allow it.
     """
     kind, _, argument = scenario.partition(" ")
     return _SCENARIOS[kind](_Evaluation(inputs, folder), argument)
@@ -216,7 +171,7 @@ class _Evaluation:
         return self.inputs.conditions.settings
 
     def train_both(self, part: TrainingPart) -> dict[str, Trained]:
-        """Fit both; the one on text serves the other as fallback, where it is that."""
+        """Fit both; where possible, the candidate on text is the other's fallback."""
         names, train = self.inputs.candidates, self.inputs.conditions.train
         text = train(names[TEXT], part)
         fallback = text.fitted.main if fallback_of(names[GRAPH]) == names[TEXT] else None
@@ -232,7 +187,7 @@ class _Evaluation:
         part: TrainingPart,
         **about: Any,
     ) -> Row:
-        """Score predictions of test articles (rows and tags); keep them, and return the line."""
+        """Score and save predictions of test articles (rows and tags), and return the row."""
         rows, Y = test
         scored = ScoredCandidate.of(fitted, fitted.predict(X, rows), Y, Y_train=part.Y)
         name = f"{scenario}-{role}"
@@ -248,7 +203,7 @@ class _Evaluation:
         }
 
     def score_inductive(self, labels: Labels, part: TrainingPart, plain: FittedCandidate) -> Row:
-        """Score the candidate with lists on test articles that were not there."""
+        """Score the candidate with lists on test articles that were hidden."""
         name = self.inputs.candidates[GRAPH]
         # Text and author are known of an article that comes later: the fallback is the same, unless
         # its words are counted anew.

@@ -36,17 +36,14 @@ class ScoredCandidate:
     Attributes
     ----------
     scores : dict of str to float
-        As of :func:`tagsage.evaluate.metrics.evaluate`, with ``threshold`` (the common one),
-        ``ece`` (expected calibration error over all pairs) and ``ece_top_5`` (over the five best
-        tags of each article).
-    per_tag : pandas.DataFrame
-        See :class:`tagsage.evaluate.metrics.Scores`.
-    curve : pandas.DataFrame
-        See :func:`tagsage.evaluate.metrics.precision_recall`.
-    reliability : pandas.DataFrame
-        Of the five best tags of each article; see :func:`tagsage.evaluate.metrics.reliability`.
+        From :func:`tagsage.evaluate.metrics.evaluate`, with ``threshold`` (the common one), ``ece``
+        (expected calibration error over all pairs) and ``ece_top_5`` (over the five best tags of
+        each article).
+    per_tag, curve, reliability : pandas.DataFrame
+        See ``Scores``, ``precision_recall`` and ``reliability`` (of the five best tags of each
+        article) in :mod:`tagsage.evaluate.metrics`.
     results : ArticleResults
-        For comparisons, article by article.
+        For comparisons.
     """
 
     scores: dict[str, float]
@@ -64,18 +61,10 @@ class ScoredCandidate:
         *,
         Y_train: BoolArray,
     ) -> Self:
-        """Score predictions.
+        """Score predictions of articles that the candidate was not fitted on.
 
-        Parameters
-        ----------
-        fitted : FittedCandidate
-            Whose predictions these are.
-        predictions : Predictions
-            On n articles that it was not fitted on.
-        Y : bool array, shape [n, L]
-            The truth.
-        Y_train : bool array, shape [m, L]
-            The tags that it was fitted on: they say which tags are rare.
+        `Y` is their truth, bool [n, L]; `Y_train`, the tags of the training articles [m, L], says
+        which tags are rare.
         """
         P, assigned = predictions
         scores = evaluate(P, Y, assigned, fitted.tags, propensity=tag_propensity(Y_train))

@@ -1,4 +1,4 @@
-"""Scores of slices: of articles in few or many lists, with short or long texts, of rare tags."""
+"""Scores of slices: articles in few or many lists, with short or long texts; rare tags."""
 
 from __future__ import annotations
 
@@ -25,22 +25,10 @@ TAG_SUPPORT = (2, 5)
 
 
 def article_slices(*, list_degree: IndexArray, texts: Sequence[str], Y: BoolArray) -> pd.DataFrame:
-    """Slice articles by what is known of them and by how many tags they have.
+    """Slice n articles by how many lists hold them, the words of their texts and their tags.
 
-    Parameters
-    ----------
-    list_degree : integer array, shape [n]
-        How many lists hold each article.
-    texts : sequence of str, length n
-        What was embedded of each: title and subtitle. Words are what spaces part.
-    Y : bool array, shape [n, L]
-        Their target tags.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per article; ordered categories ``list_degree``, ``text_words``, ``tag_count``.
-        Articles without target tags are in no slice of ``tag_count``.
+    `Y` [n, L] are their target tags. Returns a row per article, ordered categories ``list_degree``,
+    ``text_words``, ``tag_count``. Articles without target tags are in no slice of ``tag_count``.
     """
     words = np.fromiter((len(text.split()) for text in texts), dtype=np.int64, count=len(texts))
     return pd.DataFrame({
@@ -53,7 +41,7 @@ def article_slices(*, list_degree: IndexArray, texts: Sequence[str], Y: BoolArra
 def tag_slices(training_support: IndexArray, min_tag_articles: int) -> pd.DataFrame:
     """Slice tags by how many training articles have them.
 
-    Returns one row per tag, ordered categories ``tag_support``; the limits are `TAG_SUPPORT` times
+    Returns a row per tag, ordered categories ``tag_support``; the limits are `TAG_SUPPORT` times
     `min_tag_articles`.
     """
     limits = [times * min_tag_articles for times in TAG_SUPPORT]
@@ -65,7 +53,7 @@ def binned(
 ) -> pd.Categorical[str]:
     """Put counts into bins that end at `limits`; counts below `lowest` are in none.
 
-    All bins are categories, in order, also those that nothing is in.
+    All bins are categories, in order, empty ones included.
 
     Examples
     --------
@@ -89,33 +77,21 @@ def slice_scores(
 ) -> pd.DataFrame:
     """Score a candidate on slices of the articles and on slices of the tags.
 
-    The averages are those of :func:`tagsage.evaluate.metrics.evaluate`, but for macro-F1: it is the
-    mean over the tags that some article of the slice has. A slice may have no article of most tags,
-    each of which would count 0. What is assigned of a tag that no article of the slice has counts
-    against micro-F1.
+    Averages are those of :func:`tagsage.evaluate.metrics.evaluate`, except that macro-F1 is the
+    mean over the tags that some article of the slice has. Other assigned tags count against
+    micro-F1. Compare candidates on one slice rather than slices of one candidate: P@5 rises with
+    the number of tags per article, and macro-F1 falls with fewer articles.
 
-    Compare candidates on a slice rather than slices of a candidate: the more tags its articles
-    have, the higher is P@5, and the fewer articles it has, the lower is macro-F1.
-
-    Parameters
-    ----------
-    results : ArticleResults
-        On the articles.
-    Y : bool array, shape [n, L]
-        The truth.
-    article_slices, tag_slices : pandas.DataFrame
-        One row per article or tag, one categorical column per kind of slices; such as those of
-        :func:`article_slices` and :func:`tag_slices`.
+    Slices are categorical columns, a row per article or tag; see :func:`article_slices` and
+    :func:`tag_slices`.
 
     Returns
     -------
     pandas.DataFrame
-        A line for each category, in order: ``slice_kind`` (the column's name), ``slice`` (the
-        category), ``articles`` (in it; of a slice of tags: with one of the tags), ``tags`` (that
-        macro-F1 is the mean of; it is null without any), ``micro_f1``, ``macro_f1``, ``p_at_5``,
-        ``lrap``. A slice without articles is a line with 0 articles and null scores, so that all
-        tables have the same lines. Slices of tags have no P@5 and LRAP: these are of an article's
-        whole ranking.
+        One row per category, in order: ``slice_kind`` (the column's name), ``slice`` (the
+        category), ``articles`` (in it, or with one of its tags), ``tags`` (in the mean of
+        macro-F1), ``micro_f1``, ``macro_f1``, ``p_at_5``, ``lrap``. Slices without articles have
+        null scores; slices of tags have no P@5 and LRAP, because these need a whole ranking.
 
     Raises
     ------
@@ -154,7 +130,6 @@ def _article_frame(kind: str, column: pd.Series, sums: Sums, members: Float64Arr
 
 
 def _tag_frame(kind: str, column: pd.Series, sums: Sums, Y: BoolArray) -> pd.DataFrame:
-    """Return the lines of slices of tags; `sums` are of all articles."""
     members = _members(column)
     relevant, assigned, hits = (
         counts[:, 0] for counts in (sums.relevant, sums.assigned, sums.hits)
@@ -177,7 +152,6 @@ def _tag_frame(kind: str, column: pd.Series, sums: Sums, Y: BoolArray) -> pd.Dat
 
 
 def _members(column: pd.Series) -> Float64Array:
-    """Return which row is in which category as ones, shape [rows, categories]."""
     codes = column.cat.codes.to_numpy(dtype=np.int64)
     places = np.arange(len(column.cat.categories))
     return np.equal(codes[:, None], places).astype(np.float64)

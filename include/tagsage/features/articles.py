@@ -1,4 +1,4 @@
-"""Articles as feature blocks read them: of a corpus, or new ones."""
+"""Articles as feature blocks read them: those of a corpus, or new ones."""
 
 from __future__ import annotations
 
@@ -28,11 +28,10 @@ NOBODY = np.uint64(0)
 
 
 def article_ids(keys: Sequence[str]) -> IdArray:
-    """Return a number for each article's key, the same in every run, uint64.
+    """Return a number for each article's key, the same in every run.
 
-    A hash of 64 bits: eight bytes per article instead of its address. Among 5.5 million articles
-    two are taken for each other with a chance of one in a million. An empty key stands for an
-    article that no corpus holds.
+    A hash of 64 bits takes less room than an address. Among 5.5 million articles, two have the same
+    hash with a chance of one in a million. An empty key stands for an article in no corpus.
     """
     names = np.array(list(keys), dtype=object)
     ids: IdArray = pd.util.hash_array(names, categorize=False)
@@ -48,9 +47,9 @@ class Articles:
     ids : uint64 array, shape [n]
         See :func:`article_ids`.
     texts : sequence of str, length n
-        Title and subtitle; empty where nothing is known.
+        Title and subtitle; empty where unknown.
     authors : object array of str, shape [n]
-        The authors' names; empty where nobody is known.
+        The authors' names; empty where unknown.
     members : csr_array of float32, shape [n, n_lists]
         Ones where the article is in the list; columns ascending in each row.
     list_names : object array of str, shape [n_lists]
@@ -96,7 +95,7 @@ class Articles:
     ) -> Self:
         """Return articles whose lists are given by name; a name that comes twice counts once.
 
-        `keys` are those of articles that a corpus holds, else empty; by default none is held.
+        `keys` are empty for articles in no corpus, which is the default.
         """
         unique = [dict.fromkeys(names) for names in lists]
         lengths = np.fromiter(map(len, unique), dtype=np.int64, count=len(unique))
@@ -154,14 +153,8 @@ class Articles:
 class MarkedArticles(Articles):
     """Articles that were looked up in what states were fitted on; see :meth:`Known.mark`.
 
-    Attributes
-    ----------
-    known : Known
-        What states were fitted on.
-    places : int64 array, shape [n]
-        Where each stands in `known`; -1 for an article that wasn't counted.
-    counted : bool array, shape [memberships]
-        Which memberships were counted, in the order of ``members.indices``.
+    `places` [n] are their positions in `known`, -1 for articles that weren't counted; `counted`
+    says which memberships were counted, in the order of ``members.indices``.
     """
 
     known: Known

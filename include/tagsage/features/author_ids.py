@@ -17,7 +17,7 @@ WEIGHT = 0.5
 
 
 class AuthorIds(VocabularyBlock):
-    """One-hot authors; a row of zeros for an author that isn't known."""
+    """One-hot authors; a row of zeros for an unknown author."""
 
     name: ClassVar[str] = "author_ids"
 
@@ -28,7 +28,7 @@ class AuthorIds(VocabularyBlock):
         return pd.Series(known, dtype=object).value_counts().astype("int64")
 
     def transform(self, articles: Articles) -> tuple[Csr]:
-        """Return the authors, csr_array of float32 [n, authors]."""
+        """Return the authors, [n, authors]."""
         matrix = self.vocabulary.one_hot(articles.authors)
         matrix.data *= WEIGHT
         return (matrix,)

@@ -19,15 +19,7 @@ if TYPE_CHECKING:
 
 
 class Authors(TagShares):
-    """The tags of the other articles by an article's author.
-
-    Parameters
-    ----------
-    authors : sequence of str
-        The known authors, sorted.
-    **counts
-        As for :class:`TagShares`.
-    """
+    """The tags of the other articles by an article's author; `authors` are sorted."""
 
     name: ClassVar[str] = "authors"
     settings: ClassVar[tuple[str, ...]] = ("authors_prior_weight",)
@@ -50,5 +42,5 @@ class Authors(TagShares):
         return groups, np.repeat(articles.places >= 0, np.diff(groups.indptr))
 
     def state(self) -> dict[str, Any]:
-        """Return the counts, and the authors."""
+        """Return the counts and the authors."""
         return {**super().state(), "authors": self.authors.keys.tolist()}

@@ -53,20 +53,16 @@ class Block(ABC):
     def fit(cls, articles: MarkedArticles, settings: Settings, runner: Runner) -> Self:
         """Fit the state on those of some articles that were counted.
 
-        States are sums over articles: the same however the articles are partitioned. Only the
-        settings named in `settings` are read.
+        States are sums over articles, so partitions don't matter. Only the settings named in
+        `settings` are read.
         """
 
     @abstractmethod
     def transform(self, articles: MarkedArticles) -> tuple[Part, ...]:
-        """Return the features of any articles.
+        """Return the features of any articles: dense parts or one sparse part, float32 [n, d].
 
-        Where an article was counted in the fit, its own tags are left out.
-
-        Returns
-        -------
-        tuple of float32 arrays, or of one csr_array of float32, each of shape [n, d]
-            A row per article. The parts stay apart, so that each can be scaled by itself.
+        Where an article was counted in the fit, its own tags are left out. Parts are separate so
+        that each can be scaled by itself.
         """
 
     @abstractmethod
@@ -74,7 +70,7 @@ class Block(ABC):
         """Return what the constructor takes, by name: arrays, sparse matrices, and JSON."""
 
     def columns(self, known: Known) -> npt.NDArray[np.object_]:
-        """Return what each column of a sparse block stands for, object array of str, shape [d]."""
+        """Return what each column of a sparse block stands for, [d]."""
         raise TypeError(f"the columns of {self.name} have no names, whatever is in {known}")
 
     def save(self, folder: Path) -> None:

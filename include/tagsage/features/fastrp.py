@@ -24,12 +24,8 @@ if TYPE_CHECKING:
 class FastRp(NeighbourBlock):
     """Fast random projection; see :mod:`tagsage.graph.fastrp`.
 
-    Parameters
-    ----------
-    projection : float32 array, shape [d, dimensions]
-        What vectors are multiplied by.
-    **neighbours
-        As for :class:`NeighbourBlock`.
+    Vectors are multiplied by `projection` [d, dimensions]; the rest is as in
+    :class:`NeighbourBlock`.
     """
 
     name: ClassVar[str] = "fastrp"
@@ -41,7 +37,7 @@ class FastRp(NeighbourBlock):
 
     @property
     def dimensions(self) -> int:
-        """How many numbers an embedding has."""
+        """The number of dimensions of an embedding."""
         return int(self.projection.shape[1])
 
     @classmethod

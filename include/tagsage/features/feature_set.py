@@ -1,4 +1,4 @@
-"""The blocks of a feature set, fitted: any article in, its row of features out."""
+"""The fitted blocks of a feature set: any article in, its row of features out."""
 
 from __future__ import annotations
 

@@ -42,31 +42,20 @@ def fit_block(
 ) -> dict[str, Any]:
     """Fit a block on what is known, and make its features of every article.
 
+    Returns the number of ``articles``, and ``columns`` of each part.
+
     Parameters
     ----------
     folder : pathlib.Path
         An existing folder; gets ``state/`` and ``parts/`` and, for a block that is made of tags,
-        ``tuning/`` with what ``parts/`` holds when only the tags of `tuning` are known.
-    name : str
-        The block.
-    articles : Articles
-        The corpus.
+        ``tuning/``: the features when only the tags of `tuning` are known.
     known : Known
-        What of it is counted.
-    settings : Settings
-        Those of the block are read.
-    runner : Runner
-        Maps over partitions.
+        What of the corpus is counted.
     tuning : Known, optional
         What is known while thresholds and epochs are chosen.
     graph : pathlib.Path, optional
-        Of the block ``graphsage``: the folder of :func:`tagsage.graph.compute.compute_graph`,
-        which has trained it on all articles already.
-
-    Returns
-    -------
-    dict
-        ``articles``, and ``columns`` of each part.
+        For the block ``graphsage``: the folder of :func:`tagsage.graph.compute.compute_graph`, already
+        trained on all articles.
     """
     marked = known.mark(articles)
     block: Block
@@ -83,10 +72,7 @@ def fit_block(
 
 
 def write_parts(folder: Path, block: Block, articles: MarkedArticles) -> list[int]:
-    """Make a block's features of many articles, partition by partition, on disk.
-
-    The folder is made, and takes a file or folder per part. Returns how many columns each has.
-    """
+    """Write a block's features of many articles into a new folder; return each part's columns."""
     folder.mkdir(parents=True, exist_ok=True)
     writers: list[Callable[[Any], None]] = []
     widths: list[int] = []
@@ -138,16 +124,8 @@ def open_matrix(
 ) -> FeatureMatrix:
     """Open the features of a feature set, memory-mapped, in the corpus' order.
 
-    Parameters
-    ----------
-    folders : mapping of str to pathlib.Path
-        The folder of each block, from :func:`fit_block`.
-    feature_set : str
-        Its name.
-    in_list : bool array, shape [n]
-        Which articles are in a known list.
-    tuning : bool
-        Whether threshold and epochs are being chosen: blocks made of tags then know fewer.
+    `folders` are those of :func:`fit_block`, by block; `in_list` [n] says which articles are in a
+    known list. With `tuning`, blocks made of tags know only those for tuning.
     """
     parts: list[Part] = []
     kinds: list[str] = []

@@ -42,17 +42,11 @@ AVERAGED = 10
 class GraphSage(NeighbourBlock):
     """The study's GraphSAGE, trained without labels.
 
-    Parameters
-    ----------
-    dimensions : int
-        Numbers in an embedding.
-    model : GraphSageModel or None
-        None where no weights are at hand: no two articles shared a list, and all embeddings are
-        zeros; or Neo4j's GDS trained it, which doesn't give them away. An article then has the
-        embedding that GDS made, and one that came later the mean of its neighbours'.
-    **neighbours
-        As for :class:`NeighbourBlock`; the levels are the articles' vectors, and what each layer
-        but the last makes of them. Without a model, the embeddings themselves.
+    `model` is None when no two articles shared a list, and all embeddings are zeros, or when
+    Neo4j's GDS trained it, which doesn't export the weights. In the second case articles have the
+    embeddings that GDS made, and later articles the mean of their neighbours'. Levels
+    (:class:`NeighbourBlock`) are the articles' vectors and what each layer but the last makes of
+    them; without a model, the embeddings.
     """
 
     name: ClassVar[str] = "graphsage"
@@ -78,7 +72,7 @@ class GraphSage(NeighbourBlock):
 
     @property
     def dimensions(self) -> int:
-        """How many numbers an embedding has."""
+        """The number of dimensions of an embedding."""
         return self._dimensions
 
     @classmethod

@@ -1,9 +1,9 @@
 """What states were fitted on, and the one rule by which an article's own part is taken out again.
 
-A state is a sum over articles. For an article that is among them, a block makes its features of
-the sum without it: without its own tags, and of its vector as often as it was counted. Which
-articles, memberships and tags were counted is kept here, so that the same is taken out wherever
-the article is asked about: in training, on later runs, and when the model is served.
+A state is a sum over articles. For an article among them, a block makes its features from the sum
+without it: without its own tags, and with its vector as often as it was counted. Which articles,
+memberships and tags were counted is kept here, so that the same part is taken out in training, on
+later runs, and when the model is served.
 """
 
 from __future__ import annotations
@@ -66,18 +66,16 @@ class Known:
         *,
         hidden: npt.NDArray[np.integer] | None = None,
     ) -> Self:
-        """Say what of a corpus is counted.
+        """Choose what of a corpus is counted.
 
         Parameters
         ----------
-        articles : Articles
-            The corpus.
         rows : integer array, shape [m]
             The articles whose tags are counted, such as the training part; none is hidden.
         Y : bool array, shape [m, L]
-            Their tags. Those of others don't exist here.
+            Their tags.
         hidden : integer array, optional
-            Articles that aren't there: test articles that come later.
+            Articles that are left out, such as test articles that come later.
         """
         n = len(articles)
         entries = sp.coo_array(Y)
@@ -93,13 +91,13 @@ class Known:
 
     @cached_property
     def list_sizes(self) -> npt.NDArray[np.int64]:
-        """How many counted articles each list holds, int64 [n_lists]."""
+        """How many counted articles each list holds, [n_lists]."""
         return np.bincount(self.members.indices, minlength=len(self.list_names))
 
     def mark(self, articles: Articles) -> MarkedArticles:
-        """Look any articles up: which of them, and which of their memberships, were counted.
+        """Look up which articles, and which of their memberships, were counted.
 
-        Names of lists that aren't known are left out.
+        Names of unknown lists are left out.
         """
         members = articles.members
         if articles.list_names is not self.list_names:
@@ -120,7 +118,7 @@ class Known:
     def counted_memberships(
         self, places: npt.NDArray[np.int64], members: Csr
     ) -> npt.NDArray[np.bool_]:
-        """Return which memberships of articles at some places were counted, bool [memberships]."""
+        """Return which memberships of the articles at `places` were counted, [memberships]."""
         row = np.repeat(places, np.diff(members.indptr))
         keys = self._membership_keys
         if not len(keys):
@@ -131,17 +129,17 @@ class Known:
         return counted
 
     def places_of(self, ids: IdArray) -> npt.NDArray[np.int64]:
-        """Return where articles stand here, int64 [n]; -1 for those that weren't counted."""
+        """Return the articles' positions here, [n]; -1 for those that weren't counted."""
         places = np.asarray(self._id_index.get_indexer(pd.Index(ids)), dtype=np.int64)
         return np.where(ids == NOBODY, -1, places)
 
     def in_known_list(self, articles: MarkedArticles) -> npt.NDArray[np.bool_]:
-        """Return which articles are in a list that holds a counted article, bool [n]."""
+        """Return which articles are in a list that holds a counted article, [n]."""
         sizes = self.list_sizes > 0
         return np.asarray(articles.members @ sizes.astype(np.float32) > 0)
 
     def own_tags(self, articles: MarkedArticles) -> tuple[npt.NDArray[np.bool_], Csr]:
-        """Return whose tags were counted, bool [n], and which, csr_array [n, L]."""
+        """Return whose tags were counted, [n], and which tags, [n, L]."""
         places = articles.places
         if not len(self.ids):
             return np.zeros(len(places), np.bool_), sp.csr_array((len(places), self.tags.shape[1]))
@@ -151,17 +149,12 @@ class Known:
         return labelled, tags
 
     def lists_of(self, addresses: Sequence[str]) -> list[str]:
-        """Return the lists that hold most of some articles: what an article beside them is in.
+        """Return the lists that hold more than half of some co-listed articles, given by address.
 
-        Who serves a title may know no list by name, but the addresses of some co-listed articles.
-        Those that aren't known, or are in no list, don't count.
-
-        Returns
-        -------
-        list of str
-            The lists that hold more than half of the articles that count; where there is none,
-            those that hold the most. Empty when they are more than `MOST_LISTS`: to take all of
-            these was worse than to take none.
+        So a title can be tagged with lists whose names aren't known. Unknown articles and those in
+        no list don't count. Where no list holds more than half, those that hold the most are
+        returned; none when they are more than `MOST_LISTS`, because taking all of these was worse
+        than taking none.
         """
         parsed = map(parse_address, addresses[:MOST_COLISTED])
         keys = sorted({address.key for address in parsed if address is not None})
@@ -190,7 +183,7 @@ class Known:
         return row * len(self.list_names) + self.members.indices
 
     def _renumbered(self, articles: Articles) -> Csr:
-        """Return the memberships with this one's numbers of lists."""
+        """Return the articles' memberships with the list numbers used here."""
         members = articles.members
         numbers = self.list_index.get_indexer(pd.Index(articles.list_names, dtype=object))
         columns = np.asarray(numbers)[members.indices]

@@ -1,4 +1,4 @@
-"""The block ``labels``: which tags the articles have that share a list with an article."""
+"""The block ``labels``: the tags of the articles that share a list with an article."""
 
 from __future__ import annotations
 

@@ -22,14 +22,9 @@ if TYPE_CHECKING:
 
 
 class ListIds(Block):
-    """One-hot lists times idf, each row of unit length; a row of zeros in no known list.
+    """One-hot lists × IDF, each row of unit length; a row of zeros in no known list.
 
-    Parameters
-    ----------
-    sizes : int64 array, shape [n_lists]
-        How many counted articles each known list holds; the idf of one that holds none is 0.
-    total : int
-        How many articles were counted.
+    `sizes` [n_lists] are the counted articles per list, of `total`; an empty list has IDF 0.
     """
 
     name: ClassVar[str] = "list_ids"
@@ -47,7 +42,7 @@ class ListIds(Block):
         return cls(articles.known.list_sizes, len(articles.known.ids))
 
     def transform(self, articles: MarkedArticles) -> tuple[Csr]:
-        """Return the weighted lists, csr_array of float32 [n, lists]."""
+        """Return the weighted lists, [n, lists]."""
         members = articles.members
         values = self._idf[members.indices]
         matrix = make_csr(values, members.indices, members.indptr, members.shape)

@@ -23,14 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Hop:
-    """What the lists say after one hop of propagation.
+    """The lists' state after one hop of propagation.
 
-    Attributes
-    ----------
-    means : float16 array, shape [n_lists, d]
-        The mean of the known vectors of each list's articles.
-    known : float32 array, shape [n_lists]
-        How many articles each mean is of.
+    `means` [n_lists, d] are the means of the non-zero vectors of each list's articles, `known`
+    [n_lists] how many each mean is of.
     """
 
     means: HalfArray
@@ -39,7 +35,7 @@ class Hop:
     def propagate(
         self, members: Csr, counted: npt.NDArray[np.bool_], own: FloatArray
     ) -> FloatArray:
-        """Return the mean of the lists' means, float32 [m, d]; zeros in no list that says anything.
+        """Return the mean of the lists' means, [m, d]; zeros where no list has a vector.
 
         With z_l the mean of list l over c_l articles, x_a an article's own vector::
 
@@ -47,7 +43,7 @@ class Hop:
             z'_l = (c_l z_l + x_a) / (c_l + 1)   for a membership that wasn't counted, else z_l
 
         So an article's own vector is part of its lists' means, whether it was counted or came
-        later. A zero vector isn't known and doesn't count.
+        later. A zero vector means unknown and doesn't count.
         """
         used, position = np.unique(members.indices, return_inverse=True)
         known = np.asarray(self.known)[members.indices]
@@ -73,12 +69,7 @@ class Lists(Block):
 
     The normalisation by list is that of one hypergraph convolution (Feng et al.: Hypergraph neural
     networks. AAAI 2019), for several hops as in SIGN (Frasca et al., 2020). The cost is linear in
-    memberships; no pairs of articles are built.
-
-    Parameters
-    ----------
-    means, known : arrays of each hop
-        See :class:`Hop`: of the vectors, of the vectors after one hop, and so on.
+    memberships; no pairs of articles are built. For the state of each hop see :class:`Hop`.
     """
 
     name: ClassVar[str] = "lists"
@@ -91,7 +82,7 @@ class Lists(Block):
 
     @classmethod
     def fit(cls, articles: MarkedArticles, settings: Settings, runner: Runner) -> Self:
-        """Average the known vectors of each list's articles."""
+        """Average the non-zero vectors of each list's articles."""
         counted = articles.only_counted()
         block = cls([], [])
         for _ in range(settings.lists_hops):
@@ -99,7 +90,7 @@ class Lists(Block):
         return block
 
     def transform(self, articles: MarkedArticles) -> tuple[FloatArray, ...]:
-        """Return the vectors after 1, 2, … hops, float32 [n, d] each."""
+        """Return the vectors after 1, 2, … hops, [n, d] each."""
         own = np.asarray(articles.vectors, dtype=np.float32)
         result: list[FloatArray] = []
         for hop in self.hops:

@@ -22,17 +22,10 @@ BoolArray: TypeAlias = npt.NDArray[np.bool_]
 class FeatureMatrix:
     """Feature blocks side by side, without a joined copy.
 
-    The blocks may be memory-mapped and float16: only the rows asked for are read and converted.
-    Scaling is the classifier's business, from training rows only.
-
-    Parameters
-    ----------
-    blocks : sequence of float arrays or csr_arrays, shape [n, d_b]
-        One row per article, the same articles in the same order.
-    kinds : sequence of str, optional
-        The block that each is a part of, of :data:`tagsage.features.BLOCKS`; by default ``text``.
-    in_list : bool array, shape [n], optional
-        Which articles are in a known list; all of them by default.
+    Blocks, [n, d_b] each, may be memory-mapped and float16: only the requested rows are read and
+    converted. Scaling is left to the classifier, from training rows only. `kinds` are the names, in
+    :data:`tagsage.features.BLOCKS`, of the blocks that these are parts of (by default ``text``);
+    `in_list` [n] says which articles are in a known list (by default all).
     """
 
     def __init__(
@@ -61,9 +54,9 @@ class FeatureMatrix:
         return self.shape[0]
 
     def rows(self, index: IndexArray) -> FloatArray:
-        """Return some rows of all blocks joined, a copy, float32 [m, d].
+        """Return some rows of all blocks joined, a copy, [m, d].
 
-        A ValueError says when a block is sparse: its columns are too many to be held as zeros.
+        A ValueError says when a block is sparse: its columns are too many for a dense array.
         """
         joined = np.empty((len(index), self.shape[1]), dtype=np.float32)
         start = 0
@@ -75,14 +68,14 @@ class FeatureMatrix:
         return joined
 
     def sparse_rows(self, index: IndexArray) -> Csr:
-        """Return some rows of all blocks joined, csr_array of float32 [m, d]."""
+        """Return some rows of all blocks joined, [m, d]."""
         # What scipy doesn't take as it is, is half precision.
         parts = [sp.csr_array(block[index].astype(np.float32)) for block in self.blocks]
         joined: Csr = sp.hstack(parts, format="csr")
         return joined
 
     def list_free(self) -> FeatureMatrix | None:
-        """Return the blocks that an article in no list has, too; None when there are none."""
+        """Return the blocks that don't need lists; None when there are none."""
         kept = [place for place, kind in enumerate(self.kinds) if not BLOCKS[kind].needs_lists]
         if not kept:
             return None
@@ -94,11 +87,11 @@ class FeatureMatrix:
 
     @property
     def needs_lists(self) -> bool:
-        """Whether a block says nothing of articles in no list."""
+        """Whether some block has nothing for articles in no list."""
         return any(BLOCKS[kind].needs_lists for kind in self.kinds)
 
     def columns_of(self, kind: str) -> slice:
-        """Return which columns are those of a block of one part; none where it isn't there."""
+        """Return the columns of a block that has one part; an empty slice where it is missing."""
         first = 0
         for width, name in zip(self.block_widths, self.kinds, strict=True):
             if name == kind:
@@ -108,9 +101,9 @@ class FeatureMatrix:
 
 
 def unit_blocks(X: FeatureMatrix) -> list[bool]:
-    """Return which blocks are scaled row by row: not one of a single column, whose length is all.
+    """Return which blocks are scaled row by row (:attr:`tagsage.features.Block.unit_rows`).
 
-    See :attr:`tagsage.features.Block.unit_rows`.
+    Not a block of a single column, because its length is all it says.
     """
     return [
         width > 1 and BLOCKS[kind].unit_rows
@@ -121,8 +114,8 @@ def unit_blocks(X: FeatureMatrix) -> list[bool]:
 def unit_rows(features: FloatArray, widths: Sequence[int], unit: Sequence[bool]) -> FloatArray:
     """Scale each row of some blocks to unit length, in place; zero rows stay zero.
 
-    `features` [m, d] holds rows of blocks side by side, of so many columns each; `unit` says which
-    blocks to scale, see :func:`unit_blocks`. Returns `features` itself.
+    `features` [m, d], which is returned, has blocks side by side, of `widths` columns each; `unit`
+    is from :func:`unit_blocks`.
     """
     start = 0
     for width, scaled in zip(widths, unit, strict=True):

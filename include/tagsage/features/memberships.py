@@ -27,7 +27,7 @@ ITERATIONS = 6
 class Memberships(Block):
     """Articles embedded by a truncated SVD of their weighted memberships.
 
-    Latent semantic analysis, with lists in the place of words: articles are near each other when
+    Latent semantic analysis with lists in the place of words: articles are near each other when
     their lists hold the same articles, even if they share none. With s_l the articles in list l, n
     all articles in some list, p the rarity power::
 
@@ -36,23 +36,14 @@ class Memberships(Block):
         M    ≈ U S V^T                    (the k largest singular values)
         embedding_a = (U S)_a = M_a V
 
-    The sign of a singular vector is made such that its largest entry is positive. V is found by
-    subspace iteration on M^T M [1]_, whose size is that of the lists: M is multiplied by in blocks
-    of articles, so that memory doesn't grow with them. The cost is linear in memberships × k, plus
-    lists × k².
+    A singular vector's entry furthest from 0 is positive. V is found by subspace iteration on M^T M
+    (N. Halko, P.-G. Martinsson, J. A. Tropp: Finding structure with randomness. SIAM Review 53(2),
+    2011, algorithm 4.4), which has a row and a column per list. M is multiplied in blocks of
+    articles, so memory doesn't grow with them. The cost is linear in memberships × k, plus lists ×
+    k².
 
-    Parameters
-    ----------
-    factors : float32 array, shape [n_lists, k]
-        The right singular vectors; k is `memberships_dimensions`, or the number of lists or of
-        articles in lists where there are fewer.
-    weights : float32 array, shape [n_lists]
-        What each list counts.
-
-    References
-    ----------
-    .. [1] N. Halko, P.-G. Martinsson, J. A. Tropp: Finding structure with randomness. SIAM Review
-       53(2), 2011, algorithm 4.4.
+    The state is V, `factors` [n_lists, k] with k at most `memberships_dimensions`, and w,
+    `weights`.
     """
 
     name: ClassVar[str] = "memberships"
@@ -77,7 +68,7 @@ class Memberships(Block):
         return cls(right_singular_vectors(members, weights, k, settings.seed), weights)
 
     def transform(self, articles: Articles) -> tuple[FloatArray]:
-        """Return the embeddings, float32 [n, k]; zeros for articles in no known list."""
+        """Return the embeddings, [n, k]; zeros for articles in no known list."""
         members = articles.members
         result = np.empty((members.shape[0], self.factors.shape[1]), dtype=np.float32)
         for block in row_slices(members.shape[0]):

@@ -1,8 +1,8 @@
-"""What an article gathers from the articles in like lists: the base of graphsage and fastrp.
+"""What an article gathers from its neighbours in the similarity graph: for graphsage and fastrp.
 
-Both aggregate over an article's neighbours in the similarity graph, step by step. The state keeps
-what each article of the fit gives to its neighbours at every step; an article's own neighbours are
-found through its lists. So an article that came later has neighbours, too.
+Both aggregate over an article's neighbours, step by step. The state keeps what each article of the
+fit gives to its neighbours at every step. An article's own neighbours are found through its lists,
+so articles that came later have neighbours, too.
 """
 
 from __future__ import annotations
@@ -31,12 +31,8 @@ ROWS = 4096
 class NeighbourBlock(Block):
     """A block made of the neighbours of an article.
 
-    Parameters
-    ----------
-    top_k, max_list_size : int
-        How articles are joined; see :mod:`tagsage.graph.similarity`.
-    levels : list of float32 arrays, shape [k, d]
-        What each counted article gives to its neighbours at each step.
+    `levels` are what each counted article gives to its neighbours at each step, [k, d]. For `top_k`
+    and `max_list_size` see :mod:`tagsage.graph.similarity`.
     """
 
     needs_lists: ClassVar[bool] = True
@@ -49,14 +45,14 @@ class NeighbourBlock(Block):
     @property
     @abstractmethod
     def dimensions(self) -> int:
-        """How many numbers an embedding has."""
+        """The number of dimensions of an embedding."""
 
     @abstractmethod
     def embed(self, articles: MarkedArticles, neighbours: Csr) -> FloatArray:
         """Embed some articles, each by itself, with the neighbours that they have."""
 
     def transform(self, articles: MarkedArticles) -> tuple[FloatArray]:
-        """Return the embeddings, float32 [n, dimensions]."""
+        """Return the embeddings, [n, dimensions]."""
         result = np.zeros((len(articles), self.dimensions), dtype=np.float32)
         for start in range(0, len(articles) if self.levels else 0, ROWS):
             part = articles.take(slice(start, start + ROWS))
@@ -84,7 +80,7 @@ class NeighbourBlock(Block):
 
 
 def similarity_settings(settings: Settings) -> dict[str, int]:
-    """Return how articles are joined."""
+    """Return the arguments by which articles are joined."""
     return {
         "top_k": settings.similarity_top_k,
         "max_list_size": settings.similarity_max_list_size,

@@ -52,12 +52,12 @@ def blocks_of(feature_set: str) -> tuple[str, ...]:
 
 
 def needs_lists(feature_set: str) -> bool:
-    """Return whether a feature set knows of lists what an article in no list doesn't have."""
+    """Return whether some block of a feature set has nothing for articles in no list."""
     return any(BLOCKS[block].needs_lists for block in blocks_of(feature_set))
 
 
 def list_free_set(feature_set: str) -> str:
-    """Return what is left of a feature set for an article in no list; empty where nothing is.
+    """Return what is left of a feature set for an article in no list; empty for nothing.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Which tags the other articles of an article's groups have: the base of labels and authors."""
+"""The tags of the other articles in an article's groups: the base of labels and authors."""
 
 from __future__ import annotations
 
@@ -38,22 +38,12 @@ class TagShares(Block):
         shares_a  = mean of s_al over its groups l
         support_a = log(1 + sum over its groups l of k_al)
 
-    A group with few tagged articles says little: it is shrunk towards the overall shares. With
+    A group with few tagged articles says little, so it is shrunk towards the overall shares. With
     α = 0, one without tagged articles doesn't count. Articles in no group get zeros. An article's
     own tags never reach its row; they do reach the rows of articles that share a group with it.
 
-    Parameters
-    ----------
-    prior_weight : float
-        α, as how many tagged articles the tags' overall shares count in a group, at least 0.
-    sums : csr_array, shape [n_groups, L]
-        How many tagged articles of each group have each tag.
-    labelled : float32 array, shape [n_groups]
-        How many tagged articles are in each group.
-    totals : float32 array, shape [L]
-        How many tagged articles have each tag, in groups or not.
-    total : int
-        How many articles are tagged.
+    The state counts tagged articles: `sums` [n_groups, L] by group and tag, `labelled` [n_groups]
+    by group, `totals` [L] by tag, in groups or not, and `total`.
     """
 
     needs_tags: ClassVar[bool] = True
@@ -66,18 +56,13 @@ class TagShares(Block):
 
     @abstractmethod
     def groups_of(self, articles: MarkedArticles) -> tuple[Csr, npt.NDArray[np.bool_]]:
-        """Return which article is in which group, and which of that was counted in the fit.
+        """Return which article is in which group, ones in [n, n_groups], and which were counted.
 
-        Returns
-        -------
-        groups : csr_array of float32, shape [n, n_groups]
-            Ones.
-        counted : bool array, shape [entries]
-            In the order of ``groups.indices``.
+        The latter is in the order of ``groups.indices``.
         """
 
     def transform(self, articles: MarkedArticles) -> tuple[FloatArray, FloatArray]:
-        """Return shares, float32 [n, L] from 0 to 1, and support, float32 [n, 1]."""
+        """Return shares, [n, L] from 0 to 1, and support, [n, 1]."""
         shares = np.zeros((len(articles), len(self.totals)), dtype=np.float32)
         support = np.zeros((len(articles), 1), dtype=np.float32)
         height = max(1, BLOCK_NUMBERS // max(len(self.totals), 1))
@@ -123,16 +108,9 @@ class TagShares(Block):
 
 
 def count_tags(groups: Csr, articles: MarkedArticles, runner: Runner) -> dict[str, Any]:
-    """Count the tagged articles of each group, and their tags: what a state is made of.
+    """Count the tagged articles of each group, and their tags, for a state.
 
-    Parameters
-    ----------
-    groups : csr_array, shape [n, n_groups]
-        Which counted article is in which group.
-    articles : MarkedArticles
-        The counted articles.
-    runner : Runner
-        Maps over partitions.
+    `groups` [n, n_groups] says which counted article is in which group.
     """
     labelled, tags = articles.known.own_tags(articles)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Text(Block):
-    """The articles' vectors as they are; the state is the embedder's, which makes them."""
+    """The articles' vectors as they are; only the embedder has a state."""
 
     name: ClassVar[str] = "text"
     needs_vectors: ClassVar[bool] = True
@@ -28,7 +28,7 @@ class Text(Block):
         return cls()
 
     def transform(self, articles: Articles) -> tuple[FloatArray]:
-        """Return the vectors, float32 [n, d]."""
+        """Return the vectors, [n, d]."""
         return (np.asarray(articles.vectors, dtype=np.float32),)
 
     def state(self) -> dict[str, Any]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def smooth_idf(articles: npt.NDArray[np.int64], total: int) -> npt.NDArray[np.float32]:
-    """Return ln((1 + total) / (1 + articles)) + 1 of each key, shape [d].
+    """Return ln((1 + total) / (1 + articles)) + 1 of each key, [d].
 
     As scikit-learn's ``TfidfTransformer(smooth_idf=True)``.
     """
@@ -33,13 +33,13 @@ def smooth_idf(articles: npt.NDArray[np.int64], total: int) -> npt.NDArray[np.fl
 
 
 class Vocabulary:
-    """The known keys, sorted; the place of a key is its column."""
+    """The known keys, sorted; the position of a key is its column."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         self.keys = np.array(keys, dtype=object)
 
     def one_hot(self, keys: npt.NDArray[np.object_]) -> Csr:
-        """Return which article has which key, csr_array of ones [n, d]; at most one per row."""
+        """Return which article has which key, [n, d], at most one per row."""
         columns = np.asarray(self._index.get_indexer(pd.Index(keys, dtype=object)))
         known = columns >= 0
         indptr = np.concatenate([[0], np.cumsum(known)])
@@ -55,14 +55,7 @@ class Vocabulary:
 class VocabularyBlock(Block):
     """A block with a column per key.
 
-    Parameters
-    ----------
-    keys : sequence of str, length d
-        The keys, sorted.
-    articles : int64 array, shape [d]
-        How many articles have each key.
-    total : int
-        How many articles there were.
+    `keys` are sorted; `articles` [d] says how many of the `total` articles have each.
     """
 
     sparse: ClassVar[bool] = True

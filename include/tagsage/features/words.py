@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Words(VocabularyBlock):
-    """Words by TF-IDF: (1 + ln tf) x idf, each row of unit length.
+    """Words by TF-IDF: (1 + ln tf) × idf, each row of unit length.
 
     scikit-learn's ``TfidfVectorizer(sublinear_tf=True, min_df=2)``, with a state that is a sum.
     """
@@ -38,7 +38,7 @@ class Words(VocabularyBlock):
         return pd.Series(np.asarray(counts, dtype=np.int64).ravel(), index=words)
 
     def transform(self, articles: Articles) -> tuple[Csr]:
-        """Return the weighted words, csr_array of float32 [n, words]."""
+        """Return the weighted words, [n, words]."""
         shape = (len(articles), len(self.vocabulary.keys))
         # scikit-learn refuses a vocabulary without words, and no texts.
         if not all(shape):

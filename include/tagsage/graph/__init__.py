@@ -1,1 +1,1 @@
-"""What the lists say of an article: similarity, sampling, GraphSAGE, propagation over lists."""
+"""What the lists say about articles: similarity, sampling, GraphSAGE, random projections."""

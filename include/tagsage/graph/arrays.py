@@ -28,7 +28,7 @@ _LOCK = Lock()
 
 
 def load_array(file: Path) -> npt.NDArray[np.float32]:
-    """Memory-map an array; a TagsageError says when the file is missing or no array."""
+    """Memory-map an array; a TagsageError says when the file is missing or isn't an array."""
     try:
         array: npt.NDArray[np.float32] = np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -40,12 +40,12 @@ def load_array(file: Path) -> npt.NDArray[np.float32]:
 def create_array(
     file: Path, shape: tuple[int, int]
 ) -> np.memmap[tuple[int, int], np.dtype[np.float32]]:
-    """Make a memory-mapped .npy file of zeros, float32."""
+    """Make a memory-mapped .npy file of zeros."""
     return np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
 
 
 def scratch_array(rows: int, columns: int) -> FloatArray:
-    """Return a float32 array with any content, in a temporary file when it is large."""
+    """Return an uninitialised array, in a temporary file when it is large."""
     if rows * columns <= MEMORY_NUMBERS:
         return np.empty((rows, columns), dtype=np.float32)
     # The file has no name any more and vanishes with the array.
@@ -69,7 +69,7 @@ def take_rows(array: npt.NDArray[np.floating], rows: npt.NDArray[np.integer]) ->
 
 
 def nonzero_rows(array: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
-    """Return which rows hold anything but zeros, bool [rows]."""
+    """Return which rows have a non-zero entry."""
     nonzero = np.zeros(len(array), dtype=bool)
     for block in row_slices(len(array)):
         nonzero[block] = (array[block] != 0).any(axis=1)
@@ -95,20 +95,10 @@ def check_vectors(vectors: npt.NDArray[np.floating], articles: int) -> None:
 
 
 def fixed_product(rows: npt.NDArray[np.floating], matrix: FloatArray) -> FloatArray:
-    """Multiply rows by a matrix so that each row's result depends on that row alone.
+    """Return rows [n, d] times a matrix [d, k], each row's result depending on that row only.
 
     The last digits of a product depend on how many rows are multiplied at once, and on BLAS's
-    number of threads. Here it is always 32 rows and one thread.
-
-    Parameters
-    ----------
-    rows : float array, shape [n, d]
-        The rows; they may be memory-mapped.
-    matrix : float32 array, shape [d, k]
-
-    Returns
-    -------
-    float32 array, shape [n, k]
+    number of threads. Here it is always 32 rows and one thread. The rows may be memory-mapped.
     """
     result = np.empty((len(rows), matrix.shape[1]), dtype=np.float32)
     with one_blas_thread():
@@ -119,7 +109,7 @@ def fixed_product(rows: npt.NDArray[np.floating], matrix: FloatArray) -> FloatAr
 
 
 def padded(part: FloatArray) -> FloatArray:
-    """Return at most `FIXED_ROWS` rows as exactly so many, with zeros below."""
+    """Return at most `FIXED_ROWS` rows as exactly that many, with zeros below."""
     if len(part) == FIXED_ROWS:
         return part
     full = np.zeros((FIXED_ROWS, part.shape[1]), dtype=np.float32)
@@ -129,10 +119,10 @@ def padded(part: FloatArray) -> FloatArray:
 
 @contextmanager
 def one_blas_thread() -> Generator[None]:
-    """Multiply in one thread, the whole process, unless another thread has seen to it.
+    """Limit BLAS to one thread in the whole process.
 
-    Of callers that overlap only the first sets the number, and it alone restores what it found: a
-    later one would find the 1 of the first, and leave it to the process.
+    Of overlapping callers, only the first sets the number of threads and restores it. A later one
+    would find the 1 that the first has set, and restore that.
     """
     if not _LOCK.acquire(blocking=False):
         yield

@@ -1,4 +1,4 @@
-"""Weakly connected components of the projection, and where a walk over it starts."""
+"""Weakly connected components of the similarity graph, and where a walk over it starts."""
 
 from __future__ import annotations
 
@@ -21,15 +21,10 @@ BLOCK_ENTRIES_PER_NODE = 2
 
 
 def connected_components(similarity: Csr) -> IntArray:
-    """Label the weakly connected components, as ``wcc`` of Neo4j GDS does.
+    """Label the weakly connected components [n], as ``wcc`` of Neo4j GDS does.
 
-    Directions are ignored. Relationships are read block by block and components merged after each,
-    so a memory-mapped graph never lies in memory as a whole.
-
-    Returns
-    -------
-    int32 array, shape [n]
-        The component of each node; components are numbered by their lowest node.
+    Directions are ignored; components are numbered by their lowest node. Relationships are read
+    block by block, so a memory-mapped graph is never in memory as a whole.
     """
     n = similarity.shape[0]
     indptr = similarity.indptr
@@ -59,10 +54,10 @@ def number_by_lowest(labels: npt.NDArray[np.integer]) -> IntArray:
 
 
 def start_node(labels: IntArray, degrees: npt.NDArray[np.integer]) -> int:
-    """Choose the node where random walks start.
+    """Choose the node where random walks start, the same in every run.
 
     The study takes any node of the largest component. Here it is the lowest one that a walk can
-    leave, of equally large components that of the lowest label: the same in every run.
+    leave; of equally large components, the one with the lowest label counts.
     """
     largest = int(np.bincount(labels).argmax())
     nodes = np.flatnonzero(labels == largest)

@@ -32,26 +32,12 @@ def compute_graph(
     keys: Sequence[str] = (),
     vector_property: str = "",
 ) -> dict[str, Any]:
-    """Embed every article by GraphSAGE.
+    """Embed every article by GraphSAGE; returns counts and losses for the report.
 
-    Fills `folder` with ``degrees.npy`` (int64 [n_articles], the neighbours that each keeps),
-    ``embeddings.npy`` (float32 [n_articles, dimensions]) and, where the engine gives the weights
-    away, ``model/``. When no two articles share a list there is nothing to learn from: the
-    embeddings are zeros, and ``trained`` is false.
-
-    Parameters
-    ----------
-    engine : GraphEngine
-        Where to compute.
-    folder : pathlib.Path
-        An existing folder.
-    members, vectors, settings, keys, vector_property
-        See :meth:`GraphEngine.open`.
-
-    Returns
-    -------
-    dict
-        Counts and losses, for people and for the report.
+    Fills `folder`, which exists, with ``degrees.npy`` (int64 [n_articles], neighbours per article),
+    ``embeddings.npy`` (float32 [n_articles, dimensions]) and, where the engine exports the weights,
+    ``model/``. When no two articles share a list there is nothing to learn from: the embeddings are
+    zeros, and ``trained`` is false. For the other arguments see :meth:`GraphEngine.open`.
     """
     n = members.shape[0]
     check_vectors(vectors, n)

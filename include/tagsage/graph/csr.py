@@ -1,4 +1,4 @@
-"""Sparse matrices on disk and by blocks: memory-mapped, written as they are computed."""
+"""Sparse matrices on disk and in blocks: memory-mapped, written as they are computed."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def make_csr(
 ) -> Csr:
     """Build a sparse matrix from its arrays without copying the large ones.
 
-    scipy gives `indices` the type of `indptr`: an int64 `indptr` would make it copy, and read
-    whole, a memory-mapped int32 `indices`. So `indptr` is made int32 as long as its numbers fit.
+    scipy gives `indices` the type of `indptr`: an int64 `indptr` would make it copy a memory-mapped
+    int32 `indices`. So `indptr` is made int32 where its numbers fit.
     """
     if len(data) <= np.iinfo(np.int32).max:
         indptr = indptr.astype(np.int32)
@@ -81,7 +81,6 @@ def csr_writer(folder: Path, columns: int) -> Generator[Callable[[Csr], None]]:
 def _growing_array(
     file: Path, dtype: type[np.generic]
 ) -> Generator[Callable[[npt.NDArray[Any]], None]]:
-    """Yield a function that appends to a one-dimensional .npy file."""
     length = 0
     with file.open("wb") as stream:
 
@@ -105,9 +104,7 @@ def _growing_array(
 
 
 def load_csr(folder: Path, *, mmap: bool = True) -> Csr:
-    """Open a sparse matrix that :func:`save_csr` or :func:`csr_writer` wrote, float32.
-
-    With `mmap`, indices and data stay on disk until they are read.
+    """Open a sparse matrix that :func:`save_csr` or :func:`csr_writer` wrote, memory-mapped or not.
 
     Raises
     ------
@@ -131,8 +128,8 @@ def load_csr(folder: Path, *, mmap: bool = True) -> Csr:
 def row_blocks(cost: npt.NDArray[Any], budget: float) -> Iterator[tuple[int, int]]:
     """Cut rows into consecutive blocks whose summed cost stays within a budget.
 
-    Yields the first row and the last row + 1 of each block. A row that alone exceeds the budget is
-    a block of its own.
+    Yields the first row and the last row + 1 of each block. A row that exceeds the budget by itself
+    is a block of its own.
     """
     total = np.concatenate([np.zeros(1), np.cumsum(cost, dtype=np.float64)])
     start, rows = 0, len(cost)

@@ -1,7 +1,7 @@
-"""What a graph engine does: one interface, an engine for each place where a graph is computed.
+"""The interface of a graph engine, which computes in this process or in a server.
 
-An engine opens the graph of a corpus; what it keeps in a server or on disk lives until the ``with``
-block ends. Articles are known by their index in the snapshot.
+An engine opens the graph of a corpus. What it keeps in a server or on disk lives until the ``with``
+block ends. Articles are identified by their index in the snapshot.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sample:
-    """A training sample: its articles, int32 ascending, and the relationships between them."""
+    """A training sample: its articles, ascending, and how many relationships are between them."""
 
     articles: IntArray
     relationships: int
@@ -32,7 +32,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Training:
-    """What came of a training; no model where the engine doesn't give its weights away."""
+    """The result of a training; without a model where the engine doesn't export its weights."""
 
     trained_on: int
     epoch_losses: list[float]
@@ -47,10 +47,7 @@ class ArticleGraph(ABC):
     def similarity(self) -> LongArray:
         """Join articles by the Jaccard similarity of their lists (``similarity_…``).
 
-        Returns
-        -------
-        int64 array, shape [n_articles]
-            How many neighbours each article keeps.
+        Returns the number of neighbours of each article, int64 [n_articles].
         """
 
     @abstractmethod
@@ -63,16 +60,10 @@ class ArticleGraph(ABC):
 
     @abstractmethod
     def graphsage(self, articles: npt.NDArray[np.integer], out: FloatArray) -> Training:
-        """Train GraphSAGE on sampled articles (``graphsage_…``, ``seed``), and embed all.
+        """Train GraphSAGE on sampled articles (``graphsage_…``, ``seed``), and embed all articles.
 
-        When no two of the sample are joined (a tiny corpus), the whole graph is trained on.
-
-        Parameters
-        ----------
-        articles : int array
-            Those of :meth:`sample`.
-        out : float32 array, shape [n_articles, graphsage_dimensions]
-            Takes the embeddings; it may be a memory-mapped file.
+        The embeddings go to `out` [n_articles, graphsage_dimensions], which may be memory-mapped.
+        The whole graph is trained on when no two articles of the sample are joined (a tiny corpus).
         """
 
 
@@ -98,10 +89,8 @@ class GraphEngine(ABC):
             Ones where an article is in a list; at least one.
         vectors : float array, shape [n_articles, d]
             The articles' vectors.
-        settings : Settings
-            Those of the graph, and the seed.
         folder : pathlib.Path
-            An existing folder, where files may lie while the graph is open.
+            An existing folder for files while the graph is open.
         keys : sequence of str, length n_articles
             The articles' keys in the store.
         vector_property : str

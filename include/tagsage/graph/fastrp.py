@@ -1,4 +1,4 @@
-"""Fast random projection (FastRP): an article's vector and its neighbours', projected, mixed.
+"""Fast random projection (FastRP): an article's vector and its neighbours', projected and mixed.
 
 With A the weighted graph, D the nodes' numbers of neighbours, X the vectors and P a sparse random
 matrix::
@@ -6,10 +6,10 @@ matrix::
     N_0 = X P,   N_1 = D^-1 A N_0,   N_2 = D^-1 A N_1
     out_v = N_0,v / |N_0,v| + N_1,v / |N_1,v| + N_2,v / |N_2,v|
 
-That is ``gds.fastRP`` of Neo4j GDS 2.13 [2]_ with ``featureProperties``, ``propertyRatio`` 1,
+This is ``gds.fastRP`` of Neo4j GDS 2.13 [2]_ with ``featureProperties``, ``propertyRatio`` 1,
 ``nodeSelfInfluence`` 1 and ``iterationWeights`` [1, 1], weighted by similarity; P has the same
-distribution, from another generator. Nothing is drawn per node: an embedding is a function of the
-article's vector and its neighbours.
+distribution, from another generator. An embedding is a function of the article's vector and its
+neighbours, because nothing is drawn per node.
 
 .. [1] H. Chen, S. F. Sultan, Y. Tian, M. Chen, S. Skiena: Fast and accurate network embeddings via
    very sparse random projection. CIKM 2019.
@@ -37,20 +37,9 @@ SPARSITY = 3
 def fastrp(
     graph: Csr, vectors: npt.NDArray[np.floating], *, dimensions: int, seed: int
 ) -> FloatArray:
-    """Embed every node of a graph.
+    """Embed every node of a graph [n, n] with vectors [n, f]; returns [n, dimensions].
 
-    Parameters
-    ----------
-    graph : csr_array, shape [n, n]
-        Row v holds the weighted neighbours that v gathers from.
-    vectors : float array, shape [n, f]
-        One vector per node.
-    dimensions, seed : int
-        Numbers in an embedding; seed of the random matrix.
-
-    Returns
-    -------
-    float32 array, shape [n, dimensions]
+    Row v of the graph holds the weighted neighbours that v gathers from.
     """
     projection = projection_matrix(vectors.shape[1], dimensions, seed)
     levels = fastrp_levels(graph, vectors, projection)
@@ -68,7 +57,7 @@ def fastrp_levels(
 
 
 def projection_matrix(inputs: int, dimensions: int, seed: int) -> FloatArray:
-    """Draw P, float32 [inputs, dimensions], with entries 0 and ±sqrt(3 / dimensions)."""
+    """Draw P, [inputs, dimensions], with entries 0 and ±sqrt(3 / dimensions)."""
     numbers = np.random.default_rng([seed, 0x4652]).random((inputs, dimensions))
     signs = (numbers < 1 / SPARSITY).astype(np.float32)
     signs[numbers < 1 / (2 * SPARSITY)] = -1
@@ -85,20 +74,10 @@ def neighbour_means(rows: Csr, values: FloatArray) -> FloatArray:
 
 
 def mix_levels(own: FloatArray, rows: Csr, levels: Sequence[FloatArray]) -> FloatArray:
-    """Embed some nodes, each by itself.
+    """Embed m nodes, each independently of the others.
 
-    Parameters
-    ----------
-    own : float32 array, shape [m, dimensions]
-        Their own projected vectors, N_0.
-    rows : csr_array, shape [m, n]
-        Their neighbours, weighted.
-    levels : sequence of float32 arrays, shape [n, dimensions]
-        What the neighbours give in each average: N_0, N_1.
-
-    Returns
-    -------
-    float32 array, shape [m, dimensions]
+    `own` [m, dimensions] are their projected vectors, `rows` [m, n] their weighted neighbours, and
+    `levels` [n, dimensions] what these give in each average: N_0, N_1.
     """
     result = _unit_rows(own)
     for level in levels:

@@ -2,7 +2,7 @@
 
 The database is ``(:Article {key, <vectors>})-[:IN_LIST]->(:List)``. Graphs and models are in the
 server's memory under names that begin with the workspace's; they are dropped when the graph is
-closed. What a killed run left is dropped by the next one of its workspace.
+closed. What a killed run left is dropped by the next run of the same workspace.
 """
 
 from __future__ import annotations
@@ -61,12 +61,7 @@ EMBEDDINGS = (
 class GdsEngine(GraphEngine):
     """Computes in a server.
 
-    Parameters
-    ----------
-    connection : Neo4jConnection
-        The server.
-    owner : str
-        A short digest of the workspace, letters and digits: part of the names on the server.
+    `owner`, a short digest of the workspace (letters and digits), is part of the names there.
     """
 
     def __init__(self, connection: Neo4jConnection, *, owner: str) -> None:
@@ -89,8 +84,8 @@ class GdsEngine(GraphEngine):
         Raises
         ------
         TagsageError
-            When the server is away, has no fitting GDS or too little memory, or holds another
-            corpus.
+            When the server is unreachable, has no suitable GDS or too little memory, or holds
+            another corpus.
         """
         del vectors, folder
         with open_server(self._connection) as server:
@@ -115,20 +110,7 @@ class GdsEngine(GraphEngine):
 class GdsGraph(ArticleGraph):
     """A graph in the server's memory.
 
-    Parameters
-    ----------
-    server : GdsServer
-        The server.
-    name : str
-        What the names of everything of this graph begin with.
-    graph : Graph
-        The projection.
-    ids : int64 array, shape [n_articles]
-        The id of each article's node.
-    vector_property : str
-        The articles' vectors.
-    settings : Settings
-        See :meth:`GraphEngine.open`.
+    `name` is the prefix of all its names, `ids` [n_articles] are the articles' node ids.
     """
 
     def __init__(
@@ -224,7 +206,7 @@ class GdsGraph(ArticleGraph):
         return Training(count, losses, bool(metrics["didConverge"]))
 
     def index_of(self, ids: Any) -> IntArray:
-        """Return the articles of some nodes, int32."""
+        """Return the articles of some nodes."""
         order, ordered = self._ordered
         found: IntArray = order[np.searchsorted(ordered, np.asarray(ids))].astype(np.int32)
         return found
@@ -240,7 +222,6 @@ class GdsGraph(ArticleGraph):
         return {"concurrency": WORKERS, "log_progress": False}
 
     def _degrees(self, graph: Graph, relationship_type: str) -> tuple[IntArray, LongArray]:
-        """Return the articles of a graph, and how many relationships of a type leave each."""
         frame = self.gds.degree.stream(
             graph, relationship_types=[relationship_type], node_labels=[ARTICLE], **self._common
         )

@@ -1,4 +1,4 @@
-"""A Neo4j server with Graph Data Science (GDS): opened, its catalog, its errors translated."""
+"""A Neo4j server with Graph Data Science (GDS): its connection, catalog and error messages."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CHANGED = "The graph in Neo4j is not this run's corpus any more; run again."
 
 
 class GdsServer:
-    """An open connection: GDS's client, and the driver where the client has nothing fitting."""
+    """An open connection: GDS's client, and the driver for what the client doesn't offer."""
 
     def __init__(self, gds: GraphDataScience, driver: Driver, database: str) -> None:
         self.gds, self._driver, self._database = gds, driver, database
@@ -61,7 +61,7 @@ class GdsServer:
             yield from session.run(query, parameters)
 
     def drop(self, prefix: str) -> None:
-        """Drop the graphs and models whose names begin so."""
+        """Drop the graphs and models whose names begin with `prefix`."""
         database = self._database
         for row in list(self.stream(GRAPHS, database=database, prefix=prefix)):
             list(self.stream(DROP_GRAPH, name=row["name"], database=database))
@@ -72,7 +72,7 @@ class GdsServer:
 
 
 def find_articles(server: GdsServer, keys: Sequence[str]) -> LongArray:
-    """Return the ids of the articles' nodes in the order of their keys, int64.
+    """Return the node ids of articles, in the order of their keys.
 
     Raises
     ------
@@ -117,7 +117,6 @@ def _check_version(connection: Neo4jConnection, driver: Driver) -> None:
 
 @contextmanager
 def _translated(connection: Neo4jConnection) -> Generator[None]:
-    """Turn an error of GDS into one sentence."""
     try:
         yield
     except (ClientError, DatabaseError) as error:
@@ -132,7 +131,7 @@ def _translated(connection: Neo4jConnection) -> Generator[None]:
 
 
 def gds_sentence(connection: Neo4jConnection, error: Neo4jError) -> str | None:
-    """Return the sentence for users of an error of a GDS procedure; None when it is no such."""
+    """Translate an error of a GDS procedure into a sentence for users; None for any other error."""
     first = ((error.message or "").strip().splitlines() or [""])[0].rpartition("Caused by: ")[2]
     text = re.sub(r"^[\w.$]+(Exception|Error): ", "", first).rstrip(".")[:300] or str(error.code)
     if re.search(r"OutOfMemoryError|Java heap space|Procedure was blocked|exceeds available", text):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class LocalGraph(ArticleGraph):
-    """A graph whose relationships lie in memory-mapped files."""
+    """A graph whose relationships are in memory-mapped files."""
 
     def __init__(
         self, folder: Path, members: Csr, vectors: npt.NDArray[np.floating], settings: Settings
@@ -76,7 +76,7 @@ class LocalEngine(GraphEngine):
         keys: Sequence[str] = (),
         vector_property: str = "",
     ) -> Generator[LocalGraph]:
-        """Open a graph; its files are removed with it."""
+        """Open a graph; its files are removed at the end."""
         del keys, vector_property
         files = folder / "similarity"
         try:

@@ -20,31 +20,15 @@ RANDOM_BLOCK = 1 << 16
 
 
 def random_walk_sample(similarity: Csr, start_node: int, *, ratio: float, seed: int) -> IntArray:
-    """Sample nodes by random walks with restarts.
+    """Sample a share of the nodes (`ratio`, in (0, 1]) by random walks; returns them ascending.
 
     The semantics are those of ``graph.sample.rwr`` of Neo4j GDS 2.13 [1]_, after Leskovec and
-    Faloutsos [2]_, unweighted. Walks begin at a start node and end with a chance of 10% per step,
-    or where no relationship leads on. A walk's quality is the share of newly visited among visited
-    nodes; each start node carries a moving average of its walks' quality, makes at most 100 walks
-    in a row, and is dropped when its quality is used up. When the expected quality of the start
-    nodes falls under a threshold, a new one is drawn from all nodes, so other components and
-    isolated nodes are reached too.
-
-    Parameters
-    ----------
-    similarity : csr_array, shape [n, n]
-        The graph; directions are followed. It may be memory-mapped.
-    start_node : int
-        Where walks start.
-    ratio : float
-        The share of the nodes to sample, in (0, 1].
-    seed : int
-        Seed of the walks.
-
-    Returns
-    -------
-    int32 array, shape [round(ratio * n)]
-        The sampled nodes, ascending.
+    Faloutsos [2]_, unweighted; directions are followed. Walks begin at a start node and end with a
+    chance of 10% per step, or where no relationship leads on. A walk's quality is the share of
+    newly visited among visited nodes. Each start node has a moving average of its walks' quality,
+    makes at most 100 walks in a row, and is dropped when its quality is used up. When the expected
+    quality of the start nodes falls under a threshold, a new one is drawn from all nodes, so other
+    components and isolated nodes are reached too.
 
     References
     ----------
@@ -120,8 +104,6 @@ def _walk(similarity: Csr, start_node: int, target: int, draw: Callable[[], floa
 
 
 def _uniform_numbers(seed: int) -> Callable[[], float]:
-    """Return a function that gives uniform numbers in [0, 1), drawn in blocks for speed."""
-
     def numbers() -> Iterator[float]:
         random = np.random.default_rng([seed, 0x5257])
         while True:

@@ -2,12 +2,11 @@
 
 The semantics are those of ``nodeSimilarity`` in Neo4j GDS 2.13 [1]_: each article keeps its own
 `top_k` neighbours, so a pair appears in both directions unless one side cut it off; articles that
-share no list are never joined. Where several are equally similar at the limit, the lower indices
-stay. (GDS keeps as many and equally similar ones, but where a better pair displaces one of several
-equals, its queue may drop any of them.)
+share no list are never joined. Of equally similar articles at the limit, those with the lower
+indices stay. (GDS keeps as many, but its queue may drop any of them.)
 
-Lists of more than `max_list_size` articles are left out, as if they did not exist (0: none is). A
-list of s articles makes s²/2 pairs, so the longest lists cost most and say least.
+Lists of more than `max_list_size` articles are ignored (0: none is). A list of s articles makes
+s²/2 pairs, so the longest lists cost most and say least.
 
 .. [1] https://neo4j.com/docs/graph-data-science/2.13/algorithms/node-similarity/
 """
@@ -37,17 +36,8 @@ BLOCK_PRODUCTS_PER_ARTICLE = 2
 def jaccard_similarity(members: Csr, *, top_k: int, max_list_size: int = 0) -> Csr:
     """Join every article to the articles whose lists are most like its own.
 
-    Parameters
-    ----------
-    members : csr_array, shape [n_articles, n_lists]
-        Ones where an article is in a list.
-    top_k, max_list_size : int
-        See the module.
-
-    Returns
-    -------
-    csr_array of float32, shape [n_articles, n_articles]
-        Row i holds article i's neighbours, sorted by index; the values are in (0, 1].
+    `members` [n_articles, n_lists] has ones where an article is in a list. Row i of the result
+    [n_articles, n_articles] holds article i's neighbours, ascending; the values are in (0, 1].
 
     Examples
     --------
@@ -63,8 +53,7 @@ def jaccard_similarity(members: Csr, *, top_k: int, max_list_size: int = 0) -> C
 def similarity_blocks(members: Csr, *, top_k: int, max_list_size: int = 0) -> Iterator[Csr]:
     """Yield :func:`jaccard_similarity` as consecutive blocks of rows.
 
-    Each block costs a bounded number of products, whatever the lists' sizes: memory is bounded by
-    the larger of a block and the row of a single article.
+    Memory is bounded by the larger of a block and the row of a single article.
     """
     kept = _without_lists(members, _is_short(members, max_list_size))
     n = kept.shape[0]
@@ -85,14 +74,9 @@ def similarity_blocks(members: Csr, *, top_k: int, max_list_size: int = 0) -> It
 
 
 class Neighbours:
-    """Finds, through their lists, the articles of a graph that are like some others.
+    """Finds, through the lists, the neighbours that some articles have in a graph of n articles.
 
-    Parameters
-    ----------
-    members : csr_array, shape [n, n_lists]
-        Ones where an article of the graph is in a list.
-    top_k, max_list_size : int
-        See the module.
+    `members` [n, n_lists] has ones where an article of the graph is in a list.
     """
 
     def __init__(self, members: Csr, *, top_k: int, max_list_size: int = 0) -> None:
@@ -103,19 +87,10 @@ class Neighbours:
         self._articles: Csr = kept.T.tocsr()
 
     def of(self, members: Csr, places: npt.NDArray[np.int64]) -> Csr:
-        """Find the neighbours of some articles, as :func:`jaccard_similarity` would join them.
+        """Find the neighbours of m articles, as :func:`jaccard_similarity` would join them, [m, n].
 
-        Parameters
-        ----------
-        members : csr_array, shape [m, n_lists]
-            Ones where one of them is in a list.
-        places : int64 array, shape [m]
-            Where each stands in the graph, since an article isn't its own neighbour; -1 for those
-            that aren't in it.
-
-        Returns
-        -------
-        csr_array of float32, shape [m, n]
+        `members` [m, n_lists] are their memberships, `places` [m] their positions in the graph,
+        because an article isn't its own neighbour; -1 for those that aren't in it.
         """
         lists = _without_lists(members, self._is_short)
         degrees = np.diff(lists.indptr).astype(np.int64)
@@ -130,7 +105,6 @@ def _is_short(members: Csr, max_list_size: int) -> npt.NDArray[np.bool_]:
 
 
 def _without_lists(members: Csr, stays: npt.NDArray[np.bool_]) -> Csr:
-    """Return the memberships in the lists that stay, as an int32 matrix of ones."""
     values = stays[members.indices].astype(np.int32)
     kept = sp.csr_array((values, members.indices, members.indptr), shape=members.shape, copy=True)
     kept.eliminate_zeros()

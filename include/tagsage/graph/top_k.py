@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def top_entries(matrix: Csr, top_k: int) -> Csr:
     """Keep the `top_k` largest entries of each row; of equal ones those of the lower columns.
 
-    Linear in the entries, which are at least 0; no row is sorted. Columns of a row are ascending in
-    the result, and there are no zeros.
+    Linear in the entries, which are at least 0. Columns of a row are ascending in the result, and
+    there are no zeros.
     """
     matrix = matrix.sorted_indices()
     matrix.eliminate_zeros()
@@ -32,16 +32,9 @@ def top_entries(matrix: Csr, top_k: int) -> Csr:
 def within_top_k(
     values: npt.NDArray[np.floating], lengths: npt.NDArray[np.int64], top_k: int
 ) -> npt.NDArray[np.bool_]:
-    """Return which entries are among the `top_k` largest of their row, the first ones at ties.
+    """Return which entries (at least 0, row after row) are among their row's `top_k` largest.
 
-    Parameters
-    ----------
-    values : float array, shape [entries]
-        At least 0; row after row.
-    lengths : int64 array, shape [rows]
-        How many entries each row has.
-    top_k : int
-        At least 1.
+    `lengths` are the rows' numbers of entries. Of equal entries the first ones count.
     """
     keep = np.ones(len(values), dtype=bool)
     ends = np.cumsum(lengths)

@@ -1,1 +1,1 @@
-"""Feature sets, the frozen split, classifiers, thresholds, metrics and their comparison."""
+"""Learning: the frozen split, classifiers, calibration, thresholds and fitted candidates."""

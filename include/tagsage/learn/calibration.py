@@ -1,4 +1,4 @@
-"""From scores to probabilities that hold: Platt scaling."""
+"""From scores to calibrated probabilities: Platt scaling."""
 
 from __future__ import annotations
 
@@ -17,22 +17,16 @@ MAX_PAIRS = 1 << 23
 class Calibration:
     """Platt scaling: P' = sigmoid(slope · logit(P) + intercept).
 
-    It keeps the order of all scores, of articles and of tags; 0 and 1 stay what they are. All tags
-    share the two numbers: rare ones have too few articles for numbers of their own.
-
-    Attributes
-    ----------
-    slope : float
-        Above 0; below 1 where scores are too sure of themselves.
-    intercept : float
-        Above 0 where scores are too low.
+    It keeps the order of all scores, across articles and tags; 0 and 1 stay what they are. All tags
+    share the two numbers, because rare ones have too few articles for their own. The slope is above
+    0, and below 1 where scores are too extreme; the intercept is above 0 where they are too low.
     """
 
     slope: float = 1.0
     intercept: float = 0.0
 
     def apply(self, P: FloatArray) -> FloatArray:
-        """Return calibrated probabilities, float32, of the shape of `P`."""
+        """Return calibrated probabilities of the shape of `P`."""
         if (self.slope, self.intercept) == (1.0, 0.0):
             return P
         with np.errstate(divide="ignore"):
@@ -42,21 +36,11 @@ class Calibration:
 
 
 def fit_calibration(P: FloatArray, Y: BoolArray) -> Calibration:
-    """Fit Platt scaling on articles that the scores were not fitted on.
+    """Fit Platt scaling on articles that the scores were not fitted on; `P` and `Y` are [n, L].
 
-    J. Platt: Probabilistic outputs for support vector machines, 1999.
-
-    Parameters
-    ----------
-    P : float32 array, shape [n, L]
-        Scores between 0 and 1. Those that are exactly 0 or 1 say nothing of the scaling.
-    Y : bool array, shape [n, L]
-        Which tags are right.
-
-    Returns
-    -------
-    Calibration
-        No change where all pairs, or none, are right, or where higher scores are not likelier.
+    Scores of exactly 0 or 1 are ignored. Scores stay as they are where all pairs, or none, are
+    right, or where higher scores aren't likelier. J. Platt: Probabilistic outputs for support
+    vector machines, 1999.
     """
     rows = max(1, MAX_PAIRS // max(P.shape[1], 1))
     # Every so many-th article, not the first ones: they may be sorted.

@@ -1,8 +1,8 @@
 """A fitted candidate: a classifier on a feature set, calibrated, with a threshold for each tag.
 
-A feature set that knows of lists gets a second classifier beside it, the fallback, fitted on what
-an article in no list has, too (its text, its author). It predicts for such articles: they get what
-a model without lists would say, instead of what a model of lists makes of their absence.
+If its features need lists, it has a second classifier, the fallback, which predicts for articles in
+no list. The fallback is fitted on the blocks that such an article has, too (its text, its author):
+the main classifier would take the absence of lists for information.
 """
 
 from __future__ import annotations
@@ -25,15 +25,7 @@ CLASSIFIER_FOLDER, FALLBACK_FOLDER = "classifier", "fallback"
 
 
 class Predictions(NamedTuple):
-    """What a candidate predicts for some articles.
-
-    Attributes
-    ----------
-    probabilities : float32 array, shape [m, L]
-        Calibrated.
-    assigned : bool array, shape [m, L]
-        Which tags are assigned.
-    """
+    """Calibrated probabilities and assigned tags of some articles, both [m, L]."""
 
     probabilities: FloatArray
     assigned: BoolArray
@@ -41,7 +33,7 @@ class Predictions(NamedTuple):
 
 @dataclass(frozen=True)
 class CalibratedClassifier:
-    """A fitted classifier, what makes probabilities of its scores, and tags of these."""
+    """A fitted classifier with the calibration of its scores and the thresholds of its tags."""
 
     classifier: Classifier
     calibration: Calibration
@@ -53,7 +45,7 @@ class CalibratedClassifier:
         return Predictions(P, self.thresholds.assign(P))
 
     def to_json(self) -> dict[str, Any]:
-        """Return all but the classifier as JSON takes it."""
+        """Return all but the classifier as JSON-able values."""
         return {"calibration": vars(self.calibration), "thresholds": self.thresholds.to_json()}
 
     @classmethod
@@ -68,7 +60,7 @@ class CalibratedClassifier:
 
 @dataclass(frozen=True)
 class FittedCandidate:
-    """What is fitted of a candidate, and predicts.
+    """A candidate that was fitted, and predicts.
 
     Attributes
     ----------
@@ -77,9 +69,9 @@ class FittedCandidate:
     tags : list of str, length L
         The tags of its columns.
     summary : dict
-        JSON-serialisable: ``classifier``, ``seed``, its settings, what its fit found out,
-        ``threshold`` (the common one), ``calibration_slope`` and ``…_intercept``,
-        ``train_articles``, ``tune_seconds``, ``fit_seconds`` (tuning included).
+        JSON-able: ``classifier``, ``seed``, its settings, what its fit reports, ``threshold`` (the
+        common one), ``calibration_slope`` and ``…_intercept``, ``train_articles``,
+        ``tune_seconds``, ``fit_seconds`` (tuning included).
     fallback : CalibratedClassifier or None
         Predicts for articles in no list, from the blocks that these have.
     """
@@ -107,17 +99,14 @@ class FittedCandidate:
         return Predictions(P, assigned)
 
     def thresholds(self, X: FeatureMatrix, rows: IndexArray) -> FloatArray:
-        """Return float32 [len(rows), L]: what a probability must reach for its tag.
-
-        The fallback has thresholds of its own.
-        """
+        """Return what a probability must reach for its tag, [len(rows), L]."""
         main = self.main.thresholds.per_tag
         if self.fallback is None or X.list_free() is None:
             return np.broadcast_to(main, (len(rows), len(main)))
         return np.where(X.in_list[rows][:, None], main, self.fallback.thresholds.per_tag)
 
     def predict_proba(self, X: FeatureMatrix, rows: IndexArray) -> FloatArray:
-        """Return float32 [len(rows), L]: the calibrated probability of every tag."""
+        """Return the calibrated probability of every tag, [len(rows), L]."""
         return self.predict(X, rows).probabilities
 
     def save(self, folder: Path) -> None:
@@ -135,13 +124,7 @@ class FittedCandidate:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what :meth:`save` wrote.
-
-        Raises
-        ------
-        TagsageError
-            When the folder holds no candidate.
-        """
+        """Read what :meth:`save` wrote; a TagsageError says when there is no candidate."""
         value = read_json(folder / CANDIDATE_FILE)
         if value is None:
             raise TagsageError(f"The folder {folder} holds no fitted candidate; fit one again.")

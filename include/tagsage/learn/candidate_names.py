@@ -1,4 +1,4 @@
-"""What the name of a candidate says: ``feature_set:classifier``, blocks joined by ``+``."""
+"""What the name of a candidate means: ``feature_set:classifier``, blocks joined by ``+``."""
 
 from __future__ import annotations
 
@@ -10,13 +10,7 @@ from tagsage.learn.classifiers import CLASSIFIERS, classifier_class
 
 
 def check_candidates(pairs: Sequence[tuple[str, str]]) -> None:
-    """Refuse unknown blocks and classifiers, and classifiers that can't take a block.
-
-    Raises
-    ------
-    NonRetryableError
-        With the candidate, and what is allowed.
-    """
+    """Raise a NonRetryableError for unknown blocks or classifiers, or unsuitable combinations."""
     for feature_set, classifier in pairs:
         shown = f"Candidate {f'{feature_set}:{classifier}'[:200]!r}"
         blocks = feature_set.split("+")

@@ -1,4 +1,4 @@
-"""A candidate is fitted: tuned on a part of the training articles, then fitted on all of them."""
+"""Fitting a candidate: tuned on a part of the training articles, then fitted on all of them."""
 
 from __future__ import annotations
 
@@ -48,41 +48,32 @@ def fit_candidate(
     fallback: CalibratedClassifier | None = None,
     search_trials: int = 0,
 ) -> FittedCandidate:
-    """Fit a classifier, calibrate it and choose its thresholds, on training articles alone.
+    """Fit a classifier, calibrate it and choose its thresholds, on training articles only.
 
-    Twice: first on 85% of the training articles, to choose on the other 15% calibration, thresholds
-    and, for a classifier that stops early, the number of epochs; then, with these, on all of them.
-    With fewer than 20 articles nothing is calibrated, the threshold is 0.5, and the classifier's
-    default settings are taken. Where `X` has blocks that know of lists beside others, a fallback is
-    fitted in the same way, on the others.
+    It is fitted twice: on 85% of the training articles, to choose calibration, thresholds and, with
+    early stopping, the number of epochs on the other 15%; then, with these, on all of them. With
+    fewer than 20 articles nothing is calibrated, the threshold is 0.5, and the classifier has its
+    default settings. Where only some blocks of `X` need lists, a fallback is fitted in the same way
+    on the others.
 
     Parameters
     ----------
     X : FeatureMatrix, shape [n, d]
         Features of all articles; only `train_rows` are read.
     Y : bool array, shape [m, L]
-        The tags of the training articles, aligned with `train_rows`. Test labels do not come in.
-    train_rows : integer array, shape [m]
-        Article indices of the training part.
-    tags : sequence of str, length L
-        The tags of the columns.
-    classifier : str
-        Its name.
-    seed : int
-        Seed of the validation split and the classifier.
+        The tags of the articles `train_rows` [m].
     tuning : FeatureMatrix, shape [n, d], optional
-        The features while thresholds and epochs are chosen, where these differ: features made of
-        labels must know those of the 85% alone (:func:`tuning_split`). Otherwise the held-out
-        articles' own labels would come back to them through their neighbours, on whose features
-        the fit has learned, and they would look better than test articles do.
+        The features for tuning, where these differ: features made of labels may only use those of
+        the 85% (:func:`tuning_split`). Otherwise the held-out articles' own labels would come back
+        to them through their neighbours, and they would look better than test articles do.
     settings : PredictionSettings, optional
         Bounds on the tags per article.
     fallback : CalibratedClassifier, optional
-        The fallback, where it was fitted already: a candidate on the same articles, seed, and
-        blocks without lists is the same thing.
+        The fallback, if fitted already: it is a candidate without lists on the same articles and
+        seed.
     search_trials : int
-        Hyper-parameters to try on the 85%; 0: the defaults are taken. What was tried is in the
-        summary as ``search``.
+        Hyper-parameters to try on the 85%, reported in the summary as ``search``; 0: the defaults
+        are used.
     """
     started = time.perf_counter()
     tuning = X if tuning is None else tuning
@@ -118,11 +109,10 @@ def fit_candidate(
 def refit_candidate(
     X: FeatureMatrix, Y: BoolArray, rows: IndexArray, *, like: FittedCandidate
 ) -> FittedCandidate:
-    """Fit a candidate again on more articles, with nothing chosen anew.
+    """Fit a candidate again on more articles: same settings, seed, epochs, calibration, thresholds.
 
-    The winner is fitted so on all labelled articles, test part included, before it predicts: same
-    settings and seed, same number of epochs, same calibration and thresholds. What is known of its
-    quality remains the score of the fit on the training part.
+    So the winner is fitted on all labelled articles, test part included, before it predicts. Its
+    scores remain those of the fit on the training part.
     """
     started = time.perf_counter()
     main, fallback, rest = _refit(X, Y, rows, like.main), None, X.list_free()
@@ -144,8 +134,6 @@ def _refit(
 
 @dataclass(frozen=True)
 class _Tuned:
-    """What was chosen."""
-
     name: str
     seed: int
     settings: dict[str, Any]
@@ -154,7 +142,6 @@ class _Tuned:
     trials: Sequence[dict[str, float]] = ()
 
     def fit(self, X: FeatureMatrix, Y: BoolArray, rows: IndexArray) -> CalibratedClassifier:
-        """Fit with it."""
         classifier = make_classifier(self.name, seed=self.seed, **self.settings)
         return CalibratedClassifier(classifier.fit(X, rows, Y), self.calibration, self.thresholds)
 

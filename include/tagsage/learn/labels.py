@@ -26,8 +26,8 @@ _ARRAYS = ("rows", "Y", "train", "test")
 class Labels:
     """The labelled articles of a run and their split.
 
-    Articles without any target tag are left out, as in the study: most of them have tags too rare
-    to be learned.
+    Articles without any target tag are left out, as in the study: the tags of most are too rare to
+    be learned.
 
     Attributes
     ----------
@@ -107,15 +107,11 @@ def label_corpus(
         Every article's tags, in the order of the article index.
     min_tag_articles : int
         A target tag is on more articles than this.
-    test_share : float
-        Share of the labelled articles to hold out.
-    seed : int
-        Seed of the split.
     max_articles : int
-        Most labelled articles; of more, those of the earlier split and a random sample. 0: all.
+        Most labelled articles: those of the earlier split, then a random sample. 0: all.
     parts : int8 array, one number per article, optional
-        What part each article had in an earlier split (see :mod:`tagsage.learn.split`). The split
-        continues that one where it can be, and is a new one where it cannot.
+        Each article's part in an earlier split (see :mod:`tagsage.learn.split`), which is continued
+        where possible.
 
     Raises
     ------
@@ -145,13 +141,7 @@ def label_corpus(
 
 
 def target_tags(tags: Sequence[Sequence[str]], min_tag_articles: int) -> list[str]:
-    """Return the tags that are on more than `min_tag_articles` articles, sorted.
-
-    Raises
-    ------
-    TagsageError
-        When no tag is on so many articles.
-    """
+    """Return the tags on more than `min_tag_articles` articles, sorted; a TagsageError for none."""
     counts = Counter(chain.from_iterable(tags))
     targets = sorted(tag for tag, count in counts.items() if count > min_tag_articles)
     if targets:
@@ -168,7 +158,7 @@ def target_tags(tags: Sequence[Sequence[str]], min_tag_articles: int) -> list[st
 
 
 def label_matrix(tags: Sequence[Sequence[str]], targets: Sequence[str]) -> BoolArray:
-    """Return which article has which target tag, bool [len(tags), len(targets)].
+    """Return which article has which target tag, [len(tags), len(targets)].
 
     Never int8: some releases of scikit-learn permute the columns of int8 labels.
     """

@@ -21,22 +21,10 @@ def top_tags(
 ) -> pd.DataFrame:
     """Return the k best tags of each article, and whatever else is assigned to it.
 
-    Parameters
-    ----------
-    P, assigned, thresholds : arrays, shape [n, L]
-        Probabilities, which tags are assigned, and what each probability had to reach.
-    tags : sequence of str, length L
-        The tags of the columns.
-    k : int
-        How many tags an article gets at least; all of them where there are fewer.
-    rows : integer array, shape [n]
-        What to call the articles.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``row``, ``tag``, ``score``, ``assigned``, ``threshold``: articles in the order given, tags
-        best first; equal scores in the order of `tags`.
+    The matrices are [n, L]: probabilities, which tags are assigned, and what each probability had
+    to reach; `rows` are the article indices. Returns ``row``, ``tag``, ``score``, ``assigned``,
+    ``threshold``: articles in the order given, best tags first, equal scores in the order of
+    `tags`.
     """
     best = np.argsort(-P, axis=1, kind="stable")
     kept = np.take_along_axis(assigned, best, axis=1)
@@ -57,10 +45,10 @@ def missing_tags(
     min_score: float,
     rows: IndexArray,
 ) -> pd.DataFrame:
-    """Return the assigned tags of a probability of at least `min_score` that articles lack.
+    """Return the assigned tags with a probability of at least `min_score` that articles lack.
 
-    Arguments as for :func:`top_tags`; `known` says which tags the articles have. Returns ``row``,
-    ``tag``, ``score``, ordered as by :func:`top_tags`.
+    Arguments as for :func:`top_tags`; `known` [n, L] says which tags the articles have. Returns
+    ``row``, ``tag``, ``score``, in the order of :func:`top_tags`.
     """
     article, column = np.nonzero(assigned & ~known & (min_score <= P))
     order = np.lexsort((column, -P[article, column], article))

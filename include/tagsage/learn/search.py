@@ -38,31 +38,15 @@ def search_settings(
     seed: int,
     trials: int,
 ) -> Searched:
-    """Try hyper-parameters and keep the best by micro-F1 at the best common threshold.
+    """Try hyper-parameters and keep the first with the best micro-F1 at its best common threshold.
 
-    The first trial is the classifier's defaults, so what is found is at least as good; among equals
-    the first is taken. The others are chosen by a tree-structured Parzen estimator (Bergstra et
-    al.: Algorithms for hyper-parameter optimization, 2011; Optuna's ``TPESampler``). The winner is
-    the best of several on these articles, so its score there is a little too good: it is there to
-    choose by, not to report.
+    The first trial is the classifier's defaults, so the result is at least as good. The others are
+    chosen by a tree-structured Parzen estimator (Bergstra et al.: Algorithms for hyper-parameter
+    optimization, 2011; Optuna's ``TPESampler``). The winner's score is too good, because it is the
+    best of several on these articles: don't report it.
 
-    Parameters
-    ----------
-    X : FeatureMatrix, shape [n, d]
-        Features of all articles, those for tuning where these differ; only `rows` are read.
-    Y : bool array, shape [m, L]
-        The tags of the training articles, aligned with `rows`.
-    rows : integer array, shape [m]
-        Article indices of the training part.
-    classifier : str
-        Its name.
-    inner : Split
-        Positions in `rows`: `train` is fitted, `test` scores and, for a classifier that stops
-        early, tells when.
-    seed : int
-        Same data, same seed: same result.
-    trials : int
-        How many, at least 1.
+    `Y` [m, L] are the tags of the training articles `rows`, and `inner` has positions in these:
+    `train` is fitted, `test` scores and decides about early stopping.
     """
     # Here, not above: it takes long, and most runs search nothing.
     import optuna
@@ -101,7 +85,7 @@ def search_settings(
 
 
 def micro_f1(P: FloatArray, Y: BoolArray, threshold: float) -> float:
-    """Return micro-F1 as :func:`tagsage.evaluate.metrics.evaluate` has it, and nothing else."""
+    """Return micro-F1 as in :func:`tagsage.evaluate.metrics.evaluate`."""
     # In float32 as the probabilities are: the score that is the threshold must reach it.
     assigned = np.float32(threshold) <= P
     hits, pairs = int((assigned & Y).sum()), int(assigned.sum()) + int(Y.sum())

@@ -30,26 +30,12 @@ class Split:
 
 
 def stratified_split(Y: BoolArray, *, test_share: float, seed: int) -> Split:
-    """Split rows so that every tag keeps its share in both parts.
+    """Split rows so that every tag keeps its share in both parts; `Y` [n, L] are the rows' tags.
 
     Iterative stratification (Sechidis, Tsoumakas, Vlahavas: On the stratification of multi-label
-    data, 2011) as implemented by iterative-stratification: the rarest tag is dealt out first. Where
-    it cannot help, the rows are shuffled and cut: no tag varies, or there are very many rows.
-
-    Parameters
-    ----------
-    Y : bool array, shape [n, L]
-        Which row has which tag.
-    test_share : float
-        Share of the rows to hold out, between 0 and 1. The stratifier deals rows out by tag, so
-        the test part comes close to this share, not exactly to it.
-    seed : int
-        Same labels, same seed: same split.
-
-    Returns
-    -------
-    Split
-        Both parts hold at least one row when there are at least two rows; a single row is train.
+    data, 2011) as implemented by iterative-stratification, where rows go by tag, the rarest first:
+    the test part only comes close to `test_share`. Where no tag varies or there are very many rows,
+    they are shuffled and cut. Of two rows or more, each part has one; a single row is for training.
 
     Raises
     ------
@@ -83,27 +69,11 @@ def stratified_split(Y: BoolArray, *, test_share: float, seed: int) -> Split:
 def continued_split(
     Y: BoolArray, parts: npt.NDArray[np.int8], *, test_share: float, seed: int
 ) -> Split | None:
-    """Split rows so that those of an earlier split keep their part.
+    """Split rows so that those of an earlier split keep their part (`TEST`, `TRAIN` or `NEW`).
 
-    Only new rows are dealt out, stratified, as many of them to the test part as make the share of
-    all rows hold.
-
-    Parameters
-    ----------
-    Y : bool array, shape [n, L]
-        Which row has which tag.
-    parts : int8 array, shape [n]
-        `TEST`, `TRAIN` or `NEW`.
-    test_share : float
-        Share of the rows to hold out, between 0 and 1.
-    seed : int
-        Seed for the new rows.
-
-    Returns
-    -------
-    Split or None
-        None where the parts cannot be kept: no row has one, a part would be empty, or the share
-        held out would be less than half or more than twice `test_share`.
+    New rows are stratified, and as many go to the test part as make the share of all rows hold.
+    None where the parts can't be kept: no row has one, a part would be empty, or the share held out
+    would be less than half or more than twice `test_share`.
     """
     n = len(Y)
     known_test, new = np.flatnonzero(parts == TEST), np.flatnonzero(parts == NEW)
@@ -125,19 +95,9 @@ def continued_split(
 def split_by_time(dates: npt.NDArray[np.datetime64], *, test_share: float) -> Split | None:
     """Split rows so that every test row is later than every dated training row.
 
-    Parameters
-    ----------
-    dates : datetime64 array, shape [n]
-        When each row is from. What stands for an unknown date
-        (:data:`tagsage.corpus.fields.DEFAULT_DATE_S`) is not held out.
-    test_share : float
-        Share of the dated rows to hold out, between 0 and 1. Rows of one moment stay together, so
-        the test part may be smaller.
-
-    Returns
-    -------
-    Split or None
-        None when no date is later than another.
+    Unknown dates (:data:`tagsage.corpus.fields.DEFAULT_DATE_S`) are for training; `test_share` is
+    of the other rows. Rows of one moment stay together, so the test part may be smaller. None when
+    no date is later than another.
     """
     moments = dates.astype("datetime64[s]").astype(np.int64)
     dated = np.sort(moments[moments != DEFAULT_DATE_S])

@@ -1,8 +1,8 @@
 """The threshold rule: from probabilities to assigned tags.
 
-A tag is assigned when its probability is at least the tag's threshold. That lies between the common
-threshold, which has the best micro-F1 over all tags, and the tag's own, which has the best F1 to be
-expected of its probabilities; the rarer the tag, the nearer to the common one.
+A tag is assigned when its probability is at least the tag's threshold. That is between the common
+threshold, which has the best micro-F1 over all tags, and the tag's own, which has the best F1
+expected from its probabilities; the rarer the tag, the nearer to the common one.
 """
 
 from __future__ import annotations
@@ -28,14 +28,8 @@ LOWEST = 1e-4
 class Thresholds:
     """Which tags are assigned, given their probabilities.
 
-    Attributes
-    ----------
-    common : float
-        The threshold with the best micro-F1.
-    per_tag : float32 array, shape [L]
-        Each tag's threshold.
-    max_tags, min_tags : int
-        Bounds on the tags per article, see :class:`~tagsage.settings.predictions`; 0: none.
+    `common` has the best micro-F1; `per_tag` [L] is each tag's threshold; `max_tags` and `min_tags`
+    bound the tags per article (0: no bound).
     """
 
     common: float
@@ -45,36 +39,20 @@ class Thresholds:
 
     @classmethod
     def choose(cls, P: FloatArray, Y: BoolArray, settings: PredictionSettings) -> Self:
-        """Choose thresholds by calibrated probabilities of articles that were not fitted on.
-
-        Parameters
-        ----------
-        P : float32 array, shape [n, L]
-            Calibrated probabilities.
-        Y : bool array, shape [n, L]
-            Which tags are right.
-        settings : PredictionSettings
-            The bounds on the tags per article.
-        """
+        """Choose thresholds by calibrated probabilities [n, L] of articles outside the fit."""
         common = best_micro_f1_threshold(P, Y)
         per_tag = tag_thresholds(P, common)
         return cls(common, per_tag, settings.assign_max_tags, settings.assign_min_tags)
 
     @classmethod
     def constant(cls, tags: int, settings: PredictionSettings | None = None) -> Self:
-        """Return a threshold of one half for so many tags."""
+        """Return a threshold of 0.5 for each of some tags."""
         settings = settings or PredictionSettings()
         per_tag = np.full(tags, DEFAULT_THRESHOLD, dtype=np.float32)
         return cls(DEFAULT_THRESHOLD, per_tag, settings.assign_max_tags, settings.assign_min_tags)
 
     def assign(self, P: FloatArray) -> BoolArray:
-        """Return which tags are assigned, bool [n, L]; of equal ones at a bound the lower column.
-
-        Parameters
-        ----------
-        P : float32 array, shape [n, L]
-            Calibrated probabilities.
-        """
+        """Return which tags are assigned, [n, L]; of equal ones at a bound the lower column."""
         assigned: BoolArray = self.per_tag <= P
         if not (self.max_tags or self.min_tags):
             return assigned
@@ -87,7 +65,7 @@ class Thresholds:
         return assigned
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON takes it."""
+        """Return it as JSON-able values."""
         return {**vars(self), "per_tag": [float(value) for value in self.per_tag]}
 
     @classmethod
@@ -97,7 +75,7 @@ class Thresholds:
 
 
 def best_micro_f1_threshold(P: FloatArray, Y: BoolArray) -> float:
-    """Return the threshold with the best micro-F1; exact: every probability is tried.
+    """Return the threshold with the best micro-F1; exact, because every probability is tried.
 
     With TP(t) the assigned pairs that are right, micro-F1(t) = 2 TP(t) / (assigned(t) + relevant).
     Among equally good thresholds the highest is taken; 0.5 when no tag is right.
@@ -116,12 +94,12 @@ def best_micro_f1_threshold(P: FloatArray, Y: BoolArray) -> float:
 
 
 def expected_f1_threshold(p: FloatArray) -> float:
-    """Return the threshold of one tag with the best F1 that its probabilities lead to expect.
+    """Return the threshold of one tag with the best F1 expected from its probabilities.
 
-    With articles sorted by probability, p_1 ≥ p_2 ≥ …, assigning the first j is expected to give
+    With articles sorted by probability, p_1 ≥ p_2 ≥ …, assigning the first j has the expected
     F1 ≈ 2 (p_1 + … + p_j) / (j + sum of all p) (Lipton, Elkan, Narayanaswamy: Optimal thresholding
-    of classifiers to maximize F1 measure, 2014). No label is used, so a handful of articles with
-    the tag does not decide, as it would for the observed F1. 0.5 when all probabilities are 0.
+    of classifiers to maximize F1 measure, 2014). No label is used, so it isn't decided by a handful
+    of articles with the tag. 0.5 when all probabilities are 0.
     """
     ranked = np.sort(np.asarray(p, dtype=np.float64))[::-1]
     total = ranked.sum()
@@ -132,7 +110,7 @@ def expected_f1_threshold(p: FloatArray) -> float:
 
 
 def tag_thresholds(P: FloatArray, common: float) -> FloatArray:
-    """Return a threshold for each tag, float32 [L], between the common one and the tag's own.
+    """Return a threshold for each tag, [L], between the common one and the tag's own.
 
     With e_l the articles expected to have tag l (the sum of its probabilities), t_l its
     :func:`expected_f1_threshold`, t the common threshold::

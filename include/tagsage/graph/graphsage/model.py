@@ -1,10 +1,10 @@
-"""A trained GraphSAGE model, and embeddings made by it: numpy alone, no JAX.
+"""A trained GraphSAGE model and its embeddings: numpy only, no JAX.
 
-Neighbours are sampled in inference as in training (GDS does so too), by a function of seed, layer
-and node: the same seed gives the same embeddings, and a node the same one alone or among others. An
-isolated node is embedded from its own vector only. With activation relu a node that, like all its
-sampled neighbours, has a zero vector gets a zero row; with sigmoid the constant row that the
-network makes of zeros.
+As in GDS, neighbours are sampled in inference as in training, by a function of seed, layer and
+node: a node gets the same embedding whether it is embedded alone or with others. An isolated node
+is embedded from its own vector only. A node that, like all its sampled neighbours, has a zero
+vector gets a zero row with activation relu, and with sigmoid the constant row that the network
+makes of zeros.
 """
 
 from __future__ import annotations
@@ -48,12 +48,10 @@ class GraphSageModel:
         Neighbours sampled per node, one number per layer; the last one is for direct neighbours.
     activation : {"relu", "sigmoid"}
         relu is leaky.
-    seed : int
-        Seed of the sampled neighbours.
     iteration_losses : list of list of float
-        The mean loss per node of every iteration, by epoch, before that iteration's step.
+        The mean loss per node before each iteration's step, by epoch.
     converged : bool
-        Whether training ended because the loss stood still.
+        Whether training ended because the loss stopped changing.
     """
 
     weights: list[dict[str, FloatArray]]
@@ -65,7 +63,7 @@ class GraphSageModel:
 
     @property
     def dimensions(self) -> int:
-        """How many numbers an embedding has."""
+        """The number of dimensions of an embedding."""
         return len(next(iter(self.weights[-1].values())))
 
     @property
@@ -112,25 +110,10 @@ def infer_graphsage(
     *,
     out: FloatArray | None = None,
 ) -> FloatArray:
-    """Embed every node of a graph.
+    """Embed every node of a graph, [n, dimensions]; rows have length 1 or are zero.
 
-    As a node has one sample per layer, each layer is computed once for all nodes.
-
-    Parameters
-    ----------
-    model : GraphSageModel
-        The model.
-    graph : csr_array, shape [n, n]
-        The graph; it may be memory-mapped.
-    vectors : float array, shape [n, f]
-        One vector per node; it may be memory-mapped.
-    out : float32 array, shape [n, dimensions], optional
-        Takes the result; it may be a writable memory-mapped file.
-
-    Returns
-    -------
-    float32 array, shape [n, dimensions]
-        `out`, or a new array; rows have length 1 or are zero.
+    The graph [n, n], the vectors [n, f] and `out`, which takes the result, may be memory-mapped.
+    Each layer is computed once for all nodes, because a node has one sample per layer.
     """
     n = graph.shape[0]
     result = np.zeros((n, model.dimensions), dtype=np.float32) if out is None else out
@@ -144,7 +127,7 @@ def infer_graphsage(
 def hidden_layers(
     model: GraphSageModel, graph: Csr, vectors: npt.NDArray[np.floating]
 ) -> Iterator[FloatArray]:
-    """Yield what each layer makes of every node, first to last, float32 [n, dimensions]."""
+    """Yield what each layer makes of every node, first to last, [n, dimensions]."""
     n = graph.shape[0]
     hidden: npt.NDArray[np.floating] = vectors
     for layer, size in enumerate(model.sample_sizes):
@@ -170,28 +153,11 @@ def apply_layer(
     *,
     keys: LongArray,
 ) -> FloatArray:
-    """Compute one layer for some nodes, each by itself.
+    """Compute one layer, numbered from 0, for m nodes, each independently of the others.
 
-    Parameters
-    ----------
-    model : GraphSageModel
-        The model.
-    layer : int
-        The layer's number, from 0.
-    own : float array, shape [m, f]
-        What the layer before made of these nodes; for the first layer, their vectors.
-    graph : csr_array, shape [rows, n]
-        Who is whose neighbour.
-    nodes : int64 array, shape [m]
-        The nodes' rows of `graph`.
-    values : float array, shape [n, f]
-        The same as `own`, of the nodes that are neighbours; it may be memory-mapped.
-    keys : int64 array, shape [m]
-        What each node's neighbours are drawn by.
-
-    Returns
-    -------
-    float32 array, shape [m, dimensions]
+    `own` [m, f] is the layer's input for these nodes (for the first layer, their vectors), `values`
+    [n, f] that for their neighbours. `nodes` are their rows of `graph` [rows, n]; for `keys` see
+    :func:`sample_neighbours`.
     """
     weights, act = model.weights[layer], ACTIVATION[model.activation]
     seed = layer_seed(model.seed, 0, layer)
@@ -216,20 +182,9 @@ def means_with(
     counts: IntArray,
     values: npt.NDArray[np.floating],
 ) -> FloatArray:
-    """Average each node's own row and the rows of its sampled neighbours.
+    """Average each node's own row [m, f] and the rows of its sampled neighbours.
 
-    Parameters
-    ----------
-    own : float array, shape [m, f]
-        A row per node.
-    neighbours, counts : int32 arrays, shapes [m, size] and [m]
-        From :func:`sample_neighbours`.
-    values : float array, shape [n, f]
-        The rows of the neighbours.
-
-    Returns
-    -------
-    float32 array, shape [m, f]
+    `neighbours` and `counts` are from :func:`sample_neighbours`; `values` [n, f] are their rows.
     """
     m = len(own)
     filled = np.arange(neighbours.shape[1]) < counts[:, None]
@@ -284,36 +239,20 @@ def sample_neighbours(
     seed: np.uint64,
     keys: npt.NDArray[np.integer] | None = None,
 ) -> tuple[IntArray, IntArray]:
-    """Sample neighbours of each node, uniformly and without repetition.
+    """Sample at most `size` neighbours of each node, uniformly and without repetition.
 
     As in Neo4j GDS, a node has the same sample wherever it appears under the same seed: random
-    numbers come from a hash of seed, node and slot, not from a stream. A node with at most `size`
-    neighbours has all of them.
-
-    Parameters
-    ----------
-    graph : csr_array, shape [rows, n]
-        The graph, or rows of it; it may be memory-mapped.
-    nodes : int array, shape [m]
-        The nodes.
-    size : int
-        Neighbours sampled per node, at most.
-    seed : numpy.uint64
-        See :func:`layer_seed`.
-    keys : int array, shape [m], optional
-        What a node's sample is drawn by; the node by default.
+    numbers come from a hash of seed, key and slot (splitmix64, G. Steele et al., OOPSLA 2014), not
+    from a stream. A node's key is by default its row of `graph`. A node with at most `size`
+    neighbours has all of them. Sampling is R. Floyd's (J. Bentley: Programming pearls: a sample of
+    brilliance, CACM 30, 1987).
 
     Returns
     -------
     neighbours : int32 array, shape [m, size]
-        In slots that are not filled stands the node itself.
+        The node itself in unused slots.
     counts : int32 array, shape [m]
-        How many slots are filled; they are the first ones.
-
-    References
-    ----------
-    Sampling without repetition: R. Floyd, in J. Bentley: Programming pearls: a sample of
-    brilliance. CACM 30 (1987). The hash: splitmix64 (G. Steele et al., OOPSLA 2014).
+        How many slots, the first ones, are used.
     """
     nodes = np.asarray(nodes, dtype=np.int64)
     first = graph.indptr[nodes].astype(np.int64)
@@ -336,14 +275,12 @@ def sample_neighbours(
 
 
 def _uniform(key: npt.NDArray[np.uint64], slot: int) -> npt.NDArray[np.float64]:
-    """Hash a node's key and a slot to a number in [0, 1)."""
     step = UINT(((slot + 1) * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF)
     # The 53 highest bits, as many as a double holds exactly.
     return (_mix(key + step) >> UINT(11)).astype(np.float64) * 2.0**-53
 
 
 def _mix(value: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Finish a splitmix64 hash; unsigned arrays wrap around as it needs."""
     value = (value ^ (value >> UINT(30))) * UINT(0xBF58476D1CE4E5B9)
     value = (value ^ (value >> UINT(27))) * UINT(0x94D049BB133111EB)
     return value ^ (value >> UINT(31))

@@ -1,6 +1,6 @@
 """The network in JAX: forward pass, loss, one step of the optimiser.
 
-Imported only where a model is trained: JAX must not be loaded in a process that forks.
+Imported only where a model is trained, because JAX must not be loaded in a process that forks.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Tree(NamedTuple):
     ----------
     features : float32, shape [rows, f]
         Aggregator "mean": the first layer's means, one row per node of that layer. "pool": the
-        vectors of all the nodes that the first layer reads.
+        vectors of all nodes that the first layer reads.
     members : int32, shape [t_1, 1 + s_1]
         "pool": the rows of `features` of each node of the first layer: itself, its neighbours.
         "mean": empty.
@@ -97,16 +97,8 @@ def _normalise(rows: jax.Array) -> jax.Array:
 def loss(weights: Weights, tree: Tree, share: jax.Array, *, activation: str) -> jax.Array:
     """Return the mean loss per node: -log s(z.z_pos) - 20 log s(-z.z_neg).
 
-    Parameters
-    ----------
-    weights : list of dict of arrays
-        The weights.
-    tree : Tree
-        Of nodes, then their positive, then their negative examples.
-    share : float32, shape [targets / 3]
-        The weight of each node in the mean.
-    activation : {"relu", "sigmoid"}
-        See :class:`~tagsage.graph.graphsage.model.GraphSageModel`.
+    `tree` has the nodes, then their positive, then their negative examples; `share` [targets / 3]
+    is each node's weight in the mean.
     """
     nodes, positives, negatives = forward(weights, tree, activation=activation).reshape(
         3, len(share), -1

@@ -1,8 +1,8 @@
-"""Training of GraphSAGE without labels: nodes near each other in the graph get like embeddings.
+"""Training of GraphSAGE without labels: nodes near each other in the graph get similar embeddings.
 
 The semantics are those of ``graphSage.train`` of Neo4j GDS 2.13 (Hamilton et al. [1]_), unweighted,
 with its defaults where the study changed nothing: which batches an iteration uses, walks, negative
-examples, loss, Adam anew in each epoch, clipped gradients, the end when the loss stands still.
+examples, loss, Adam anew in each epoch, clipped gradients, the end when the loss stops changing.
 Random streams differ, so losses agree in distribution, not digit by digit.
 
 .. [1] W. Hamilton, R. Ying, J. Leskovec: Inductive representation learning on large graphs.
@@ -48,23 +48,10 @@ def train_on_sample(
     nodes: npt.NDArray[np.integer],
     settings: Settings,
 ) -> tuple[GraphSageModel, int]:
-    """Train on a sample of a graph; on the whole graph where no two of the sample are joined.
+    """Train on the nodes of a sample (ascending), or on all nodes where no two of these are joined.
 
-    Parameters
-    ----------
-    graph : csr_array, shape [n, n]
-        The graph, with at least one relationship; it may be memory-mapped.
-    vectors : float array, shape [n, f]
-        One vector per node; it may be memory-mapped.
-    nodes : int array, shape [s]
-        The sample, ascending.
-    settings : Settings
-        Its ``graphsage_…`` and ``seed``.
-
-    Returns
-    -------
-    (GraphSageModel, int)
-        The model, and how many nodes it was trained on.
+    The graph [n, n], with at least one relationship, and the vectors [n, f] may be memory-mapped.
+    Also returns how many nodes the model was trained on.
     """
     sample = induced_subgraph(graph, nodes)
     if not sample.nnz:
@@ -75,24 +62,15 @@ def train_on_sample(
 def train_graphsage(
     graph: Csr, vectors: npt.NDArray[np.floating], settings: Settings
 ) -> GraphSageModel:
-    """Train on a whole graph.
+    """Train on a whole graph [n, n], following directions, with vectors [n, f].
 
-    The same seed gives the same model, in another process too; on a machine with another number of
-    cores the last digits may differ, as XLA sums in another order.
-
-    Parameters
-    ----------
-    graph : csr_array, shape [n, n]
-        With at least one relationship; directions are followed.
-    vectors : float array, shape [n, f]
-        One vector per node.
-    settings : Settings
-        Its ``graphsage_…`` and ``seed``.
+    The same seed gives the same model, in another process too. On a machine with another number of
+    cores the last digits may differ, because XLA sums in another order.
 
     Raises
     ------
     TagsageError
-        When vectors and nodes disagree, a vector is not a number, or the loss becomes none.
+        When vectors and nodes don't fit, or a vector or the loss isn't finite.
     """
     # Here, not at the top: JAX starts threads, and importers of this module may fork.
     import jax
@@ -178,16 +156,11 @@ def initial_weights(inputs: int, settings: Settings) -> list[dict[str, FloatArra
 
 @dataclass(frozen=True)
 class Batches:
-    """The batches a training uses, drawn before it starts.
+    """The batches of a training, drawn before it starts.
 
-    Attributes
-    ----------
-    schedule : int64 array, shape [epochs, iterations, batches_per_iteration]
-        Rows of the arrays below.
-    nodes, positives, negatives : int64 arrays, shape [used batches, batch_size]
-        The examples. The last batch of a graph may be shorter; its empty slots hold node 0.
-    share : float32 array, shape [used batches, batch_size]
-        What each slot contributes to its batch's loss: 1 / nodes in the batch; 0: empty slot.
+    `schedule` [epochs, iterations, batches per iteration] has rows of the other arrays, which are
+    [used batches, batch_size]. The last batch of a graph may be shorter: unused slots hold node 0.
+    `share` is each slot's weight in the loss: 1 / nodes in the batch, 0 in unused slots.
     """
 
     schedule: LongArray
@@ -198,19 +171,19 @@ class Batches:
 
 
 def sampling_ratio(nodes: int, settings: Settings) -> float:
-    """Return the share of all batches that is drawn per iteration: GDS's at four workers."""
+    """Return the share of all batches that is drawn per iteration: GDS's with four workers."""
     return min(1.0, settings.graphsage_batch_size * WORKERS / nodes)
 
 
 def draw_batches(graph: Csr, settings: Settings) -> Batches:
     """Draw the schedule of training and the examples of every batch in it.
 
-    As in Neo4j GDS: batches are consecutive nodes; each node has, for the whole training, one
-    positive example, the end of a random walk of 1 to ``graphsage_search_depth`` steps (a walk ends
-    early where no relationship leads on), and one negative example, drawn by degree to the power
-    0.75 without repetition in a batch and avoiding the batch's positive examples; an iteration uses
-    batches drawn with repetition. Unlike there, batches don't share one stream of random numbers:
-    in GDS every batch starts the same one, so that nearly all have the same negative examples.
+    As in Neo4j GDS: batches are consecutive nodes, and an iteration draws some with repetition.
+    Each node has, for the whole training, one positive example, the end of a random walk of 1 to
+    ``graphsage_search_depth`` steps (fewer where no relationship leads on), and one negative
+    example, drawn by degree to the power 0.75 without repetition in a batch and avoiding the
+    batch's positive examples. In GDS every batch starts the same random stream, so that nearly all
+    have the same negative examples; here each has its own numbers.
     """
     n, size = graph.shape[0], settings.graphsage_batch_size
     random = np.random.default_rng([settings.seed, 0x5347])
@@ -231,7 +204,6 @@ def draw_batches(graph: Csr, settings: Settings) -> Batches:
 
 
 def _walk_ends(graph: Csr, nodes: LongArray, depth: int, random: np.random.Generator) -> LongArray:
-    """Return the last node of one random walk from each node."""
     lengths = random.integers(1, depth + 1, size=len(nodes))
     current = nodes.copy()
     for step in range(depth):
@@ -250,7 +222,6 @@ def _draw_negatives(
     valid: npt.NDArray[np.bool_],
     random: np.random.Generator,
 ) -> LongArray:
-    """Draw nodes by degree^0.75, in each row unlike each other and unlike the row's positives."""
     n = graph.shape[0]
     cumulative = np.cumsum(np.diff(graph.indptr).astype(np.float64) ** DEGREE_EXPONENT)
     batch = np.repeat(np.arange(len(positives)), positives.shape[1])
@@ -282,10 +253,7 @@ def _iterations(
     settings: Settings,
     epoch: int,
 ) -> Iterator[tuple[Tree, Any]]:
-    """Yield the sampled neighbourhoods and node weights of an epoch's iterations.
-
-    All iterations of a training have the same shapes, so the step is compiled once.
-    """
+    """Yield the sampled neighbourhoods and node weights of an epoch's iterations."""
     sizes = settings.sample_sizes()
     seeds = [layer_seed(settings.seed, epoch, layer) for layer in range(len(sizes))]
     schedule = batches.schedule[epoch - 1]
@@ -306,7 +274,7 @@ def sample_trees(
     settings: Settings,
     seeds: list[np.uint64],
 ) -> Iterator[Tree]:
-    """Sample the neighbourhoods of several iterations' targets, int64 [iterations, targets]."""
+    """Sample the neighbourhoods of several iterations' targets [iterations, targets]."""
     from tagsage.graph.graphsage.network import Tree
 
     iterations, sizes = len(targets), settings.sample_sizes()
@@ -340,14 +308,7 @@ def sample_trees(
 def _expand(
     graph: Csr, nodes: LongArray, size: int, seed: np.uint64
 ) -> tuple[LongArray, FloatArray]:
-    """Put every node's sampled neighbours behind it.
-
-    Returns
-    -------
-    nodes : int64 array, shape [iterations, t * (1 + size)]
-    mask : float32 array, shape [iterations, t, 1 + size]
-        1 where a slot is filled.
-    """
+    """Return nodes with their neighbours behind them, and which of these slots are used."""
     iterations, t = nodes.shape
     unique, inverse = np.unique(nodes, return_inverse=True)
     neighbours, counts = sample_neighbours(graph, unique, size, seed)

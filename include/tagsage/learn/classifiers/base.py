@@ -1,4 +1,4 @@
-"""What every classifier does, and what is the same in all: constant tags, saving, checks."""
+"""What every classifier does, and what they share: constant tags, saving, checks."""
 
 from __future__ import annotations
 
@@ -19,22 +19,14 @@ PREDICT_ROWS = 2048
 
 
 class Validation(NamedTuple):
-    """Articles of the training part that a fit may look at to know when to stop.
-
-    Attributes
-    ----------
-    rows : integer array, shape [m]
-        Their article indices; none of the rows that are fitted.
-    Y : bool array, shape [m, L]
-        Their tags.
-    """
+    """Training articles that a fit may use to decide when to stop: indices [m] and tags [m, L]."""
 
     rows: IndexArray
     Y: BoolArray
 
 
 class Range(NamedTuple):
-    """Values that a search may give a hyper-parameter: both ends included, `log` in ratios."""
+    """The values of a hyper-parameter in a search: both ends included, `log` for a log scale."""
 
     low: float
     high: float
@@ -44,15 +36,9 @@ class Range(NamedTuple):
 class Classifier(ABC):
     """Gives every article a probability for every tag.
 
-    A tag that all training articles have, or none, is not handed to the method: its probability is
-    1, or 0, for every article.
-
-    Parameters
-    ----------
-    seed : int
-        Same data, same seed: same model, in any process.
-    **settings
-        Hyper-parameters, over the class's `defaults`.
+    Tags that all training articles have, or none, are not passed to the method: their probability
+    is 1 or 0 for every article. The same data and seed give the same model, in any process.
+    Settings are hyper-parameters that replace the class's `defaults`.
     """
 
     name: ClassVar[str]
@@ -85,18 +71,11 @@ class Classifier(ABC):
         *,
         validation: Validation | None = None,
     ) -> Self:
-        """Fit on some articles; what the fit found out (such as epochs) is in `fitted`.
+        """Fit on the articles `rows` [m] with tags `Y` [m, L]; reports go to `fitted`.
 
-        Parameters
-        ----------
-        X : FeatureMatrix, shape [n, d]
-            Features of all articles; only `rows` (and those of `validation`) are read.
-        rows : integer array, shape [m]
-            The articles to fit.
-        Y : bool array, shape [m, L]
-            Their tags, aligned with `rows`.
-        validation : Validation, optional
-            What a method that stops early watches; others ignore it.
+        `X` has the features of all articles; only `rows` and those of `validation` are read.
+        Methods that stop early use `validation`, others ignore it. Reports are numbers such as
+        epochs.
         """
         if Y.dtype != np.bool_ or Y.ndim != 2 or len(Y) != len(rows) or not Y.size:
             raise ValueError(
@@ -116,15 +95,7 @@ class Classifier(ABC):
         return self
 
     def predict_proba(self, X: FeatureMatrix, rows: IndexArray) -> FloatArray:
-        """Return the probability of every tag, float32 [m, L], columns as in the fit's `Y`.
-
-        Parameters
-        ----------
-        X : FeatureMatrix, shape [n, d]
-            Features, joined as at the fit.
-        rows : integer array, shape [m]
-            The articles wanted.
-        """
+        """Return the probability of every tag, [m, L]; `X` has the same blocks as in the fit."""
         constant, varying = self.arrays["constant"], self.arrays["varying"]
         P = np.tile(constant, (len(rows), 1))
         if not len(varying):

@@ -31,11 +31,10 @@ OPTIMIZER = optax.lbfgs(
 class LabelPowerset(Classifier):
     """LabelPowerset over logistic regression, after the study.
 
-    As scikit-multilearn's ``LabelPowerset(LogisticRegression(C))``, whose fit with 11,686 label
-    sets takes minutes and gigabytes: a tag's probability is the sum over the sets that hold it.
-    Where it differs from the study, tags are assigned by a threshold on these probabilities, like
-    every candidate's, not by taking the likeliest set. Time grows with articles × sets: it is made
-    for corpora of the study's size.
+    Like scikit-multilearn's ``LabelPowerset(LogisticRegression(C))``, whose fit with 11,686 label
+    sets takes minutes and gigabytes. A tag's probability is the sum over the sets that hold it, and
+    tags are assigned by thresholds, while the study takes the likeliest set. Time grows with
+    articles × sets: it is meant for corpora of the study's size.
     """
 
     name: ClassVar[str] = "label_powerset"
@@ -76,35 +75,17 @@ def fit_multinomial(
 ) -> tuple[FloatArray, FloatArray, int]:
     """Fit softmax regression with an L2 penalty, for thousands of classes.
 
-    Minimises, over W and b, as scikit-learn's ``LogisticRegression(C)`` does::
+    Minimises over W and b, as scikit-learn's ``LogisticRegression(C)`` does::
 
         mean over rows of -log softmax(x W + b)[class]  +  ||W||² / (2 C n)
 
-    by L-BFGS in float32. It takes few steps because the variables are changed first, which leaves
-    the objective as it is: features are centred and rotated to their principal axes, and each
-    weight is divided by the square root of its expected curvature.
+    by L-BFGS in float32, until each of two steps in a row lowers the objective by less than the
+    share `tol` of it. It takes few steps because features are centred and rotated to their
+    principal axes, and each weight is divided by the square root of its expected curvature, which
+    leaves the objective as it is.
 
-    Parameters
-    ----------
-    features : float32 array, shape [n, d]
-        One row per article.
-    classes : integer array, shape [n]
-        0 … k-1, each at least once.
-    inverse_penalty : float
-        C above.
-    max_iter : int
-        Most steps.
-    tol : float
-        Stop when two steps in a row lower the objective by less than this share of it each.
-
-    Returns
-    -------
-    W : float32 array, shape [d, k]
-        The weights.
-    b : float32 array, shape [k]
-        The intercepts.
-    steps : int
-        Steps made.
+    `features` are [n, d]; `classes` are 0 … k-1, each at least once; `inverse_penalty` is C.
+    Returns the weights [d, k], the intercepts [k], and the number of steps.
     """
     share = np.bincount(classes) / len(classes)
     mean = features.mean(axis=0)

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class Linear(Classifier):
-    """One-vs-rest: per tag a logistic regression, fitted by stochastic gradient descent.
+    """One-vs-rest: a logistic regression per tag, fitted by stochastic gradient descent.
 
     scikit-learn's ``SGDClassifier(loss="log_loss")``, saved as two arrays. Its score is a sum of
-    weight times value over an article's words, lists and author, so it explains itself.
+    weight × value over an article's words, lists and author, so it explains itself.
     """
 
     name: ClassVar[str] = "linear"

@@ -1,4 +1,4 @@
-"""What an article's nearest neighbours are tagged with."""
+"""Tags by the tags of an article's nearest neighbours."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from tagsage.learn.classifiers.base import Classifier, Range, Validation
 class MlKnn(Classifier):
     """Multi-label k nearest neighbours (M.-L. Zhang, Z.-H. Zhou: ML-KNN, 2007).
 
-    For every tag the number δ of an article's `k` nearest neighbours that have it, 0 … k, is
-    counted over the training articles with the tag and over those without it. With smoothing `s`
-    and m training articles::
+    δ is how many of an article's `k` nearest neighbours have a tag, 0 … k. It is counted over the
+    training articles with the tag and over those without it. With smoothing `s` and m training
+    articles::
 
         P(tag)         = (s + articles with the tag) / (2 s + m)
         P(δ | tag)     = (s + articles with the tag and δ) / (s (k + 1) + articles with the tag)
         P(δ | no tag)    likewise
         P(tag | δ)     = P(tag) P(δ | tag) / (P(tag) P(δ | tag) + P(no tag) P(δ | no tag))
 
-    scikit-multilearn's ``MLkNN`` loops over articles and tags in Python, and takes a training
-    article for its own neighbour. Neighbours are by cosine, after each block was scaled to unit
-    length. Time grows with the square of the articles; these are part of the model.
+    Neighbours are by cosine, after each block was scaled to unit length. (scikit-multilearn's
+    ``MLkNN`` loops in Python, and takes a training article for its own neighbour.) Time grows with
+    the square of the articles, which are part of the model.
     """
 
     name: ClassVar[str] = "mlknn"
@@ -83,7 +83,7 @@ class MlKnn(Classifier):
         return unit_rows(features, self.fitted["block_widths"], self.fitted["unit_blocks"])
 
     def _tagged(self, found: IndexArray, n_tags: int) -> npt.NDArray[np.int64]:
-        """Return δ, how many of the neighbours of each row have each tag, [m, n_tags]."""
+        """Return δ for each row and tag, [m, n_tags]."""
         tagged = np.unpackbits(self.arrays["labels"][found], axis=2, count=n_tags)
         near: npt.NDArray[np.int64] = tagged.sum(axis=1, dtype=np.int64)
         return near

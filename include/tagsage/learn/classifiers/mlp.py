@@ -32,17 +32,16 @@ LEAST_VARIANCE = 0.05**2
 class Mlp(Classifier):
     """A network with one hidden layer, trained on all tags at once by binary cross-entropy.
 
-    z = W2 dropout(relu(W1 s(x) + b1)) + b2, probability = sigmoid(z). Each row of a block, but for
-    memberships, is scaled to unit length first: the mean over an article's lists is the shorter the
-    more they disagree, and its direction is what counts. The input is then centred column by column
-    and divided by one number per block, its root mean square, so that blocks of different length
-    weigh alike while a block's small directions stay small. AdamW with weight decay on the
-    matrices; b2 starts at the tags' log odds; the weights used are a moving average over the steps
-    (Polyak averaging). The rows of a batch are read when they are needed.
+    z = W2 dropout(relu(W1 s(x) + b1)) + b2, probability = sigmoid(z). The scaling s: each row of a
+    block, except memberships, gets unit length, because the mean over an article's lists is shorter
+    the more they disagree, and only its direction counts. Then columns are centred and each block
+    is divided by its root mean square, so that blocks weigh alike while a block's small directions
+    stay small. AdamW with weight decay on the matrices; b2 starts at the tags' log odds; the final
+    weights are a moving average over the steps (Polyak averaging).
 
-    With validation articles it stops when their loss has not fallen for `patience` epochs, takes
-    the best epoch's weights, and reports how many that took; without, it trains for `epochs`. The
-    last, incomplete batch of an epoch is left out; epochs are shuffled differently.
+    With validation articles it stops when their loss has not fallen for `patience` epochs, and
+    takes the best epoch's weights; otherwise it trains for `epochs`. The last, incomplete batch of
+    an epoch is left out; epochs are shuffled differently.
     """
 
     name: ClassVar[str] = "mlp"
@@ -130,7 +129,6 @@ class Mlp(Classifier):
         return sigmoid(z)
 
     def _validation_loss(self, X: FeatureMatrix, validation: Validation) -> float:
-        """Return the mean over articles of the summed cross-entropy over tags."""
         total = 0.0
         for part, block in row_blocks(validation.rows, PREDICT_ROWS):
             P = np.clip(self._predict(X.rows(block)), 1e-7, 1 - 1e-7)
@@ -139,7 +137,7 @@ class Mlp(Classifier):
 
 
 def _copied(weights: Weights) -> dict[str, FloatArray]:
-    """Return the weights as arrays of their own: the next step overwrites its input."""
+    """Copy the weights, because the next step overwrites its input."""
     return {name: np.array(value) for name, value in weights.items()}
 
 
@@ -148,9 +146,9 @@ def _scaling(
 ) -> tuple[FloatArray, FloatArray]:
     """Return each column's mean, and its block's root mean square about it, over some rows.
 
-    The latter is at least a twentieth of the root mean square about 0. A block that hardly varies
-    says hardly anything, and what it says can be wrong: where one list holds all articles, its
-    labels without an article's own are nothing but the own ones, upside down.
+    The latter is at least a twentieth of the root mean square about 0, because a block that hardly
+    varies can mislead: where one list holds all articles, its labels without an article's own are
+    the own ones, negated.
     """
     total = np.zeros(X.shape[1])
     squares = np.zeros(X.shape[1])
@@ -188,7 +186,6 @@ def _initial_weights(rng: np.random.Generator, features: int, hidden: int, Y: Bo
 def _make_step(
     learning_rate: float, weight_decay: float, dropout: float, average: float
 ) -> tuple[Callable[..., tuple[Weights, Any, Weights]], optax.GradientTransformation]:
-    """Return the compiled training step, and the optimizer whose state it carries."""
     optimizer = optax.adamw(
         learning_rate,
         weight_decay=weight_decay,

@@ -1,7 +1,7 @@
 """Classifiers by name.
 
-A new classifier is a class in a file of its own, and a line in `CLASSIFIERS`. A classifier's
-libraries are imported only when it is asked for.
+A new classifier is a class in its own file and a line in `CLASSIFIERS`. A classifier's libraries
+are imported only when it is used.
 """
 
 from __future__ import annotations
@@ -27,13 +27,7 @@ CLASSIFIERS: dict[str, str] = {
 
 
 def classifier_class(name: str) -> type[Classifier]:
-    """Return the class of a classifier.
-
-    Raises
-    ------
-    TagsageError
-        When there is none of this name.
-    """
+    """Return the class of a classifier; a TagsageError says when there is none of this name."""
     if name not in CLASSIFIERS:
         allowed = ", ".join(CLASSIFIERS)
         raise TagsageError(f"There is no classifier {name!r}; choose one of {allowed}.")
@@ -43,18 +37,12 @@ def classifier_class(name: str) -> type[Classifier]:
 
 
 def make_classifier(name: str, *, seed: int, **settings: Any) -> Classifier:
-    """Make a classifier that is not fitted yet; `settings` go over its defaults."""
+    """Make a classifier that is not fitted yet; `settings` replace its defaults."""
     return classifier_class(name)(seed=seed, **settings)
 
 
 def load_classifier(folder: Path) -> Classifier:
-    """Read a classifier that was saved.
-
-    Raises
-    ------
-    TagsageError
-        When the folder holds none.
-    """
+    """Read a classifier that was saved; a TagsageError says when the folder holds none."""
     about = read_json(folder / MODEL_FILE)
     if about is None:
         raise TagsageError(f"The folder {folder} holds no saved classifier; fit one again.")

@@ -65,7 +65,7 @@ class ScikitClassifier(Classifier):
 
 
 class OvrLogistic(ScikitClassifier):
-    """One-vs-rest: for every tag a logistic regression of its own, L2-penalised."""
+    """One-vs-rest: a logistic regression per tag, L2-penalised."""
 
     name: ClassVar[str] = "ovr_logistic"
     defaults: ClassVar[Mapping[str, Any]] = {"C": 1.0, "max_iter": 1000}
@@ -80,7 +80,7 @@ class ClassifierChain(ScikitClassifier):
     """A chain of logistic regressions: each tag's sees the probabilities of the tags before it.
 
     The rarest tag comes first. J. Read et al.: Classifier chains for multi-label classification,
-    2009; they pass on decisions instead of probabilities, which gave the worse ranking.
+    2009; they pass on decisions instead of probabilities, which gave a worse ranking here.
     """
 
     name: ClassVar[str] = "classifier_chain"
@@ -97,7 +97,7 @@ class ClassifierChain(ScikitClassifier):
 
 
 class Boosting(ScikitClassifier):
-    """For every tag gradient-boosted trees on binned features; by far the slowest classifier."""
+    """Gradient-boosted trees on binned features, per tag; by far the slowest classifier."""
 
     name: ClassVar[str] = "boosting"
     multiplies: ClassVar[bool] = False
