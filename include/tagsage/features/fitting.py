@@ -54,8 +54,8 @@ def fit_block(
     tuning : Known, optional
         What is known while thresholds and epochs are chosen.
     graph : pathlib.Path, optional
-        For the block ``graphsage``: the folder of :func:`tagsage.graph.compute.compute_graph`, already
-        trained on all articles.
+        For the block ``graphsage``: the folder of :func:`tagsage.graph.compute.compute_graph`,
+        already trained on all articles.
     """
     marked = known.mark(articles)
     block: Block
