@@ -1,4 +1,5 @@
-"""Which Neo4j server to talk to, drivers to it, and their errors in plain sentences.
+"""
+The connection to Neo4j: which server, its drivers, and their errors translated.
 
 The driver imports pandas, so it is imported where it is used: every task imports this module.
 """
@@ -36,9 +37,9 @@ _providers: ConnectionSources[Neo4jConnection] = ConnectionSources()
 
 @dataclass(frozen=True)
 class Neo4jConnection:
-    """Where a server is and who we are there; the password is in no text form of it.
+    """The server's address and our account; the password is in no text form of it.
 
-    Without a username there is no authentication. `encrypted` asks for TLS where the scheme does
+    Without a username there is no authentication. `encrypted` requires TLS where the scheme does
     not.
     """
 
@@ -66,22 +67,19 @@ class Neo4jConnection:
 
     @property
     def auth(self) -> tuple[str, str] | None:
-        """What the driver wants: user and password, or None."""
+        """User and password for the driver, or None."""
         return (self.username, self.password) if self.username else None
 
 
 def provide_connection(provider: Provider) -> None:
-    """Ask `provider`, which may return None, before the environment."""
+    """Use the connection that `provider` returns, if any, rather than the environment's."""
     _providers.add(provider)
 
 
 def resolve_connection() -> Neo4jConnection:
-    """Return the connection from a provider (in Airflow ``neo4j_default``), else the environment's.
+    """Return the provider's connection (in Airflow ``neo4j_default``) or the environment's.
 
-    Raises
-    ------
-    TagsageError
-        When there is none, or one that cannot be right.
+    Raises `TagsageError` when there is none or an invalid one.
     """
     if (connection := _providers.find()) is not None:
         return connection
@@ -98,13 +96,7 @@ def resolve_connection() -> Neo4jConnection:
 
 @contextmanager
 def open_driver(connection: Neo4jConnection) -> Generator[Driver]:
-    """Open a driver, make sure that the server answers, and close it in the end.
-
-    Raises
-    ------
-    TagsageError
-        When the server does not answer or refuses us.
-    """
+    """Open a driver, and close it in the end; raises `TagsageError` without a server."""
     with translated(connection):
         driver = create_driver(connection)
         try:
@@ -135,19 +127,13 @@ def create_driver(connection: Neo4jConnection) -> Driver:
 
 
 def check_answers(session: Session) -> None:
-    """Query outside a managed transaction, so that a server that is away is not waited for."""
+    """Query without a managed transaction, which would wait for an unreachable server."""
     session.run("RETURN 1").consume()
 
 
 @contextmanager
 def translated(connection: Neo4jConnection) -> Generator[None]:
-    """Turn the driver's errors into one sentence, without credentials.
-
-    Raises
-    ------
-    TagsageError
-        For everything a user can act on; mistakes of this program go through as they are.
-    """
+    """Translate the driver's errors into `TagsageError`, without credentials; bugs pass."""
     from neo4j.exceptions import DriverError, Neo4jError
 
     try:
@@ -160,7 +146,7 @@ def translated(connection: Neo4jConnection) -> Generator[None]:
 
 
 def error_kind(error: Exception) -> str:
-    """Return the last part of the server's code of an error; empty when it is not the server's."""
+    """Return the last part of the server's error code; empty when the server sent none."""
     from neo4j.exceptions import Neo4jError
 
     code = (error.code or "") if isinstance(error, Neo4jError) else ""

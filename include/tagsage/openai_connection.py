@@ -1,4 +1,4 @@
-"""Which server of OpenAI's API to talk to, clients of it, and its complaints in plain sentences."""
+"""The connection to OpenAI's API: which server, its clients, and their errors translated."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 OFFICIAL = "https://api.openai.com/v1"
 CONNECT_WITHIN_S = 10.0
-# The SDK waits twice as long before each, 8 s at most, or as long as the server asks.
+# The SDK doubles the wait before each, up to 8 s, or waits as long as the server says.
 RETRIES = 8
-# Codes of a 429 that no waiting mends: the account is used up.
+# Codes of a 429 that waiting does not help: the account is used up.
 NO_QUOTA = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
 _NO_RETRY = {"x-should-retry": "false"}
 
@@ -31,17 +31,11 @@ _providers: ConnectionSources[OpenAiConnection] = ConnectionSources()
 
 @dataclass(frozen=True)
 class OpenAiConnection:
-    """Where a server is and who we are there; secrets are in no text form of it.
+    """The server's address and our account; secrets are in no text form of it.
 
-    Attributes
-    ----------
-    api_key : str
-        Empty where the server asks for none.
-    base_url : str
-        Address up to and including the version, such as ``http://127.0.0.1:11434/v1``; holds no
-        credentials.
-    options : mapping
-        Further arguments of the SDK's client, such as ``organization``.
+    `api_key` is empty where the server needs none; `base_url` ends with the version, such as
+    ``http://127.0.0.1:11434/v1``, and holds no credentials; `options` are further arguments of the
+    SDK's client, such as ``organization``.
     """
 
     api_key: str = field(default="", repr=False)
@@ -68,35 +62,27 @@ class OpenAiConnection:
     @property
     def official(self) -> bool:
         """Whether it is OpenAI itself, where every token costs money."""
-        # Its regions have hosts of their own, such as eu.api.openai.com.
+        # Its regions have their own hosts, such as eu.api.openai.com.
         host = f".{urlsplit(self.base_url).hostname}".rstrip(".")
         return host.endswith(f".{urlsplit(OFFICIAL).hostname}")
 
     def require_key(self) -> None:
-        """Refuse to go to OpenAI itself without a key.
-
-        Raises
-        ------
-        NonRetryableError
-            When there is none.
-        """
+        """Raise `NonRetryableError` when OpenAI itself would be used without a key."""
         if not self.api_key and self.official and "workload_identity" not in self.options:
             raise NonRetryableError(f"OpenAI wants a key; {_HOW}.")
 
     def client(self, *, timeout_s: float) -> openai.OpenAI:
         """Return a client, to be closed by the caller; it retries as the SDK does.
 
-        Raises
-        ------
-        TagsageError
-            When OpenAI itself is to be asked without a key, or the SDK refuses the options.
+        Raises `TagsageError` when OpenAI itself would be used without a key, or the SDK refuses the
+        options.
         """
         import openai
 
         self.require_key()
         options = dict(self.options)
         if "workload_identity" not in options:
-            # The SDK wants one, and a server that asks for none takes any.
+            # The SDK needs one, and a server that needs none accepts any.
             options["api_key"] = self.api_key or "none"
         timeout = openai.Timeout(timeout_s, connect=min(CONNECT_WITHIN_S, timeout_s))
         try:
@@ -126,7 +112,7 @@ def _http_client(base_url: str, timeout: openai.Timeout) -> openai.DefaultHttpxC
             try:
                 response = super().send(request, **options)
             except (httpx2.ReadTimeout, httpx2.WriteTimeout):
-                # The server may still be at work on it: the caller sends less next time.
+                # The server may still be working on it: the caller sends less next time.
                 return httpx2.Response(408, headers=_NO_RETRY, request=request)
             if response.status_code == 429:
                 response.read()
@@ -138,13 +124,7 @@ def _http_client(base_url: str, timeout: openai.Timeout) -> openai.DefaultHttpxC
 
 
 def provide_openai_connection(provider: Provider) -> None:
-    """Ask `provider` before the environment; in Airflow it reads ``openai_default``.
-
-    Parameters
-    ----------
-    provider : callable
-        Returns the connection, or None when it knows none. The latest given is asked first.
-    """
+    """Use the connection that `provider` returns, if any; the latest provider comes first."""
     _providers.add(provider)
 
 
@@ -152,12 +132,7 @@ def resolve_openai_connection() -> OpenAiConnection:
     """Return the connection from a provider, else from the environment.
 
     ``OPENAI_API_KEY`` and ``OPENAI_BASE_URL`` are read, and by the SDK ``OPENAI_ORG_ID`` and
-    ``OPENAI_PROJECT_ID``.
-
-    Raises
-    ------
-    TagsageError
-        When the address cannot be right.
+    ``OPENAI_PROJECT_ID``. Raises `TagsageError` when the address is invalid.
     """
     if (connection := _providers.find()) is not None:
         return connection
@@ -168,7 +143,7 @@ def resolve_openai_connection() -> OpenAiConnection:
 
 
 def openai_failure(connection: OpenAiConnection, error: Exception) -> TagsageError:
-    """Return what to raise instead of an error of the SDK, ``from None``: it holds the key."""
+    """Return the error to raise instead of the SDK's, ``from None`` because that holds the key."""
     import openai
 
     where = "OpenAI" if connection.official else f"The server at {connection.base_url}"
@@ -202,7 +177,7 @@ def openai_failure(connection: OpenAiConnection, error: Exception) -> TagsageErr
 
 
 def server_said(connection: OpenAiConnection, error: Exception) -> str:
-    """Return the first line of what an error says, without keys: servers repeat them."""
+    """Return the first line of an error's text, without keys, which servers repeat."""
     import openai
 
     text = str(error)
@@ -215,7 +190,7 @@ def server_said(connection: OpenAiConnection, error: Exception) -> str:
 
 
 def _secrets(connection: OpenAiConnection) -> list[str]:
-    """Return what a server might repeat and nobody is to read: the key, and further headers."""
+    """Return what a server might repeat but nobody may read: the key, and further headers."""
     headers = connection.options.get("default_headers") or {}
     lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").splitlines()
     said = [str(value) for value in headers.values()]
@@ -226,7 +201,7 @@ def _secrets(connection: OpenAiConnection) -> list[str]:
 
 
 def _message(body: object) -> str:
-    """Return what the body of an error says: OpenAI's object, or another server's own shape."""
+    """Return the message in an error's body: OpenAI's object, or another server's own shape."""
     if isinstance(body, dict):
         return _message(body.get("message") or body.get("error") or body.get("detail"))
     return body if isinstance(body, str) and "<" not in body else ""

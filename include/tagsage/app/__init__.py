@@ -1,4 +1,5 @@
-"""The pages that Airflow's API server shows: functions that read the store, and templates.
+"""
+The pages in Airflow's API server: functions that read the store, and templates.
 
 Nothing here imports pandas, MLflow or JAX, and nothing is written.
 """

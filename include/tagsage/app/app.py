@@ -31,7 +31,7 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
-    # Other sites need not learn which article somebody came from.
+    # Other sites must not learn which article somebody came from.
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "private, no-store",
@@ -41,7 +41,7 @@ PAGE_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'self'"
 )
-# The report brings its style along. Should someone have put a script into the file, it is not run.
+# The report has its own style. A script in the file would not run.
 REPORT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; "
     "base-uri 'none'; frame-ancestors 'self'; "
@@ -72,16 +72,14 @@ class Surroundings:
     Attributes
     ----------
     guard : callable
-        A FastAPI dependency that raises an HTTP error, 401 or 403, when the person who asks may
-        not see the pages.
-    workspace : callable
-        Returns the workspace's folder on this machine.
-    database : callable
-        Returns the address of the SQL store.
+        A FastAPI dependency that raises an HTTP error, 401 or 403, when a person may not see the
+        pages.
+    workspace, database : callable
+        Return the workspace's folder on this machine, and the address of the SQL store.
     last_run : callable
         Returns the latest run of the DAG, or None.
     mlflow_url : callable
-        Returns where people see MLflow; empty when that is not known.
+        Returns MLflow's address for people; empty when unknown.
     """
 
     guard: Callable[..., Any]
@@ -109,10 +107,7 @@ def make_app(around: Surroundings) -> FastAPI:
 
 
 class _KnownMethods:
-    """Takes a method that no route knows for one that the last route refuses.
-
-    Otherwise it would be refused before the guard has looked.
-    """
+    """Passes unknown methods on as a known one, so that the guard sees the request first."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -210,7 +205,7 @@ def _add_files(app: FastAPI, around: Surroundings) -> None:
 
     @app.api_route("/{path:path}", methods=METHODS)
     def anything_else(request: Request) -> Response:
-        # So that nothing is answered before the guard has looked, not even that nothing is there.
+        # Behind the guard, so that even "not found" is not shown to strangers.
         raise HTTPException(404 if request.method == "GET" else 405)
 
 
@@ -218,7 +213,7 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     def refused(request: Request, error: HTTPException) -> Response:
         heading, sentence = _SENTENCES.get(error.status_code, ("That did not work", ""))
-        # What FastAPI and Airflow say of themselves is not for people.
+        # FastAPI's and Airflow's own messages are not for people.
         if error.status_code == 404 and error.detail != "Not Found":
             sentence = str(error.detail)
         return _message(request, error.status_code, heading, sentence)
@@ -264,7 +259,7 @@ def _message(request: Request, status: int, heading: str, sentence: str) -> Resp
     if status == 401:
         context["login"] = f"/api/v2/auth/login?next={quote(str(request.url), safe='')}"
     if status in {401, 403}:
-        # Who may not see the pages does not get their style sheet either: it comes along.
+        # In the page: who may not see the pages can't fetch their style sheet either.
         context["inline_style"] = render.inline_style()
         context["policy"] = PAGE_POLICY.replace("style-src 'self'", _style_source())
     return _page(request, "message", status, **context)
@@ -281,7 +276,7 @@ def _headers(policy: str) -> dict[str, str]:
 
 
 def _mlflow_run(url: str, run: Any) -> str:
-    """Return where MLflow shows the run, or MLflow itself; empty when that is not known."""
+    """Return where MLflow shows the run, or MLflow itself; empty when unknown."""
     if not url:
         return ""
     ids = [run.get("mlflow", {}).get(name) for name in ("experiment", "run")]

@@ -1,4 +1,4 @@
-"""One article: its text, its lists, its tags, and what speaks for them."""
+"""One article: its text, its lists, its tags, and the evidence for them."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from tagsage.store.tables import (
 )
 
 LISTS_SHOWN = 20
-# An article's page shows the tags that were assigned, and so many of the best.
+# An article's page shows the assigned tags, and so many of the best.
 BEST_TAGS = 10
-# For so many of them the page says what speaks for them.
+# The page shows the evidence for so many of them.
 EXPLAINED = 5
 EVIDENCE_LISTS = 5
 EVIDENCE_ARTICLES = 5
 EVIDENCE_WORDS = 12
-# Co-listed articles with the tag are looked for in so many lists, the smallest that hold one.
+# Co-listed articles with the tag are searched in so many of the smallest lists.
 SEARCHED_LISTS = 12
 SEARCHED_MEMBERS = 500
 
@@ -42,15 +42,8 @@ SEARCHED_MEMBERS = 500
 class InList:
     """A list that holds the article.
 
-    Attributes
-    ----------
-    name : str
-        Its name.
-    size, tagged, with_tag : int
-        How many articles it holds, how many of them came with tags, how many of those with the tag
-        in question.
-    drop : float or None
-        What the score loses without the list, where that was computed.
+    `size` counts its articles, `tagged` those that came with tags, `with_tag` those with the tag in
+    question; `drop` is what the score loses without the list, where that was computed.
     """
 
     name: str
@@ -62,18 +55,10 @@ class InList:
 
 @dataclass(frozen=True)
 class Neighbour:
-    """Another article that speaks for a tag.
+    """Another article that is evidence for a tag.
 
-    Attributes
-    ----------
-    key, title : str
-        Its key, empty when the store does not hold it, and its title.
-    shared : int
-        How many lists it shares with the article; 0 when it was found by its text.
-    similarity : float or None
-        Cosine of the texts' vectors.
-    has_tag : bool
-        Whether it has the tag.
+    `key` is empty when the store lacks it. `shared` counts the lists that both are in: 0 when it
+    was found by its text, with `similarity`, the cosine of the vectors.
     """
 
     key: str
@@ -102,26 +87,12 @@ class Term:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What speaks for a tag of an article.
+    """The evidence for a tag of an article.
 
-    Attributes
-    ----------
-    counted_lists : int
-        How many of the article's lists hold an article with the tag.
-    with_tag, tagged : int
-        Over all its lists: members with the tag, members with any tag.
-    lists : sequence of InList
-        Those that speak most for the tag.
-    articles : sequence of Neighbour
-        Articles with the tag that share lists with it, those of small lists first.
-    texts : sequence of Neighbour
-        Labelled articles with the nearest texts.
-    words : sequence of Word
-        The words that matter.
-    terms : sequence of Term
-        What adds up to the log-odds of a linear model's score.
-    score, score_without_graph : float or None
-        The model's score, and its score for the text alone.
+    `counted_lists` counts its lists that hold an article with the tag; over all its lists,
+    `with_tag` members have the tag and `tagged` have any. `lists` has the strongest evidence;
+    `articles` with the tag share lists with it, those of small lists first; `texts` are labelled
+    articles with the nearest texts. `terms` add up to the log-odds of a linear model's score.
     """
 
     counted_lists: int = 0
@@ -137,13 +108,13 @@ class Evidence:
 
     @property
     def is_explained(self) -> bool:
-        """Whether the model explained the tag, and not only the lists were counted."""
+        """Whether the model explained the tag; otherwise only the lists were counted."""
         return self.score_without_graph is not None or bool(self.words or self.texts)
 
 
 @dataclass(frozen=True)
 class PredictedTag:
-    """A tag predicted for the article; only for the best ones there is evidence."""
+    """A tag predicted for the article; only the best ones have evidence."""
 
     tag: str
     score: float
@@ -156,21 +127,9 @@ class PredictedTag:
 class Article:
     """What an article's page shows; texts may hold anything.
 
-    Attributes
-    ----------
-    date : str
-        ``YYYY-MM-DD``, or empty.
-    is_stub : bool
-        Whether it is known only from lists.
-    n_lists : int
-        How many lists hold it.
-    tags : sequence of str
-        Those that it came with.
-    predicted : sequence of PredictedTag
-        The best first.
-    lists : sequence of InList
-        Those that hold it: first those with tagged articles, the smallest first;
-        :data:`LISTS_SHOWN` at most.
+    `date` is ``YYYY-MM-DD`` or empty; `tags` are those that it came with; `predicted` has the best
+    first. `lists` has at most :data:`LISTS_SHOWN` of its `n_lists`: first those with tagged
+    articles, the smallest first.
     """
 
     key: str
@@ -231,7 +190,7 @@ def _predicted(connection: Connection, article: int) -> list[PredictedTag]:
         .order_by(columns.score.desc(), TAGS.c.name)
     ).all()
     rows = [row for place, row in enumerate(rows) if row.assigned or place < BEST_TAGS]
-    # Those that were assigned first, because they are the ones to be doubted.
+    # The assigned ones come first, because these need checking.
     explained = {row.id for row in sorted(rows, key=lambda row: not row.assigned)[:EXPLAINED]}
     return [
         PredictedTag(
@@ -246,7 +205,7 @@ def _predicted(connection: Connection, article: int) -> list[PredictedTag]:
 
 
 def _evidence(connection: Connection, article: int, tag: int) -> Evidence:
-    """Count in the article's lists, and add what the model says where it was asked."""
+    """Count in the article's lists, and add the model's explanation where there is one."""
     with_tag = and_(LIST_TAGS.c.list_id == LISTS.c.id, LIST_TAGS.c.tag_id == tag)
     counted = connection.execute(
         select(LISTS.c.id, LISTS.c.name, LISTS.c.size, LISTS.c.tagged, LIST_TAGS.c.articles)
@@ -295,7 +254,7 @@ def _co_listed(
 
 
 def _explained(connection: Connection, row: RowMapping, counted: Evidence) -> Evidence:
-    """Join what the model says to what was counted; the former comes first."""
+    """Join the model's explanation and the counted evidence; the former comes first."""
     lists = [
         InList(
             str(one.get("list", "")),

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# Small, so that what is written in it can still be read on a phone.
+# Small, so that its labels can be read on a phone.
 WIDTH, HEIGHT = 480, 180
 LEFT, RIGHT, TOP, BOTTOM = 38, 8, 8, 22
 X_LABELS = 5
@@ -41,17 +41,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Plot:
-    """A drawing of the size :data:`WIDTH` by :data:`HEIGHT`.
-
-    Attributes
-    ----------
-    lines : sequence of Line
-        The first is meant to stand out.
-    x_labels, y_labels : sequence of (float, str)
-        Places on the axis, and what stands there.
-    alt : str
-        What it shows, in words.
-    """
+    """A drawing, :data:`WIDTH` by :data:`HEIGHT`; `alt` describes it, the first line stands out."""
 
     lines: Sequence[Line]
     x_labels: Sequence[tuple[float, str]]
@@ -67,21 +57,9 @@ class Plot:
 def draw_plot(
     series: Sequence[Series], labels: Sequence[str], marked: Sequence[bool]
 ) -> Plot | None:
-    """Draw scores run by run.
+    """Draw scores (0 to 1) run by run; None when there is no value at all.
 
-    Parameters
-    ----------
-    series : sequence of Series
-        Values between 0 and 1, all of the same length.
-    labels : sequence of str
-        What to call each run.
-    marked : sequence of bool
-        Which dots of the first line stand out.
-
-    Returns
-    -------
-    Plot or None
-        None when there is no value at all.
+    `labels` name the runs; `marked` says which dots of the first line stand out.
     """
     known = [
         value

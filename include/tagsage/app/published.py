@@ -27,21 +27,10 @@ class NothingPublishedError(TagsageError):
 
 @contextmanager
 def published(url: URL, *, seconds: float = QUERY_S) -> Generator[Connection]:
-    """Open the store for one request.
+    """Open the store for one request; all queries together may take so many seconds.
 
-    Parameters
-    ----------
-    url : sqlalchemy.URL
-        The database of the SQL store.
-    seconds : float
-        How long all queries together may take.
-
-    Raises
-    ------
-    NothingPublishedError
-        When no run has published anything.
-    TagsageError
-        When the database cannot be read or is too slow.
+    Raises `NothingPublishedError`, or `TagsageError` when the database cannot be read or is too
+    slow.
     """
     if url.get_backend_name() == "sqlite" and not Path(str(url.database)).is_file():
         raise NothingPublishedError

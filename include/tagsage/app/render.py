@@ -13,7 +13,7 @@ from markupsafe import Markup
 from tagsage.report.formatting import FILTERS
 
 FOLDER = Path(__file__).parent
-# The report's own colours and type, so that both look like one thing.
+# The report's colours and fonts, so that both look alike.
 REPORT_STYLE = FOLDER.parent / "report" / "templates" / "style.css"
 PAGE_STYLE = FOLDER / "static" / "page.css"
 ICON = FOLDER / "static" / "icon.svg"
@@ -22,8 +22,6 @@ ICON = FOLDER / "static" / "icon.svg"
 def address(base: str, page: str, /, **parameters: object) -> str:
     """Return the address of a page; parameters that are empty, None or page 1 are left out.
 
-    Examples
-    --------
     >>> address("/tagsage", "search", q="a&b", tag="", page=1)
     '/tagsage/search?q=a%26b'
     """
@@ -54,7 +52,7 @@ def style() -> str:
 
 
 def inline_style() -> Markup:
-    """Return the style sheet as it may stand in a page."""
+    """Return the style sheet, safe inside a page."""
     return Markup(style())  # ruff: ignore[unsafe-markup-use]
 
 

@@ -21,7 +21,7 @@ RUNS_SHOWN = 60
 
 @dataclass(frozen=True)
 class RunState:
-    """The latest run of the DAG as Airflow knows it; `since` says when it came into its state."""
+    """The latest run of the DAG as Airflow knows it; `since` is when its state began."""
 
     run_id: str
     state: str
@@ -43,14 +43,9 @@ class RunLine:
 class Home:
     """What the first page shows.
 
-    Attributes
-    ----------
-    run : mapping
-        Facts of the published run, as :mod:`tagsage.stages.publish` gathers them.
-    runs : sequence of RunLine
-        It and the runs before it, the latest first.
-    plot : Plot or None
-        The best candidate, and the best on text alone, run by run; None for a single run.
+    `run` has the published facts (see :mod:`tagsage.stages.publish`), `runs` this and earlier runs,
+    the latest first. `plot` compares the best candidate with the best on text only; None for a
+    single run.
     """
 
     run: Mapping[str, Any]

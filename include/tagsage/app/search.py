@@ -18,8 +18,8 @@ PAGE_SIZE = 20
 COUNTED = 2000
 TAGS_SHOWN = 5
 
-# The articles of a rare tag are gathered first. Those of a frequent one are looked for among all
-# articles, which ends when enough are found.
+# The articles of a rare tag are gathered first. For a frequent one, all articles are searched
+# until enough are found.
 FREQUENT = 4 * COUNTED
 _WITH_RARE_TAG = (
     "a.id IN (SELECT article_id FROM article_tags WHERE tag_id = :tag UNION "
@@ -37,18 +37,10 @@ State = Literal["all", "untagged", "tagged"]
 
 @dataclass(frozen=True)
 class Query:
-    """What is looked for.
+    """What to search for; `page` counts from 1.
 
-    Attributes
-    ----------
-    text : str
-        Words, the beginnings of words, or an article's address; empty: any article.
-    state : {"all", "untagged", "tagged"}
-        Whether the article came without tags, or with some.
-    tag : str
-        A tag that the article has or was assigned; empty: any.
-    page : int
-        From 1.
+    `text` is words, their beginnings, or an article's address; empty: any article. `state` says
+    whether the article came with tags. `tag` is one that it has or was assigned; empty: any.
     """
 
     text: str = ""
@@ -69,20 +61,8 @@ class ShownTag:
 class Hit:
     """An article in a list of articles.
 
-    Attributes
-    ----------
-    key : str
-        Names the article in the pages' addresses.
-    title, subtitle, author : str
-        Its text; may hold anything.
-    lists : int
-        How many lists hold it.
-    tags : sequence of ShownTag
-        Its own tags; those assigned to it when it came without.
-    untagged : bool
-        Whether it came without tags.
-    score, threshold : float or None
-        Where the articles of one tag are listed: its score, and what that has to reach.
+    Texts may hold anything. `tags` are its own or, when it came without (`untagged`), those
+    assigned to it. Lists of one tag's articles have its `score` and the `threshold`.
     """
 
     key: str
@@ -98,18 +78,9 @@ class Hit:
 
 @dataclass(frozen=True)
 class Found:
-    """A page of what was found.
+    """A page of at most :data:`PAGE_SIZE` articles.
 
-    Attributes
-    ----------
-    hits : sequence of Hit
-        At most :data:`PAGE_SIZE`.
-    total : int
-        How many there are, counted up to :data:`COUNTED`.
-    more : bool
-        Whether there are more than were counted.
-    pages : int
-        How many pages there are.
+    `total` is counted up to :data:`COUNTED`; `more` says whether there are more.
     """
 
     hits: Sequence[Hit]

@@ -14,7 +14,7 @@ from tagsage.store.tables import ARTICLE_TAGS, ARTICLES, PREDICTIONS, TAGS
 TAGS_PER_PAGE = 50
 BEST_KNOWN = 5
 NEARLY = 5
-# Nobody turns beyond so many pages, and they would be read over, one article after the other.
+# Nobody turns beyond so many pages, and skipping rows takes time.
 LAST_PAGE = 500
 
 Order = Literal["name", "f1", "articles", "assigned"]
@@ -32,20 +32,9 @@ _ORDERS: dict[Order, Any] = {
 class TagLine:
     """A tag in numbers.
 
-    Attributes
-    ----------
-    tag : str
-        The tag.
-    is_target : bool
-        Whether it is on enough articles to be learned.
-    articles : int
-        How many articles came with it.
-    assigned : int
-        How many untagged articles it was assigned to.
-    f1, precision, recall, average_precision : float or None
-        On the test articles, of the run's best candidate; None when it is not learned.
-    support, predicted : int or None
-        Test articles that have it, and that it was assigned to.
+    `articles` came with it, `assigned` counts untagged articles. The scores are those of the run's
+    best candidate on the test articles, None when the tag is not learned (`is_target`); `support`
+    and `predicted` count the test articles that have it, and that it was assigned to.
     """
 
     tag: str
@@ -73,18 +62,8 @@ class TagPage:
 class Tag:
     """What the page of a tag shows.
 
-    Attributes
-    ----------
-    line : TagLine
-        Its numbers.
-    assigned : sequence of Hit
-        A page of the articles that it was assigned to, the highest score first.
-    nearly : sequence of Hit
-        On the first page, articles with the highest scores that it was not assigned to.
-    known : sequence of Hit
-        On the first page, articles that came with it, those in most lists first.
-    pages : int
-        How many pages of assigned articles there are.
+    `assigned` has the highest score first. On the first page, `nearly` has the best-scored articles
+    that it was not assigned to, `known` those that came with it, those in most lists first.
     """
 
     line: TagLine
@@ -107,7 +86,7 @@ def list_tags(
     order: Order = "assigned",
     page: int = 1,
 ) -> TagPage:
-    """List the tags that hold `part`, letters of either case: those that are learned, or all."""
+    """List the tags that contain `part`, in either case: those that are learned, or all."""
     where = [func.lower(TAGS.c.name).contains(part.strip().lower(), autoescape=True)]
     if kind == "learned":
         where.append(TAGS.c.is_target)

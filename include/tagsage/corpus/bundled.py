@@ -10,13 +10,7 @@ FOLDER = Path(__file__).resolve().parents[3] / "data" / "debian-packages"
 
 
 def bundled_files() -> tuple[str, str]:
-    """Return the bundled files of articles and of lists.
-
-    Raises
-    ------
-    TagsageError
-        When they are missing, because the package was installed without its repository.
-    """
+    """Return the bundled files of articles and lists; raises `TagsageError` without them."""
     files = FOLDER / "articles.csv.gz", FOLDER / "lists.csv.gz"
     for file in files:
         if not file.is_file():

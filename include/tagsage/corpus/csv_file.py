@@ -1,4 +1,4 @@
-"""CSV files read row by row: plain or gzip, local or remote, with line numbers and plain errors."""
+"""CSV files read row by row: plain or gzip, local or remote, with line numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from upath import UPath
 from tagsage.corpus.quarantine import REJECTED, Quarantine
 from tagsage.errors import TagsageError
 
-FIELD_LIMIT = 4_000_000  # characters; it also bounds what a quote that is never closed swallows
+FIELD_LIMIT = 4_000_000  # characters; also the most that an unclosed quote swallows
 BUFFER = 1 << 20
 _GZIP = b"\x1f\x8b"
 _ARCHIVES = {b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -31,27 +31,14 @@ _REASONS = (
 
 
 class CsvFile:
-    """A CSV file, opened for one pass.
+    """A CSV file (or fsspec URL, gzip recognised by its first bytes), opened for one pass.
 
-    A row that is broken goes to the quarantine, and reading goes on with the line after the one
-    where it began: a quote that is never closed costs its own row, not the rows it swallowed.
+    A broken row goes to the quarantine, and reading continues on the line after the row's first: an
+    unclosed quote costs its own row, not the rows that it swallowed. `rows_read` counts rejected
+    rows too, but not the header.
 
-    Parameters
-    ----------
-    path : str
-        A file or a URL that fsspec understands; gzip is recognised by its first bytes.
-
-    Attributes
-    ----------
-    name : str
-        The file's name without its folder.
-    rows_read : int
-        How many rows there were so far, the rejected ones included, the header not.
-
-    Raises
-    ------
-    TagsageError
-        On opening or reading: for what ends the whole file (missing, a folder, not UTF-8, cut off).
+    Raises `TagsageError`, on opening or reading, when the whole file is unusable (missing, a
+    folder, not UTF-8, cut off).
     """
 
     def __init__(self, path: str) -> None:
@@ -89,15 +76,10 @@ class CsvFile:
     def rows(
         self, header: Sequence[str], quarantine: Quarantine
     ) -> Iterator[tuple[int, list[str]]]:
-        """Read the rows that follow.
+        """Yield the line (from 1) where each remaining row begins, and its fields.
 
-        Rows that cannot be read, or have not the columns of the header, are rejected; NUL bytes are
-        removed, and such rows are repaired.
-
-        Yields
-        ------
-        tuple of (int, list of str)
-            The line where the row begins, from 1, and its fields.
+        Rows that cannot be read, or have another number of columns than the header, are rejected;
+        NUL bytes are removed, and such rows are repaired.
         """
         lines, width = self._lines, len(header)
         record = lines.record
@@ -148,7 +130,6 @@ class CsvFile:
 
     @contextmanager
     def _translated(self) -> Generator[None]:
-        """Turn what ends the whole file into one sentence."""
         try:
             yield
         except UnicodeDecodeError:
@@ -192,7 +173,7 @@ class CsvFile:
 
 
 class _Lines:
-    """Hands lines to the CSV reader, counts them, and can take some back."""
+    """Gives lines to the CSV reader, counts them, and can take some back."""
 
     def __init__(self, source: Iterator[str]) -> None:
         self._source = source
@@ -202,7 +183,7 @@ class _Lines:
 
     @property
     def number(self) -> int:
-        """How many lines were handed out, without those taken back."""
+        """How many lines were given out, without those taken back."""
         return self._before + len(self.record)
 
     def next_record(self) -> int:
@@ -229,7 +210,7 @@ class _Lines:
 
 
 class _Digesting(io.RawIOBase):
-    """Passes bytes on and digests them."""
+    """Digests the bytes that are read through it."""
 
     def __init__(self, source: BinaryIO) -> None:
         self._source = source

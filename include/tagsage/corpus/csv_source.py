@@ -1,9 +1,10 @@
-"""The source `csv`: a file of articles and a file of lists, in the study's format or Kaggle's.
+"""
+The source `csv`: a file of articles and a file of lists, in the study's format or Kaggle's.
 
 The study's columns are ``story,title[,subtitle],date,author,tags`` (tags a JSON list) and
 ``list,article``. Kaggle's fabiochiusano/medium-articles has ``title,text,url,authors,timestamp,
-tags`` (authors and tags as Python shows a list); it has no subtitle, so the first 500 characters of
-the text stand for it. Other columns are ignored, their order is free.
+tags`` (authors and tags as Python lists); it has no subtitle, so the first 500 characters of the
+text are used. Other columns are ignored, their order is free.
 """
 
 from __future__ import annotations
@@ -49,8 +50,6 @@ Tags = tuple[list[str], bool]
 
 @dataclass(frozen=True)
 class _Format:
-    """The columns of a file of articles."""
-
     story: str
     date: str
     author: str
@@ -85,25 +84,11 @@ def read_csv_corpus(articles: str, lists: str, *, max_rejected_share: float) -> 
 
     Rows with the same key (see :func:`tagsage.corpus.keys.article_key`) are the same article; the
     row with the newest date wins, of equal ones the later. A blank date is 1990-01-01, a null
-    author "Unknown". A member of a list without a row of its own becomes a stub.
+    author "Unknown". A member of a list without its own row becomes a stub. Articles come in the
+    order of the file, then stubs in the order of their first mention.
 
-    Parameters
-    ----------
-    articles, lists : str
-        Files, or URLs that fsspec understands; gzip is recognised.
-    max_rejected_share : float
-        The largest share, 0 to 1, of a file's rows that may be rejected.
-
-    Returns
-    -------
-    Corpus
-        Articles in the order of the file, then stubs in the order of their first mention.
-
-    Raises
-    ------
-    TagsageError
-        When a file is missing, is a folder, lacks a column, is not UTF-8, is cut off, holds no
-        article, or has too many rejected rows (:class:`RejectedShareError`).
+    Raises `TagsageError` when a file is missing, is a folder, lacks a column, is not UTF-8, is cut
+    off, holds no article, or has too large a share of rejected rows (:class:`RejectedShareError`).
     """
     quarantine = Quarantine()
     with CsvFile(articles) as articles_file, CsvFile(lists) as lists_file:
@@ -112,7 +97,7 @@ def read_csv_corpus(articles: str, lists: str, *, max_rejected_share: float) -> 
         article_header, lists_header = _articles_header(articles_file), _lists_header(lists_file)
         reader = _ArticleReader(articles_file, quarantine)
         with warnings.catch_warnings():
-            # Python's parser warns of odd escapes in the lists of Kaggle's file.
+            # Python's parser warns about odd escapes in the lists of Kaggle's file.
             warnings.simplefilter("ignore", SyntaxWarning)
             warnings.simplefilter("ignore", DeprecationWarning)
             reader.read(article_header)
@@ -177,7 +162,7 @@ def _format_of(header: Sequence[str]) -> _Format:
 def _check_columns(path: str, header: Sequence[str], needed: Sequence[str]) -> None:
     missing = [name for name in needed if name not in header]
     if missing:
-        # Not the header itself: the file may be another than was meant.
+        # Not the header itself: it may be the wrong file.
         msg = (
             f"{path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}: expected "
             f"{', '.join(needed)}, separated by commas; columns in its first line: {len(header):,}."
@@ -189,7 +174,7 @@ def _check_columns(path: str, header: Sequence[str], needed: Sequence[str]) -> N
 
 
 class _ArticleReader:
-    """Reads the rows of articles into Arrow batches, keeping of each article the newest row."""
+    """Reads the rows of articles into Arrow batches, keeping the newest row of each article."""
 
     def __init__(self, file: CsvFile, quarantine: Quarantine) -> None:
         self.row_of: dict[str, int] = {}  # key -> its newest row
@@ -237,7 +222,7 @@ class _ArticleReader:
             self._add(address.key, date, line, values)
 
     def table(self, stubs: Sequence[Address]) -> pa.Table:
-        """Return the articles, and the stubs after them, as ARTICLE_SCHEMA."""
+        """Return the articles, then the stubs, as ARTICLE_SCHEMA."""
         self._flush()
         table = pa.Table.from_batches(self._batches, schema=ARTICLE_SCHEMA)
         kept = np.ones(len(table), dtype=bool)
@@ -300,17 +285,11 @@ def _batch(rows: Sequence[tuple[object, ...]]) -> pa.RecordBatch:
 def _read_lists(
     file: CsvFile, header: Sequence[str], keys: list[str], quarantine: Quarantine
 ) -> tuple[pd.DataFrame, list[Address], int]:
-    """Read the memberships; extends `keys` by those that have no row of their own.
-
-    Returns
-    -------
-    tuple
-        The memberships, the stubs, and how many repetitions were merged.
-    """
+    """Return memberships, stubs and the number of merged repetitions; adds the stubs to `keys`."""
     list_at, article_at = (header.index(name) for name in LIST_COLUMNS)
     code_of_key = {key: code for code, key in enumerate(keys)}
     code_of_name: dict[str, int] = {}
-    # As written: each address and name is parsed once, not once per row. None: it is no good.
+    # By text: each address and name is parsed once, not once per row. None: it is invalid.
     article_of: dict[str, int | None] = {}
     list_of: dict[str, int | None] = {}
     stubs: list[Address] = []

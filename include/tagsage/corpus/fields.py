@@ -32,10 +32,10 @@ class TagsError(ValueError):
 
 
 def parse_date(text: str) -> int | None:
-    """Read a date; returns whole seconds since 1970, UTC, or None when the text is no date.
+    """Read a date as whole seconds since 1970, UTC; None when the text is no date.
 
     ISO 8601 (without a zone: UTC), milliseconds since 1970 (11 to 14 digits; 9 or 10 digits are
-    seconds), or as in RSS (RFC 2822); blank or null is 1990-01-01.
+    seconds), or RFC 2822 as in RSS; blank or null is 1990-01-01.
     """
     text = text.strip()
     if text in NULLS:
@@ -61,16 +61,9 @@ def parse_date(text: str) -> int | None:
 def parse_tags(text: str) -> tuple[list[str], bool]:
     """Read a JSON list of tags; blank or null is no tag.
 
-    Returns
-    -------
-    tuple of (list of str, bool)
-        The tags, stripped, without empty ones and repetitions, in the order given; and whether
-        characters that cannot be stored (NUL, half of a surrogate pair) were replaced.
-
-    Raises
-    ------
-    TagsError
-        When the text is not such a list.
+    Returns the tags, stripped, without empty ones and repetitions, in their order; and whether
+    characters that cannot be stored (NUL, half of a surrogate pair) were replaced. Raises
+    `TagsError` when the text is not such a list.
     """
     if text == "[]" or text.strip() in NULLS:
         return [], False
@@ -82,7 +75,7 @@ def parse_tags(text: str) -> tuple[list[str], bool]:
 
 
 def parse_python_tags(text: str) -> tuple[list[str], bool]:
-    """Read a list of tags as Python shows it, as in Kaggle's file; see `parse_tags`."""
+    """Read a list of tags in Python's notation, as in Kaggle's file; see `parse_tags`."""
     return _tag_list(_python_value(text, "tags are not a Python list"))
 
 
@@ -100,7 +93,7 @@ def parse_author(text: str) -> str:
 
 def beginning(text: str, limit: int) -> str:
     """Return the first words of a text, up to `limit` characters, on one line."""
-    # Only a piece is split: the text may be a book.
+    # Only a part is split: the text may be long.
     words = " ".join(text[: 4 * limit].split())
     if len(words) <= limit:
         return words
@@ -125,7 +118,7 @@ def _tag_list(value: object) -> tuple[list[str], bool]:
         together = "".join(value)
     except TypeError:
         raise TagsError("a tag is not a text") from None
-    # JSON's escapes can bring in what a text in UTF-8 cannot hold, or should not.
+    # JSON's escapes can produce what a text in UTF-8 cannot or should not hold.
     replace = "\0" in together or _SURROGATE.search(together) is not None
     if replace:
         value = [_SURROGATE.sub("�", tag.replace("\0", "")) for tag in value]

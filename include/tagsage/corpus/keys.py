@@ -1,4 +1,4 @@
-"""What makes two addresses the same article."""
+"""Keys: which addresses are of the same article."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _DEFAULT_PORTS = frozenset({"", "80", "443"})
 class Address(NamedTuple):
     """An article's address.
 
-    `key` is the same for every address of one article; `url` is to be shown: without query,
-    fragment and credentials; `scheme` is empty when the text named none.
+    `key` is the same for every address of one article; `url` is for people: without query, fragment
+    and credentials; `scheme` is empty when the text had none.
     """
 
     key: str
@@ -49,7 +49,7 @@ def parse_address(text: str) -> Address | None:
     scheme, host = scheme.lower(), host.lower()
     if not (host[0].isalnum() or _LETTER_OR_DIGIT.search(host)):
         return None
-    # As the scheme is no part of the key, neither scheme's own port is.
+    # The scheme is no part of the key, so neither are the schemes' default ports.
     place = host if port in _DEFAULT_PORTS else f"{host}:{port}"
     bare_path = path.rstrip("/")
     key = _post_id(host, bare_path) or place + bare_path
@@ -57,19 +57,13 @@ def parse_address(text: str) -> Address | None:
 
 
 def article_key(url: str) -> str:
-    """Return the key under which an article is kept, whatever address it came by.
+    """Return the key under which an article is kept, from any of its addresses.
 
     The key of a Medium post is its id, the 8 to 12 hexadecimal digits that end its path, on a
     publication's own domain too. The key of anything else is the host in lower case and the path,
     without scheme, query, fragment, trailing slash and the ports 80 and 443. A key is its own key.
+    Raises `ValueError` when the text is no such address.
 
-    Raises
-    ------
-    ValueError
-        When the text is no such address.
-
-    Examples
-    --------
     >>> article_key("https://medium.com/@ann/on-graphs-1a2b3c4d5e6f?source=rss")
     '1a2b3c4d5e6f'
     >>> article_key("HTTP://Packages.example/0ad/")
@@ -82,10 +76,10 @@ def article_key(url: str) -> str:
 
 
 def _post_id(host: str, path: str) -> str | None:
-    """Return the Medium post id that ends a path, if it is one.
+    """Return the Medium post id that ends a path, if there is one.
 
     Any host may be a publication's own domain, so elsewhere than on medium.com the digits alone
-    decide; what others end their paths with must not melt different articles into one.
+    decide; the path endings of other sites must not merge different articles.
     """
     match = _POST_ID.search(path, max(0, len(path) - 15))
     if match is None:

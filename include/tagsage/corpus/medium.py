@@ -18,20 +18,17 @@ URL = "https://raw.githubusercontent.com/tomasonjo/blog-datasets/main/medium/"
 FILES = ("medium_articles.csv", "medium_lists.csv")
 MAX_BYTES = 2_000_000_000  # of a file
 MAX_SECONDS = 600.0  # for a file
-SILENCE_S = 30.0  # a server that sends nothing for so long has gone
+SILENCE_S = 30.0  # without data for so long, the download fails
 RETRIES = 3
 
 
 def medium_files(folder: Path) -> tuple[str, str]:
     """Return the study's files of articles and of lists; those not in `folder` are downloaded.
 
-    Raises
-    ------
-    TagsageError
-        When a file cannot be downloaded, is too large, or takes too long.
+    Raises `TagsageError` when a file cannot be downloaded, is too large, or takes too long.
     """
     pooch.get_logger().setLevel(logging.WARNING)
-    registry = dict.fromkeys(FILES)  # without digests: what lies in the folder is taken as it is
+    registry = dict.fromkeys(FILES)  # without digests: files in the folder are used as they are
     published = pooch.create(folder, URL, registry=registry, retry_if_failed=RETRIES)
     try:
         articles, lists = (published.fetch(name, downloader=_download) for name in FILES)
@@ -61,6 +58,6 @@ def _download(url: str, output_file: str, _: Any) -> None:
                 msg = f"{name} did not come within {MAX_SECONDS:g} s; try again later."
                 raise TagsageError(msg)
             file.write(piece)
-        # pooch renames it next: after a power cut it must not be half there.
+        # pooch renames it next: after a power cut it must be complete.
         file.flush()
         os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""What every source of articles and lists yields."""
+"""What every source of articles and lists returns."""
 
 from __future__ import annotations
 
@@ -37,15 +37,13 @@ class Corpus:
     memberships : pandas.DataFrame
         One row per membership: ``list`` (its name), ``article`` (the article's key); unique.
     quarantine : pandas.DataFrame
-        What was not taken as it came: ``file``, ``line`` (where the row begins, from 1), ``kind``
-        (``rejected``: left out; ``repaired``: taken, changed; ``superseded``: a newer row of the
+        Rows that were not taken unchanged: ``file``, ``line`` (where the row begins, from 1),
+        ``kind`` (``rejected``; ``repaired``: taken, changed; ``superseded``: a newer row of the
         same article was taken), ``reason``, ``content`` (the row, cut at 500 characters).
     digests : dict of str to str
         The files read and their ``sha256:…``.
     counts : dict of str to int
         Rows read, duplicates merged and the like, for logs and summaries.
-    repairs : sequence of Repairs
-        The values that were changed, by column and reason.
     """
 
     articles: pd.DataFrame
@@ -72,7 +70,7 @@ def articles_to_table(articles: pd.DataFrame) -> pa.Table:
 
 
 def text_frame(columns: dict[str, Any]) -> pd.DataFrame:
-    """Build a frame whose columns are text, also when it has no row."""
+    """Build a frame whose columns are text, even without rows."""
     return pd.DataFrame({name: pd.array(values, dtype="str") for name, values in columns.items()})
 
 

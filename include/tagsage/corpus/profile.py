@@ -1,4 +1,4 @@
-"""What a corpus is made of, in numbers that two runs can be compared by."""
+"""Numbers that describe a corpus, by which two runs can be compared."""
 
 from __future__ import annotations
 
@@ -24,9 +24,7 @@ _EMPTY = pa.schema([("value", pa.large_string()), ("count", pa.int64())]).empty_
 
 @dataclass(frozen=True)
 class Profile:
-    """Numbers of one corpus; small and JSON-able, so that they outlast its run.
-
-    Stubs count only as members of lists.
+    """Numbers of one corpus; small and JSON-able, kept after its run. Stubs are only list members.
 
     Attributes
     ----------
@@ -34,8 +32,8 @@ class Profile:
         ``articles``, ``lists``, ``memberships``, ``quarantined`` (rows), ``without_text``,
         ``without_tags``, ``without_lists`` (articles), ``largest_list`` (articles in it).
     words, tags : dict of str to int
-        The most frequent words of titles and subtitles, in lower case, and how often each occurs;
-        the most frequent tags and how many articles have each.
+        The most frequent words of titles and subtitles, in lower case, with their numbers of
+        occurrences; the most frequent tags with their numbers of articles.
     words_in_all, tags_in_all : int
         The sums over all words and all tags.
     text_lengths, list_sizes, lists_per_article : dict of int to int
@@ -52,12 +50,12 @@ class Profile:
     lists_per_article: dict[int, int]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the profile as JSON takes it."""
+        """Return the profile as JSON-able values."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Build a profile from what :meth:`to_json` gave, also after a trip through JSON text."""
+        """Build a profile from what :meth:`to_json` returned, also read back from JSON text."""
         histograms = {
             name: {int(key): count for key, count in value[name].items()}
             for name in ("text_lengths", "list_sizes", "lists_per_article")
@@ -73,18 +71,9 @@ def profile_of(
     n_lists: int,
     quarantined: int = 0,
 ) -> Profile:
-    """Count what a corpus is made of.
+    """Describe a corpus; `article_index` and `list_index` are its memberships, unique.
 
-    Parameters
-    ----------
-    articles : pandas.DataFrame
-        Columns ``title``, ``subtitle`` (str), ``tags`` (list of str) and ``is_stub`` (bool).
-    article_index, list_index : int arrays, shape [m]
-        The memberships: row of `articles`, number of the list. Unique pairs.
-    n_lists : int
-        How many lists there are, empty ones included.
-    quarantined : int
-        Rows of the input that were rejected, repaired or superseded.
+    `n_lists` counts empty lists too, `quarantined` the rejected, repaired and superseded rows.
     """
     real = ~articles["is_stub"].to_numpy(dtype=bool)
     degree = np.bincount(article_index, minlength=len(articles))[real]
@@ -116,7 +105,7 @@ def profile_of(
 
 
 def _words(articles: pd.DataFrame) -> tuple[pa.Table, npt.NDArray[np.int64]]:
-    """Count the words; return (word, count) and how many each article has."""
+    """Return (word, count), and how many words each article has."""
     counted, lengths = [_EMPTY], [np.zeros(0, dtype=np.int64)]
     for block in _blocks(articles):
         text = pc.binary_join_element_wise(
@@ -125,7 +114,7 @@ def _words(articles: pd.DataFrame) -> tuple[pa.Table, npt.NDArray[np.int64]]:
             null_handling="replace",
             null_replacement="",
         )
-        # Lower case comes first: it may take a letter apart into a letter and a mark.
+        # Lower case comes first: it may split a letter into a letter and a mark.
         spaced = pc.replace_substring_regex(pc.utf8_lower(text), r"[^\pL\pM\pN]+", " ")
         words = pc.utf8_split_whitespace(pc.utf8_trim(spaced, " "))
         # An empty text is split into one empty word.
@@ -138,7 +127,7 @@ def _words(articles: pd.DataFrame) -> tuple[pa.Table, npt.NDArray[np.int64]]:
 
 
 def _tags(articles: pd.DataFrame) -> tuple[pa.Table, int]:
-    """Count the tags; return (tag, count) and how many articles have any."""
+    """Return (tag, count), and how many articles have any tag."""
     counted, tagged = [_EMPTY], 0
     for block in _blocks(articles):
         tags = _array(block["tags"], ARTICLE_SCHEMA.field("tags").type)
@@ -170,7 +159,7 @@ def _summed(counted: list[pa.Table]) -> pa.Table:
 
 
 def _most_frequent(counted: pa.Table, keep: int) -> dict[str, int]:
-    """Return the values that occur most, ties by name."""
+    """Return the most frequent values, ties by name."""
     order = [("count", "descending"), ("value", "ascending")]
     best = counted.sort_by(order).slice(0, keep)
     return dict(zip(best["value"].to_pylist(), best["count"].to_pylist(), strict=True))

@@ -1,4 +1,4 @@
-"""What was not taken as it came: rejected, repaired and superseded rows, with the reason."""
+"""The quarantine: rejected, repaired and superseded rows, with the reason."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ REJECTED, REPAIRED, SUPERSEDED = "rejected", "repaired", "superseded"
 class Repairs:
     """Values of one column that were changed for one reason.
 
-    `example` is the first such value, `accepted` what is taken as it comes; `changed` counts the
-    values, `rows` the rows of the file.
+    `example` is the first such value, `accepted` describes a good one; `changed` counts the values,
+    `rows` the rows of the file.
     """
 
     file: str
@@ -36,7 +36,7 @@ class Repairs:
 
 
 class RejectedShareError(TagsageError):
-    """Too many rows of a file were rejected; `quarantine` is what was recorded until then."""
+    """Too many rows of a file were rejected; `quarantine` has the records so far."""
 
     def __init__(self, message: str, quarantine: pd.DataFrame) -> None:
         super().__init__(message)
@@ -44,39 +44,26 @@ class RejectedShareError(TagsageError):
 
 
 class Quarantine:
-    """Collects rows with the reason why they were not taken as they came."""
+    """Collects rows that were not taken unchanged, with the reason."""
 
     def __init__(self) -> None:
         self._rows: list[tuple[str, int, str, str, str]] = []
         self._repairs: dict[tuple[str, str, str], Repairs] = {}
 
     def add(self, file: str, line: int, kind: str, reason: str, content: str) -> None:
-        """Record one row.
+        """Record one row, which begins on `line` (from 1); `content` is cut at 500 characters.
 
-        Parameters
-        ----------
-        file : str
-            The file's name.
-        line : int
-            Where the row begins, from 1.
-        kind : str
-            ``rejected``, ``repaired`` or ``superseded``.
-        reason : str
-            Why, in words that are the same for every row of this fault: they are counted.
-        content : str
-            The row; cut at 500 characters.
+        `kind` is ``rejected``, ``repaired`` or ``superseded``. Rows are counted by `reason`, so it
+        is the same text for every row with the same fault.
         """
-        # A NUL would end the text early in many a program that shows it.
+        # A NUL would end the text early in many programs.
         shown = content[:CONTENT_LIMIT].rstrip("\r\n").replace("\0", "␀")
         self._rows.append((file, line, kind, reason, shown))
 
     def repair(
         self, file: str, line: int, reason: str, content: str, *, value: tuple[str, str, str]
     ) -> None:
-        """Record one row as repaired, and count the value that was changed.
-
-        `value` is the column, what stood there, and what would be taken as it comes.
-        """
+        """Record a repaired row; `value` is column, old value, and what would be accepted."""
         self.add(file, line, REPAIRED, reason, content)
         column, was, accepted = value
         example = was[:EXAMPLE_LIMIT].replace("\0", "␀")
@@ -85,11 +72,11 @@ class Quarantine:
         self._repairs[key] = replace(known, changed=known.changed + 1)
 
     def repairs(self, rows: Mapping[str, int]) -> list[Repairs]:
-        """Return the repairs that were counted; `rows` says how many rows each file has."""
+        """Return the counted repairs; `rows` has the number of rows per file."""
         return [replace(one, rows=rows[one.file]) for one in self._repairs.values()]
 
     def frame(self) -> pd.DataFrame:
-        """Return what was recorded, as in :class:`tagsage.corpus.model.Corpus`."""
+        """Return the records, as in :class:`tagsage.corpus.model.Corpus`."""
         columns = list(zip(*self._rows, strict=True)) or [()] * 5
         kinds = {"file": "str", "line": "int64", "kind": "str", "reason": "str", "content": "str"}
         series = zip(kinds.items(), columns, strict=True)
@@ -102,13 +89,7 @@ class Quarantine:
         return [(row[1], row[3]) for row in self._rows if row[0] == file and row[2] == REJECTED]
 
     def check_share(self, file: str, rows: int, max_rejected_share: float) -> None:
-        """Stop when too large a share of a file's rows was rejected.
-
-        Raises
-        ------
-        RejectedShareError
-            With the three commonest reasons and where each occurs first.
-        """
+        """Raise `RejectedShareError` when too large a share of a file's rows was rejected."""
         rejected = self.rejected(file)
         if len(rejected) <= max_rejected_share * rows:
             return

@@ -54,19 +54,7 @@ _OF_TEXTS = "FROM vectors WHERE model = ? AND text IN (SELECT value FROM json_ea
 
 @dataclass(frozen=True)
 class Usage:
-    """What was sent, and what it cost.
-
-    Attributes
-    ----------
-    run_id : str
-        Who pays.
-    model : str
-        Its `model_id`.
-    texts, tokens : int
-        What was charged.
-    dollars : float
-        The price.
-    """
+    """What a run sent to a model, and what it cost; `model` is the embedder's `model_id`."""
 
     run_id: str
     model: str
@@ -77,21 +65,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class Job:
-    """A batch of the Batch API that is under way.
-
-    Attributes
-    ----------
-    id : str
-        The server's name of it.
-    model, run_id : str
-        As for :class:`Usage`.
-    price : float
-        US dollars per million tokens.
-    submitted_at : float
-        Seconds since 1970.
-    texts : int
-        How many it holds.
-    """
+    """A batch of the Batch API that is under way; `price` is in US dollars per million tokens."""
 
     id: str
     model: str
@@ -109,17 +83,10 @@ def cache_file(settings: Settings) -> Path:
 
 
 class VectorCache:
-    """The cache; a context manager. Every writing method is one transaction.
+    """The cache, a context manager. Every writing method is one transaction.
 
-    Parameters
-    ----------
-    file : pathlib.Path
-        Made when it does not exist, as is its folder.
-
-    Raises
-    ------
-    TagsageError
-        On opening or use: when the file is damaged, not a database or stays locked.
+    The file and its folder are made when missing. Raises `TagsageError` when the file is damaged,
+    not a database, or stays locked.
     """
 
     def __init__(self, file: Path) -> None:
@@ -166,25 +133,25 @@ class VectorCache:
 
     @contextmanager
     def spending(self) -> Generator[None, None, None]:
-        """Let one process at a time spend: others wait, and then find what it has paid for."""
+        """Let one process spend at a time; the others wait, then find its vectors."""
         with locked(self.file.with_name(f"{self.file.name}.lock")):
             yield
 
     # -- vectors ---------------------------------------------------------------------------
     def dimensions_of(self, model: str) -> int | None:
-        """Return how long the vectors of a model are; None when there are none."""
+        """Return the length of a model's vectors; None when there are none."""
         rows = self._rows("SELECT dimensions FROM vectors WHERE model = ? LIMIT 1", (model,))
         return int(rows[0][0]) if rows else None
 
     def missing(self, model: str, hashes: Hashes) -> npt.NDArray[np.int64]:
-        """Return the first row of each text, not empty, that has no vector; ascending."""
+        """Return the first row of each non-empty text that has no vector; ascending."""
         rows = unique_texts(hashes)
         found = [text for (text,) in self._found(f"SELECT text {_OF_TEXTS}", model, hashes[rows])]
         absent: npt.NDArray[np.int64] = rows[~np.isin(hashes[rows], np.array(found, dtype="S32"))]
         return absent
 
     def put(self, hashes: Hashes, vectors: npt.NDArray[np.float32], usage: Usage) -> None:
-        """Keep the vectors of an answer, and what it cost; what is there already stays."""
+        """Add the vectors of an answer, and what it cost; vectors that exist stay."""
         names = hashes.astype("U32").tolist()
         with self._transaction() as db:
             db.executemany(
@@ -198,12 +165,9 @@ class VectorCache:
                 _add_usage(db, uuid.uuid4().hex, usage)
 
     def gather(self, model: str, hashes: Hashes, out: npt.NDArray[np.float32]) -> None:
-        """Copy vectors into the rows of `out`; rows of texts without one stay as they are.
+        """Copy vectors into the rows of `out`; rows of texts without a vector stay as they are.
 
-        Raises
-        ------
-        TagsageError
-            When a vector is of another length than the rows of `out`.
+        Raises `TagsageError` when a vector's length isn't that of the rows of `out`.
         """
         for start in range(0, len(hashes), CHUNK):
             part = hashes[start : start + CHUNK]
@@ -222,7 +186,7 @@ class VectorCache:
             yield from self._rows(query, (model, names))
 
     def models(self) -> list[tuple[str, int, int]]:
-        """Return model, length of a vector and number of texts of all that is kept."""
+        """Return model, vector length and number of texts of everything in the cache."""
         query = "SELECT model, dimensions, count(*) FROM vectors GROUP BY 1, 2 ORDER BY 1, 2"
         return [(str(model), int(d), int(n)) for model, d, n in self._rows(query)]
 
@@ -233,7 +197,7 @@ class VectorCache:
 
     # -- usage -----------------------------------------------------------------------------
     def spent(self, run_id: str) -> Usage:
-        """Return what a run has spent; batches under way count with what they are estimated at."""
+        """Return what a run has spent; batches under way count with their estimated cost."""
         query = (
             "SELECT coalesce(sum(texts), 0), coalesce(sum(tokens), 0), coalesce(sum(dollars), 0.0) "
             "FROM usage WHERE run_id = ?"
@@ -251,7 +215,7 @@ class VectorCache:
 
     # -- jobs ------------------------------------------------------------------------------
     def add_job(self, job: Job, hashes: Hashes, estimate: Usage) -> None:
-        """Record a batch that was submitted, its texts, and what it will cost."""
+        """Record a submitted batch, its texts and its estimated cost."""
         texts = hashes.astype("U32").tolist()
         with self._transaction() as db:
             db.execute(
@@ -277,13 +241,13 @@ class VectorCache:
         return {text for (text,) in self._rows("SELECT text FROM job_texts WHERE job = ?", (job,))}
 
     def finish_job(self, job: str, usage: Usage) -> None:
-        """Forget a batch; what it cost takes the place of what it was estimated at."""
+        """Forget a batch; its real cost replaces the estimate."""
         with self._transaction() as db:
             db.execute("DELETE FROM jobs WHERE id = ?", (job,))
             _add_usage(db, job, usage)
 
     def forget_job(self, job: str) -> None:
-        """Stop waiting for a batch; what it was estimated at stays spent."""
+        """Stop waiting for a batch; its estimated cost stays spent."""
         with self._transaction() as db:
             db.execute("DELETE FROM jobs WHERE id = ?", (job,))
 

@@ -40,9 +40,9 @@ logger = logging.getLogger(__name__)
 VOCABULARY_FILE, IDF_FILE, COMPONENTS_FILE = "vocabulary.json", "idf.npy", "components.npy"
 
 MOST_TERMS = 50_000
-# Single characters are words too: C, R, and most of what is written in Chinese particles.
+# Single characters are words too: C, R, and many in Chinese.
 WORD = r"(?u)\b\w+\b"
-# In a small corpus a term of one text still tells something when the corpus grows.
+# In a small corpus, terms of a single text are kept: it may grow.
 MIN_TEXTS_FOR_MIN_DF = 1000
 POWER_ITERATIONS = 4
 BLOCK_ROWS = 16_384
@@ -51,15 +51,8 @@ BLOCK_ROWS = 16_384
 class LsaEmbedder:
     """TF-IDF and truncated SVD.
 
-    Parameters
-    ----------
-    vocabulary : sequence of str, length t
-        The terms.
-    idf : float32 array, shape [t]
-        Inverse document frequencies.
-    components : float32 array, shape [t, dimensions]
-        Right singular vectors as columns, by falling singular value; columns beyond the rank of
-        the TF-IDF matrix are zero.
+    `components`, float32 [t, dimensions], has the right singular vectors as columns, by falling
+    singular value; columns beyond the rank of the TF-IDF matrix are zero.
     """
 
     def __init__(
@@ -82,24 +75,15 @@ class LsaEmbedder:
     def fit(
         cls, texts: Sequence[str], *, dimensions: int, seed: int, sample: int | None = None
     ) -> Self:
-        """Fit a model; the same different texts give the same model, in any order.
+        """Fit a model; the same distinct texts give the same model, in any order.
+
+        Texts without any word give an empty vocabulary, and every vector is zero.
 
         Parameters
         ----------
-        texts : sequence of str
-            The texts; equal ones count once.
-        dimensions : int
-            Numbers in a vector.
-        seed : int
-            Seed of the randomized SVD.
         sample : int, optional
-            Most texts to fit on: those with the smallest hashes, so that the sample hardly
+            Fit on at most so many texts: those with the smallest hashes, so that the sample hardly
             changes when texts are added.
-
-        Returns
-        -------
-        LsaEmbedder
-            Without any word in the texts its vocabulary is empty and every vector is zero.
         """
         hashes = text_hashes(texts)
         rows = unique_texts(hashes)
@@ -110,7 +94,7 @@ class LsaEmbedder:
             try:
                 X = normalize(vectorizer.fit_transform(chosen), copy=False)
             except ValueError:
-                # scikit-learn's way to say that the vocabulary is empty, or is after `min_df`.
+                # scikit-learn's error for an empty vocabulary, perhaps only after `min_df`.
                 continue
             terms = vectorizer.get_feature_names_out().tolist()
             idf = np.asarray(vectorizer.idf_, dtype=np.float32)
@@ -119,13 +103,10 @@ class LsaEmbedder:
         return cls([], np.zeros(0, np.float32), np.zeros((0, dimensions), np.float32))
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Embed texts, also ones that were not there at the fit.
+        """Embed texts, new ones too, as float32 [n, dimensions].
 
-        Returns
-        -------
-        float32 array, shape [n, dimensions]
-            Rows of length 1; a zero row for a text without a known term. A text's vector does not
-            depend on the texts beside it, down to the last digit.
+        Rows have length 1; a text without a known term has a zero row. A text's vector does not
+        depend on the other texts, to the last bit.
         """
         vectors = np.zeros((len(texts), self.dimensions), np.float32)
         self._embed_into(vectors, texts)
@@ -146,13 +127,10 @@ class LsaEmbedder:
             vectors[block] = self.embed_terms(self.terms(texts[block]))
 
     def terms(self, texts: Sequence[str]) -> Terms:
-        """Return what each known word of the texts weighs.
+        """Return the weight of each known word in each text.
 
-        Returns
-        -------
-        csr_array of float32, shape [n, t]
-            Columns as in `vocabulary`. A text without some of its words has the same row without
-            their entries.
+        Columns are as in `vocabulary`. A text without some of its words has the same row without
+        their entries.
         """
         if self._vectorizer is None:
             return sp.csr_array(np.zeros((len(texts), 0), dtype=np.float32))
@@ -160,8 +138,8 @@ class LsaEmbedder:
         return terms
 
     def embed_terms(self, terms: Terms) -> NDArray[np.float32]:
-        """Return the vectors of texts of which only :meth:`terms` are known; as :meth:`embed`."""
-        # The sparse product goes row by row, without BLAS, so neighbours do not matter.
+        """Return the same vectors as :meth:`embed`, from what :meth:`terms` returned."""
+        # The sparse product goes row by row, without BLAS, so other rows do not matter.
         vectors = np.asarray(terms @ self.components, dtype=np.float32)
         lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None]
         np.divide(vectors, lengths, out=vectors, where=lengths > 0)
@@ -177,13 +155,7 @@ class LsaEmbedder:
 
 
 def load(folder: Path) -> LsaEmbedder:
-    """Read a saved model.
-
-    Raises
-    ------
-    TagsageError
-        When a file is missing or damaged.
-    """
+    """Read a saved model; raises `TagsageError` when a file is missing or damaged."""
     try:
         model = LsaEmbedder(
             read_json(folder / VOCABULARY_FILE) or [],
@@ -210,7 +182,7 @@ def embed_corpus(
     out: Path,
     run_id: str,  # ruff: ignore[unused-function-argument]
 ) -> CorpusVectors:
-    """Fit a model on the texts of a corpus and embed them; `run_id` does not matter."""
+    """Fit a model on the texts of a corpus and embed them; `run_id` is not used."""
     texts = article_texts(articles)
     embedder = LsaEmbedder.fit(
         texts,
@@ -230,7 +202,6 @@ def _vectorizer(**options: Any) -> TfidfVectorizer:
 
 
 def _right_singular_vectors(X: sp.csr_matrix, dimensions: int, seed: int) -> NDArray[np.float32]:
-    """Return the leading right singular vectors of X [n, t] as columns, padded with zeros."""
     components = np.zeros((X.shape[1], dimensions), np.float32)
     # One BLAS thread: the order of sums, and so the model's name, must not depend on how many
     # processors a machine has.

@@ -1,4 +1,4 @@
-"""The embedder ``precomputed``: vectors that someone else made, a CSV of URL and JSON list."""
+"""The embedder ``precomputed``: vectors made elsewhere, in a CSV of URL and JSON list."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tagsage.progress import track
 if TYPE_CHECKING:
     from tagsage.settings import Settings
 
-# Rows whose commonest length of vectors is taken for that of the file.
+# So many first rows decide the length of the file's vectors: the most frequent one.
 FIRST_ROWS = 1000
 COLUMNS = ("story", "vector")
 
@@ -42,13 +42,7 @@ Row = tuple[int, str, str]
 
 
 def depends_on(settings: Settings) -> dict[str, Any]:
-    """Return the digest of the file.
-
-    Raises
-    ------
-    TagsageError
-        When there is no such file.
-    """
+    """Return the digest of the file; raises `TagsageError` when there is none."""
     file = UPath(settings.vectors)
     if not file.is_file():
         msg = f"There is no file {settings.vectors}; name a CSV of vectors with --vectors."
@@ -67,16 +61,14 @@ def embed_corpus(
     out: Path,
     run_id: str,  # ruff: ignore[unused-function-argument]
 ) -> CorpusVectors:
-    """Read the file of vectors and align it with the articles; `run_id` does not matter.
+    """Read the file of vectors and align it with the articles; `run_id` is not used.
 
     Columns count by position: URL, JSON list of numbers. A first row that is neither is a header.
     Rows of another length than most of the first 1,000 are rejected; of several rows for one
     article the last counts. Articles without a row have a zero vector.
 
-    Raises
-    ------
-    TagsageError
-        When the file cannot be read to its end, has no vector of any article, or too many bad rows.
+    Raises `TagsageError` when the file cannot be read, has no vector of any article, or has too
+    many bad rows.
     """
     path = settings.vectors
     quarantine = Quarantine()
@@ -112,7 +104,7 @@ def embed_corpus(
 
 
 def load(folder: Path) -> Embedder:
-    """Refuse: nothing is saved, since later articles must bring their vectors."""
+    """Refuse: nothing is saved, because later articles must bring their vectors."""
     raise TagsageError(f"The vectors in {folder} were precomputed: nothing makes others like them.")
 
 
@@ -140,7 +132,7 @@ def _vectors(
 def _rows(file: CsvFile, quarantine: Quarantine) -> Iterator[Row]:
     header = file.header()
     if "://" in "".join(header[:1]) or any(field.startswith("[") for field in header):
-        # A row already, which `header` has made lower case.
+        # No header but a row, which `header` has made lower case.
         text = io.StringIO(file.content(), newline="")
         fields = next(filter(None, csv.reader(text)))
         file.rows_read += 1
@@ -150,7 +142,7 @@ def _rows(file: CsvFile, quarantine: Quarantine) -> Iterator[Row]:
 
 
 def _vector(text: str) -> npt.NDArray[np.float32] | str:
-    """Return the vector that a JSON list says, or why it says none."""
+    """Return the vector in a JSON list, or the reason why there is none."""
     values: Any = None
     with suppress(ValueError, RecursionError):
         values = from_json(text)
@@ -169,7 +161,7 @@ def _vector(text: str) -> npt.NDArray[np.float32] | str:
 def _check(
     path: str, rows: int, quarantine: pd.DataFrame, dimensions: int, max_rejected_share: float
 ) -> None:
-    """Refuse a file without any vector, or with too many bad rows; other articles' do no harm."""
+    """Refuse a file without vectors or with too many bad rows; unknown articles are fine."""
     rejected = quarantine[quarantine["kind"] == REJECTED]
     if not dimensions:
         counts = rejected["reason"].value_counts()

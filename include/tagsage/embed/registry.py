@@ -31,15 +31,7 @@ ABOUT_FILE = "embedder.json"
 
 
 class Embedder(Protocol):
-    """Turns texts into vectors; a model carries the embedder that it was trained with.
-
-    Attributes
-    ----------
-    model_id : str
-        Embedders with the same `model_id` return the same vectors.
-    dimensions : int
-        Numbers in a vector.
-    """
+    """Turns texts into vectors; equal `model_id` means equal vectors."""
 
     @property
     def model_id(self) -> str: ...  # ruff: ignore[undocumented-public-method]
@@ -58,20 +50,10 @@ class Embedder(Protocol):
 
 @dataclass(frozen=True)
 class CorpusVectors:
-    """How the vectors of a corpus came about.
+    """How the vectors of a corpus were made.
 
-    Attributes
-    ----------
-    model_id : str
-        Names what made them.
-    dimensions : int
-        Numbers in a vector.
-    embedder : Embedder or None
-        Embeds later texts. None: later articles must bring their vectors.
-    quarantine : pandas.DataFrame or None
-        Texts or rows that were not taken as they came.
-    counts : dict of str to int
-        For the log and MLflow.
+    Without an `embedder`, later articles must bring their vectors. `quarantine` has the texts or
+    rows that were changed or rejected; `counts` are for the log and MLflow.
     """
 
     model_id: str
@@ -82,10 +64,10 @@ class CorpusVectors:
 
 
 class EmbedderModule(Protocol):
-    """What the module of an embedder offers."""
+    """What an embedder's module offers."""
 
     def depends_on(self, settings: Settings) -> dict[str, Any]:
-        """Return what the vectors depend on besides the corpus, JSON-able."""
+        """Return what the vectors depend on besides the corpus, as JSON-able values."""
         ...
 
     def embed_corpus(
@@ -100,18 +82,12 @@ class EmbedderModule(Protocol):
 
 
 def embedder_module(name: EmbedderName) -> EmbedderModule:
-    """Return the module of an embedder; what only one of them needs is imported only for it."""
+    """Return the module of an embedder; it is imported only now."""
     return cast("EmbedderModule", import_module(EMBEDDERS[name]))
 
 
 def saved_embedder(folder: Path) -> EmbedderName:
-    """Return the name of the embedder that was saved in a folder.
-
-    Raises
-    ------
-    TagsageError
-        When there is none.
-    """
+    """Return the name of a folder's embedder; raises `TagsageError` when there is none."""
     name = (read_json(folder / ABOUT_FILE) or {}).get("embedder")
     if name not in EMBEDDERS:
         raise TagsageError(f"There is no embedder in {folder}; train the model anew.")
@@ -119,11 +95,8 @@ def saved_embedder(folder: Path) -> EmbedderName:
 
 
 def load_embedder(folder: Path) -> Embedder:
-    """Read a saved embedder; its vectors have the very digits that they had before.
+    """Read a saved embedder; its vectors are the same to the last bit.
 
-    Raises
-    ------
-    TagsageError
-        When it is missing or damaged.
+    Raises `TagsageError` when it is missing or damaged.
     """
     return embedder_module(saved_embedder(folder)).load(folder)

@@ -1,4 +1,4 @@
-"""What of an article is embedded, and the hash that names a text in the cache."""
+"""The text of an article that is embedded, and the hash that names it in the cache."""
 
 from __future__ import annotations
 
@@ -14,19 +14,7 @@ HASH_DTYPE: Final = np.dtype("S32")
 
 
 def article_texts(articles: pd.DataFrame) -> list[str]:
-    """Return the text of each article that is embedded: its title and its subtitle.
-
-    Parameters
-    ----------
-    articles : pandas.DataFrame
-        Columns ``title``, ``subtitle`` (str; null counts as empty) and ``is_stub`` (bool).
-
-    Returns
-    -------
-    list of str
-        One text an article, in row order: title and subtitle joined by a space, without space
-        around; empty for stubs and for articles without title and subtitle.
-    """
+    """Return each article's title and subtitle, joined by a space; empty for stubs."""
     title = articles["title"].fillna("").astype(str).str.strip()
     subtitle = articles["subtitle"].fillna("").astype(str).str.strip()
     text = (title + " " + subtitle).str.strip()
@@ -44,35 +32,15 @@ EMPTY_HASH: Final = text_hash("")
 
 
 def text_hashes(texts: Sequence[str]) -> NDArray[np.bytes_]:
-    """Hash texts: equal texts, and only they, have equal hashes.
+    """Return each text's :func:`text_hash`, as S32 [n].
 
-    Parameters
-    ----------
-    texts : sequence of str, length n
-        The exact texts.
-
-    Returns
-    -------
-    numpy.ndarray of S32, shape (n,)
-        See :func:`text_hash`. Hexadecimal digits rather than raw bytes, because numpy drops
-        trailing NUL bytes.
+    Hexadecimal digits rather than raw bytes, because numpy drops trailing NUL bytes.
     """
     return np.array([text_hash(text) for text in texts], dtype=HASH_DTYPE)
 
 
 def unique_texts(hashes: NDArray[Any]) -> NDArray[np.int64]:
-    """Return the rows of the first occurrence of every text that is not empty, ascending.
-
-    Parameters
-    ----------
-    hashes : numpy.ndarray of S32, shape (n,)
-        From :func:`text_hashes`.
-
-    Returns
-    -------
-    numpy.ndarray of int64
-        Row numbers.
-    """
+    """Return the row of each non-empty text's first occurrence, ascending, by their hashes."""
     _, first = np.unique(hashes, return_index=True)
     first = np.sort(first).astype(np.int64)
     kept: NDArray[np.int64] = first[hashes[first] != EMPTY_HASH]

@@ -1,4 +1,5 @@
-"""The account export (a zip file), in which Medium hands its users their lists and posts.
+"""
+The account export (a zip file), in which Medium hands its users their lists and posts.
 
 ``lists/NAME-ID.html`` has a heading `p-name` and an entry `li[data-field=post]` per article;
 ``posts/*.html`` are the user's own posts, in h-entry form. Neither has tags.
@@ -29,17 +30,10 @@ _DEFAULT_LIST = re.compile(r"predefined[^0-9a-f]+([0-9a-f]{8,16})[^0-9a-z]+READI
 
 
 def read_account_export(file: Path) -> Iterator[Article | ReadingList | Problem]:
-    """Read the lists and posts in an account export; nothing is unpacked to the disk.
+    """Read the lists and published posts in an account export; nothing is unpacked to the disk.
 
-    Yields
-    ------
-    Article, ReadingList or Problem
-        Drafts are left out. What cannot be read is a problem with its reason.
-
-    Raises
-    ------
-    NonRetryableError
-        When the file is no zip file, is larger than any export, or holds neither lists nor posts.
+    What cannot be read is a problem with its reason. Raises `NonRetryableError` when the file is no
+    zip file, is too large, or holds neither lists nor posts.
     """
     try:
         with zipfile.ZipFile(file) as archive:
@@ -50,10 +44,7 @@ def read_account_export(file: Path) -> Iterator[Article | ReadingList | Problem]
 
 
 def parse_list_file(html: str, name: str) -> tuple[ReadingList, tuple[Article, ...]]:
-    """Read a list of an export, whose file's name ends in the list's id.
-
-    An entry without a link is of a post that is gone.
-    """
+    """Read a list of an export; its file name ends in the list's id."""
     page = Selector(text=usable(html) or " ", type="html")
     links = page.xpath("//li[@data-field='post']//a[@href]")
     articles: dict[str, Article] = {}
@@ -117,7 +108,7 @@ def _members(archive: zipfile.ZipFile, file: Path) -> Iterator[Article | Reading
     read = 0
     for info in infos:
         path = PurePosixPath(info.filename)
-        # An export may lie within one folder.
+        # An export may have one folder around it.
         kind = path.parent.name
         if path.suffix != ".html" or kind not in {"lists", "posts"}:
             continue
@@ -126,7 +117,7 @@ def _members(archive: zipfile.ZipFile, file: Path) -> Iterator[Article | Reading
         read += 1
         place = f"{file.name}/{kind}/{path.name}"
         try:
-            # The size in the directory may be a lie: what is read is limited.
+            # The size in the directory may be wrong: reading is limited.
             with archive.open(info) as member:
                 body = member.read(min(LARGEST_MEMBER, left) + 1)
         except (RuntimeError, NotImplementedError, zipfile.BadZipFile, EOFError, zlib.error):

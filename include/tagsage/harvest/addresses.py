@@ -1,4 +1,4 @@
-"""Addresses: what kind of page one names, whose server it is, and whether it may be asked."""
+"""Addresses: the kind of page, the server, and whether it may be requested."""
 
 from __future__ import annotations
 
@@ -28,19 +28,14 @@ _MAIL: Final = re.compile(r"[A-Za-z0-9._%+=-]{1,64}@[A-Za-z0-9.-]{1,190}\.[A-Za-
 
 
 class AddressError(ValueError):
-    """An address that is never asked; the message is the reason."""
+    """An address that is never requested; the message is the reason."""
 
 
 def asked_url(url: str) -> str:
-    """Return an address as it is asked for: without fragment and ``?source=``, which robots bar.
+    """Return the address to request: no fragment, no ``?source=`` (robots.txt forbids it).
 
-    Raises
-    ------
-    AddressError
-        When it is no http or https address, or holds a user name or a password.
+    Raises `AddressError` when it is no http or https address, or holds a user name or a password.
 
-    Examples
-    --------
     >>> asked_url("https://Medium.com/@ann/list/nlp-0123456789ab?source=my_lists#top")
     'https://medium.com/@ann/list/nlp-0123456789ab'
     """
@@ -52,13 +47,7 @@ def asked_url(url: str) -> str:
 
 
 def kind_of(url: str) -> Kind:
-    """Tell what an address names: a list, a feed, or else an article.
-
-    Raises
-    ------
-    AddressError
-        When it is no http or https address.
-    """
+    """Return whether an address is of a list, a feed or an article; may raise `AddressError`."""
     path = urlsplit(asked_url(url)).path
     if _LIST.search(path):
         return "list"
@@ -82,8 +71,6 @@ def site(url: str) -> str:
 
     Every author can have a name below medium.com, but the server behind them is one.
 
-    Examples
-    --------
     >>> site("https://ann.medium.com/x"), site("http://127.0.0.1:8080/x")
     ('medium.com', '127.0.0.1:8080')
     """
@@ -94,7 +81,7 @@ def site(url: str) -> str:
 
 
 def is_private(host: str) -> bool:
-    """Tell whether a name or IP address is not of the public network."""
+    """Return whether a name or IP address is outside the public network."""
     try:
         address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
     except ValueError:
@@ -106,13 +93,7 @@ def is_private(host: str) -> bool:
 
 
 def check_contact(text: str) -> None:
-    """Check that a contact is one address of a web page or of a mailbox, fit for a header.
-
-    Raises
-    ------
-    NonRetryableError
-        When it is not.
-    """
+    """Raise `NonRetryableError` unless a contact is one web or mail address, fit for a header."""
     # Parentheses would end the comment of the user agent.
     is_page = re.fullmatch(r"https?://[!-'*-?A-~]+", text) is not None
     if not (is_mail(text) or is_page):
@@ -124,7 +105,7 @@ def check_contact(text: str) -> None:
 
 
 def is_mail(text: str) -> bool:
-    """Tell whether a contact is the address of a mailbox."""
+    """Return whether a contact is a mail address."""
     return _MAIL.fullmatch(text) is not None
 
 

@@ -33,7 +33,7 @@ from tagsage.harvest.medium_state import (
 _ARTICLE = re.compile(r"(?:\w*Article|\w*BlogPosting|SocialMediaPosting)")
 # "Title | by Author | Publication | Medium", "Title | Medium", "Medium".
 _SITE = re.compile(r"\s*\|\s*by [^|]*(?:\|[^|]*)?\| Medium$|(?:^|\s*[|–] )Medium$")
-_READ_AS_HTML = 500_000  # characters; metas, JSON-LD and the subtitle stand at the beginning
+_READ_AS_HTML = 500_000  # characters; metas, JSON-LD and the subtitle are at the beginning
 
 
 class GoneError(PageError):
@@ -43,12 +43,7 @@ class GoneError(PageError):
 def parse_article_page(html: str, url: str) -> Article:
     """Read an article's page; each field comes from the first part that has it.
 
-    Raises
-    ------
-    GoneError
-        When the page says that its post is gone.
-    PageError
-        When the page is not an article's.
+    Raises `GoneError` when the post was deleted, `PageError` when the page is not an article's.
     """
     address = parse_address(url)
     if address is None:
@@ -67,7 +62,7 @@ def parse_article_page(html: str, url: str) -> Article:
         raise PageError("the page says of itself that it is no article")
     canonical = web_address(page.xpath("//link[@rel='canonical']/@href").get())
     if canonical is None or canonical.url.split("/")[2] != address.url.split("/")[2]:
-        canonical = address  # a page must not take the place of another host's article
+        canonical = address  # a page must not replace another host's article
     if parts:
         identity, shown = parts[0].key, parts[0].url
     else:
@@ -109,7 +104,7 @@ def _from_json_ld(page: Selector, blank: Article, metas: Mapping[str, str]) -> I
         yield replace(
             blank,
             title=line(node.get("headline"), TITLE) or None,
-            # Where both are, og:description is the subtitle.
+            # Where both exist, og:description is the subtitle.
             subtitle=line(metas.get("og:description"), SUBTITLE)
             or line(node.get("description"), SUBTITLE),
             author=_author(node),
@@ -129,7 +124,7 @@ def _from_metas(page: Selector, metas: Mapping[str, str], blank: Article) -> Art
         title=_SITE.sub("", title or "").strip() or None,
         subtitle=line(metas.get("og:description"), SUBTITLE) or line(subtitle, SUBTITLE) or None,
         author=line(metas.get("author"), NAME) or None,
-        # That of the last publication, which may be months later than the first.
+        # The last publication's date, perhaps months later than the first.
         published_ms=milliseconds(metas.get("article:published_time"), missing),
         missing=missing,
     )

@@ -1,7 +1,8 @@
-"""Scrapy's HTTP cache in the collection: the memory through which a killed harvest resumes.
+"""
+Scrapy's HTTP cache in the collection: the memory through which a killed harvest resumes.
 
-A page that was fetched is not fetched again until it is too old. Scrapy's own storages write
-pickles, and a kill can leave half of an entry.
+A fetched page is not fetched again until it is too old. Scrapy's own storages write pickles, and a
+kill can leave half of an entry.
 """
 
 from __future__ import annotations
@@ -20,26 +21,26 @@ if TYPE_CHECKING:
     from tagsage.harvest.spider import MediumSpider
 
 FETCHED_AT = "X-Tagsage-Fetched-At"
-# Refusals and errors are asked for again in the next run; these are answers.
+# Refusals and errors are requested again in the next run; these are answers.
 _KEPT = frozenset({200, 301, 302, 303, 307, 308, 404, 410})
 _DAY_S = 86_400.0
 
 
 class CollectionStorage:
-    """Keeps each response as it came, in one transaction."""
+    """Keeps each response in one transaction."""
 
     def __init__(self, settings: BaseSettings) -> None:
         pass
 
     def open_spider(self, spider: MediumSpider) -> None:
-        """Begin without the pages that are too old."""
+        """Remove the pages that are too old."""
         spider.collection.forget_old_pages()
 
     def close_spider(self, spider: MediumSpider) -> None:
-        """Leave the collection to the spider, which closes it."""
+        """Do nothing: the spider closes the collection."""
 
     def retrieve_response(self, spider: MediumSpider, request: Request) -> Response | None:
-        """Return what was fetched for a request, or None."""
+        """Return the cached response to a request, or None."""
         rows = spider.collection.query(
             "SELECT url, status, headers, body, fetched_at FROM pages WHERE fingerprint = ?",
             _fingerprint(spider, request),
@@ -52,7 +53,6 @@ class CollectionStorage:
         return None
 
     def store_response(self, spider: MediumSpider, request: Request, response: Response) -> None:
-        """Keep a response."""
         headers = {
             name.decode("latin-1"): [value.decode("latin-1") for value in values]
             for name, values in response.headers.items()
@@ -70,22 +70,21 @@ class CollectionStorage:
 
 
 class AgePolicy:
-    """What was fetched since the moment that a request names is fresh; by default for a day."""
+    """Fresh is what was fetched since the moment that a request names; by default for a day."""
 
     def __init__(self, settings: BaseSettings) -> None:
-        # A replay reads what is there, however old.
+        # A replay reads everything, however old.
         self._any_age = settings.getbool("HTTPCACHE_IGNORE_MISSING")
 
     def should_cache_request(self, request: Request) -> bool:
-        """Keep the answers to all requests."""
         return True
 
     def should_cache_response(self, response: Response, request: Request) -> bool:
-        """Keep pages, redirects and what is gone."""
+        """Keep pages, redirects and deleted pages."""
         return response.status in _KEPT
 
     def is_cached_response_fresh(self, cachedresponse: Response, request: Request) -> bool:
-        """Tell whether a response needs no fetch; otherwise ask whether the page has changed."""
+        """Return whether a response is fresh; if not, ask the host whether it has changed."""
         since = request.meta.get("fetched_after", time.time() - _DAY_S)
         if self._any_age or fetched_at(cachedresponse) >= since:
             return True
@@ -100,12 +99,12 @@ class AgePolicy:
     def is_cached_response_valid(
         self, cachedresponse: Response, response: Response, request: Request
     ) -> bool:
-        """Tell whether the host says that the page has not changed."""
+        """Return whether the host says that the page has not changed."""
         return response.status == 304
 
 
 def fetched_at(response: Response) -> float:
-    """Return when a response was fetched, in seconds since 1970: now, unless it was kept."""
+    """Return when a response was fetched, in seconds since 1970: now, unless it was cached."""
     kept = response.headers.get(FETCHED_AT)
     return float(kept) if kept else time.time()
 

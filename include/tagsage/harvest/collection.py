@@ -76,7 +76,7 @@ CREATE TABLE IF NOT EXISTS problems (
     PRIMARY KEY (url, kind)
 ) WITHOUT ROWID;
 
--- Sites that refused us; nothing of a scope (feed, page, graphql) is asked until then.
+-- Sites that refused us; nothing of a scope (feed, page, graphql) is requested until then.
 CREATE TABLE IF NOT EXISTS stops (
     site TEXT NOT NULL,
     scope TEXT NOT NULL,
@@ -135,7 +135,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Status:
-    """What there is and what is missing.
+    """What the collection has and what is missing.
 
     `stops` holds site, scope, moment (seconds since 1970) and reason; `incomplete` address and
     reason of lists; `problems` kind and reason, how many, and an example.
@@ -148,9 +148,9 @@ class Status:
 
 
 class Collection:
-    """The database in a folder, made when it is not there; use it in a `with`.
+    """The database in a folder, made when missing; use it in a `with`.
 
-    Every method that writes is one transaction, so a killed process leaves no half of one.
+    Every method that writes is one transaction, so a killed process leaves no partial write.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -201,7 +201,7 @@ class Collection:
             self.add_problem(Problem(article.url, "missing", f"{name}: {why}"))
 
     def add_list(self, reading: ReadingList) -> None:
-        """Add what was read of a list; a complete one replaces its memberships of before."""
+        """Add what was read of a list; a complete one replaces its earlier memberships."""
         with self.transaction():
             self._db.execute(
                 "INSERT INTO lists VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET "
@@ -228,16 +228,16 @@ class Collection:
             )
 
     def add_problem(self, problem: Problem) -> None:
-        """Add why an address brought nothing, or less than it should."""
+        """Record why an address gave nothing, or less than it should."""
         row = (problem.url[:2000], problem.kind, problem.reason[:500])
         self.query("INSERT OR REPLACE INTO problems VALUES (?, ?, ?)", *row)
 
     def forget_problems(self, url: str) -> None:
-        """Forget why an address brought nothing, because now it did."""
+        """Remove an address's problems, because it was read now."""
         self.query("DELETE FROM problems WHERE url = ?", url)
 
     def add_seeds(self, urls: Iterable[str]) -> None:
-        """Remember addresses that a user named."""
+        """Add addresses that a user named."""
         with self.transaction():
             self._db.executemany("INSERT OR IGNORE INTO seeds VALUES (?)", [(u,) for u in urls])
 
@@ -247,7 +247,7 @@ class Collection:
         return [url for (url,) in self.query("SELECT url FROM seeds ORDER BY url")]
 
     def has_own_page(self, key: str) -> bool:
-        """Tell whether an article's own page was read."""
+        """Return whether an article's own page was read."""
         return bool(self.query("SELECT 1 FROM readings WHERE key = ? AND rank = 0", key))
 
     def forget_old_pages(self) -> None:
@@ -295,11 +295,11 @@ class Collection:
 
     @property
     def announced(self) -> str:
-        """The digest that the nightly run was told of; empty before the first time."""
+        """The digest that the nightly run last received; empty before the first time."""
         return next((digest for (digest,) in self.query("SELECT digest FROM announced")), "")
 
     def announce(self, digest: str) -> None:
-        """Remember that the nightly run knows of a state of the collection."""
+        """Record the digest that the nightly run has received."""
         with self.transaction():
             self._db.execute("DELETE FROM announced")
             self._db.execute("INSERT INTO announced VALUES (?)", (digest,))

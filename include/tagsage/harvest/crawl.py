@@ -1,4 +1,5 @@
-"""The crawl, in a process of its own: ``python -m tagsage.harvest.crawl``, a job on its input.
+"""
+The crawl, in its own process: ``python -m tagsage.harvest.crawl`` with a job on its input.
 
 Scrapy's reactor cannot be started twice in a process. The crawl ends with the process that started
 it: it is killed when its standard input is closed, and loses at most the pages in flight.
@@ -33,13 +34,13 @@ _ROOM = "tagsage.harvest"
 
 
 def scrapy_settings(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
-    """Return Scrapy's settings for a job: most of a harvest's behaviour is these."""
+    """Return Scrapy's settings for a job: they define most of a harvest's behaviour."""
     contact = job["contact"]
     return {
         "USER_AGENT": f"tagsage/{version('tagsage')} (+{contact})",
         "DEFAULT_REQUEST_HEADERS": {
             "Accept": "text/html,application/xml;q=0.9,*/*;q=0.8",
-            # On a connection that is kept, Twisted repeats a failed request at once.
+            # On a persistent connection, Twisted repeats a failed request at once.
             "Connection": "close",
             **({"From": contact} if is_mail(contact) else {}),
         },
@@ -104,11 +105,11 @@ def scrapy_settings(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
 
 
 class ProgressLines:
-    """Writes how far the crawl is, as one line of JSON a second, and at the end how it ended."""
+    """Writes the crawl's progress as one line of JSON per second, and at the end its result."""
 
     def __init__(self, crawler: Crawler) -> None:
         self._crawler = crawler
-        self._loop = create_looping_call(self.tell)
+        self._loop = create_looping_call(self.write)
         crawler.signals.connect(self.spider_opened, signals.spider_opened)
         crawler.signals.connect(self.spider_closed, signals.spider_closed)
 
@@ -117,18 +118,16 @@ class ProgressLines:
         return cls(crawler)
 
     def spider_opened(self) -> None:
-        """Begin."""
         self._loop.start(PROGRESS_EVERY_S, now=False)
 
     def spider_closed(self, reason: str) -> None:
-        """Say how it ended."""
         self._loop.stop()
         spider = self._crawler.spider
         assert isinstance(spider, MediumSpider)
         _say({**self._numbers(), "ended": reason, "stopped": spider.stops.met})
 
-    def tell(self) -> None:
-        """Say how far it is."""
+    def write(self) -> None:
+        """Write a line."""
         _say(self._numbers())
 
     def _numbers(self) -> dict[str, int]:

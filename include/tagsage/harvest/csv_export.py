@@ -1,4 +1,4 @@
-"""The collection as the study's two CSV files, for `tagsage run` and everybody else."""
+"""The collection as the study's two CSV files, for `tagsage run` and other programs."""
 
 from __future__ import annotations
 
@@ -27,10 +27,8 @@ def export_csv(collection: Collection, articles: Path, lists: Path) -> Counts:
     Lists: ``list,article``, both addresses, because names of lists are not unique. An article
     without a title is not in the first file, and may be in the second.
 
-    Raises
-    ------
-    TagsageError
-        When there is nothing to export, both are the same file, or one cannot be written.
+    Raises `TagsageError` when there is nothing to export, both are the same file, or one cannot be
+    written.
     """
     if articles.resolve() == lists.resolve():
         msg = f"Articles and lists cannot both be written to {articles}; name two files."
@@ -41,7 +39,7 @@ def export_csv(collection: Collection, articles: Path, lists: Path) -> Counts:
             msg = "Nothing was harvested yet that could be exported; start with `tagsage harvest`."
             raise TagsageError(msg)
         try:
-            # Articles take their place first: lists then name no article that is not there.
+            # Articles are put in place first, so that lists name no missing article.
             with atomic_file(lists) as to_lists, atomic_file(articles) as to_articles:
                 header = ("story", "title", "subtitle", "date", "author", "tags")
                 _write(to_articles, header, _article_rows(collection))
@@ -53,10 +51,8 @@ def export_csv(collection: Collection, articles: Path, lists: Path) -> Counts:
 
 
 def tag_slug(name: str) -> str:
-    """Return a tag as Medium's addresses and feeds have it.
+    """Return a tag as in Medium's addresses and feeds.
 
-    Examples
-    --------
     >>> tag_slug("Machine Learning"), tag_slug("Node.js")
     ('machine-learning', 'nodejs')
     """
@@ -96,4 +92,4 @@ def _write(file: IO[bytes], header: Sequence[str], rows: Iterable[Sequence[objec
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(rows)
-    text.detach()  # flushes; the file is closed by who opened it
+    text.detach()  # flushes; the file's opener closes it

@@ -23,17 +23,11 @@ _CREATOR = "{http://purl.org/dc/elements/1.1/}creator"
 
 
 def parse_feed(body: str) -> tuple[Article, ...]:
-    """Read a feed's articles, each once; what has no address is left out.
-
-    Raises
-    ------
-    PageError
-        When it is no RSS.
-    """
+    """Read the articles that have an address, each once; raises `PageError` if it is no RSS."""
     parser = etree.XMLParser(
         resolve_entities=False, load_dtd=False, no_network=True, huge_tree=False, recover=True
     )
-    # The text is decoded already, so what the XML declaration says of its encoding is void.
+    # The text is already decoded, so the XML declaration's encoding does not count.
     text = _DECLARATION.sub("", usable(body))
     try:
         root = etree.fromstring(text.encode(), parser)
@@ -71,7 +65,7 @@ def _article(item: etree._Element) -> Article | None:
         title=line(_text(item, "title"), TITLE) or None,
         author=line(_text(item, _CREATOR), NAME) or None,
         published_ms=milliseconds(_text(item, "pubDate"), missing),
-        # A feed without categories does not say that its articles have no tags.
+        # A feed without categories does not mean that its articles have no tags.
         tags=tag_names([*categories]) or None,
         missing=missing,
     )

@@ -20,7 +20,7 @@ class PageError(ValueError):
 class Article:
     """What one page says of an article.
 
-    A field is None when the page does not have it, and empty when it says that there is none.
+    A field is None when the page does not have it, and empty when it is said to be empty.
     `published_ms` is in milliseconds since 1970, UTC. `missing` holds the reason for each field
     that is there but cannot be read.
     """
@@ -45,8 +45,8 @@ class Article:
 class ListPart:
     """A part of a reading list: its page, or one GraphQL answer.
 
-    `size` is the host's count of the whole list, `entries` how many are in this part: deleted posts
-    and other things than posts too. `unread` are the reasons for entries that cannot be read.
+    `size` is the host's count of the whole list; `entries` is the number in this part, deleted
+    posts and books included. `unread` has the reasons for entries that cannot be read.
     `next_cursor` is None in the last part.
     """
 
@@ -63,7 +63,7 @@ class ListPart:
 
 @dataclass(frozen=True)
 class ReadingList:
-    """A list as far as it was read; a complete one replaces the memberships of before.
+    """A list as far as it was read; a complete one replaces its earlier memberships.
 
     `read` is the number of entries read, `reason` why it is not complete.
     """
@@ -82,7 +82,7 @@ class ReadingList:
 
 @dataclass(frozen=True)
 class Problem:
-    """Why an address brought nothing, or less than it should."""
+    """Why an address gave nothing, or less than it should."""
 
     url: str
     kind: Literal["refused", "gone", "failed", "unreadable", "missing"]

@@ -60,26 +60,14 @@ query ListItems($catalogId: ID!, $pagingOptions: CatalogPagingOptionsInput!) {
 
 
 def parse_list_page(html: str, url: str) -> ListPart:
-    """Read a list's page: its first entries.
-
-    Raises
-    ------
-    PageError
-        When the page has no state object, or no list is in it.
-    """
+    """Read the first entries of a list from its page; raises `PageError` when there is no list."""
     state = find_state(html)
     key, value = _queried_list(state, hexadecimal_id(url))
     return _part(state, key, value, "list", url)
 
 
 def parse_list_answer(body: str, list_id: str, url: str) -> ListPart:
-    """Read an answer of the GraphQL endpoint to :func:`list_query`.
-
-    Raises
-    ------
-    PageError
-        When the answer holds no list: what the host says, or what is wrong.
-    """
+    """Read an answer to :func:`list_query`; raises `PageError` when it holds no list."""
     try:
         answer = read_json(body.strip())
     except ValueError as error:
@@ -106,7 +94,7 @@ def list_query(list_id: str, cursor: str) -> bytes:
 
 
 def _queried_list(state: State, own_id: str | None) -> tuple[str, object]:
-    """Return the id of the list that a page is about, and the answer that the page holds.
+    """Return the id of the page's list, and the answer that the page holds.
 
     The address of a default list has no id: its id is ``predefined:<user>:READING_LIST``.
     """
@@ -176,7 +164,7 @@ def _part(state: State, key: str, value: object, source: Source, url: str) -> Li
 
 
 def _is_post(item: Mapping[str, Any], entity: Mapping[str, Any] | None) -> bool:
-    """Tell a post, also a deleted one, from a book or another list."""
+    """Return whether an entry is a post (perhaps deleted), not a book or another list."""
     kind = item.get("entityType", "POST")
     name = (entity or {}).get("__typename", "Post")
     return kind == "POST" and name == "Post" and entity != {}

@@ -1,7 +1,8 @@
-"""Medium's state object: found in a page, its references followed, its posts read.
+"""
+Medium's state object: found in a page, its references followed, its posts read.
 
 The object is the cache of Apollo Client: entities by `Type:id`, answers by their queries under
-ROOT_QUERY, and ``{"__ref": "Type:id"}`` wherever an entity stands.
+ROOT_QUERY, and ``{"__ref": "Type:id"}`` in the place of an entity.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ NAME: Final = 200
 MOST_TAGS: Final = 100
 
 _ASSIGNMENT = re.compile(r"__APOLLO_STATE__\s*=(?!=)\s*")
-_DECODER = json.JSONDecoder(strict=False)  # control characters within texts are served, too
+_DECODER = json.JSONDecoder(strict=False)  # Medium serves control characters within texts
 _GONE = re.compile(r"NotFound|Deleted|Gone|Suspended|Unavailable|Withheld")
 _PRIVATE = re.compile(r"Forbidden|Unauthorized")
 _POST_ID = re.compile(r"[0-9a-f]{8,12}")
@@ -31,7 +32,7 @@ _MOST_BRACKETS = 300_000  # a bracket is one byte, a list in memory more than fi
 
 
 class State:
-    """A state object, or the data of a GraphQL answer, whose objects refer to nothing."""
+    """A state object, or the data of a GraphQL answer, which has no references."""
 
     def __init__(self, objects: Mapping[str, Any]) -> None:
         self.objects = objects
@@ -56,11 +57,8 @@ class State:
 def find_state(html: str) -> State:
     """Find the state object in a page, which is searched as text.
 
-    Raises
-    ------
-    PageError
-        When there is none, it is broken, or it is of before October 2020: such caches name tags by
-        their keys and not by their names.
+    Raises `PageError` when there is none, it is broken, or it is older than October 2020 (such
+    caches name tags by their keys).
     """
     why = "the page has no state object"
     for found in list(_ASSIGNMENT.finditer(html))[:8]:  # an article may quote such an assignment
@@ -77,13 +75,7 @@ def find_state(html: str) -> State:
 
 
 def read_json(text: str, start: int = 0) -> Any:
-    """Read the JSON value that begins at an offset of a text from outside.
-
-    Raises
-    ------
-    ValueError
-        When there is none; the message says why.
-    """
+    """Read the untrusted JSON value at an offset of a text; raises `ValueError`."""
     if text.count("{", start) + text.count("[", start) > _MOST_BRACKETS:
         raise ValueError("it has too many parts")
     try:
@@ -106,12 +98,12 @@ def attribute(thing: Mapping[str, Any], name: str) -> Any:
 
 
 def is_field(key: str, name: str) -> bool:
-    """Tell whether a key stands for a field, with or without arguments."""
+    """Return whether a key stands for a field, with or without arguments."""
     return key == name or key.startswith((f"{name}(", f"{name}:"))
 
 
 def gone_or_private(thing: Mapping[str, Any]) -> str:
-    """Return ``gone`` or ``private`` when an object only says that of what it stands for."""
+    """Return ``gone`` or ``private`` when an object says only that."""
     kind = str(thing.get("__typename", ""))
     if _PRIVATE.search(kind):
         return "private"
@@ -119,7 +111,7 @@ def gone_or_private(thing: Mapping[str, Any]) -> str:
 
 
 def post_id(value: object) -> str | None:
-    """Return a post's id, or None when it is none: 8 to 12 hexadecimal digits."""
+    """Return a post's id, 8 to 12 hexadecimal digits, or None."""
     return value if isinstance(value, str) and _POST_ID.fullmatch(value) else None
 
 
@@ -131,23 +123,9 @@ def reference(value: object, kind: str) -> str:
 
 
 def read_post(state: State, value: object, source: Source, origin: str) -> Article | None:
-    """Read a post.
+    """Read a post or a reference to one; None when it has neither an id nor an address.
 
-    Parameters
-    ----------
-    state : State
-        What the post's references refer to.
-    value : object
-        The post, or a reference to it.
-    source : str
-        Where it was read.
-    origin : str
-        Of the host that served it, where the post is when it does not say.
-
-    Returns
-    -------
-    Article or None
-        None when it has neither an id nor an address.
+    `origin` is the host that served it: the post's address is there if it names no other.
     """
     post = state.follow(value) or {}
     identity = post_id(post.get("id")) or post_id(reference(value, "Post"))
@@ -180,7 +158,7 @@ def line(value: object, limit: int) -> str | None:
 
 
 def usable(text: str) -> str:
-    """Replace what no file in UTF-8 should hold: control characters, halves of surrogate pairs."""
+    """Replace control characters and halves of surrogate pairs."""
     return _UNUSABLE.sub("\ufffd", text)
 
 
@@ -190,7 +168,7 @@ def tag_names(values: list[str | None]) -> tuple[str, ...]:
 
 
 def milliseconds(value: object, missing: dict[str, str]) -> int | None:
-    """Read a moment: milliseconds since 1970, or a date; what is none is entered in `missing`."""
+    """Read milliseconds since 1970, or a date; the reason for failing goes into `missing`."""
     if value is None or (isinstance(value, str) and value.strip() in NULLS):
         return None
     moment: int | None = None
@@ -206,7 +184,7 @@ def milliseconds(value: object, missing: dict[str, str]) -> int | None:
 
 
 def web_address(value: object) -> Address | None:
-    """Take an http or https address apart; None when it is none."""
+    """Split an http or https address; None when it is none."""
     if not isinstance(value, str) or len(value) > 2000 or _UNUSABLE.search(value):
         return None
     address = parse_address(value)

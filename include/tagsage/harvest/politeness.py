@@ -1,6 +1,7 @@
-"""How a harvest behaves: robots.txt, delays, refusals, budgets, private addresses.
+"""
+The politeness of a harvest: robots.txt, delays, refusals, budgets, private addresses.
 
-None of it is a way round a refusal: who does not want us is left alone.
+Nothing here works around a refusal: a site that does not want us is not requested again.
 """
 
 from __future__ import annotations
@@ -36,12 +37,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-REFUSALS_IN_A_ROW: Final = 3  # of 401 and 403, after which a site is left alone
+REFUSALS_IN_A_ROW: Final = 3  # of 401 and 403, after which a site is not requested any more
 FAILURES_IN_A_ROW: Final = 10
-LONGEST_WAIT_S: Final = 600.0  # a host that asks for a longer wait is left for a later run
+LONGEST_WAIT_S: Final = 600.0  # a host that wants a longer wait is left for a later run
 LONGEST_CRAWL_DELAY_S: Final = 3600.0
 CHARSETS: Final = frozenset({"", "utf-8", "utf8", "us-ascii", "iso-8859-1", "windows-1252"})
-# A challenge on pages says nothing of feeds; one on feeds, which are made for programs, of all.
+# A challenge on pages says nothing about feeds; one on feeds, made for programs, stops all.
 _STOPPED_BY: Final = {
     "feed": ("feed", "page", "graphql"),
     "page": ("page", "graphql"),
@@ -63,7 +64,7 @@ class LaterError(IgnoreRequest):
 
 
 class Stops:
-    """The sites that are left alone, and since when; they outlive the run."""
+    """The sites that we stopped requesting, and since when; they outlive the run."""
 
     def __init__(self, spider: MediumSpider) -> None:
         self._collection = spider.collection
@@ -73,7 +74,7 @@ class Stops:
         self._stops = {(host, scope): (until, why) for host, scope, until, why in rows}
 
     def stop(self, url: str, scope: str, why: str, wait_s: float | None = None) -> None:
-        """Leave a site alone, for a scope and those that are refused sooner."""
+        """Stop requesting a site in a scope, and in the scopes that `_STOPPED_BY` names for it."""
         until = time.time() + (self._pause_s if wait_s is None else wait_s)
         for each in _STOPPED_BY[scope]:
             self._stops[site(url), each] = (until, why)
@@ -84,7 +85,7 @@ class Stops:
         logger.warning("%s is left alone: %s", site(url), why)
 
     def check(self, request: Request) -> None:
-        """Raise `LaterError` when the request's site is left alone."""
+        """Raise `LaterError` when the request's site is stopped."""
         found = self._stops.get((site(request.url), _scope(request)))
         if found and found[0] > time.time():
             self.met.setdefault(site(request.url), found[1])
@@ -92,7 +93,7 @@ class Stops:
 
 
 class AddressFilter:
-    """Refuses what is no address of the web, and private networks that no user named."""
+    """Refuses addresses that are not of the web, and private networks that no user named."""
 
     def __init__(self, crawler: Crawler) -> None:
         self._crawler = crawler
@@ -114,7 +115,7 @@ class AddressFilter:
 
 
 class GateMiddleware:
-    """The last look at a request that is about to be sent, and not found in the cache."""
+    """The last check of a request that is about to be sent, and not in the cache."""
 
     def __init__(self, crawler: Crawler) -> None:
         self._crawler = crawler
@@ -126,7 +127,7 @@ class GateMiddleware:
         return cls(crawler)
 
     def process_request(self, request: Request) -> None:
-        """Leave stopped sites, and what the budget does not cover, for a later run."""
+        """Leave stopped sites, and what exceeds the budget, for a later run."""
         spider = cast("MediumSpider", self._crawler.spider)
         spider.stops.check(request)
         if self._sent >= self._most:
@@ -138,16 +139,15 @@ class GateMiddleware:
 
 
 class PoliteHandler(HTTP11DownloadHandler):
-    """Sends requests; those that were queued when their site refused us stay unsent."""
+    """Sends requests, except those whose site refused us while they were queued."""
 
     async def download_request(self, request: Request) -> Response:
-        """Download unless the site is left alone by now."""
         cast("MediumSpider", self._crawler.spider).stops.check(request)
         return await super().download_request(request)
 
 
 class RefusalMiddleware:
-    """Recognises challenges and repeated refusals, and bodies that are in no known charset."""
+    """Recognises challenges and repeated refusals, and bodies in an unknown charset."""
 
     def __init__(self, crawler: Crawler) -> None:
         self._crawler = crawler
@@ -159,7 +159,7 @@ class RefusalMiddleware:
         return cls(crawler)
 
     def process_response(self, request: Request, response: Response) -> Response:
-        """Stop asking a site that shows a challenge, or that keeps refusing."""
+        """Stop requesting a site that shows a challenge, or that keeps refusing."""
         if "cached" in response.flags:
             return response
         spider = cast("MediumSpider", self._crawler.spider)
@@ -180,7 +180,7 @@ class RefusalMiddleware:
         return response
 
     def process_exception(self, request: Request, exception: Exception) -> None:
-        """Count what did not answer."""
+        """Count requests without an answer."""
         if not isinstance(exception, IgnoreRequest):
             self._count_failure(request)
 
@@ -193,7 +193,7 @@ class RefusalMiddleware:
 
 
 class FailClosedRobots(RobotsTxtMiddleware):
-    """robots.txt is obeyed, and where it cannot be had nothing is fetched (Scrapy: everything)."""
+    """Obeys robots.txt; where it cannot be fetched, nothing else is (Scrapy: everything)."""
 
     def __init__(self, crawler: Crawler) -> None:
         super().__init__(crawler)
@@ -204,7 +204,7 @@ class FailClosedRobots(RobotsTxtMiddleware):
         if site(request.url) == "medium.com":
             scheme = urlsplit(request.url).scheme
             request = request.replace(url=f"{scheme}://medium.com/")
-        # Scrapy gives the rules to the first that waits for them, and None to the others.
+        # Scrapy gives the rules to the first request that waits, and None to the others.
         async with self._waiting[urlsplit(request.url).netloc]:
             return await super().robot_parser(request)
 
@@ -215,7 +215,7 @@ class FailClosedRobots(RobotsTxtMiddleware):
         super().process_request_2(rp, request)
 
     def process_response(self, request: Request, response: Response) -> Response:
-        """Take a robots.txt that does not exist for an empty one, and errors for no rules."""
+        """Treat a missing robots.txt as an empty one, and errors as no rules."""
         if not request.meta.get("dont_obey_robotstxt") or response.status == 200:
             return response
         if response.status in {401, 403, 429} or not 400 <= response.status < 500:
@@ -224,7 +224,7 @@ class FailClosedRobots(RobotsTxtMiddleware):
 
 
 class BackOff:
-    """Waits as long as ``Retry-After`` and ``Crawl-delay`` ask for, per site."""
+    """Waits as long as ``Retry-After`` and ``Crawl-delay`` say, per site."""
 
     def __init__(self, crawler: Crawler) -> None:
         self._crawler = crawler
@@ -236,28 +236,28 @@ class BackOff:
         return cls(crawler)
 
     def response_downloaded(self, response: Response, request: Request) -> None:
-        """Hold the site's queue before it gives out the next request."""
+        """Hold the site's queue before it releases the next request."""
         self._crawler.stats.inc_value("harvest/bytes", len(response.body))
         slot = self._slot(request)
-        # The delay begins when the response has come, so that a challenge is seen in time.
+        # The delay begins with the response, so that a challenge is seen in time.
         slot.lastseen = time.monotonic()
         if response.status not in {429, 503}:
             return
         header = (response.headers.get("Retry-After") or b"").decode("latin-1")
-        asked = retry_after(header, time.time())
-        if asked is None:
+        wait_s = retry_after(header, time.time())
+        if wait_s is None:
             tries = request.meta.get("retry_times", 0)
-            asked = min(slot.delay * 2 ** (tries + 1), LONGEST_WAIT_S)
-        if asked > LONGEST_WAIT_S:
+            wait_s = min(slot.delay * 2 ** (tries + 1), LONGEST_WAIT_S)
+        if wait_s > LONGEST_WAIT_S:
             spider = cast("MediumSpider", self._crawler.spider)
-            why = f"it asks to wait for {asked / 60:,.0f} minutes"
-            spider.stops.stop(request.url, _scope(request), why, asked)
+            why = f"it asks to wait for {wait_s / 60:,.0f} minutes"
+            spider.stops.stop(request.url, _scope(request), why, wait_s)
             return
         slot.delay = slot.delay or 0.001  # without a delay, a queue is not held
-        slot.lastseen += max(asked - slot.delay, 0.0)
+        slot.lastseen += max(wait_s - slot.delay, 0.0)
 
     def robots_parsed(self, robotparser: RobotParser, request: Request) -> None:
-        """Ask a site no more often than its robots.txt wants."""
+        """Request from a site no more often than its robots.txt allows."""
         wanted = robotparser.crawl_delay(self._crawler.settings["ROBOTSTXT_USER_AGENT"])
         downloader = self._engine.downloader
         if wanted and wanted > self._crawler.settings.getfloat("DOWNLOAD_DELAY"):
@@ -290,8 +290,6 @@ class PublicResolver(CachingThreadedResolver):
         return resolver
 
     def getHostByName(self, name: str, timeout: Sequence[int] = ()) -> Deferred[str]:  # ruff: ignore[invalid-function-name]
-        """Resolve a name as Twisted asks for it."""
-
         def check(address: str) -> str:
             if is_private(address) and name not in self._allowed:
                 raise CannotResolveHostError(f"{name} leads to a private network")
@@ -301,7 +299,7 @@ class PublicResolver(CachingThreadedResolver):
 
 
 def is_challenge(response: Response) -> bool:
-    """Tell whether a response is no page but a test whether we are human: we are not."""
+    """Return whether a response is no page but a test for humans."""
     if any(response.headers.get(name) for name in _CHALLENGE_HEADERS):
         return True
     if response.status not in {401, 403, 405, 429, 503}:
@@ -311,7 +309,7 @@ def is_challenge(response: Response) -> bool:
 
 
 def charset_of(response: Response) -> str:
-    """Return the charset of the Content-Type header, in lower case; empty when it names none."""
+    """Return the charset of the Content-Type header, in lower case; empty when it has none."""
     content_type = (response.headers.get("Content-Type") or b"").decode("latin-1").lower()
     return content_type.partition("charset=")[2].partition(";")[0].strip(" \"'")
 

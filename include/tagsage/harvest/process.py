@@ -1,4 +1,4 @@
-"""A harvest: checked, run in a process of its own, and reported."""
+"""A harvest: checked, run in its own process, and reported."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tagsage.redact import redact
 from tagsage.settings.harvest import HarvestSettings
 
 LOG: Final = "harvest.log"
-LEAST_DELAY_S: Final = 1.0  # for hosts of others
+LEAST_DELAY_S: Final = 1.0  # for other people's hosts
 
 OUTCOME_DONE: Final = "done"
 OUTCOME_BUDGET: Final = "budget spent"
@@ -30,10 +30,10 @@ _OUTCOMES = {"finished": OUTCOME_DONE, "closespider_timeout": OUTCOME_BUDGET}
 
 @dataclass(frozen=True)
 class HarvestReport:
-    """How a run of the harvest ended, and what there is now.
+    """How a run of the harvest ended, and what the collection holds now.
 
-    `stopped` has the sites that are left alone, and why; `waiting` is the number of requests that
-    are known and left for a later run; `digest` changes when articles or memberships do, and
+    `stopped` has the sites that are no longer requested, with the reason; `waiting` is the number
+    of known requests left for a later run; `digest` changes when articles or memberships do, and
     `changed` says whether it differs from the one last announced.
     """
 
@@ -61,30 +61,21 @@ def harvest(
 ) -> HarvestReport:
     """Harvest lists, articles and feeds into a folder.
 
-    It may be killed at any moment and run again: what was fetched is not fetched again, except the
-    pages in flight.
+    It may be killed at any moment and run again: nothing is fetched twice, except the pages in
+    flight. Raises `NonRetryableError` as :func:`check_seeds`, and `TagsageError` when another
+    harvest runs in the folder, or the crawl failed.
 
     Parameters
     ----------
-    folder : pathlib.Path
-        Where the collection is kept.
     seeds : sequence of str
         Addresses of lists, articles and feeds; none: those of earlier harvests.
-    settings : HarvestSettings
-        Delay, consent, contact and budget.
     replay : bool
         Only read again what was fetched; send nothing.
     on_progress : callable, optional
-        Called about once a second with the numbers of requests, bytes, waiting requests and items.
+        Called about once per second with the numbers of requests, bytes, waiting requests and
+        items.
     overrides : mapping, optional
         Scrapy settings that replace those of :func:`tagsage.harvest.crawl.scrapy_settings`.
-
-    Raises
-    ------
-    NonRetryableError
-        As :func:`check_seeds`.
-    TagsageError
-        When another harvest works in the folder, or the crawl failed.
     """
     if seeds and not replay:
         check_seeds(seeds, settings)
@@ -128,13 +119,7 @@ def harvest(
 
 
 def take_account_export(folder: Path, file: Path) -> HarvestReport:
-    """Add the lists and posts of Medium's account export to the collection, without any network.
-
-    Raises
-    ------
-    NonRetryableError
-        When the file is no account export.
-    """
+    """Add an account export to the collection, offline; raises `NonRetryableError`."""
     from tagsage.harvest.spider import add_to
 
     with Collection(folder) as collection:
@@ -147,11 +132,9 @@ def take_account_export(folder: Path, file: Path) -> HarvestReport:
 def check_seeds(seeds: Sequence[str], settings: HarvestSettings) -> None:
     """Check that a harvest may begin.
 
-    Raises
-    ------
-    NonRetryableError
-        When there is no contact, or none that fits into a header; when pages are named without
-        consent; when hosts of others would be asked too often; when no seed is a web address.
+    Raises `NonRetryableError` when there is no contact, or none that fits into a header; when pages
+    are named without consent; when other people's hosts would be requested too often; when no seed
+    is a web address.
     """
     if not settings.harvest_contact.strip():
         msg = (
@@ -162,7 +145,7 @@ def check_seeds(seeds: Sequence[str], settings: HarvestSettings) -> None:
     check_contact(settings.harvest_contact)
     good = [asked_url(seed) for seed in seeds if not reason_against(seed)]
     if not good:
-        # Not the seed itself: it may be a line of a file that is no file of seeds.
+        # Not the seed itself: the file may not be one of seeds.
         why = reason_against(seeds[0]) if seeds else "none is given"
         raise NonRetryableError(f"No seed can be harvested: {why}; give http(s) URLs.")
     pages = [seed for seed in good if kind_of(seed) != "feed"]
@@ -217,7 +200,7 @@ def _run(
                 if on_progress:
                     on_progress(last)
         except BrokenPipeError:
-            pass  # it ended before it read the job; what it said is in the log
+            pass  # it ended before it read the job; its output is in the log
         finally:
             child.kill()
     if "error" in last:

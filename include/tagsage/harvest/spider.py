@@ -40,7 +40,7 @@ Parsed = TypeVar("Parsed")
 
 
 class MediumSpider(Spider):
-    """Harvests what the seeds name, and the articles in it."""
+    """Harvests the seeds, and the articles in them."""
 
     name = "medium"
     collection: Collection
@@ -76,7 +76,7 @@ class MediumSpider(Spider):
         return spider
 
     async def start(self) -> AsyncIterator[Request]:
-        """Ask for the seeds."""
+        """Request the seeds."""
         for url in self.seeds:
             kind = kind_of(url)
             parse = {
@@ -87,7 +87,7 @@ class MediumSpider(Spider):
             yield self._request(kind, asked_url(url), parse[kind])
 
     def parse_feed(self, response: Response) -> Iterator[Output]:
-        """Read a feed; its articles have no subtitle, which alone is no reason for a page each."""
+        """Read a feed; a missing subtitle is no reason to fetch every article's page."""
         articles, problem = self._read(response, parse_feed)
         if problem:
             yield problem
@@ -97,10 +97,10 @@ class MediumSpider(Spider):
                 yield from self._article_request(article)
 
     def parse_list(self, response: Response) -> Iterator[Output]:
-        """Read a list's page, then ask GraphQL for the rest.
+        """Read a list's page, then request the rest from GraphQL.
 
-        Most pages do not say the tags of their articles. GraphQL does, so it is asked for the first
-        entries too: one request instead of twenty pages.
+        Most pages do not have the tags of their articles. GraphQL does, so the first entries are
+        requested too: one request instead of twenty pages.
         """
         part, problem = self._read(response, lambda text: parse_list_page(text, response.url))
         if part is None:
@@ -134,9 +134,9 @@ class MediumSpider(Spider):
             yield problem
 
     def failed(self, failure: Failure) -> Iterator[Output]:
-        """Record why a request brought nothing; what is left for later is no problem."""
+        """Record why a request gave nothing; one that is left for later is no problem."""
         request: Request = failure.request  # type: ignore[attr-defined]
-        problem = _problem(failure.value, _asked(request))
+        problem = _problem(failure.value, _requested(request))
         if isinstance(failure.value, LaterError):
             self.crawler.stats.inc_value("harvest/later")
         else:
@@ -148,13 +148,12 @@ class MediumSpider(Spider):
             yield ReadingList(key, problem.url, "gone", reason=problem.reason)
 
     def dropped(self, request: Request) -> None:
-        """Record a page that redirects to itself: Scrapy drops what it has asked for before."""
+        """Record a page that redirects to itself: Scrapy drops what it has requested before."""
         if request.url in request.meta.get("redirect_urls", ()):
-            problem = Problem(_asked(request), "refused", "the page redirects to itself")
+            problem = Problem(_requested(request), "refused", "the page redirects to itself")
             self.collection.add_problem(problem)
 
     def closed(self, reason: str) -> None:
-        """Close the collection."""
         self.collection.close()
 
     def _list_part(
@@ -249,7 +248,7 @@ class MediumSpider(Spider):
     def _read(
         self, response: Response, parse: Callable[[str], Parsed]
     ) -> tuple[Parsed | None, Problem | None]:
-        asked = _asked(response.request) if response.request else response.url
+        requested = _requested(response.request) if response.request else response.url
         text = response.body.decode(charset_of(response) or "utf-8", "replace")
         try:
             parsed = parse(text)
@@ -257,13 +256,13 @@ class MediumSpider(Spider):
             kind: Literal["gone", "unreadable"] = "unreadable"
             if isinstance(error, GoneError):
                 kind = "gone"
-            return None, Problem(asked, kind, str(error))
-        self.collection.forget_problems(asked)
+            return None, Problem(requested, kind, str(error))
+        self.collection.forget_problems(requested)
         return parsed, None
 
 
-def _asked(request: Request) -> str:
-    """Return the address that was asked for before redirects; for a part of a list, the list's."""
+def _requested(request: Request) -> str:
+    """Return the address requested before redirects; for a part of a list, the list's."""
     if "reading" in request.cb_kwargs:
         return str(request.cb_kwargs["reading"].url)
     redirects = request.meta.get("redirect_urls")
@@ -299,7 +298,6 @@ class CollectionPipeline:
         return cls(crawler)
 
     def process_item(self, item: Article | ReadingList | Problem) -> object:
-        """Add an item."""
         spider = self._crawler.spider
         assert isinstance(spider, MediumSpider)
         add_to(spider.collection, item)

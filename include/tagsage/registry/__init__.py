@@ -1,4 +1,4 @@
-"""MLflow: the runs, the registered versions, the champion, and the model that is served."""
+"""MLflow: runs, registered versions, the champion, and the pyfunc model."""
 
 import os
 import warnings

@@ -1,9 +1,10 @@
-"""Who is champion: runs carry out what they decided; people promote, roll back and pin.
+"""
+The champion: runs carry out their decisions; people promote, roll back and pin.
 
-The alias ``champion`` of the registered model says it. Tags of the versions say the rest, in
-words that MLflow's pages show: `tagsage.decision` is what a run decided of a version,
-`tagsage.previous` the champion before it, `tagsage.replaced` who put another in its place.
-What a person may not do raises a `TagsageError` of one sentence.
+The alias ``champion`` of the registered model names it. Tags of the versions hold the rest, in
+words for MLflow's pages: `tagsage.decision` is what a run decided on a version, `tagsage.previous`
+the champion before it, `tagsage.replaced` who replaced it. What a person may not do raises a
+`TagsageError`.
 """
 
 from __future__ import annotations
@@ -31,36 +32,32 @@ logger = logging.getLogger(__name__)
 DECISION = "tagsage.decision"
 PREVIOUS = "tagsage.previous"
 REPLACED = "tagsage.replaced"
-# Longer reasons would not fit into a tag of every MLflow store.
+# Longer reasons don't fit into a tag of every MLflow store.
 WHY_LIMIT = 500
 
 
 def decision_of(tags: Mapping[str, str]) -> Decision | None:
-    """Return what a run decided of a version, by the version's tags."""
+    """Return what a run decided on a version, by the version's tags."""
     kept = tags.get(DECISION)
     return None if kept is None else Decision.from_json(json.loads(kept))
 
 
 def kept_decision(tracking: Tracking, name: str, version: str) -> Decision | None:
-    """Return what was decided of a version; None when nothing was yet."""
+    """Return the decision on a version; None when there is none yet."""
     return decision_of(registered_model(tracking, name).version(version).tags)
 
 
 def carry_out(
     tracking: Tracking, run_id: str, *, name: str, version: str, decision: Decision
 ) -> tuple[Decision, str]:
-    """Keep a run's decision on its version, and make it so.
+    """Record a run's decision on its version, and carry it out.
 
-    A run that runs again repeats the decision that it made at first. A promotion is carried out
-    only while the champion is the one that the decision names, and only if the version has not
-    been replaced as champion before: so an older run undoes nothing.
+    A run that runs again repeats its first decision. A promotion is carried out only while the
+    champion is the one that the decision names, and only if the version has not been replaced as
+    champion before: so an older run undoes nothing.
 
-    Returns
-    -------
-    decision : Decision
-        The decision; one that says so where it no longer holds.
-    champion : str
-        The version that is champion now; empty for none.
+    Returns the decision (one that says so where it no longer holds) and the champion's version,
+    empty for none.
     """
     with tracking.locked():
         model = read_model(tracking, name)
@@ -81,7 +78,7 @@ def carry_out(
 
 
 def promote_version(tracking: Tracking, name: str, version: str, *, who: str, why: str = "") -> str:
-    """Make a version champion because a person says so; returns a sentence on what was done."""
+    """Make a version champion on a person's decision; return a sentence on what was done."""
     with tracking.locked():
         model = _changeable(tracking, name)
         model.version(version)
@@ -91,7 +88,7 @@ def promote_version(tracking: Tracking, name: str, version: str, *, who: str, wh
 
 
 def roll_back(tracking: Tracking, name: str, *, who: str, why: str = "") -> str:
-    """Make the previous champion champion again; returns a sentence on what was done."""
+    """Make the previous champion champion again; return a sentence on what was done."""
     with tracking.locked():
         model = _changeable(tracking, name)
         previous = model.champion.tags.get(PREVIOUS, "") if model.champion else ""
@@ -174,7 +171,7 @@ def _changeable(tracking: Tracking, name: str) -> RegisteredModel:
 def _replace(
     tracking: Tracking, model: RegisteredModel, version: str, by: str, *, back: bool = False
 ) -> str:
-    """Move the alias; the tags come first, since each step may be the last of a killed process."""
+    """Move the alias after writing the tags: a killed process may stop after any step."""
     old, client = model.champion, tracking.client
     if old is not None:
         text = f"by version {version}, {by}"

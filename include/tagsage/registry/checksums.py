@@ -1,4 +1,5 @@
-"""The list of a model's files with their SHA-256: a file that was changed later is found out.
+"""
+The list of a model's files with their SHA-256, which reveals later changes.
 
 The digest of the list itself is kept elsewhere, as a tag of the model's version.
 """
@@ -15,7 +16,7 @@ REMEDY = "do not use this model; roll back to another version or retrain"
 
 
 class DamagedModelError(NonRetryableError):
-    """A model's files were changed, or it is gone: no later try will load it."""
+    """A model's files were changed, or it is gone; trying again is useless."""
 
 
 def write_checksums(folder: Path) -> None:
@@ -31,17 +32,10 @@ def digest_of(folder: Path) -> str:
 
 
 def check_files(folder: Path) -> set[Path]:
-    """Compare the files of a model with the list; files that came later are ignored.
+    """Compare a model's files with the list; return the unchanged ones, the list among them.
 
-    Returns
-    -------
-    set of pathlib.Path
-        The files that are as they were, the list among them.
-
-    Raises
-    ------
-    DamagedModelError
-        Naming the first file that is missing or was changed.
+    Files that are not on the list are ignored. Raises `DamagedModelError` with the first file that
+    is missing or was changed.
     """
     try:
         digests = read_json(folder / CHECKSUMS)
@@ -63,13 +57,9 @@ def check_files(folder: Path) -> set[Path]:
 def keep_registered_files(folder: Path, digest: str) -> None:
     """Check the copy of a registered model, and remove every file that is not on its list.
 
-    MLflow executes code of a model's folder: a file that came later, compiled code too, could be
-    executed in the place of a listed one.
-
-    Raises
-    ------
-    DamagedModelError
-        When a file is missing or was changed, or the list has another digest.
+    MLflow executes code from a model's folder: an added file, compiled code too, could be executed
+    in place of a listed one. Raises `DamagedModelError` when a file is missing or was changed, or
+    the list has another digest.
     """
     if not (folder / CHECKSUMS).is_file() or digest_of(folder) != digest:
         raise DamagedModelError(

@@ -1,4 +1,5 @@
-"""The MLflow pyfunc model of a tagger: articles in, tags with probabilities out.
+"""
+The MLflow pyfunc model of a tagger: articles in, tags with probabilities out.
 
 It is a "model from code": a folder of arrays and JSON with the source of this package, and no
 pickle. It loads in a clean process where the project is not installed.
@@ -27,7 +28,7 @@ from tagsage.registry.checksums import check_files, write_checksums
 from tagsage.registry.tagger import TOP_K, EmbedderAwayError, Tagger, read_about
 
 TAGGER = "tagger"
-# What the modules that a loaded tagger imports need; a test compares.
+# Dependencies of the modules that a loaded tagger imports; a test compares.
 REQUIREMENTS = (
     "mlflow",
     "numpy",
@@ -46,7 +47,7 @@ OPENAI_REQUIREMENTS = ("openai",)
 
 
 class RefusedError(TagsageError, MlflowException):
-    """An error of a tagger as MLflow's server answers it: status 400 or 503 and one sentence."""
+    """A tagger's error as MLflow's server returns it: status 400 or 503 and one sentence."""
 
     def __init__(self, error: TagsageError) -> None:
         away = isinstance(error, EmbedderAwayError)
@@ -63,7 +64,7 @@ class PyfuncTagger(PythonModel):
     tagger: Tagger
 
     def load_context(self, context: Any) -> None:
-        """Read the tagger from the model's artifacts, once its files are known to be unchanged."""
+        """Check the model's files, then read the tagger from its artifacts."""
         folder = Path(context.artifacts[TAGGER])
         check_files(folder.parents[1])
         self.tagger = Tagger.load(folder)
@@ -75,7 +76,7 @@ class PyfuncTagger(PythonModel):
         try:
             return self.tagger.predict(as_frame(model_input), top_k=top_k)
         except TagsageError as error:
-            # MLflow's server would answer any other exception with its trace.
+            # MLflow's server shows the traceback of any other exception.
             raise RefusedError(error) from None
 
 
@@ -86,7 +87,7 @@ def tagger_of(model: PyFuncModel) -> Tagger:
 
 
 def as_frame(articles: Any) -> pd.DataFrame:
-    """Return articles, however they were given, as a frame."""
+    """Return articles, in whatever form, as a frame."""
     if isinstance(articles, pd.DataFrame):
         return articles
     if isinstance(articles, str | Mapping):
@@ -98,17 +99,7 @@ def as_frame(articles: Any) -> pd.DataFrame:
 
 
 def save_pyfunc(tagger: Path, folder: Path, mlflow_model: Model | None = None) -> None:
-    """Save a tagger as an MLflow model with a list of its files (see `checksums`).
-
-    Parameters
-    ----------
-    tagger : pathlib.Path
-        What `tagsage.registry.tagger.write_tagger` filled.
-    folder : pathlib.Path
-        Takes the model; does not exist yet.
-    mlflow_model : mlflow.models.Model, optional
-        The model's identity in a tracking store.
-    """
+    """Save a tagger's folder as an MLflow model in a new folder, with `checksums`."""
     about = read_about(tagger)
     needs_vectors = about["needs_given_vectors"]
     example = pd.DataFrame({"title": ["How graphs help to tag articles"]})

@@ -1,4 +1,5 @@
-"""The runs in MLflow: a parent run for each run of the pipeline, and a child for every candidate.
+"""
+The runs in MLflow: a parent run for each run of the pipeline, and a child for every candidate.
 
 They are found again by their tags. So a task that was killed continues its run when it runs again,
 and logs nothing twice.
@@ -116,25 +117,16 @@ def log_results(
     figures: Mapping[str, Path] | None = None,
     files: Mapping[str, Path] | None = None,
 ) -> str:
-    """Log results to the parent run of a run.
+    """Log results to the parent run of tagsage's `run_id`; return MLflow's id of it.
+
+    MLflow never changes a parameter. Metrics that are not finite are left out.
 
     Parameters
     ----------
-    tracking : Tracking
-        The store.
-    run_id : str
-        tagsage's name of the run.
-    params, tags, metrics : mapping, optional
-        MLflow never changes a parameter. Metrics that are not finite are left out.
     series : mapping of str to sequence of float, optional
         Numbers by step, such as the loss of each epoch (step 1 is the first).
-    tables, files, figures : mapping, optional
-        Tables and files by file name; figures go under ``figures/``.
-
-    Returns
-    -------
-    str
-        MLflow's id of the parent run.
+    tables, figures, files : mapping, optional
+        By file name; figures go under ``figures/``.
     """
     run = _find_or_create(tracking, run_id, None)
     _log(tracking, run, params=params, tags=tags, metrics=metrics, series=series)
@@ -143,7 +135,7 @@ def log_results(
 
 
 def finish(tracking: Tracking, run_id: str, status: Literal["FINISHED", "FAILED"]) -> None:
-    """End the parent run of a run, and with it any child that a killed task left open."""
+    """End the parent run of a run, and any child that a killed task left open."""
     with tracking.locked():
         runs = _search(tracking, run_id)
     for candidate, run in runs.items():
@@ -161,18 +153,12 @@ def parent_run(tracking: Tracking, run_id: str) -> str | None:
 
 
 def candidate_run(tracking: Tracking, run_id: str, candidate: str) -> str:
-    """Return MLflow's id of a candidate's child run; it is created when there is none."""
+    """Return MLflow's id of a candidate's child run; a missing one is created."""
     return str(_find_or_create(tracking, run_id, candidate).info.run_id)
 
 
 def metric_name(name: str) -> str:
-    """Return a name that MLflow takes as a metric.
-
-    Examples
-    --------
-    >>> metric_name("P@5")
-    'p_at_5'
-    """
+    """Return a name that MLflow accepts for a metric: ``p_at_5`` for ``P@5``."""
     name = name.strip().lower().replace("@", "_at_")
     return re.sub(r"[^a-z0-9_./-]+", "_", name).strip("_") or "metric"
 
@@ -183,7 +169,7 @@ def _search(tracking: Tracking, run_id: str) -> dict[str | None, Run]:
     found = tracking.client.search_runs(
         [tracking.experiment_id],
         f"tags.`{RUN_ID}` = {quote}{run_id}{quote}",
-        order_by=["attributes.start_time DESC"],  # the oldest of two stands
+        order_by=["attributes.start_time DESC"],  # of two, the oldest counts
         max_results=1000,
     )
     return {run.data.tags.get(CANDIDATE): run for run in found}
@@ -211,7 +197,6 @@ def _log(
     metrics: Mapping[str, float] | None = None,
     series: Mapping[str, Sequence[float]] | None = None,
 ) -> None:
-    """Log what the run does not hold yet."""
     values = {key: redact(str(value))[:PARAM_LIMIT] for key, value in (params or {}).items()}
     known = run.data.params
     changed = {key: value for key, value in values.items() if known.get(key, value) != value}
@@ -234,7 +219,7 @@ def _log(
 def _points(
     run: Run, metrics: Mapping[str, float], series: Mapping[str, Sequence[float]]
 ) -> list[Metric]:
-    """Return the metric points that logging again would not double.
+    """Return the metric points that logging again would not duplicate.
 
     The points of a series carry the run's start as their time: MLflow ignores a point that it holds
     with the same time, step and value.

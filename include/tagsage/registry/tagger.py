@@ -32,24 +32,15 @@ RANKED = ("tag", "score", "assigned", "threshold")
 
 
 class EmbedderAwayError(TagsageError):
-    """The embedder gave no vectors; the articles are not to blame."""
+    """The embedder gave no vectors; the articles are not the cause."""
 
 
 @dataclass(frozen=True)
 class Tagger:
     """A fitted candidate with what turns articles into its features.
 
-    Attributes
-    ----------
-    features : FeatureSet
-        Makes the features.
-    candidate : FittedCandidate
-        Makes probabilities of them.
-    embedder : Embedder or None
-        Makes the vectors of texts. None: vectors came with the corpus, and must come with
-        new articles too; or no block needs any.
-    dimensions : int
-        Numbers in a vector.
+    Without an `embedder`, vectors came with the corpus and must come with new articles too, or no
+    block needs any.
     """
 
     features: FeatureSet
@@ -106,7 +97,7 @@ class Tagger:
         return pd.DataFrame(rows, columns=["tags", "top"], index=articles.index, dtype=object)
 
     def articles_of(self, frame: pd.DataFrame) -> Articles:
-        """Return articles that come as a frame, with vectors; columns as for :meth:`predict`."""
+        """Return a frame's articles, with vectors; columns as for :meth:`predict`."""
         texts = [
             f"{title.strip()} {subtitle.strip()}".strip()
             for title, subtitle in zip(
@@ -135,13 +126,8 @@ class Tagger:
         """Return the vectors of texts, float32 [n, dimensions].
 
         `given` are the vectors that came with the articles, for a tagger without an embedder.
-
-        Raises
-        ------
-        EmbedderAwayError
-            When the embedder's server is away or refuses the request.
-        TagsageError
-            When the tagger was trained on precomputed vectors, and there are none or others.
+        Raises `EmbedderAwayError` when the embedder's server does not answer or refuses the
+        request, and `TagsageError` when given vectors are missing or don't fit.
         """
         if self.embedder is not None:
             try:
@@ -168,7 +154,7 @@ class Tagger:
             columns = (tags[best], P[row, best], assigned[row, best], thresholds[row, best])
             values = zip(*(column.tolist() for column in columns), strict=True)
             answers.append({
-                # All of them: a tag may be assigned that is not among the likeliest.
+                # All of them: an assigned tag need not be among the most likely.
                 "tags": tags[order[assigned[row, order]]].tolist(),
                 "top": [dict(zip(RANKED, of_tag, strict=True)) for of_tag in values],
             })
@@ -188,7 +174,7 @@ def write_tagger(
     """Gather what a tagger needs in one folder, which exists and is empty.
 
     `candidate`, `known`, `blocks` and `embedder` are folders of the saved parts; without an
-    embedder, vectors of `dimensions` numbers were given.
+    embedder, articles bring vectors of `dimensions` numbers.
     """
     gather_feature_set(folder / FEATURES, known, blocks)
     shutil.copytree(candidate, folder / CANDIDATE)
@@ -232,7 +218,7 @@ def _names(articles: pd.DataFrame, column: str) -> list[list[str]]:
 def _as_names(value: Any) -> list[str]:
     if _is_null(value):
         return []
-    # A single name is a list of one, not of its letters.
+    # A single name is a list of one, not of letters.
     names = [value] if isinstance(value, str | int | float) else value
     return [str(name) for name in names if not _is_null(name)]
 

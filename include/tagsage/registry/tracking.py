@@ -1,4 +1,4 @@
-"""Where MLflow is: its store made ready, a client of it, and its errors as one sentence."""
+"""MLflow's store: made ready, a client of it, and its errors translated."""
 
 from __future__ import annotations
 
@@ -28,17 +28,7 @@ LOCK = ".mlflow.lock"
 
 @dataclass(frozen=True)
 class Tracking:
-    """An MLflow store that is ready, and the experiment in it.
-
-    Attributes
-    ----------
-    uri : str
-        The tracking URI; it may hold a password.
-    experiment_id : str
-        MLflow's id of the experiment.
-    folder : pathlib.Path
-        Local folder of the workspace, for the lock and temporary files.
-    """
+    """A ready MLflow store and experiment; `folder` is local, for the lock and temporary files."""
 
     uri: str
     experiment_id: str
@@ -56,7 +46,7 @@ class Tracking:
 
     @contextmanager
     def locked(self) -> Generator[None, None, None]:
-        """Keep other processes of this machine out, and translate MLflow's errors."""
+        """Lock out other processes of this machine, and translate MLflow's errors."""
         with locked(self.folder / LOCK), translated(self.uri):
             yield
 
@@ -64,19 +54,8 @@ class Tracking:
 def open_tracking(uri: str, *, experiment: str, folder: Path) -> Tracking:
     """Make the store and the experiment ready; every task that logs calls it first.
 
-    Parameters
-    ----------
-    uri : str
-        Tracking URI; empty for SQLite in `folder`.
-    experiment : str
-        Name of the experiment; it is created when there is none.
-    folder : pathlib.Path
-        Local folder of the workspace.
-
-    Raises
-    ------
-    TagsageError
-        When the store cannot be reached or is not one.
+    An empty `uri` means SQLite in `folder`. Raises `TagsageError` when the store cannot be reached
+    or is not one.
     """
     for name in ("mlflow", "alembic"):  # they log their own housekeeping
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -101,7 +80,7 @@ def open_tracking(uri: str, *, experiment: str, folder: Path) -> Tracking:
 
 @contextmanager
 def translated(uri: str) -> Generator[None, None, None]:
-    """Turn MLflow's errors into one sentence without secrets."""
+    """Translate MLflow's errors, without secrets."""
     try:
         yield
     except (MlflowException, requests.RequestException, sqlalchemy.exc.SQLAlchemyError) as error:
@@ -126,7 +105,7 @@ def is_missing(error: Exception) -> bool:
 
 
 def _make_database(file: Path) -> None:
-    """Make MLflow's SQLite file whole or not at all: it cannot go on from a half-made schema."""
+    """Make MLflow's SQLite file whole or not at all: it can't continue a partial schema."""
     file.parent.mkdir(parents=True, exist_ok=True)
     for leftover in file.parent.glob(f".{file.name}.new*"):
         leftover.unlink()

@@ -1,7 +1,8 @@
-"""The versions of the registered model: registered, listed, and loaded again.
+"""
+The versions of the registered model: registered, listed, and loaded again.
 
-A version carries as tags its run, its candidate, the score on the test part, the digest of the
-corpus and the digest of its files; its run keeps the frozen test (`tagsage.evaluate.frozen_test`).
+A version's tags are its run, its candidate, the score on the test part, the digest of the corpus
+and the digest of its files; its run keeps the frozen test (`tagsage.evaluate.frozen_test`).
 `tagsage.registry.champion` says which version is champion.
 """
 
@@ -47,7 +48,7 @@ PINNED = "tagsage.pinned"
 
 
 class DamagedTestError(TagsageError):
-    """The frozen test of a version was kept and cannot be read."""
+    """The frozen test of a version exists but cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Version:
 
     @property
     def candidate(self) -> str:
-        """The candidate that it is, ``feature_set:classifier``."""
+        """Its candidate, ``feature_set:classifier``."""
         return self.tags.get(CANDIDATE, "")
 
 
@@ -107,7 +108,7 @@ def registered_model(tracking: Tracking, name: str) -> RegisteredModel:
 
 
 def read_model(tracking: Tracking, name: str) -> RegisteredModel:
-    """Do the same within ``tracking.locked()``."""
+    """Return the registered model; the caller holds ``tracking.locked()``."""
     try:
         model = tracking.client.get_registered_model(name)
     except MlflowException as error:
@@ -152,18 +153,14 @@ def register_version(
 
     Parameters
     ----------
-    tracking : Tracking
-        The store.
     run_id, candidate : str
         tagsage's name of the run, and its winner.
-    name : str
-        Name of the registered model; it is created when there is none.
     tagger, frozen : pathlib.Path
-        Folders of what `tagsage.registry.tagger.write_tagger` and `FrozenTest.save` wrote.
+        Folders that `tagsage.registry.tagger.write_tagger` and `FrozenTest.save` wrote.
     tagger_ref : str
-        Tells this model from another of the same run, made after its input changed.
-    micro_f1, data_digest : float, str
-        The winner's score on the test part, and the digest of its corpus.
+        Distinguishes this model from another of the same run, made after its input changed.
+    micro_f1 : float
+        The winner's score on the test part.
     description : str
         A sentence for people who look at the registry.
     trial : bool
@@ -184,7 +181,7 @@ def register_version(
         )
         if version is None:
             model = _logged_model(tracking, child, own, tagger)
-            # Before the version, since one without its test could never be compared with.
+            # First, because a version without its test could never be compared.
             frozen_path = f"frozen_test/{tagger_ref}"
             tracking.client.log_artifacts(child, str(frozen), frozen_path)
             version = tracking.client.create_model_version(
@@ -259,14 +256,9 @@ def load_version(tracking: Tracking, name: str, version: str = "") -> PyFuncMode
 
 
 def load_frozen(tracking: Tracking, version: Version, folder: Path) -> bool:
-    """Fetch the frozen test of a version into a folder, for `FrozenTest.load`.
+    """Fetch a version's frozen test into a folder, for `FrozenTest.load`; False if it is gone.
 
-    Returns False when there is none, because its run or the files were removed.
-
-    Raises
-    ------
-    DamagedTestError
-        When the files are damaged, or some are missing.
+    Raises `DamagedTestError` when files are damaged or missing.
     """
     path = version.tags.get(FROZEN_TEST, "")
     with tracking.locked(), tempfile.TemporaryDirectory() as scratch:
@@ -295,7 +287,7 @@ def _versions_of(tracking: Tracking, name: str) -> list[ModelVersion]:
 
 @contextmanager
 def _gone_is_damaged(what: str) -> Generator[None]:
-    """Tell what MLflow does not have from an MLflow that does not answer."""
+    """Turn errors about missing things into `DamagedModelError`; others pass."""
     try:
         yield
     except (MlflowException, requests.HTTPError, FileNotFoundError) as error:

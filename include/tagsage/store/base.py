@@ -36,22 +36,17 @@ class ArticleStore(ABC):
     """Keeps the corpus, predictions and suggestions; a context manager.
 
     A process that is killed while it writes predictions or suggestions leaves the old ones or the
-    new ones. A killed load is run again; until then :meth:`snapshot` gives the corpus of before, or
+    new ones. A killed load is run again; until then :meth:`snapshot` gives the previous corpus, or
     refuses.
-
-    Attributes
-    ----------
-    keeps_vectors : bool
-        Whether :meth:`write_vectors` works here.
     """
 
     keeps_vectors: ClassVar[bool] = False
 
     @abstractmethod
     def load(self, corpus: Corpus) -> LoadReport:
-        """Make the store hold this corpus and nothing else; only what differs is written.
+        """Make the store hold this corpus and nothing else; only differences are written.
 
-        Predictions and suggestions stay, except those of articles that go.
+        Predictions and suggestions stay, except those of removed articles.
 
         Raises
         ------
@@ -63,34 +58,26 @@ class ArticleStore(ABC):
 
     @abstractmethod
     def snapshot(self) -> Snapshot:
-        """Read the whole corpus.
-
-        Raises
-        ------
-        TagsageError
-            When the store cannot be read, or the last load did not end.
-        """
+        """Read the whole corpus; raises `TagsageError` also when the last load did not end."""
 
     def write_predictions(
         self, predictions: pd.DataFrame, *, run_id: str, model_version: str
     ) -> WriteReport:
         """Make the store hold these predictions and no others.
 
-        Pairs of article and tag that are as before keep the run and the model that first gave them.
-        The articles' own tags are not touched.
+        Pairs of article and tag that did not change keep the run and the model that first gave
+        them.
 
         Parameters
         ----------
         predictions : pandas.DataFrame
             ``story`` (URL of an article in the store), ``tag`` (str), ``score`` (finite),
-            ``assigned`` (0 or 1) and, if it is known, ``threshold``; one row per article and tag.
-        run_id, model_version : str
-            What made them.
+            ``assigned`` (0 or 1) and, if known, ``threshold``; one row per article and tag.
 
         Raises
         ------
         TagsageError
-            When the store cannot be written or does not hold a story; nothing changes then.
+            When the store cannot be written or lacks a story; nothing changes then.
         ValueError
             When the frame is not as described.
         """
@@ -100,25 +87,19 @@ class ArticleStore(ABC):
     def read_predictions(self) -> pd.DataFrame:
         """Read the predictions: articles by key, the best tag first, equal scores by tag.
 
-        Returns
-        -------
-        pandas.DataFrame
-            ``story``, ``tag`` (str), ``score``, ``assigned`` (int64), ``threshold`` (NaN where it
-            is not known), ``model_version``, ``run_id`` (str).
+        Columns are ``story``, ``tag`` (str), ``score``, ``assigned`` (int64), ``threshold`` (NaN
+        where unknown), ``model_version``, ``run_id`` (str).
         """
         return self._read("predictions")
 
     def restore_predictions(self, predictions: pd.DataFrame) -> WriteReport:
-        """Write what :meth:`read_predictions` of another store returned, with its makers."""
+        """Write what :meth:`read_predictions` of another store returned, makers included."""
         return self._write("predictions", predictions, keep_makers=False)
 
     def write_suggestions(
         self, suggestions: pd.DataFrame, *, run_id: str, model_version: str
     ) -> WriteReport:
-        """Do what :meth:`write_predictions` does with suggestions, which are kept apart.
-
-        They are tags that tagged articles may lack; a frame of them has no column ``assigned``.
-        """
+        """Do the same for tags that tagged articles may lack; without column ``assigned``."""
         made = suggestions.assign(assigned=1, run_id=run_id, model_version=model_version)
         return self._write("suggestions", made, keep_makers=True)
 
@@ -127,35 +108,28 @@ class ArticleStore(ABC):
         return self._read("suggestions").drop(columns=["assigned", "threshold"])
 
     def restore_suggestions(self, suggestions: pd.DataFrame) -> WriteReport:
-        """Do what :meth:`restore_predictions` does, with suggestions."""
+        """Do the same as :meth:`restore_predictions` for suggestions."""
         return self._write("suggestions", suggestions.assign(assigned=1), keep_makers=False)
 
     def write_vectors(
         self, name: str, keys: Sequence[str], vectors: npt.NDArray[np.floating], *, digest: str
     ) -> bool:
-        """Keep one vector per article as a property that GDS can project.
+        """Keep one vector per article as a property that GDS can project; False if nothing changed.
 
         Parameters
         ----------
         name : str
             The property: letters, digits and underscores. Articles that are not among `keys` lose
             it.
-        keys : sequence of str, length n
-            The articles.
         vectors : float array, shape [n, d]
             Finite; kept as float32. May be memory-mapped.
         digest : str
             The same digest means the same vectors.
 
-        Returns
-        -------
-        bool
-            False when the store holds these vectors already, and nothing was written.
-
         Raises
         ------
         TagsageError
-            When the store cannot be written or does not hold an article.
+            When the store cannot be written or lacks an article.
         ValueError
             When the arguments are not as described.
         """
@@ -171,14 +145,11 @@ class ArticleStore(ABC):
 
     @abstractmethod
     def _write(self, kind: Kind, rows: pd.DataFrame, *, keep_makers: bool) -> WriteReport:
-        """Replace what there is of a kind.
-
-        With `keep_makers` rows that are as before keep the run and the model that made them.
-        """
+        """Replace all rows of a kind; `keep_makers`: unchanged rows keep run and model."""
 
     @abstractmethod
     def _read(self, kind: Kind) -> pd.DataFrame:
-        """Read what there is of a kind, with the columns of predictions."""
+        """Read all rows of a kind, with the columns of predictions."""
 
     def __enter__(self) -> Self:
         return self
@@ -195,17 +166,10 @@ class ArticleStore(ABC):
 def numbered_memberships(
     corpus: Corpus,
 ) -> tuple[npt.NDArray[np.int64], list[str], npt.NDArray[np.int64]]:
-    """Return the memberships of a corpus as numbers.
+    """Return the memberships as numbers: each one's list, the lists' names, each one's article row.
 
-    Returns
-    -------
-    (int64 [n_memberships], list of str, int64 [n_memberships])
-        Each membership's list, the lists' names, and each membership's row among the articles.
-
-    Raises
-    ------
-    ValueError
-        When a key or a membership is not unique, or a membership's article is missing.
+    Raises `ValueError` when a key or a membership is not unique, or a membership's article is
+    missing.
     """
     articles = pd.Index(corpus.articles["key"])
     if not articles.is_unique:

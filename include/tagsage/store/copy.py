@@ -13,17 +13,9 @@ from tagsage.store.snapshot import Snapshot
 def copy_store(source: ArticleStore, target: ArticleStore, *, replace: bool) -> LoadReport:
     """Make a store hold what another holds, vectors excepted.
 
-    Parameters
-    ----------
-    source, target : ArticleStore
-        Two different stores.
-    replace : bool
-        Whether the target may hold another corpus or other predictions, which are lost then.
-
-    Raises
-    ------
-    TagsageError
-        When the source is empty, or the target holds something else and `replace` is false.
+    With `replace`, another corpus and other predictions in the target are lost. Raises
+    `TagsageError` when the source is empty, or the target holds something else and `replace` is
+    false.
     """
     snapshot = source.snapshot()
     if not len(snapshot.articles):
@@ -51,7 +43,7 @@ def corpus_of(snapshot: Snapshot) -> Corpus:
 
 
 def _is_copy(source: ArticleStore, target: ArticleStore, snapshot: Snapshot) -> bool:
-    """Tell whether the target is empty, or a copy of the source that may have been interrupted."""
+    """Return whether the target is empty, or a copy of the source, perhaps an interrupted one."""
     if target.counts()["articles"] == 0:
         return True
     if target.snapshot().digest != snapshot.digest:

@@ -1,6 +1,7 @@
-"""A database of the SQL store: opened, read, written, and its errors in one sentence.
+"""
+A database of the SQL store: opened, read, written, and its errors translated.
 
-Nothing heavy is imported here: the pages in Airflow's API server read with it.
+Nothing slow is imported here, because Airflow's API server reads with it for the pages.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from tagsage.workspace import Workspace
 POSTGRES = URL.create("postgresql+psycopg2")
 WAIT_S = 600.0  # for another process that writes
 CONNECT_S = 10
-# Steps of SQLite's machine between two looks at the clock.
+# Steps of SQLite's virtual machine between two checks of the time.
 STEPS = 20_000
 # Any number that other programs are unlikely to lock.
 WRITER = 0x74616773
@@ -53,17 +54,8 @@ def pages_url(settings: Settings) -> URL:
 class Database:
     """A SQLite file or a Postgres database with the store's tables.
 
-    Parameters
-    ----------
-    url : sqlalchemy.URL
-        Its address; see :func:`sqlite_url` and :data:`POSTGRES`.
-    create : bool
-        Whether to make the file and the tables when they are missing.
-
-    Raises
-    ------
-    TagsageError
-        When it cannot be opened.
+    With `create`, a missing file and missing tables are made. Raises `TagsageError` when the
+    database cannot be opened.
     """
 
     def __init__(self, url: URL, *, create: bool = True) -> None:
@@ -87,13 +79,7 @@ class Database:
 
     @contextmanager
     def reading(self, seconds: float | None = None) -> Generator[Connection]:
-        """Read one state of the database.
-
-        Parameters
-        ----------
-        seconds : float, optional
-            How long all queries together may take.
-        """
+        """Read one state of the database; all queries together may take so many seconds."""
         with self._translated(), self._engine.connect() as connection:
             if not self.is_sqlite:
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
@@ -104,7 +90,7 @@ class Database:
 
     @contextmanager
     def writing(self) -> Generator[Connection]:
-        """Write in one transaction; other writers wait, readers go on seeing the state before."""
+        """Write in one transaction; other writers wait, readers see the state before."""
         with self._translated(), self._engine.connect() as connection:
             connection = connection.execution_options(writing=True)
             with connection.begin():
@@ -117,7 +103,7 @@ class Database:
             file = Path(str(self.url.database))
             file.parent.mkdir(parents=True, exist_ok=True)
             if not self.has_tables():
-                # Two processes that both turn on WAL do not wait for each other.
+                # Two processes that both switch to WAL do not wait for each other.
                 with locked(file.with_name(f"{file.name}.lock")), self._engine.connect() as one:
                     one.connection.execute("PRAGMA journal_mode = WAL")
         if not self.has_tables():
@@ -128,7 +114,7 @@ class Database:
                     full_text.create(connection)
 
     def has_tables(self) -> bool:
-        """Tell whether the tables are there; all are made in one transaction."""
+        """Return whether the tables exist; all are made in one transaction."""
         with self._translated(), self._engine.connect() as connection:
             return inspect(connection).has_table(full_text.TABLE)
 
@@ -146,11 +132,10 @@ class Database:
 
     @contextmanager
     def _translated(self) -> Generator[None]:
-        """Turn what the database and the file system complain of into one sentence."""
         try:
             yield
         except IntegrityError:
-            raise  # a mistake of this program, not of its user
+            raise  # a bug, not a user's mistake
         except DBAPIError as error:
             raise TagsageError(f"{self.name} {_complaint(error.orig)}") from error
         except OSError as error:
@@ -185,7 +170,7 @@ _SQLITE = {
 
 def _complaint(error: BaseException | None) -> str:
     if isinstance(error, sqlite3.Error):
-        # The low byte is the kind of error, the rest its finer distinctions.
+        # The low byte is the kind of error, the other bytes its subkind.
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         return _SQLITE.get(code, f"cannot be used: {error}.")
     if getattr(error, "pgcode", None) == "57014":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, text
 
 TABLE = "search"
-# Of more words than this, the first count.
+# Only so many words of a query count, the first.
 MOST_WORDS = 32
 
 _CREATE = {
@@ -53,7 +53,7 @@ _FILL = {
 
 @dataclass(frozen=True)
 class Match:
-    """How a query asks for words; ``:match`` stands for `value`."""
+    """How a query searches for words; ``:match`` stands for `value`."""
 
     condition: str
     order: str
@@ -75,8 +75,8 @@ def fill(connection: Connection) -> None:
 def match(connection: Connection, typed: str) -> Match | None:
     """Return how to find articles by what somebody typed; None when it holds no word.
 
-    Every word must begin a word of the title, the subtitle, the author's name or a tag. Each is
-    quoted, so that nothing a person types has a meaning in the database's own language.
+    Every word must begin a word of the title, the subtitle, the author's name or a tag. Words are
+    quoted, so that none is read as the database's query syntax.
     """
     words = [word for word in typed.replace("\0", " ").split() if any(map(str.isalnum, word))]
     words = words[:MOST_WORDS]

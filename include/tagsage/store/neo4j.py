@@ -1,4 +1,4 @@
-"""The store on a Neo4j server; :mod:`tagsage.store.neo4j_database` draws what it keeps there."""
+"""The store on a Neo4j server; its graph model is in :mod:`tagsage.store.neo4j_database`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tagsage.store.snapshot import Snapshot, assemble, compare_articles
 
 ARTICLES = 1_000  # written in one transaction
 PAIRS = 10_000  # of list and article, or article and tag
-# Vectors in one transaction weigh so much, nine bytes per number.
+# Size of the vectors in one transaction, at nine bytes per number.
 VECTOR_BYTES, NUMBER_BYTES = 8_000_000, 9
 
 _READ_ARTICLES = """
@@ -67,7 +67,7 @@ _REMOVE_PAIRS = """
     MATCH (:Article {key: pair[1]})-[m:IN_LIST]->(:List {name: pair[0]}) DELETE m
 """
 _REMOVE_ARTICLES = "UNWIND $keys AS key MATCH (a:Article {key: key}) DETACH DELETE a"
-# Those that nothing of ours joins to an article.
+# Authors, lists and tags without any article.
 _REMOVE_ORPHANS = tuple(
     f"MATCH (n:{label}) WHERE NOT EXISTS {{ (n)-[:{kinds}]-() }} "
     "CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 10000 ROWS"
@@ -91,7 +91,7 @@ _COUNTS = """
         COUNT { ()-[p:SUGGESTED_TAG]->() WHERE p.set = s.suggestions } AS suggestions
 """
 
-# The statements on predictions; for suggestions another type takes its place.
+# The statements for predictions; suggestions have another relationship type.
 _TYPES: dict[Kind, str] = {"predictions": "PREDICTED_TAG", "suggestions": "SUGGESTED_TAG"}
 _READ = """
     MATCH (a:Article)-[p:PREDICTED_TAG {set: $set}]->(t:Tag)
@@ -151,7 +151,7 @@ class Neo4jStore(ArticleStore):
     # -- the corpus ------------------------------------------------------------------------------
 
     def load(self, corpus: Corpus) -> LoadReport:
-        """Make the store hold this corpus and nothing else; see the base class."""
+        """Make the store hold this corpus and nothing else."""
         list_of, names, article_of = numbered_memberships(corpus)
         table = articles_to_table(corpus.articles)
         keys = table["key"].to_pylist()
@@ -178,7 +178,7 @@ class Neo4jStore(ArticleStore):
         )
 
     def snapshot(self) -> Snapshot:
-        """Read the whole corpus; see the base class."""
+        """Read the whole corpus."""
         self._refuse_half_loaded()
         articles = self._read_articles()
         lists = self._database.rows(_READ_LISTS)
@@ -195,7 +195,7 @@ class Neo4jStore(ArticleStore):
         )
 
     def counts(self) -> dict[str, int]:
-        """Return how much there is of everything; see the base class."""
+        """Count everything that the store holds."""
         return dict(self._database.row(_COUNTS))
 
     def _state(self, **changes: Any) -> dict[str, Any]:
@@ -217,7 +217,7 @@ class Neo4jStore(ArticleStore):
     def _read_articles(self) -> pa.Table:
         rows = self._database.rows(_READ_ARTICLES)
         fields = [list(field) for field in zip(*rows, strict=True)] if rows else [[]] * 8
-        # More than one author was not written by us; joined, they differ from any.
+        # Several authors were not written by us; joined, they differ from any that we have.
         fields[4] = [" / ".join(sorted(names)) for names in fields[4]]
         fields[6] = [[tag for _, tag in sorted(tags)] for tags in fields[6]]
         columns = [pa.array(*one) for one in zip(fields, ARTICLE_SCHEMA.types, strict=True)]
@@ -243,14 +243,14 @@ class Neo4jStore(ArticleStore):
     # -- predictions -----------------------------------------------------------------------------
 
     def _write(self, kind: Kind, rows: pd.DataFrame, *, keep_makers: bool) -> WriteReport:
-        """Write a new set in batches, name it as the one that counts, and remove the others.
+        """Write a new set in batches, make it the current one, and remove the others.
 
-        A writer that is killed leaves a set that does not count; the next one removes it.
+        A set that a killed writer left is not current; the next writer removes it.
         """
         check_predictions(rows)
         refuse_too_long(rows["tag"].unique().tolist(), "a tag")
         known = self._database.rows("MATCH (a:Article) RETURN a.url, a.key ORDER BY a.key DESC")
-        # Of two articles at one address the first is meant.
+        # Of two articles at one address, the first counts.
         key_of = {row[0]: row[1] for row in known}
         keys = rows["story"].map(key_of)
         refuse_unknown(rows["story"][keys.isna()].unique().tolist())
@@ -267,7 +267,7 @@ class Neo4jStore(ArticleStore):
             keys.tolist(),
             rows["tag"].tolist(),
             rows["score"].astype("float64").tolist(),
-            # All suggestions are assigned; a property that says so would say nothing.
+            # All suggestions are assigned, so they need no such property.
             [bool(one) if is_prediction else None for one in rows["assigned"]],
             [None if np.isnan(one) else one for one in threshold.astype("float64")],
             *made.T.tolist(),
@@ -309,7 +309,7 @@ class Neo4jStore(ArticleStore):
     def write_vectors(
         self, name: str, keys: Sequence[str], vectors: npt.NDArray[np.floating], *, digest: str
     ) -> bool:
-        """Write one vector per article; see the base class."""
+        """Write one vector per article."""
         if not _PROPERTY.fullmatch(name) or name in _TAKEN:
             raise ValueError(f"{name!r} cannot be the name of a vector property")
         if vectors.ndim != 2 or len(vectors) != len(keys) or not vectors.shape[1]:
@@ -344,7 +344,7 @@ def _of(kind: Kind, query: str) -> str:
 def _compare(
     rows: pd.DataFrame, held: pd.DataFrame, *, keep_makers: bool
 ) -> tuple[WriteReport, Int64s]:
-    """Return the counts, and where each row is held just as it is; -1 where it is not."""
+    """Return the counts, and where each row is held unchanged; -1 where it is not."""
     both = pd.concat([rows, held], ignore_index=True)
     article, tag = (pd.factorize(both[name])[0].astype(np.int64) for name in ("story", "tag"))
     every = TagRows.of(both, article, tag, number_makers(both)[0])

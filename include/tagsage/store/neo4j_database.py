@@ -1,4 +1,5 @@
-"""One Neo4j database as the store uses it: made ready, queries that are retried, plain errors.
+"""
+One Neo4j database as the store uses it: made ready, queries retried, errors translated.
 
 The model::
 
@@ -10,11 +11,11 @@ The model::
     (:TagsageStore {name, loading, predictions, suggestions})
 
 The predictions are those of the set that ``TagsageStore.predictions`` names; suggestions likewise.
-Others are being written, or are left over from a writer that was killed. Vectors are properties of
-articles, and a property of ``TagsageStore`` with the same name says which.
+Other sets are being written, or were left by a killed writer. Vectors are properties of articles; a
+property of ``TagsageStore`` with the same name has their digest.
 
-All nodes with these labels are the store's; it removes those that the corpus no longer has. What
-has other labels is never touched, except that its relationships to a removed node go.
+All nodes with these labels belong to the store, which removes those that the corpus no longer has.
+Other nodes are never touched, except that their relationships to a removed node go.
 """
 
 from __future__ import annotations
@@ -52,10 +53,10 @@ _LOOK = """
 
 
 class Rows(list[Any]):
-    """A list as a parameter.
+    """A list as a query's parameter.
 
-    The driver spells out every parameter for its log, whether it logs or not, which for vectors
-    takes longer than sending them. It asks for this text instead.
+    The driver formats every parameter for its log, even with logging off; for vectors that takes
+    longer than sending them.
     """
 
     def __repr__(self) -> str:
@@ -65,10 +66,8 @@ class Rows(list[Any]):
 class Neo4jDatabase:
     """A driver to one database that is ready for the store.
 
-    Raises
-    ------
-    TagsageError
-        When the server does not answer or refuses us, or the database holds nodes of others.
+    Raises `TagsageError` when the server does not answer or refuses access, or the database holds
+    nodes of another program.
     """
 
     def __init__(self, connection: Neo4jConnection) -> None:
@@ -92,10 +91,10 @@ class Neo4jDatabase:
             self._driver = None
 
     def rows(self, query: str, **parameters: Any) -> list[Record]:
-        """Run a query in a transaction of its own, and return its rows.
+        """Run a query in its own transaction, and return its rows.
 
-        The driver runs it again after a lost connection, a restart of the server or a deadlock, so
-        it must do no harm when it is run twice.
+        The query must be safe to repeat: the driver runs it again after a lost connection, a
+        restart of the server or a deadlock.
         """
         with translated(self.connection):
             return (
@@ -123,7 +122,7 @@ class Neo4jDatabase:
             translated(self.connection),
             driver.session(
                 database=self.connection.database,
-                # It sees what the queries before it wrote.
+                # It sees what earlier queries wrote.
                 bookmark_manager=driver.execute_query_bookmark_manager,
             ) as session,
         ):

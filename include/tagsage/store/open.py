@@ -1,4 +1,4 @@
-"""Stores by name; only the one that is opened is imported."""
+"""Stores by name; only the module of the opened one is imported."""
 
 from __future__ import annotations
 
@@ -19,20 +19,9 @@ def open_store(
 ) -> ArticleStore:
     """Open a store, to be closed or used in ``with``.
 
-    Parameters
-    ----------
-    kind : str
-        One of ``KINDS``. Postgres is found by its own variables: PGHOST, PGUSER and so on.
-    sqlite_path : pathlib.Path
-        The file of the store ``sqlite``; made when it does not exist.
-    neo4j : Neo4jConnection, optional
-        The server of the store ``neo4j``; by default the one that Airflow or the environment
-        names.
-
-    Raises
-    ------
-    TagsageError
-        When there is no such kind, or the store cannot be opened.
+    Postgres is found by its own variables: PGHOST, PGUSER and so on. By default `neo4j` is the
+    server that Airflow or the environment names. Raises `TagsageError` when there is no such kind,
+    or the store cannot be opened.
     """
     if kind in {"sqlite", "postgres"}:
         from tagsage.store.database import POSTGRES, sqlite_url

@@ -1,4 +1,4 @@
-"""Tags that a model gives articles: checks, differences, order; the same for every store."""
+"""Tags that a model gives articles: checks, differences and order, the same for every store."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class WriteReport:
-    """How many pairs of article and tag a write added, changed, removed and left alone."""
+    """How many pairs of article and tag a write added, changed, removed and left unchanged."""
 
     added: int = 0
     changed: int = 0
@@ -41,7 +41,7 @@ class WriteReport:
 
 
 class TagRows(NamedTuple):
-    """Pairs of article and tag as numbers, unique as pairs; arrays of shape [n]."""
+    """Unique pairs of article and tag as numbers; arrays of shape [n]."""
 
     article: Int64s
     tag: Int64s
@@ -56,7 +56,7 @@ class TagRows(NamedTuple):
 
     @classmethod
     def of(cls, frame: pd.DataFrame, article: Int64s, tag: Int64s, maker: Int64s) -> TagRows:
-        """Return a frame's rows, whose articles, tags and makers have these numbers."""
+        """Return a frame's rows, given the numbers of its articles, tags and makers."""
         threshold = frame["threshold"] if "threshold" in frame else np.full(len(frame), np.nan)
         return cls(
             article,
@@ -69,18 +69,7 @@ class TagRows(NamedTuple):
 
 
 def match_pairs(wanted: tuple[Int64s, Int64s], held: tuple[Int64s, Int64s]) -> Int64s:
-    """Return where each wanted pair is among those held; -1 where it is not.
-
-    Parameters
-    ----------
-    wanted, held : (int64 [n], int64 [m])
-        Two columns of non-negative numbers each, unique as pairs.
-
-    Returns
-    -------
-    int64 array, shape [n]
-        Places in `held`.
-    """
+    """Return the row in `held` of each wanted pair, -1 where missing; pairs must be unique."""
     codes = np.unique(np.concatenate([wanted[0], held[0]]), return_inverse=True)[1]
     tags = np.unique(np.concatenate([wanted[1], held[1]]), return_inverse=True)[1]
     pairs = codes.astype(np.int64) * (int(tags.max(initial=0)) + 1) + tags
@@ -95,20 +84,15 @@ def match_pairs(wanted: tuple[Int64s, Int64s], held: tuple[Int64s, Int64s]) -> I
 def differences(
     wanted: TagRows, held: TagRows, *, keep_makers: bool
 ) -> tuple[WriteReport, Int64s, Bools]:
-    """Compare what is to be stored with what is.
+    """Compare the pairs to be stored with those in the store.
 
-    Parameters
-    ----------
-    wanted, held : TagRows
-        All pairs.
-    keep_makers : bool
-        Whether a pair that another maker gave is the same.
+    With `keep_makers`, a pair from another maker is unchanged.
 
     Returns
     -------
     (WriteReport, int64 [len(wanted)], bool [len(held)])
-        The counts, where each wanted pair is held just as it is (-1: it must be written), and
-        whether each pair that is held must be removed (because it changed, or is gone).
+        The counts, where each wanted pair is held unchanged (-1: it must be written), and whether
+        each held pair must be removed (because it changed, or is gone).
     """
     place = match_pairs((wanted.article, wanted.tag), (held.article, held.tag))
     found = place >= 0
@@ -133,7 +117,7 @@ def differences(
 
 
 def check_predictions(predictions: pd.DataFrame) -> None:
-    """Raise a ValueError that names the column and the reason when a frame is not as described."""
+    """Raise a ValueError with the column and the reason when a frame is not as described."""
     missing = [name for name in (*COLUMNS, *MAKER) if name not in predictions.columns]
     if missing:
         raise ValueError(f"predictions lack the columns {', '.join(missing)}")
@@ -148,7 +132,7 @@ def check_predictions(predictions: pd.DataFrame) -> None:
 
 
 def refuse_unknown(stories: Sequence[str]) -> None:
-    """Raise a TagsageError when there are predictions of articles that the store does not hold."""
+    """Raise a TagsageError when there are predictions of articles that the store lacks."""
     if len(stories):
         more = f" and {len(stories) - 1} more" if len(stories) > 1 else ""
         msg = f"The store does not hold {stories[0]}{more}; load the corpus before its predictions."
@@ -156,7 +140,7 @@ def refuse_unknown(stories: Sequence[str]) -> None:
 
 
 def number_makers(rows: pd.DataFrame) -> tuple[Int64s, list[tuple[str, str]]]:
-    """Return a number for what made each row, and what the numbers stand for: run and model."""
+    """Return a number for each row's maker (run and model), and the makers."""
     pairs = pd.MultiIndex.from_frame(rows[MAKER])
     codes, makers = pd.factorize(pairs)
     return codes.astype(np.int64), [(str(run), str(version)) for run, version in makers]
@@ -170,16 +154,8 @@ def predictions_frame(
 ) -> pd.DataFrame:
     """Make the frame of :meth:`tagsage.store.base.ArticleStore.read_predictions`.
 
-    Parameters
-    ----------
-    articles : (sequence of str, sequence of str)
-        Keys and URLs.
-    tags : sequence of str
-        Names.
-    makers : sequence of (str, str)
-        Run and version of the model.
-    rows : TagRows
-        ``article``, ``tag`` and ``maker`` are places in the above.
+    `articles` are keys and URLs, `makers` runs and model versions; the columns of `rows` index
+    them.
     """
     keys, urls = articles
     order = np.lexsort((_ranks(tags)[rows.tag], -rows.score, _ranks(keys)[rows.article]))
@@ -200,7 +176,7 @@ def predictions_frame(
 
 
 def _ranks(texts: Sequence[str]) -> Int64s:
-    """Return each text's place when all are sorted by code points."""
+    """Return each text's rank when all are sorted by code points."""
     values = np.empty(len(texts), dtype=object)
     values[:] = texts
     ranks = np.empty(len(texts), dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Publishes what the pages show of a run beside the corpus and the predictions."""
+"""Publishes what the pages show of a run besides the corpus and the predictions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RUNS_KEPT = 400
 BLOCK = 20_000
 SCORES = ("f1", "precision", "recall", "average_precision", "support", "predicted")
 
-# A tag that nothing refers to is left over from an earlier corpus.
+# A tag without references was left by an earlier corpus.
 _COUNT = (
     """
     UPDATE tags SET
@@ -30,7 +30,7 @@ _COUNT = (
             SELECT count(*) FROM predictions p WHERE p.tag_id = tags.id AND p.assigned = 1
         )
     """,
-    # Also those that an earlier run's champion still gives.
+    # Also those that an earlier run's champion still predicts.
     """
     UPDATE tags SET is_target = true
     WHERE EXISTS (SELECT 1 FROM predictions p WHERE p.tag_id = tags.id)
@@ -59,13 +59,11 @@ class Publication:
     ----------
     facts : mapping
         What the first page says of the run; JSON-able.
-    target_tags : sequence of str
-        The tags that were learned.
     scores : pandas.DataFrame or None
-        Of the best candidate: ``tag`` and any of :data:`SCORES`. None: those published before stay.
+        Of the best candidate: ``tag`` and any of :data:`SCORES`. None leaves the published ones.
     entry : mapping or None
-        What is kept of the run when later ones are published: ``run_id``, ``at`` (when it began,
-        ISO 8601) and more; JSON-able. None: the run is not kept.
+        What later publications keep of the run: ``run_id``, ``at`` (when it began, ISO 8601) and
+        more; JSON-able. None: the run is not kept.
     explanations : pathlib.Path or None
         Parquet: ``story``, ``tag``, ``score``, ``score_without_graph`` and, as JSON,
         :data:`~tagsage.store.tables.EXPLANATION_PARTS`.
@@ -79,13 +77,7 @@ class Publication:
 
 
 def publish(store: SqlStore, publication: Publication) -> int:
-    """Replace what was published before, in one transaction.
-
-    Returns
-    -------
-    int
-        How many explanations were left out because the store does not hold their articles.
-    """
+    """Replace what was published; return how many explanations have no article in the store."""
     with store.database.writing() as connection:
         _write_tags(connection, publication.target_tags, publication.scores)
         for statement in _COUNT:

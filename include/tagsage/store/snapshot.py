@@ -1,4 +1,4 @@
-"""The frozen corpus that a run works on: arrays and frames, saved as files."""
+"""The frozen corpus of a run: arrays and frames, saved as files."""
 
 from __future__ import annotations
 
@@ -31,22 +31,19 @@ Int64s = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """Articles and lists as they were at one moment, numbered.
+    """Articles and lists as they were at one moment, numbered; never to be changed.
 
-    An article's index is its row; a list's index is its place in `lists`. Two stores that hold the
-    same corpus give the same snapshot. Nothing in it may be changed.
+    Two stores that hold the same corpus give the same snapshot.
 
     Attributes
     ----------
     articles : pandas.DataFrame
         As in :class:`tagsage.corpus.model.Corpus`, stubs included, sorted by key (by code point),
-        with a RangeIndex.
+        with a RangeIndex; an article's index is its row.
     lists : numpy.ndarray of object, shape [n_lists]
-        The lists' names (str), sorted.
-    article_index : numpy.ndarray of int32, shape [n_memberships]
-        The article of each membership.
-    list_index : numpy.ndarray of int32, shape [n_memberships]
-        The list of each membership; memberships are unique and sorted by list, then article.
+        The lists' names (str), sorted; a list's index is its place here.
+    article_index, list_index : numpy.ndarray of int32, shape [n_memberships]
+        Article and list of each membership, unique and sorted by list, then article.
     """
 
     articles: pd.DataFrame
@@ -55,39 +52,18 @@ class Snapshot:
     list_index: npt.NDArray[np.int32]
 
     def incidence(self) -> sp.csr_array[np.float32]:
-        """Return the memberships as a matrix.
-
-        Returns
-        -------
-        scipy.sparse.csr_array of float32, shape [n_articles, n_lists]
-            1 where the article is in the list.
-        """
+        """Return the memberships as a matrix [n_articles, n_lists] of 1s."""
         ones = np.ones(len(self.article_index), dtype=np.float32)
         shape = (len(self.articles), len(self.lists))
         return sp.csr_array((ones, (self.article_index, self.list_index)), shape=shape)
 
     def list_names(self, members: sp.csr_array[np.float32]) -> list[list[str]]:
-        """Return the names of the lists that hold some articles, one list of names an article.
-
-        Parameters
-        ----------
-        members : scipy.sparse.csr_array, shape [m, n_lists]
-            The articles' rows of :meth:`incidence`.
-        """
+        """Return the names of some articles' lists, given their rows of :meth:`incidence`."""
         bounds = pairwise(members.indptr.tolist())
         return [[str(name) for name in self.lists[members.indices[a:b]]] for a, b in bounds]
 
     def authorship(self) -> tuple[npt.NDArray[np.object_], sp.csr_array[np.float32]]:
-        """Return who wrote what.
-
-        Returns
-        -------
-        names : numpy.ndarray of object, shape [n_authors]
-            The authors' names (str), sorted. Neither an empty name nor the one that stands for a
-            missing author is one.
-        authorship : scipy.sparse.csr_array of float32, shape [n_articles, n_authors]
-            1 where the author wrote the article; at most one a row.
-        """
+        """Return the known authors' names, sorted, and 1s as [n_articles, n_authors]."""
         author = self.articles["author"]
         articles = np.flatnonzero(~author.isin(["", UNKNOWN_AUTHOR]))
         codes, names = pd.factorize(author.to_numpy(dtype=object)[articles], sort=True)
@@ -109,13 +85,9 @@ class Snapshot:
         return f"sha256:{digest.hexdigest()}"
 
     def save(self, folder: Path) -> None:
-        """Write the snapshot: articles and lists as Parquet, indices as .npy, a summary as JSON.
+        """Write articles and lists as Parquet, indices as .npy, then a summary as JSON.
 
-        Parameters
-        ----------
-        folder : pathlib.Path
-            Where to; made when it does not exist. The summary is written last: a folder without it
-            holds no snapshot.
+        A folder without the summary holds no snapshot.
         """
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _SUMMARY).unlink(missing_ok=True)
@@ -134,13 +106,7 @@ class Snapshot:
 
     @classmethod
     def load(cls, folder: Path) -> Snapshot:
-        """Read a snapshot that :meth:`save` wrote.
-
-        Raises
-        ------
-        TagsageError
-            When the folder holds none, or one that is damaged.
-        """
+        """Read a saved snapshot; raises `TagsageError` when there is none, or a damaged one."""
         if not (folder / _SUMMARY).is_file():
             raise TagsageError(f"{folder} holds no snapshot; run the ingest stage again.")
         try:
@@ -156,7 +122,7 @@ class Snapshot:
         except (OSError, ValueError, KeyError) as error:
             msg = f"The snapshot in {folder} is damaged: {error}; run the ingest stage again."
             raise TagsageError(msg) from error
-        # Reading it all again only to digest it would take longer than the rest.
+        # Reading it all again for a digest would take longer than everything else.
         snapshot.__dict__["digest"] = summary["digest"]
         return snapshot
 
@@ -168,26 +134,7 @@ def assemble(
     list_ids: Int64s,
     memberships: tuple[Int64s, Int64s],
 ) -> Snapshot:
-    """Make a snapshot of what a store holds under ids of its own, in whatever order.
-
-    Parameters
-    ----------
-    articles : pyarrow.Table
-        The articles, of :data:`tagsage.corpus.model.ARTICLE_SCHEMA`.
-    article_ids : numpy.ndarray of int64, shape [n_articles]
-        Their ids.
-    lists : sequence of str, length n_lists
-        The lists' names.
-    list_ids : numpy.ndarray of int64, shape [n_lists]
-        Their ids.
-    memberships : pair of numpy.ndarray of int64, each of shape [n_memberships]
-        The id of the list and of the article of each.
-
-    Returns
-    -------
-    Snapshot
-        Sorted as it says.
-    """
+    """Make a snapshot of what a store holds under its own ids; memberships: list, article."""
     by_key = pc.sort_indices(articles.column("key"))
     by_name = np.array(sorted(range(len(lists)), key=lists.__getitem__), dtype=np.int64)
     list_index = _places(list_ids[by_name], memberships[0])
@@ -204,18 +151,7 @@ def assemble(
 
 
 def compare_articles(ours: pa.Table, held: pa.Table) -> tuple[Int64s, npt.NDArray[np.bool_]]:
-    """Compare articles that are to be stored with those that a store holds.
-
-    Parameters
-    ----------
-    ours, held : pyarrow.Table
-        Of :data:`tagsage.corpus.model.ARTICLE_SCHEMA`, keys unique.
-
-    Returns
-    -------
-    (int64 array, bool array), each of shape [len(ours)]
-        Where each article is held (-1: nowhere), and whether it is held with other fields.
-    """
+    """Return where each of our articles is held (-1: nowhere), and whether any field differs."""
     place = pd.Index(held["key"].to_numpy()).get_indexer(pd.Index(ours["key"].to_numpy()))
     place = place.astype(np.int64)
     known = np.flatnonzero(place >= 0)
@@ -237,7 +173,7 @@ def compare_articles(ours: pa.Table, held: pa.Table) -> tuple[Int64s, npt.NDArra
 
 
 def _places(ids: Int64s, wanted: Int64s) -> npt.NDArray[np.int32]:
-    """Return where each wanted id stands in `ids`."""
+    """Return the row in `ids` of each wanted id."""
     highest = int(ids.max(initial=0))
     if highest <= 8 * len(ids) + 1024:
         places = np.full(highest + 1, -1, dtype=np.int32)
@@ -249,7 +185,7 @@ def _places(ids: Int64s, wanted: Int64s) -> npt.NDArray[np.int32]:
 
 
 def _update(digest: Any, array: Any) -> None:
-    """Digest an Arrow array's values, however it lies in memory (slices, chunks)."""
+    """Digest an Arrow array's values, independent of slices and chunks."""
     if pa.types.is_large_list(array.type):
         digest.update(np.diff(array.offsets.to_numpy()).astype("<i8"))
         array = array.flatten()

@@ -60,12 +60,8 @@ Bools = npt.NDArray[np.bool_]
 class SqlStore(ArticleStore):
     """Articles, lists, predictions, suggestions, and what the pages show, in one SQL database.
 
-    Several processes may use it at once: one writes at a time, and readers see the state before it.
-
-    Parameters
-    ----------
-    url : sqlalchemy.URL
-        Of the database; its tables are made when they are missing.
+    Missing tables are made. Several processes may use it at once: one writes at a time, and readers
+    see the state before.
     """
 
     def __init__(self, url: URL) -> None:
@@ -83,7 +79,7 @@ class SqlStore(ArticleStore):
         return self._database
 
     def load(self, corpus: Corpus) -> LoadReport:
-        """Make the store hold this corpus and nothing else; see the base class."""
+        """Make the store hold this corpus and nothing else."""
         list_of, names, article_of = numbered_memberships(corpus)
         table = articles_to_table(corpus.articles)
         n_lists = np.bincount(article_of, minlength=len(table))
@@ -98,7 +94,7 @@ class SqlStore(ArticleStore):
         return LoadReport(len(table), len(wanted), added, updated, removed, new, gone)
 
     def snapshot(self) -> Snapshot:
-        """Read the whole corpus; see the base class."""
+        """Read the whole corpus."""
         with self.database.reading() as connection:
             ids, articles, _ = _read_articles(connection)
             list_ids, names = _columns(connection, select(LISTS.c.id, LISTS.c.name))
@@ -109,7 +105,7 @@ class SqlStore(ArticleStore):
         )
 
     def counts(self) -> dict[str, int]:
-        """Return how much there is of everything; see the base class."""
+        """Count everything that the store holds."""
         with self.database.reading() as connection:
 
             def count(table: Table, *where: Any) -> int:
@@ -179,10 +175,7 @@ class SqlStore(ArticleStore):
 
 
 def articles_of(connection: Connection, urls: pd.Series[str]) -> Int64s:
-    """Return the ids of the articles at some addresses; -1 where there is none.
-
-    Of two articles at one address the first is meant.
-    """
+    """Return the ids of the articles at some addresses (the first of several); -1 for none."""
     ids, known = _columns(connection, select(ARTICLES.c.id, ARTICLES.c.url).order_by(ARTICLES.c.id))
     index = pd.Index(known)
     first = ~index.duplicated()
@@ -196,7 +189,7 @@ def articles_of(connection: Connection, urls: pd.Series[str]) -> Int64s:
 def _write_articles(
     connection: Connection, table: pa.Table, n_lists: Int64s
 ) -> tuple[Int64s, int, int, int]:
-    """Write what is new or differs; return all ids, and how many came, changed and will go."""
+    """Write new and changed articles; return all ids, and how many are new, changed and removed."""
     held_ids, held, held_lists = _read_articles(connection)
     place, differs = compare_articles(table, held)
     new, known = np.flatnonzero(place < 0), np.flatnonzero(place >= 0)
@@ -332,7 +325,6 @@ def _read_rows(connection: Connection, table: Table) -> TagRows:
 
 
 def _columns(connection: Connection, query: Select[Any]) -> list[npt.NDArray[np.object_]]:
-    """Return the columns of a query."""
     result = connection.execute(query, execution_options={"yield_per": BATCH})
     parts: list[list[npt.NDArray[np.object_]]] = [[] for _ in query.selected_columns]
     for rows in result.partitions():
@@ -344,7 +336,7 @@ def _columns(connection: Connection, query: Select[Any]) -> list[npt.NDArray[np.
 
 
 def _places(ids: npt.NDArray[Any], wanted: Int64s) -> Int64s:
-    """Return where each wanted id stands."""
+    """Return the row of each wanted id."""
     return pd.Index(ids.astype(np.int64)).get_indexer(pd.Index(wanted)).astype(np.int64)
 
 
@@ -356,7 +348,7 @@ def _ints(column: npt.NDArray[np.object_]) -> Int64s:
 
 
 def named_ids(connection: Connection, table: Table, names: Sequence[str]) -> Int64s:
-    """Return the ids of lists or tags by name; add those that are new."""
+    """Return the ids of lists or tags by name; new ones are added."""
     held_ids, held = _columns(connection, select(table.c.id, table.c.name))
     place = pd.Index(held).get_indexer(pd.Index(names, dtype=object))
     new = np.flatnonzero(place < 0)
@@ -386,7 +378,7 @@ def _update(table: Table, *names: str) -> Any:
 def _execute(
     connection: Connection, statement: Any, values: dict[str, Any], what: str = ""
 ) -> None:
-    """Execute a statement for every row of some columns, in batches."""
+    """Execute a statement in batches, once per row of some columns."""
     if "id" in values and statement.is_update:
         values = {"id_": values.pop("id"), **values}
     rows = len(next(iter(values.values())))

@@ -24,7 +24,7 @@ def _reference(name: str, target: str, *, in_key: bool = True) -> Column[int]:
 
 
 def _table(name: str, *parts: Column[int] | Column[str] | Column[float] | Column[bool]) -> Table:
-    """Return a table; one that joins others is kept by its key alone in SQLite."""
+    """Return a table; one that joins two others has no rowid in SQLite, only its key."""
     return Table(name, METADATA, *parts, sqlite_with_rowid="id" in {part.name for part in parts})
 
 
@@ -59,7 +59,7 @@ TAGS = _table(
     "tags",
     Column("id", Integer, primary_key=True, autoincrement=False),
     _text("name"),
-    # The rest is published with a run.
+    # The other columns are published with a run.
     Column("is_target", Boolean, nullable=False, server_default="0"),
     *(_count(name) for name in ("n_articles", "n_assigned")),
     *(Column(name, Float) for name in ("f1", "precision", "recall", "average_precision")),

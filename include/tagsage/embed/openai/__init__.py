@@ -1,1 +1,1 @@
-"""Vectors of OpenAI, and of servers that speak its API."""
+"""Vectors from OpenAI and from servers that speak its API."""

@@ -1,4 +1,4 @@
-"""What the API answers, read with distrust: count, order, length and numbers are checked."""
+"""The API's answers, not trusted: count, order, length and numbers are checked."""
 
 from __future__ import annotations
 
@@ -21,16 +21,8 @@ class BrokenAnswerError(ValueError):
 class Answer:
     """What can be used of an answer.
 
-    Attributes
-    ----------
-    places : int64 array, shape [m]
-        Positions in the request of the texts that have a sound vector; ascending.
-    vectors : float32 array, shape [m, d]
-        Their vectors, as the server gave them.
-    bad : dict of int to str
-        Positions of the others, and what is wrong.
-    tokens : int
-        What was charged; 0 when the server does not say.
+    `places` are the positions in the request, ascending, of the texts that have a valid vector;
+    `bad` has the other positions with the reason. `tokens` is 0 when the server does not say.
     """
 
     places: npt.NDArray[np.int64]
@@ -42,29 +34,19 @@ class Answer:
 def read_answer(parsed: Any, *, expected: int, dimensions: int | None) -> Answer:
     """Read an answer to a request for embeddings.
 
-    Parameters
-    ----------
-    parsed : object
-        The JSON, as in https://developers.openai.com/api/reference/resources/embeddings; vectors
-        in base64 (little-endian float32) or as lists.
-    expected : int
-        Texts in the request.
-    dimensions : int or None
-        Numbers in a vector; None takes the length of the first.
+    The format is that of https://developers.openai.com/api/reference/resources/embeddings, vectors
+    in base64 (little-endian float32) or as lists. Without `dimensions`, the first vector's length
+    counts.
 
-    Raises
-    ------
-    BrokenAnswerError
-        When it is no such answer, or it is not clear which vector is whose.
-    NonRetryableError
-        When a vector has another length: another model answers.
+    Raises `BrokenAnswerError` when it is no such answer, or it is not clear which vector belongs to
+    which text; `NonRetryableError` when a vector has another length, so that another model answers.
     """
     data = parsed.get("data") if isinstance(parsed, dict) else None
     if not isinstance(data, list) or not all(isinstance(item, dict) for item in data):
         raise BrokenAnswerError("the answer holds no list of vectors")
     if len(data) != expected:
         raise BrokenAnswerError(f"the answer holds {len(data)} vectors for {expected} texts")
-    # Some servers do not number: then order counts.
+    # Some servers send no index: then order counts.
     order = [item.get("index", place) for place, item in enumerate(data)]
     if sorted(order, key=str) != sorted(range(expected), key=str):
         raise BrokenAnswerError("the vectors of the answer are not numbered as the texts are")
@@ -100,7 +82,7 @@ def _vector(numbers: Any) -> npt.NDArray[np.float32] | None:
         if isinstance(numbers, str):
             vector = np.frombuffer(base64.b64decode(numbers, validate=True), dtype="<f4")
         elif isinstance(numbers, list):
-            # A number beyond float32 becomes infinite, which is found out later.
+            # A number beyond float32 becomes infinite, which is checked later.
             with np.errstate(over="ignore"):
                 vector = np.array(numbers, dtype=np.float64).astype(np.float32)
         else:

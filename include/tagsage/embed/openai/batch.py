@@ -1,9 +1,10 @@
-"""OpenAI's Batch API: half the price, answers within 24 hours.
+"""
+OpenAI's Batch API: half the price, answers within 24 hours.
 
-    submit_jobs -> has_ended, again and again -> ingest_results
+    submit_jobs -> has_ended (polled) -> ingest_results
 
-What has no vector after that is sent online. A job is recorded in the cache right after the server
-made it; one that was made just before a kill is found again by the name in its metadata.
+Texts that have no vector after that are sent online. A job is recorded in the cache right after the
+server made it; one that was made just before a kill is found again by the name in its metadata.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ ENDPOINT: Final = "/v1/embeddings"
 # A batch of embeddings may have 50,000 texts, and its file 200 MB.
 JOB_TEXTS = 50_000
 JOB_BYTES = 150_000_000
-# Where our name stands in a batch's metadata, and how many batches are looked through for it.
+# The key of our name in a batch's metadata, and how many batches are searched for it.
 NAME, LISTED = "tagsage", 1000
 UNDER_WAY = {"validating", "in_progress", "finalizing", "cancelling"}
 # Vectors per transaction.
@@ -59,28 +60,11 @@ def submit_jobs(
     *,
     run_id: str,
 ) -> list[str]:
-    """Submit the texts that neither the cache nor a job under way has; online, submit nothing.
+    """Submit the texts that neither the cache nor a job under way has; in online mode, none.
 
-    Parameters
-    ----------
-    cache : VectorCache
-        Where jobs are recorded.
-    settings : Settings
-        Model, mode, prices and ceiling.
-    texts, hashes : sequence of str and S32 array, length n
-        All texts, and their hashes.
-    run_id : str
-        Who pays.
-
-    Returns
-    -------
-    list of str
-        The jobs to wait for, of earlier runs too.
-
-    Raises
-    ------
-    TagsageError
-        When the ceiling is too low, the server is away or refuses us.
+    Returns the ids of the jobs to wait for, earlier runs' jobs included. `hashes` belong to all of
+    `texts`; `run_id` pays. Raises `TagsageError` when the ceiling is too low, or the server does
+    not answer or refuses the request.
     """
     model = model_id_of(settings)
     with cache.spending():
@@ -112,7 +96,7 @@ def submit_jobs(
 
 
 def has_ended(settings: Settings, job: str) -> bool:
-    """Tell whether a job has ended, well or not; a server that is away is asked again later."""
+    """Return whether a job has ended, well or not; False when the server does not answer."""
     connection = resolve_openai_connection()
     try:
         with _client(connection, settings, job) as client:
@@ -131,16 +115,10 @@ def has_ended(settings: Settings, job: str) -> bool:
 
 
 def ingest_results(cache: VectorCache, settings: Settings, job: str) -> int:
-    """Take what a job has brought into the cache; it may be killed and done again.
-
-    Returns
-    -------
-    int
-        How many of its texts have no vector.
-    """
+    """Add a job's vectors to the cache; return how many of its texts have none. Safe to repeat."""
     entry = next((one for one in cache.jobs() if one.id == job), None)
     if entry is None:
-        # Done before.
+        # Ingested before.
         return 0
     connection = resolve_openai_connection()
     dimensions = cache.dimensions_of(entry.model)
@@ -169,7 +147,7 @@ def ingest_results(cache: VectorCache, settings: Settings, job: str) -> int:
 
 
 def cancel_job(settings: Settings, job: str) -> None:
-    """Ask the server to end a job; what it has brought by then is ingested by the next run."""
+    """Ask the server to end a job; the next run ingests the results that there are."""
     with _client(resolve_openai_connection(), settings, job) as client:
         client.batches.cancel(job)
 
@@ -178,7 +156,6 @@ def cancel_job(settings: Settings, job: str) -> None:
 def _client(
     connection: OpenAiConnection, settings: Settings, job: str = ""
 ) -> Generator[openai.OpenAI, None, None]:
-    """Yield a client; its errors become one sentence."""
     try:
         with connection.client(timeout_s=settings.openai_timeout_s) as client:
             yield client
@@ -216,7 +193,7 @@ def _submit(
     texts: Sequence[str],
     hashes: npt.NDArray[np.bytes_],
 ) -> str:
-    """Make a batch of texts, unless the server has one of the same; return its id."""
+    """Submit a batch, unless the server already has one of the same texts; return its id."""
     digest = hashlib.sha256(model_id_of(settings).encode())
     digest.update(np.sort(hashes).tobytes())
     name = digest.hexdigest()[:32]
@@ -247,7 +224,7 @@ def _submit(
 def _results(
     client: openai.OpenAI, batch: Batch, wanted: set[str], dimensions: int | None
 ) -> Iterator[tuple[str, npt.NDArray[np.float32], int]]:
-    """Yield hash, vector and tokens of every text that has a sound vector."""
+    """Yield hash, vector and tokens of every text that has a valid vector."""
     if not batch.output_file_id:
         return
     broken = 0
@@ -272,7 +249,7 @@ def _results(
 
 
 def _delete_input(client: openai.OpenAI, batch: Batch) -> None:
-    """Remove the input file from the server; one that stays expires there by itself."""
+    """Delete the input file from the server; if that fails, it expires there."""
     try:
         client.files.delete(batch.input_file_id)
     except openai.OpenAIError as error:

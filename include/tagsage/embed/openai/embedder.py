@@ -1,4 +1,4 @@
-"""The embedder ``openai``: what is new is sent, what was paid for is found in the cache."""
+"""The embedder ``openai``: new texts are sent, paid vectors are found in the cache."""
 
 from __future__ import annotations
 
@@ -30,21 +30,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CUT = "the text is longer than the model takes and was cut"
-# What a served model keeps of the settings.
+# The settings that a saved embedder keeps.
 _KEPT = {"openai_model", "openai_dimensions", "openai_request_texts", "openai_timeout_s"}
 
 
 @dataclass(frozen=True)
 class OpenAiEmbedder:
-    """Embeds texts with a model behind OpenAI's API, on the account of whoever asks.
-
-    Attributes
-    ----------
-    settings : EmbedSettings
-        The model, and limits of requests; no key and no address.
-    dimensions : int
-        Numbers in a vector.
-    """
+    """Embeds texts with a model behind OpenAI's API; `settings` holds no key and no address."""
 
     settings: EmbedSettings
     dimensions: int
@@ -55,17 +47,10 @@ class OpenAiEmbedder:
         return model_id_of(self.settings)
 
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Embed texts through the connection of this process's environment, without the cache.
+        """Embed texts without the cache, on the account that this process's environment names.
 
-        Returns
-        -------
-        float32 array, shape [n, dimensions]
-            A zero row for an empty text, and for one that the server does not take.
-
-        Raises
-        ------
-        TagsageError
-            When the server is away or refuses us.
+        An empty text, and one that the server rejects, has a zero row. Raises `TagsageError` when
+        the server does not answer or refuses the request.
         """
         vectors = np.zeros((len(texts), self.dimensions), dtype=np.float32)
         chosen = list(dict.fromkeys(filter(None, texts)))
@@ -93,13 +78,7 @@ class OpenAiEmbedder:
 
 
 def load(folder: Path) -> OpenAiEmbedder:
-    """Read a saved embedder.
-
-    Raises
-    ------
-    TagsageError
-        When it is missing or damaged.
-    """
+    """Read a saved embedder; raises `TagsageError` when it is missing or damaged."""
     about = read_json(folder / ABOUT_FILE) or {}
     try:
         return OpenAiEmbedder(EmbedSettings(**about["settings"]), int(about["dimensions"]))
@@ -122,17 +101,17 @@ def depends_on(settings: Settings) -> dict[str, Any]:
 def embed_corpus(
     articles: pd.DataFrame, settings: Settings, *, out: Path, run_id: str
 ) -> CorpusVectors:
-    """Send what the cache lacks, and gather the vectors of all articles.
+    """Send the texts that the cache lacks, and gather the vectors of all articles.
 
-    Articles whose text the server does not take have a zero vector. They are in the quarantine,
-    and so are those whose text was cut.
+    Articles whose text the server rejects have a zero vector. They are in the quarantine, and so
+    are those whose text was cut.
     """
     texts = article_texts(articles)
     hashes = text_hashes(texts)
     model = model_id_of(settings)
     with VectorCache(cache_file(settings)) as cache:
         rejected = embed_missing(cache, settings, texts, hashes, run_id=run_id)
-        # Without any text nobody knows how long a vector is; every vector is zero then.
+        # Without any text the length of a vector is unknown; every vector is zero then.
         dimensions = cache.dimensions_of(model) or settings.openai_dimensions or 1
         vectors = np.lib.format.open_memmap(
             out, mode="w+", dtype=np.float32, shape=(len(texts), dimensions)
@@ -157,17 +136,7 @@ def embed_corpus(
 
 @dataclass(frozen=True)
 class Plan:
-    """What has to be sent.
-
-    Attributes
-    ----------
-    rows : int64 array, shape [m]
-        The texts without a vector; each different text once.
-    tokens : int
-        About how many they have.
-    price : float
-        US dollars per million tokens.
-    """
+    """The texts to send (first rows), their estimated tokens, and US dollars per million tokens."""
 
     rows: npt.NDArray[np.int64]
     tokens: int
@@ -175,11 +144,11 @@ class Plan:
 
     @property
     def dollars(self) -> float:
-        """About what they will cost."""
+        """The estimated cost."""
         return dollars_of(self.tokens, self.price)
 
     def sentence(self, settings: Settings) -> str:
-        """Say what is to come."""
+        """Return the plan as a sentence for the log."""
         return (
             f"{len(self.rows):,} texts have no vector of {model_id_of(settings)} yet: about "
             f"{self.tokens:,} tokens, ${self.dollars:,.4f} at ${self.price:g} per million; the "
@@ -198,7 +167,7 @@ def plan_texts(
     """Find the texts that the cache lacks, and what they will cost; nothing is sent."""
     rows = cache.missing(model_id_of(settings), hashes)
     if not len(rows):
-        # A run without news needs no key and no address.
+        # A run without new texts needs no key and no address.
         return Plan(rows, 0, 0.0)
     tokens = sum(estimate_tokens(sendable(texts[row])[0]) for row in rows.tolist())
     official = resolve_openai_connection().official
@@ -206,13 +175,7 @@ def plan_texts(
 
 
 def check_ceiling(settings: Settings, spent: Usage, tokens: int, price: float) -> None:
-    """Stop before a run spends too much.
-
-    Raises
-    ------
-    NonRetryableError
-        When what was spent and what is to be sent is above `openai_max_dollars`.
-    """
+    """Raise `NonRetryableError` when past and planned spending exceed `openai_max_dollars`."""
     dollars = dollars_of(tokens, price)
     if spent.dollars + dollars > settings.openai_max_dollars:
         msg = (
@@ -231,28 +194,10 @@ def embed_missing(
     *,
     run_id: str,
 ) -> dict[bytes, str]:
-    """Send the texts that the cache lacks; every answer is kept at once.
+    """Send the texts that the cache lacks; every answer is cached at once.
 
-    Parameters
-    ----------
-    cache : VectorCache
-        Where vectors and usage are kept.
-    settings : Settings
-        Model, prices and ceiling.
-    texts, hashes : sequence of str and S32 array, length n
-        All texts, and their hashes.
-    run_id : str
-        Who pays.
-
-    Returns
-    -------
-    dict of bytes to str
-        Hashes of texts that the server does not take, and why.
-
-    Raises
-    ------
-    TagsageError
-        When the ceiling is too low, the server is away or refuses us.
+    Returns the hashes of texts that the server rejects, with the reason. Raises `TagsageError` when
+    the ceiling is too low, or the server does not answer or refuses the request.
     """
     model = model_id_of(settings)
     if not len(cache.missing(model, hashes)):

@@ -1,7 +1,8 @@
-"""Texts sent online: in small requests at first, in larger ones while the server is quick.
+"""
+Online requests: small at first, larger while the server is quick.
 
-What fails goes to the SDK first, which retries (see :mod:`tagsage.openai_connection`). What still
-fails is sent again in halves, until the text at fault is alone.
+The SDK retries what fails (see :mod:`tagsage.openai_connection`). What still fails is sent again in
+halves, until the text at fault is the only one.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ from tagsage.settings.embed import EmbedSettings
 logger = logging.getLogger(__name__)
 
 FIRST_TEXTS = 64
-# Requests grow while answers come within the first, and shrink beyond the second.
+# Requests grow when answers take less than the first, and shrink above the second.
 QUICK_S, SLOW_S = 5.0, 30.0
-# How often a text alone fails, or a request in ever smaller parts is too slow.
+# How often a single text may fail, or ever smaller parts of a request may be too slow.
 ATTEMPTS = 4
 # Before a text is blamed, the server has to answer this one.
 HARMLESS_TEXT = "A text to try the model with."
@@ -39,18 +40,10 @@ HARMLESS_TEXT = "A text to try the model with."
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of some texts.
+    """The result for some texts, by position.
 
-    Attributes
-    ----------
-    places : int64 array, shape [m]
-        Positions of the texts that have a vector now.
-    vectors : float32 array, shape [m, d]
-        Their vectors.
-    tokens : int
-        What was charged, estimated where the server does not say.
-    rejected : dict of int to str
-        Positions of texts that the server does not take, and why.
+    `places` are the texts that have a vector now, `rejected` those that the server does not take,
+    with the reason. `tokens` is estimated where the server does not say.
     """
 
     places: npt.NDArray[np.int64]
@@ -79,35 +72,24 @@ def embed_online(
     dimensions: int | None = None,
     before_sending: Callable[[int], None] | None = None,
 ) -> Iterator[Outcome]:
-    """Send texts; what is answered is yielded at once, and the next request waits for that.
+    """Send non-empty texts and yield each answer at once; each text is in one outcome.
 
     Parameters
     ----------
-    connection : OpenAiConnection
-        The server.
-    settings : EmbedSettings
-        Model, and limits of requests.
-    texts : sequence of str
-        None is empty.
     dimensions : int, optional
-        Numbers in a vector; by default as many as the first answer has.
+        Length of a vector; by default that of the first answer's.
     before_sending : callable, optional
         Called before each request with the estimated tokens of it and of those under way; raises
         :class:`TagsageError` when that is too much.
-
-    Yields
-    ------
-    Outcome
-        Each text is in one.
 
     Raises
     ------
     NonRetryableError
         When somebody has to act: a wrong key, a used-up quota, another length of vectors.
     TagsageError
-        When the server is away. What is under way is waited for and yielded before.
+        When the server does not answer. Requests under way are waited for and yielded before.
     """
-    # When it is interrupted, closing the client ends the requests that the pool waits for.
+    # On an interrupt, closing the client ends the requests that the pool waits for.
     with (
         ThreadPoolExecutor(settings.openai_in_flight, thread_name_prefix="openai") as pool,
         connection.client(timeout_s=settings.openai_timeout_s) as client,
@@ -117,8 +99,6 @@ def embed_online(
 
 
 class _Requests:
-    """The requests of one call of :func:`embed_online`."""
-
     def __init__(
         self,
         connection: OpenAiConnection,
@@ -173,14 +153,14 @@ class _Requests:
         )
 
     def _in_flight(self) -> int:
-        """Send the first request alone: it finds out about key, quota, model and length."""
+        """Send the first request on its own: it tests key, quota, model and vector length."""
         return self.settings.openai_in_flight if self.answered else 1
 
     def _has_more(self) -> bool:
         return bool(self.again) or self.fresh < len(self.texts)
 
     def _take(self) -> _Work:
-        """Return what failed before, else as many new texts as a request may have now."""
+        """Return texts that failed before, else as many new ones as a request may have now."""
         if self.again:
             return self.again.popleft()
         start, tokens = self.fresh, 0
@@ -195,7 +175,7 @@ class _Requests:
         return sum(self.tokens[place] for place in work.places)
 
     def _request(self, work: _Work) -> tuple[Answer, float]:
-        """Send a request; in a thread of the pool."""
+        """Send a request, in a thread of the pool."""
         started = time.monotonic()
         answer = self._send([self.texts[place] for place in work.places])
         return answer, time.monotonic() - started
@@ -206,7 +186,7 @@ class _Requests:
         options["encoding_format"] = "base64" if self.connection.official else "float"
         if self.settings.openai_dimensions:
             options["dimensions"] = self.settings.openai_dimensions
-        # Raw: to make objects of three million numbers takes seconds.
+        # Raw: making objects of three million numbers takes seconds.
         body = self.client.embeddings.with_raw_response.create(**options).content
         try:
             parsed = from_json(body)
@@ -215,13 +195,7 @@ class _Requests:
         return read_answer(parsed, expected=len(texts), dimensions=self.dimensions)
 
     def _outcome(self, work: _Work, future: Future[tuple[Answer, float]]) -> Outcome:
-        """Return what came of a request; what failed of it is put back.
-
-        Raises
-        ------
-        TagsageError
-            When it makes no sense to go on.
-        """
+        """Return the result of a request; texts that failed are queued again."""
         try:
             answer, seconds = future.result()
         except (openai.OpenAIError, BrokenAnswerError) as error:
@@ -248,7 +222,7 @@ class _Requests:
             self.size = max(min(self.size, texts) // 2, 1)
 
     def _after_failure(self, work: _Work, error: Exception) -> dict[int, str]:
-        """Put the texts of a failed request back, in halves; return those that are rejected."""
+        """Queue the texts of a failed request again, in halves; return those that are rejected."""
         failure = openai_failure(self.connection, error)
         status = getattr(error, "status_code", None)
         said = server_said(self.connection, error)
@@ -263,7 +237,7 @@ class _Requests:
             return {}
         refused = status in {400, 413, 422}
         if not (refused or isinstance(error, BrokenAnswerError) or (status or 0) >= 500):
-            # No server, or no room there, after all the SDK's retries.
+            # Unreachable or overloaded, after all the SDK's retries.
             raise failure from None
         if not self.answered or (status or 0) >= 500:
             self._check_server()
@@ -277,7 +251,7 @@ class _Requests:
         self.again.extendleft(reversed(parts))
 
     def _failed(self, work: _Work, why: str) -> dict[int, str]:
-        """Try a text again that failed alone; after a few times, reject it."""
+        """Queue a text again that failed in a request of its own; after a few times, reject it."""
         work.failures += 1
         if work.failures < ATTEMPTS:
             self.again.append(work)
@@ -288,13 +262,7 @@ class _Requests:
         return {place: why}
 
     def _check_server(self) -> None:
-        """See that the server gives a vector of a harmless text.
-
-        Raises
-        ------
-        TagsageError
-            When it does not: then no text is to blame.
-        """
+        """Raise an error when the server cannot embed a harmless text: then no text is to blame."""
         for _ in range(ATTEMPTS):
             try:
                 answer = self._send([HARMLESS_TEXT])

@@ -1,4 +1,5 @@
-"""How many tokens a text has, what they cost, and texts cut to the limit.
+"""
+Tokens of a text (estimated), their price, and texts cut to the limit.
 
 The model's vocabulary would have to be downloaded, so tokens are estimated, rather too many than
 too few. Ordinary text has about four characters per token, and no token is shorter than a byte.
@@ -13,7 +14,7 @@ from tagsage.settings.embed import EmbedSettings
 
 # https://developers.openai.com/api/reference/resources/embeddings/methods/create
 MAX_INPUT_TOKENS = 8192
-# A request may have 300,000; this leaves room for what the estimate may be wrong by.
+# A request may have 300,000; this leaves room for errors of the estimate.
 MAX_REQUEST_TOKENS = 250_000
 
 # US dollars per million tokens, online: https://developers.openai.com/api/docs/pricing
@@ -26,19 +27,13 @@ PRICES = {
 BATCH_SHARE = 0.5
 
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
-# What an encoding cuts text into before it looks for tokens, coarsely; a token never spans two.
+# Roughly how an encoding splits text before it looks for tokens; no token spans two parts.
 _PIECES = re.compile(r"[^\W\d_]+|\d{1,3}|\s+|[^\w\s]|_", re.ASCII)
 _LETTERS_PER_TOKEN = 5
 
 
 def estimate_tokens(text: str) -> int:
-    """Return about how many tokens a text has, rather too many than too few.
-
-    Examples
-    --------
-    >>> estimate_tokens("Enhancing Word Embedding with Graph Neural Networks")
-    14
-    """
+    """Return an estimate of a text's tokens, rather too many than too few."""
     tokens = 0
     for piece in _PIECES.findall(text):
         # A space belongs to the word that follows.
@@ -51,12 +46,9 @@ def estimate_tokens(text: str) -> int:
 
 
 def sendable(text: str) -> tuple[str, bool]:
-    """Return a text as it is sent, and whether it had to be cut to the limit of one input.
-
-    Lone surrogates, which no JSON may hold, become U+FFFD.
-    """
+    """Return a text as it is sent (no lone surrogates), and whether it was cut to the limit."""
     text = _SURROGATES.sub("\ufffd", text)
-    # Most texts are short beyond doubt: a character has four bytes at most.
+    # Most texts are surely short enough: a character has four bytes at most.
     if len(text) * 4 <= MAX_INPUT_TOKENS or estimate_tokens(text) <= MAX_INPUT_TOKENS:
         return text, False
     fits, too_long = 0, len(text)
@@ -72,19 +64,8 @@ def sendable(text: str) -> tuple[str, bool]:
 def price_of(settings: EmbedSettings, *, official: bool, batch: bool = False) -> float:
     """Return the price of the settings' model in US dollars per million tokens.
 
-    Parameters
-    ----------
-    settings : EmbedSettings
-        Model, and the user's corrections of prices.
-    official : bool
-        Whether the server is OpenAI's; others cost nothing unless the settings say so.
-    batch : bool
-        Whether the Batch API is used.
-
-    Raises
-    ------
-    NonRetryableError
-        When the server is OpenAI's and the price of the model is not known.
+    Only OpenAI's own (`official`) server costs money, unless the settings give a price. Raises
+    `NonRetryableError` when the model's price there is not known.
     """
     model = settings.openai_model
     corrected = dict(pair.split("=", 1) for pair in settings.openai_prices.split(",") if pair)
@@ -104,5 +85,5 @@ def price_of(settings: EmbedSettings, *, official: bool, batch: bool = False) ->
 
 
 def dollars_of(tokens: int, price: float) -> float:
-    """Return what tokens cost at a price per million."""
+    """Return the cost of tokens at a price per million."""
     return tokens * price / 1_000_000
