@@ -1,5 +1,4 @@
-"""
-The connection to Neo4j: which server, its drivers, and their errors translated.
+"""The connection to Neo4j: which server, its drivers, and their errors translated.
 
 The driver imports pandas, so it is imported where it is used: every task imports this module.
 """

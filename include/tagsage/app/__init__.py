@@ -1,5 +1,4 @@
-"""
-The pages in Airflow's API server: functions that read the store, and templates.
+"""The pages in Airflow's API server: functions that read the store, and templates.
 
 Nothing here imports pandas, MLflow or JAX, and nothing is written.
 """

@@ -1,5 +1,4 @@
-"""
-The source `csv`: a file of articles and a file of lists, in the study's format or Kaggle's.
+"""The source `csv`: a file of articles and a file of lists, in the study's format or Kaggle's.
 
 The study's columns are ``story,title[,subtitle],date,author,tags`` (tags a JSON list) and
 ``list,article``. Kaggle's fabiochiusano/medium-articles has ``title,text,url,authors,timestamp,

@@ -1,5 +1,4 @@
-"""
-The account export (a zip file), in which Medium hands its users their lists and posts.
+"""The account export (a zip file), in which Medium hands its users their lists and posts.
 
 ``lists/NAME-ID.html`` has a heading `p-name` and an entry `li[data-field=post]` per article;
 ``posts/*.html`` are the user's own posts, in h-entry form. Neither has tags.

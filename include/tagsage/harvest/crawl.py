@@ -1,5 +1,4 @@
-"""
-The crawl, in its own process: ``python -m tagsage.harvest.crawl`` with a job on its input.
+"""The crawl, in its own process: ``python -m tagsage.harvest.crawl`` with a job on its input.
 
 Scrapy's reactor cannot be started twice in a process. The crawl ends with the process that started
 it: it is killed when its standard input is closed, and loses at most the pages in flight.

@@ -1,5 +1,4 @@
-"""
-Medium's state object: found in a page, its references followed, its posts read.
+"""Medium's state object: found in a page, its references followed, its posts read.
 
 The object is the cache of Apollo Client: entities by `Type:id`, answers by their queries under
 ROOT_QUERY, and ``{"__ref": "Type:id"}`` in the place of an entity.

@@ -1,5 +1,4 @@
-"""
-The politeness of a harvest: robots.txt, delays, refusals, budgets, private addresses.
+"""The politeness of a harvest: robots.txt, delays, refusals, budgets, private addresses.
 
 Nothing here works around a refusal: a site that does not want us is not requested again.
 """

@@ -1,5 +1,4 @@
-"""
-The champion: runs carry out their decisions; people promote, roll back and pin.
+"""The champion: runs carry out their decisions; people promote, roll back and pin.
 
 The alias ``champion`` of the registered model names it. Tags of the versions hold the rest, in
 words for MLflow's pages: `tagsage.decision` is what a run decided on a version, `tagsage.previous`

@@ -1,5 +1,4 @@
-"""
-The list of a model's files with their SHA-256, which reveals later changes.
+"""The list of a model's files with their SHA-256, which reveals later changes.
 
 The digest of the list itself is kept elsewhere, as a tag of the model's version.
 """

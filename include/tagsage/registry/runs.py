@@ -1,5 +1,4 @@
-"""
-The runs in MLflow: a parent run for each run of the pipeline, and a child for every candidate.
+"""The runs in MLflow: a parent run for each run of the pipeline, and a child for every candidate.
 
 They are found again by their tags. So a task that was killed continues its run when it runs again,
 and logs nothing twice.

@@ -1,5 +1,4 @@
-"""
-The versions of the registered model: registered, listed, and loaded again.
+"""The versions of the registered model: registered, listed, and loaded again.
 
 A version's tags are its run, its candidate, the score on the test part, the digest of the corpus
 and the digest of its files; its run keeps the frozen test (`tagsage.evaluate.frozen_test`).

@@ -1,5 +1,4 @@
-"""
-A database of the SQL store: opened, read, written, and its errors translated.
+"""A database of the SQL store: opened, read, written, and its errors translated.
 
 Nothing slow is imported here, because Airflow's API server reads with it for the pages.
 """

@@ -1,5 +1,4 @@
-"""
-One Neo4j database as the store uses it: made ready, queries retried, errors translated.
+"""One Neo4j database as the store uses it: made ready, queries retried, errors translated.
 
 The model::
 

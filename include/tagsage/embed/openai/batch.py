@@ -1,5 +1,4 @@
-"""
-OpenAI's Batch API: half the price, answers within 24 hours.
+"""OpenAI's Batch API: half the price, answers within 24 hours.
 
     submit_jobs -> has_ended (polled) -> ingest_results
 

@@ -1,5 +1,4 @@
-"""
-Online requests: small at first, larger while the server is quick.
+"""Online requests: small at first, larger while the server is quick.
 
 The SDK retries what fails (see :mod:`tagsage.openai_connection`). What still fails is sent again in
 halves, until the text at fault is the only one.

@@ -1,5 +1,4 @@
-"""
-Tokens of a text (estimated), their price, and texts cut to the limit.
+"""Tokens of a text (estimated), their price, and texts cut to the limit.
 
 The model's vocabulary would have to be downloaded, so tokens are estimated, rather too many than
 too few. Ordinary text has about four characters per token, and no token is shorter than a byte.
