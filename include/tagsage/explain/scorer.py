@@ -87,7 +87,7 @@ class Scorer:
     def scores_with_texts(self, places: IntArray, texts: Sequence[str]) -> FloatArray:
         """Return the probabilities of some of the articles if they had other texts, [m, L]."""
         articles = replace(self.articles.take(places), texts=texts)
-        # A model of precomputed vectors has no texts here, and nothing to embed even none with.
+        # Without an embedder there are no texts, and not even none can be embedded.
         if self.tagger.features.needs_vectors and texts:
             articles = articles.with_vectors(self.tagger.vectors(texts))
         return self._scores(articles)
