@@ -15,7 +15,7 @@ from tests.integration.conftest import SmallCorpus, run_arguments, run_in_proces
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 QUICK = {
-    "candidates": "text:ovr_logistic,text+lists+labels+authors:ovr_logistic",
+    "candidates": "text+lists+labels+authors:ovr_logistic",
     "min_tag_articles": "15",
     "scenarios": "",
 }

@@ -114,4 +114,4 @@ def test_a_run_without_a_candidate_on_text_has_nothing_to_compare(small_corpus, 
     assert done.returncode == 0, done.stderr
     assert table(tmp_path / "gains.csv") == []
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "It takes a candidate on text and one with lists to tell." in page
+    assert "This comparison needs a candidate that reads only the text" in page
