@@ -1,27 +1,6 @@
 import pytest
 
-from tagsage.retry import retry, retry_after
-
-
-def test_call_is_tried_again_only_after_what_may_pass():
-    outcomes = iter([OSError("busy"), OSError("busy"), "done"])
-
-    def call():
-        outcome = next(outcomes)
-        if isinstance(outcome, OSError):
-            raise outcome
-        return outcome
-
-    def may_pass(error):
-        return isinstance(error, OSError)
-
-    assert retry(call, when=may_pass, first_s=0) == "done"
-    outcomes = iter([OSError("one"), OSError("two"), "done"])
-    with pytest.raises(OSError, match="two"):
-        retry(call, when=may_pass, attempts=2, first_s=0)
-    outcomes = iter([OSError("other"), "done"])
-    with pytest.raises(OSError, match="other"):
-        retry(call, when=lambda error: False, first_s=0)
+from tagsage.retry import retry_after
 
 
 @pytest.mark.parametrize(

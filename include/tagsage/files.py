@@ -106,7 +106,7 @@ def sync_tree(folder: Path) -> None:
 
 
 @contextmanager
-def locked(file: Path, *, busy: str = "", shared: bool = False) -> Generator[None, None, None]:
+def locked(file: Path, *, busy: str = "") -> Generator[None, None, None]:
     """Hold a lock between the processes of one machine; it ends with the block or the process.
 
     Parameters
@@ -115,20 +115,17 @@ def locked(file: Path, *, busy: str = "", shared: bool = False) -> Generator[Non
         Made when it does not exist, as is its folder; it stays behind, empty.
     busy : str
         The error's sentence when another process holds the lock; empty: wait for it.
-    shared : bool
-        Others may hold it shared too.
 
     Raises
     ------
     LockedError
         When `busy` is given and another process holds the lock.
     """
-    mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     file.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         try:
-            fcntl.flock(handle, mode | fcntl.LOCK_NB if busy else mode)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB if busy else fcntl.LOCK_EX)
         except BlockingIOError:
             raise LockedError(busy) from None
         yield

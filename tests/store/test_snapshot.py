@@ -118,24 +118,6 @@ def test_the_summary_counts(snapshot, tmp_path):
     }
 
 
-def test_authorship_joins_articles_to_their_authors_in_the_order_of_names():
-    authors = ["Bo", "", "Ann", "Unknown", "Bo"]
-    none = np.zeros(0, dtype=np.int32)
-    snapshot = Snapshot(pd.DataFrame({"author": authors}), np.zeros(0, dtype=object), none, none)
-    names, wrote = snapshot.authorship()
-    assert names.tolist() == ["Ann", "Bo"]
-    assert wrote.toarray().tolist() == [[0, 1], [0, 0], [1, 0], [0, 0], [0, 1]]
-    assert wrote.dtype == np.float32
-
-
-def test_without_authors_nobody_wrote_anything():
-    none = np.zeros(0, dtype=np.int32)
-    nobody = pd.DataFrame({"author": ["", "Unknown"]})
-    names, wrote = Snapshot(nobody, np.zeros(0, dtype=object), none, none).authorship()
-    assert names.tolist() == []
-    assert wrote.shape == (2, 0)
-
-
 def test_lists_of_articles_by_name_in_the_order_asked():
     snapshot = Snapshot(
         pd.DataFrame({"key": ["a", "b", "c"]}),

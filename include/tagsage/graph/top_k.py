@@ -1,32 +1,9 @@
-"""The largest entries of each row of a sparse matrix."""
+"""The largest of the values of each row."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
-
-from tagsage.graph.csr import make_csr
-
-if TYPE_CHECKING:
-    from tagsage.graph.csr import Csr
-
-
-def top_entries(matrix: Csr, top_k: int) -> Csr:
-    """Keep the `top_k` largest entries of each row; of equal ones those of the lower columns.
-
-    Linear in the entries, which are at least 0. Columns of a row are ascending in the result, and
-    there are no zeros.
-    """
-    matrix = matrix.sorted_indices()
-    matrix.eliminate_zeros()
-    lengths = np.diff(matrix.indptr).astype(np.int64)
-    if lengths.max(initial=0) <= top_k:
-        return matrix
-    keep = within_top_k(matrix.data, lengths, top_k)
-    indptr = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(np.minimum(lengths, top_k))])
-    return make_csr(matrix.data[keep], matrix.indices[keep], indptr, matrix.shape)
 
 
 def within_top_k(

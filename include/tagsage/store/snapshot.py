@@ -19,7 +19,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import scipy.sparse as sp
 
-from tagsage.corpus.fields import UNKNOWN_AUTHOR
 from tagsage.corpus.model import articles_to_frame, articles_to_table
 from tagsage.errors import TagsageError
 from tagsage.files import write_json
@@ -61,15 +60,6 @@ class Snapshot:
         """Return the names of some articles' lists, given their rows of :meth:`incidence`."""
         bounds = pairwise(members.indptr.tolist())
         return [[str(name) for name in self.lists[members.indices[a:b]]] for a, b in bounds]
-
-    def authorship(self) -> tuple[npt.NDArray[np.object_], sp.csr_array[np.float32]]:
-        """Return the known authors' names, sorted, and 1s as [n_articles, n_authors]."""
-        author = self.articles["author"]
-        articles = np.flatnonzero(~author.isin(["", UNKNOWN_AUTHOR]))
-        codes, names = pd.factorize(author.to_numpy(dtype=object)[articles], sort=True)
-        ones = np.ones(len(articles), dtype=np.float32)
-        shape = (len(self.articles), len(names))
-        return names, sp.csr_array((ones, (articles, codes)), shape=shape)
 
     @cached_property
     def digest(self) -> str:
