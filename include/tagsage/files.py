@@ -10,9 +10,12 @@ import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from tagsage.errors import TagsageError
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 TEMPORARY = ".temporary-"
 
@@ -67,7 +70,7 @@ def write_json(target: Path, value: object) -> None:
     write_text(target, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False))
 
 
-def read_json(file: Path) -> Any | None:
+def read_json(file: Path | UPath) -> Any | None:
     """Return the content of a JSON file; None when there is none.
 
     Raises

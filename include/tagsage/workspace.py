@@ -26,7 +26,7 @@ from typing import Any
 from upath import UPath
 
 from tagsage.errors import NonRetryableError, TagsageError
-from tagsage.files import atomic_file, locked, sync_folder, sync_tree
+from tagsage.files import atomic_file, locked, read_json, sync_folder, sync_tree
 
 MARKER = ".tagsage"
 MANIFEST = "artifact.json"
@@ -208,14 +208,7 @@ class Workspace:
 
     def read_json(self, name: str) -> Any | None:
         """Return the content of a JSON file of the workspace, or None when there is none."""
-        file = self.root / name
-        try:
-            return json.loads(file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        except ValueError as error:
-            msg = f"{file} is not JSON ({error}); remove it and run again."
-            raise TagsageError(msg) from error
+        return read_json(self.root / name)
 
     def prune(self, keep: Collection[str]) -> int:
         """Remove artifacts that are not in `keep`, and what killed tasks left over a day ago.

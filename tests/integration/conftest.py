@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import gzip
 import json
 import logging
@@ -24,6 +23,7 @@ from pathlib import Path
 import pytest
 
 from scripts.neo4j_server import free_ports
+from tagsage.files import locked
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -137,8 +137,7 @@ def made_once(tmp_path_factory):
 
     def folder_of(name: str, make: Callable[[Path], None]) -> Path:
         folder, made = root / name, root / f"{name}.made"
-        with (root / f"{name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(root / f"{name}.lock"):
             if not made.exists():
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pooch
 import requests
 
 from tagsage.errors import TagsageError
+from tagsage.files import atomic_file
 from tagsage.redact import redact
 
 URL = "https://raw.githubusercontent.com/tomasonjo/blog-datasets/main/medium/"
@@ -47,7 +47,8 @@ def _download(url: str, output_file: str, _: Any) -> None:
     name, size = redact(url), 0
     with (
         requests.get(url, stream=True, timeout=SILENCE_S) as response,
-        Path(output_file).open("wb") as file,
+        # pooch renames it next: after a power cut it must be complete.
+        atomic_file(Path(output_file)) as file,
     ):
         response.raise_for_status()
         for piece in response.iter_content(1 << 16):
@@ -58,6 +59,3 @@ def _download(url: str, output_file: str, _: Any) -> None:
                 msg = f"{name} did not come within {MAX_SECONDS:g} s; try again later."
                 raise TagsageError(msg)
             file.write(piece)
-        # pooch renames it next: after a power cut it must be complete.
-        file.flush()
-        os.fsync(file.fileno())
