@@ -66,7 +66,7 @@ def freeze_test(run: RunContext, corpus: Ref, split: Ref, candidate: Ref) -> Art
 
 
 def make_decision(
-    run: RunContext, corpus: Ref, split: Ref, best: dict[str, Any], served: Artifact, version: str
+    run: RunContext, corpus: Ref, split: Ref, best: dict[str, Any], tagger: Artifact, version: str
 ) -> tuple[Decision, str]:
     """Compare this run's version with the champion, try the guards, decide, and carry it out.
 
@@ -78,12 +78,12 @@ def make_decision(
     tracking, name = tracking_of(run.settings), run.settings.registered_model
     decision = kept_decision(tracking, name, version)
     if decision is None:
-        decision = _decide(run, corpus, split, best, served, version)
+        decision = _decide(run, corpus, split, best, tagger, version)
     return carry_out(tracking, run.run_id, name=name, version=version, decision=decision)
 
 
 def _decide(
-    run: RunContext, corpus: Ref, split: Ref, best: dict[str, Any], served: Artifact, version: str
+    run: RunContext, corpus: Ref, split: Ref, best: dict[str, Any], tagger: Artifact, version: str
 ) -> Decision:
     from tagsage.evaluate.promotion import decide
     from tagsage.evaluate.promotion_guards import Comparison
@@ -108,7 +108,7 @@ def _decide(
         settings=run.settings,
         guards=[
             *compared.guards,
-            *_own_guards(run, snapshot, labels, scored, served, version, champion, frozen),
+            *_own_guards(run, snapshot, labels, scored, tagger, version, champion, frozen),
         ],
         gain=compared.gain,
         not_comparable=compared.why_not,
@@ -161,7 +161,7 @@ def _own_guards(
     snapshot: Snapshot,
     labels: Labels,
     scored: ScoredCandidate,
-    served: Artifact,
+    tagger: Artifact,
     version: str,
     champion: Version | None,
     frozen: FrozenTest | None,
@@ -174,8 +174,8 @@ def _own_guards(
     # What was measured of the champion when it was the challenger.
     kept = decision_of(champion.tags) if champion else None
     earlier = {check["name"]: check["value"] for check in kept.checks} if kept else {}
-    latency, about = _latency(run, snapshot, labels, served, version)
-    size = sum(file.stat().st_size for file in served.path.rglob("*") if file.is_file())
+    latency, about = _latency(run, snapshot, labels, tagger, version)
+    size = sum(file.stat().st_size for file in tagger.path.rglob("*") if file.is_file())
     limit_ms, limit_mb = settings.promote_max_latency_ms, settings.promote_max_model_mb
     return [
         guard_calibration(
@@ -191,13 +191,13 @@ def _own_guards(
 
 
 def _latency(
-    run: RunContext, snapshot: Snapshot, labels: Labels, served: Artifact, version: str
+    run: RunContext, snapshot: Snapshot, labels: Labels, tagger: Artifact, version: str
 ) -> tuple[float | None, str]:
     """Time requests of one article each; return the median in ms, or None, and words about it."""
     from tagsage.registry.tagger import read_about
     from tagsage.registry.versions import load_version
 
-    about = read_about(served.path)
+    about = read_about(tagger.path)
     if about["embedder"] == "openai":
         # Each request would be paid for, and it is the server's time that would be measured.
         return None, "not measured: each request asks a server for its vector"
