@@ -182,7 +182,7 @@ import json, sys
 from pathlib import Path
 import numpy as np
 from tagsage.errors import TagsageError
-from tagsage.graph import gds, study
+from tagsage.graph import compute, gds
 from tagsage.graph.csr import load_csr
 from tagsage.neo4j_connection import resolve_connection
 from tagsage.settings import Settings
@@ -191,7 +191,7 @@ engine = gds.GdsEngine(resolve_connection(), owner="0a1b")
 folder, settings, where = Path(sys.argv[1]), Settings(**json.loads(sys.argv[2])), sys.argv[3]
 vectors = np.load(folder / "vectors.npy")
 try:
-    study.compute_graph(
+    compute.compute_graph(
         engine, folder, load_csr(folder / "members"), vectors, settings, **json.loads(where)
     )
 except TagsageError as error:
