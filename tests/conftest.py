@@ -27,7 +27,7 @@ LONGEST = (
     "tests/integration/test_dag.py",
     "tests/store/test_neo4j.py",
     "tests/integration/test_run.py",
-    "tests/integration/test_harvest_dag.py",
+    "tests/integration/test_scheduler.py",
     "tests/integration/test_openai_dag.py",
     "tests/graph/test_gds_engine.py",
     "tests/integration/test_neo4j_run.py",

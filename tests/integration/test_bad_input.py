@@ -83,40 +83,61 @@ def assert_one_sentence(done, *expected):
         assert words in lines[-1]
 
 
-FAST = ("--set", "candidates=text:ovr_logistic,text+lists:ovr_logistic")
+TEXT, LISTS = "text:ovr_logistic", "text+lists+memberships+labels:ovr_logistic"
+FAST = ("--set", f"candidates={TEXT},{LISTS}", "--set", "memberships_dimensions=4")
 
 
-ODD_ROWS = [
-    *[article(n, title="sail " * 20_000 if n < 3 else f"roses\0{n}") for n in range(60)],
-    *[article(n, title="", subtitle="") for n in range(60, 80)],
-    *[article(n) for n in range(80, 120)],
-    *[article(n, date="2025-01-01") for n in range(9)],  # again
-    article(500, tags="[broken"),
-]
+def scores_in(workspace):
+    """Return the scores of the candidates of a finished run, by name."""
+    assert (workspace / "report.html").stat().st_size > 1000
+    metrics = json.loads((workspace / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["candidates"].keys() == {TEXT, LISTS}
+    return metrics["candidates"]
 
 
-@pytest.mark.parametrize(
-    ("articles", "memberships"),
-    [
-        pytest.param(
-            [article(n, tags='["one"]' if n % 4 else "[]") for n in range(120)],
-            [],
-            id="a single target tag, on every article, and no list at all",
-        ),
-        pytest.param(
-            [article(n, tags='["ships", "all"]' if n % 3 else '["all"]') for n in range(120)],
-            None,
-            id="a tag on every article, none left to predict",
-        ),
-        pytest.param(ODD_ROWS, None, id="NUL bytes, no or endless texts, duplicates, broken JSON"),
-    ],
-)
-def test_odd_but_possible_corpus_gives_a_result(run, articles, memberships, tmp_path):
-    done = run(write(tmp_path, articles, memberships), *FAST)
+def test_one_tag_on_every_article_and_no_list(run, tmp_path):
+    articles = [article(n, tags='["one"]' if n % 4 else "[]") for n in range(120)]
+    done = run(write(tmp_path, articles, []), *FAST)
     assert done.returncode == 0, done.stderr
-    with (tmp_path / "w" / "leaderboard.csv").open(encoding="utf-8") as file:
-        assert len(list(csv.DictReader(file))) == 2
-    assert (tmp_path / "w" / "report.html").stat().st_size > 1000
+    scores = scores_in(tmp_path / "w")
+    assert all(one["accuracy"] == 1 for one in scores.values())
+    # All articles are in no list: the fallback predicts, which is the candidate on text.
+    for metric in ("micro_f1", "macro_f1", "p_at_5", "lrap"):
+        assert scores[LISTS][metric] == scores[TEXT][metric]
+
+
+def test_a_tag_on_every_article_and_none_left_to_predict(run, tmp_path):
+    articles = [article(n, tags='["ships", "all"]' if n % 3 else '["all"]') for n in range(120)]
+    done = run(write(tmp_path, articles), *FAST)
+    assert done.returncode == 0, done.stderr
+    assert all(one["micro_f1"] > 0.9 for one in scores_in(tmp_path / "w").values())
+    with (tmp_path / "w" / "predictions.csv").open(encoding="utf-8") as file:
+        assert list(csv.DictReader(file)) == []
+
+
+def test_tags_on_so_few_articles_that_a_part_may_have_none(run, tmp_path):
+    # Each on four articles of 96: the part that tunes has hardly one of each.
+    articles = [
+        article(n, tags=json.dumps([f"tag {n // 5}"]) if n % 5 else "[]") for n in range(120)
+    ]
+    done = run(write(tmp_path, articles), *FAST, min_tag_articles=3)
+    assert done.returncode == 0, done.stderr
+    for one in scores_in(tmp_path / "w").values():
+        assert 0 <= one["micro_f1"] <= 1
+        assert 0 <= one["ece"] <= 1
+
+
+def test_nul_bytes_no_or_endless_texts_duplicates_and_broken_json(run, tmp_path):
+    articles = [
+        *[article(n, title="sail " * 20_000 if n < 3 else f"roses\0{n}") for n in range(60)],
+        *[article(n, title="", subtitle="") for n in range(60, 80)],
+        *[article(n) for n in range(80, 120)],
+        *[article(n, date="2025-01-01") for n in range(9)],  # again
+        article(500, tags="[broken"),
+    ]
+    done = run(write(tmp_path, articles), *FAST)
+    assert done.returncode == 0, done.stderr
+    assert all(one["micro_f1"] > 0.5 for one in scores_in(tmp_path / "w").values())
 
 
 def test_every_default_candidate_copes_with_a_corpus_without_lists(run, tmp_path):
@@ -152,8 +173,8 @@ def test_truncated_gz_is_refused_and_keeps_what_is_stored(run, tmp_path):
     cut.articles.write_bytes(whole[: len(whole) // 2])
     assert_one_sentence(run(cut, *FAST), "A.csv.gz")
     assert (tmp_path / "w" / "predictions.csv").read_bytes() == before
-    # The store still holds the corpus of the good run.
-    assert run(corpus, *FAST).returncode == 0
+    counts = run_in_process("store", "counts", "--workspace", tmp_path / "w")
+    assert "120" in counts.stdout
 
 
 def test_too_many_broken_rows_stop_the_run_and_lie_in_the_quarantine(run, tmp_path):

@@ -256,6 +256,7 @@ def services(corpus, neo4j_server, tmp_path_factory):
     lines = [
         f"TAGSAGE_LSA_DIMENSIONS={SETTINGS['lsa_dimensions']}",
         "TAGSAGE_SCHEDULE=never",
+        "TAGSAGE_SCENARIOS=",
         "TAGSAGE_ARTICLES=/corpus/articles.csv",
         "TAGSAGE_LISTS=/corpus/lists.csv",
     ]

@@ -1,13 +1,10 @@
-"""The DAG as Airflow sees it: parsed, run by `airflow dags test`, and triggered in the UI."""
+"""The DAG as Airflow sees it: parsed, and run by `airflow dags test`."""
 
 from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
-import time
-import urllib.request
 from types import SimpleNamespace
 
 import pytest
@@ -24,14 +21,6 @@ from tests.integration.conftest import (
     messages_in,
     notifying,
     scores_of,
-    serving,
-)
-from tests.integration.page_checks import (
-    check_closed_to_strangers,
-    check_hostile_texts_are_inert,
-    check_pages_of_a_run,
-    follow_to_the_form,
-    open_from_airflow,
 )
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -339,59 +328,3 @@ def test_dags_test_gives_the_leaderboard_of_the_command_line(
     assert messages_in(messages / "failed") == []
     broken = "The notifier FileNotifier did not send: RuntimeError: the chat is away, password=***"
     assert broken in done.stdout + done.stderr
-
-
-@pytest.fixture
-def served(small_corpus, tmp_path):
-    with serving(tmp_path, **settings_of(small_corpus)) as found:
-        yield found
-
-
-@pytest.mark.browser
-@pytest.mark.timeout(900)
-def test_run_triggered_in_the_ui_gives_the_leaderboard_of_the_command_line(
-    served, finished_run, tmp_path
-):
-    from playwright.sync_api import expect, sync_playwright
-
-    browsers = ("chromium", "chromium-browser", "google-chrome")
-    executable = next(path for name in browsers if (path := shutil.which(name)))
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=executable,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        page = browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
-        page.set_default_timeout(60_000)
-        page.goto(served["airflow"])
-        page.fill("input[name=username]", served["user"])
-        page.fill("input[name=password]", served["password"])
-        page.click("button[type=submit]")
-        page.wait_for_url(lambda url: "login" not in url)
-        check_closed_to_strangers(served["airflow"])
-        pages = open_from_airflow(page)
-        form = follow_to_the_form(pages, "Open retrain in Airflow")
-        form.close()
-        page.goto(f"{served['airflow']}/dags/retrain")
-        page.get_by_role("button", name="Trigger").first.click()
-        dialog = page.get_by_role("dialog")
-        for section in (*("What to read", "How", "What to compare", "GraphSAGE", "What follows"),):
-            expect(dialog.get_by_text(section, exact=True)).to_be_visible()
-        dialog.get_by_role("button", name="Trigger").click()
-        expect(dialog).to_be_hidden(timeout=60_000)
-        # A page on a run under way draws itself anew all the time, at the cost of the run.
-        page.goto("about:blank")
-        deadline = time.monotonic() + 600
-        report = served["workspace"] / "report.html"
-        while not report.exists():
-            assert time.monotonic() < deadline, "the run did not finish"
-            time.sleep(2)
-        page.goto(f"{served['airflow']}/dags/retrain/runs")
-        expect(page.get_by_text("Success").first).to_be_visible(timeout=120_000)
-        check_pages_of_a_run(pages, served["workspace"])
-        check_hostile_texts_are_inert(pages, served["workspace"])
-        browser.close()
-    board = scores_of(served["workspace"] / "leaderboard.csv")
-    assert board == scores_of(finished_run / "leaderboard.csv")
-    with urllib.request.urlopen(f"{served['mlflow']}/health", timeout=10) as answer:
-        assert answer.status == 200

@@ -13,8 +13,8 @@ from tests.integration.conftest import ROOT, SETTINGS, run_arguments, run_in_pro
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.neo4j]
 
-CANDIDATES = "text:ovr_logistic,text+graphsage:ovr_logistic,text+fastrp:mlp,text+lists:mlp"
-ON_NEO4J = {"store": "neo4j", "engine": "gds", "candidates": CANDIDATES}
+CANDIDATES = "text:ovr_logistic,text+graphsage:ovr_logistic,text+fastrp:ovr_logistic"
+ON_NEO4J = {"store": "neo4j", "engine": "gds", "candidates": CANDIDATES, "scenarios": ""}
 
 
 @pytest.fixture

@@ -48,14 +48,14 @@ def test_notification_of_a_failed_run_names_the_task_and_the_reason(airflow_home
     assert len(found) == 1, done.stdout[-3000:] + done.stderr[-3000:]
     first, *others = found[0]["text"].splitlines()
     assert first.startswith(
-        "retrain failed in ingest.load_corpus: The corpus was not trained on, for 1 of 3 checks "
-        "failed: articles with a tag: 0 of 1. "
+        "retrain failed in ingest.load_corpus: The corpus was not trained on, because 1 of 3 "
+        "checks failed: articles with a tag: 0 of 1. "
     )
     assert any(line.startswith("Airflow: http") for line in others)
     # The task's log ends with the sentence, outside of the group that Airflow folds.
     assert "Traceback" not in done.stdout + done.stderr
     lines = (done.stdout + done.stderr).splitlines()
-    (at,) = (n for n, line in enumerate(lines) if "] The corpus was not trained on, for" in line)
+    (at,) = (n for n, line in enumerate(lines) if "] The corpus was not trained on" in line)
     assert "::endgroup::" in lines[at - 1]
     assert "::endgroup::" in lines[at + 1]
     # A run that is cleared and fails again then reports only what is new.

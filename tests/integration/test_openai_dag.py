@@ -1,4 +1,4 @@
-"""The DAG with vectors from a server, online and by the Batch API, run by `airflow dags test`."""
+"""The DAG with vectors from a server by the Batch API, run by `airflow dags test`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,12 @@ def by_connection(server) -> dict[str, str]:
 def run_dag(small_corpus, home: Path, workspace: Path, variables: dict[str, str], **settings):
     """Run the DAG with the variables that lead to a server; return what it printed."""
     ours = {
-        **{"embedder": "openai", "openai_model": MODEL, "candidates": "text:ovr_logistic"},
+        **{
+            "embedder": "openai",
+            "openai_model": MODEL,
+            "candidates": "text:ovr_logistic",
+            "scenarios": "",
+        },
         **{"openai_poll_s": str(POLL_S), "openai_prices": f"{MODEL}=0.02"},
         **settings,
     }
@@ -89,21 +94,6 @@ def tries(home: Path, task: str) -> list[int]:
     return [number for (number,) in rows]
 
 
-def test_dag_sends_online_by_the_connection_of_airflow(
-    small_corpus, airflow_home, server, tmp_path
-):
-    code, said = run_dag(
-        small_corpus, airflow_home, tmp_path, by_connection(server), openai_dimensions="32"
-    )
-    assert code == 0, said[-3000:]
-    check_vectors(tmp_path, 32)
-    seen = states(airflow_home)
-    assert seen["embed.embed_texts"] == ["success"]
-    assert seen["embed.await_job"] == ["skipped"]
-    assert "the ceiling is $5" in said
-    assert shown_pieces(KEY, said, tmp_path, airflow_home) == []
-
-
 def test_dag_awaits_batches_without_a_worker_and_sends_online_what_they_do_not_bring(
     small_corpus, airflow_home, server, tmp_path
 ):
@@ -122,19 +112,20 @@ def test_dag_awaits_batches_without_a_worker_and_sends_online_what_they_do_not_b
         ).fetchone()
     assert looks >= 1
     assert {kind for kind, _ in server.charges} == {"batch", "online"}
+    assert "the ceiling is $5" in said
     assert shown_pieces(KEY, said, tmp_path, airflow_home) == []
 
 
-@pytest.mark.parametrize(("mode", "task"), [("online", "embed_texts"), ("batch", "submit_jobs")])
 def test_dag_tries_once_with_a_refused_key_and_shows_no_part_of_it(
-    small_corpus, airflow_home, server, tmp_path, mode, task
+    small_corpus, airflow_home, server, tmp_path
 ):
     # Not as a connection: Airflow itself masks the keys of those in its logs.
     variables = {"OPENAI_API_KEY": REFUSED_KEY, "OPENAI_BASE_URL": server.base_url}
-    code, said = run_dag(small_corpus, airflow_home, tmp_path, variables, openai_mode=mode)
+    code, said = run_dag(small_corpus, airflow_home, tmp_path, variables)
     assert code != 0
-    assert states(airflow_home)[f"embed.{task}"] == ["failed"]
-    assert tries(airflow_home, f"embed.{task}") == [1]
+    seen = states(airflow_home)
+    assert (seen["embed.embed_texts"], seen["embed.await_job"]) == (["failed"], ["skipped"])
+    assert tries(airflow_home, "embed.embed_texts") == [1]
     assert "refused the key (401: Incorrect API key provided: ***" in said
     assert (tmp_path / "mlflow.db").is_file()
     assert shown_pieces(REFUSED_KEY, said, tmp_path, airflow_home) == []

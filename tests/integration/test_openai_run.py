@@ -37,6 +37,7 @@ SETTINGS = {
     "openai_in_flight": str(IN_FLIGHT),
     "openai_prices": f"{MODEL}=0.02",
     "candidates": "text:ovr_logistic,text+lists:ovr_logistic",
+    "scenarios": "",
     "min_tag_articles": "40",
     "lsa_dimensions": "32",
 }
@@ -194,12 +195,11 @@ def test_key_is_in_no_file_and_no_output(killed_and_finished):
     assert shown_pieces(KEY, "".join(said), workspace) == []
 
 
-@pytest.mark.parametrize("mode", ["online", "batch"])
 def test_refused_key_of_any_form_is_in_no_trace_and_no_file_although_the_server_repeats_it(
-    small_corpus, server, tmp_path, mode
+    small_corpus, server, tmp_path
 ):
     done = run_tagsage(
-        *(*arguments(small_corpus, tmp_path, openai_mode=mode), "--debug"),
+        *(*arguments(small_corpus, tmp_path, openai_mode="batch"), "--debug"),
         OPENAI_API_KEY=REFUSED_KEY,
         OPENAI_BASE_URL=server.base_url,
     )

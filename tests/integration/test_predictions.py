@@ -12,6 +12,7 @@ import pytest
 from mlflow.pyfunc import load_model
 
 from tagsage import stages
+from tagsage.app.published import published as pages_data
 from tagsage.app.runs import read_home
 from tagsage.errors import NonRetryableError, TagsageError
 from tagsage.pipeline import run_pipeline
@@ -21,13 +22,17 @@ from tests.integration.conftest import SETTINGS, SmallCorpus
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-QUICK = {"candidates": "text:ovr_logistic,text+lists:ovr_logistic", "scenarios": ""}
+QUICK = {
+    "candidates": "text:ovr_logistic,text+lists:ovr_logistic",
+    "scenarios": "",
+    "suggest_min_score": "0.5",
+}
 
 
 class Runs:
     """Runs in one workspace; what the stage predict was called with can be called again."""
 
-    def __init__(self, workspace, monkeypatch):
+    def __init__(self, workspace, patch):
         self.workspace = workspace
         self.calls = []
         predict = stages.predict
@@ -36,7 +41,7 @@ class Runs:
             self.calls.append(arguments)
             return predict(*arguments)
 
-        monkeypatch.setattr(stages, "predict", recorded)
+        patch.setattr(stages, "predict", recorded)
         self.predict = predict
 
     def run(self, corpus, **settings):
@@ -66,13 +71,14 @@ class Runs:
             return store.read_predictions(), store.read_suggestions(), store.snapshot()
 
 
-@pytest.fixture
-def runs(tmp_path, monkeypatch):
-    # Each test may point MLflow elsewhere.
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    # None of the runs is a trial.
-    monkeypatch.setenv("TAGSAGE_CANDIDATES", QUICK["candidates"])
-    return Runs(tmp_path / "workspace", monkeypatch)
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        # Each test may point MLflow elsewhere.
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        # None of the runs is a trial.
+        patch.setenv("TAGSAGE_CANDIDATES", QUICK["candidates"])
+        yield Runs(tmp_path_factory.mktemp("predictions") / "workspace", patch)
 
 
 def edited(corpus, folder, change):
@@ -224,13 +230,12 @@ def test_a_second_run_writes_and_tells_only_what_changed(small_corpus, tmp_path,
     assert runs.table("changes.csv").equals(changes)
 
 
-def test_suggestions_are_missing_tags(small_corpus, runs):
-    settings = {"suggest_min_score": "0.5"}
-    runs.run(small_corpus, **settings)
+def test_suggestions_are_missing_tags(runs):
+    """After the first test's runs."""
     suggested = runs.table("suggestions.csv")
     assert suggested.columns.tolist() == ["story", "tag", "score", "model_version"]
     assert len(suggested) == runs.metrics["suggestions"]["tags"] > 0
-    assert (suggested["score"] >= 0.5).all()
+    assert (suggested["score"] >= float(QUICK["suggest_min_score"])).all()
     _, stored, snapshot = runs.stored()
     tags = own_tags(snapshot)
     assert all(tags[row.story] for row in suggested.itertuples())
@@ -238,14 +243,12 @@ def test_suggestions_are_missing_tags(small_corpus, runs):
     assert not set(suggested["story"]) & set(runs.table("predictions.csv")["story"])
     assert len(stored) == len(suggested)
     assert "run_id" in pd.read_parquet(runs.workspace / "suggestions.parquet").columns
-    of_parts = ("suggestions.csv", "suggestions.parquet")
-    assert all((runs.workspace / name).exists() for name in of_parts)
 
 
 def test_when_the_champion_is_damaged_nobody_takes_its_place(small_corpus, runs):
-    runs.run(small_corpus)
+    """After the first test's runs."""
     names = ("predictions.csv", "predictions.parquet", "suggestions.csv")
-    published = {name: (runs.workspace / name).read_bytes() for name in names}
+    before = {name: (runs.workspace / name).read_bytes() for name in names}
     predicted, suggested, _ = runs.stored()
     files = list((runs.workspace / "mlartifacts").rglob("candidate.json"))
     assert files
@@ -255,18 +258,18 @@ def test_when_the_champion_is_damaged_nobody_takes_its_place(small_corpus, runs)
     said = r"files were changed or are gone, so version 1 cannot be used .*`tagsage model rollback`"
     with pytest.raises(NonRetryableError, match=said):
         runs.run(small_corpus, promote="never", seed="7")
-    assert {name: (runs.workspace / name).read_bytes() for name in names} == published
+    assert {name: (runs.workspace / name).read_bytes() for name in names} == before
     assert runs.stored()[0].equals(predicted)
     assert runs.stored()[1].equals(suggested)
     assert runs.metrics["predicted_by"] == "nobody"
     report = (runs.workspace / "report.html").read_text("utf-8")
     assert re.search(said, report[: report.index("writes the tags")])
-    with published(sqlite_url(runs.workspace / "tagsage.db")) as connection:
+    with pages_data(sqlite_url(runs.workspace / "tagsage.db")) as connection:
         assert re.search(said, read_home(connection).run["unusable"])
     # What MLflow calls a failed run is continued, and ends well, once the champion can be used.
     for file, content in kept.items():
         file.write_bytes(content)
     runs.run(small_corpus, promote="never", seed="7")
-    assert (runs.workspace / "predictions.csv").read_bytes() == published["predictions.csv"]
+    assert set(runs.table("predictions.csv")["model_version"]) == {1}
     assert runs.metrics["predicted_by"] == "champion"
     assert "cannot be used" not in (runs.workspace / "report.html").read_text("utf-8")

@@ -106,12 +106,3 @@ def test_slices_of_both_candidates_add_up(compared):
     ]
     metrics = json.loads((compared[0] / "metrics.json").read_text(encoding="utf-8"))
     assert sum(of_lists) == metrics["split"]["test_articles"]
-
-
-def test_a_run_without_a_candidate_on_text_has_nothing_to_compare(small_corpus, tmp_path):
-    arguments = run_arguments(small_corpus, tmp_path, candidates="lists:ovr_logistic")
-    done = run_in_process(*arguments)
-    assert done.returncode == 0, done.stderr
-    assert table(tmp_path / "gains.csv") == []
-    page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "This comparison needs a candidate that reads only the text" in page
