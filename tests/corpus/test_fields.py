@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tagsage.corpus.fields import (
-    TagsError,
+    FieldError,
     beginning,
     parse_author,
     parse_date,
@@ -91,7 +91,7 @@ def test_a_json_list_of_tags_is_read_without_repetitions(text, tags):
     ],
 )
 def test_tags_that_cannot_be_read_say_why(text, reason):
-    with pytest.raises(TagsError, match=f"^{reason}$"):
+    with pytest.raises(FieldError, match=f"^{reason}$"):
         parse_tags(text)
 
 
@@ -113,7 +113,7 @@ def test_a_python_list_of_tags_is_read(text, tags):
 
 @pytest.mark.parametrize("text", ["['a'", "[f()]", "__import__('os')", "[" * 100_000, "1 +"])
 def test_a_python_list_is_never_evaluated(text):
-    with pytest.raises(TagsError, match="tags are not a Python list"):
+    with pytest.raises(FieldError, match="tags are not a Python list"):
         parse_python_tags(text)
 
 
