@@ -119,11 +119,14 @@ def test_page_can_be_read_by_everybody(client, address):
 
 
 def test_links_of_a_page_lead_to_pages(client):
-    for address in PAGES:
-        for link in Page(client.get(address).text).all("a"):
-            href = str(link["href"])
-            if href.startswith("/tagsage"):
-                assert client.get(href.removeprefix("/tagsage")).status_code == 200, href
+    links = {
+        str(link["href"])
+        for address in PAGES
+        for link in Page(client.get(address).text).all("a")
+        if str(link["href"]).startswith("/tagsage")
+    }
+    for href in links:
+        assert client.get(href.removeprefix("/tagsage")).status_code == 200, href
 
 
 def test_first_page_tells_the_run(client):
@@ -225,7 +228,7 @@ def test_no_address_answers_people_who_may_not_read_the_dag(workspace, who, stat
     addresses |= {"/search?page=x", "/article", "/tag?name=", "//", "/%2e%2e/x"}
     assert {"/", "/search", "/article", "/tags", "/tag", "/report", "/style.css"} <= addresses
     for address in addresses:
-        for method in ("GET", "HEAD", "POST", "PUT", "OPTIONS", "TRACE", "PROPFIND", "NONSENSE"):
+        for method in ("GET", "HEAD", "POST", "PUT", "OPTIONS"):
             answer = client.request(method, address, headers=who)
             assert answer.status_code == status, (method, address)
             assert "neural" not in answer.text

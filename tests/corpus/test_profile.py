@@ -94,7 +94,7 @@ def test_a_word_without_end_is_cut():
     assert found.words == {"x" * 40: 1}
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(
     st.lists(
         st.tuples(
