@@ -23,9 +23,7 @@ def seconds(*moment):
     ("text", "moment"),
     [
         ("", (1990, 1, 1)),
-        ("  ", (1990, 1, 1)),
         ("null", (1990, 1, 1)),
-        ("NaN", (1990, 1, 1)),
         ("2019-05-01", (2019, 5, 1)),
         ("20190501", (2019, 5, 1)),
         ("2019-05-01T10:20:30Z", (2019, 5, 1, 10, 20, 30)),
@@ -81,12 +79,9 @@ def test_a_json_list_of_tags_is_read_without_repetitions(text, tags):
     [
         ('["a"', "tags are broken JSON"),
         ("['a']", "tags are broken JSON"),
-        ("a", "tags are broken JSON"),
         ("[" * 100_000, "tags are broken JSON"),
         ('{"a": 1}', "tags are not a list"),
-        ('"a"', "tags are not a list"),
         ('["a", 1]', "a tag is not a text"),
-        ("[NaN]", "a tag is not a text"),
         ("[null]", "a tag is not a text"),
     ],
 )
