@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 from collections.abc import Iterator
 from contextlib import suppress
@@ -20,8 +19,9 @@ from upath import UPath
 from tagsage.corpus.csv_file import CsvFile
 from tagsage.corpus.keys import article_key
 from tagsage.corpus.quarantine import REJECTED, SUPERSEDED, Quarantine
-from tagsage.embed.registry import CorpusVectors, Embedder
+from tagsage.embed.embedders import CorpusVectors, Embedder
 from tagsage.errors import NonRetryableError, TagsageError
+from tagsage.files import sha256_of
 from tagsage.progress import track
 
 if TYPE_CHECKING:
@@ -47,11 +47,7 @@ def depends_on(settings: Settings) -> dict[str, Any]:
     if not file.is_file():
         msg = f"There is no file {settings.vectors}; name a CSV of vectors with --vectors."
         raise NonRetryableError(msg)
-    digest = hashlib.sha256()
-    with file.open("rb") as opened:
-        while chunk := opened.read(1 << 20):
-            digest.update(chunk)
-    return {"file": digest.hexdigest()}
+    return {"file": sha256_of(file)}
 
 
 def embed_corpus(
