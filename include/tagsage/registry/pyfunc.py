@@ -36,6 +36,7 @@ REQUIREMENTS = (
     "skops",
     "jax",
     "optax",
+    "platformdirs",
     "pydantic",
     "pydantic-settings",
     "rich",

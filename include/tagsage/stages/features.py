@@ -79,7 +79,7 @@ class _Fitter:
         Y: npt.NDArray[np.bool_],
         part: dict[str, str],
     ) -> None:
-        from tagsage.features import Known
+        from tagsage.features import KnownArticles
         from tagsage.learn.fitting import tuning_split
 
         self.run, self.corpus, self.vectors, self.rows, self.part = run, corpus, vectors, rows, part
@@ -90,14 +90,14 @@ class _Fitter:
             return articles_of(run, corpus, vectors)
 
         @cache
-        def known() -> Known:
-            return Known.of(articles(), rows, Y)
+        def known() -> KnownArticles:
+            return KnownArticles.of(articles(), rows, Y)
 
         @cache
-        def tuning() -> Known:
+        def tuning() -> KnownArticles:
             inner = tuning_split(Y, seed=run.settings.seed)
             fitted = slice(None) if inner is None else inner.train
-            return Known.of(articles(), rows[fitted], Y[fitted])
+            return KnownArticles.of(articles(), rows[fitted], Y[fitted])
 
         self.articles, self.known, self.tuning = articles, known, tuning
 

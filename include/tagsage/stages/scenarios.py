@@ -102,7 +102,7 @@ def _inputs(
     scratch: Path,
 ) -> ScenarioInputs:
     from tagsage.evaluate.scenarios import Conditions, ScenarioInputs
-    from tagsage.features import Known
+    from tagsage.features import KnownArticles
     from tagsage.learn.candidate import FittedCandidate
 
     articles = load_snapshot(run, corpus).articles
@@ -115,7 +115,7 @@ def _inputs(
             scratch,
         ),
         labels=load_labels(run, split),
-        known=Known.load(path[KNOWN]),
+        known=KnownArticles.load(path[KNOWN]),
         tags=articles["tags"].tolist(),
         dates=articles["date"].to_numpy(),
         candidates={role: row["candidate"] for role, row in best.items()},
