@@ -98,9 +98,9 @@ def profile_of(
         words_in_all=_total(words),
         tags=_most_frequent(tags, TAGS_KEPT),
         tags_in_all=_total(tags),
-        text_lengths=_histogram(lengths),
-        list_sizes=_histogram(sizes),
-        lists_per_article=_histogram(degree),
+        text_lengths=histogram(lengths),
+        list_sizes=histogram(sizes),
+        lists_per_article=histogram(degree),
     )
 
 
@@ -169,6 +169,7 @@ def _total(counted: pa.Table) -> int:
     return int(pc.sum(counted["count"]).as_py() or 0)
 
 
-def _histogram(values: npt.NDArray[np.integer[Any]]) -> dict[int, int]:
+def histogram(values: npt.NDArray[np.integer[Any]]) -> dict[int, int]:
+    """Return how often each value occurs, by value."""
     found, counts = np.unique(values, return_counts=True)
     return dict(zip(found.tolist(), counts.tolist(), strict=True))

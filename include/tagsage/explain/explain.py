@@ -57,9 +57,10 @@ def explain(
         scorer = Scorer(tagger, corpus, block, vectors)
         linear = tagger.candidate.classifier.sparse
         effects = (linear_effects if linear else occlusion_effects)(scorer, places, of_pairs, top)
+        in_no_list = scorer.scores_of(scorer.articles.in_no_list())
         score, threshold, without = (
             made[places, of_pairs].astype(np.float64).round(6).tolist()
-            for made in (scorer.scores(), scorer.thresholds(), scorer.scores_in_no_list())
+            for made in (scorer.scores(), scorer.thresholds(), in_no_list)
         )
         for number, pair in enumerate(pairs.tolist()):
             row, column, effect = int(rows[pair]), int(columns[pair]), effects[number]
