@@ -7,7 +7,6 @@ import pytest
 
 from scripts.neo4j_server import Neo4jServer, ServerError, free_port
 from tagsage import neo4j_connection
-from tagsage.connection_sources import ConnectionSources
 from tagsage.errors import TagsageError
 from tagsage.neo4j_connection import (
     Neo4jConnection,
@@ -22,7 +21,7 @@ SECRET = "s3cret-of-this-test"
 
 @pytest.fixture(autouse=True)
 def no_connection_from_outside(monkeypatch):
-    monkeypatch.setattr(neo4j_connection, "_providers", ConnectionSources())
+    monkeypatch.setattr(neo4j_connection, "_providers", [])
     for name in ("URI", "USERNAME", "PASSWORD", "DATABASE"):
         monkeypatch.delenv(f"NEO4J_{name}", raising=False)
 

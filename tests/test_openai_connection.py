@@ -10,7 +10,6 @@ import pytest
 
 from scripts.openai_server import OpenAiServer
 from tagsage import openai_connection
-from tagsage.connection_sources import ConnectionSources
 from tagsage.errors import TagsageError
 from tagsage.openai_connection import (
     OFFICIAL,
@@ -28,7 +27,7 @@ KEY = "sk-test-0123456789abcdef"
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
-    monkeypatch.setattr(openai_connection, "_providers", ConnectionSources())
+    monkeypatch.setattr(openai_connection, "_providers", [])
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 from tagsage import stages
 from tagsage.errors import NonRetryableError
 from tagsage.run_context import RunContext
-from tagsage.stages.checks import CHECKED, PROFILES, checks_of, keep_profile
-from tagsage.stages.common import open_store
+from tagsage.stages.backends import open_store
+from tagsage.stages.checks import CHECKED, PROFILE, checks_of, keep_profile
 
 
 @pytest.fixture(scope="module")
@@ -73,35 +73,12 @@ def test_a_run_run_again_is_compared_with_the_one_before_it(begin):
     assert compared_with(begin("third", "graph list tree")) == "second"
     again = begin("second", "graph list tree")
     assert compared_with(again) == "first"
+    # It ends after the third but began before it.
     keep_profile(again)
-    kept = again.workspace.read_json(PROFILES)
-    assert [one["run_id"] for one in kept] == ["third", "second", "first"]
-    assert [sorted(one["profile"]["words"]) for one in kept] == [
-        ["graph", "list"],
-        ["graph", "list", "tree"],
-        ["graph", "list"],
-    ]
+    kept = again.workspace.read_json(PROFILE)
+    assert (kept["run_id"], sorted(kept["profile"]["words"])) == ("third", ["graph", "list"])
     assert compared_with(begin("first", "graph list")) == ""
-
-
-def test_an_older_run_that_ends_after_a_newer_one_keeps_its_place(begin):
-    keep_profile(begin("first", "graph list"))
-    begin("second", "graph list tree")
-    keep_profile(begin("third", "graph list model"))
-    # The second failed somewhere after its checks and is continued now.
-    second = begin("second", "graph list tree")
-    assert compared_with(second) == "first"
-    keep_profile(second)
-    kept = second.workspace.read_json(PROFILES)
-    assert [one["run_id"] for one in kept] == ["third", "second", "first"]
     assert compared_with(begin("fourth", "graph list")) == "third"
-
-
-def test_profiles_of_the_last_runs_alone_are_kept(begin):
-    for run_id in "abcde":
-        run = begin(run_id, "graph list")
-        keep_profile(run)
-    assert [one["run_id"] for one in run.workspace.read_json(PROFILES)] == ["e", "d", "c"]
 
 
 def test_a_stopped_run_stops_again_and_passes_with_warn(begin):
@@ -112,9 +89,7 @@ def test_a_stopped_run_stops_again_and_passes_with_warn(begin):
         ) as raised:
             begin("second", "baum liste modell", checks="stop")
     assert "checks=warn" in str(raised.value)
-    assert begin("second", "baum liste modell").workspace.read_json(PROFILES)[0]["run_id"] == (
-        "first"
-    )
+    assert begin("second", "baum liste modell").workspace.read_json(PROFILE)["run_id"] == "first"
 
 
 def test_dates_that_cannot_be_read_fail_a_check_that_says_which_and_what_can(begin):
@@ -161,4 +136,4 @@ def test_without_checks_nothing_is_kept(begin):
     run = begin("first", "graph list", checks="off")
     keep_profile(run)
     assert checks_of(run) is None
-    assert run.workspace.read_json(PROFILES) is None
+    assert run.workspace.read_json(PROFILE) is None

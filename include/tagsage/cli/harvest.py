@@ -10,14 +10,16 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from tagsage.cli.common import (
+from tagsage.cli.command import (
     DebugOption,
     SetOption,
     WorkspaceOption,
+    command,
     exit_on_error,
     overrides_of,
     print_table,
 )
+from tagsage.errors import TagsageError
 from tagsage.settings import Settings
 
 if TYPE_CHECKING:
@@ -82,24 +84,20 @@ def harvest(
             _harvest(settings, [] if replay else _seeds(settings, urls or [], seeds), replay)
 
 
-@app.command()
+@command(app)
 def export(
+    settings: Settings,
     articles: Annotated[Path, typer.Option(help="CSV to write: story, title, …, tags.")],
     lists: Annotated[Path, typer.Option(help="CSV to write: list, article.")],
-    workspace: WorkspaceOption = None,
-    set_: SetOption = None,
-    debug: DebugOption = False,
 ) -> None:
     """Write what was harvested as the two CSV files that `tagsage run` reads."""
-    with exit_on_error(debug=debug):
-        from tagsage.stages.harvest import export_harvest
+    from tagsage.stages.harvest import export_harvest
 
-        settings = Settings.resolve(overrides_of(set_, workspace=workspace))
-        done = export_harvest(settings, articles.absolute(), lists.absolute())
-        typer.echo(
-            f"{done.articles:,} articles in {articles}; {done.memberships:,} memberships of "
-            f"{done.lists:,} lists in {lists}."
-        )
+    done = export_harvest(settings, articles.absolute(), lists.absolute())
+    typer.echo(
+        f"{done.articles:,} articles in {articles}; {done.memberships:,} memberships of "
+        f"{done.lists:,} lists in {lists}."
+    )
 
 
 def _seeds(settings: Settings, urls: list[str], file: Path | None) -> list[str]:
@@ -116,21 +114,21 @@ def _seeds(settings: Settings, urls: list[str], file: Path | None) -> list[str]:
 
 
 def _take_exports(settings: Settings, files: list[str], seeds: Path | None) -> None:
-    from tagsage.stages.harvest import in_words, run_harvest
+    from tagsage.harvest.process import take_account_export
+    from tagsage.stages.harvest import in_words, make_folder
 
     if seeds or not all(file.lower().endswith(".zip") for file in files):
         raise typer.BadParameter("account exports and addresses go in separate commands")
     for file in files:
         if not Path(file).is_file():
             raise typer.BadParameter(f"there is no file {file}", param_hint="URL")
-        report = run_harvest(settings, [], export=Path(file))
+        report = take_account_export(make_folder(settings), Path(file))
         typer.echo(f"{file} {in_words(report)}")
 
 
 def _harvest(settings: Settings, seeds: list[str], replay: bool) -> None:
-    from tagsage.errors import TagsageError
     from tagsage.harvest.process import check_seeds
-    from tagsage.stages.harvest import existing_collection, in_words, run_harvest
+    from tagsage.stages.harvest import existing_collection, in_words, run_harvest, stopped_sites
 
     if replay:
         existing_collection(settings).close()
@@ -145,8 +143,8 @@ def _harvest(settings: Settings, seeds: list[str], replay: bool) -> None:
         typer.echo("The harvest was interrupted; the same command goes on where it ended.")
         raise typer.Exit(1) from None
     typer.echo(f"Harvest {in_words(report)}")
-    for site, why in report.stopped.items():
-        typer.echo(f"{site} is left alone for now: {why}")
+    for line in stopped_sites(report):
+        typer.echo(line)
     if report.problems:
         typer.echo("`tagsage harvest --status` shows what the problems are.")
     if report.waiting:

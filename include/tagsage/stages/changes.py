@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage.run_context import RunContext
-from tagsage.stages.common import LEARN_CODE, PREDICTIONS, Ref
+from tagsage.stages.artifacts import LEARN_CODE, Ref
+from tagsage.stages.tag_tables import EXAMPLES, PREDICTIONS
 from tagsage.workspace import Artifact
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CHANGES_FILE = "changes.csv"
-CHANGED_EXAMPLES_FILE = "examples.json"
-EXAMPLES = 12
 # What a run records: the predictions that its own are compared with, and the result.
 BEFORE, CHANGES = "predictions_before", "changes"
 # The workspace's newest predictions, and whose they are.
@@ -47,28 +45,19 @@ def latest_predictions(run: RunContext) -> Ref:
     return str(latest["ref"]) if run.workspace.exists(latest["ref"]) else ""
 
 
-def remember_predictions(run: RunContext, predictions: Artifact) -> None:
-    """Record that these are the workspace's newest: the next run compares with them."""
-    run.workspace.write_json(LATEST, {"run_id": run.run_id, "ref": predictions.ref})
-
-
 def publish_changes(
     run: RunContext, before: Ref, predictions: Artifact, snapshot: Snapshot
 ) -> None:
     """Compare this run's predictions with those of the run before; publishes ``changes.csv``.
 
-    Without earlier ones there is no such file, and nothing is recorded.
+    Without earlier ones there is no such file, and nothing is recorded. The next run compares with
+    this run's.
     """
     import pandas as pd
 
     from tagsage.evaluate.changes import compare_predictions
 
     workspace = run.workspace
-    if not before or not workspace.exists(before):
-        workspace.unpublish(CHANGES_FILE)
-        run.record(CHANGES, "")
-        logger.info("changes: there are no earlier predictions to compare with")
-        return
 
     def build(folder: Path) -> dict[str, Any]:
         tables = (
@@ -78,14 +67,19 @@ def publish_changes(
         changes, counts = compare_predictions(*tables)
         changes.to_csv(folder / CHANGES_FILE, index=False)
         examples = _examples(changes, snapshot, seed=run.settings.seed)
-        (folder / CHANGED_EXAMPLES_FILE).write_text(json.dumps(examples), encoding="utf-8")
-        return {"listed": len(changes), **counts.to_json()}
+        return {"counts": counts.to_json(), "examples": examples}
 
-    inputs = {"before": before, "after": predictions.ref}
-    artifact = run.artifact("changes", inputs, build, code=LEARN_CODE)
-    workspace.publish(artifact.path / CHANGES_FILE, CHANGES_FILE)
-    run.record(CHANGES, artifact.ref)
-    logger.info("changes since the run before: %s", artifact.summary)
+    if before and workspace.exists(before):
+        inputs = {"before": before, "after": predictions.ref}
+        artifact = run.artifact("changes", inputs, build, code=LEARN_CODE)
+        workspace.publish(artifact.path / CHANGES_FILE, CHANGES_FILE)
+        run.record(CHANGES, artifact.ref)
+        logger.info("changes since the run before: %s", artifact.summary["counts"])
+    else:
+        workspace.unpublish(CHANGES_FILE)
+        run.record(CHANGES, "")
+        logger.info("changes: there are no earlier predictions to compare with")
+    workspace.write_json(LATEST, {"run_id": run.run_id, "ref": predictions.ref})
 
 
 def _examples(changes: pd.DataFrame, snapshot: Snapshot, *, seed: int) -> list[dict[str, Any]]:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tagsage.run_context import RunContext, Token
-from tagsage.stages.common import GRAPH_CODE, Ref, load_labels, load_snapshot, tracking_of
+from tagsage.stages.artifacts import GRAPH_CODE, Ref, load_labels, load_snapshot
+from tagsage.stages.backends import log_results
 
 
 def eda(token: Token, corpus: Ref, split: Ref, graph: Ref) -> Ref:
@@ -14,14 +15,12 @@ def eda(token: Token, corpus: Ref, split: Ref, graph: Ref) -> Ref:
     import numpy as np
 
     from tagsage.graph.compute import DEGREES_FILE
-    from tagsage.registry.runs import log_results
-    from tagsage.report.corpus_profile import profile_corpus
+    from tagsage.report.corpus_profile import CorpusProfile, profile_corpus
     from tagsage.report.figures import corpus_figures
-    from tagsage.report.picture import save_pictures
 
     run = RunContext.of(token)
 
-    def build(folder: Path) -> dict[str, Any]:
+    def build(_: Path) -> dict[str, Any]:
         snapshot = load_snapshot(run, corpus)
         neighbours = np.load(run.workspace.open(graph).path / DEGREES_FILE) if graph else None
         profile = profile_corpus(
@@ -32,17 +31,16 @@ def eda(token: Token, corpus: Ref, split: Ref, graph: Ref) -> Ref:
             target_tags=load_labels(run, split).tags,
             neighbours=neighbours,
         )
-        save_pictures(corpus_figures(profile, seed=run.settings.seed), folder)
         return {"profile": profile.to_json(), "graph": _graph_facts(run, graph)}
 
     inputs = {"corpus": corpus, "split": split, "graph": graph}
     artifact = run.artifact("eda", inputs, build, code=(*GRAPH_CODE, "report"))
+    profile = CorpusProfile.from_json(artifact.summary["profile"])
     log_results(
-        tracking_of(run.settings),
-        run.run_id,
-        metrics={f"corpus_{name}": n for name, n in artifact.summary["profile"]["counts"].items()},
+        run,
+        metrics={f"corpus_{name}": n for name, n in profile.counts.items()},
         series={"graphsage_loss": artifact.summary["graph"]["losses"]},
-        figures={file.name: file for file in sorted(artifact.path.glob("*.png"))},
+        pictures=corpus_figures(profile, seed=run.settings.seed),
     )
     return artifact.ref
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage.run_context import RunContext, Token
-from tagsage.stages.common import LEARN_CODE, VECTORS, Blocks, Ref, load_snapshot, load_vectors
-from tagsage.stages.predict import EXAMPLES_FILE, UNUSABLE
+from tagsage.stages.artifacts import MODEL_CODE, VECTORS, Blocks, Ref, load_snapshot, load_vectors
+from tagsage.stages.predict import UNUSABLE
+from tagsage.stages.tag_tables import EXAMPLES_FILE, PREDICTIONS
 from tagsage.stages.tagger import load_tagger
 
 if TYPE_CHECKING:
@@ -75,9 +76,7 @@ def explain(token: Token, corpus: Ref, features: Blocks, predicted: Ref) -> Ref:
                     writer.write_table(pa.Table.from_pylist(rows, schema=schema))
         return {"articles": int(chosen["story"].nunique()), "tags": len(chosen)}
 
-    artifact = run.artifact(
-        "explain", inputs, build, code=(*LEARN_CODE, "embed", "graph", "registry", "explain")
-    )
+    artifact = run.artifact("explain", inputs, build, code=(*MODEL_CODE, "explain"))
     logger.info("explanations: %s", artifact.summary)
     return artifact.ref
 
@@ -92,7 +91,7 @@ def _chosen(run: RunContext, snapshot: Snapshot, predicted: Path) -> pd.DataFram
     import pandas as pd
 
     frame = pd.read_parquet(
-        predicted / "predictions.parquet", columns=["story", "tag", "score", "assigned"]
+        predicted / f"{PREDICTIONS}.parquet", columns=["story", "tag", "score", "assigned"]
     )
     frame = frame[frame["assigned"] == 1].sort_values("score", ascending=False, kind="stable")
     frame = frame[frame.groupby("story").cumcount() < TAGS_PER_ARTICLE]

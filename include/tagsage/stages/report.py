@@ -11,25 +11,22 @@ from tagsage import __version__
 from tagsage.errors import NonRetryableError
 from tagsage.files import write_json
 from tagsage.run_context import STARTED, RunContext, Token
-from tagsage.stages.changes import CHANGED_EXAMPLES_FILE, CHANGES
-from tagsage.stages.checks import checks_of, keep_profile
-from tagsage.stages.common import (
-    QUARANTINE,
-    Ref,
-    tracking_of,
-)
-from tagsage.stages.compare import SCORED_FOLDER
-from tagsage.stages.embed import VECTORS
+from tagsage.stages.artifacts import VECTORS, Ref, load_scored
+from tagsage.stages.backends import log_results, tracking_of
+from tagsage.stages.changes import CHANGES
+from tagsage.stages.checks import QUARANTINE, checks_of, keep_profile
+from tagsage.stages.compare import LEADERBOARD_FILE
 from tagsage.stages.explain import EXPLANATIONS_FILE
 from tagsage.stages.findings import comparison_of
 from tagsage.stages.harvest import harvest_of
 from tagsage.stages.ingest import REPORTED
 from tagsage.stages.notifications import METRICS, record_summary
-from tagsage.stages.predict import EXAMPLES_FILE, UNUSABLE, WRITTEN
+from tagsage.stages.predict import UNUSABLE, WRITTEN
 from tagsage.stages.promote import Promoted
 from tagsage.stages.spending import cost_of, log_spending
 from tagsage.stages.splitting import SPLIT_SENTENCE
 from tagsage.stages.suggest import SUGGESTED
+from tagsage.stages.tag_tables import EXAMPLES_FILE
 
 if TYPE_CHECKING:
     from tagsage.report.data import Changes, Example, ReportData
@@ -50,47 +47,37 @@ def report(
 ) -> str:
     """Write ``report.html`` and ``metrics.json``, log both, and call the run finished.
 
-    Returns
-    -------
-    str
-        Where the report is.
-
-    Raises
-    ------
-    NonRetryableError
-        At the end, when the champion could not be used to predict.
+    Returns where the report is. Raises `NonRetryableError` at the end, when the champion could not
+    be used to predict.
     """
-    from tagsage.registry.runs import finish, log_results
+    from tagsage.registry.runs import finish
     from tagsage.report.figures import leaderboard_bars, loss_curve
     from tagsage.report.html import render_report
-    from tagsage.report.picture import save_pictures
 
     run = RunContext.of(token)
     data = _report_data(run, board, found, promoted, predicted, explored, explained)
     changes = _changes(run)
     metrics = _metrics(run, data, changes, board, found, promoted, predicted, explored)
+    counts = {
+        "predicted": {name: metrics["predictions"][name] for name in PREDICTED},
+        "changes": changes.counts or {},
+        "suggested": changes.suggested or {},
+    }
     with run.workspace.scratch() as folder:
         render_report(data, folder / REPORT)
         write_json(folder / METRICS, metrics)
         where = run.workspace.publish(folder / REPORT, REPORT)
         record_summary(run, metrics, where)
         run.workspace.publish(folder / METRICS, METRICS)
-        counts = {
-            "predicted": {name: metrics["predictions"][name] for name in PREDICTED},
-            "changes": changes.counts or {},
-            "suggested": changes.suggested or {},
-        }
-        figures = [leaderboard_bars(data.leaderboard), loss_curve(data.graphsage_losses)]
         log_results(
-            tracking_of(run.settings),
-            run.run_id,
+            run,
             metrics={
                 f"{kind}_{name}": value
                 for kind, values in counts.items()
                 for name, value in values.items()
             },
-            tables={"leaderboard.csv": data.leaderboard},
-            figures=save_pictures(figures, folder),
+            tables={LEADERBOARD_FILE: data.leaderboard},
+            pictures=[leaderboard_bars(data.leaderboard), loss_curve(data.graphsage_losses)],
             files={name: folder / name for name in (REPORT, METRICS)},
         )
     log_spending(run)
@@ -114,12 +101,10 @@ def _report_data(
     """Gather what the page shows."""
     import pandas as pd
 
-    from tagsage.evaluate.scored_candidate import ScoredCandidate
     from tagsage.report.corpus_profile import CorpusProfile
     from tagsage.report.data import Predicted, ReportData
 
     ranked, predictions, exploration = map(run.workspace.open, (board, predicted, explored))
-    best = run.workspace.open(ranked.summary["best"]["ref"])
     explanations = run.workspace.open(explained).path / EXPLANATIONS_FILE if explained else None
     unusable = str(run.recorded(UNUSABLE) or "")
     split_note = run.recorded(SPLIT_SENTENCE)
@@ -129,8 +114,8 @@ def _report_data(
         version=__version__,
         corpus_name=run.settings.articles or run.settings.corpus,
         profile=CorpusProfile.from_json(exploration.summary["profile"]),
-        leaderboard=pd.read_csv(ranked.path / "leaderboard.csv"),
-        per_tag=ScoredCandidate.load(best.path / SCORED_FOLDER).per_tag,
+        leaderboard=pd.read_csv(ranked.path / LEADERBOARD_FILE),
+        per_tag=load_scored(run, ranked.summary["best"]["ref"]).per_tag,
         split=ranked.summary["split"],
         predicted=Predicted(**{
             name: predictions.summary[name] for name in (*PREDICTED, "version", "candidate")
@@ -216,10 +201,9 @@ def _changes(run: RunContext) -> Changes:
 
     counts, articles = None, []
     if ref := run.recorded(CHANGES):
-        compared = run.workspace.open(ref)
-        counts = {name: n for name, n in compared.summary.items() if name != "listed"}
-        examples = (compared.path / CHANGED_EXAMPLES_FILE).read_text(encoding="utf-8")
-        articles = [ChangedArticle(**item) for item in json.loads(examples)]
+        compared = run.workspace.open(ref).summary
+        counts = compared["counts"]
+        articles = [ChangedArticle(**item) for item in compared["examples"]]
     suggested, suggestions = None, []
     if ref := run.recorded(SUGGESTED):
         artifact = run.workspace.open(ref)

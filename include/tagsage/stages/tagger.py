@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from tagsage.errors import TagsageError
 from tagsage.run_context import RunContext
-from tagsage.stages.common import VECTORS, Blocks, load_vectors, tracking_of
+from tagsage.stages.artifacts import VECTORS, Blocks, load_vectors
+from tagsage.stages.backends import tracking_of
 from tagsage.stages.embed import embed_as
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tagsage.cli.common import overrides_of
+from tagsage.cli.command import overrides_of
 from tagsage.settings import Settings
 from tagsage.stages import tracking_of
 
