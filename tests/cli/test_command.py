@@ -10,25 +10,26 @@ from tagsage.stages import tracking_of
 
 
 @pytest.mark.parametrize(
-    ("options", "pairs", "variables", "expected"),
+    ("options", "pairs", "variables", "uri"),
     [
-        ({"workspace": "w"}, [], {}, "w/mlflow.db"),
-        ({}, ["workspace=w"], {}, "w/mlflow.db"),
-        ({}, [], {"TAGSAGE_WORKSPACE": "w"}, "exported.db"),
-        ({"workspace": "w"}, ["mlflow_tracking_uri=sqlite:///said.db"], {}, "said.db"),
-        (
-            *({"workspace": "w"}, []),
-            *({"TAGSAGE_MLFLOW_TRACKING_URI": "sqlite:///said.db"}, "said.db"),
-        ),
+        ({"workspace": "w"}, [], {}, ""),
+        ({}, ["workspace=w"], {}, ""),
+        ({}, [], {"TAGSAGE_WORKSPACE": "w"}, "exported"),
+        ({"workspace": "w"}, ["mlflow_tracking_uri=said"], {}, "said"),
+        ({"workspace": "w"}, [], {"TAGSAGE_MLFLOW_TRACKING_URI": "said"}, "said"),
     ],
 )
 def test_a_workspace_on_the_command_line_brings_its_mlflow(
-    tmp_path, monkeypatch, options, pairs, variables, expected
+    tmp_path, monkeypatch, options, pairs, variables, uri
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///exported.db")
+    monkeypatch.setattr(
+        "tagsage.registry.tracking.open_tracking", lambda uri, *, experiment, folder: (uri, folder)
+    )
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "exported")
     monkeypatch.delenv("TAGSAGE_MLFLOW_TRACKING_URI", raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    tracking_of(Settings.resolve(overrides_of(pairs, **options)))
-    assert [str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*.db")] == [expected]
+    found = tracking_of(Settings.resolve(overrides_of(pairs, **options)))
+    # Without an address it is the workspace's own.
+    assert found == (uri, tmp_path / "w")

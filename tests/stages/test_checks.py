@@ -1,4 +1,4 @@
-"""Which run a corpus is compared with."""
+"""Which run a corpus is compared with, and what a failed check stops."""
 
 from __future__ import annotations
 
@@ -14,14 +14,8 @@ from tagsage.stages.backends import open_store
 from tagsage.stages.checks import CHECKED, PROFILE, checks_of, keep_profile
 
 
-@pytest.fixture(scope="module")
-def mlflow_uri(tmp_path_factory):
-    # One database for all tests: to make it takes longer than they do.
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
-
-
 @pytest.fixture
-def begin(tmp_path, mlflow_uri):
+def begin(tmp_path):
     """Read and check a corpus of some titles under a run's id."""
 
     def run(run_id: str, titles: str, *, date: str = "2024-01-01", **settings) -> RunContext:
@@ -31,19 +25,10 @@ def begin(tmp_path, mlflow_uri):
             for place, title in enumerate(titles.split()):
                 url = f"https://articles.example/{place}"
                 writer.writerow([url, title, date, "Ann", '["ml"]'])
-        with (tmp_path / "lists.csv").open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerow(["list", "article"])
-        token = stages.start(
-            run_id,
-            {
-                "articles": str(tmp_path / "articles.csv"),
-                "lists": str(tmp_path / "lists.csv"),
-                "workspace": str(tmp_path / "workspace"),
-                "mlflow_tracking_uri": mlflow_uri,
-                "mlflow_experiment": tmp_path.name,
-                **settings,
-            },
-        )
+        (tmp_path / "lists.csv").write_text("list,article\n", encoding="utf-8")
+        files = {name: str(tmp_path / f"{name}.csv") for name in ("articles", "lists")}
+        workspace = str(tmp_path / "workspace")
+        token = stages.start(run_id, {**files, "workspace": workspace, **settings})
         corpus = stages.load_corpus(token)
         assert stages.check_corpus(token, corpus) == corpus
         return RunContext.of(token)
@@ -104,8 +89,8 @@ def test_dates_that_cannot_be_read_fail_a_check_that_says_which_and_what_can(beg
 
 def kept_in_store(run: RunContext) -> tuple[list[str], list[list[str]]]:
     with open_store(run) as store:
-        told = store.read_predictions()[["story", "tag"]]
-        return store.snapshot().articles["title"].tolist(), told.to_numpy().tolist()
+        predicted = store.read_predictions()[["story", "tag"]]
+        return store.snapshot().articles["title"].tolist(), predicted.to_numpy().tolist()
 
 
 def test_a_stopped_run_leaves_the_store_as_it_was(begin):

@@ -80,7 +80,7 @@ def _checked(run: RunContext, snapshot: Snapshot) -> Artifact:
 
     earlier = record_start(run)["earlier"]
     quarantine = run.recorded(QUARANTINE) or {"rows": 0, "repairs": []}
-    names = {*ChecksSettings.model_fields, "max_rejected_share", "min_tag_articles", "embedder"}
+    names = {*ChecksSettings.model_fields, "min_tag_articles", "embedder"}
     inputs = {
         "corpus": snapshot.digest,
         "earlier": hashlib.sha256(json.dumps(earlier, sort_keys=True).encode()).hexdigest(),
