@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -10,10 +9,12 @@ import pytest
 from tagsage import stages
 from tagsage.errors import NonRetryableError, TagsageError
 from tagsage.harvest.collection import Collection
+from tagsage.harvest.folder import harvest_folder
 from tagsage.harvest.items import Article, ReadingList
+from tagsage.harvest.seeds import read_seeds, seeds_of
 from tagsage.run_context import RunContext
 from tagsage.settings import Settings
-from tagsage.stages.harvest import export_harvest, harvest_of, read_seeds, seeds_of
+from tagsage.stages.harvest import harvest_of
 from tagsage.stages.ingest import load_corpus
 from tagsage.store.snapshot import Snapshot
 from tagsage.workspace import Workspace
@@ -88,10 +89,10 @@ def test_what_changed_is_announced_once_and_not_when_a_run_has_read_it(harvested
     assert not stages.announce(reads_another_corpus, {"changed": True, "digest": "x"})
 
 
-def test_harvest_folder_can_be_one_that_several_workspaces_share(harvested, tmp_path):
-    settings = run_of(tmp_path / "other", harvest_folder=str(harvested / "harvest")).settings
-    done = export_harvest(settings, tmp_path / "a.csv", tmp_path / "l.csv")
-    assert asdict(done) == {"articles": 2, "memberships": 2, "lists": 1}
+def test_harvest_folder_can_be_one_that_several_workspaces_share(tmp_path):
+    assert harvest_folder(run_of(tmp_path).settings) == tmp_path / "harvest"
+    settings = run_of(tmp_path / "other", harvest_folder=str(tmp_path / "shared")).settings
+    assert harvest_folder(settings) == tmp_path / "shared"
 
 
 @pytest.mark.parametrize(

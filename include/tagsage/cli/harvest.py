@@ -20,6 +20,9 @@ from tagsage.cli.command import (
     print_table,
 )
 from tagsage.errors import TagsageError
+from tagsage.harvest.csv_export import export_csv
+from tagsage.harvest.folder import existing_collection, harvest_folder, make_folder
+from tagsage.harvest.seeds import read_seeds, seeds_of
 from tagsage.settings import Settings
 
 if TYPE_CHECKING:
@@ -74,8 +77,6 @@ def harvest(
             raise typer.BadParameter("--status and --replay go without addresses and each other")
         settings = Settings.resolve(overrides)
         if status:
-            from tagsage.stages.harvest import existing_collection
-
             with existing_collection(settings) as collection:
                 _print_status(collection.status())
         elif urls and urls[0].lower().endswith(".zip"):
@@ -91,9 +92,8 @@ def export(
     lists: Annotated[Path, typer.Option(help="CSV to write: list, article.")],
 ) -> None:
     """Write what was harvested as the two CSV files that `tagsage run` reads."""
-    from tagsage.stages.harvest import export_harvest
-
-    done = export_harvest(settings, articles.absolute(), lists.absolute())
+    with existing_collection(settings) as collection:
+        done = export_csv(collection, articles.absolute(), lists.absolute())
     typer.echo(
         f"{done.articles:,} articles in {articles}; {done.memberships:,} memberships of "
         f"{done.lists:,} lists in {lists}."
@@ -101,8 +101,6 @@ def export(
 
 
 def _seeds(settings: Settings, urls: list[str], file: Path | None) -> list[str]:
-    from tagsage.stages.harvest import harvest_folder, read_seeds, seeds_of
-
     named = [*urls, *(read_seeds(file) if file else [])]
     if not named and file:
         raise typer.BadParameter(f"{file} names no list or feed", param_hint="--seeds")
@@ -115,7 +113,7 @@ def _seeds(settings: Settings, urls: list[str], file: Path | None) -> list[str]:
 
 def _take_exports(settings: Settings, files: list[str], seeds: Path | None) -> None:
     from tagsage.harvest.process import take_account_export
-    from tagsage.stages.harvest import in_words, make_folder
+    from tagsage.stages.harvest import in_words
 
     if seeds or not all(file.lower().endswith(".zip") for file in files):
         raise typer.BadParameter("account exports and addresses go in separate commands")
@@ -128,7 +126,7 @@ def _take_exports(settings: Settings, files: list[str], seeds: Path | None) -> N
 
 def _harvest(settings: Settings, seeds: list[str], replay: bool) -> None:
     from tagsage.harvest.process import check_seeds
-    from tagsage.stages.harvest import existing_collection, in_words, run_harvest, stopped_sites
+    from tagsage.stages.harvest import in_words, run_harvest, stopped_sites
 
     if replay:
         existing_collection(settings).close()

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from tagsage.run_context import RunContext
 from tagsage.stages.artifacts import LEARN_CODE, Ref
-from tagsage.stages.tag_tables import EXAMPLES, PREDICTIONS
+from tagsage.stages.tag_tables import PREDICTIONS
 from tagsage.workspace import Artifact
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from tagsage.store.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
@@ -55,7 +53,7 @@ def publish_changes(
     """
     import pandas as pd
 
-    from tagsage.evaluate.changes import compare_predictions
+    from tagsage.evaluate.changes import changed_examples, compare_predictions
 
     workspace = run.workspace
 
@@ -66,7 +64,7 @@ def publish_changes(
         )
         changes, counts = compare_predictions(*tables)
         changes.to_csv(folder / CHANGES_FILE, index=False)
-        examples = _examples(changes, snapshot, seed=run.settings.seed)
+        examples = changed_examples(changes, snapshot.articles, seed=run.settings.seed)
         return {"counts": counts.to_json(), "examples": examples}
 
     if before and workspace.exists(before):
@@ -80,25 +78,3 @@ def publish_changes(
         run.record(CHANGES, "")
         logger.info("changes: there are no earlier predictions to compare with")
     workspace.write_json(LATEST, {"run_id": run.run_id, "ref": predictions.ref})
-
-
-def _examples(changes: pd.DataFrame, snapshot: Snapshot, *, seed: int) -> list[dict[str, Any]]:
-    """Return a few articles of the corpus, drawn at random, with the tags they gained and lost."""
-    import numpy as np
-
-    was = changes["assigned_before"].fillna(0).to_numpy() == 1
-    is_now = changes["assigned"].fillna(0).to_numpy() == 1
-    flipped = changes[was != is_now].assign(gained=is_now[was != is_now])
-    titles = snapshot.articles.drop_duplicates("url").set_index("url")["title"]
-    stories = np.intersect1d(flipped["story"].unique(), titles.index)
-    drawn = np.sort(np.random.default_rng(seed).permutation(len(stories))[:EXAMPLES])
-    shown = flipped[flipped["story"].isin(stories[drawn])]
-    return [
-        {
-            "title": str(titles[story]),
-            "url": story,
-            "gained": part["tag"][part["gained"]].tolist(),
-            "lost": part["tag"][~part["gained"]].tolist(),
-        }
-        for story, part in shown.groupby("story")
-    ]

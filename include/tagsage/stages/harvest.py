@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage.errors import NonRetryableError, TagsageError
+from tagsage.harvest.folder import existing_collection, make_folder
+from tagsage.harvest.seeds import are_addresses, seeds_of
 from tagsage.progress import Pulse
 from tagsage.run_context import RunContext, Token
 from tagsage.settings import Settings
-from tagsage.workspace import Workspace
 
 if TYPE_CHECKING:
-    from tagsage.harvest.collection import Collection, Counts
     from tagsage.harvest.process import HarvestReport
 
 logger = logging.getLogger(__name__)
@@ -32,7 +30,8 @@ def prepare_harvest(run_id: str, overrides: Mapping[str, Any]) -> Token:
     files of this machine.
     """
     settings = Settings.resolve(overrides)
-    if settings.harvest_seeds != Settings.resolve().harvest_seeds and not _are_addresses(settings):
+    seeds = settings.harvest_seeds
+    if seeds != Settings.resolve().harvest_seeds and not are_addresses(seeds):
         msg = (
             "harvest_seeds in the form takes http and https addresses; name a file of them in the "
             "environment variable TAGSAGE_HARVEST_SEEDS."
@@ -125,57 +124,6 @@ def run_harvest(settings: Settings, seeds: list[str], *, replay: bool = False) -
         return run(make_folder(settings), seeds, settings, replay=replay, on_progress=show)
 
 
-def export_harvest(settings: Settings, articles: Path, lists: Path) -> Counts:
-    """Write what was harvested as the study's two CSV files."""
-    from tagsage.harvest.csv_export import export_csv
-
-    with existing_collection(settings) as collection:
-        return export_csv(collection, articles, lists)
-
-
-def existing_collection(settings: Settings) -> Collection:
-    """Open what was harvested; raises `TagsageError` when nothing was yet."""
-    from tagsage.harvest.collection import FILE, Collection
-
-    folder = harvest_folder(settings)
-    if not (folder / FILE).exists():
-        msg = f"Nothing was harvested in {folder} yet; start with `tagsage harvest`."
-        raise TagsageError(msg)
-    return Collection(folder)
-
-
-def harvest_folder(settings: Settings) -> Path:
-    """Return the folder of what was harvested; it has to be the same for every worker."""
-    if settings.harvest_folder:
-        return Path(settings.harvest_folder).expanduser()
-    return Workspace(settings.workspace).local_path / "harvest"
-
-
-def make_folder(settings: Settings) -> Path:
-    """Return the folder to harvest into; the workspace that it lies in is made."""
-    if not settings.harvest_folder:
-        Workspace(settings.workspace).claim()
-    return harvest_folder(settings)
-
-
-def seeds_of(settings: Settings) -> list[str]:
-    """Return the addresses in the setting `harvest_seeds`, or in the file that it names."""
-    named = settings.harvest_seeds.strip()
-    return named.split() if _are_addresses(settings) else read_seeds(Path(named).expanduser())
-
-
-def read_seeds(file: Path) -> list[str]:
-    """Return the addresses in a file, one per line; a comment begins with # after a blank."""
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is not UTF-8"
-        msg = f"The file of seeds {file} cannot be read: {why}; name a text file, one URL per line."
-        raise TagsageError(msg) from error
-    stripped = (re.sub(r"(^|\s)#.*", "", line).strip() for line in lines)
-    return [line for line in stripped if line]
-
-
 def in_words(report: HarvestReport) -> str:
     """Say in one sentence how a harvest ended."""
     return (
@@ -188,12 +136,6 @@ def in_words(report: HarvestReport) -> str:
 def stopped_sites(report: HarvestReport) -> list[str]:
     """Say which sites are left alone, and why."""
     return [f"{site} is left alone for now: {why}" for site, why in report.stopped.items()]
-
-
-def _are_addresses(settings: Settings) -> bool:
-    """Tell whether the seeds are addresses, and not a file of them; none are, too."""
-    named = settings.harvest_seeds.strip().lower()
-    return not named or named.startswith(("http://", "https://"))
 
 
 def _has_articles(settings: Settings) -> bool:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from tagsage.errors import TagsageError
 from tagsage.files import read_json
+from tagsage.harvest.csv_export import export_csv
+from tagsage.harvest.folder import existing_collection
 from tagsage.run_context import STARTED, TRIAL, RunContext, Token
 from tagsage.settings import Settings
 from tagsage.stages.artifacts import CORPUS_CODE, Ref
 from tagsage.stages.backends import open_store, tracking_of
 from tagsage.stages.checks import QUARANTINE, check_before_loading, record_start
-from tagsage.stages.harvest import existing_collection, export_harvest
 from tagsage.stages.notifications import record_mlflow_link
 
 if TYPE_CHECKING:
@@ -150,7 +151,8 @@ def _source_files(run: RunContext) -> tuple[str, str]:
     folder = run.workspace.local_folder() / "harvested"
     folder.mkdir(parents=True, exist_ok=True)
     articles, lists = folder / "articles.csv", folder / "lists.csv"
-    export_harvest(run.settings, articles, lists)
+    with existing_collection(run.settings) as collection:
+        export_csv(collection, articles, lists)
     return str(articles), str(lists)
 
 

@@ -13,11 +13,11 @@ from tagsage.stages.backends import open_store
 from tagsage.stages.changes import latest_predictions, predictions_before, publish_changes
 from tagsage.stages.promote import Promoted
 from tagsage.stages.tag_tables import (
+    EXAMPLES_FILE,
     PREDICTIONS,
     THRESHOLD,
     join_lines,
     publish_table,
-    write_examples,
     write_table,
 )
 from tagsage.stages.tagger import LoadedTagger, UnusableModelError, load_tagger
@@ -45,6 +45,8 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
     ref is that of the earlier predictions, and the run's last stage fails.
     """
     import pandas as pd
+
+    from tagsage.report.examples import write_examples
 
     run = RunContext.of(token)
     before = predictions_before(run)
@@ -78,7 +80,8 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
         predictions = _predictions(model, snapshot, rows, top_tags=run.settings.top_tags)
         predictions = predictions.assign(model_version=version).astype({"model_version": "str"})
         write_table(folder, PREDICTIONS, predictions)
-        write_examples(folder, snapshot, predictions, seed=run.settings.seed)
+        file, seed = folder / EXAMPLES_FILE, run.settings.seed
+        write_examples(file, snapshot.articles, predictions, seed=seed)
         assigned = predictions[predictions["assigned"] == 1]
         return {
             "articles": len(rows),

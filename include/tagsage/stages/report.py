@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage import __version__
@@ -29,7 +27,7 @@ from tagsage.stages.suggest import SUGGESTED
 from tagsage.stages.tag_tables import EXAMPLES_FILE
 
 if TYPE_CHECKING:
-    from tagsage.report.data import Changes, Example, ReportData
+    from tagsage.report.data import Changes, ReportData
 
 REPORT = "report.html"
 SUGGESTIONS_SHOWN = 6
@@ -103,6 +101,7 @@ def _report_data(
 
     from tagsage.report.corpus_profile import CorpusProfile
     from tagsage.report.data import Predicted, ReportData
+    from tagsage.report.examples import read_examples
 
     ranked, predictions, exploration = map(run.workspace.open, (board, predicted, explored))
     explanations = run.workspace.open(explained).path / EXPLANATIONS_FILE if explained else None
@@ -125,7 +124,7 @@ def _report_data(
         promotion_reason=promoted["reason"],
         checks=promoted["decision"]["checks"],
         gain=promoted["decision"]["gain"],
-        examples=_examples(predictions.path / EXAMPLES_FILE, explanations),
+        examples=read_examples(predictions.path / EXAMPLES_FILE, explanations),
         graph=exploration.summary["graph"]["facts"],
         graphsage_losses=exploration.summary["graph"]["losses"],
         cost=cost_of(run),
@@ -198,6 +197,7 @@ def _quarantine(run: RunContext) -> dict[str, Any]:
 def _changes(run: RunContext) -> Changes:
     """Gather what is new in the predictions, and what is suggested."""
     from tagsage.report.data import ChangedArticle, Changes
+    from tagsage.report.examples import read_examples
 
     counts, articles = None, []
     if ref := run.recorded(CHANGES):
@@ -210,32 +210,5 @@ def _changes(run: RunContext) -> Changes:
         suggested = {
             name: artifact.summary[name] for name in ("tagged_articles", "articles", "tags")
         }
-        suggestions = _examples(artifact.path / EXAMPLES_FILE)[:SUGGESTIONS_SHOWN]
+        suggestions = read_examples(artifact.path / EXAMPLES_FILE)[:SUGGESTIONS_SHOWN]
     return Changes(counts, run.recorded(WRITTEN) or {}, articles, suggested, suggestions)
-
-
-def _examples(file: Path, explanations: Path | None = None) -> list[Example]:
-    """Read articles and their tags as the report shows them, with why where it was explained."""
-    import pyarrow.parquet as pq
-
-    from tagsage.explain.explanation import Explanation
-    from tagsage.report.data import Example, PredictedTag
-
-    items = json.loads(file.read_text(encoding="utf-8"))
-    rows = []
-    if items and explanations is not None:
-        shown = ("story", "in", [item["url"] for item in items])
-        rows = pq.read_table(explanations, filters=[shown]).to_pylist()
-    because = {(row["story"], row["tag"]): Explanation.of(row).sentence() for row in rows}
-    return [
-        Example(
-            title=item["title"],
-            subtitle=item["subtitle"],
-            url=item["url"],
-            tags=[
-                PredictedTag(**tag, because=because.get((item["url"], tag["tag"]), ""))
-                for tag in item["tags"]
-            ],
-        )
-        for item in items
-    ]

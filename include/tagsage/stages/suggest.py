@@ -13,10 +13,10 @@ from tagsage.stages.backends import open_store
 from tagsage.stages.predict import UNUSABLE
 from tagsage.stages.promote import Promoted
 from tagsage.stages.tag_tables import (
+    EXAMPLES_FILE,
     SUGGESTIONS,
     join_lines,
     publish_table,
-    write_examples,
     write_table,
 )
 
@@ -43,6 +43,8 @@ def suggest(token: Token, corpus: Ref, promoted: Promoted) -> Ref:
     """
     import pandas as pd
 
+    from tagsage.report.examples import write_examples
+
     run = RunContext.of(token)
     if run.is_trial or run.recorded(UNUSABLE):
         run.record(SUGGESTED, "")
@@ -62,7 +64,8 @@ def suggest(token: Token, corpus: Ref, promoted: Promoted) -> Ref:
         suggestions = suggestions.astype({"model_version": "str"})
         write_table(folder, SUGGESTIONS, suggestions)
         shown = suggestions.assign(assigned=True, threshold=None)
-        write_examples(folder, snapshot, shown, seed=run.settings.seed)
+        file, seed = folder / EXAMPLES_FILE, run.settings.seed
+        write_examples(file, snapshot.articles, shown, seed=seed)
         return {
             "tagged_articles": len(rows),
             "articles": int(suggestions["story"].nunique()),

@@ -1,4 +1,4 @@
-"""Tables of articles and their tags, predicted or suggested: as files, and a few as examples."""
+"""Tables of articles and their tags, predicted or suggested, as files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tagsage.files import write_json
 from tagsage.run_context import RunContext
 
 if TYPE_CHECKING:
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 
 PREDICTIONS, SUGGESTIONS = "predictions", "suggestions"
 EXAMPLES_FILE = "examples.json"
-EXAMPLES = 12
 # Kept in artifacts: the report and the pages show it beside the scores. It is not published.
 THRESHOLD = "threshold"
 
@@ -58,20 +56,3 @@ def publish_table(run: RunContext, folder: Path, name: str, frame: pd.DataFrame)
         file = scratch / f"{name}.parquet"
         published.astype({"run_id": "str"}).to_parquet(file, index=False)
         run.workspace.publish(file, file.name)
-
-
-def write_examples(folder: Path, snapshot: Snapshot, tagged: pd.DataFrame, *, seed: int) -> None:
-    """Write a few articles of a table, drawn at random, with their tags, for the report."""
-    import numpy as np
-
-    stories = tagged["story"].unique()
-    drawn = np.random.default_rng(seed).permutation(len(stories))[:EXAMPLES]
-    shown = tagged[tagged["story"].isin(stories[drawn])].astype({"assigned": "bool"})
-    articles = snapshot.articles[snapshot.articles["url"].isin(stories[drawn])]
-    texts = {row.url: (row.title, row.subtitle) for row in articles.itertuples()}
-    examples = []
-    for story, lines in shown.groupby("story"):
-        title, subtitle = texts[story]
-        tags = lines[["tag", "score", "assigned", THRESHOLD]].to_dict("records")
-        examples.append({"title": title, "subtitle": subtitle, "url": story, "tags": tags})
-    write_json(folder / EXAMPLES_FILE, examples)
