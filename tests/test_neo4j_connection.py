@@ -1,7 +1,6 @@
 """The connection to Neo4j: where it comes from, and what its failures say."""
 
 import socket
-import threading
 
 import pytest
 
@@ -14,7 +13,7 @@ from tagsage.neo4j_connection import (
     provide_connection,
     resolve_connection,
 )
-from tests.conftest import SHORT_LIVED, connection_to
+from tests.conftest import connection_to
 
 SECRET = "s3cret-of-this-test"
 
@@ -82,25 +81,6 @@ def test_server_that_is_away_is_one_sentence():
     assert SECRET not in str(it.value)
 
 
-def test_server_that_speaks_no_bolt_is_one_sentence():
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen()
-        listening.settimeout(30)
-        connection = Neo4jConnection(f"bolt://127.0.0.1:{listening.getsockname()[1]}")
-
-        def slam():
-            accepted, _ = listening.accept()
-            accepted.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-            accepted.close()
-
-        answering = threading.Thread(target=slam)
-        answering.start()
-        with pytest.raises(TagsageError, match="does not answer"), open_driver(connection):
-            pass
-        answering.join()
-
-
 @pytest.mark.neo4j
 def test_wrong_password_is_one_sentence(neo4j_server):
     connection = Neo4jConnection(neo4j_server.uri, "neo4j", SECRET)
@@ -125,21 +105,6 @@ def test_driver_is_closed_when_the_block_ends(neo4j_server):
         assert driver.execute_query("RETURN 1 AS one").records[0]["one"] == 1
     with pytest.raises(Exception, match="closed"):
         driver.execute_query("RETURN 1")
-
-
-@pytest.mark.neo4j
-@pytest.mark.slow
-def test_server_keeps_its_data_over_a_crash(tmp_path):
-    server = Neo4jServer(
-        tmp_path, port=free_port(), heap_mb=512, with_gds=False, java_options=SHORT_LIVED
-    )
-    with server:
-        with open_driver(connection_to(server)) as driver:
-            driver.execute_query("CREATE ()")
-        server.kill()
-        server.start()
-        with open_driver(connection_to(server)) as driver:
-            assert driver.execute_query("MATCH (n) RETURN count(n) AS c").records[0]["c"] == 1
 
 
 @pytest.mark.neo4j

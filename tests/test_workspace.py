@@ -83,21 +83,6 @@ def test_a_build_that_fails_leaves_nothing(workspace):
     assert make(workspace, Build()).summary["rows"] == 3
 
 
-def test_an_artifact_that_another_process_finished_meanwhile_is_kept(workspace):
-    def slow(folder: Path) -> dict:
-        make(workspace, Build())
-        (folder / "mine.txt").write_text("second")
-        return {"rows": 3, "shape": (3, 1)}
-
-    artifact = make(workspace, slow)
-    assert (artifact.path / "sub" / "numbers.txt").exists()
-
-
-def test_an_unknown_artifact_is_refused_by_name(workspace):
-    with pytest.raises(TagsageError, match="holds no artifact split-0; run the stage that makes"):
-        workspace.open("split-0")
-
-
 def test_a_damaged_manifest_is_told_with_its_folder(tmp_path):
     workspace = Workspace(str(tmp_path))
     artifact = make(workspace, Build())

@@ -62,13 +62,7 @@ def copy(
 
 
 def open_named_store(name: str, settings: Settings, *, must_exist: bool = False) -> ArticleStore:
-    """Open a store named on the command line.
-
-    Raises
-    ------
-    TagsageError
-        When it must exist and does not, or cannot be opened.
-    """
+    """Open a store named on the command line; `TagsageError` when it must exist and does not."""
     from tagsage.store.open import open_store
 
     kind, file = _kind_and_file(name, settings)

@@ -32,12 +32,8 @@ PROFILE = "profile.json"
 def check_corpus(token: Token, corpus: Ref) -> Ref:
     """Check the corpus, and return its ref; what is trained on it waits for that.
 
-    With ``checks=stop`` it was checked before it was loaded, too; the result is found again.
-
-    Raises
-    ------
-    NonRetryableError
-        With ``checks=stop``, when a check fails; names each with its numbers.
+    With ``checks=stop`` a failed check raises `NonRetryableError`, which names each with its
+    numbers. The corpus was then checked before it was loaded, too; the result is found again.
     """
     run = RunContext.of(token)
     if run.settings.checks == "off":

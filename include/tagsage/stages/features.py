@@ -44,11 +44,8 @@ def wanted_blocks(settings: Settings) -> set[str]:
 def fit_blocks(token: Token, corpus: Ref, split: Ref, vectors: Ref, graph: Ref) -> Blocks:
     """Fit the blocks that some candidate uses; no tag of the test part is read.
 
-    Returns
-    -------
-    dict of str to str
-        Block -> ref, see :func:`tagsage.features.fitting.fit_block`; and ``vectors``, and
-        ``known``: what the blocks were fitted on.
+    Returns block -> ref, see :func:`tagsage.features.fitting.fit_block`; and ``vectors``, and
+    ``known``: what the blocks were fitted on.
     """
     run = RunContext.of(token)
     labels = load_labels(run, split)

@@ -74,13 +74,6 @@ def load_corpus(token: Token) -> Ref:
 
     Writes ``quarantine/`` in the workspace. A source that is refused changes nothing in the store,
     and nor does a corpus that fails a check with ``checks=stop``: readers keep their predictions.
-
-    Raises
-    ------
-    TagsageError
-        When the source is refused, or the store cannot be loaded.
-    NonRetryableError
-        With ``checks=stop``, when a check fails; names each with its numbers.
     """
     from tagsage.registry.runs import DataSet, log_datasets
 

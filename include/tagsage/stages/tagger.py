@@ -34,14 +34,8 @@ class UnusableModelError(TagsageError):
 class LoadedTagger:
     """A version of the model, ready for the articles of a run.
 
-    Attributes
-    ----------
-    tagger : Tagger
-        The model.
-    model_id : str
-        MLflow's name of it.
-    vectors : callable or None
-        Returns the vectors of articles by row; None when the model makes them itself.
+    `model_id` is MLflow's name of it; `vectors` returns the vectors of articles by row, and is None
+    when the model makes them itself.
     """
 
     tagger: Tagger
@@ -53,8 +47,7 @@ class LoadedTagger:
         articles = corpus.take(rows)
         if not self.tagger.features.needs_vectors:
             return articles
-        texts = articles.texts
-        vectors = self.vectors(rows) if self.vectors else self.tagger.vectors(texts)
+        vectors = self.vectors(rows) if self.vectors else self.tagger.vectors(articles.texts)
         return articles.with_vectors(vectors)
 
 
@@ -63,12 +56,8 @@ def load_tagger(
 ) -> LoadedTagger:
     """Load a version of the model from the registry, for the articles of a run.
 
-    Raises
-    ------
-    UnusableModelError
-        When its files are not those that were registered, or it lacks what it needs.
-    TagsageError
-        When MLflow does not answer; a later try may succeed.
+    Raises `UnusableModelError` when its files are not those that were registered, or it lacks what
+    it needs; and `TagsageError` when MLflow does not answer: a later try may succeed.
     """
     from tagsage.registry.checksums import DamagedModelError
     from tagsage.registry.pyfunc import tagger_of
