@@ -19,7 +19,7 @@ import scipy.sparse as sp
 from scipy.sparse import csgraph
 
 from benchmarks.runner import Row, measure, prepared, side_by_side, table
-from tagsage.features import Articles, Known
+from tagsage.features import Articles, KnownArticles
 from tagsage.features.lists import Lists
 from tagsage.graph.components import connected_components, start_node
 from tagsage.graph.csr import induced_subgraph, load_csr, save_csr
@@ -378,7 +378,9 @@ def propagate(ready: tuple[Any, Any]) -> float:
         vectors,
     )
     # No tags: they do nothing here.
-    known = Known.of(articles, np.zeros(0, dtype=np.int64), np.zeros((0, 1), dtype=np.bool_))
+    known = KnownArticles.of(
+        articles, np.zeros(0, dtype=np.int64), np.zeros((0, 1), dtype=np.bool_)
+    )
     marked = known.mark(articles)
     block = Lists.fit(marked, SETTINGS, LocalRunner())
     return float((block.transform(marked)[-1] ** 2).sum(dtype=np.float64))

@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.runner import SCORES, Row, measure, prepared, table
 from tagsage.evaluate.metrics import evaluate
-from tagsage.features import Articles, FeatureMatrix, Known, blocks_of
+from tagsage.features import Articles, FeatureMatrix, KnownArticles, blocks_of
 from tagsage.features.fitting import fit_block, open_matrix
 from tagsage.learn.classifiers import make_classifier
 from tagsage.learn.fitting import fit_candidate
@@ -84,7 +84,7 @@ def prepare(corpus: str, folder: Path) -> str:
     texts = article_texts(snapshot.articles)
     embedder = LsaEmbedder.fit(texts, dimensions=DIMENSIONS, seed=SEED)
     articles = Articles.of_snapshot(snapshot, embedder.embed(texts))
-    known = Known.of(articles, labels.train_rows, labels.Y_train)
+    known = KnownArticles.of(articles, labels.train_rows, labels.Y_train)
     settings = Settings(lists_hops=HOPS, seed=SEED)
     for block in blocks_of(FEATURE_SETS[-1]):
         (folder / block).mkdir()

@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.runner import Row, measure, prepared, table
 from tagsage.evaluate.metrics import evaluate
-from tagsage.features import Articles, FeatureMatrix, Known, blocks_of
+from tagsage.features import Articles, FeatureMatrix, KnownArticles, blocks_of
 from tagsage.features.fitting import fit_block, open_matrix
 from tagsage.learn.classifiers import make_classifier
 from tagsage.learn.fitting import tuning_split
@@ -67,7 +67,7 @@ def prepare(corpus: str, folder: Path) -> str:
     (folder / "labels").mkdir()
     labels.save(folder / "labels")
     articles = Articles.of_snapshot(snapshot)
-    known = Known.of(articles, labels.train_rows, labels.Y_train)
+    known = KnownArticles.of(articles, labels.train_rows, labels.Y_train)
     np.save(folder / "in_list.npy", known.in_known_list(known.mark(articles)))
     columns = 0
     for name in blocks_of(FEATURES):

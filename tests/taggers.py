@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tagsage.features import Articles, FeatureMatrix, Known, blocks_of
+from tagsage.features import Articles, FeatureMatrix, KnownArticles, blocks_of
 from tagsage.features.fitting import STATE_FOLDER, fit_block, open_matrix
 from tagsage.learn.calibration import Calibration
 from tagsage.learn.candidate import CalibratedClassifier
@@ -39,10 +39,10 @@ def write_fitted(
     """
     feature_set, _, classifier = candidate.partition(":")
     chosen, runner, names = Settings(**settings), LocalRunner(), blocks_of(feature_set)
-    known = Known.of(articles, rows, Y)
+    known = KnownArticles.of(articles, rows, Y)
     inner = tuning_split(Y, seed=0)
     some = slice(None) if inner is None else inner.train
-    tuning = Known.of(articles, rows[some], Y[some])
+    tuning = KnownArticles.of(articles, rows[some], Y[some])
     known.save(folder / "known")
     folders = {name: folder / name for name in names}
     for name, of_block in folders.items():

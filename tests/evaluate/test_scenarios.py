@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tagsage.evaluate.scenarios import Conditions, Trained, TrainingPart
-from tagsage.features import BLOCKS, Articles, Known
+from tagsage.features import BLOCKS, Articles, KnownArticles
 from tagsage.features.fitting import fit_block
 from tagsage.learn.candidate_names import fallback_of
 from tagsage.runner import LocalRunner
@@ -49,7 +49,7 @@ PART = TrainingPart(TRAIN, TAGS[TRAIN], list("abcd"), seed=1)
 
 def conditions_of(articles: Articles, folder: Path, feature_set: str) -> Conditions:
     """Fit blocks on the whole corpus, as the stage of the features does."""
-    known = Known.of(articles, TRAIN, TAGS[TRAIN])
+    known = KnownArticles.of(articles, TRAIN, TAGS[TRAIN])
     folders = {}
     for name in feature_set.split("+"):
         folders[name] = folder / name
@@ -119,7 +119,7 @@ def test_tags_of_the_part_alone_are_read(tmp_path):
     conditions = Conditions(ARTICLES, folders, SETTINGS, tmp_path)
     few = TrainingPart(TRAIN[:30], TAGS[TRAIN[:30]], list("abcd"), seed=1)
     on_few = conditions.train(f"{feature_set}:ovr_logistic", few)
-    known = Known.of(ARTICLES, TRAIN[:30], TAGS[TRAIN[:30]])
+    known = KnownArticles.of(ARTICLES, TRAIN[:30], TAGS[TRAIN[:30]])
     assert np.array_equal(on_few.features.known.labelled, known.labelled)
     labels = trained.X.columns_of("authors").start
     assert (rows_of(on_few.X, TEST)[:, :labels] != rows_of(trained.X, TEST)[:, :labels]).any()

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 import scipy.sparse as sp
 
-from tagsage.features import BLOCKS, Articles, Block, Known
+from tagsage.features import BLOCKS, Articles, Block, KnownArticles
 from tagsage.runner import LocalRunner
 from tagsage.settings import Settings
 
@@ -34,8 +34,8 @@ class Corpus:
     rows: np.ndarray
     Y: np.ndarray
 
-    def known(self, hidden: np.ndarray | None = None) -> Known:
-        return Known.of(self.articles, self.rows, self.Y, hidden=hidden)
+    def known(self, hidden: np.ndarray | None = None) -> KnownArticles:
+        return KnownArticles.of(self.articles, self.rows, self.Y, hidden=hidden)
 
 
 @lru_cache
@@ -90,7 +90,7 @@ FOUR = Articles.of_names(
 
 def fit_untagged(name: str, articles: Articles) -> tuple[list[str], np.ndarray]:
     """Fit a sparse block on articles; return its columns' names and its features of them."""
-    known = Known.of(articles, *NO_TAGS)
+    known = KnownArticles.of(articles, *NO_TAGS)
     block = fit(name, articles, known)
     (part,) = features(block, known.mark(articles))
     return block.columns(known).tolist(), part
@@ -117,13 +117,13 @@ def unseen(articles: Articles, *, keys: list[str] | None = None) -> Articles:
     return made if keys is not None else replace(made, ids=articles.ids)
 
 
-def fit(name: str, articles: Articles, known: Known, **settings: object) -> Block:
+def fit(name: str, articles: Articles, known: KnownArticles, **settings: object) -> Block:
     chosen = SETTINGS.model_copy(update=settings)
     return BLOCKS[name].fit(known.mark(articles), chosen, LocalRunner())
 
 
 @lru_cache
-def fitted(name: str) -> tuple[Block, Known]:
+def fitted(name: str) -> tuple[Block, KnownArticles]:
     """Return a block fitted on the corpus; nobody changes it."""
     known = corpus().known()
     return fit(name, corpus().articles, known), known

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tagsage.features import Articles, Known
+from tagsage.features import Articles, KnownArticles
 from tests.features.corpora import articles_in, features, fit
 
 AUTHORS = ["Ann", "Ann", "Ann", "Bo", "", "Cy"]
@@ -14,7 +14,7 @@ TAGS = np.array([[1, 0], [1, 1], [0, 1], [0, 0]], dtype=bool)
 
 
 def shares_of(articles: Articles, prior_weight: float) -> tuple[np.ndarray, np.ndarray]:
-    known = Known.of(ARTICLES, ROWS, TAGS)
+    known = KnownArticles.of(ARTICLES, ROWS, TAGS)
     block = fit("authors", ARTICLES, known, authors_prior_weight=prior_weight)
     shares, support = features(block, known.mark(articles))
     return shares, support

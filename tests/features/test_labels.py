@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tagsage.features import Articles, Known
+from tagsage.features import Articles, KnownArticles
 from tests.features.corpora import articles_in, features, fit
 
 
@@ -17,7 +17,7 @@ def propagate(
     articles: Articles, rows: np.ndarray, Y: np.ndarray, prior_weight: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fit the block on a corpus, and make its features of the same."""
-    known = Known.of(articles, rows, Y)
+    known = KnownArticles.of(articles, rows, Y)
     block = fit(
         "labels",
         articles,
@@ -127,7 +127,7 @@ def test_an_article_gets_the_same_whether_its_tags_are_left_out_or_never_counted
 
 
 def test_tags_are_not_taken_out_of_a_list_that_was_joined_after_the_fit() -> None:
-    known = Known.of(ARTICLES, ROWS, TAGS)
+    known = KnownArticles.of(ARTICLES, ROWS, TAGS)
     block = fit("labels", ARTICLES, known, labels_prior_weight=0)
     # Article 4 joined the list a, which holds the tagged articles 0 and 1, and has left c.
     joined = articles_in(np.array([[0, 0, 0, 0]] * 4 + [[1, 0, 0, 0]] + [[0, 0, 0, 0]]))

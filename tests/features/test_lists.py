@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tagsage.features import Known
+from tagsage.features import KnownArticles
 from tagsage.features.lists import Hop
 from tests.features.corpora import NO_TAGS, articles_in, features, fit
 
@@ -24,7 +24,7 @@ def propagate(
 ) -> list[np.ndarray]:
     """Fit the block on a corpus, and make its features of the same."""
     articles = articles_in(np.asarray(dense), np.asarray(vectors, dtype=np.float32))
-    known = Known.of(articles, *NO_TAGS, hidden=hidden)
+    known = KnownArticles.of(articles, *NO_TAGS, hidden=hidden)
     block = fit("lists", articles, known, lists_hops=hops)
     return features(block, known.mark(articles))
 

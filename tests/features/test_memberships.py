@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tagsage.features import Known
+from tagsage.features import KnownArticles
 from tagsage.features.memberships import Memberships
 from tests.features.corpora import NO_TAGS, articles_in, features, fit
 
@@ -15,7 +15,7 @@ def factorise(
 ) -> tuple[np.ndarray, Memberships]:
     """Fit the block on a corpus; return its embeddings of the same, and the block."""
     articles = articles_in(np.asarray(dense))
-    known = Known.of(articles, *NO_TAGS, hidden=hidden)
+    known = KnownArticles.of(articles, *NO_TAGS, hidden=hidden)
     block = fit("memberships", articles, known, memberships_dimensions=k)
     (embeddings,) = features(block, known.mark(articles))
     return embeddings, block

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from tagsage.features import BLOCKS, Known
+from tagsage.features import BLOCKS, KnownArticles
 from tagsage.features.fitting import fit_block
 from tagsage.features.graphsage import GraphSage
 from tagsage.graph.compute import EMBEDDINGS_FILE, compute_graph
@@ -52,7 +52,7 @@ def test_articles_in_one_list_are_nearer_to_each_other_than_to_others() -> None:
     group = np.repeat([0, 1], 15)
     vectors = np.random.default_rng(0).normal(size=(30, 8)).astype(np.float32)
     articles = articles_in(np.eye(2)[group], vectors)
-    known = Known.of(articles, *NO_TAGS)
+    known = KnownArticles.of(articles, *NO_TAGS)
     (found,) = features(fit("fastrp", articles, known), known.mark(articles))
     likeness = found @ found.T
     same = group[:, None] == group
@@ -100,7 +100,7 @@ def test_embeddings_without_a_model_are_taken_as_they_are_and_averaged_for_new_a
 
 def test_where_no_two_articles_share_a_list_graphsage_is_zeros(tmp_path) -> None:
     articles = articles_in(np.eye(6), np.ones((6, 4), dtype=np.float32))
-    known = Known.of(articles, *NO_TAGS)
+    known = KnownArticles.of(articles, *NO_TAGS)
     block = fit("graphsage", articles, known)
     block.save(tmp_path / "state")
     for made in (block, BLOCKS["graphsage"].load(tmp_path / "state")):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfTransformer, TfidfVectorizer
 
-from tagsage.features import BLOCKS, Articles, Known
+from tagsage.features import BLOCKS, Articles, KnownArticles
 from tests.features.corpora import FOUR, NO_TAGS, features, fit, fit_untagged
 
 SPARSE = [name for name, block in BLOCKS.items() if block.sparse]
@@ -41,14 +41,14 @@ def test_lists_are_weighted_by_idf_to_unit_length():
 
 
 def test_a_list_that_holds_only_hidden_articles_weighs_nothing():
-    known = Known.of(FOUR, *NO_TAGS, hidden=np.array([3]))
+    known = KnownArticles.of(FOUR, *NO_TAGS, hidden=np.array([3]))
     (part,) = features(fit("list_ids", FOUR, known), known.mark(FOUR))
     assert part[3].tolist() == [0, 1, 0]
 
 
 @pytest.mark.parametrize("name", SPARSE)
 def test_what_was_not_there_at_the_fit_says_nothing(name):
-    known = Known.of(FOUR, *NO_TAGS)
+    known = KnownArticles.of(FOUR, *NO_TAGS)
     new = Articles.of_names(["zebra"], ["Zoe"], [["L9"]], keys=["x.example/9"])
     (part,) = features(fit(name, FOUR, known), known.mark(new))
     assert part.shape[1] > 0

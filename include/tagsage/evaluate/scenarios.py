@@ -24,7 +24,7 @@ import numpy.typing as npt
 from tagsage.errors import TagsageError
 from tagsage.evaluate.leaderboard import GRAPH, TEXT
 from tagsage.evaluate.scored_candidate import ScoredCandidate
-from tagsage.features import BLOCKS, Articles, FeatureSet, Known, blocks_of, list_free_set
+from tagsage.features import BLOCKS, Articles, FeatureSet, KnownArticles, blocks_of, list_free_set
 from tagsage.features.fitting import STATE_FOLDER, fit_block, open_matrix
 from tagsage.learn.candidate_names import fallback_of
 from tagsage.learn.fitting import fit_candidate, tuning_split
@@ -92,10 +92,10 @@ class Conditions:
         already.
         """
         feature_set, _, classifier = candidate.partition(":")
-        known = Known.of(self.articles, part.rows, part.Y, hidden=hidden)
+        known = KnownArticles.of(self.articles, part.rows, part.Y, hidden=hidden)
         inner = tuning_split(part.Y, seed=part.seed)
         some = slice(None) if inner is None else inner.train
-        tuning = Known.of(self.articles, part.rows[some], part.Y[some], hidden=hidden)
+        tuning = KnownArticles.of(self.articles, part.rows[some], part.Y[some], hidden=hidden)
         anew = Path(tempfile.mkdtemp(dir=self.scratch))
         folders = dict(self.folders)
         for name in blocks_of(feature_set):
@@ -139,7 +139,7 @@ class ScenarioInputs:
 
     conditions: Conditions
     labels: Labels
-    known: Known
+    known: KnownArticles
     tags: Sequence[Sequence[str]]
     dates: npt.NDArray[np.datetime64]
     candidates: Mapping[str, str]
@@ -300,7 +300,7 @@ _SCENARIOS: dict[str, Callable[[_Evaluation, str], list[Row]]] = {
 }
 
 
-def load_blocks(known: Known, folders: Mapping[str, Path], feature_set: str) -> FeatureSet:
+def load_blocks(known: KnownArticles, folders: Mapping[str, Path], feature_set: str) -> FeatureSet:
     """Load the blocks of a feature set, which were fitted on `known`."""
     return FeatureSet(
         known,

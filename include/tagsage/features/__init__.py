@@ -3,7 +3,7 @@
 from tagsage.features.articles import Articles, article_ids
 from tagsage.features.base import Block
 from tagsage.features.feature_set import FeatureSet
-from tagsage.features.known import Known
+from tagsage.features.known_articles import KnownArticles
 from tagsage.features.matrix import FeatureMatrix
 from tagsage.features.registry import BLOCKS, blocks_of, list_free_set, needs_lists
 
@@ -13,7 +13,7 @@ __all__ = [
     "Block",
     "FeatureMatrix",
     "FeatureSet",
-    "Known",
+    "KnownArticles",
     "article_ids",
     "blocks_of",
     "list_free_set",

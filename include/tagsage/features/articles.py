@@ -16,7 +16,7 @@ from tagsage.embed.text import article_texts
 from tagsage.graph.csr import empty_csr, make_csr
 
 if TYPE_CHECKING:
-    from tagsage.features.known import Known
+    from tagsage.features.known_articles import KnownArticles
     from tagsage.graph.csr import Csr
     from tagsage.store.snapshot import Snapshot
 
@@ -151,13 +151,13 @@ class Articles:
 
 @dataclass(frozen=True, eq=False)
 class MarkedArticles(Articles):
-    """Articles that were looked up in what states were fitted on; see :meth:`Known.mark`.
+    """Articles that were looked up in what states were fitted on; see :meth:`KnownArticles.mark`.
 
     `places` [n] are their positions in `known`, -1 for articles that weren't counted; `counted`
     says which memberships were counted, in the order of ``members.indices``.
     """
 
-    known: Known
+    known: KnownArticles
     places: npt.NDArray[np.int64]
     counted: npt.NDArray[np.bool_]
 

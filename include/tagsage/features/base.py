@@ -16,7 +16,7 @@ from tagsage.graph.csr import load_csr, save_csr
 
 if TYPE_CHECKING:
     from tagsage.features.articles import MarkedArticles
-    from tagsage.features.known import Known
+    from tagsage.features.known_articles import KnownArticles
     from tagsage.graph.csr import Csr
     from tagsage.runner import Runner
     from tagsage.settings import Settings
@@ -69,7 +69,7 @@ class Block(ABC):
     def state(self) -> dict[str, Any]:
         """Return what the constructor takes, by name: arrays, sparse matrices, and JSON."""
 
-    def columns(self, known: Known) -> npt.NDArray[np.object_]:
+    def columns(self, known: KnownArticles) -> npt.NDArray[np.object_]:
         """Return what each column of a sparse block stands for, [d]."""
         raise TypeError(f"the columns of {self.name} have no names, whatever is in {known}")
 

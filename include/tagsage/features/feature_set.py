@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from tagsage.features.articles import Articles, MarkedArticles
-from tagsage.features.known import Known
+from tagsage.features.known_articles import KnownArticles
 from tagsage.features.matrix import FeatureMatrix
 from tagsage.features.registry import BLOCKS, blocks_of
 
@@ -23,7 +23,7 @@ KNOWN_FOLDER = "known"
 class FeatureSet:
     """Fitted blocks by name, in the order of the feature set, and what they were fitted on."""
 
-    known: Known
+    known: KnownArticles
     blocks: dict[str, Block]
 
     def transform(self, articles: Articles) -> FeatureMatrix:
@@ -46,11 +46,11 @@ class FeatureSet:
     def load(cls, folder: Path, feature_set: str) -> Self:
         """Read what :func:`gather_feature_set` put together; large arrays are memory-mapped."""
         blocks = {name: BLOCKS[name].load(folder / name) for name in blocks_of(feature_set)}
-        return cls(Known.load(folder / KNOWN_FOLDER), blocks)
+        return cls(KnownArticles.load(folder / KNOWN_FOLDER), blocks)
 
 
 def gather_feature_set(folder: Path, known: Path, states: Mapping[str, Path]) -> None:
-    """Copy a saved :class:`Known` and saved blocks, by name, into a folder, which is made."""
+    """Copy saved articles and saved blocks, by name, into a new folder."""
     shutil.copytree(known, folder / KNOWN_FOLDER)
     for name, state in states.items():
         shutil.copytree(state, folder / name)

@@ -21,7 +21,7 @@ from tagsage.progress import track
 if TYPE_CHECKING:
     from tagsage.features.articles import Articles, MarkedArticles
     from tagsage.features.base import Block, Part
-    from tagsage.features.known import Known
+    from tagsage.features.known_articles import KnownArticles
     from tagsage.runner import Runner
     from tagsage.settings import Settings
 
@@ -33,11 +33,11 @@ def fit_block(
     folder: Path,
     name: str,
     articles: Articles,
-    known: Known,
+    known: KnownArticles,
     settings: Settings,
     runner: Runner,
     *,
-    tuning: Known | None = None,
+    tuning: KnownArticles | None = None,
     graph: Path | None = None,
 ) -> dict[str, Any]:
     """Fit a block on what is known, and make its features of every article.
@@ -49,9 +49,9 @@ def fit_block(
     folder : pathlib.Path
         An existing folder; gets ``state/`` and ``parts/`` and, for a block that is made of tags,
         ``tuning/``: the features when only the tags of `tuning` are known.
-    known : Known
+    known : KnownArticles
         What of the corpus is counted.
-    tuning : Known, optional
+    tuning : KnownArticles, optional
         What is known while thresholds and epochs are chosen.
     graph : pathlib.Path, optional
         For the block ``graphsage``: the folder of :func:`tagsage.graph.compute.compute_graph`,

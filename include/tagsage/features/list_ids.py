@@ -15,7 +15,7 @@ from tagsage.graph.csr import make_csr
 
 if TYPE_CHECKING:
     from tagsage.features.articles import MarkedArticles
-    from tagsage.features.known import Known
+    from tagsage.features.known_articles import KnownArticles
     from tagsage.graph.csr import Csr
     from tagsage.runner import Runner
     from tagsage.settings import Settings
@@ -54,7 +54,7 @@ class ListIds(Block):
         matrix.eliminate_zeros()
         return (matrix,)
 
-    def columns(self, known: Known) -> npt.NDArray[np.object_]:
+    def columns(self, known: KnownArticles) -> npt.NDArray[np.object_]:
         """Return the lists' names."""
         return known.list_names
 

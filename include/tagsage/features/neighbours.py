@@ -19,7 +19,7 @@ from tagsage.graph.similarity import Neighbours, jaccard_similarity
 
 if TYPE_CHECKING:
     from tagsage.features.articles import MarkedArticles
-    from tagsage.features.known import Known
+    from tagsage.features.known_articles import KnownArticles
     from tagsage.graph.csr import Csr
     from tagsage.settings import Settings
 
@@ -37,7 +37,7 @@ class NeighbourBlock(Block):
 
     needs_lists: ClassVar[bool] = True
     needs_vectors: ClassVar[bool] = True
-    _neighbours: tuple[Known, Neighbours] | None = None
+    _neighbours: tuple[KnownArticles, Neighbours] | None = None
 
     def __init__(self, top_k: int, max_list_size: int, levels: list[FloatArray]) -> None:
         self.top_k, self.max_list_size, self.levels = top_k, max_list_size, levels
@@ -60,7 +60,7 @@ class NeighbourBlock(Block):
             result[start : start + ROWS] = self.embed(part, neighbours)
         return (result,)
 
-    def _found(self, known: Known) -> Neighbours:
+    def _found(self, known: KnownArticles) -> Neighbours:
         if self._neighbours is None or self._neighbours[0] is not known:
             kept = {"top_k": self.top_k, "max_list_size": self.max_list_size}
             self._neighbours = known, Neighbours(known.members, **kept)

@@ -16,7 +16,7 @@ from tagsage.graph.csr import make_csr
 
 if TYPE_CHECKING:
     from tagsage.features.articles import Articles, MarkedArticles
-    from tagsage.features.known import Known
+    from tagsage.features.known_articles import KnownArticles
     from tagsage.graph.csr import Csr
     from tagsage.runner import Runner
     from tagsage.settings import Settings
@@ -79,7 +79,7 @@ class VocabularyBlock(Block):
     def count(articles: Articles) -> Counts:
         """Return the number of articles per key, for the keys of these articles."""
 
-    def columns(self, known: Known) -> npt.NDArray[np.object_]:
+    def columns(self, known: KnownArticles) -> npt.NDArray[np.object_]:
         """Return the keys."""
         del known
         return self.vocabulary.keys

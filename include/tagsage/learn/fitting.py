@@ -13,7 +13,7 @@ from tagsage.features.matrix import BoolArray, FeatureMatrix, IndexArray
 from tagsage.learn.calibration import Calibration, fit_calibration
 from tagsage.learn.candidate import CalibratedClassifier, FittedCandidate
 from tagsage.learn.classifiers import Validation, make_classifier
-from tagsage.learn.search import search_settings
+from tagsage.learn.hyperparameter_search import search_settings
 from tagsage.learn.split import Split, stratified_split
 from tagsage.learn.thresholds import Thresholds
 from tagsage.settings.predictions import PredictionSettings

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from tagsage.features import Articles, Known
+    from tagsage.features import Articles, KnownArticles
 
 logger = logging.getLogger(__name__)
 
@@ -89,19 +89,19 @@ class _Fitter:
         return load_articles(self.run, self.corpus, self.vectors)
 
     @cached_property
-    def known(self) -> Known:
-        from tagsage.features import Known
+    def known(self) -> KnownArticles:
+        from tagsage.features import KnownArticles
 
-        return Known.of(self.articles, self.rows, self.Y)
+        return KnownArticles.of(self.articles, self.rows, self.Y)
 
     @cached_property
-    def tuning(self) -> Known:
-        from tagsage.features import Known
+    def tuning(self) -> KnownArticles:
+        from tagsage.features import KnownArticles
         from tagsage.learn.fitting import tuning_split
 
         inner = tuning_split(self.Y, seed=self.run.settings.seed)
         fitted = slice(None) if inner is None else inner.train
-        return Known.of(self.articles, self.rows[fitted], self.Y[fitted])
+        return KnownArticles.of(self.articles, self.rows[fitted], self.Y[fitted])
 
     def fit(self, names: list[str], graph: Ref = "") -> Blocks:
         """Return the ref of each block, and of what is known."""

@@ -99,7 +99,7 @@ def _inputs(
     scratch: Path,
 ) -> ScenarioInputs:
     from tagsage.evaluate.scenarios import Conditions, ScenarioInputs
-    from tagsage.features import Known
+    from tagsage.features import KnownArticles
 
     articles = load_snapshot(run, corpus).articles
     path = {name: run.workspace.open(ref).path for name, ref in features.items()}
@@ -111,7 +111,7 @@ def _inputs(
             scratch,
         ),
         labels=load_labels(run, split),
-        known=Known.load(path[KNOWN]),
+        known=KnownArticles.load(path[KNOWN]),
         tags=articles["tags"].tolist(),
         dates=articles["date"].to_numpy(),
         candidates={role: row["candidate"] for role, row in best.items()},

@@ -5,19 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tagsage.features import Articles, Known
-from tagsage.features.known import MOST_COLISTED
+from tagsage.features import Articles, KnownArticles
+from tagsage.features.known_articles import MOST_COLISTED
 from tests.features.corpora import articles_in, corpus, named_lists, unseen
 
 KEYS = ["x.example/a", "x.example/b", "x.example/c", "x.example/d", "x.example/e"]
 LISTS = [["0"], ["0", "1"], ["0", "1", "2"], ["2"], []]
 
 
-def known_of(keys: list[str], lists: list[list[str]]) -> Known:
+def known_of(keys: list[str], lists: list[list[str]]) -> KnownArticles:
     """Know articles of which none is tagged."""
     empty = [""] * len(keys)
     articles = Articles.of_names(empty, empty, lists, keys=keys)
-    return Known.of(articles, np.zeros(0, dtype=np.int64), np.zeros((0, 1), dtype=bool))
+    return KnownArticles.of(articles, np.zeros(0, dtype=np.int64), np.zeros((0, 1), dtype=bool))
 
 
 def counted_lists(marked: Articles) -> list[list[str]]:
@@ -65,7 +65,7 @@ def test_hidden_articles_and_their_memberships_and_tags_are_not_counted():
     hidden = np.array([1, 5])
     part = corpus().rows[~np.isin(corpus().rows, hidden)]
     Y = np.ones((len(part), 3), dtype=bool)
-    known = Known.of(corpus().articles, part, Y, hidden=hidden)
+    known = KnownArticles.of(corpus().articles, part, Y, hidden=hidden)
     marked = known.mark(corpus().articles)
     assert marked.places[hidden].tolist() == [-1, -1]
     assert np.array_equal(marked.places >= 0, ~np.isin(np.arange(40), hidden))
@@ -82,7 +82,7 @@ def test_an_article_in_lists_of_hidden_articles_alone_is_in_no_known_list():
     articles = articles_in(np.array([[1, 0], [0, 1], [1, 1], [0, 0]]))
     nothing = np.zeros(0, dtype=np.int64), np.zeros((0, 1), dtype=bool)
     for hidden, expected in (([1], [1, 1, 1, 0]), ([1, 2], [1, 0, 1, 0])):
-        known = Known.of(articles, *nothing, hidden=np.array(hidden))
+        known = KnownArticles.of(articles, *nothing, hidden=np.array(hidden))
         assert known.in_known_list(known.mark(articles)).tolist() == [bool(x) for x in expected]
 
 

@@ -34,7 +34,7 @@ MOST_LISTS = 3
 
 
 @dataclass(frozen=True, eq=False)
-class Known:
+class KnownArticles:
     """The articles that states were fitted on.
 
     Attributes

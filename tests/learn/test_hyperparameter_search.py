@@ -7,12 +7,12 @@ import pytest
 
 from tagsage.evaluate.metrics import evaluate
 from tagsage.features.matrix import FeatureMatrix
-from tagsage.learn import search as search_module
+from tagsage.learn import hyperparameter_search as search_module
 from tagsage.learn.classifiers import Range, Validation, make_classifier
 from tagsage.learn.classifiers.mlknn import MlKnn
 from tagsage.learn.classifiers.mlp import Mlp
 from tagsage.learn.fitting import fit_candidate, tuning_split
-from tagsage.learn.search import micro_f1, search_settings
+from tagsage.learn.hyperparameter_search import micro_f1, search_settings
 from tagsage.learn.thresholds import best_micro_f1_threshold
 
 TAGS = list("abcde")
