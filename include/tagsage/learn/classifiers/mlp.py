@@ -20,8 +20,11 @@ from tagsage.features.matrix import (
     unit_blocks,
     unit_rows,
 )
+from tagsage.jax_cache import keep_compiled_programs
 from tagsage.learn.classifiers.base import PREDICT_ROWS, Classifier, Range, Validation, sigmoid
 from tagsage.progress import track
+
+keep_compiled_programs()
 
 Weights = dict[str, jax.Array]
 
