@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,11 @@ class RunContext:
     def workspace(self) -> Workspace:
         """The workspace of the run."""
         return Workspace(self.settings.workspace)
+
+    @property
+    def started(self) -> datetime:
+        """When the run began, in UTC; the same for all tries of its tasks."""
+        return datetime.fromisoformat(str(self.recorded(STARTED)))
 
     @property
     def is_trial(self) -> bool:

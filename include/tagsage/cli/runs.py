@@ -23,6 +23,9 @@ from tagsage.settings import ENV_PREFIX, Settings
 
 app = typer.Typer()
 
+# What candidates are ranked by, with their headings.
+METRICS = {"micro_f1": "micro-F1", "macro_f1": "macro-F1", "p_at_5": "P@5", "lrap": "LRAP"}
+
 
 @app.command()
 def run(
@@ -144,15 +147,7 @@ def _print_results(settings: Settings) -> None:
     board = root / "leaderboard.csv"
     if not board.exists():
         raise TagsageError(f"There is no run in {root} yet; start one with `tagsage run`.")
-    columns = {
-        "candidate": "candidate",
-        "micro_f1": "micro-F1",
-        "macro_f1": "macro-F1",
-        "p_at_5": "P@5",
-        "lrap": "LRAP",
-        "accuracy": "accuracy",
-        "fit_seconds": "fit s",
-    }
+    columns = {"candidate": "candidate", **METRICS, "accuracy": "accuracy", "fit_seconds": "fit s"}
     with board.open("r", encoding="utf-8") as file:
         frame = pd.read_csv(file)
     metrics = workspace.read_json("metrics.json") or {}
@@ -193,13 +188,12 @@ def _print_findings(console: Console, metrics: Mapping[str, Any]) -> None:
         if line["spread"] is not None:
             text += f" ± {100 * line['spread']:.1f}"
         cells.setdefault(line["scenario"], {})[line["metric"]] = text
-    columns = {"micro_f1": "micro-F1", "macro_f1": "macro-F1", "p_at_5": "P@5", "lrap": "LRAP"}
     table = Table(title="Gain of lists over text, in points [interval on the run's split]")
     table.add_column("scenario")
-    for heading in columns.values():
+    for heading in METRICS.values():
         table.add_column(heading, justify="right", overflow="fold")
     for scenario, texts in cells.items():
-        table.add_row(escape(scenario), *(escape(texts[metric]) for metric in columns))
+        table.add_row(escape(scenario), *(escape(texts[metric]) for metric in METRICS))
     console.print(table)
     for sentence in findings["sentences"]:
         console.print(escape(sentence), highlight=False)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage.run_context import RunContext
@@ -57,11 +58,20 @@ def tracking_of(settings: Settings, *, must_exist: bool = False) -> Tracking:
     )
 
 
-def log_results(run: RunContext, *, pictures: Sequence[Picture] = (), **results: Any) -> None:
-    """Log `results` to the run in MLflow, see :func:`tagsage.registry.runs.log_results`."""
+def log_results(
+    run: RunContext,
+    *,
+    pictures: Sequence[Picture] = (),
+    figures: Mapping[str, Path] | None = None,
+    **results: Any,
+) -> None:
+    """Log results to the run in MLflow, see :func:`tagsage.registry.runs.log_results`.
+
+    `pictures` are drawn; `figures` were drawn already.
+    """
     from tagsage.registry.runs import log_results as log
     from tagsage.report.picture import save_pictures
 
     with run.workspace.scratch() as folder:
-        figures = save_pictures(pictures, folder)
-        log(tracking_of(run.settings), run.run_id, figures=figures, **results)
+        drawn = {**(figures or {}), **save_pictures(pictures, folder)}
+        log(tracking_of(run.settings), run.run_id, figures=drawn, **results)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# What a run records: when it began and the profile that its corpus is compared with; which of the
-# source's rows were not taken as they came; and the result of the checks.
-START, QUARANTINE, CHECKED = "start", "quarantine", "checked"
+# What a run records: the profile that its corpus is compared with, which of the source's rows were
+# not taken as they came, and the result of the checks.
+EARLIER, QUARANTINE, CHECKED = "earlier_profile", "quarantine", "checked"
 # In the workspace: the profile of the finished run that began last.
 PROFILE = "profile.json"
 
@@ -74,7 +74,7 @@ def _check(run: RunContext, snapshot: Snapshot) -> None:
 def _checked(run: RunContext, snapshot: Snapshot) -> Artifact:
     from tagsage.settings.checks import ChecksSettings
 
-    earlier = record_start(run)["earlier"]
+    earlier = earlier_profile(run)
     quarantine = run.recorded(QUARANTINE) or {"rows": 0, "repairs": []}
     names = {*ChecksSettings.model_fields, "min_tag_articles", "embedder"}
     inputs = {
@@ -148,18 +148,12 @@ def checks_of(run: RunContext) -> Checked | None:
     return Checked(summary["compared_with"], summary["checks"], summary["failed"])
 
 
-def record_start(run: RunContext) -> dict[str, Any]:
-    """Record when the run began, and the profile that its corpus is compared with, for all tries.
-
-    Returns ``at`` (ISO 8601, UTC) and ``earlier`` (what :func:`keep_profile` kept, or None).
-    """
-
-    def find() -> dict[str, Any]:
-        at = datetime.now(UTC).isoformat(timespec="microseconds")
-        return {"at": at, "earlier": run.workspace.read_json(PROFILE)}
-
-    start: dict[str, Any] = run.record_once(START, find)
-    return start
+def earlier_profile(run: RunContext) -> dict[str, Any]:
+    """Return what :func:`keep_profile` had kept when the run began; empty when there was none."""
+    earlier: dict[str, Any] = run.record_once(
+        EARLIER, lambda: run.workspace.read_json(PROFILE) or {}
+    )
+    return earlier
 
 
 def keep_profile(run: RunContext) -> None:
@@ -167,9 +161,12 @@ def keep_profile(run: RunContext) -> None:
 
     Unless a later run has finished already: this one was continued, or is run again.
     """
-    ref, began = run.recorded(CHECKED), record_start(run)["at"]
-    kept = run.workspace.read_json(PROFILE)
-    if ref is None or (kept and kept["began"] > began):
+    ref, kept = run.recorded(CHECKED), run.workspace.read_json(PROFILE)
+    if ref is None or (kept and datetime.fromisoformat(kept["began"]) > run.started):
         return
-    profile = run.workspace.open(ref).summary["profile"]
-    run.workspace.write_json(PROFILE, {"run_id": run.run_id, "began": began, "profile": profile})
+    value = {
+        "run_id": run.run_id,
+        "began": run.started.isoformat(),
+        "profile": run.workspace.open(ref).summary["profile"],
+    }
+    run.workspace.write_json(PROFILE, value)

@@ -15,12 +15,13 @@ def eda(token: Token, corpus: Ref, split: Ref, graph: Ref) -> Ref:
     import numpy as np
 
     from tagsage.graph.compute import DEGREES_FILE
-    from tagsage.report.corpus_profile import CorpusProfile, profile_corpus
+    from tagsage.report.corpus_profile import profile_corpus
     from tagsage.report.figures import corpus_figures
+    from tagsage.report.picture import save_pictures
 
     run = RunContext.of(token)
 
-    def build(_: Path) -> dict[str, Any]:
+    def build(folder: Path) -> dict[str, Any]:
         snapshot = load_snapshot(run, corpus)
         neighbours = np.load(run.workspace.open(graph).path / DEGREES_FILE) if graph else None
         profile = profile_corpus(
@@ -31,16 +32,17 @@ def eda(token: Token, corpus: Ref, split: Ref, graph: Ref) -> Ref:
             target_tags=load_labels(run, split).tags,
             neighbours=neighbours,
         )
+        save_pictures(corpus_figures(profile, seed=run.settings.seed), folder)
         return {"profile": profile.to_json(), "graph": _graph_facts(run, graph)}
 
     inputs = {"corpus": corpus, "split": split, "graph": graph}
     artifact = run.artifact("eda", inputs, build, code=(*GRAPH_CODE, "report"))
-    profile = CorpusProfile.from_json(artifact.summary["profile"])
+    counts = artifact.summary["profile"]["counts"]
     log_results(
         run,
-        metrics={f"corpus_{name}": n for name, n in profile.counts.items()},
+        metrics={f"corpus_{name}": count for name, count in counts.items()},
         series={"graphsage_loss": artifact.summary["graph"]["losses"]},
-        pictures=corpus_figures(profile, seed=run.settings.seed),
+        figures={file.name: file for file in sorted(artifact.path.glob("*.png"))},
     )
     return artifact.ref
 

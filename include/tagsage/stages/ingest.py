@@ -17,7 +17,7 @@ from tagsage.run_context import STARTED, TRIAL, RunContext, Token
 from tagsage.settings import Settings
 from tagsage.stages.artifacts import CORPUS_CODE, Ref
 from tagsage.stages.backends import open_store, tracking_of
-from tagsage.stages.checks import QUARANTINE, check_before_loading, record_start
+from tagsage.stages.checks import QUARANTINE, check_before_loading, earlier_profile
 from tagsage.stages.notifications import record_mlflow_link
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ def start(run_id: str, overrides: Mapping[str, Any]) -> Token:
         tags[TRIAL_TAG] = "true"
     mlflow_run = log_run(tracking, run_id, params=settings.model_dump(mode="json"), tags=tags)
     record_mlflow_link(run, mlflow_run)
-    record_start(run)
-    run.record_once(STARTED, lambda: f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC")
+    run.record_once(STARTED, lambda: datetime.now(UTC).isoformat())
+    earlier_profile(run)
     run.record(REPORTED, None)
     return run.token()
 

@@ -92,7 +92,7 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
             "by": inputs["by"],
         }
 
-    artifact = run.artifact("predictions", inputs, build, code=MODEL_CODE)
+    artifact = run.artifact("predictions", inputs, build, code=(*MODEL_CODE, "report"))
     if unusable:
         return artifact.ref
     predictions = pd.read_parquet(artifact.path / f"{PREDICTIONS}.parquet")

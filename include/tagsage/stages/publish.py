@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from tagsage import __version__
-from tagsage.run_context import STARTED, RunContext, Token
+from tagsage.run_context import RunContext, Token
 from tagsage.stages.artifacts import Ref, load_labels, load_scored, load_snapshot
 from tagsage.stages.backends import open_store, tracking_of
 from tagsage.stages.compare import LEADERBOARD_FILE
@@ -66,7 +65,7 @@ def publish(
             facts = before | {name: facts[name] for name in OF_PREDICTIONS}
         else:
             scores = load_scored(run, ranked.summary["best"]["ref"]).per_tag
-            entry = _entry(facts, ranked)
+            entry = _entry(run, facts, ranked)
         file = run.workspace.open(explained).path / EXPLANATIONS_FILE if explained else None
         left_out = publish_to(store, Publication(facts, target_tags, scores, entry, file))
     if left_out:
@@ -102,7 +101,7 @@ def _facts(
     is_stub = snapshot.articles["is_stub"]
     return {
         "run_id": run.run_id,
-        "started": str(run.recorded(STARTED)),
+        "started": f"{run.started:%d %B %Y, %H:%M} UTC",
         "version": __version__,
         "winner": promoted["winner"],
         "promoted": promoted["promoted"],
@@ -129,11 +128,10 @@ def _facts(
     }
 
 
-def _entry(facts: dict[str, Any], ranked: Artifact) -> dict[str, Any]:
+def _entry(run: RunContext, facts: dict[str, Any], ranked: Artifact) -> dict[str, Any]:
     """Return what is kept of the run for the history that the first page draws."""
-    started = datetime.strptime(facts["started"], "%d %B %Y, %H:%M UTC").replace(tzinfo=UTC)
     return {
-        "at": started.isoformat(timespec="minutes"),
+        "at": run.started.isoformat(timespec="minutes"),
         **{name: facts[name] for name in KEPT},
         "scores": {name: _plain(scores) for name, scores in ranked.summary["candidates"].items()},
     }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tagsage import __version__
 from tagsage.errors import NonRetryableError
 from tagsage.files import write_json
-from tagsage.run_context import STARTED, RunContext, Token
+from tagsage.run_context import RunContext, Token
 from tagsage.stages.artifacts import VECTORS, Ref, load_scored
 from tagsage.stages.backends import log_results, tracking_of
 from tagsage.stages.changes import CHANGES
@@ -109,7 +109,7 @@ def _report_data(
     split_note = run.recorded(SPLIT_SENTENCE)
     return ReportData(
         run_id=run.run_id,
-        started=str(run.recorded(STARTED)),
+        started=f"{run.started:%d %B %Y, %H:%M} UTC",
         version=__version__,
         corpus_name=run.settings.articles or run.settings.corpus,
         profile=CorpusProfile.from_json(exploration.summary["profile"]),

@@ -73,7 +73,7 @@ def suggest(token: Token, corpus: Ref, promoted: Promoted) -> Ref:
             "version": promoted["version"],
         }
 
-    artifact = run.artifact("suggestions", inputs, build, code=LEARN_CODE)
+    artifact = run.artifact("suggestions", inputs, build, code=(*LEARN_CODE, "report"))
     suggestions = pd.read_parquet(artifact.path / f"{SUGGESTIONS}.parquet")
     with open_store(run) as store:
         written = store.write_suggestions(
