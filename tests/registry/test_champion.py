@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import asdict
 
 import pytest
 
@@ -65,7 +66,7 @@ def decided(tracking, name, add, champion):
     def decided() -> str:
         version = add()
         decision = Decision(True, "Promoted: so it is.", version, champion(), 0.6, 0.5, True)
-        text = json.dumps(decision.to_json())
+        text = json.dumps(asdict(decision))
         tracking.client.set_model_version_tag(name, version, "tagsage.decision", text)
         return version
 

@@ -38,7 +38,7 @@ WHY_LIMIT = 500
 def decision_of(tags: Mapping[str, str]) -> Decision | None:
     """Return what a run decided on a version, by the version's tags."""
     kept = tags.get(DECISION)
-    return None if kept is None else Decision.from_json(json.loads(kept))
+    return None if kept is None else Decision(**json.loads(kept))
 
 
 def kept_decision(tracking: Tracking, name: str, version: str) -> Decision | None:
@@ -64,7 +64,7 @@ def carry_out(
         kept = decision_of(challenger.tags)
         if kept is None:
             # Before it is carried out: after a kill the new champion would be compared with itself.
-            text = json.dumps(decision.to_json())
+            text = json.dumps(dataclasses.asdict(decision))
             tracking.client.set_model_version_tag(name, version, DECISION, text)
         decision = kept or decision
         now = model.champion.number if model.champion else ""

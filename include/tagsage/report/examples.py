@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from tagsage.explain.explanation import Explanation
 from tagsage.files import read_json, write_json
-from tagsage.report.data import Example, PredictedTag
+from tagsage.report.report_data import Example, PredictedTag
 
 EXAMPLES = 12
 

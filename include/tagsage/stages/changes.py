@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +66,7 @@ def publish_changes(
         changes, counts = compare_predictions(*tables)
         changes.to_csv(folder / CHANGES_FILE, index=False)
         examples = changed_examples(changes, snapshot.articles, seed=run.settings.seed)
-        return {"counts": counts.to_json(), "examples": examples}
+        return {"counts": asdict(counts), "examples": examples}
 
     if before and workspace.exists(before):
         inputs = {"before": before, "after": predictions.ref}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from tagsage.stages.backends import log_results
 
 if TYPE_CHECKING:
     from tagsage.corpus.model import Corpus
-    from tagsage.report.data import Checked
+    from tagsage.report.report_data import Checked
     from tagsage.store.snapshot import Snapshot
     from tagsage.workspace import Artifact
 
@@ -106,7 +107,7 @@ def _checked(run: RunContext, snapshot: Snapshot) -> Artifact:
         return {
             "profile": profile.to_json(),
             "compared_with": earlier["run_id"] if earlier else "",
-            "checks": [check.to_json() for check in checks],
+            "checks": [asdict(check) for check in checks],
             "failed": [check.sentence() for check in checks if not check.passed],
         }
 
@@ -139,7 +140,7 @@ def _log(run: RunContext, summary: dict[str, Any]) -> None:
 
 def checks_of(run: RunContext) -> Checked | None:
     """Return what was checked this run; None when nothing was."""
-    from tagsage.report.data import Checked
+    from tagsage.report.report_data import Checked
 
     ref = run.recorded(CHECKED)
     if ref is None:

@@ -27,7 +27,7 @@ from tagsage.stages.suggest import SUGGESTED
 from tagsage.stages.tag_tables import EXAMPLES_FILE
 
 if TYPE_CHECKING:
-    from tagsage.report.data import Changes, ReportData
+    from tagsage.report.report_data import Changes, ReportData
 
 REPORT = "report.html"
 SUGGESTIONS_SHOWN = 6
@@ -100,8 +100,8 @@ def _report_data(
     import pandas as pd
 
     from tagsage.report.corpus_profile import CorpusProfile
-    from tagsage.report.data import Predicted, ReportData
     from tagsage.report.examples import read_examples
+    from tagsage.report.report_data import Predicted, ReportData
 
     ranked, predictions, exploration = map(run.workspace.open, (board, predicted, explored))
     explanations = run.workspace.open(explained).path / EXPLANATIONS_FILE if explained else None
@@ -196,8 +196,8 @@ def _quarantine(run: RunContext) -> dict[str, Any]:
 
 def _changes(run: RunContext) -> Changes:
     """Gather what is new in the predictions, and what is suggested."""
-    from tagsage.report.data import ChangedArticle, Changes
     from tagsage.report.examples import read_examples
+    from tagsage.report.report_data import ChangedArticle, Changes
 
     counts, articles = None, []
     if ref := run.recorded(CHANGES):
