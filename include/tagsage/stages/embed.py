@@ -37,7 +37,7 @@ def embed_texts(token: Token, corpus: Ref) -> Ref:
     Texts and rows that were not taken as they came are in ``quarantine/vectors.csv``. The artifact
     has the embedder itself where later texts need it.
     """
-    from tagsage.embed.registry import embedder_module
+    from tagsage.embed.embedders import embedder_module
 
     run = RunContext.of(token)
     settings = run.settings
