@@ -83,7 +83,7 @@ class FrozenTest:
                 for name in ("test", "train")
             }
             # Sums are exact in double precision alone.
-            assigned = load_csr(folder / _ASSIGNED, mmap=False).astype(np.float64)
+            assigned = load_csr(folder / _ASSIGNED).astype(np.float64)
             kept = cls(**arrays, assigned=assigned, **(read_json(folder / _ABOUT) or {}))
             if assigned.shape != (len(kept.test), len(kept.tags)):
                 raise ValueError(f"assigned tags of the shape {assigned.shape}")
