@@ -37,6 +37,7 @@ REQUIREMENTS = (
     "skops",
     "jax",
     "optax",
+    "platformdirs",
     "pydantic",
     "pydantic-settings",
     "rich",

@@ -16,6 +16,9 @@ import numpy.typing as npt
 import optax
 
 from tagsage.graph.graphsage.model import LEAK, NORM_EPSILON
+from tagsage.jax_cache import keep_compiled_programs
+
+keep_compiled_programs()
 
 Weights = list[dict[str, jax.Array]]
 

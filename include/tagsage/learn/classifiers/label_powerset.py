@@ -12,8 +12,11 @@ import numpy.typing as npt
 import optax
 
 from tagsage.features.matrix import BoolArray, FeatureMatrix, FloatArray, IndexArray, row_blocks
+from tagsage.jax_cache import keep_compiled_programs
 from tagsage.learn.classifiers.base import Classifier, Range, Validation
 from tagsage.progress import track
+
+keep_compiled_programs()
 
 Parameters = dict[str, jax.Array]
 Blocks = tuple[jax.Array, jax.Array, jax.Array]

@@ -21,8 +21,11 @@ from tagsage.features.matrix import (
     unit_rows,
 )
 from tagsage.graph.arrays import sigmoid
+from tagsage.jax_cache import keep_compiled_programs
 from tagsage.learn.classifiers.base import PREDICT_ROWS, Classifier, Range, Validation
 from tagsage.progress import track
+
+keep_compiled_programs()
 
 Weights = dict[str, jax.Array]
 
