@@ -12,7 +12,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from tagsage.files import read_json, write_json
-from tagsage.graph.csr import load_csr, save_csr
+from tagsage.graph.csr import INDPTR, load_csr, save_csr
 
 if TYPE_CHECKING:
     from tagsage.features.articles import MarkedArticles
@@ -92,7 +92,7 @@ def save_state(folder: Path, state: Mapping[str, Any]) -> None:
         if isinstance(value, np.ndarray):
             np.save(folder / f"{name}.npy", value, allow_pickle=False)
         elif isinstance(value, sp.csr_array):
-            save_csr(folder / f"{name}.csr", value)
+            save_csr(folder / name, value)
         else:
             values[name] = value
     write_json(folder / STATE_FILE, values)
@@ -104,6 +104,6 @@ def load_state(folder: Path) -> dict[str, Any]:
     for file in folder.glob("*.npy"):
         mapped = file.stat().st_size > MAPPED_BYTES
         state[file.stem] = np.load(file, mmap_mode="r" if mapped else None, allow_pickle=False)
-    for matrix in folder.glob("*.csr"):
-        state[matrix.stem] = load_csr(matrix)
+    for file in folder.glob(f"*/{INDPTR}"):
+        state[file.parent.name] = load_csr(file.parent)
     return dict(state)
