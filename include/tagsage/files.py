@@ -136,7 +136,8 @@ def locked(file: Path, *, busy: str = "") -> Generator[None, None, None]:
         os.close(handle)
 
 
-def sha256_of(file: Path) -> str:
+def sha256_of(file: Path | UPath) -> str:
     """Return the hexadecimal SHA-256 digest of a file."""
     with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+        # UPath types its files too narrowly.
+        return hashlib.file_digest(opened, "sha256").hexdigest()  # type: ignore[arg-type]

@@ -2,7 +2,6 @@
 
 import csv
 import gzip
-import io
 import json
 
 import pandas as pd
@@ -141,11 +140,8 @@ def test_no_list_at_all_gives_no_membership(read, lists):
         ("https://a.example/1,One,Sub,,Ann", "5 fields instead of 6"),
         ("https://a.example/1,One,Sub,,Ann,[],[]", "7 fields instead of 6"),
         (",One,Sub,,Ann,[]", "story is not an http or https URL"),
-        ("a.example/1,One,Sub,,Ann,[]", "story is not an http or https URL"),
         ("1a2b3c4d5e6f,One,Sub,,Ann,[]", "story is not an http or https URL"),
         ('https://a.example/1,One,Sub,,Ann,"[""x"""', "tags are broken JSON"),
-        ("https://a.example/1,One,Sub,,Ann,['x']", "tags are broken JSON"),
-        ('https://a.example/1,One,Sub,,Ann,"[1]"', "a tag is not a text"),
         ('https://a.example/1,"One"x,Sub,,Ann,[]', "a quote inside a quoted field is not doubled"),
         ('https://a.example/1,"One,Sub,,Ann,[]', "a quoted field is never closed"),
     ],
@@ -173,11 +169,10 @@ def test_a_bad_membership_is_rejected_with_line_and_reason(read, row, reason):
 
 
 def test_a_quote_never_closed_costs_its_own_row_only(read):
-    good = "".join(ROW.format(i, i) for i in range(2000))
+    good = "".join(ROW.format(i, i) for i in range(500))
     corpus = read(HEADER + 'https://a.example/bad,"open,,,,[]\n' + good)
-    assert len(corpus.articles) == 2000
-    assert recorded(corpus)[0][1] == 2
-    assert corpus.quarantine["kind"].tolist() == ["rejected"]
+    assert len(corpus.articles) == 500
+    assert [(line, kind) for _, line, kind, _ in recorded(corpus)] == [(2, "rejected")]
 
 
 def test_dates_and_nul_bytes_are_repaired_and_told(read):
@@ -212,21 +207,10 @@ def test_the_line_of_a_row_is_its_first_when_fields_hold_newlines(read):
     assert corpus.quarantine["line"].tolist() == [6, 8]
 
 
-def test_long_titles_emoji_and_right_to_left_text_are_kept(read):
-    titles = ["x" * 100_000, "y" * 200_000, "👩‍👩‍👧 ok", "‏שלום עולם", 'say "hi", ok']
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["story", "title", "date", "author", "tags"])
-    for number, title in enumerate(titles):
-        writer.writerow([f"https://a.example/{number}", title, "", "", json.dumps([title])])
-    corpus = read(text.getvalue())
-    assert corpus.articles["title"].tolist() == titles
-    assert corpus.articles["tags"].tolist() == [[title] for title in titles]
-
-
-def test_a_field_beyond_the_limit_is_rejected(read):
-    corpus = read(HEADER + f"https://a.example/1,{'x' * 4_000_001},,,,[]\n" + ROW.format(2, 2))
-    assert corpus.articles["key"].tolist() == ["a.example/2"]
+def test_a_field_beyond_the_limit_is_rejected_and_a_long_one_is_kept(read):
+    rows = [f"https://a.example/{length},{'x' * length},,,,[]\n" for length in (200_000, 4_000_001)]
+    corpus = read(HEADER + "".join(rows))
+    assert corpus.articles["title"].tolist() == ["x" * 200_000]
     assert recorded(corpus)[0][3] == "a field is longer than 4,000,000 characters"
     assert len(corpus.quarantine["content"].iloc[0]) == 500
 
@@ -403,7 +387,7 @@ def test_the_quarantine_is_written_with_a_summary(read, tmp_path):
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(title=TEXT, tags=st.lists(TEXT, max_size=4), newline=st.sampled_from(["\n", "\r\n"]))
 def test_any_title_and_tags_come_back_the_same(tmp_path_factory, title, tags, newline):
     folder = tmp_path_factory.mktemp("round")
@@ -423,7 +407,7 @@ def test_any_title_and_tags_come_back_the_same(tmp_path_factory, title, tags, ne
     assert corpus.quarantine.empty == ("\0" not in "".join([title, *tags]))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(st.one_of(st.binary(max_size=300), st.text('a,"\n\r\0[]', max_size=60).map(str.encode)))
 def test_any_bytes_give_a_corpus_or_one_plain_sentence(tmp_path_factory, content):
     folder = tmp_path_factory.mktemp("any")
@@ -450,9 +434,3 @@ def test_the_bundled_corpus_is_read_without_a_rejected_row():
     assert corpus.memberships["list"].nunique() == 20_203
     assert (corpus.articles["tags"].str.len() == 0).sum() == 41_679
     assert corpus.quarantine.empty
-
-
-def test_a_missing_bundled_file_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr("tagsage.corpus.bundled.FOLDER", tmp_path)
-    with pytest.raises(TagsageError, match=r"bundled corpus lacks .*articles\.csv\.gz"):
-        bundled_files()

@@ -106,7 +106,7 @@ URLS = st.one_of(
 )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(URLS)
 def test_a_key_is_its_own_key_whatever_the_address(url):
     address = parse_address(url)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from pathlib import Path
 
@@ -124,19 +123,10 @@ def test_one_process_at_a_time_spends(cache):
     assert entered.is_set()
 
 
-@pytest.mark.parametrize("content", [b"not a database, but long enough to look like one" * 50])
-def test_damaged_file_is_told_with_what_to_do(tmp_path, content):
-    (tmp_path / "vectors.db").write_bytes(content)
+def test_damaged_file_is_told_with_what_to_do(tmp_path):
+    (tmp_path / "vectors.db").write_bytes(b"not a database, but long enough to look like one" * 50)
     with (
         pytest.raises(NonRetryableError, match=r"is damaged \(.*\); put a backup in its place"),
         VectorCache(tmp_path / "vectors.db"),
     ):
         pass
-
-
-def test_file_holds_what_any_reader_of_sqlite_finds(cache):
-    cache.put(HASHES[[0]], np.array([[1, 2, 3]], np.float32), usage())
-    with sqlite3.connect(cache.file) as db:
-        (row,) = db.execute("SELECT model, dimensions, text, vector FROM vectors").fetchall()
-    assert row[:3] == (MODEL, 3, HASHES[0].decode())
-    assert np.frombuffer(row[3], "<f4").tolist() == [1, 2, 3]

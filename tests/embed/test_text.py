@@ -1,11 +1,10 @@
 import hashlib
 
-import numpy as np
 import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagsage.embed.text import EMPTY_HASH, article_texts, text_hash, text_hashes, unique_texts
+from tagsage.embed.text import article_texts, text_hash, text_hashes, unique_texts
 
 
 def frame(rows: list[tuple[str | None, str | None, bool]]) -> pd.DataFrame:
@@ -22,18 +21,8 @@ def test_a_text_is_empty_for_stubs_nulls_and_blanks():
     assert article_texts(articles) == ["", "", ""]
 
 
-def test_texts_of_an_empty_frame_are_an_empty_list():
-    articles = frame([]).astype({"title": "str", "subtitle": "str", "is_stub": "bool"})
-    assert article_texts(articles) == []
-
-
 def test_a_hash_is_the_first_half_of_the_sha256_in_hexadecimal():
     assert text_hash("Käse") == hashlib.sha256("Käse".encode()).hexdigest()[:32].encode()
-
-
-def test_hashes_of_no_texts_have_the_dtype_of_hashes():
-    assert text_hashes([]).dtype == np.dtype("S32")
-    assert text_hashes([]).shape == (0,)
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=[]), max_size=5), max_size=20))
@@ -48,7 +37,3 @@ def test_hashes_are_equal_exactly_when_texts_are_lone_surrogates_and_nuls_includ
 def test_unique_texts_are_the_first_occurrences_in_order_without_the_empty_one(texts):
     obvious = [i for i, t in enumerate(texts) if t and t not in texts[:i]]
     assert unique_texts(text_hashes(texts)).tolist() == obvious
-
-
-def test_the_empty_hash_is_the_hash_of_the_empty_text():
-    assert text_hashes([""])[0] == EMPTY_HASH

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tagsage.evaluate import bootstrap
-from tagsage.evaluate.article_results import METRICS, ArticleResults
+from tagsage.evaluate.article_results import ArticleResults
 from tagsage.evaluate.bootstrap import paired_bootstrap, resampled_weights
-from tagsage.evaluate.metrics import evaluate
+from tagsage.evaluate.metrics import METRICS, evaluate
 
 Case = tuple[np.ndarray, dict[str, np.ndarray], float]
 
@@ -148,11 +148,3 @@ def test_same_seed_gives_the_same_resamples_of_n_articles_each():
     assert (weights.sum(axis=0) == 7).all()
     assert np.array_equal(weights, again)
     assert not np.array_equal(weights, other)
-
-
-def test_nothing_to_resample_is_refused():
-    case = random_case(0, 5, 3)
-    with pytest.raises(ValueError, match="no article to resample"):
-        paired_bootstrap(case[0][:0], reduced(case), seed=0)
-    with pytest.raises(ValueError, match="no candidate to score"):
-        paired_bootstrap(case[0], {}, seed=0)

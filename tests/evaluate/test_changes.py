@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import pytest
 
 from tagsage.evaluate.changes import COLUMNS, ChangeCounts, compare_predictions
 
@@ -37,7 +36,7 @@ def lines(changes):
 
 
 def test_what_changed_by_hand():
-    changes, counts = compare_predictions(BEFORE, AFTER)
+    changes, counts = compare_predictions(BEFORE, AFTER[::-1])
     assert changes.columns.tolist() == list(COLUMNS)
     assert lines(changes) == [
         ("a", "y", "score", 0.4, 0.7, 0, 1),
@@ -59,19 +58,10 @@ def test_what_changed_by_hand():
     )
 
 
-@pytest.mark.parametrize("order", [0, 1])
-def test_the_order_of_the_rows_does_not_matter(order):
-    shuffled = AFTER.sample(frac=1, random_state=order).reset_index(drop=True)
-    expected, counts = compare_predictions(BEFORE, AFTER)
-    found, other = compare_predictions(BEFORE, shuffled)
-    pd.testing.assert_frame_equal(found, expected)
-    assert other == counts
-
-
 def test_nothing_changes_between_the_same_predictions_and_all_does_from_none():
     changes, counts = compare_predictions(AFTER, AFTER)
     assert changes.empty
-    assert set(counts.to_json().values()) == {0}
+    assert set(vars(counts).values()) == {0}
     changes, counts = compare_predictions(AFTER.iloc[:0], AFTER)
     assert set(changes["change"]) == {"added"}
     assert (counts.articles_new, counts.articles_newly_tagged, counts.tags_gained) == (4, 2, 3)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import math
 from types import SimpleNamespace
 
@@ -13,17 +12,16 @@ import pytest
 import scipy.sparse as sp
 
 from tagsage.evaluate import promotion_guards
-from tagsage.evaluate.article_results import ArticleResults
 from tagsage.evaluate.frozen_test import FrozenTest
 from tagsage.evaluate.promotion import Decision, Gain, Guard, decide
 from tagsage.evaluate.promotion_guards import (
+    Pair,
     compare_with_champion,
     guard_assigned,
     guard_calibration,
     guard_most,
     guard_slices,
     measure_gain,
-    pair_up,
 )
 from tagsage.evaluate.slices import article_slices, tag_slices
 from tagsage.features import article_ids
@@ -41,16 +39,31 @@ def few_resamples(monkeypatch):
     monkeypatch.setattr(promotion_guards, "paired_bootstrap", few)
 
 
-def results(assigned) -> ArticleResults:
-    return ArticleResults.without_rankings(sp.csr_array(np.asarray(assigned, dtype=np.float64)))
+def sparse(assigned):
+    return sp.csr_array(np.asarray(assigned, dtype=np.float64))
 
 
-def paired(Y, challenger, champion):
-    """Put two candidates side by side on the same articles and tags."""
-    keys, tags = [f"a{row}" for row in range(len(Y))], [f"t{n}" for n in range(Y.shape[1])]
-    assigned = sp.csr_array(np.asarray(champion, dtype=np.float64))
-    kept = FrozenTest(tags, article_ids(keys), article_ids([]), assigned, {}, 0.2, 42)
-    return pair_up(Y, results(challenger), article_ids(keys), tags, kept)
+def paired(Y, challenger, champion) -> Pair:
+    return Pair(Y, sparse(challenger), sparse(champion))
+
+
+def frozen(tags, test, assigned) -> FrozenTest:
+    return FrozenTest(tags, article_ids(test), article_ids([]), sparse(assigned), {}, 0.2, 42)
+
+
+def compared(Y, assigned, articles, tags, champion, **settings):
+    """Compare a challenger with the champion; all articles are in no list and have two words."""
+    everything = np.arange(len(Y))
+    return compare_with_champion(
+        SimpleNamespace(results=SimpleNamespace(assigned=sparse(assigned))),
+        Labels(tags, everything, Y, everything, everything),
+        champion,
+        version="3",
+        ids=article_ids(articles),
+        texts=["a b"] * len(Y),
+        list_degree=np.zeros(len(Y), dtype=int),
+        settings=Settings(**settings),
+    )
 
 
 def gain(low: float, *, value: float = 0.1, high: float = 0.2) -> Gain:
@@ -108,8 +121,6 @@ def test_champion_that_cannot_be_compared_with_stays_and_the_reason_says_why():
     assert decision.reason == f"Not promoted: its test is lost; {BY_HAND}"
     assert (decision.challenger_micro_f1, decision.champion_micro_f1) == (0.983, 0.966)
     assert decided(gain=None, not_comparable="x", settings=ALWAYS).promoted
-    with pytest.raises(ValueError, match="neither compared nor"):
-        decided(gain=None)
 
 
 @pytest.mark.parametrize("champion", ["1", ""])
@@ -154,11 +165,6 @@ def test_always_never_and_a_pin_say_so():
         assert pinned.reason == "Not promoted: version 1 is pinned by ann."
 
 
-def test_decision_comes_back_from_json():
-    decision = decided(guards=[BROKEN])
-    assert Decision.from_json(json.loads(json.dumps(decision.to_json()))) == decision
-
-
 def labels(n: int, tags: int = 4, seed: int = 0) -> np.ndarray:
     Y = np.random.default_rng(seed).random((n, tags)) < 0.4
     Y[:, 0] |= ~Y.any(axis=1)
@@ -186,16 +192,11 @@ def test_gain_of_a_better_a_worse_and_an_equal_challenger():
 def test_gain_is_measured_with_this_runs_truth_on_what_both_have():
     current = np.array([[True, False], [False, True], [True, True]])
     # The champion was tested on b, c and others; it knows y and x, and a tag of its own.
-    assigned = sp.csr_array(np.array([[1.0, 1, 1], [0, 1, 0], [1, 1, 1]]))
-    kept = FrozenTest(
-        ["own", "x", "y"], article_ids(["c", "b", "z"]), article_ids(["a"]), assigned, {}, 0.2, 42
-    )
-    mine = results([[1, 0], [0, 1], [0, 1]])
-    pair = pair_up(current, mine, article_ids(["a", "b", "c"]), ["x", "y"], kept)
-    assert pair.Y.tolist() == [[False, True], [True, True]]
-    assert pair.challenger.assigned.toarray().tolist() == [[0, 1], [0, 1]]
-    assert pair.champion.assigned.toarray().tolist() == [[1, 0], [1, 1]]
-    found = measure_gain(pair, seed=0)
+    kept = frozen(["own", "x", "y"], ["c", "b", "z"], [[1, 1, 1], [0, 1, 0], [1, 1, 1]])
+    mine = [[1, 0], [0, 1], [0, 1]]
+    found = compared(current, mine, "abc", ["x", "y"], kept, promote_min_articles=2).gain
+    assert (found.articles, found.tags) == (2, 2)
+    # True of b and c are y; x, y. The challenger says y; y, the champion x; x, y.
     assert found.challenger == pytest.approx(4 / 5)
     assert found.champion == pytest.approx(4 / 6)
 
@@ -221,23 +222,12 @@ def test_gain_is_measured_with_this_runs_truth_on_what_both_have():
 )
 def test_two_are_not_compared_on_few_tags_or_few_articles(champion_tags, least, why_not):
     Y = labels(41)
-    ids, tags = article_ids([f"a{row}" for row in range(41)]), ["t0", "t1", "t2", "t3"]
+    articles, tags = [f"a{row}" for row in range(41)], ["t0", "t1", "t2", "t3"]
     champion = None
     if champion_tags:
         own = [f"t{n}" for n in range(champion_tags)]
-        assigned = sp.csr_array(np.zeros((41, champion_tags)))
-        champion = FrozenTest(own, ids, article_ids([]), assigned, {}, 0.2, 42)
-    everything = np.arange(41)
-    found = compare_with_champion(
-        SimpleNamespace(results=results(Y)),
-        Labels(tags, everything, Y, everything, everything),
-        champion,
-        version="3",
-        ids=ids,
-        texts=["a b"] * 41,
-        list_degree=np.zeros(41, dtype=int),
-        settings=Settings(promote_min_articles=least),
-    )
+        champion = frozen(own, articles, np.zeros((41, champion_tags)))
+    found = compared(Y, Y, articles, tags, champion, promote_min_articles=least)
     assert found.why_not == why_not
     assert (found.gain is None) == bool(why_not)
     names = [] if why_not else ["largest drop on a slice", "drop of articles with a tag"]
@@ -282,9 +272,9 @@ def test_slices_too_small_to_judge_are_not_judged():
 
 
 def test_slices_of_two_that_are_equally_good_give_no_alarm_by_chance():
-    """Twenty pairs of equally good candidates on 9 slices: many have one that looks worse."""
+    """Ten pairs of equally good candidates on 9 slices: many have one that looks worse."""
     alarms, looks_worse = 0, 0
-    for seed in range(20):
+    for seed in range(10):
         Y = labels(300, seed=seed)
         pair = paired(Y, with_errors(Y, 0.2, seed + 100), with_errors(Y, 0.2, seed + 200))
         degrees = np.random.default_rng(seed).integers(0, 12, 300)
@@ -296,48 +286,31 @@ def test_slices_of_two_that_are_equally_good_give_no_alarm_by_chance():
         )
         alarms += not check.passed
         looks_worse += (check.value or 0) > 0.02
-    assert looks_worse > 6
-    assert alarms <= 2
+    assert looks_worse > 3
+    assert alarms <= 1
 
 
-@pytest.mark.parametrize(("drop", "passed"), [(9, True), (10, True), (11, False)])
+@pytest.mark.parametrize(("drop", "passed"), [(-30, True), (10, True), (11, False)])
 def test_drop_of_articles_with_a_tag_is_held_to_its_limit(drop, passed):
     Y = np.ones((100, 2), dtype=bool)
-    challenger = Y.copy()
-    challenger[:drop] = False
-    check = guard_assigned(paired(Y, challenger, Y), settings=LIMITS)
+    challenger, champion = (np.arange(100)[:, None] < n for n in (60 - drop, 60))
+    check = guard_assigned(paired(Y, challenger & Y, champion & Y), settings=LIMITS)
     assert check.passed is passed
     assert check.value == pytest.approx(drop / 100)
-    assert check.about == f"{100 - drop}.0% of the articles get a tag, of the champion 100.0%"
-
-
-def test_gain_of_articles_with_a_tag_breaks_no_guard():
-    Y = np.ones((20, 1), dtype=bool)
-    check = guard_assigned(paired(Y, Y, np.zeros_like(Y)), settings=LIMITS)
-    assert check.passed
-    assert check.value == -1
+    assert check.about == f"{60 - drop}.0% of the articles get a tag, of the champion 60.0%"
 
 
 def test_calibration_allows_for_what_chance_makes_of_few_pairs():
     # One bin of 50 pairs at 0.5: by chance off by sqrt(2 * 0.25 / (pi * 50)) = 0.0564.
     bins = pd.DataFrame({"predicted": [0.5], "observed": [0.6], "pairs": [50]})
-    options = {"articles": 10, "champion": 0.03}
-    near = guard_calibration(
-        0.1, bins, settings=PromotionSettings(promote_min_articles=10), **options
-    )
+    options = {"articles": 10, "champion": 0.03, "settings": LIMITS}
+    near = guard_calibration(0.1, bins, **options)
     assert near.passed
     assert near.about == f"ece_top_5; {math.sqrt(0.5 / (math.pi * 50)):.4f} of it may be chance"
     assert (near.value, near.champion, near.limit) == (0.1, 0.03, 0.05)
-    assert not guard_calibration(
-        0.11, bins, settings=PromotionSettings(promote_min_articles=10), **options
-    ).passed
-    many = bins.assign(pairs=50_000)
-    assert not guard_calibration(
-        0.1, many, settings=PromotionSettings(promote_min_articles=10), **options
-    ).passed
-    few = guard_calibration(
-        0.9, bins, settings=PromotionSettings(promote_min_articles=11), **options
-    )
+    assert not guard_calibration(0.11, bins, **options).passed
+    assert not guard_calibration(0.1, bins.assign(pairs=50_000), **options).passed
+    few = guard_calibration(0.9, bins, **{**options, "articles": 9})
     assert (few.passed, few.value) == (True, None)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -135,13 +134,6 @@ def test_a_slice_whose_articles_have_no_tag_has_no_macro_f1():
     line = slice_scores(results_of(P[:2], truth, 0.5), truth, slices, no_slices(3)).iloc[0]
     assert (line["articles"], line["tags"], line["micro_f1"], line["lrap"]) == (2, 0, 0, 1)
     assert np.isnan(line["macro_f1"])
-
-
-def test_slices_of_other_articles_or_tags_are_refused():
-    results, two = results_of(P, Y, 0.5), no_slices(2)
-    for slices in ((two, no_slices(3)), (no_slices(3), two)):
-        with pytest.raises(ValueError, match="but Y has the shape"):
-            slice_scores(results, Y, *slices)
 
 
 def test_bins_name_their_first_and_last_number_and_are_there_without_counts():

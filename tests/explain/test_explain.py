@@ -11,12 +11,7 @@ from tagsage.explain import labelled_corpus, occlusion, scorer
 from tagsage.explain.explain import explain
 from tagsage.explain.explanation import Explanation
 from tagsage.explain.labelled_corpus import LabelledCorpus
-from tests.explain.explained_world import DENSE, TAGS, fit, snapshot
-
-
-@pytest.fixture(scope="module")
-def corpus():
-    return snapshot()
+from tests.explain.explained_world import DENSE, TAGS, fit
 
 
 @pytest.fixture(scope="module", params=["ovr_logistic", "mlp"])

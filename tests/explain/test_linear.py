@@ -8,12 +8,7 @@ from scipy.special import expit, logit
 
 from tagsage.explain.explain import explain
 from tagsage.explain.labelled_corpus import LabelledCorpus
-from tests.explain.explained_world import LINEAR, TAGS, fit, snapshot
-
-
-@pytest.fixture(scope="module")
-def corpus():
-    return snapshot()
+from tests.explain.explained_world import LINEAR, TAGS, fit
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from tagsage.harvest.account_export import parse_list_file, parse_post_file
 from tagsage.harvest.article_page import parse_article_page
 from tagsage.harvest.feed import parse_feed
 from tagsage.harvest.items import PageError
-from tagsage.harvest.list_page import list_query, parse_list_answer, parse_list_page
+from tagsage.harvest.list_page import parse_list_answer, parse_list_page
 from tagsage.harvest.medium_state import milliseconds
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -74,7 +74,7 @@ def damaged_pages(draw):
     return file.stem, text[:start] + piece + text[end:]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(damaged_pages())
 def test_a_damaged_page_is_read_or_refused(damaged):
     name, text = damaged
@@ -98,7 +98,7 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(JSON)
 def test_a_state_or_an_answer_of_any_shape_is_read_or_refused(value):
     keys = (f'catalogById({{"catalogId":"{LIST}"}})', f'postResult({{"id":"{POST}"}})')
@@ -109,7 +109,7 @@ def test_a_state_or_an_answer_of_any_shape_is_read_or_refused(value):
     assert isinstance(parse("answer_private", json.dumps({"data": {"catalogById": value}})), dict)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.text())
 def test_any_text_is_read_or_refused(text):
     for name in ("list_private", "answer_private", "article_with_state", "feed_cut_off"):
@@ -137,22 +137,9 @@ def test_a_moment_is_read_or_missing_with_a_reason(value, moment, reason):
     assert missing.get("published_ms") == reason
 
 
-def test_a_page_of_brackets_and_one_of_references_to_itself_cost_little():
-    assert (
-        "too many parts"
-        in parse("list_private", "__APOLLO_STATE__ = " + "[" * 400_000)["PageError"]
-    )
-    assert (
-        "nested too deeply"
-        in parse("list_private", "__APOLLO_STATE__ = " + "[" * 100_000)["PageError"]
-    )
+def test_deep_nesting_and_references_to_themselves_cost_little():
+    deep = parse("list_private", "__APOLLO_STATE__ = " + "[" * 100_000)
+    assert "nested too deeply" in deep["PageError"]
     circle = {"ROOT_QUERY": {"__ref": "ROOT_QUERY"}}
     found = parse("list_private", f"__APOLLO_STATE__ = {json.dumps(circle)}")
     assert found == {"PageError": f"the page's state object has no list {LIST}"}
-
-
-def test_a_query_names_the_list_and_the_part():
-    asked = json.loads(list_query(LIST, "offset:20"))
-    paging = {"limit": 20, "cursor": {"id": "offset:20"}}
-    assert asked["variables"] == {"catalogId": LIST, "pagingOptions": paging}
-    assert "catalogById" in asked["query"]

@@ -134,4 +134,4 @@ def test_a_run_publishes_what_it_predicted(finished_run):
     assert home.run["predicted"]["articles"] == predictions["story"].nunique()
     assert home.run["mlflow"]["run"]
     assert all(line.f1 is not None for line in learned.tags)
-    assert [line.winner for line in home.runs] == [board["candidate"][0]]
+    assert [line["winner"] for line in home.runs] == [board["candidate"][0]]

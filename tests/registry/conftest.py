@@ -36,7 +36,6 @@ def _make_tagger(
     feature_set: str = "text+lists",
     *,
     given: bool = False,
-    classifier: str = "linear",
 ) -> Path:
     """Fit a tagger on 48 titles about fruit and cars, and on their lists, orchard and garage."""
     titles = [
@@ -79,20 +78,14 @@ def _running(
     (port,) = free_ports(1)
     address = f"http://127.0.0.1:{port}"
     log = folder / "log"
+    command = [sys.executable, "-m", "mlflow", *arguments]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
     with log.open("w") as opened:
         process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "mlflow",
-                *arguments,
-                "--host",
-                "127.0.0.1",
-                "--port",
-                str(port),
-            ],
+            command,
             cwd=folder,
-            env={**os.environ, **variables, "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"},
+            env={**os.environ, **variables, "PATH": path},
             stdout=opened,
             stderr=opened,
             start_new_session=True,

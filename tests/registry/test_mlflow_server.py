@@ -9,7 +9,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from tagsage.evaluate.promotion import Decision
 from tagsage.registry.champion import carry_out
 from tagsage.registry.checksums import DamagedModelError
-from tagsage.registry.runs import DataSet, finish, log_candidate, log_results, log_run
+from tagsage.registry.runs import DataSet, finish, log_candidate, log_datasets, log_results, log_run
 from tagsage.registry.tracking import open_tracking
 from tagsage.registry.versions import load_version
 from tests.registry.conftest import CANDIDATE
@@ -27,9 +27,8 @@ def test_run_logged_twice_to_a_server_is_one_run_with_one_champion(
     with running(command, "/health", tmp_path, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false") as uri:
         for attempt in ("killed", "whole"):
             tracking = open_tracking(uri, experiment="nightly", folder=tmp_path / attempt)
-            parent = log_run(
-                tracking, "n1", params={}, datasets=[DataSet("a.csv", "ab", "a.csv", {})]
-            )
+            parent = log_run(tracking, "n1", params={})
+            log_datasets(tracking, "n1", [DataSet("a.csv", "ab", "a.csv", {})])
             child = log_candidate(
                 tracking,
                 "n1",

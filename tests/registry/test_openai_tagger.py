@@ -12,7 +12,7 @@ from scripts.openai_server import OpenAiServer, expected_vectors
 from tagsage.embed.openai.embedder import OpenAiEmbedder
 from tagsage.files import write_json
 from tagsage.registry.pyfunc import REQUIREMENTS, save_pyfunc
-from tagsage.registry.tagger import TAGGER_FILE, EmbedderAwayError, Tagger, read_about
+from tagsage.registry.tagger import TAGGER_FILE, Tagger, read_about
 from tagsage.settings.embed import EmbedSettings
 
 KEY = "sk-proj-servedCk4tagsageJx8q"
@@ -56,11 +56,6 @@ def test_text_block_is_what_the_server_of_this_environment_answers(remote, reach
     expected = expected_vectors(["a title more"], MODEL, DIMENSIONS)
     np.testing.assert_allclose(text[:1], expected, atol=1e-6)
     assert not text[1].any()
-
-
-def test_without_a_key_it_is_the_embedder_that_is_away(remote, away):
-    with pytest.raises(EmbedderAwayError, match="OpenAI wants a key; set OPENAI_API_KEY"):
-        Tagger.load(remote).predict(pd.DataFrame({"title": ["a title"]}))
 
 
 def test_over_http_an_embedder_that_is_away_is_503_and_a_wrong_input_400(

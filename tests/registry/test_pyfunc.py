@@ -16,7 +16,7 @@ from mlflow.pyfunc import load_model
 
 import tagsage
 from tagsage.errors import TagsageError
-from tagsage.registry.pyfunc import REQUIREMENTS, as_frame, save_pyfunc
+from tagsage.registry.pyfunc import REQUIREMENTS, save_pyfunc
 
 CLEAN = """
 import json, sys
@@ -61,30 +61,13 @@ def in_clean_process(saved, tmp_path_factory) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize(
-    "articles",
-    [
-        "pears",
-        ["pears"],
-        pd.Series(["pears"]),
-        np.array(["pears"]),
-        {"title": "pears"},
-        [{"title": "pears"}],
-        pd.DataFrame({"title": ["pears"]}),
-    ],
-    ids=lambda value: type(value).__name__,
-)
-def test_articles_may_be_given_in_any_usual_way(articles):
-    assert as_frame(articles).to_dict("records") == [{"title": "pears"}]
-
-
 def test_mlflow_checks_the_signature_and_passes_top_k(saved):
     model = load_model(str(saved))
     frame = pd.DataFrame({"title": ["pears"], "subtitle": ["x"], "lists": [["orchard"]]})
     made = model.predict(frame, params={"top_k": 1})
     assert [item["tag"] for item in made["top"].iloc[0]] == ["fruit"]
     assert model.predict(pd.Series(["gears"], name="title"))["tags"].tolist() == [["cars"]]
-    assert model.unwrap_python_model().predict(None, ["gears"])["tags"].tolist() == [["cars"]]
+    assert model.predict({"title": "gears"})["tags"].tolist() == [["cars"]]
     assert {column.name for column in model.metadata.signature.inputs.inputs} == {
         "title", "subtitle", "author", "story", "lists", "articles",
     }  # fmt: skip

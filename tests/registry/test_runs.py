@@ -11,6 +11,7 @@ from tagsage.registry.runs import (
     candidate_run,
     finish,
     log_candidate,
+    log_datasets,
     log_results,
     log_run,
     metric_name,
@@ -52,9 +53,8 @@ def test_run_has_a_parent_and_a_child_for_every_candidate(tracking, run_id, tmp_
 def test_run_logged_again_after_a_kill_doubles_nothing(tracking, run_id, picture):
     item = DataSet("lists.csv", "sha256:" + "0f" * 32, "https://a:b@host/lists.csv", {"rows": 12})
     for _ in range(2):
-        parent = log_run(
-            tracking, run_id, params={"seed": 42, "candidates": "text:mlp"}, datasets=[item]
-        )
+        parent = log_run(tracking, run_id, params={"seed": 42, "candidates": "text:mlp"})
+        log_datasets(tracking, run_id, [item])
         child = log_candidate(
             tracking,
             run_id,
@@ -103,12 +103,6 @@ def test_killed_run_is_continued_and_its_end_closes_what_was_left_open(tracking,
     finish(tracking, run_id, "FINISHED")
     statuses = [tracking.client.get_run(one).info.status for one in (parent, left_open, done)]
     assert statuses == ["FINISHED", "FAILED", "FINISHED"]
-
-
-def test_runs_do_not_mix(tracking, run_id):
-    first = log_run(tracking, run_id, params={})
-    assert log_run(tracking, f"{run_id}-b", params={}) != first
-    assert parent_run(tracking, "never") is None
 
 
 def test_corrected_score_replaces_the_one_before(tracking, run_id):

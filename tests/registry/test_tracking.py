@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tagsage.errors import TagsageError
-from tagsage.registry.tracking import Tracking, open_tracking, translated
+from tagsage.registry.tracking import Tracking, open_tracking
 
 OPEN = """
 import sys
@@ -75,11 +75,6 @@ def test_database_that_is_no_database_is_an_error_of_one_sentence(tmp_path):
     (tmp_path / "mlflow.db").write_text("this is not SQLite" * 100)
     with pytest.raises(TagsageError, match=r"MLflow at sqlite:///.*file is not a database"):
         open_tracking("", experiment="x", folder=tmp_path)
-
-
-def test_an_error_that_is_not_mlflows_passes_unchanged():
-    with pytest.raises(KeyError), translated("http://host"):
-        raise KeyError("mine")
 
 
 def test_mlflow_is_quiet_and_reports_its_use_to_nobody(tracking):

@@ -4,8 +4,6 @@ import dataclasses
 import importlib.util
 import py_compile
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -26,15 +24,6 @@ from tagsage.registry.versions import (
     registered_model,
 )
 from tests.registry.conftest import CANDIDATE
-
-CLEAN = """
-import sys
-from pathlib import Path
-from tagsage.registry.tracking import open_tracking
-from tagsage.registry.versions import load_version
-tracking = open_tracking("", experiment="tests", folder=Path(sys.argv[1]))
-print(load_version(tracking, sys.argv[2]).predict([{"title": "plums"}])["tags"].tolist())
-"""
 
 
 def aliases(tracking, name) -> dict[str, str]:
@@ -158,13 +147,7 @@ def test_code_that_came_later_is_not_executed(tracking, name, registered, tmp_pa
     assert not witness.exists()
 
 
-def test_version_without_digest_is_refused(tracking, name, registered):
-    tracking.client.delete_model_version_tag(name, "1", MODEL_DIGEST)
-    with pytest.raises(DamagedModelError, match=r"is not what was registered"):
-        load_version(tracking, name, "1")
-
-
-@pytest.mark.parametrize("damaged", ["MLmodel", "candidate.json", CHECKSUMS, ""])
+@pytest.mark.parametrize("damaged", ["MLmodel", CHECKSUMS, ""])
 def test_version_that_is_damaged_or_gone_is_told_apart_from_a_failing_mlflow(
     tracking, name, registered, damaged
 ):
@@ -187,18 +170,3 @@ def test_file_that_a_library_cannot_read_is_damage_too(tracking, name, registere
     tracking.client.set_model_version_tag(name, "1", MODEL_DIGEST, digest_of(registered))
     with pytest.raises(DamagedModelError, match="cannot be loaded"):
         load_version(tracking, name, "1")
-
-
-@pytest.mark.slow
-def test_champion_loads_in_a_new_process(tracking, name, registered, tmp_path):
-    tracking.client.set_registered_model_alias(name, "champion", "1")
-    done = subprocess.run(
-        [sys.executable, "-c", CLEAN, str(tracking.folder), name],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "[['fruit']]"

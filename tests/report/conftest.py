@@ -4,8 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tagsage.evaluate.changes import ChangeCounts
+from tagsage.evaluate.corpus_checks import Check
+from tagsage.evaluate.promotion import Gain, Guard
 from tagsage.report.corpus_profile import CorpusProfile, profile_corpus
-from tagsage.report.data import (
+from tagsage.report.report_data import (
     ChangedArticle,
     Changes,
     Checked,
@@ -51,16 +54,7 @@ def profile(articles: pd.DataFrame, memberships: tuple[np.ndarray, np.ndarray]) 
 @pytest.fixture(scope="module")
 def changes() -> Changes:
     return Changes(
-        counts={
-            "articles_new": 3,
-            "articles_gone": 2,
-            "articles_newly_tagged": 5,
-            "articles_no_longer_tagged": 1,
-            "articles_changed": 1_234,
-            "tags_gained": 7,
-            "tags_lost": 4,
-            "scores_changed": 99,
-        },
+        counts=vars(ChangeCounts(3, 2, 5, 1, 1_234, 7, 4, 99)),
         written={"added": 10, "changed": 20, "removed": 5, "unchanged": 970},
         articles=[
             ChangedArticle("Changed", "https://medium.example/b", ["python", "xml"], []),
@@ -160,15 +154,12 @@ def run(profile: CorpusProfile, changes: Changes, comparison: Comparison) -> Rep
         checked=Checked(
             compared_with="scheduled__2026-11-21",
             checks=[
-                {
-                    "what": "words a text",
-                    "measure": "PSI",
-                    "before": "7.1 in the mean",
-                    "current": "9.8",
-                    "value": 0.412,
-                    "limit": 0.25,
-                    "passed": False,
-                }
+                vars(
+                    Check(
+                        *("psi", "words a text", "PSI", "7.1 in the mean", "9.8", 0.412, 0.25),
+                        passed=False,
+                    )
+                )
             ],
             failed=["words a text: 7.1 in the mean before, 9.8 this run (PSI 0.412, at most 0.25)"],
         ),
@@ -185,39 +176,10 @@ def run(profile: CorpusProfile, changes: Changes, comparison: Comparison) -> Rep
         changes=changes,
         comparison=comparison,
         checks=[
-            {
-                "name": "latency",
-                "about": "ms",
-                "champion": None,
-                "limit": 1000.0,
-                "value": 1234.5,
-                "passed": False,
-            },
-            {
-                "name": "size",
-                "about": "MB",
-                "champion": 1.25,
-                "limit": 1000.0,
-                "value": 0.5,
-                "passed": True,
-            },
-            {
-                "name": "calibration",
-                "about": "",
-                "champion": None,
-                "limit": 1.0,
-                "value": None,
-                "passed": True,
-            },
+            vars(Guard("latency", 1234.5, 1000.0, None, passed=False, about="ms")),
+            vars(Guard("size", 0.5, 1000.0, 1.25, passed=True, about="MB")),
+            vars(Guard("calibration", None, 1.0, None, passed=True)),
         ],
-        gain={
-            "articles": 2000,
-            "tags": 50,
-            "challenger": 0.7,
-            "champion": 0.65,
-            "value": 0.05,
-            "low": 0.04,
-            "high": 0.06,
-        },
+        gain=vars(Gain(0.7, 0.65, 0.05, 0.04, 0.06, 2000, 50)),
         settings={"seed": 42, "mlflow_tracking_uri": "http://ann:hush@mlflow:5000"},
     )

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,6 @@ from tagsage.neo4j_connection import Neo4jConnection, open_driver
 from tagsage.progress import track
 from tagsage.store import neo4j as neo4j_room
 from tagsage.store.neo4j import Neo4jStore
-from tagsage.store.neo4j_database import Rows
 from tests.conftest import SHORT_LIVED
 from tests.store.test_store_contract import expected, facts, predictions
 
@@ -109,28 +109,12 @@ def test_a_database_with_such_nodes_of_others_is_refused(neo4j_connection, cyphe
 def test_constraints_are_made_once_also_by_several_at_once(neo4j_connection, cypher):
     for (name,) in cypher("SHOW CONSTRAINTS YIELD name"):
         cypher(f"DROP CONSTRAINT `{name}`")
-    faults = []
-
-    def open_it():
-        try:
-            Neo4jStore(neo4j_connection).close()
-        except TagsageError as error:
-            faults.append(error)
-
-    threads = [threading.Thread(target=open_it) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert faults == []
+    with ThreadPoolExecutor(3) as pool:
+        for store in [*pool.map(Neo4jStore, [neo4j_connection] * 3)]:
+            store.close()
     found = cypher("SHOW CONSTRAINTS YIELD labelsOrTypes, properties RETURN labelsOrTypes[0]")
-    assert sorted(label for (label,) in found) == [
-        "Article",
-        "Author",
-        "List",
-        "Tag",
-        "TagsageStore",
-    ]
+    labels = {label for (label,) in found}
+    assert labels == {"Article", "Author", "List", "Tag", "TagsageStore"}
     assert cypher("MATCH (s:TagsageStore) RETURN count(s)") == [[1]]
 
 
@@ -146,10 +130,6 @@ def test_a_name_that_cannot_be_indexed_is_refused_with_its_beginning(store, make
     with pytest.raises(TagsageError, match=r"cannot index a tag of more than 8,000 bytes, .*🐝🐝"):
         store.load(corpus)
     assert store.counts()["articles"] == 0
-
-
-def test_parameters_are_not_spelt_out_for_the_log():
-    assert repr({"rows": Rows([1.5, "secret"])}) == "{'rows': <2 rows>}"
 
 
 def test_a_set_that_others_wrote_meanwhile_is_not_replaced(
@@ -202,11 +182,7 @@ def test_vectors_are_written_once_and_replaced_by_others(stocked, cypher, monkey
 
 @pytest.mark.parametrize(
     "harm",
-    [
-        "MATCH (a:Article) WITH a LIMIT 1 REMOVE a.v",
-        "MATCH (a:Article) WITH a LIMIT 1 SET a.v = [1]",
-        "MATCH (s:TagsageStore) REMOVE s.v",
-    ],
+    ["MATCH (a:Article) WITH a LIMIT 1 SET a.v = [1]", "MATCH (s:TagsageStore) REMOVE s.v"],
 )
 def test_vectors_that_someone_changed_or_that_are_not_whole_are_written_again(
     stocked, cypher, harm
@@ -215,22 +191,6 @@ def test_vectors_that_someone_changed_or_that_are_not_whole_are_written_again(
     cypher(harm)
     assert stocked.write_vectors("v", KEYS, vectors(), digest="d1")
     np.testing.assert_array_equal(stored_vectors(cypher), vectors())
-
-
-@pytest.mark.parametrize(
-    ("name", "keys", "matrix", "message"),
-    [
-        ("v`", KEYS, vectors(), "cannot be the name of a vector property"),
-        ("title", KEYS, vectors(), "cannot be the name of a vector property"),
-        ("v", KEYS[:4], vectors(), r"not \[4, d\]"),
-        ("v", KEYS, np.full((5, 3), np.nan), "a.example/0 holds a number that is not finite"),
-        ("v", KEYS, np.full((5, 3), 1e39), "a.example/0 holds a number that is not finite"),
-    ],
-)
-def test_vectors_that_cannot_be_kept_are_refused(stocked, cypher, name, keys, matrix, message):
-    with pytest.raises(ValueError, match=message):
-        stocked.write_vectors(name, keys, matrix, digest="d")
-    assert len(stored_vectors(cypher)) == 0
 
 
 def test_vectors_of_an_unknown_article_are_refused(stocked):
@@ -322,23 +282,3 @@ def test_a_server_that_crashes_and_comes_back_is_waited_for(
         report = store.load(corpus)
         assert report.memberships_added == len(corpus.memberships)
         assert facts(store.snapshot()) == expected(corpus)
-
-
-@pytest.mark.slow
-def test_a_read_only_database_is_read_and_its_refusal_is_one_sentence(server, make_corpus):
-    corpus = make_corpus({"a": ("A", [])}, [("l", "a")])
-    with Neo4jStore(Neo4jConnection(server.uri)) as store:
-        store.load(corpus)
-    server.settings = {"server.databases.default_to_read_only": "true"}
-    server.restart()
-    with Neo4jStore(Neo4jConnection(server.uri)) as store:
-        with pytest.raises(TagsageError, match="is read-only; open it for writing"):
-            store.load(make_corpus({"b": ("B", [])}, [], "other"))
-        assert facts(store.snapshot()) == expected(corpus)
-    # Batches fit into little memory per transaction.
-    server.settings = {"db.memory.transaction.max": "16m"}
-    server.restart()
-    with Neo4jStore(Neo4jConnection(server.uri)) as store:
-        articles = {f"{i:x}": ("T" * 300, ["x"]) for i in range(2000)}
-        report = store.load(make_corpus(articles, [("l", key) for key in articles], "many"))
-        assert report.added + report.updated == 2000

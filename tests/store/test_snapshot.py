@@ -1,7 +1,5 @@
 """Snapshots as files."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -35,13 +33,6 @@ def test_a_saved_snapshot_is_loaded_the_same(snapshot, tmp_path):
         assert same(loaded, snapshot)
         assert all(type(tags) is list for tags in loaded.articles["tags"])
         assert loaded.list_index.dtype == np.int32
-    assert sorted(path.name for path in (tmp_path / "snapshot").iterdir()) == [
-        "article_index.npy",
-        "articles.parquet",
-        "list_index.npy",
-        "lists.parquet",
-        "snapshot.json",
-    ]
 
 
 def test_the_digest_does_not_depend_on_where_the_values_lie(snapshot, tmp_path):
@@ -61,12 +52,7 @@ def test_the_digest_does_not_depend_on_where_the_values_lie(snapshot, tmp_path):
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [
-        ("title", "other"),
-        ("date", pd.Timestamp("2001-01-01")),
-        ("is_stub", True),
-        ("author", "Bo"),
-    ],
+    [("title", "other"), ("date", pd.Timestamp("2001-01-01")), ("is_stub", True)],
 )
 def test_any_change_changes_the_digest(snapshot, column, value):
     articles = snapshot.articles.copy()
@@ -94,28 +80,17 @@ def test_an_empty_snapshot_is_saved_and_loaded(tmp_path):
     assert same(Snapshot.load(tmp_path / "snapshot"), empty)
 
 
-def test_a_folder_without_a_whole_snapshot_is_told(snapshot, tmp_path):
-    with pytest.raises(TagsageError, match="holds no snapshot; run the ingest stage again"):
-        Snapshot.load(tmp_path / "none")
-    for file in ("articles.parquet", "lists.parquet", "article_index.npy", "snapshot.json"):
-        snapshot.save(tmp_path / "snapshot")
-        (tmp_path / "snapshot" / file).write_bytes(b"x")
-        with pytest.raises(TagsageError, match=r"is damaged: .*; run the ingest stage again"):
-            Snapshot.load(tmp_path / "snapshot")
-        snapshot.save(tmp_path / "snapshot")
-        (tmp_path / "snapshot" / file).unlink()
-        with pytest.raises(TagsageError, match=r"is damaged: |holds no snapshot"):
-            Snapshot.load(tmp_path / "snapshot")
-
-
-def test_the_summary_counts(snapshot, tmp_path):
+@pytest.mark.parametrize(
+    "file", ["articles.parquet", "lists.parquet", "article_index.npy", "snapshot.json"]
+)
+def test_a_damaged_snapshot_is_told(snapshot, tmp_path, file):
     snapshot.save(tmp_path)
-    assert json.loads((tmp_path / "snapshot.json").read_text()) == {
-        "digest": snapshot.digest,
-        "articles": 32,
-        "lists": len(snapshot.lists),
-        "memberships": len(snapshot.list_index),
-    }
+    (tmp_path / file).write_bytes(b"x")
+    with pytest.raises(TagsageError, match=r"is damaged: .*; run the ingest stage again"):
+        Snapshot.load(tmp_path)
+    (tmp_path / file).unlink()
+    with pytest.raises(TagsageError, match="is damaged: "):
+        Snapshot.load(tmp_path)
 
 
 def test_lists_of_articles_by_name_in_the_order_asked():

@@ -53,7 +53,7 @@ def test_what_is_no_database_of_ours_is_one_sentence(path, tmp_path):
 
 def test_a_damaged_file_is_one_sentence(path, make_corpus, some_articles):
     with open_file(path) as store:
-        store.load(make_corpus(*some_articles(2000)))
+        store.load(make_corpus(*some_articles(500)))
     content = bytearray(path.read_bytes())
     content[8192:] = b"\xa5" * (len(content) - 8192)
     path.write_bytes(bytes(content))
@@ -79,7 +79,7 @@ READ = """
     import sys
     from pathlib import Path
     from tagsage.store.open import open_store
-    for _ in range(30):
+    for _ in range(8):
         with open_store("sqlite", sqlite_path=Path(sys.argv[1])) as store:
             print(store.snapshot().digest)
 """
@@ -88,7 +88,7 @@ LOAD = """
     from pathlib import Path
     from tagsage.corpus.csv_source import read_csv_corpus
     from tagsage.store.open import open_store
-    for _ in range(4):
+    for _ in range(2):
         for paths in (sys.argv[2:4], sys.argv[4:6]):
             with open_store("sqlite", sqlite_path=Path(sys.argv[1])) as store:
                 store.load(read_csv_corpus(*paths, max_rejected_share=0))
@@ -144,15 +144,6 @@ def test_a_killed_load_leaves_the_old_corpus_and_is_run_again(
         assert store.snapshot().digest == snapshot_of(old).digest
         store.load(corpus)
         assert store.snapshot().digest == snapshot_of(corpus).digest
-
-
-def test_sql_keeps_no_vectors(path):
-    import numpy as np
-
-    with open_file(path) as store:
-        assert not store.keeps_vectors
-        with pytest.raises(NotImplementedError, match="SqlStore keeps no vectors"):
-            store.write_vectors("x", [], np.ones((0, 1)), digest="d")
 
 
 @pytest.mark.services

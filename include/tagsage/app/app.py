@@ -15,7 +15,6 @@ from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, Response
 from sqlalchemy import URL
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tagsage.app import render
 from tagsage.app.articles import find_article
@@ -61,8 +60,6 @@ _SENTENCES = {
 # People paste addresses of articles where they could type words.
 Words = Annotated[str, Query(max_length=2100)]
 Name = Annotated[str, Query(max_length=2000)]
-# Longer than any address that an article is kept under.
-Key = Annotated[str, Query(min_length=1, max_length=2100)]
 
 
 @dataclass(frozen=True)
@@ -102,20 +99,7 @@ def make_app(around: Surroundings) -> FastAPI:
     _add_pages(app, around)
     _add_files(app, around)
     _add_errors(app)
-    app.add_middleware(_KnownMethods)
     return app
-
-
-class _KnownMethods:
-    """Passes unknown methods on as a known one, so that the guard sees the request first."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] not in METHODS:
-            scope = {**scope, "method": "OPTIONS"}
-        await self._app(scope, receive, send)
 
 
 def _add_pages(app: FastAPI, around: Surroundings) -> None:
@@ -151,7 +135,7 @@ def _add_pages(app: FastAPI, around: Surroundings) -> None:
         return _page(request, "search", query=query, found=found)
 
     @app.get("/article")
-    def article(request: Request, key: Key) -> Response:
+    def article(request: Request, key: Words) -> Response:
         with published(around.database()) as connection:
             found = find_article(connection, key)
         if found is None:
@@ -175,7 +159,7 @@ def _add_pages(app: FastAPI, around: Surroundings) -> None:
     @app.get("/tag")
     def tag(
         request: Request,
-        name: Annotated[str, Query(min_length=1, max_length=2000)],
+        name: Name,
         page: Annotated[int, Query(ge=1, le=LAST_PAGE)] = 1,
     ) -> Response:
         with published(around.database()) as connection:

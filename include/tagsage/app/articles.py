@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ from tagsage.corpus.keys import parse_address
 from tagsage.store.tables import (
     ARTICLE_TAGS,
     ARTICLES,
+    EXPLANATION_PARTS,
     EXPLANATIONS,
     LIST_TAGS,
     LISTS,
@@ -69,40 +70,23 @@ class Neighbour:
 
 
 @dataclass(frozen=True)
-class Word:
-    """A word of the text, and what the score loses without it."""
-
-    word: str
-    drop: float
-
-
-@dataclass(frozen=True)
-class Term:
-    """A part of a linear model's score: ``start``, ``word``, ``list``, ``author`` or ``others``."""
-
-    kind: str
-    name: str
-    log_odds: float
-
-
-@dataclass(frozen=True)
 class Evidence:
     """The evidence for a tag of an article.
 
     `counted_lists` counts its lists that hold an article with the tag; over all its lists,
     `with_tag` members have the tag and `tagged` have any. `lists` has the strongest evidence;
-    `articles` with the tag share lists with it, those of small lists first; `texts` are labelled
-    articles with the nearest texts. `terms` add up to the log-odds of a linear model's score.
+    `articles` with the tag share lists with it, those of small lists first. The rest is the model's
+    explanation (:class:`tagsage.explain.explanation.Explanation`).
     """
 
-    counted_lists: int = 0
-    with_tag: int = 0
-    tagged: int = 0
-    lists: Sequence[InList] = ()
-    articles: Sequence[Neighbour] = ()
+    counted_lists: int
+    with_tag: int
+    tagged: int
+    lists: Sequence[InList]
+    articles: Sequence[Neighbour]
     texts: Sequence[Neighbour] = ()
-    words: Sequence[Word] = ()
-    terms: Sequence[Term] = ()
+    words: Sequence[Mapping[str, Any]] = ()
+    terms: Sequence[Mapping[str, Any]] = ()
     score: float | None = None
     score_without_graph: float | None = None
 
@@ -120,7 +104,7 @@ class PredictedTag:
     score: float
     assigned: bool
     threshold: float | None
-    evidence: Evidence | None = None
+    evidence: Evidence | None
 
 
 @dataclass(frozen=True)
@@ -140,9 +124,9 @@ class Article:
     date: str
     is_stub: bool
     n_lists: int
-    tags: Sequence[str] = field(default=())
-    predicted: Sequence[PredictedTag] = field(default=())
-    lists: Sequence[InList] = field(default=())
+    tags: Sequence[str]
+    predicted: Sequence[PredictedTag]
+    lists: Sequence[InList]
 
 
 def find_article(connection: Connection, key: str) -> Article | None:
@@ -255,68 +239,37 @@ def _co_listed(
 
 def _explained(connection: Connection, row: RowMapping, counted: Evidence) -> Evidence:
     """Join the model's explanation and the counted evidence; the former comes first."""
-    lists = [
-        InList(
-            str(one.get("list", "")),
-            int(one.get("size", 0)),
-            int(one.get("labelled", 0)),
-            int(one.get("with_tag", 0)),
-            _number(one.get("drop")),
-        )
-        for one in _parts(row["lists"])
-    ]
-    articles = [
-        Neighbour(
-            _key(connection, one), str(one.get("title", "")), shared=len(one.get("lists") or ())
-        )
-        for one in _parts(row["articles"])[:EVIDENCE_ARTICLES]
-    ]
-    texts = [
-        Neighbour(
-            _key(connection, one),
-            str(one.get("title", "")),
-            similarity=_number(one.get("similarity")),
-            has_tag=bool(one.get("has_tag")),
-        )
-        for one in _parts(row["texts"])[:EVIDENCE_ARTICLES]
-    ]
-    words = [
-        Word(str(one.get("word", "")), _number(one.get("drop")) or 0.0)
-        for one in _parts(row["words"])[:EVIDENCE_WORDS]
-    ]
-    terms = [
-        Term(
-            str(one.get("kind", "")), str(one.get("name", "")), _number(one.get("log_odds")) or 0.0
-        )
-        for one in _parts(row["terms"])
-    ]
+    lists, articles, texts, words, terms = (json.loads(row[part]) for part in EXPLANATION_PARTS)
     return replace(
         counted,
-        lists=lists[:EVIDENCE_LISTS] or counted.lists,
-        articles=articles or counted.articles,
-        texts=texts,
-        words=words,
+        lists=[
+            InList(one["list"], one["size"], one["labelled"], one["with_tag"], one["drop"])
+            for one in lists[:EVIDENCE_LISTS]
+        ]
+        or counted.lists,
+        articles=[
+            Neighbour(_key(connection, one["story"]), one["title"], shared=len(one["lists"]))
+            for one in articles[:EVIDENCE_ARTICLES]
+        ]
+        or counted.articles,
+        texts=[
+            Neighbour(
+                _key(connection, one["story"]),
+                one["title"],
+                similarity=one["similarity"],
+                has_tag=one["has_tag"],
+            )
+            for one in texts[:EVIDENCE_ARTICLES]
+        ],
+        words=words[:EVIDENCE_WORDS],
         terms=terms,
         score=row["score"],
         score_without_graph=row["score_without_graph"],
     )
 
 
-def _parts(text: str) -> list[dict[str, Any]]:
-    """Return a list of mappings kept as JSON; empty for anything else."""
-    try:
-        parts = json.loads(text)
-    except ValueError:
-        return []
-    return [one for one in parts if isinstance(one, dict)] if isinstance(parts, list) else []
-
-
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
-
-
-def _key(connection: Connection, one: dict[str, Any]) -> str:
+def _key(connection: Connection, story: str) -> str:
     """Return the key of an article that an explanation names; empty when the store has none."""
-    address = parse_address(str(one.get("story", "")))
+    address = parse_address(story)
     row = _article_row(connection, address.key) if address else None
     return "" if row is None else str(row["key"])

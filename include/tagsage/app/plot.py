@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 # Small, so that its labels can be read on a phone.
 WIDTH, HEIGHT = 480, 180
 LEFT, RIGHT, TOP, BOTTOM = 38, 8, 8, 22
 X_LABELS = 5
-
-
-@dataclass(frozen=True)
-class Series:
-    """Values of one line, one per run; None where there is none."""
-
-    name: str
-    values: Sequence[float | None]
 
 
 @dataclass(frozen=True)
@@ -55,18 +47,14 @@ class Plot:
 
 
 def draw_plot(
-    series: Sequence[Series], labels: Sequence[str], marked: Sequence[bool]
+    series: Mapping[str, Sequence[float | None]], labels: Sequence[str], marked: Sequence[bool]
 ) -> Plot | None:
     """Draw scores (0 to 1) run by run; None when there is no value at all.
 
-    `labels` name the runs; `marked` says which dots of the first line stand out.
+    `series` has the values of each line by its name, None where there is none; `labels` name the
+    runs; `marked` says which dots of the first line stand out.
     """
-    known = [
-        value
-        for one in series
-        for value in one.values
-        if value is not None and math.isfinite(value)
-    ]
+    known = [value for values in series.values() for value in values if value is not None]
     if not known:
         return None
     low, high, step = _axis(min(known), max(known))
@@ -79,10 +67,10 @@ def draw_plot(
         return round(HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value - low) / (high - low), 1)
 
     lines = []
-    for number, one in enumerate(series):
+    for number, (name, values) in enumerate(series.items()):
         dots, path, pen = [], [], "M"
-        for place, value in enumerate(one.values):
-            if value is None or not math.isfinite(value):
+        for place, value in enumerate(values):
+            if value is None:
                 pen = "M"
                 continue
             path.append(f"{pen}{x(place)} {y(value)}")
@@ -91,11 +79,13 @@ def draw_plot(
             text = f"{labels[place]}: {value:.3f}{', new champion' if stands_out else ''}"
             dots.append(Dot(x(place), y(value), text, stands_out))
         if dots:
-            lines.append(Line(one.name, " ".join(path), dots))
+            lines.append(Line(name, " ".join(path), dots))
     ticks = round((high - low) / step)
     every = max(math.ceil(n / X_LABELS), 1)
     latest = ", ".join(
-        f"{one.name.lower()} {one.values[-1]:.3f}" for one in series if one.values[-1] is not None
+        f"{name.lower()} {values[-1]:.3f}"
+        for name, values in series.items()
+        if values[-1] is not None
     )
     return Plot(
         lines,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, select
 
-from tagsage.app.plot import Plot, Series, draw_plot
+from tagsage.app.plot import Plot, draw_plot
 from tagsage.app.published import read_facts
 from tagsage.settings.candidates import TEXT_SETS
 from tagsage.store.tables import RUNS
@@ -29,45 +29,24 @@ class RunState:
 
 
 @dataclass(frozen=True)
-class RunLine:
-    """One run in numbers; the scores are those of its best candidate."""
-
-    run_id: str
-    started: str
-    winner: str
-    scores: Mapping[str, float]
-    promoted: bool
-
-
-@dataclass(frozen=True)
 class Home:
     """What the first page shows.
 
-    `run` has the published facts (see :mod:`tagsage.stages.publish`), `runs` this and earlier runs,
-    the latest first. `plot` compares the best candidate with the best on text only; None for a
-    single run.
+    `run` has the published facts, `runs` the entries of this and earlier runs (see
+    :mod:`tagsage.stages.publish`), the latest first. `plot` compares the best candidate with the
+    best on text only; None for a single run.
     """
 
     run: Mapping[str, Any]
-    runs: Sequence[RunLine] = field(default=())
-    plot: Plot | None = None
+    runs: Sequence[Mapping[str, Any]]
+    plot: Plot | None
 
 
 def read_home(connection: Connection) -> Home:
     """Read what the first page shows."""
     latest = select(RUNS.c.entry).order_by(RUNS.c.at.desc(), RUNS.c.run_id.desc())
-    entries = [json.loads(one) for one in connection.execute(latest.limit(RUNS_SHOWN)).scalars()]
-    runs = [
-        RunLine(
-            run_id=str(one["run_id"]),
-            started=str(one["started"]),
-            winner=str(one["winner"]),
-            scores=one["scores"].get(one["winner"], {}),
-            promoted=bool(one["promoted"]),
-        )
-        for one in entries
-    ]
-    return Home(read_facts(connection) or {}, runs, _plot(entries[::-1]))
+    runs = [json.loads(one) for one in connection.execute(latest.limit(RUNS_SHOWN)).scalars()]
+    return Home(read_facts(connection) or {}, runs, _plot(runs[::-1]))
 
 
 def _plot(entries: Sequence[Mapping[str, Any]]) -> Plot | None:
@@ -83,7 +62,7 @@ def _plot(entries: Sequence[Mapping[str, Any]]) -> Plot | None:
         for one in entries
     ]
     return draw_plot(
-        [Series("Best candidate", best), Series("Best on text alone", text)],
+        {"Best candidate": best, "Best on text alone": text},
         [_day(str(one["at"])) for one in entries],
         [bool(one["promoted"]) for one in entries],
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, RowMapping, and_, func, select
+from sqlalchemy import Connection, Row, and_, func, select
 
 from tagsage.app.search import PAGE_SIZE, Hit, hits_of
 from tagsage.store.tables import ARTICLE_TAGS, ARTICLES, PREDICTIONS, TAGS
@@ -29,31 +29,14 @@ _ORDERS: dict[Order, Any] = {
 
 
 @dataclass(frozen=True)
-class TagLine:
-    """A tag in numbers.
+class TagPage:
+    """A page of tags (rows of TAGS), how many there are in all, and on how many pages.
 
-    `articles` came with it, `assigned` counts untagged articles. The scores are those of the run's
-    best candidate on the test articles, None when the tag is not learned (`is_target`); `support`
-    and `predicted` count the test articles that have it, and that it was assigned to.
+    A tag's scores are those of the run's best candidate on the test articles, of which `support`
+    have the tag, and `predicted` were assigned it.
     """
 
-    tag: str
-    is_target: bool
-    articles: int
-    assigned: int
-    f1: float | None
-    precision: float | None
-    recall: float | None
-    average_precision: float | None
-    support: int | None
-    predicted: int | None
-
-
-@dataclass(frozen=True)
-class TagPage:
-    """A page of tags, how many there are in all, and on how many pages."""
-
-    tags: Sequence[TagLine]
+    tags: Sequence[Row[Any]]
     total: int
     pages: int
 
@@ -62,11 +45,12 @@ class TagPage:
 class Tag:
     """What the page of a tag shows.
 
-    `assigned` has the highest score first. On the first page, `nearly` has the best-scored articles
-    that it was not assigned to, `known` those that came with it, those in most lists first.
+    `line` is its row of TAGS. `assigned` has the highest score first. On the first page, `nearly`
+    has the best-scored articles that it was not assigned to, `known` those that came with it, those
+    in most lists first.
     """
 
-    line: TagLine
+    line: Row[Any]
     assigned: Sequence[Hit]
     nearly: Sequence[Hit]
     known: Sequence[Hit]
@@ -91,30 +75,29 @@ def list_tags(
     if kind == "learned":
         where.append(TAGS.c.is_target)
     total = connection.execute(select(func.count()).select_from(TAGS).where(*where)).scalar_one()
-    rows = connection.execute(
+    lines = connection.execute(
         select(TAGS)
         .where(*where)
         .order_by(_ORDERS[order], TAGS.c.name)
         .limit(TAGS_PER_PAGE)
         .offset(TAGS_PER_PAGE * (page - 1))
-    ).mappings()
-    return TagPage([_line(row) for row in rows], total, -(-total // TAGS_PER_PAGE))
+    ).all()
+    return TagPage(lines, total, -(-total // TAGS_PER_PAGE))
 
 
 def find_tag(connection: Connection, name: str, *, page: int = 1) -> Tag | None:
     """Return a tag and its articles; None when there is none of this name."""
-    row = connection.execute(select(TAGS).where(TAGS.c.name == name)).mappings().one_or_none()
-    if row is None:
+    line = connection.execute(select(TAGS).where(TAGS.c.name == name)).one_or_none()
+    if line is None:
         return None
-    number = row["id"]
     return Tag(
-        line=_line(row),
+        line=line,
         assigned=_predicted(
-            connection, number, assigned=1, limit=PAGE_SIZE, offset=PAGE_SIZE * (page - 1)
+            connection, line.id, assigned=1, limit=PAGE_SIZE, offset=PAGE_SIZE * (page - 1)
         ),
-        nearly=_predicted(connection, number, assigned=0, limit=NEARLY) if page == 1 else (),
-        known=_known(connection, number) if page == 1 else (),
-        pages=min(-(-row["n_assigned"] // PAGE_SIZE), LAST_PAGE),
+        nearly=_predicted(connection, line.id, assigned=0, limit=NEARLY) if page == 1 else (),
+        known=_known(connection, line.id) if page == 1 else (),
+        pages=min(-(-line.n_assigned // PAGE_SIZE), LAST_PAGE),
     )
 
 
@@ -142,18 +125,3 @@ def _known(connection: Connection, tag: int) -> list[Hit]:
         .limit(BEST_KNOWN)
     ).scalars()
     return hits_of(connection, list(rows))
-
-
-def _line(row: RowMapping) -> TagLine:
-    return TagLine(
-        tag=row["name"],
-        is_target=bool(row["is_target"]),
-        articles=row["n_articles"],
-        assigned=row["n_assigned"],
-        f1=row["f1"],
-        precision=row["precision"],
-        recall=row["recall"],
-        average_precision=row["average_precision"],
-        support=row["support"],
-        predicted=row["predicted"],
-    )

@@ -58,7 +58,7 @@ class CsvFile:
             text = io.TextIOWrapper(content, encoding="utf-8-sig", newline="")
             stack.callback(text.detach)
             self._lines = _Lines(text)
-            self._reader = csv.reader(self._lines.hand_out(), strict=True)
+            self._reader = csv.reader(self._lines, strict=True)
             self._stack = stack.pop_all()
         return self
 
@@ -81,36 +81,33 @@ class CsvFile:
         Rows that cannot be read, or have another number of columns than the header, are rejected;
         NUL bytes are removed, and such rows are repaired.
         """
-        lines, width = self._lines, len(header)
-        record = lines.record
         with self._translated():
             while True:
-                line = lines.next_record()
+                line = self._lines.begin_row()
+                fault = ""
                 try:
                     fields = next(self._reader)
                 except StopIteration:
-                    break
+                    return
                 except csv.Error as error:
-                    reason = _reason(error)
+                    fault = _reason(error)
                 else:
-                    if len(fields) == width:
-                        self.rows_read += 1
-                        if "\0" in (record[0] if len(record) == 1 else self.content()):
-                            fields = self._without_nul(line, header, fields, quarantine)
-                        yield line, fields
-                        continue
                     if not fields:
                         continue
-                    reason = f"{len(fields)} fields instead of {width}"
+                    if len(fields) != len(header):
+                        fault = f"{len(fields)} fields instead of {len(header)}"
                 self.rows_read += 1
-                lines.give_back()
-                # The old iterator may have come to its end, and an ended one stays ended.
-                self._reader = csv.reader(lines.hand_out(), strict=True)
-                quarantine.add(self.name, line, REJECTED, reason, self.content())
+                if fault:
+                    self._lines.give_back()
+                    quarantine.add(self.name, line, REJECTED, fault, self.content())
+                    continue
+                if "\0" in self.content():
+                    fields = self._without_nul(line, header, fields, quarantine)
+                yield line, fields
 
     def content(self) -> str:
         """Return the text of the row just read."""
-        return "".join(self._lines.record)
+        return "".join(self._lines.row)
 
     def digest(self) -> str:
         """Return ``sha256:…`` of the file's bytes as stored; call it after the last row."""
@@ -177,36 +174,33 @@ class _Lines:
 
     def __init__(self, source: Iterator[str]) -> None:
         self._source = source
-        self._waiting: deque[str] = deque()
+        self._taken_back: deque[str] = deque()
         self._before = 0  # lines before the row being read
-        self.record: list[str] = []  # the lines of the row being read; always the same object
+        self.row: list[str] = []  # the lines of the row being read
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> str:
+        line = self._taken_back.popleft() if self._taken_back else next(self._source)
+        self.row.append(line)
+        return line
 
     @property
     def number(self) -> int:
         """How many lines were given out, without those taken back."""
-        return self._before + len(self.record)
+        return self._before + len(self.row)
 
-    def next_record(self) -> int:
+    def begin_row(self) -> int:
         """Begin a row; return the number of its first line, from 1."""
-        self._before += len(self.record)
-        self.record.clear()
+        self._before += len(self.row)
+        self.row.clear()
         return self._before + 1
 
-    def hand_out(self) -> Iterator[str]:
-        """Yield first what was taken back, then the source's lines."""
-        keep = self.record.append
-        waiting = self._waiting
-        while waiting:
-            keep(waiting[0])
-            yield waiting.popleft()
-        for line in self._source:
-            keep(line)
-            yield line
-
     def give_back(self) -> None:
-        """Take back all lines of the row but the first, for a new `hand_out`."""
-        self._waiting.extendleft(reversed(self.record[1:]))
-        del self.record[1:]
+        """Take back all lines of the row but the first."""
+        self._taken_back.extendleft(reversed(self.row[1:]))
+        del self.row[1:]
 
 
 class _Digesting(io.RawIOBase):

@@ -27,8 +27,8 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _TOO_DEEP = (RecursionError, MemoryError)
 
 
-class TagsError(ValueError):
-    """Tags that cannot be read; the message is the reason for the quarantine."""
+class FieldError(ValueError):
+    """A field that cannot be read; the message is the reason for the quarantine."""
 
 
 def parse_date(text: str) -> int | None:
@@ -63,14 +63,14 @@ def parse_tags(text: str) -> tuple[list[str], bool]:
 
     Returns the tags, stripped, without empty ones and repetitions, in their order; and whether
     characters that cannot be stored (NUL, half of a surrogate pair) were replaced. Raises
-    `TagsError` when the text is not such a list.
+    `FieldError` when the text is not such a list.
     """
     if text == "[]" or text.strip() in NULLS:
         return [], False
     try:
         value = json.loads(text)
     except (ValueError, *_TOO_DEEP):
-        raise TagsError("tags are broken JSON") from None
+        raise FieldError("tags are broken JSON") from None
     return _tag_list(value)
 
 
@@ -106,18 +106,18 @@ def _python_value(text: str, reason: str) -> object:
     try:
         return ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, TypeError, *_TOO_DEEP):
-        raise TagsError(reason) from None
+        raise FieldError(reason) from None
 
 
 def _tag_list(value: object) -> tuple[list[str], bool]:
     if value is None:
         return [], False
     if not isinstance(value, list):
-        raise TagsError("tags are not a list")
+        raise FieldError("tags are not a list")
     try:
         together = "".join(value)
     except TypeError:
-        raise TagsError("a tag is not a text") from None
+        raise FieldError("a tag is not a text") from None
     # JSON's escapes can produce what a text in UTF-8 cannot or should not hold.
     replace = "\0" in together or _SURROGATE.search(together) is not None
     if replace:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
@@ -19,7 +21,6 @@ TAGS_KEPT = 20_000
 # A title without a blank is one word, however long.
 WORD_LETTERS = 40
 BLOCK_ROWS = 100_000
-_EMPTY = pa.schema([("value", pa.large_string()), ("count", pa.int64())]).empty_table()
 
 
 @dataclass(frozen=True)
@@ -95,18 +96,19 @@ def profile_of(
     return Profile(
         counts=counts,
         words=_most_frequent(words, WORDS_KEPT),
-        words_in_all=_total(words),
+        words_in_all=words.total(),
         tags=_most_frequent(tags, TAGS_KEPT),
-        tags_in_all=_total(tags),
+        tags_in_all=tags.total(),
         text_lengths=_histogram(lengths),
         list_sizes=_histogram(sizes),
         lists_per_article=_histogram(degree),
     )
 
 
-def _words(articles: pd.DataFrame) -> tuple[pa.Table, npt.NDArray[np.int64]]:
-    """Return (word, count), and how many words each article has."""
-    counted, lengths = [_EMPTY], [np.zeros(0, dtype=np.int64)]
+def _words(articles: pd.DataFrame) -> tuple[Counter[str], npt.NDArray[np.int64]]:
+    """Return how often each word occurs, and how many words each article has."""
+    counted: Counter[str] = Counter()
+    lengths = [np.zeros(0, dtype=np.int64)]
     for block in _blocks(articles):
         text = pc.binary_join_element_wise(
             *(_array(block[name], pa.large_string()) for name in ("title", "subtitle")),
@@ -122,18 +124,19 @@ def _words(articles: pd.DataFrame) -> tuple[pa.Table, npt.NDArray[np.int64]]:
         lengths.append(np.where(empty, 0, pc.list_value_length(words).to_numpy()).astype(np.int64))
         flat = words.flatten()
         flat = flat.filter(pc.not_equal(flat, ""))
-        counted.append(_counts(pc.utf8_slice_codeunits(flat, 0, WORD_LETTERS)))
-    return _summed(counted), np.concatenate(lengths)
+        counted.update(_counts(pc.utf8_slice_codeunits(flat, 0, WORD_LETTERS)))
+    return counted, np.concatenate(lengths)
 
 
-def _tags(articles: pd.DataFrame) -> tuple[pa.Table, int]:
-    """Return (tag, count), and how many articles have any tag."""
-    counted, tagged = [_EMPTY], 0
+def _tags(articles: pd.DataFrame) -> tuple[Counter[str], int]:
+    """Return how many articles have each tag, and how many have any."""
+    counted: Counter[str] = Counter()
+    tagged = 0
     for block in _blocks(articles):
         tags = _array(block["tags"], ARTICLE_SCHEMA.field("tags").type)
         tagged += int((pc.list_value_length(tags).to_numpy() > 0).sum())
-        counted.append(_counts(tags.flatten()))
-    return _summed(counted), tagged
+        counted.update(_counts(tags.flatten()))
+    return counted, tagged
 
 
 def _blocks(articles: pd.DataFrame) -> Iterator[pd.DataFrame]:
@@ -147,26 +150,16 @@ def _array(column: pd.Series, kind: pa.DataType) -> pa.Array:
     return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
 
 
-def _counts(values: pa.Array) -> pa.Table:
+def _counts(values: pa.Array) -> dict[str, int]:
     counted = pc.value_counts(values)
-    columns = [counted.field("values"), counted.field("counts")]
-    return pa.table(columns, names=_EMPTY.column_names).cast(_EMPTY.schema)
+    return dict(
+        zip(*(counted.field(name).to_pylist() for name in ("values", "counts")), strict=True)
+    )
 
 
-def _summed(counted: list[pa.Table]) -> pa.Table:
-    joined = pa.concat_tables(counted).group_by("value").aggregate([("count", "sum")])
-    return joined.rename_columns(_EMPTY.column_names)
-
-
-def _most_frequent(counted: pa.Table, keep: int) -> dict[str, int]:
+def _most_frequent(counted: Counter[str], keep: int) -> dict[str, int]:
     """Return the most frequent values, ties by name."""
-    order = [("count", "descending"), ("value", "ascending")]
-    best = counted.sort_by(order).slice(0, keep)
-    return dict(zip(best["value"].to_pylist(), best["count"].to_pylist(), strict=True))
-
-
-def _total(counted: pa.Table) -> int:
-    return int(pc.sum(counted["count"]).as_py() or 0)
+    return dict(heapq.nsmallest(keep, counted.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _histogram(values: npt.NDArray[np.integer[Any]]) -> dict[int, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -77,30 +76,25 @@ class Quarantine:
 
     def frame(self) -> pd.DataFrame:
         """Return the records, as in :class:`tagsage.corpus.model.Corpus`."""
-        columns = list(zip(*self._rows, strict=True)) or [()] * 5
         kinds = {"file": "str", "line": "int64", "kind": "str", "reason": "str", "content": "str"}
-        series = zip(kinds.items(), columns, strict=True)
-        return pd.DataFrame({
-            name: pd.Series(values, dtype=kind) for (name, kind), values in series
-        })
-
-    def rejected(self, file: str) -> list[tuple[int, str]]:
-        """Return line and reason of every rejected row of a file."""
-        return [(row[1], row[3]) for row in self._rows if row[0] == file and row[2] == REJECTED]
+        return pd.DataFrame(self._rows, columns=[*kinds]).astype(kinds)
 
     def check_share(self, file: str, rows: int, max_rejected_share: float) -> None:
         """Raise `RejectedShareError` when too large a share of a file's rows was rejected."""
-        rejected = self.rejected(file)
-        if len(rejected) <= max_rejected_share * rows:
+        lines_by_reason: dict[str, list[int]] = {}
+        for where, line, kind, reason, _ in self._rows:
+            if where == file and kind == REJECTED:
+                lines_by_reason.setdefault(reason, []).append(line)
+        rejected = sum(map(len, lines_by_reason.values()))
+        if rejected <= max_rejected_share * rows:
             return
-        first: dict[str, int] = {}
-        for line, reason in rejected:
-            first.setdefault(reason, line)
-        commonest = Counter(reason for _, reason in rejected).most_common(3)
-        reasons = "; ".join(f"{why} ({n:,}, first at line {first[why]})" for why, n in commonest)
+        commonest = sorted(lines_by_reason.items(), key=lambda item: -len(item[1]))[:3]
+        reasons = "; ".join(
+            f"{why} ({len(lines):,}, first at line {lines[0]})" for why, lines in commonest
+        )
         msg = (
-            f"{file}: {len(rejected):,} of {rows:,} rows were rejected "
-            f"({len(rejected) / rows:.1%}), more than max_rejected_share={max_rejected_share:g} "
+            f"{file}: {rejected:,} of {rows:,} rows were rejected "
+            f"({rejected / rows:.1%}), more than max_rejected_share={max_rejected_share:g} "
             f"allows: {reasons}. Mend the file, or raise max_rejected_share."
         )
         raise RejectedShareError(msg, self.frame())

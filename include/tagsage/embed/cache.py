@@ -7,8 +7,8 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -128,8 +128,8 @@ class VectorCache:
             yield self._db
 
     def _rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        with self._explained(), closing(self._db.execute(query, parameters)) as cursor:
-            return cursor.fetchall()
+        with self._transaction() as db:
+            return db.execute(query, parameters).fetchall()
 
     @contextmanager
     def spending(self) -> Generator[None, None, None]:
@@ -188,7 +188,7 @@ class VectorCache:
     def models(self) -> list[tuple[str, int, int]]:
         """Return model, vector length and number of texts of everything in the cache."""
         query = "SELECT model, dimensions, count(*) FROM vectors GROUP BY 1, 2 ORDER BY 1, 2"
-        return [(str(model), int(d), int(n)) for model, d, n in self._rows(query)]
+        return self._rows(query)
 
     def remove(self, model: str) -> int:
         """Remove the vectors of a model; return how many there were."""
@@ -202,8 +202,8 @@ class VectorCache:
             "SELECT coalesce(sum(texts), 0), coalesce(sum(tokens), 0), coalesce(sum(dollars), 0.0) "
             "FROM usage WHERE run_id = ?"
         )
-        texts, tokens, dollars = self._rows(query, (run_id,))[0]
-        return Usage(run_id, "", int(texts), int(tokens), float(dollars))
+        (row,) = self._rows(query, (run_id,))
+        return Usage(run_id, "", *row)
 
     def usage(self) -> list[Usage]:
         """Return what every run has spent with every model, the latest first."""
@@ -253,15 +253,5 @@ class VectorCache:
 
 
 def _add_usage(db: sqlite3.Connection, identity: str, usage: Usage) -> None:
-    db.execute(
-        "INSERT OR REPLACE INTO usage VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (
-            identity,
-            usage.run_id,
-            usage.model,
-            usage.texts,
-            usage.tokens,
-            usage.dollars,
-            time.time(),
-        ),
-    )
+    values = (identity, *astuple(usage), time.time())
+    db.execute("INSERT OR REPLACE INTO usage VALUES (?, ?, ?, ?, ?, ?, ?)", values)

@@ -21,7 +21,7 @@ from sklearn.preprocessing import normalize
 from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_limits
 
-from tagsage.embed.registry import ABOUT_FILE, CorpusVectors
+from tagsage.embed.embedders import ABOUT_FILE, CorpusVectors
 from tagsage.embed.text import article_texts, text_hashes, unique_texts
 from tagsage.errors import TagsageError
 from tagsage.files import read_json, write_json
@@ -102,29 +102,22 @@ class LsaEmbedder:
         logger.warning("No text holds a word: every vector is zero.")
         return cls([], np.zeros(0, np.float32), np.zeros((0, dimensions), np.float32))
 
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Embed texts, new ones too, as float32 [n, dimensions].
+    def embed(self, texts: Sequence[str], *, out: Path | None = None) -> NDArray[np.float32]:
+        """Embed texts, new ones too, as float32 [n, dimensions], in the file `out` (.npy) if given.
 
         Rows have length 1; a text without a known term has a zero row. A text's vector does not
         depend on the other texts, to the last bit.
         """
-        vectors = np.zeros((len(texts), self.dimensions), np.float32)
-        self._embed_into(vectors, texts)
-        return vectors
-
-    def embed_to_file(self, texts: Sequence[str], out: Path) -> None:
-        """Embed texts into a .npy file, block by block."""
-        vectors = np.lib.format.open_memmap(
-            out, mode="w+", dtype=np.float32, shape=(len(texts), self.dimensions)
-        )
-        self._embed_into(vectors, texts)
-        vectors.flush()
-
-    def _embed_into(self, vectors: NDArray[np.float32], texts: Sequence[str]) -> None:
+        shape = (len(texts), self.dimensions)
+        if out is None:
+            vectors = np.zeros(shape, np.float32)
+        else:
+            vectors = np.lib.format.open_memmap(out, mode="w+", dtype=np.float32, shape=shape)
         blocks = range(0, len(texts), BLOCK_ROWS)
         for start in track(blocks, "embedding texts") if len(blocks) > 1 else blocks:
             block = slice(start, start + BLOCK_ROWS)
             vectors[block] = self.embed_terms(self.terms(texts[block]))
+        return vectors
 
     def terms(self, texts: Sequence[str]) -> Terms:
         """Return the weight of each known word in each text.
@@ -190,7 +183,7 @@ def embed_corpus(
         seed=settings.seed,
         sample=settings.lsa_sample,
     )
-    embedder.embed_to_file(texts, out)
+    embedder.embed(texts, out=out)
     counts = {"terms": len(embedder.vocabulary)}
     return CorpusVectors(embedder.model_id, embedder.dimensions, embedder, counts=counts)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 from collections.abc import Iterator
 from contextlib import suppress
@@ -20,8 +19,9 @@ from upath import UPath
 from tagsage.corpus.csv_file import CsvFile
 from tagsage.corpus.keys import article_key
 from tagsage.corpus.quarantine import REJECTED, SUPERSEDED, Quarantine
-from tagsage.embed.registry import CorpusVectors, Embedder
-from tagsage.errors import NonRetryableError, TagsageError
+from tagsage.embed.embedders import CorpusVectors
+from tagsage.errors import NonRetryableError
+from tagsage.files import sha256_of
 from tagsage.progress import track
 
 if TYPE_CHECKING:
@@ -38,8 +38,6 @@ NOT_FINITE = "a number is not finite or beyond float32"
 WRONG_LENGTH = "not as many numbers as most of the first rows"
 LATER_ROW = "a later row has a vector for the same article"
 
-Row = tuple[int, str, str]
-
 
 def depends_on(settings: Settings) -> dict[str, Any]:
     """Return the digest of the file; raises `TagsageError` when there is none."""
@@ -47,11 +45,7 @@ def depends_on(settings: Settings) -> dict[str, Any]:
     if not file.is_file():
         msg = f"There is no file {settings.vectors}; name a CSV of vectors with --vectors."
         raise NonRetryableError(msg)
-    digest = hashlib.sha256()
-    with file.open("rb") as opened:
-        while chunk := opened.read(1 << 20):
-            digest.update(chunk)
-    return {"file": digest.hexdigest()}
+    return {"file": sha256_of(file)}
 
 
 def embed_corpus(
@@ -103,11 +97,6 @@ def embed_corpus(
     )
 
 
-def load(folder: Path) -> Embedder:
-    """Refuse: nothing is saved, because later articles must bring their vectors."""
-    raise TagsageError(f"The vectors in {folder} were precomputed: nothing makes others like them.")
-
-
 def _vectors(
     file: CsvFile, index: pd.Index[Any], quarantine: Quarantine
 ) -> Iterator[tuple[int, str, int, npt.NDArray[np.float32]]]:
@@ -129,7 +118,7 @@ def _vectors(
             yield line, url, int(cast("int", index.get_loc(key))), vector
 
 
-def _rows(file: CsvFile, quarantine: Quarantine) -> Iterator[Row]:
+def _rows(file: CsvFile, quarantine: Quarantine) -> Iterator[tuple[int, str, str]]:
     header = file.header()
     if "://" in "".join(header[:1]) or any(field.startswith("[") for field in header):
         # No header but a row, which `header` has made lower case.

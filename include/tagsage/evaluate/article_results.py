@@ -8,15 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import numpy as np
 import scipy.sparse as sp
 
-from tagsage.evaluate.leaderboard import RANKED_BY
 from tagsage.evaluate.metrics import Float64Array, article_rankings
 from tagsage.features.matrix import BoolArray, FloatArray
 
 if TYPE_CHECKING:
     from tagsage.graph.csr import Csr
-
-METRICS = RANKED_BY
-"""What is compared: micro-F1, macro-F1, P@5, LRAP."""
 
 
 @dataclass(frozen=True)
@@ -42,19 +38,10 @@ class ArticleResults:
     def of(cls, P: FloatArray, Y: BoolArray, assigned: BoolArray) -> Self:
         """Reduce probabilities, truth and assigned tags, all [n, L]."""
         rankings = article_rankings(P, Y)
-        tags: Csr = sp.csr_array(assigned).astype(np.float64)
-        return cls(tags, rankings["p_at_5"], rankings["lrap"])
-
-    @classmethod
-    def without_rankings(cls, assigned: Csr) -> Self:
-        """Return results of which only the assigned tags are known; rankings are zeros."""
-        nothing = np.zeros(assigned.shape[0])
-        return cls(sp.csr_array(assigned), nothing, nothing)
+        return cls(sparse_of(assigned), rankings["p_at_5"], rankings["lrap"])
 
     def sums(self, truth: Csr, weights: Float64Array) -> Sums:
         """Sum over articles; `weights` [n, parts] says how often each article is in each part."""
-        if self.assigned.shape != truth.shape:
-            raise ValueError(f"shapes differ: assigned {self.assigned.shape}, Y {truth.shape}")
         return Sums(
             truth.T @ weights,
             self.assigned.T @ weights,
@@ -65,7 +52,7 @@ class ArticleResults:
 
     def scores(self, Y: BoolArray) -> dict[str, float]:
         """Return `METRICS` on all articles, as :func:`tagsage.evaluate.metrics.evaluate` does."""
-        sums = self.sums(truth_of(Y), np.ones((len(Y), 1)))
+        sums = self.sums(sparse_of(Y), np.ones((len(Y), 1)))
         return {
             "micro_f1": float(sums.micro_f1()[0]),
             "macro_f1": float(sums.f1()[:, 0].mean()),
@@ -98,7 +85,7 @@ class Sums(NamedTuple):
         return micro
 
 
-def truth_of(Y: BoolArray) -> Csr:
-    """Return the truth in the form that :meth:`ArticleResults.sums` takes."""
-    truth: Csr = sp.csr_array(Y).astype(np.float64)
-    return truth
+def sparse_of(Y: BoolArray) -> Csr:
+    """Return ones where a tag is; sums of them are exact in double precision alone."""
+    ones: Csr = sp.csr_array(Y).astype(np.float64)
+    return ones

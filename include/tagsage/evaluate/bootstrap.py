@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from tagsage.evaluate.article_results import METRICS, ArticleResults, Sums, truth_of
-from tagsage.evaluate.metrics import Float64Array
+from tagsage.evaluate.article_results import ArticleResults, Sums, sparse_of
+from tagsage.evaluate.metrics import METRICS, Float64Array
 from tagsage.features.matrix import BoolArray
 
 RESAMPLES = 2000
@@ -39,33 +39,17 @@ def paired_bootstrap(
     the seed or the training part. Intervals of macro-F1 are biased downwards, because F1 is concave
     in the hits of rare tags; differences hardly are.
 
-    Parameters
-    ----------
-    Y : bool array, shape [n, L]
-        The truth of the test articles.
-    pairs : sequence of (str, str)
-        Each a candidate and the baseline to subtract from it.
-    level : float
-        Share of the resamples within an interval.
+    `Y` [n, L] is the truth of the test articles, `pairs` are candidates and the baselines to
+    subtract from them, `level` is the share of the resamples within an interval.
 
-    Returns
-    -------
-    pandas.DataFrame
-        One row per candidate and metric, then one per pair and metric: ``candidate``, ``baseline``
-        (null unless a pair), ``metric`` (``micro_f1``, ``macro_f1``, ``p_at_5``, ``lrap``),
-        ``value`` (on the articles themselves), ``low``, ``high``, ``p_not_better`` (share of the
-        resamples in which a difference is at most 0), ``articles`` (n), ``resamples``, ``level``.
-
-    Raises
-    ------
-    ValueError
-        When there is no article or no candidate, or shapes differ.
+    Returns one row per candidate and metric, then one per pair and metric: ``candidate``,
+    ``baseline`` (null unless a pair), ``metric`` (of `METRICS`), ``value`` (on the articles
+    themselves), ``low``, ``high``, ``p_not_better`` (share of the resamples in which a difference
+    is at most 0), ``articles`` (n), ``resamples``, ``level``.
     """
-    if not len(Y) or not results:
-        raise ValueError("there is no article to resample, or no candidate to score")
     whole = {name: np.array(list(one.scores(Y).values())) for name, one in results.items()}
     parts: dict[str, list[Float64Array]] = {name: [] for name in results}
-    truth = truth_of(Y)
+    truth = sparse_of(Y)
     for weights in resampled_weights(len(Y), resamples, seed):
         for name, one in results.items():
             parts[name].append(_scores(one.sums(truth, weights), len(Y)))

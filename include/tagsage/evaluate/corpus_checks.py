@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from tagsage.corpus.profile import Profile
 from tagsage.corpus.quarantine import Repairs
@@ -22,6 +21,8 @@ MAX_NEW_WORDS = 0.2
 # Words and tags that are told apart; names that a message shows, and their letters.
 TOP, NAMED, NAME_LETTERS = 1000, 3, 30
 NONE_AT_ALL = "none at all"
+# Left out where nothing is made of the text.
+OF_TEXT = {"any_text", "without_text_rise", "text_lengths_psi", "words_distance", "new_words_rise"}
 
 
 @dataclass(frozen=True)
@@ -44,24 +45,6 @@ class Check:
     limit: float
     passed: bool
 
-    @classmethod
-    def limited(
-        cls,
-        name: str,
-        what: str,
-        measure: str,
-        before: str,
-        current: str,
-        value: float,
-        limit: float,
-    ) -> Check:
-        """Return a check that passes up to its limit."""
-        return cls(name, what, measure, before, current, value, limit, passed=value <= limit)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the check as JSON-able values."""
-        return asdict(self)
-
     def sentence(self) -> str:
         """Return what was found, with its numbers."""
         found = f"{self.before} before, {self.current} this run" if self.before else self.current
@@ -80,63 +63,51 @@ def check_corpus(
 ) -> list[Check]:
     """Check a corpus by itself, and for drift since an earlier one (None: there is none).
 
-    `repairs` are the values that were changed on reading. With ``embedder=precomputed`` the text is
-    not checked. Failed checks are returned as well.
+    `repairs` are the values that were changed on reading. Failed checks are returned as well.
     """
-    with_text = settings.embedder != "precomputed"
-    checks = [*_by_itself(current, with_text=with_text), *_repaired(repairs, settings)]
+    checks = [*_by_itself(current), *_repaired(repairs, settings)]
     if earlier is not None:
         checks += _counts(current, earlier, settings)
-        checks += _shares(current, earlier, settings, with_text=with_text)
-        checks += _histograms(current, earlier, settings, with_text=with_text)
-        if with_text:
-            checks += _words(current, earlier, settings)
+        checks += _shares(current, earlier, settings)
+        checks += _histograms(current, earlier, settings)
+        checks += _words(current, earlier, settings)
         checks += _tags(current, earlier, settings)
+    if settings.embedder == "precomputed":
+        checks = [check for check in checks if check.name not in OF_TEXT]
     return checks
 
 
-def _by_itself(current: Profile, *, with_text: bool) -> Iterator[Check]:
+def _limited(
+    name: str, what: str, measure: str, before: str, current: str, value: float, limit: float
+) -> Check:
+    """Return a check that passes up to its limit."""
+    return Check(name, what, measure, before, current, value, limit, passed=value <= limit)
+
+
+def _by_itself(current: Profile) -> Iterator[Check]:
     counts = current.counts
     n = counts["articles"]
     for name, what in (("text", "a text"), ("tags", "a tag")):
-        if name == "text" and not with_text:
-            continue
         having = n - counts[f"without_{name}"]
-        yield Check.limited(
-            f"any_{name}",
-            f"articles with {what}",
-            NONE_AT_ALL,
-            "",
-            f"{having:,} of {n:,}",
-            float(having == 0),
-            0.0,
-        )
-    share = counts["largest_list"] / n if n else 0.0
-    yield Check(
-        "largest_list",
-        "articles in the largest list",
-        "share",
-        "",
-        f"{counts['largest_list']:,} of {n:,}",
-        share,
-        MAX_LARGEST_LIST,
-        # Of a handful of articles one list may well hold all.
-        passed=share <= MAX_LARGEST_LIST or n < 10,
-    )
+        found, none = f"{having:,} of {n:,}", float(having == 0)
+        yield _limited(f"any_{name}", f"articles with {what}", NONE_AT_ALL, "", found, none, 0.0)
+    largest = counts["largest_list"]
+    what, found, share = "articles in the largest list", f"{largest:,} of {n:,}", largest / (n or 1)
+    check = _limited("largest_list", what, "share", "", found, share, MAX_LARGEST_LIST)
+    # Of a handful of articles one list may well hold all.
+    yield replace(check, passed=True) if n < 10 else check
 
 
 def _repaired(repairs: Iterable[Repairs], settings: Settings) -> Iterator[Check]:
     for one in repairs:
-        yield Check.limited(
-            f"repaired_{re.sub(r'[^0-9A-Za-z]', '_', one.column)}",
-            f"repaired values of {one.column[:NAME_LETTERS]} in {one.file[:NAME_LETTERS]}",
-            "share",
-            "",
+        name = f"repaired_{re.sub(r'[^0-9A-Za-z]', '_', one.column)}"
+        what = f"repaired values of {one.column[:NAME_LETTERS]} in {one.file[:NAME_LETTERS]}"
+        found = (
             f"{one.changed:,} of {one.rows:,}, such as {one.example!r}: {one.reason}; "
-            f"accepted: {one.accepted}",
-            one.changed / one.rows,
-            settings.max_rejected_share,
+            f"accepted: {one.accepted}"
         )
+        share, limit = one.changed / one.rows, settings.max_rejected_share
+        yield _limited(name, what, "share", "", found, share, limit)
 
 
 def _counts(current: Profile, earlier: Profile, settings: Settings) -> Iterator[Check]:
@@ -144,20 +115,16 @@ def _counts(current: Profile, earlier: Profile, settings: Settings) -> Iterator[
     for name in ("articles", "lists", "memberships"):
         before, now = earlier.counts[name], current.counts[name]
         fall = max(before - now, 0) / before if before else 0.0
-        yield Check.limited(f"{name}_fall", name, "fall", f"{before:,}", f"{now:,}", fall, limit)
+        yield _limited(f"{name}_fall", name, "fall", f"{before:,}", f"{now:,}", fall, limit)
 
 
-def _shares(
-    current: Profile, earlier: Profile, settings: Settings, *, with_text: bool
-) -> Iterator[Check]:
+def _shares(current: Profile, earlier: Profile, settings: Settings) -> Iterator[Check]:
     names = {
         "without_text": "articles without text",
         "without_tags": "articles without tags",
         "without_lists": "articles in no list",
         "quarantined": "rows in quarantine",
     }
-    if not with_text:
-        del names["without_text"]
     for name, what in names.items():
         before, now = (_share(profile, name) for profile in (earlier, current))
         yield _rise(f"{name}_rise", what, before, now, settings.check_share_rise)
@@ -172,30 +139,20 @@ def _share(profile: Profile, name: str) -> float:
 
 def _rise(name: str, what: str, before: float, now: float, limit: float) -> Check:
     rise = max(now - before, 0.0)
-    return Check.limited(name, what, "rise", f"{before:.1%}", f"{now:.1%}", rise, limit)
+    return _limited(name, what, "rise", f"{before:.1%}", f"{now:.1%}", rise, limit)
 
 
-def _histograms(
-    current: Profile, earlier: Profile, settings: Settings, *, with_text: bool
-) -> Iterator[Check]:
+def _histograms(current: Profile, earlier: Profile, settings: Settings) -> Iterator[Check]:
     names = {
         "text_lengths": "words per text",
         "list_sizes": "articles per list",
         "lists_per_article": "lists per article",
     }
-    if not with_text:
-        del names["text_lengths"]
     for name, what in names.items():
         before, now = getattr(earlier, name), getattr(current, name)
-        yield Check.limited(
-            f"{name}_psi",
-            what,
-            "PSI",
-            f"{_mean(before):.3g} in the mean",
-            f"{_mean(now):.3g}",
-            histogram_stability_index(before, now),
-            settings.check_psi,
-        )
+        index = histogram_stability_index(before, now)
+        was, is_now = f"{_mean(before):.3g} in the mean", f"{_mean(now):.3g}"
+        yield _limited(f"{name}_psi", what, "PSI", was, is_now, index, settings.check_psi)
 
 
 def _mean(histogram: Mapping[int, int]) -> float:
@@ -222,22 +179,17 @@ def _tags(current: Profile, earlier: Profile, settings: Settings) -> Iterator[Ch
         {tag for tag, articles in profile.tags.items() if articles > settings.min_tag_articles}
         for profile in (earlier, current)
     )
-    gone = {tag: n for tag, n in earlier.tags.items() if tag in before - now}
-    new = {tag: n for tag, n in current.tags.items() if tag in now - before}
+    gone = [tag for tag in earlier.tags if tag in before - now]
+    new = [tag for tag in current.tags if tag in now - before]
     changes = [
         f"{len(changed):,} {word}: {_names(changed)}"
         for word, changed in (("gone", gone), ("new", new))
         if changed
     ]
-    yield Check.limited(
-        "tags_gone",
-        "target tags",
-        "share gone",
-        f"{len(before):,}",
-        f"{len(now):,} ({'; '.join(changes)})" if changes else f"{len(now):,}",
-        len(gone) / len(before) if before else 0.0,
-        settings.check_share_rise,
-    )
+    was = f"{len(before):,}"
+    is_now = f"{len(now):,} ({'; '.join(changes)})" if changes else f"{len(now):,}"
+    share, limit = len(gone) / (len(before) or 1), settings.check_share_rise
+    yield _limited("tags_gone", "target tags", "share gone", was, is_now, share, limit)
 
 
 def _distance(
@@ -247,18 +199,13 @@ def _distance(
     totals: tuple[int, int],
     settings: Settings,
 ) -> Check:
-    return Check.limited(
-        f"{name}_distance",
-        f"most frequent {name}",
-        "Jensen-Shannon distance",
-        _names(before),
-        _names(now),
-        jensen_shannon_distance(before, now, totals=totals, top=TOP),
-        settings.check_distance,
-    )
+    what, measure = f"most frequent {name}", "Jensen-Shannon distance"
+    was, is_now = _names([*before]), _names([*now])
+    value = jensen_shannon_distance(before, now, totals=totals, top=TOP)
+    return _limited(f"{name}_distance", what, measure, was, is_now, value, settings.check_distance)
 
 
-def _names(counts: Mapping[str, int]) -> str:
+def _names(names: Sequence[str]) -> str:
     # A tag is whatever somebody typed.
-    shown = ", ".join(repr(name[:NAME_LETTERS]) for name in list(counts)[:NAMED])
-    return f"{shown}, …" if len(counts) > NAMED else shown or "none"
+    shown = ", ".join(repr(name[:NAME_LETTERS]) for name in names[:NAMED])
+    return f"{shown}, …" if len(names) > NAMED else shown or "none"

@@ -19,11 +19,6 @@ def population_stability_index(reference: Sequence[float], counts: Sequence[floa
     The sum over bins of (p - q) ln(p / q), where p and q are the bins' shares, at least 1e-4. Rule
     of thumb: below 0.1 nothing has moved, from 0.25 on much has (Siddiqi, Credit Risk Scorecards,
     2006). 0 when both are empty.
-
-    Examples
-    --------
-    >>> round(population_stability_index([50, 50], [75, 25]), 4)  # .25 ln 1.5 - .25 ln .5
-    0.2747
     """
     q, p = (np.asarray(values, dtype=np.float64) for values in (reference, counts))
     if not q.sum() and not p.sum():

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tagsage.evaluate.article_results import METRICS
 from tagsage.evaluate.bootstrap import paired_bootstrap
 from tagsage.evaluate.leaderboard import GRAPH, TEXT
+from tagsage.evaluate.metrics import METRIC_NAMES, METRICS
 from tagsage.evaluate.scenarios import COLD_START, INDUCTIVE, SHARE, TIME, TRANSDUCTIVE
 from tagsage.evaluate.slices import article_slices, slice_scores, tag_slices
 
@@ -21,13 +20,6 @@ if TYPE_CHECKING:
     from tagsage.learn.labels import Labels
     from tagsage.settings import Settings
 
-METRIC_NAMES: Mapping[str, str] = MappingProxyType({
-    "micro_f1": "micro-F1",
-    "macro_f1": "macro-F1",
-    "p_at_5": "P@5",
-    "lrap": "LRAP",
-})
-"""What the metrics that are compared are called in words."""
 SCENARIO_COLUMNS = ("scenario", "role", "candidate", "seed")
 SLICE_COLUMNS = ("slice_kind", "slice", "articles", "tags", "candidate")
 GAIN_COLUMNS = (
@@ -67,14 +59,15 @@ def findings_tables(
         gained = gains(rows, differences)
     of_articles = article_slices(list_degree=list_degree, texts=texts, Y=labels.Y_test)
     of_tags = tag_slices(labels.Y_train.sum(axis=0), settings.min_tag_articles)
-    sliced = [
-        slice_scores(scored[name].results, labels.Y_test, of_articles, of_tags).assign(
-            candidate=name
-        )
-        for name in best.values()
-    ]
     # A file without a header could not be read.
     lines = pd.DataFrame(rows, columns=None if rows else [*SCENARIO_COLUMNS])
+    slices = pd.DataFrame(columns=[*SLICE_COLUMNS])
+    if best:
+        sliced = {
+            name: slice_scores(scored[name].results, labels.Y_test, of_articles, of_tags)
+            for name in best.values()
+        }
+        slices = pd.concat([of.assign(candidate=name) for name, of in sliced.items()])
     return {
         "intervals": paired_bootstrap(
             labels.Y_test,
@@ -84,9 +77,7 @@ def findings_tables(
         ),
         "scenarios": lines.drop(columns="folder", errors="ignore"),
         "gains": gained,
-        "slices": pd.concat(sliced, ignore_index=True)
-        if sliced
-        else pd.DataFrame(columns=[*SLICE_COLUMNS]),
+        "slices": slices,
         "study": study_table({name: one.scores for name, one in scored.items()}),
     }
 
@@ -99,10 +90,10 @@ def gains(rows: Sequence[Mapping[str, Any]], intervals: pd.DataFrame) -> pd.Data
     the transductive one of the same split, because text is the same there. `intervals` of the run's
     split has ``scenario``, ``metric``, ``value``, ``low``, ``high``.
 
-    Returns one row per scenario and metric, columns :data:`GAIN_COLUMNS`: means over the splits,
-    ``gain`` = graph - text, ``spread`` its standard deviation over the splits (null for one),
-    ``on_run``, ``low`` and ``high`` the gain on the run's split and its interval. Shares of the
-    training part are left out, because they are points of a curve.
+    Returns one row per scenario and metric, columns `GAIN_COLUMNS`: means over the splits, ``gain``
+    = graph - text, ``spread`` its standard deviation over the splits (null for one), ``on_run``,
+    ``low`` and ``high`` the gain on the run's split and its interval. Shares of the training part
+    are left out, because they are points of a curve.
     """
     frame = pd.DataFrame.from_records([dict(row) for row in rows])
 
@@ -111,7 +102,7 @@ def gains(rows: Sequence[Mapping[str, Any]], intervals: pd.DataFrame) -> pd.Data
         return chosen.set_index("seed")[[*METRICS]]
 
     lines = []
-    for scenario in frame["scenario"].unique() if len(frame) else ():
+    for scenario in dict.fromkeys(row["scenario"] for row in rows):
         if scenario == SHARE:
             continue
         graph, text = scores(scenario, GRAPH), scores(scenario, TEXT)
@@ -167,13 +158,6 @@ def difference_sentence(
 
     The difference is clear when its interval, to a tenth of a point, excludes 0. `value`, `low` and
     `high` are in fractions of 1.
-
-    Examples
-    --------
-    >>> difference_sentence("lists", "text", "macro_f1", value=0.08, low=0.069, high=0.091)
-    'lists beats text by 8.0 macro-F1 points [6.9, 9.1]'
-    >>> difference_sentence("lists", "text", "p_at_5", value=0.003, low=-0.004, high=0.01)
-    'lists and text do not differ clearly in P@5: +0.3 points [-0.4, 1.0]'
     """
     name = METRIC_NAMES[metric]
     # Adding 0 makes of -0.0, which a small loss rounds to, 0.0.
@@ -204,18 +188,9 @@ def _on_run(line: Mapping[Any, Any]) -> float:
 
 
 def study_table(scores: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
-    """Return the study's own table with this run's scores of its two models, where they ran.
-
-    (The study assigns the likeliest set of tags, tagsage uses thresholds.)
-    """
-    return pd.DataFrame(
-        [
-            {"candidate": name, **{metric: scores[name][metric] for metric in STUDY_METRICS}}
-            for name in STUDY_CANDIDATES
-            if name in scores
-        ],
-        columns=["candidate", *STUDY_METRICS],
-    )
+    """Return the study's own table with this run's scores of its two models, where they ran."""
+    lines = [{"candidate": name, **scores[name]} for name in STUDY_CANDIDATES if name in scores]
+    return pd.DataFrame(lines, columns=["candidate", *STUDY_METRICS])
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -45,16 +45,9 @@ class Common(NamedTuple):
 class FrozenTest:
     """The test of a version.
 
-    Attributes
-    ----------
-    tags : list of str, length L
-        Its target tags.
-    test, train : uint64 arrays
-        Its test and training articles, as :func:`tagsage.features.article_ids` numbers them.
-    assigned : csr_array of float64, shape [len(test), L]
-        One where the compared model assigned a tag to a test article.
-    scores : dict of str to float
-        That model's scores on the test part.
+    `tags` are its target tags, `test` and `train` its articles, as
+    :func:`tagsage.features.article_ids` numbers them. `assigned` has ones where the compared model
+    assigned a tag to a test article, float64 [len(test), L]; `scores` are that model's.
     """
 
     tags: list[str]
@@ -78,13 +71,13 @@ class FrozenTest:
     def load(cls, folder: Path) -> Self:
         """Read what :meth:`save` wrote; a TagsageError says when it is damaged."""
         try:
-            arrays = {
-                name: np.load(folder / f"{name}.npy", allow_pickle=False)
-                for name in ("test", "train")
-            }
+            test, train = (
+                np.load(folder / f"{name}.npy", allow_pickle=False) for name in ("test", "train")
+            )
             # Sums are exact in double precision alone.
-            assigned = load_csr(folder / _ASSIGNED).astype(np.float64)
-            kept = cls(**arrays, assigned=assigned, **(read_json(folder / _ABOUT) or {}))
+            assigned = load_csr(folder / _ASSIGNED, mmap=False).astype(np.float64)
+            about = read_json(folder / _ABOUT) or {}
+            kept = cls(test=test, train=train, assigned=assigned, **about)
             if assigned.shape != (len(kept.test), len(kept.tags)):
                 raise ValueError(f"assigned tags of the shape {assigned.shape}")
         except (OSError, EOFError, ValueError, TypeError, TagsageError) as error:

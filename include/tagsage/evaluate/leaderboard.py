@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from tagsage.evaluate.metrics import METRICS
 from tagsage.features import needs_lists
 from tagsage.settings.candidates import TEXT_SETS
 
-RANKED_BY = ("micro_f1", "macro_f1", "p_at_5", "lrap")
 # The two candidates that are compared: the best on text alone, and the best that knows of lists.
 TEXT, GRAPH = "text", "graph"
 
@@ -27,10 +27,10 @@ def rank_candidates(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     parts = frame["candidate"].str.partition(":")
     frame["feature_set"], frame["classifier"] = parts[0], parts[2]
     frame = frame.sort_values(
-        [*RANKED_BY, "candidate"], ascending=[False] * len(RANKED_BY) + [True], kind="stable"
+        [*METRICS, "candidate"], ascending=[False] * len(METRICS) + [True], kind="stable"
     ).reset_index(drop=True)
     frame["rank"] = range(1, len(frame) + 1)
-    first = ["rank", "candidate", "feature_set", "classifier", *RANKED_BY, "psp_at_5"]
+    first = ["rank", "candidate", "feature_set", "classifier", *METRICS, "psp_at_5"]
     return frame[[*first, *(column for column in frame.columns if column not in first)]]
 
 

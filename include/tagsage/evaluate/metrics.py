@@ -14,6 +14,9 @@ from tagsage.features.matrix import BoolArray, FloatArray
 
 Float64Array = npt.NDArray[np.float64]
 
+# The metrics that candidates are ranked and compared by, and what they are called.
+METRIC_NAMES = {"micro_f1": "micro-F1", "macro_f1": "macro-F1", "p_at_5": "P@5", "lrap": "LRAP"}
+METRICS = tuple(METRIC_NAMES)
 # The numbers that are worked on at once.
 BLOCK_NUMBERS = 1 << 22
 # Of the propensity model of tags, as is usual where nothing is known of a corpus.
@@ -28,9 +31,8 @@ BIN_BITS = 16
 class Scores:
     """Scores of a candidate on some articles.
 
-    `overall` is described at :func:`evaluate`. `per_tag` has a row per tag, in the order of the
-    columns: ``tag``, ``precision``, ``recall``, ``f1``, ``average_precision``, ``support``
-    (articles with the tag), ``predicted`` (articles it is assigned to).
+    `overall` is described at :func:`evaluate`. `per_tag` has a row per tag, with its ``support``
+    (articles with the tag) and ``predicted`` (articles it is assigned to).
     """
 
     overall: dict[str, float]
@@ -68,38 +70,27 @@ def evaluate(
 
     Ties: P@k and R@5 take the lower column first; LRAP and coverage give tied tags the worst rank
     of the tie, and average precision takes tied articles together, as scikit-learn does.
-
-    Raises
-    ------
-    ValueError
-        When shapes differ or there is no article.
     """
-    if P.shape != Y.shape or P.shape != assigned.shape or P.shape[1] != len(tags):
-        shapes = f"P {P.shape}, Y {Y.shape}, assigned {assigned.shape}, {len(tags)} tags"
-        raise ValueError(f"shapes differ: {shapes}")
-    if not len(P):
-        raise ValueError("there is no article to score")
-    n, n_tags = P.shape
     hits = (assigned & Y).sum(axis=0)
     predicted, support = assigned.sum(axis=0), Y.sum(axis=0)
     precision, recall = _ratio(hits, predicted), _ratio(hits, support)
     f1 = _ratio(2 * hits, predicted + support)
-    total = [np.array([part.sum()]) for part in (hits, predicted, support)]
+    all_hits, all_predicted, all_support = hits.sum(), predicted.sum(), support.sum()
     overall = {
-        "micro_f1": float(_ratio(2 * total[0], total[1] + total[2])[0]),
+        "micro_f1": float(_ratio(2 * all_hits, all_predicted + all_support)),
         "macro_f1": float(f1.mean()),
         "weighted_f1": _weighted(f1, support),
         "accuracy": float((assigned == Y).all(axis=1).mean()),
-        "micro_precision": float(_ratio(total[0], total[1])[0]),
+        "micro_precision": float(_ratio(all_hits, all_predicted)),
         "macro_precision": float(precision.mean()),
         "weighted_precision": _weighted(precision, support),
-        "micro_recall": float(_ratio(total[0], total[2])[0]),
+        "micro_recall": float(_ratio(all_hits, all_support)),
         "macro_recall": float(recall.mean()),
         "weighted_recall": _weighted(recall, support),
         **{name: float(values.mean()) for name, values in article_rankings(P, Y).items()},
         "hamming_loss": float((assigned != Y).mean()),
         "share_assigned": float(assigned.any(axis=1).mean()),
-        "test_articles": float(n),
+        "test_articles": float(len(P)),
         "articles_without_tag": float((~Y.any(axis=1)).sum()),
     }
     if propensity is not None:
@@ -109,7 +100,7 @@ def evaluate(
         "precision": precision,
         "recall": recall,
         "f1": f1,
-        "average_precision": [_average_precision(P[:, tag], Y[:, tag]) for tag in range(n_tags)],
+        "average_precision": [_average_precision(*of_tag) for of_tag in zip(P.T, Y.T, strict=True)],
         "support": support,
         "predicted": predicted,
     })
@@ -240,8 +231,8 @@ def reliability(P: FloatArray, Y: BoolArray, *, top_k: int | None = None) -> pd.
 def expected_calibration_error(bins: pd.DataFrame) -> float:
     """Return the mean distance of predicted and observed shares, weighted by pairs; 0 for no pairs.
 
-    `bins` are from :func:`reliability`. M. P. Naeini, G. Cooper, M. Hauskrecht: Obtaining well
-    calibrated probabilities using Bayesian binning, AAAI 2015.
+    M. P. Naeini, G. Cooper, M. Hauskrecht: Obtaining well calibrated probabilities using Bayesian
+    binning, AAAI 2015.
     """
     if bins.empty:
         return 0.0
@@ -249,14 +240,7 @@ def expected_calibration_error(bins: pd.DataFrame) -> float:
     return float((distance * bins["pairs"]).sum() / bins["pairs"].sum())
 
 
-def ratio_or_null(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> Float64Array:
-    """Return part / whole per element, null where the divisor is 0."""
-    ratio: Float64Array = np.full(part.shape, np.nan)
-    np.divide(part, whole, out=ratio, where=whole > 0)
-    return ratio
-
-
-def _ratio(part: npt.NDArray[np.int64], whole: npt.NDArray[np.int64]) -> Float64Array:
+def _ratio(part: Any, whole: Any) -> Any:
     return part / np.maximum(whole, 1)
 
 

@@ -8,9 +8,9 @@ the challenger is a trial. A pinned champion always stays.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Any
 
 from tagsage.settings.promotion import PromotionSettings
 
@@ -52,18 +52,10 @@ class Gain:
 class Decision:
     """What promotion decided, and why.
 
-    Attributes
-    ----------
-    reason : str
-        One or two plain sentences with the numbers.
-    champion_version : str
-        The champion before the decision; empty when there was none.
-    challenger_micro_f1, champion_micro_f1 : float or None
-        On the common test articles where both were compared, otherwise on each one's own.
-    same_data : bool
-        Whether both were measured on the same corpus.
-    gain, checks : dict or None, list of dict
-        The numbers of :class:`Gain`, if there is one, and of each :class:`Guard`.
+    `champion_version` is the champion before the decision, empty when there was none. Micro-F1 is
+    that on the common test articles where both were compared, otherwise on each one's own.
+    `same_data`: both were measured on the same corpus. `gain` and `checks` have the values of
+    :class:`Gain` and of each :class:`Guard`.
     """
 
     promoted: bool
@@ -75,15 +67,6 @@ class Decision:
     same_data: bool
     gain: dict[str, Any] | None = None
     checks: list[dict[str, Any]] = field(default_factory=list)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as JSON-able values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, kept: Mapping[str, Any]) -> Self:
-        """Return what :meth:`to_json` gave."""
-        return cls(**kept)
 
 
 def decide(
@@ -101,25 +84,11 @@ def decide(
 ) -> Decision:
     """Decide whether a challenger becomes champion.
 
-    Parameters
-    ----------
-    champion_version, not_comparable, pinned : str
-        The champion; why it could not be compared with the challenger; who pinned it, in words.
-        Empty where there is none, or no reason, or nobody did.
-    trial : bool
-        Whether the run's candidates are not the configured ones.
-    scores : pair of float or None
-        Micro-F1 of challenger and champion, each on its own test part, where there is no `gain`.
-    same_data : bool
-        Whether both were measured on the same corpus.
-
-    Raises
-    ------
-    ValueError
-        When the rule needs a gain, and there is neither one nor a reason why it is missing.
+    Without a champion `champion_version` is empty. `not_comparable` says why there is no gain over
+    it, `pinned` who pinned it; both are empty otherwise. `trial`: the run's candidates are not the
+    configured ones. `scores` are micro-F1 of challenger and champion, each on its own test part.
     """
     broken = [guard for guard in guards if not guard.passed]
-    own, other = scores
     promoted, reason = False, ""
     by_hand = (
         f"`tagsage model promote {challenger_version}` makes version {challenger_version} champion "
@@ -141,10 +110,8 @@ def decide(
     elif gain is not None:
         promoted = gain.low > settings.promote_margin
         reason = _gain_sentence(gain, champion_version, settings, promoted=promoted)
-    elif not_comparable:
-        reason = f"Not promoted: {not_comparable}; {by_hand}."
     else:
-        raise ValueError(f"version {champion_version} was neither compared nor found incomparable")
+        reason = f"Not promoted: {not_comparable}; {by_hand}."
     if promoted and settings.promote == "better" and broken:
         promoted, reason = False, f"Not promoted: {_guard_sentence(broken)}."
     elif broken:
@@ -154,8 +121,8 @@ def decide(
         reason=reason,
         challenger_version=challenger_version,
         champion_version=champion_version,
-        challenger_micro_f1=gain.challenger if gain else own,
-        champion_micro_f1=gain.champion if gain else other,
+        challenger_micro_f1=gain.challenger if gain else scores[0],
+        champion_micro_f1=gain.champion if gain else scores[1],
         same_data=same_data,
         gain=asdict(gain) if gain else None,
         checks=[asdict(guard) for guard in guards],

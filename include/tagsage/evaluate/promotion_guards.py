@@ -7,8 +7,8 @@ from.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,7 @@ from tagsage.settings.promotion import PromotionSettings
 
 if TYPE_CHECKING:
     from tagsage.evaluate.scored_candidate import ScoredCandidate
+    from tagsage.graph.csr import Csr
     from tagsage.learn.labels import IntArray, Labels
     from tagsage.settings import Settings
 
@@ -32,17 +33,18 @@ MIN_COMMON_TAGS = 0.5
 
 
 class Pair(NamedTuple):
-    """Challenger and champion on their common test articles and target tags.
-
-    `Y` is this run's truth, bool [c, t]; `rows` and `columns` are the positions of these articles
-    and tags in this run's test part and target tags. Results hold assigned tags only.
-    """
+    """The truth and what challenger and champion assigned, on common test articles and tags."""
 
     Y: BoolArray
-    challenger: ArticleResults
-    champion: ArticleResults
-    rows: IntArray
-    columns: IntArray
+    challenger: Csr
+    champion: Csr
+
+    def part(self, rows: IntArray, columns: IntArray) -> Pair:
+        """Return some of the articles and tags."""
+        challenger, champion = (
+            assigned[rows][:, columns] for assigned in (self.challenger, self.champion)
+        )
+        return Pair(self.Y[np.ix_(rows, columns)], challenger, champion)
 
 
 class Comparison(NamedTuple):
@@ -72,27 +74,28 @@ def compare_with_champion(
     if champion is None:
         why_not = f"what the champion (version {version}) assigned is not in MLflow"
         return Comparison(None, why_not, [])
-    pair = pair_up(labels.Y_test, challenger.results, ids, labels.tags, champion)
-    articles, shared = pair.Y.shape
-    if shared < MIN_COMMON_TAGS * len(champion.tags):
+    rows, columns, of_champion = champion.common(ids, labels.tags)
+    if len(columns) < MIN_COMMON_TAGS * len(champion.tags):
         why_not = (
             f"of the champion's {len(champion.tags):,} target tags (version {version}) only "
-            f"{shared:,} are target tags now, fewer than half"
+            f"{len(columns):,} are target tags now, fewer than half"
         )
         return Comparison(None, why_not, [])
-    if articles < settings.promote_min_articles:
+    if len(rows) < settings.promote_min_articles:
         why_not = (
             f"this run's test articles and the champion's (version {version}) have only "
-            f"{articles:,} in common, fewer than the {settings.promote_min_articles:,} that "
+            f"{len(rows):,} in common, fewer than the {settings.promote_min_articles:,} that "
             "promote_min_articles asks for"
         )
         return Comparison(None, why_not, [])
+    of_challenger = challenger.results.assigned[rows][:, columns]
+    pair = Pair(labels.Y_test[np.ix_(rows, columns)], of_challenger, of_champion)
     of_articles = article_slices(
-        list_degree=list_degree[pair.rows],
-        texts=[texts[row] for row in pair.rows.tolist()],
-        Y=labels.Y_test[pair.rows],
+        list_degree=list_degree[rows],
+        texts=[texts[row] for row in rows.tolist()],
+        Y=labels.Y_test[rows],
     )
-    of_tags = tag_slices(labels.Y_train.sum(axis=0)[pair.columns], settings.min_tag_articles)
+    of_tags = tag_slices(labels.Y_train.sum(axis=0)[columns], settings.min_tag_articles)
     guards = [
         guard_slices(pair, of_articles, of_tags, settings=settings, seed=settings.seed),
         guard_assigned(pair, settings=settings),
@@ -100,35 +103,11 @@ def compare_with_champion(
     return Comparison(measure_gain(pair, seed=settings.seed), "", guards)
 
 
-def pair_up(
-    Y: BoolArray, results: ArticleResults, test: IdArray, tags: Sequence[str], champion: FrozenTest
-) -> Pair:
-    """Pair this run's winner with the champion.
-
-    `results`, with the truth `Y`, are those of the winner on the articles `test`, fitted on the
-    training part only; see :func:`tagsage.features.article_ids` for their ids.
-    """
-    rows, columns, of_champion = champion.common(test, tags)
-    return Pair(
-        Y[np.ix_(rows, columns)],
-        ArticleResults.without_rankings(results.assigned[rows][:, columns]),
-        ArticleResults.without_rankings(of_champion),
-        rows,
-        columns,
-    )
-
-
 def measure_gain(pair: Pair, *, seed: int) -> Gain:
     """Bootstrap the gain in micro-F1; see :func:`tagsage.evaluate.bootstrap.paired_bootstrap`."""
     challenger, champion, difference = _bootstrap(pair, seed=seed, level=LEVEL)
     articles, tags = pair.Y.shape
-    return Gain(
-        challenger=challenger["value"],
-        champion=champion["value"],
-        **difference,
-        articles=articles,
-        tags=tags,
-    )
+    return Gain(challenger["value"], champion["value"], **difference, articles=articles, tags=tags)
 
 
 def guard_slices(
@@ -145,23 +124,18 @@ def guard_slices(
     slice's difference is below the limit, at a level for all slices together (Bonferroni). `value`
     is the drop on the slice where it is most certain.
     """
-    parts = [
-        part
-        for part in _slices(pair.Y, article_slices, tag_slices)
-        if part[3] >= settings.promote_min_articles
+    slices = [
+        (what, articles, part)
+        for what, articles, part in _slices(pair, article_slices, tag_slices)
+        if articles >= settings.promote_min_articles
     ]
     name, limit = "largest drop on a slice", settings.promote_max_slice_drop
-    if not parts:
+    if not slices:
         few = f"not measured: no slice has {settings.promote_min_articles:,} articles"
         return Guard(name, None, limit, None, passed=True, about=few)
-    level = 1 - (1 - LEVEL) / len(parts)
+    level = 1 - (1 - LEVEL) / len(slices)
     found = []
-    for what, rows, columns, articles in parts:
-        one, other = (
-            ArticleResults.without_rankings(results.assigned[rows][:, columns])
-            for results in (pair.challenger, pair.champion)
-        )
-        part = Pair(pair.Y[np.ix_(rows, columns)], one, other, rows, columns)
+    for what, articles, part in slices:
         line = _bootstrap(part, seed=seed, level=level)[2]
         found.append((line["high"], line["value"], line["low"], what, articles))
     high, value, low, what, articles = min(found)
@@ -179,8 +153,8 @@ def guard_slices(
 def guard_assigned(pair: Pair, *, settings: PromotionSettings) -> Guard:
     """Check how many fewer of the common test articles get a tag; `value` is the drop."""
     share, champion = (
-        float((np.diff(results.assigned.indptr) > 0).mean())
-        for results in (pair.challenger, pair.champion)
+        float((np.diff(assigned.indptr) > 0).mean())
+        for assigned in (pair.challenger, pair.champion)
     )
     drop = champion - share
     return Guard(
@@ -236,9 +210,14 @@ def guard_most(
 
 
 def _bootstrap(pair: Pair, *, seed: int, level: float) -> list[dict[str, float]]:
+    """Return ``value``, ``low`` and ``high`` of micro-F1: challenger, champion, difference."""
+    no_rankings = np.zeros(len(pair.Y))
     found = paired_bootstrap(
         pair.Y,
-        {"challenger": pair.challenger, "champion": pair.champion},
+        {
+            "challenger": ArticleResults(pair.challenger, no_rankings, no_rankings),
+            "champion": ArticleResults(pair.champion, no_rankings, no_rankings),
+        },
         pairs=[("challenger", "champion")],
         seed=seed,
         level=level,
@@ -248,20 +227,21 @@ def _bootstrap(pair: Pair, *, seed: int, level: float) -> list[dict[str, float]]
 
 
 def _slices(
-    Y: BoolArray, article_slices: pd.DataFrame, tag_slices: pd.DataFrame
-) -> list[tuple[str, Any, Any, int]]:
-    every_row, every_column = (np.arange(n) for n in Y.shape)
-    parts = []
-    for kind, column in article_slices.items():
+    pair: Pair, article_slices: pd.DataFrame, tag_slices: pd.DataFrame
+) -> Iterator[tuple[str, int, Pair]]:
+    """Yield slices with their names and how many articles each has."""
+    every_row, every_column = (np.arange(n) for n in pair.Y.shape)
+    for name, rows in _members(article_slices):
+        yield name, len(rows), pair.part(rows, every_column)
+    for name, columns in _members(tag_slices):
+        part = pair.part(every_row, columns)
+        yield name, int(part.Y.any(axis=1).sum()), part
+
+
+def _members(slices: pd.DataFrame) -> Iterator[tuple[str, IntArray]]:
+    for kind, column in slices.items():
         for code, category in enumerate(column.cat.categories):
-            rows = np.flatnonzero(column.cat.codes.to_numpy() == code)
-            parts.append((f"{kind} {category}", rows, every_column, len(rows)))
-    for kind, column in tag_slices.items():
-        for code, category in enumerate(column.cat.categories):
-            columns = np.flatnonzero(column.cat.codes.to_numpy() == code)
-            articles = int(Y[:, columns].any(axis=1).sum())
-            parts.append((f"{kind} {category}", every_row, columns, articles))
-    return parts
+            yield f"{kind} {category}", np.flatnonzero(column.cat.codes.to_numpy() == code)
 
 
 def _rounded(value: float | None) -> float | None:

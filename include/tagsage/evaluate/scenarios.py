@@ -13,10 +13,10 @@ it:
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +58,11 @@ class TrainingPart:
     tags: list[str]
     seed: int
 
+    @classmethod
+    def of(cls, labels: Labels, seed: int) -> Self:
+        """Return the training part of a split."""
+        return cls(labels.train_rows, labels.Y_train, labels.tags, seed)
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -96,21 +101,13 @@ class Conditions:
         inner = tuning_split(part.Y, seed=part.seed)
         some = slice(None) if inner is None else inner.train
         tuning = KnownArticles.of(self.articles, part.rows[some], part.Y[some], hidden=hidden)
-        anew = Path(tempfile.mkdtemp(dir=self.scratch))
+        anew, runner = Path(tempfile.mkdtemp(dir=self.scratch)), LocalRunner()
         folders = dict(self.folders)
         for name in blocks_of(feature_set):
             if hidden is not None or BLOCKS[name].needs_tags:
-                folders[name] = anew / name
-                folders[name].mkdir()
-                fit_block(
-                    folders[name],
-                    name,
-                    self.articles,
-                    known,
-                    self.settings,
-                    LocalRunner(),
-                    tuning=tuning,
-                )
+                folder = folders[name] = anew / name
+                folder.mkdir()
+                fit_block(folder, name, self.articles, known, self.settings, runner, tuning=tuning)
         in_list = known.in_known_list(known.mark(self.articles))
         X = open_matrix(folders, feature_set, in_list)
         fitted = fit_candidate(
@@ -125,7 +122,7 @@ class Conditions:
             fallback=fallback,
             search_trials=self.settings.search_trials,
         )
-        return Trained(fitted, X, load_blocks(known, folders, feature_set))
+        return Trained(fitted, X, _load_blocks(known, folders, feature_set))
 
 
 @dataclass(frozen=True)
@@ -157,8 +154,17 @@ def evaluate_scenario(inputs: ScenarioInputs, scenario: str, folder: Path) -> li
     NotMeasuredError
         When the corpus or a candidate's features don't allow it.
     """
+    evaluation = _Evaluation(inputs, folder)
     kind, _, argument = scenario.partition(" ")
-    return _SCENARIOS[kind](_Evaluation(inputs, folder), argument)
+    if kind == INDUCTIVE:
+        return evaluation.inductive()
+    if kind == COLD_START:
+        return evaluation.cold_start()
+    if kind == TIME:
+        return evaluation.later_articles()
+    if kind == SPLIT:
+        return evaluation.other_split(int(argument))
+    return evaluation.smaller_share(float(argument))
 
 
 @dataclass(frozen=True)
@@ -170,12 +176,101 @@ class _Evaluation:
     def settings(self) -> Settings:
         return self.inputs.conditions.settings
 
+    def inductive(self) -> list[Row]:
+        labels = self.inputs.labels
+        part = TrainingPart.of(labels, self.settings.seed)
+        return [self.score_inductive(labels, part, self.inputs.compared)]
+
+    def cold_start(self) -> list[Row]:
+        labels, compared = self.inputs.labels, self.inputs.compared
+        if compared.fallback is None:
+            raise NotMeasuredError("its features say nothing of an article in no list")
+        feature_set = self.inputs.candidates[GRAPH].partition(":")[0]
+        features = _load_blocks(self.inputs.known, self.inputs.conditions.folders, feature_set)
+        part = TrainingPart.of(labels, self.settings.seed)
+        return [self.score_cold_start(labels, part, compared, features)]
+
+    def later_articles(self) -> list[Row]:
+        labels = self.inputs.labels
+        dates = self.inputs.dates[labels.rows]
+        split = split_by_time(dates, test_share=self.settings.test_share)
+        if split is None:
+            raise NotMeasuredError(
+                "the tagged articles have no dates to tell earlier from later ones"
+            )
+        rows, Y = labels.rows[split.train], labels.Y[split.train]
+        part = TrainingPart(rows, Y, labels.tags, self.settings.seed)
+        test = (labels.rows[split.test], labels.Y[split.test])
+        since = str(dates[split.test].min())[:10]
+        return self.score_both(TIME, self.train_both(part), test, part, since=since)
+
+    def other_split(self, seed: int) -> list[Row]:
+        settings = self.settings
+        labels = label_corpus(
+            self.inputs.tags,
+            min_tag_articles=settings.min_tag_articles,
+            test_share=settings.test_share,
+            seed=seed,
+            max_articles=settings.max_tagged_articles,
+        )
+        part = TrainingPart.of(labels, seed)
+        both = self.train_both(part)
+        rows = self.score_both(TRANSDUCTIVE, both, (labels.test_rows, labels.Y_test), part)
+        graph = both[GRAPH]
+        if COLD_START in settings.chosen_scenarios() and graph.fitted.fallback is not None:
+            rows.append(self.score_cold_start(labels, part, graph.fitted, graph.features))
+        if INDUCTIVE in settings.chosen_scenarios():
+            rows.append(self.score_inductive(labels, part, graph.fitted))
+        return rows
+
+    def smaller_share(self, share: float) -> list[Row]:
+        labels, seed = self.inputs.labels, self.settings.seed
+        # The same order for all shares: a smaller one is part of a larger one.
+        order = np.random.default_rng(seed).permutation(len(labels.train))
+        chosen = np.sort(order[: max(1, round(share * len(order)))])
+        part = TrainingPart(labels.train_rows[chosen], labels.Y_train[chosen], labels.tags, seed)
+        test = (labels.test_rows, labels.Y_test)
+        return self.score_both(SHARE, self.train_both(part), test, part, share=share)
+
     def train_both(self, part: TrainingPart) -> dict[str, Trained]:
         """Fit both; where possible, the candidate on text is the other's fallback."""
         names, train = self.inputs.candidates, self.inputs.conditions.train
         text = train(names[TEXT], part)
         fallback = text.fitted.main if fallback_of(names[GRAPH]) == names[TEXT] else None
         return {TEXT: text, GRAPH: train(names[GRAPH], part, fallback=fallback)}
+
+    def score_both(
+        self,
+        scenario: str,
+        both: Mapping[str, Trained],
+        test: tuple[IndexArray, BoolArray],
+        part: TrainingPart,
+        **about: Any,
+    ) -> list[Row]:
+        return [
+            self.score(role, scenario, trained.fitted, trained.X, test, part, **about)
+            for role, trained in both.items()
+        ]
+
+    def score_inductive(self, labels: Labels, part: TrainingPart, plain: FittedCandidate) -> Row:
+        """Score the candidate with lists on test articles that were hidden."""
+        name = self.inputs.candidates[GRAPH]
+        # Text and author are known of an article that comes later: the fallback is the same, unless
+        # its words are counted anew.
+        same = plain.fallback if list_free_set(name.partition(":")[0]) == "text" else None
+        hidden = labels.test_rows
+        trained = self.inputs.conditions.train(name, part, hidden=hidden, fallback=same)
+        test = (hidden, labels.Y_test)
+        return self.score(GRAPH, INDUCTIVE, trained.fitted, trained.X, test, part)
+
+    def score_cold_start(
+        self, labels: Labels, part: TrainingPart, fitted: FittedCandidate, features: FeatureSet
+    ) -> Row:
+        """Score the candidate with lists on test articles as if they were in no list."""
+        articles = self.inputs.conditions.articles.take(labels.test_rows)
+        X = features.transform(features.known.mark(articles).in_no_list())
+        test = (np.arange(len(X)), labels.Y_test)
+        return self.score(GRAPH, COLD_START, fitted, X, test, part)
 
     def score(
         self,
@@ -202,111 +297,10 @@ class _Evaluation:
             **scored.scores,
         }
 
-    def score_inductive(self, labels: Labels, part: TrainingPart, plain: FittedCandidate) -> Row:
-        """Score the candidate with lists on test articles that were hidden."""
-        name = self.inputs.candidates[GRAPH]
-        # Text and author are known of an article that comes later: the fallback is the same, unless
-        # its words are counted anew.
-        same = plain.fallback if list_free_set(name.partition(":")[0]) == "text" else None
-        hidden = labels.test_rows
-        trained = self.inputs.conditions.train(name, part, hidden=hidden, fallback=same)
-        test = (hidden, labels.Y_test)
-        return self.score(GRAPH, INDUCTIVE, trained.fitted, trained.X, test, part)
 
-    def score_cold_start(
-        self, labels: Labels, part: TrainingPart, fitted: FittedCandidate, features: FeatureSet
-    ) -> Row:
-        """Score the candidate with lists on test articles as if they were in no list."""
-        articles = self.inputs.conditions.articles.take(labels.test_rows)
-        X = features.transform(features.known.mark(articles).in_no_list())
-        test = (np.arange(len(X)), labels.Y_test)
-        return self.score(GRAPH, COLD_START, fitted, X, test, part)
-
-
-def _inductive(evaluation: _Evaluation, _: str) -> list[Row]:
-    labels = evaluation.inputs.labels
-    part = _training_part(labels, evaluation.settings.seed)
-    return [evaluation.score_inductive(labels, part, evaluation.inputs.compared)]
-
-
-def _cold_start(evaluation: _Evaluation, _: str) -> list[Row]:
-    inputs = evaluation.inputs
-    if inputs.compared.fallback is None:
-        raise NotMeasuredError("its features say nothing of an article in no list")
-    feature_set = inputs.candidates[GRAPH].partition(":")[0]
-    features = load_blocks(inputs.known, inputs.conditions.folders, feature_set)
-    part = _training_part(inputs.labels, evaluation.settings.seed)
-    return [evaluation.score_cold_start(inputs.labels, part, inputs.compared, features)]
-
-
-def _time(evaluation: _Evaluation, _: str) -> list[Row]:
-    labels, seed = evaluation.inputs.labels, evaluation.settings.seed
-    dates = evaluation.inputs.dates[labels.rows]
-    split = split_by_time(dates, test_share=evaluation.settings.test_share)
-    if split is None:
-        raise NotMeasuredError("the tagged articles have no dates to tell earlier from later ones")
-    part = TrainingPart(labels.rows[split.train], labels.Y[split.train], labels.tags, seed)
-    test = (labels.rows[split.test], labels.Y[split.test])
-    since = str(dates[split.test].min())[:10]
-    return [
-        evaluation.score(role, TIME, trained.fitted, trained.X, test, part, since=since)
-        for role, trained in evaluation.train_both(part).items()
-    ]
-
-
-def _split(evaluation: _Evaluation, argument: str) -> list[Row]:
-    settings, seed = evaluation.settings, int(argument)
-    labels = label_corpus(
-        evaluation.inputs.tags,
-        min_tag_articles=settings.min_tag_articles,
-        test_share=settings.test_share,
-        seed=seed,
-        max_articles=settings.max_tagged_articles,
-    )
-    part, test = _training_part(labels, seed), (labels.test_rows, labels.Y_test)
-    both = evaluation.train_both(part)
-    rows = [
-        evaluation.score(role, TRANSDUCTIVE, trained.fitted, trained.X, test, part)
-        for role, trained in both.items()
-    ]
-    graph = both[GRAPH]
-    if COLD_START in settings.chosen_scenarios() and graph.fitted.fallback is not None:
-        rows.append(evaluation.score_cold_start(labels, part, graph.fitted, graph.features))
-    if INDUCTIVE in settings.chosen_scenarios():
-        rows.append(evaluation.score_inductive(labels, part, graph.fitted))
-    return rows
-
-
-def _share(evaluation: _Evaluation, argument: str) -> list[Row]:
-    labels, share = evaluation.inputs.labels, float(argument)
-    seed = evaluation.settings.seed
-    # The same order for all shares: a smaller one is part of a larger one.
-    order = np.random.default_rng(seed).permutation(len(labels.train))
-    chosen = np.sort(order[: max(1, round(share * len(order)))])
-    part = TrainingPart(labels.train_rows[chosen], labels.Y_train[chosen], labels.tags, seed)
-    test = (labels.test_rows, labels.Y_test)
-    return [
-        evaluation.score(role, SHARE, trained.fitted, trained.X, test, part, share=share)
-        for role, trained in evaluation.train_both(part).items()
-    ]
-
-
-_SCENARIOS: dict[str, Callable[[_Evaluation, str], list[Row]]] = {
-    INDUCTIVE: _inductive,
-    COLD_START: _cold_start,
-    TIME: _time,
-    SPLIT: _split,
-    SHARE: _share,
-}
-
-
-def load_blocks(known: KnownArticles, folders: Mapping[str, Path], feature_set: str) -> FeatureSet:
+def _load_blocks(known: KnownArticles, folders: Mapping[str, Path], feature_set: str) -> FeatureSet:
     """Load the blocks of a feature set, which were fitted on `known`."""
     return FeatureSet(
         known,
         {name: BLOCKS[name].load(folders[name] / STATE_FOLDER) for name in blocks_of(feature_set)},
     )
-
-
-def _training_part(labels: Labels, seed: int) -> TrainingPart:
-    return TrainingPart(labels.train_rows, labels.Y_train, labels.tags, seed)

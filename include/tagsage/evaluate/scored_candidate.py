@@ -33,17 +33,10 @@ _ASSIGNED, _RANKINGS = "assigned", ("p_at_5", "lrap")
 class ScoredCandidate:
     """A candidate's predictions on n test articles, reduced to what is reported of them.
 
-    Attributes
-    ----------
-    scores : dict of str to float
-        From :func:`tagsage.evaluate.metrics.evaluate`, with ``threshold`` (the common one), ``ece``
-        (expected calibration error over all pairs) and ``ece_top_5`` (over the five best tags of
-        each article).
-    per_tag, curve, reliability : pandas.DataFrame
-        See ``Scores``, ``precision_recall`` and ``reliability`` (of the five best tags of each
-        article) in :mod:`tagsage.evaluate.metrics`.
-    results : ArticleResults
-        For comparisons.
+    `scores` are those of :func:`tagsage.evaluate.metrics.evaluate`, with ``threshold`` (the common
+    one), ``ece`` (expected calibration error over all pairs) and ``ece_top_5`` (over the five best
+    tags of each article). For `per_tag`, `curve` and `reliability` (of the five best tags of each
+    article) see ``Scores``, ``precision_recall`` and ``reliability`` there.
     """
 
     scores: dict[str, float]
@@ -54,18 +47,9 @@ class ScoredCandidate:
 
     @classmethod
     def of(
-        cls,
-        fitted: FittedCandidate,
-        predictions: Predictions,
-        Y: BoolArray,
-        *,
-        Y_train: BoolArray,
+        cls, fitted: FittedCandidate, predictions: Predictions, Y: BoolArray, *, Y_train: BoolArray
     ) -> Self:
-        """Score predictions of articles that the candidate was not fitted on.
-
-        `Y` is their truth, bool [n, L]; `Y_train`, the tags of the training articles [m, L], says
-        which tags are rare.
-        """
+        """Score predictions of articles that it was not fitted on; `Y_train` tells rare tags."""
         P, assigned = predictions
         scores = evaluate(P, Y, assigned, fitted.tags, propensity=tag_propensity(Y_train))
         best = reliability(P, Y, top_k=BEST_TAGS)

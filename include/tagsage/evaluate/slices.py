@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import scipy.sparse as sp
 
-from tagsage.evaluate.article_results import ArticleResults, Sums, truth_of
-from tagsage.evaluate.metrics import Float64Array, ratio_or_null
+from tagsage.evaluate.article_results import ArticleResults, Sums, sparse_of
+from tagsage.evaluate.metrics import Float64Array
 from tagsage.features.matrix import BoolArray, IndexArray
+
+if TYPE_CHECKING:
+    from tagsage.graph.csr import Csr
 
 # The last number of every bin but the open one. Fixed, not quantiles: the same slice holds the same
 # kind of article in every run and in every corpus. 0 lists is the cold start.
@@ -53,12 +56,7 @@ def binned(
 ) -> pd.Categorical[str]:
     """Put counts into bins that end at `limits`; counts below `lowest` are in none.
 
-    All bins are categories, in order, empty ones included.
-
-    Examples
-    --------
-    >>> list(binned(np.array([0, 2, 30]), (0, 1, 3, 10)))
-    ['0', '2-3', '>10']
+    All bins are categories, in order, empty ones included, such as ``0``, ``2-3``, ``>10``.
     """
     firsts = [lowest, *(limit + 1 for limit in limits[:-1])]
     pairs = zip(firsts, limits, strict=True)
@@ -83,34 +81,21 @@ def slice_scores(
     the number of tags per article, and macro-F1 falls with fewer articles.
 
     Slices are categorical columns, a row per article or tag; see :func:`article_slices` and
-    :func:`tag_slices`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per category, in order: ``slice_kind`` (the column's name), ``slice`` (the
-        category), ``articles`` (in it, or with one of its tags), ``tags`` (in the mean of
-        macro-F1), ``micro_f1``, ``macro_f1``, ``p_at_5``, ``lrap``. Slices without articles have
-        null scores; slices of tags have no P@5 and LRAP, because these need a whole ranking.
-
-    Raises
-    ------
-    ValueError
-        When the numbers of rows differ.
+    :func:`tag_slices`. Returns one row per category, in order: ``slice_kind`` (the column's name),
+    ``slice`` (the category), ``articles`` (in it, or with one of its tags), ``tags`` (in the mean
+    of macro-F1), ``micro_f1``, ``macro_f1``, ``p_at_5``, ``lrap``. Slices without articles have
+    null scores; slices of tags have no P@5 and LRAP, because these need a whole ranking.
     """
-    if (len(article_slices), len(tag_slices)) != Y.shape:
-        raise ValueError(
-            f"there are slices of {len(article_slices)} articles and {len(tag_slices)} tags, "
-            f"but Y has the shape {Y.shape}"
-        )
-    truth = truth_of(Y)
+    truth = sparse_of(Y)
     everything = results.sums(truth, np.ones((len(Y), 1)))
     frames = []
-    for kind, column in article_slices.items():
-        members = _members(column)
-        frames.append(_article_frame(str(kind), column, results.sums(truth, members), members))
-    for kind, column in tag_slices.items():
-        frames.append(_tag_frame(str(kind), column, everything, Y))
+    # What nothing has, 0 / 0, is null.
+    with np.errstate(invalid="ignore"):
+        for kind, column in article_slices.items():
+            members = _members(column)
+            frames.append(_article_frame(str(kind), column, results.sums(truth, members), members))
+        for kind, column in tag_slices.items():
+            frames.append(_tag_frame(str(kind), column, everything, truth))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -123,19 +108,18 @@ def _article_frame(kind: str, column: pd.Series, sums: Sums, members: Float64Arr
         "articles": articles.astype(np.int64),
         "tags": tags,
         "micro_f1": np.where(articles > 0, sums.micro_f1(), np.nan),
-        "macro_f1": ratio_or_null((present * sums.f1()).sum(axis=0), tags),
-        "p_at_5": ratio_or_null(sums.p_at_5, articles),
-        "lrap": ratio_or_null(sums.lrap, articles),
+        "macro_f1": (present * sums.f1()).sum(axis=0) / tags,
+        "p_at_5": sums.p_at_5 / articles,
+        "lrap": sums.lrap / articles,
     })
 
 
-def _tag_frame(kind: str, column: pd.Series, sums: Sums, Y: BoolArray) -> pd.DataFrame:
+def _tag_frame(kind: str, column: pd.Series, sums: Sums, truth: Csr) -> pd.DataFrame:
     members = _members(column)
     relevant, assigned, hits = (
         counts[:, 0] for counts in (sums.relevant, sums.assigned, sums.hits)
     )
-    own_tags = np.asarray(sp.csr_array(Y).astype(np.float64) @ members)
-    articles = (own_tags > 0).sum(axis=0)
+    articles = (truth @ members > 0).sum(axis=0)
     tags = (relevant > 0) @ members
     micro = 2 * (hits @ members) / np.maximum((assigned + relevant) @ members, 1)
     return pd.DataFrame({
@@ -145,7 +129,7 @@ def _tag_frame(kind: str, column: pd.Series, sums: Sums, Y: BoolArray) -> pd.Dat
         "tags": tags.astype(np.int64),
         "micro_f1": np.where(articles > 0, micro, np.nan),
         # F1 of a tag without articles is 0.
-        "macro_f1": ratio_or_null(sums.f1()[:, 0] @ members, tags),
+        "macro_f1": sums.f1()[:, 0] @ members / tags,
         "p_at_5": np.nan,
         "lrap": np.nan,
     })

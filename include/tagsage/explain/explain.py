@@ -39,26 +39,11 @@ def explain(
     top: int = TOP,
     vectors: Vectors | None = None,
 ) -> Iterator[Explanation]:
-    """Explain tags of articles of the corpus.
+    """Explain tags of articles of the corpus, by article, and of one article in the order given.
 
-    Parameters
-    ----------
-    tagger : Tagger
-        The model.
-    corpus : LabelledCorpus
-        The corpus, with the tags of the model.
-    rows, columns : int arrays, shape [p]
-        Articles, and the column of a tag of each; an article may come several times.
-    top : int
-        How many lists, articles, texts and words to name at most.
-    vectors : callable, optional
-        Returns the vectors of articles, float32 [m, d], where they are known. By default the texts
-        are embedded.
-
-    Yields
-    ------
-    Explanation
-        By article in the corpus' order, and of one article in the order given.
+    `rows` and `columns` [p] are articles, and the column of a tag of each; an article may come
+    several times. At most `top` lists, articles, texts and words are named. `vectors` returns the
+    vectors of articles, float32 [m, d], where they are known; by default the texts are embedded.
     """
     order = np.argsort(rows, kind="stable")
     rows, columns = (np.asarray(part)[order].astype(np.int64) for part in (rows, columns))

@@ -39,16 +39,9 @@ class Similar(NamedTuple):
 class LabelledCorpus:
     """A corpus as explanations read it.
 
-    Attributes
-    ----------
-    articles : pandas.DataFrame
-        Of the snapshot.
-    corpus : Articles
-        The same, as feature blocks read them.
-    tags : csr_array of float32, shape [n_articles, L]
-        Which article has which tag of the model.
-    vectors : float array, shape [n_articles, d], or None
-        The vectors of the texts; may be memory-mapped. None: no similar texts are found.
+    `articles` are those of the snapshot, `corpus` the same as feature blocks read them. `tags`
+    [n_articles, L] says which article has which tag of the model. `vectors` [n_articles, d] may be
+    memory-mapped; without them no similar texts are found.
     """
 
     articles: pd.DataFrame
@@ -105,10 +98,6 @@ class LabelledCorpus:
         """How many articles of each list have each tag, csr_array [n_lists, L]."""
         return sp.csr_array(self.members.T.tocsr() @ self.tags)
 
-    @cached_property
-    def _articles_of_tags(self) -> sp.csc_array[np.float32]:
-        return self.tags.tocsc()
-
     def lists_of(self, article: int) -> IntArray:
         """Return the numbers of an article's lists."""
         entries = slice(*self.members.indptr[article : article + 2])
@@ -123,19 +112,14 @@ class LabelledCorpus:
         """Find the labelled articles with a tag that share the most lists with an article.
 
         A shared list of n articles counts 1 / ln(1 + n), as in L. Adamic and E. Adar, "Friends and
-        neighbors on the Web", Social Networks 25 (2003).
-
-        Parameters
-        ----------
-        rows, columns : int64 arrays, shape [p]
-            Articles, and a tag of each.
-        top : int
-            How many to find at most; of equal ones that with the lower number comes first.
+        neighbors on the Web", Social Networks 25 (2003). `rows` and `columns` [p] are articles and
+        a tag of each. Of equal articles that with the lower number comes first.
         """
+        articles_of_tags = self.tags.tocsc()
         weights = (1 / np.log1p(np.maximum(self.list_sizes, 1))).astype(np.float32)
-        found: list[Similar | None] = [None] * len(rows)
+        found = [Similar(np.zeros(0, np.int64), np.zeros(0, np.float32)) for _ in rows]
         for tag in np.unique(columns):
-            having = np.sort(self._articles_of_tags[:, [tag]].indices)
+            having = np.sort(articles_of_tags[:, [tag]].indices)
             theirs = self.members[having].T.tocsr()
             pairs = np.flatnonzero(columns == tag)
             for part in np.array_split(pairs, len(pairs) // COLISTED_ROWS + 1):
@@ -146,7 +130,7 @@ class LabelledCorpus:
                     order = np.lexsort((others, -weight))
                     order = order[others[order] != rows[pair]][:top]
                     found[pair] = Similar(others[order].astype(np.int64), weight[order])
-        return [similar for similar in found if similar is not None]
+        return found
 
     def nearest_texts(self, rows: IntArray, *, top: int) -> list[Similar]:
         """Find the labelled articles whose vectors have the largest cosine with an article's.

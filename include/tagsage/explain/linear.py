@@ -27,14 +27,8 @@ KINDS = {"words": "word", "list_ids": "list", "author_ids": "author"}
 class LinearModel:
     """A linear classifier with calibrated scores, and features that it reads.
 
-    Attributes
-    ----------
-    fitted : CalibratedClassifier
-        With the classifier ``linear``.
-    features : csr_array, shape [n, d]
-        Of some articles.
-    kinds, names : object arrays of str, shape [d]
-        What each column is: ``word``, ``list`` or ``author``, and its name.
+    `features` [n, d] are those of some articles; `kinds` and `names` [d] say what each column is:
+    ``word``, ``list`` or ``author``, and its name.
     """
 
     fitted: CalibratedClassifier
@@ -55,17 +49,9 @@ class LinearModel:
         return cls(fitted, X.sparse_rows(np.arange(len(X))), kinds, names)
 
     def terms(self, row: int, tag: int) -> tuple[float, IntArray, npt.NDArray[np.float64]]:
-        """Return what a pair's log-odds are the sum of.
+        """Return a start, columns of the features, and what each adds to it: a pair's log-odds.
 
-        Returns
-        -------
-        start : float
-            The log-odds of an article without features; infinite for a tag that all, or none, of
-            the training articles have.
-        columns : int64 array, shape [t]
-            Columns of the features.
-        log_odds : float64 array, shape [t]
-            Weight times value of each column; with `start` they add up to the pair's log-odds.
+        The start is infinite for a tag that all, or none, of the training articles have.
         """
         arrays, calibration = self.fitted.classifier.arrays, self.fitted.calibration
         place = np.flatnonzero(arrays["varying"] == tag)
@@ -80,28 +66,21 @@ class LinearModel:
         return start, columns, calibration.slope * weights * self.features.data[entries]
 
 
-def linear_models(scorer: Scorer) -> tuple[LinearModel, LinearModel]:
-    """Return the models for articles in lists, and for those in none; often the same."""
-    X, candidate = scorer.features, scorer.tagger.candidate
-    main = LinearModel.of(candidate.main, X, scorer.tagger.features)
-    rest = X.list_free()
-    if candidate.fallback is None or rest is None:
-        return main, main
-    return main, LinearModel.of(candidate.fallback, rest, scorer.tagger.features)
-
-
 def linear_effects(scorer: Scorer, places: IntArray, columns: IntArray, top: int) -> list[Effects]:
     """Take the log-odds of pairs of article and tag apart.
 
     Nothing has to be left out to see what it does: its term is. The parameters are those of
     :func:`tagsage.explain.occlusion.occlusion_effects`.
     """
-    main, fallback = linear_models(scorer)
-    in_list = scorer.features.in_list
+    X, candidate, features = scorer.features, scorer.tagger.candidate, scorer.tagger.features
+    main = fallback = LinearModel.of(candidate.main, X, features)
+    rest = X.list_free()
+    if candidate.fallback is not None and rest is not None:
+        fallback = LinearModel.of(candidate.fallback, rest, features)
     list_numbers = {name: number for number, name in enumerate(scorer.corpus.list_names)}
     effects = []
     for place, tag in zip(places.tolist(), columns.tolist(), strict=True):
-        model = main if in_list[place] else fallback
+        model = main if X.in_list[place] else fallback
         start, column, log_odds = model.terms(place, tag)
         total = start + log_odds.sum()
         kinds, names = model.kinds[column], model.names[column]

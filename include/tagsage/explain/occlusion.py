@@ -37,16 +37,9 @@ class Effects(NamedTuple):
 def occlusion_effects(
     scorer: Scorer, places: IntArray, columns: IntArray, top: int
 ) -> list[Effects]:
-    """Measure what lists and words do for pairs of article and tag.
+    """Measure what lists and words do for pairs: one of the scorer's articles, a tag's column.
 
-    Parameters
-    ----------
-    scorer : Scorer
-        Scores the articles.
-    places, columns : int64 arrays, shape [p]
-        The pairs: which of the scorer's articles, and the column of a tag.
-    top : int
-        How many lists, and how many words, to name at most.
+    At most `top` lists and `top` words are named.
     """
     score = scorer.scores()
     of_list, lists, without_list = _without_lists(scorer)

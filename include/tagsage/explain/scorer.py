@@ -25,18 +25,9 @@ ROWS_PER_CALL = 4096
 
 
 class Scorer:
-    """Scores some articles with a model; what their own tags add to their lists is left out.
+    """Scores n articles with a model; what their own tags add to their lists is left out.
 
-    Parameters
-    ----------
-    tagger : Tagger
-        The model.
-    corpus : LabelledCorpus
-        The corpus.
-    rows : int64 array, shape [n]
-        The articles.
-    vectors : callable, optional
-        Returns the vectors of articles, float32 [m, d]. By default the texts are embedded.
+    `vectors` returns the vectors of articles, float32 [m, d]. Without it the texts are embedded.
     """
 
     def __init__(
@@ -73,15 +64,7 @@ class Scorer:
         return self._scores(self.articles.in_no_list())
 
     def scores_in_lists(self, places: IntArray, members: Csr) -> FloatArray:
-        """Return the probabilities of some of the articles if they were in other lists, [m, L].
-
-        Parameters
-        ----------
-        places : int64 array, shape [m]
-            Which of the articles.
-        members : csr_array, shape [m, n_lists]
-            Their lists.
-        """
+        """Return the probabilities of some of the articles if they were in other lists, [m, L]."""
         return self._scores(replace(self.articles.take(places), members=members))
 
     def scores_with_texts(self, places: IntArray, texts: Sequence[str]) -> FloatArray:

@@ -21,7 +21,6 @@ from tagsage.harvest.items import Article, Problem, ReadingList
 from tagsage.harvest.medium_state import NAME, SUBTITLE, TITLE, line, milliseconds, usable
 from tagsage.harvest.medium_state import web_address as address_of
 
-MOST_MEMBERS: Final = 50_000
 LARGEST_MEMBER: Final = 10_000_000  # bytes, unpacked
 LARGEST_EXPORT: Final = 1_000_000_000  # bytes, unpacked
 _ID = re.compile(r"(?:^|-)([0-9a-f]{8,16})$")
@@ -36,7 +35,8 @@ def read_account_export(file: Path) -> Iterator[Article | ReadingList | Problem]
     """
     try:
         with zipfile.ZipFile(file) as archive:
-            yield from _members(archive, file)
+            for info in _pages(archive, file):
+                yield from _read(archive, info, file.name)
     except (zipfile.BadZipFile, OSError) as error:
         msg = f"{file} cannot be read as a zip file; download your account export again."
         raise NonRetryableError(msg) from error
@@ -98,51 +98,41 @@ def parse_post_file(html: str) -> Article | None:
     )
 
 
-def _members(archive: zipfile.ZipFile, file: Path) -> Iterator[Article | ReadingList | Problem]:
-    infos = archive.infolist()
-    if len(infos) > MOST_MEMBERS:
-        msg = f"{file} holds more than {MOST_MEMBERS:,} files and is no account export."
+def _pages(archive: zipfile.ZipFile, file: Path) -> list[zipfile.ZipInfo]:
+    """Return the lists and published posts; a folder may be around the export."""
+    # No more than the sizes in the directory is ever read.
+    if sum(info.file_size for info in archive.infolist()) > LARGEST_EXPORT:
+        msg = f"{file} unpacks to more than {LARGEST_EXPORT:,} bytes; it is no account export."
         raise NonRetryableError(msg)
-    left = LARGEST_EXPORT
-    read = 0
-    for info in infos:
+    pages = []
+    for info in archive.infolist():
         path = PurePosixPath(info.filename)
-        # An export may have one folder around it.
-        kind = path.parent.name
-        if path.suffix != ".html" or kind not in {"lists", "posts"}:
-            continue
-        if kind == "posts" and path.name.startswith("draft"):
-            continue
-        read += 1
-        place = f"{file.name}/{kind}/{path.name}"
-        try:
-            # The size in the directory may be wrong: reading is limited.
-            with archive.open(info) as member:
-                body = member.read(min(LARGEST_MEMBER, left) + 1)
-        except (RuntimeError, NotImplementedError, zipfile.BadZipFile, EOFError, zlib.error):
-            yield Problem(place, "unreadable", "the file in the export is damaged or encrypted")
-            continue
-        left -= len(body)
-        if len(body) > LARGEST_MEMBER:
-            yield Problem(place, "unreadable", f"it is larger than {LARGEST_MEMBER:,} bytes")
-            continue
-        if left < 0:
-            msg = f"{file} unpacks to more than {LARGEST_EXPORT:,} bytes; it is no account export."
-            raise NonRetryableError(msg)
-        yield from _read(kind, body.decode("utf-8", "replace"), path.stem, place)
-    if not read:
+        is_draft = path.parent.name == "posts" and path.name.startswith("draft")
+        if path.suffix == ".html" and path.parent.name in {"lists", "posts"} and not is_draft:
+            pages.append(info)
+    if not pages:
         msg = f"{file} holds no lists and no posts; give Medium's account export as it came."
         raise NonRetryableError(msg)
+    return pages
 
 
-def _read(kind: str, html: str, name: str, place: str) -> Iterator[Article | ReadingList | Problem]:
-    if kind == "lists":
-        reading, articles = parse_list_file(html, name)
+def _read(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, export: str
+) -> Iterator[Article | ReadingList | Problem]:
+    path = PurePosixPath(info.filename)
+    place = f"{export}/{path.parent.name}/{path.name}"
+    if info.file_size > LARGEST_MEMBER:
+        yield Problem(place, "unreadable", f"it is larger than {LARGEST_MEMBER:,} bytes")
+        return
+    try:
+        html = archive.read(info).decode("utf-8", "replace")
+    except (RuntimeError, NotImplementedError, zipfile.BadZipFile, EOFError, zlib.error):
+        yield Problem(place, "unreadable", "the file in the export is damaged or encrypted")
+        return
+    if path.parent.name == "lists":
+        reading, articles = parse_list_file(html, path.stem)
         yield from articles
         yield reading
         return
     article = parse_post_file(html)
-    if article is None:
-        yield Problem(place, "missing", "the post has no canonical address")
-    else:
-        yield article
+    yield article or Problem(place, "missing", "the post has no canonical address")

@@ -33,7 +33,6 @@ from tagsage.harvest.medium_state import (
 _ARTICLE = re.compile(r"(?:\w*Article|\w*BlogPosting|SocialMediaPosting)")
 # "Title | by Author | Publication | Medium", "Title | Medium", "Medium".
 _SITE = re.compile(r"\s*\|\s*by [^|]*(?:\|[^|]*)?\| Medium$|(?:^|\s*[|–] )Medium$")
-_READ_AS_HTML = 500_000  # characters; metas, JSON-LD and the subtitle are at the beginning
 
 
 class GoneError(PageError):
@@ -48,7 +47,7 @@ def parse_article_page(html: str, url: str) -> Article:
     address = parse_address(url)
     if address is None:
         raise PageError("the page's address is no http or https URL")
-    page = Selector(text=usable(html[:_READ_AS_HTML]), type="html")
+    page = Selector(text=usable(html), type="html")
     metas = _metas(page)
     parts: list[Article] = []
     broken = ""
@@ -93,12 +92,12 @@ def _from_state(state: State, identity: str | None, url: str) -> Iterator[Articl
 
 
 def _from_json_ld(page: Selector, blank: Article, metas: Mapping[str, str]) -> Iterator[Article]:
-    for text in page.xpath("//script[@type='application/ld+json']/text()").getall()[:20]:
+    for text in page.xpath("//script[@type='application/ld+json']/text()").getall():
         try:
             node = read_json(text.strip())
         except ValueError:
             continue
-        if not isinstance(node, dict) or not _ARTICLE.fullmatch(str(node.get("@type", ""))[:100]):
+        if not isinstance(node, dict) or not _ARTICLE.fullmatch(str(node.get("@type", ""))):
             continue
         missing: dict[str, str] = {}
         yield replace(
@@ -144,7 +143,7 @@ def _first_of_each(blank: Article, parts: list[Article]) -> Article:
 
 def _metas(page: Selector) -> dict[str, str]:
     found: dict[str, str] = {}
-    for element in page.xpath("//meta[@content]")[:300]:
+    for element in page.xpath("//meta[@content]"):
         name = element.root.get("property") or element.root.get("name")
         if name:
             found.setdefault(name.strip().lower(), element.root.get("content"))
@@ -162,5 +161,5 @@ def _keywords(value: object) -> tuple[str, ...] | None:
     """Return the tags among Medium's keywords, which are pairs such as ``Tag:Graphs``."""
     if not isinstance(value, list):
         return None
-    words = [word for word in value[:1000] if isinstance(word, str)]
+    words = [word for word in value if isinstance(word, str)]
     return tag_names([word[4:] for word in words if word.startswith("Tag:")])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, cast
 
 from scrapy.http import Headers, Response
 from scrapy.responsetypes import responsetypes
@@ -16,10 +16,12 @@ from scrapy.responsetypes import responsetypes
 if TYPE_CHECKING:
     from scrapy import Request
     from scrapy.settings import BaseSettings
+    from scrapy.utils.request import RequestFingerprinter
 
     from tagsage.harvest.spider import MediumSpider
 
-FETCHED_AT = "X-Tagsage-Fetched-At"
+KEEP_PAGES_S: Final = 30 * 86_400.0
+FETCHED_AT: Final = "X-Tagsage-Fetched-At"
 # Refusals and errors are requested again in the next run; these are answers.
 _KEPT = frozenset({200, 301, 302, 303, 307, 308, 404, 410})
 _DAY_S = 86_400.0
@@ -33,16 +35,19 @@ class CollectionStorage:
 
     def open_spider(self, spider: MediumSpider) -> None:
         """Remove the pages that are too old."""
-        spider.collection.forget_old_pages()
+        self._collection = spider.collection
+        self._fingerprinter = cast("RequestFingerprinter", spider.crawler.request_fingerprinter)
+        oldest = time.time() - KEEP_PAGES_S
+        self._collection.query("DELETE FROM pages WHERE fetched_at < ?", oldest)
 
     def close_spider(self, spider: MediumSpider) -> None:
         """Do nothing: the spider closes the collection."""
 
     def retrieve_response(self, spider: MediumSpider, request: Request) -> Response | None:
         """Return the cached response to a request, or None."""
-        rows = spider.collection.query(
+        rows = self._collection.query(
             "SELECT url, status, headers, body, fetched_at FROM pages WHERE fingerprint = ?",
-            _fingerprint(spider, request),
+            self._fingerprinter.fingerprint(request),
         )
         for url, status, text, body, fetched_at in rows:
             headers = Headers(json.loads(text))
@@ -57,9 +62,9 @@ class CollectionStorage:
             for name, values in response.headers.items()
             if name.decode("latin-1") != FETCHED_AT
         }
-        spider.collection.query(
+        self._collection.query(
             "INSERT OR REPLACE INTO pages VALUES (?, ?, ?, ?, ?, ?)",
-            _fingerprint(spider, request),
+            self._fingerprinter.fingerprint(request),
             response.url,
             response.status,
             json.dumps(headers),
@@ -106,10 +111,3 @@ def fetched_at(response: Response) -> float:
     """Return when a response was fetched, in seconds since 1970: now, unless it was cached."""
     kept = response.headers.get(FETCHED_AT)
     return float(kept) if kept else time.time()
-
-
-def _fingerprint(spider: MediumSpider, request: Request) -> bytes:
-    fingerprinter = spider.crawler.request_fingerprinter
-    if fingerprinter is None:
-        raise RuntimeError("the crawl has not begun")
-    return fingerprinter.fingerprint(request)

@@ -16,7 +16,6 @@ from tagsage.errors import TagsageError
 from tagsage.harvest.items import SOURCES, Article, Problem, ReadingList
 
 FILE: Final = "harvest.db"
-KEEP_PAGES_S: Final = 30 * 86_400.0
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS seeds (url TEXT PRIMARY KEY) WITHOUT ROWID;
@@ -177,25 +176,29 @@ class Collection:
         """Return the rows of one statement, which is committed at once."""
         return self._db.execute(sql, values).fetchall()
 
+    def add(self, item: Article | ReadingList | Problem) -> None:
+        """Add what was read of an article or a list, or why an address gave nothing."""
+        if isinstance(item, Article):
+            self.add_article(item)
+        elif isinstance(item, ReadingList):
+            self.add_list(item)
+        else:
+            self.add_problem(item)
+
     def add_article(self, article: Article) -> None:
         """Add what one source says of an article."""
         tags = None if article.tags is None else json.dumps(article.tags, ensure_ascii=False)
-        self.query(
-            "INSERT INTO readings VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
+        rank = SOURCES.index(article.source)
+        self._db.execute(
+            "INSERT INTO readings VALUES "
+            "(:key, :rank, :url, :title, :subtitle, :author, :published_ms, :tags) "
             "ON CONFLICT (key, rank) DO UPDATE SET url = excluded.url, "
             "title = coalesce(excluded.title, title), "
             "subtitle = coalesce(excluded.subtitle, subtitle), "
             "author = coalesce(excluded.author, author), "
             "published_ms = coalesce(excluded.published_ms, published_ms), "
             "tags = coalesce(excluded.tags, tags)",
-            article.key,
-            SOURCES.index(article.source),
-            article.url,
-            article.title,
-            article.subtitle,
-            article.author,
-            article.published_ms,
-            tags,
+            {**vars(article), "rank": rank, "tags": tags},
         )
         for name, why in article.missing.items():
             self.add_problem(Problem(article.url, "missing", f"{name}: {why}"))
@@ -204,21 +207,14 @@ class Collection:
         """Add what was read of a list; a complete one replaces its earlier memberships."""
         with self.transaction():
             self._db.execute(
-                "INSERT INTO lists VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET "
+                "INSERT INTO lists VALUES "
+                "(:key, :url, :name, :owner, :size, :state, :is_complete, :reason) "
+                "ON CONFLICT (key) DO UPDATE SET "
                 "url = excluded.url, name = coalesce(excluded.name, name), "
                 "owner = coalesce(excluded.owner, owner), size = coalesce(excluded.size, size), "
                 "state = excluded.state, is_complete = excluded.is_complete, "
                 "reason = excluded.reason",
-                (
-                    reading.key,
-                    reading.url,
-                    reading.name,
-                    reading.owner,
-                    reading.size,
-                    reading.state,
-                    reading.is_complete,
-                    reading.reason,
-                ),
+                vars(reading),
             )
             if reading.is_complete or reading.state != "open":
                 self._db.execute("DELETE FROM memberships WHERE list_key = ?", (reading.key,))
@@ -249,10 +245,6 @@ class Collection:
     def has_own_page(self, key: str) -> bool:
         """Return whether an article's own page was read."""
         return bool(self.query("SELECT 1 FROM readings WHERE key = ? AND rank = 0", key))
-
-    def forget_old_pages(self) -> None:
-        """Remove the pages that were fetched more than 30 days ago."""
-        self.query("DELETE FROM pages WHERE fetched_at < ?", time.time() - KEEP_PAGES_S)
 
     def counts(self) -> Counts:
         """Count what an export would hold."""

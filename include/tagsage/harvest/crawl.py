@@ -14,7 +14,7 @@ import threading
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from scrapy import signals
@@ -25,16 +25,17 @@ from tagsage.errors import TagsageError
 from tagsage.files import locked
 from tagsage.harvest.addresses import is_mail
 from tagsage.harvest.collection import Collection
+from tagsage.harvest.politeness import Component
 from tagsage.harvest.spider import MediumSpider
+from tagsage.settings.harvest import HarvestSettings
 
-MEGABYTE: Final = 1_000_000
 PROGRESS_EVERY_S: Final = 1.0
 _ROOM = "tagsage.harvest"
 
 
-def scrapy_settings(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
+def scrapy_settings(job: Mapping[str, Any], settings: HarvestSettings) -> dict[str, Any]:
     """Return Scrapy's settings for a job: they define most of a harvest's behaviour."""
-    contact = job["contact"]
+    contact = settings.harvest_contact
     return {
         "USER_AGENT": f"tagsage/{version('tagsage')} (+{contact})",
         "DEFAULT_REQUEST_HEADERS": {
@@ -48,11 +49,10 @@ def scrapy_settings(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
         "METAREFRESH_ENABLED": False,
         "TELNETCONSOLE_ENABLED": False,
         "REMOTE_CONTROL_ENABLED": False,
-        "HTTPAUTH_DOMAIN": None,
         # Politeness.
         "ROBOTSTXT_OBEY": not job["replay"],
         "ROBOTSTXT_USER_AGENT": "tagsage",
-        "DOWNLOAD_DELAY": job["delay_s"],
+        "DOWNLOAD_DELAY": settings.harvest_delay_s,
         "DOWNLOAD_DELAY_JITTER": 0,
         "CONCURRENT_REQUESTS": 8,
         "CONCURRENT_REQUESTS_PER_DOMAIN": 1,
@@ -61,13 +61,12 @@ def scrapy_settings(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
         "REDIRECT_MAX_TIMES": 5,
         "HARVEST_PAUSE_S": 12 * 3600.0,
         # Limits.
-        "HARVEST_MAX_REQUESTS": job["max_requests"],
-        "CLOSESPIDER_TIMEOUT": job["max_minutes"] * 60,
+        "HARVEST_MAX_REQUESTS": settings.harvest_max_requests,
+        "CLOSESPIDER_TIMEOUT": settings.harvest_max_minutes * 60,
         "MEMUSAGE_LIMIT_MB": 2000,
         "MEMUSAGE_CHECK_INTERVAL_SECONDS": 5.0,
         "DOWNLOAD_TIMEOUT": 60,
-        "DOWNLOAD_MAXSIZE": 10 * MEGABYTE,
-        "DOWNLOAD_WARNSIZE": 0,
+        "DOWNLOAD_MAXSIZE": 10_000_000,
         "DOWNLOAD_VERIFY_CERTIFICATES": True,
         "TWISTED_DNS_RESOLVER": f"{_ROOM}.politeness.PublicResolver",
         # Memory.
@@ -75,12 +74,16 @@ def scrapy_settings(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
         "HTTPCACHE_STORAGE": f"{_ROOM}.cache.CollectionStorage",
         "HTTPCACHE_POLICY": f"{_ROOM}.cache.AgePolicy",
         "HTTPCACHE_IGNORE_MISSING": job["replay"],
-        "HARVEST_FOLDER": str(folder),
+        "HARVEST_FOLDER": job["folder"],
         "HARVEST_NAMED_PLACES": [
             *(urlsplit(url).netloc for url in job["seeds"]),
-            *(host.rpartition("//")[2].strip("/").lower() for host in job["hosts"]),
+            *(
+                host.rpartition("//")[2].strip("/").lower()
+                for host in settings.harvest_hosts.split()
+            ),
         ],
         # Parts.
+        "SPIDER_MIDDLEWARES": {f"{_ROOM}.spider.UnreadablePages": 100},
         "ITEM_PIPELINES": {f"{_ROOM}.spider.CollectionPipeline": 100},
         "EXTENSIONS": {
             f"{_ROOM}.politeness.BackOff": 100,
@@ -98,32 +101,25 @@ def scrapy_settings(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
             f"{_ROOM}.politeness.GateMiddleware": 950,
         },
         "LOG_LEVEL": "INFO",
-        "LOG_FORMAT": "%(asctime)s %(levelname)s: %(message)s",
         **job["overrides"],
     }
 
 
-class ProgressLines:
+class ProgressLines(Component):
     """Writes the crawl's progress as one line of JSON per second, and at the end its result."""
 
     def __init__(self, crawler: Crawler) -> None:
-        self._crawler = crawler
+        super().__init__(crawler)
         self._loop = create_looping_call(self.write)
         crawler.signals.connect(self.spider_opened, signals.spider_opened)
         crawler.signals.connect(self.spider_closed, signals.spider_closed)
-
-    @classmethod
-    def from_crawler(cls, crawler: Crawler) -> Self:
-        return cls(crawler)
 
     def spider_opened(self) -> None:
         self._loop.start(PROGRESS_EVERY_S, now=False)
 
     def spider_closed(self, reason: str) -> None:
         self._loop.stop()
-        spider = self._crawler.spider
-        assert isinstance(spider, MediumSpider)
-        _say({**self._numbers(), "ended": reason, "stopped": spider.stops.met})
+        _say({**self._numbers(), "ended": reason, "stopped": self._spider.stops.met})
 
     def write(self) -> None:
         """Write a line."""
@@ -155,18 +151,14 @@ def main() -> int:
     return 0
 
 
-def _crawl(folder: Path, job: dict[str, Any]) -> None:
+def _crawl(folder: Path, job: Mapping[str, Any]) -> None:
     with Collection(folder) as collection:
         collection.add_seeds(job["seeds"])
-    process = AsyncCrawlerProcess(scrapy_settings(folder, job))
-    process.crawl(
-        MediumSpider,
-        job["seeds"],
-        consent=job["consent"],
-        articles=job["articles"],
-        list_days=job["list_days"],
-        feed_hours=job["feed_hours"],
-    )
+    settings = HarvestSettings(**job["settings"])
+    process = AsyncCrawlerProcess(scrapy_settings(job, settings))
+    # What is kept may be read without consent.
+    consent = settings.harvest_consent or job["replay"]
+    process.crawl(MediumSpider, job["seeds"], settings, consent=consent)
     process.start()
 
 

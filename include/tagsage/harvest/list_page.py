@@ -25,7 +25,6 @@ from tagsage.harvest.medium_state import (
 FIRST_CURSOR: Final = "offset:0"
 PAGE_ITEMS: Final = 20
 _QUERIES: Final = ("catalogById", "getPredefinedCatalog")
-_MOST_ENTRIES: Final = 1000  # of one part: references can make a small page mean billions
 
 _QUERY = """\
 query ListItems($catalogId: ID!, $pagingOptions: CatalogPagingOptionsInput!) {
@@ -135,8 +134,8 @@ def _part(state: State, key: str, value: object, source: Source, url: str) -> Li
         raise PageError("the list has no entries that can be read")
     origin = "/".join(url.split("/")[:3])
     articles: dict[str, Article] = {}
-    unread = [f"{len(entries) - _MOST_ENTRIES:,} entries too many"] * (len(entries) > _MOST_ENTRIES)
-    for entry in entries[:_MOST_ENTRIES]:
+    unread: list[str] = []
+    for entry in entries:
         item = state.follow(entry) or {}
         entity = item.get("entity")
         is_deleted = "entity" in item and entity is None

@@ -26,20 +26,22 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from scrapy import Request
+    from scrapy.core.downloader import Downloader
     from scrapy.crawler import Crawler
     from scrapy.http import Response
     from scrapy.robotstxt import RobotParser
     from twisted.internet.base import ReactorBase
     from twisted.internet.defer import Deferred
 
+    from tagsage.harvest.collection import Collection
     from tagsage.harvest.spider import MediumSpider
 
 logger = logging.getLogger(__name__)
 
-REFUSALS_IN_A_ROW: Final = 3  # of 401 and 403, after which a site is not requested any more
-FAILURES_IN_A_ROW: Final = 10
+# After so many in a row, a site is not requested any more.
+REFUSALS: Final = 3
+FAILURES: Final = 10
 LONGEST_WAIT_S: Final = 600.0  # a host that wants a longer wait is left for a later run
-LONGEST_CRAWL_DELAY_S: Final = 3600.0
 CHARSETS: Final = frozenset({"", "utf-8", "utf8", "us-ascii", "iso-8859-1", "windows-1252"})
 # A challenge on pages says nothing about feeds; one on feeds, made for programs, stops all.
 _STOPPED_BY: Final = {
@@ -65,34 +67,35 @@ class LaterError(IgnoreRequest):
 class Stops:
     """The sites that we stopped requesting, and since when; they outlive the run."""
 
-    def __init__(self, spider: MediumSpider) -> None:
-        self._collection = spider.collection
-        self._pause_s = spider.crawler.settings.getfloat("HARVEST_PAUSE_S")
+    def __init__(self, collection: Collection, pause_s: float) -> None:
+        self._collection = collection
+        self._pause_s = pause_s
         self.met: dict[str, str] = {}
-        rows = self._collection.query("SELECT * FROM stops WHERE until > ?", time.time())
+        rows = collection.query("SELECT * FROM stops WHERE until > ?", time.time())
         self._stops = {(host, scope): (until, why) for host, scope, until, why in rows}
 
-    def stop(self, url: str, scope: str, why: str, wait_s: float | None = None) -> None:
-        """Stop requesting a site in a scope, and in the scopes that `_STOPPED_BY` names for it."""
+    def stop(self, request: Request, why: str, wait_s: float | None = None) -> None:
+        """Stop requesting a request's site in its scope, and in those that `_STOPPED_BY` names."""
+        host = site(request.url)
         until = time.time() + (self._pause_s if wait_s is None else wait_s)
-        for each in _STOPPED_BY[scope]:
-            self._stops[site(url), each] = (until, why)
+        for scope in _STOPPED_BY[_scope(request)]:
+            self._stops[host, scope] = (until, why)
             self._collection.query(
-                "INSERT OR REPLACE INTO stops VALUES (?, ?, ?, ?)", site(url), each, until, why
+                "INSERT OR REPLACE INTO stops VALUES (?, ?, ?, ?)", host, scope, until, why
             )
-        self.met[site(url)] = why
-        logger.warning("%s is left alone: %s", site(url), why)
+        self.met[host] = why
+        logger.warning("%s is left alone: %s", host, why)
 
     def check(self, request: Request) -> None:
         """Raise `LaterError` when the request's site is stopped."""
-        found = self._stops.get((site(request.url), _scope(request)))
-        if found and found[0] > time.time():
-            self.met.setdefault(site(request.url), found[1])
-            raise LaterError(found[1])
+        until, why = self._stops.get((site(request.url), _scope(request)), (0.0, ""))
+        if until > time.time():
+            self.met.setdefault(site(request.url), why)
+            raise LaterError(why)
 
 
-class AddressFilter:
-    """Refuses addresses that are not of the web, and private networks that no user named."""
+class Component:
+    """A component of Scrapy that knows the crawler and its spider."""
 
     def __init__(self, crawler: Crawler) -> None:
         self._crawler = crawler
@@ -100,6 +103,14 @@ class AddressFilter:
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
         return cls(crawler)
+
+    @property
+    def _spider(self) -> MediumSpider:
+        return cast("MediumSpider", self._crawler.spider)
+
+
+class AddressFilter(Component):
+    """Refuses addresses that are not of the web, and private networks that no user named."""
 
     def process_request(self, request: Request) -> None:
         """Refuse a request, also one that a redirect led to."""
@@ -108,33 +119,23 @@ class AddressFilter:
         except AddressError as error:
             raise RefusedError(f"the address is never asked: {error}") from error
         parts = urlsplit(request.url)
-        named = cast("MediumSpider", self._crawler.spider).named_places
-        if is_private(parts.hostname or "") and parts.netloc not in named:
+        if is_private(parts.hostname or "") and parts.netloc not in self._spider.named_places:
             raise RefusedError("the address is on a private network, and you did not name it")
 
 
-class GateMiddleware:
+class GateMiddleware(Component):
     """The last check of a request that is about to be sent, and not in the cache."""
-
-    def __init__(self, crawler: Crawler) -> None:
-        self._crawler = crawler
-        self._most = crawler.settings.getint("HARVEST_MAX_REQUESTS")
-        self._sent = 0
-
-    @classmethod
-    def from_crawler(cls, crawler: Crawler) -> Self:
-        return cls(crawler)
 
     def process_request(self, request: Request) -> None:
         """Leave stopped sites, and what exceeds the budget, for a later run."""
-        spider = cast("MediumSpider", self._crawler.spider)
-        spider.stops.check(request)
-        if self._sent >= self._most:
+        self._spider.stops.check(request)
+        stats = self._crawler.stats
+        budget = self._crawler.settings.getint("HARVEST_MAX_REQUESTS")
+        if stats.get_value("harvest/requests", 0) >= budget:
             raise LaterError("the budget of requests is spent")
-        self._sent += 1
+        stats.inc_value("harvest/requests")
         # One queue and one delay per site, also after a redirect to another.
         request.meta["download_slot"] = site(request.url)
-        self._crawler.stats.inc_value("harvest/requests")
 
 
 class PoliteHandler(HTTP11DownloadHandler):
@@ -145,35 +146,23 @@ class PoliteHandler(HTTP11DownloadHandler):
         return await super().download_request(request)
 
 
-class RefusalMiddleware:
+class RefusalMiddleware(Component):
     """Recognises challenges and repeated refusals, and bodies in an unknown charset."""
 
     def __init__(self, crawler: Crawler) -> None:
-        self._crawler = crawler
-        self._refusals: Counter[tuple[str, str]] = Counter()
-        self._failures: Counter[tuple[str, str]] = Counter()
-
-    @classmethod
-    def from_crawler(cls, crawler: Crawler) -> Self:
-        return cls(crawler)
+        super().__init__(crawler)
+        self._in_a_row: Counter[tuple[str, str, str]] = Counter()
 
     def process_response(self, request: Request, response: Response) -> Response:
         """Stop requesting a site that shows a challenge, or that keeps refusing."""
         if "cached" in response.flags:
             return response
-        spider = cast("MediumSpider", self._crawler.spider)
-        key = (site(request.url), _scope(request))
         if is_challenge(response):
-            spider.stops.stop(request.url, key[1], "it shows a challenge instead of the page")
+            self._spider.stops.stop(request, "it shows a challenge instead of the page")
             raise RefusedError("the host shows a challenge instead of the page")
-        self._refusals[key] = self._refusals[key] + 1 if response.status in {401, 403} else 0
-        if self._refusals[key] >= REFUSALS_IN_A_ROW:
-            why = f"it refused {REFUSALS_IN_A_ROW} requests in a row"
-            spider.stops.stop(request.url, key[1], why)
-        if response.status in {429, 500, 502, 503, 504}:
-            self._count_failure(request)
-        else:
-            self._failures[key] = 0
+        if self._in_row(request, "refusals", response.status in {401, 403}) >= REFUSALS:
+            self._spider.stops.stop(request, f"it refused {REFUSALS} requests in a row")
+        self._count_failure(request, response.status in {429, 500, 502, 503, 504})
         if response.status == 200 and (charset := charset_of(response)) not in CHARSETS:
             raise RefusedError(f"the page is in the charset {charset[:40]!r}")
         return response
@@ -181,14 +170,17 @@ class RefusalMiddleware:
     def process_exception(self, request: Request, exception: Exception) -> None:
         """Count requests without an answer."""
         if not isinstance(exception, IgnoreRequest):
-            self._count_failure(request)
+            self._count_failure(request, True)
 
-    def _count_failure(self, request: Request) -> None:
-        key = (site(request.url), _scope(request))
-        self._failures[key] += 1
-        if self._failures[key] >= FAILURES_IN_A_ROW:
-            why = f"{FAILURES_IN_A_ROW} requests in a row had no usable answer"
-            cast("MediumSpider", self._crawler.spider).stops.stop(request.url, key[1], why)
+    def _count_failure(self, request: Request, has_failed: bool) -> None:
+        if self._in_row(request, "failures", has_failed) >= FAILURES:
+            why = f"{FAILURES} requests in a row had no usable answer"
+            self._spider.stops.stop(request, why)
+
+    def _in_row(self, request: Request, kind: str, has_happened: bool) -> int:
+        key = (site(request.url), _scope(request), kind)
+        self._in_a_row[key] = self._in_a_row[key] + 1 if has_happened else 0
+        return self._in_a_row[key]
 
 
 class FailClosedRobots(RobotsTxtMiddleware):
@@ -222,22 +214,18 @@ class FailClosedRobots(RobotsTxtMiddleware):
         return response.replace(body=b"")
 
 
-class BackOff:
+class BackOff(Component):
     """Waits as long as ``Retry-After`` and ``Crawl-delay`` say, per site."""
 
     def __init__(self, crawler: Crawler) -> None:
-        self._crawler = crawler
+        super().__init__(crawler)
         crawler.signals.connect(self.response_downloaded, signals.response_downloaded)
         crawler.signals.connect(self.robots_parsed, signals.robots_parsed)
-
-    @classmethod
-    def from_crawler(cls, crawler: Crawler) -> Self:
-        return cls(crawler)
 
     def response_downloaded(self, response: Response, request: Request) -> None:
         """Hold the site's queue before it releases the next request."""
         self._crawler.stats.inc_value("harvest/bytes", len(response.body))
-        slot = self._slot(request)
+        slot = self._downloader.slots[site(request.url)]
         # The delay begins with the response, so that a challenge is seen in time.
         slot.lastseen = time.monotonic()
         if response.status not in {429, 503}:
@@ -248,28 +236,22 @@ class BackOff:
             tries = request.meta.get("retry_times", 0)
             wait_s = min(slot.delay * 2 ** (tries + 1), LONGEST_WAIT_S)
         if wait_s > LONGEST_WAIT_S:
-            spider = cast("MediumSpider", self._crawler.spider)
             why = f"it asks to wait for {wait_s / 60:,.0f} minutes"
-            spider.stops.stop(request.url, _scope(request), why, wait_s)
+            self._spider.stops.stop(request, why, wait_s)
             return
         slot.delay = slot.delay or 0.001  # without a delay, a queue is not held
         slot.lastseen += max(wait_s - slot.delay, 0.0)
 
     def robots_parsed(self, robotparser: RobotParser, request: Request) -> None:
         """Request from a site no more often than its robots.txt allows."""
-        wanted = robotparser.crawl_delay(self._crawler.settings["ROBOTSTXT_USER_AGENT"])
-        downloader = self._engine.downloader
-        if wanted and wanted > self._crawler.settings.getfloat("DOWNLOAD_DELAY"):
-            delay = min(wanted, LONGEST_CRAWL_DELAY_S)
-            downloader.per_slot_settings[site(request.url)] = {"delay": delay}
-            self._slot(request).delay = delay
+        delay = robotparser.crawl_delay(self._crawler.settings["ROBOTSTXT_USER_AGENT"])
+        if delay and delay > self._crawler.settings.getfloat("DOWNLOAD_DELAY"):
+            self._downloader.per_slot_settings[site(request.url)] = {"delay": delay}
+            self._downloader.slots[site(request.url)].delay = delay
 
     @property
-    def _engine(self):  # type: ignore[no-untyped-def]
-        return self._crawler.engine
-
-    def _slot(self, request: Request):  # type: ignore[no-untyped-def]
-        return self._engine.downloader.slots[site(request.url)]
+    def _downloader(self) -> Downloader:
+        return self._crawler.engine.downloader
 
 
 class PublicResolver(CachingThreadedResolver):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess  # ruff: ignore[suspicious-subprocess-import] - our own program, no shell
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -77,27 +77,16 @@ def harvest(
     overrides : mapping, optional
         Scrapy settings that replace those of :func:`tagsage.harvest.crawl.scrapy_settings`.
     """
-    if seeds and not replay:
-        check_seeds(seeds, settings)
     with Collection(folder) as collection:
-        known = collection.seeds
-    good = [asked_url(seed) for seed in seeds if not reason_against(seed)] or known
-    if not settings.harvest_consent and not replay:
-        good = [seed for seed in good if seeds or kind_of(seed) == "feed"]
-    if not seeds and not replay:
-        check_seeds(good, settings)
+        named = list(seeds) or collection.seeds
+    if not (seeds or replay or settings.harvest_consent):
+        named = [seed for seed in named if kind_of(seed) == "feed"]
+    if not replay:
+        check_seeds(named, settings)
     job = {
         "folder": str(folder),
-        "seeds": list(dict.fromkeys(good)),
-        "hosts": settings.harvest_hosts.split(),
-        "consent": settings.harvest_consent or replay,
-        "contact": settings.harvest_contact,
-        "delay_s": settings.harvest_delay_s,
-        "articles": settings.harvest_articles,
-        "max_requests": settings.harvest_max_requests,
-        "max_minutes": settings.harvest_max_minutes,
-        "list_days": settings.harvest_list_days,
-        "feed_hours": settings.harvest_feed_hours,
+        "seeds": list(dict.fromkeys(map(asked_url, _without_bad(named)))),
+        "settings": settings.model_dump(include=set(HarvestSettings.model_fields)),
         "replay": replay,
         "overrides": dict(overrides or {}),
     }
@@ -110,8 +99,8 @@ def harvest(
     if outcome == OUTCOME_DONE and (last["waiting"] or last["stopped"]):
         outcome = OUTCOME_STOPPED if last["stopped"] else OUTCOME_BUDGET
     with Collection(folder) as collection:
-        for seed in seeds:
-            if why := reason_against(seed):
+        for seed in named:
+            if why := _reason_against(seed):
                 collection.add_problem(
                     Problem(redact(seed), "refused", f"the seed is not asked: {why}")
                 )
@@ -120,12 +109,10 @@ def harvest(
 
 def take_account_export(folder: Path, file: Path) -> HarvestReport:
     """Add an account export to the collection, offline; raises `NonRetryableError`."""
-    from tagsage.harvest.spider import add_to
-
     with Collection(folder) as collection:
         with collection.transaction():
             for item in read_account_export(file):
-                add_to(collection, item)
+                collection.add(item)
         return _report(collection, OUTCOME_DONE, {})
 
 
@@ -143,10 +130,10 @@ def check_seeds(seeds: Sequence[str], settings: HarvestSettings) -> None:
         )
         raise NonRetryableError(msg)
     check_contact(settings.harvest_contact)
-    good = [asked_url(seed) for seed in seeds if not reason_against(seed)]
+    good = _without_bad(seeds)
     if not good:
         # Not the seed itself: the file may not be one of seeds.
-        why = reason_against(seeds[0]) if seeds else "none is given"
+        why = _reason_against(seeds[0]) if seeds else "none is given"
         raise NonRetryableError(f"No seed can be harvested: {why}; give http(s) URLs.")
     pages = [seed for seed in good if kind_of(seed) != "feed"]
     if pages and not settings.harvest_consent:
@@ -155,7 +142,7 @@ def check_seeds(seeds: Sequence[str], settings: HarvestSettings) -> None:
             "consent (--consent, harvest_consent), feeds need none."
         )
         raise NonRetryableError(msg)
-    is_public = any(not is_private(urlsplit(seed).hostname or "") for seed in good)
+    is_public = any(not is_private(urlsplit(asked_url(seed)).hostname or "") for seed in good)
     if is_public and settings.harvest_delay_s < LEAST_DELAY_S:
         msg = (
             f"A delay of {settings.harvest_delay_s:g} s is too short; "
@@ -164,7 +151,11 @@ def check_seeds(seeds: Sequence[str], settings: HarvestSettings) -> None:
         raise NonRetryableError(msg)
 
 
-def reason_against(seed: str) -> str:
+def _without_bad(seeds: Iterable[str]) -> list[str]:
+    return [seed for seed in seeds if not _reason_against(seed)]
+
+
+def _reason_against(seed: str) -> str:
     """Return why a seed cannot be harvested; empty when it can."""
     try:
         asked_url(seed)

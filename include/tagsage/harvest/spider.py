@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast
 
 from scrapy import Request, Spider, signals
 from scrapy.exceptions import (
@@ -19,24 +19,24 @@ from scrapy.spidermiddlewares.httperror import HttpError
 
 from tagsage.harvest.addresses import AddressError, asked_url, kind_of, list_id, origin
 from tagsage.harvest.article_page import GoneError, parse_article_page
-from tagsage.harvest.cache import fetched_at
-from tagsage.harvest.collection import KEEP_PAGES_S, Collection
+from tagsage.harvest.cache import KEEP_PAGES_S, fetched_at
+from tagsage.harvest.collection import Collection
 from tagsage.harvest.feed import parse_feed
 from tagsage.harvest.items import Article, ListPart, PageError, Problem, ReadingList
 from tagsage.harvest.list_page import FIRST_CURSOR, list_query, parse_list_answer, parse_list_page
-from tagsage.harvest.politeness import LaterError, Stops, charset_of
+from tagsage.harvest.politeness import Component, LaterError, Stops, charset_of
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
     from scrapy.http import Response
     from twisted.python.failure import Failure
 
+    from tagsage.settings.harvest import HarvestSettings
+
 # Feeds first; a list is read to its end before the next one begins, and before articles.
 _PRIORITY: Final = {"feed": 30, "graphql": 25, "list": 20, "article": 10}
-_MOST_PARTS: Final = 1000
 
 Output = Request | Article | ReadingList | Problem
-Parsed = TypeVar("Parsed")
 
 
 class MediumSpider(Spider):
@@ -47,21 +47,13 @@ class MediumSpider(Spider):
     stops: Stops
     named_places: set[str]
 
-    def __init__(
-        self,
-        seeds: Sequence[str],
-        *,
-        consent: bool,
-        articles: Literal["missing", "always", "never"],
-        list_days: float,
-        feed_hours: float,
-    ) -> None:
+    def __init__(self, seeds: Sequence[str], settings: HarvestSettings, *, consent: bool) -> None:
         super().__init__()
         self.seeds = seeds
-        self._wanted = articles if consent else "never"
+        self._wanted = settings.harvest_articles if consent else "never"
         self._ages_s = {
-            "list": list_days * 86_400,
-            "feed": feed_hours * 3600,
+            "list": settings.harvest_list_days * 86_400,
+            "feed": settings.harvest_feed_hours * 3600,
             "article": KEEP_PAGES_S,
         }
 
@@ -70,7 +62,7 @@ class MediumSpider(Spider):
         """Open the collection."""
         spider = super().from_crawler(crawler, *args, **kwargs)
         spider.collection = Collection(Path(crawler.settings["HARVEST_FOLDER"]))
-        spider.stops = Stops(spider)
+        spider.stops = Stops(spider.collection, crawler.settings.getfloat("HARVEST_PAUSE_S"))
         spider.named_places = set(crawler.settings.getlist("HARVEST_NAMED_PLACES"))
         crawler.signals.connect(spider.dropped, signals.request_dropped)
         return spider
@@ -88,10 +80,7 @@ class MediumSpider(Spider):
 
     def parse_feed(self, response: Response) -> Iterator[Output]:
         """Read a feed; a missing subtitle is no reason to fetch every article's page."""
-        articles, problem = self._read(response, parse_feed)
-        if problem:
-            yield problem
-        for article in articles or ():
+        for article in parse_feed(self._text(response)):
             yield article
             if self._wanted == "always":
                 yield from self._article_request(article)
@@ -102,36 +91,32 @@ class MediumSpider(Spider):
         Most pages do not have the tags of their articles. GraphQL does, so the first entries are
         requested too: one request instead of twenty pages.
         """
-        part, problem = self._read(response, lambda text: parse_list_page(text, response.url))
-        if part is None:
-            if problem:
-                yield problem
-            return
+        part = parse_list_page(self._text(response), response.url)
         reading = ReadingList(part.key, response.url.partition("?")[0], part.state)
         lacks_tags = any(article.tags is None for article in part.articles)
         restart = FIRST_CURSOR if lacks_tags and self._wanted != "never" else None
-        yield from self._list_part(response, part, reading, restart)
+        yield from self._list_part(response, part, reading, restart=restart)
 
     def parse_graphql(
-        self, response: Response, reading: ReadingList, **_: object
+        self, response: Response, reading: ReadingList, seen: Sequence[str], **_: object
     ) -> Iterator[Output]:
         """Read the entries of a list after a cursor."""
-        part, problem = self._read(
-            response, lambda text: parse_list_answer(text, reading.key, response.url)
-        )
-        if part:
-            yield from self._list_part(response, part, reading, None)
-        if problem and response.request:
-            yield problem
-            yield from self._list_part_lost(response.request, problem)
+        part = parse_list_answer(self._text(response), reading.key, response.url)
+        yield from self._list_part(response, part, reading, seen)
 
     def parse_article(self, response: Response) -> Iterator[Output]:
         """Read an article's own page."""
-        article, problem = self._read(response, lambda text: parse_article_page(text, response.url))
-        if article:
-            yield article
-        if problem:
-            yield problem
+        yield parse_article_page(self._text(response), response.url)
+
+    def unreadable(self, request: Request, error: PageError) -> Iterator[Output]:
+        """Record a page that a parser refused."""
+        kind: Literal["gone", "unreadable"] = "unreadable"
+        if isinstance(error, GoneError):
+            kind = "gone"
+        problem = Problem(_requested(request), kind, str(error))
+        yield problem
+        if "reading" in request.cb_kwargs:
+            yield from self._list_part_lost(request, problem)
 
     def failed(self, failure: Failure) -> Iterator[Output]:
         """Record why a request gave nothing; one that is left for later is no problem."""
@@ -157,12 +142,17 @@ class MediumSpider(Spider):
         self.collection.close()
 
     def _list_part(
-        self, response: Response, part: ListPart, before: ReadingList, restart: str | None
+        self,
+        response: Response,
+        part: ListPart,
+        before: ReadingList,
+        seen: Sequence[str] = (),
+        *,
+        restart: str | None = None,
     ) -> Iterator[Output]:
-        seen = response.request.cb_kwargs.get("seen", ()) if response.request else ()
         cursor = restart or part.next_cursor
         trouble = [] if restart else [*filter(None, [before.reason]), *part.unread[:3]]
-        if cursor in seen or len(seen) >= _MOST_PARTS:
+        if cursor in seen:
             cursor = None
             trouble.append("its parts do not end")
         read = 0 if restart else before.read + part.entries
@@ -245,20 +235,10 @@ class MediumSpider(Spider):
             },
         )
 
-    def _read(
-        self, response: Response, parse: Callable[[str], Parsed]
-    ) -> tuple[Parsed | None, Problem | None]:
-        requested = _requested(response.request) if response.request else response.url
-        text = response.body.decode(charset_of(response) or "utf-8", "replace")
-        try:
-            parsed = parse(text)
-        except PageError as error:
-            kind: Literal["gone", "unreadable"] = "unreadable"
-            if isinstance(error, GoneError):
-                kind = "gone"
-            return None, Problem(requested, kind, str(error))
-        self.collection.forget_problems(requested)
-        return parsed, None
+    def _text(self, response: Response) -> str:
+        """Return a page's text; earlier problems of its address are over."""
+        self.collection.forget_problems(_requested(cast("Request", response.request)))
+        return response.body.decode(charset_of(response) or "utf-8", "replace")
 
 
 def _requested(request: Request) -> str:
@@ -287,28 +267,20 @@ def _problem(error: BaseException | None, url: str) -> Problem:
     return Problem(url, "failed", reason or f"no answer: {type(error).__name__}")
 
 
-class CollectionPipeline:
+class UnreadablePages(Component):
+    """Makes a problem of a page that a parser refuses."""
+
+    def process_spider_exception(
+        self, response: Response, exception: Exception
+    ) -> Iterator[Output] | None:
+        if not isinstance(exception, PageError):
+            return None
+        return self._spider.unreadable(cast("Request", response.request), exception)
+
+
+class CollectionPipeline(Component):
     """Adds what the spider read to its collection."""
 
-    def __init__(self, crawler: Crawler) -> None:
-        self._crawler = crawler
-
-    @classmethod
-    def from_crawler(cls, crawler: Crawler) -> Self:
-        return cls(crawler)
-
     def process_item(self, item: Article | ReadingList | Problem) -> object:
-        spider = self._crawler.spider
-        assert isinstance(spider, MediumSpider)
-        add_to(spider.collection, item)
+        self._spider.collection.add(item)
         return item
-
-
-def add_to(collection: Collection, item: Article | ReadingList | Problem) -> None:
-    """Add an item to a collection."""
-    if isinstance(item, Article):
-        collection.add_article(item)
-    elif isinstance(item, ReadingList):
-        collection.add_list(item)
-    else:
-        collection.add_problem(item)

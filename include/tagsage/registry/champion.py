@@ -18,13 +18,7 @@ from tagsage.errors import TagsageError
 from tagsage.evaluate.promotion import Decision
 from tagsage.redact import redact
 from tagsage.registry.tracking import Tracking
-from tagsage.registry.versions import (
-    CHAMPION,
-    PINNED,
-    RegisteredModel,
-    read_model,
-    registered_model,
-)
+from tagsage.registry.versions import CHAMPION, PINNED, RegisteredModel, registered_model
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +32,7 @@ WHY_LIMIT = 500
 def decision_of(tags: Mapping[str, str]) -> Decision | None:
     """Return what a run decided on a version, by the version's tags."""
     kept = tags.get(DECISION)
-    return None if kept is None else Decision.from_json(json.loads(kept))
+    return None if kept is None else Decision(**json.loads(kept))
 
 
 def kept_decision(tracking: Tracking, name: str, version: str) -> Decision | None:
@@ -59,12 +53,12 @@ def carry_out(
     empty for none.
     """
     with tracking.locked():
-        model = read_model(tracking, name)
+        model = registered_model(tracking, name)
         challenger = model.version(version)
         kept = decision_of(challenger.tags)
         if kept is None:
             # Before it is carried out: after a kill the new champion would be compared with itself.
-            text = json.dumps(decision.to_json())
+            text = json.dumps(dataclasses.asdict(decision))
             tracking.client.set_model_version_tag(name, version, DECISION, text)
         decision = kept or decision
         now = model.champion.number if model.champion else ""
@@ -128,7 +122,7 @@ def pin(
 def unpin(tracking: Tracking, name: str) -> str:
     """Let runs change the champion again."""
     with tracking.locked():
-        if not read_model(tracking, name).pinned:
+        if not registered_model(tracking, name).pinned:
             msg = f"The champion of the model {name!r} is not pinned; there is nothing to do."
             raise TagsageError(msg)
         tracking.client.delete_registered_model_tag(name, PINNED)
@@ -145,12 +139,7 @@ def pinned_sentence(model: RegisteredModel) -> str:
 
 def existing_model(tracking: Tracking, name: str) -> RegisteredModel:
     """Return the registered model; an error when no run has registered a version yet."""
-    with tracking.locked():
-        return _existing(tracking, name)
-
-
-def _existing(tracking: Tracking, name: str) -> RegisteredModel:
-    model = read_model(tracking, name)
+    model = registered_model(tracking, name)
     if not model.versions:
         raise TagsageError(
             f"The registry at {redact(tracking.uri)} has no model {name!r} yet; run the retrain "
@@ -160,7 +149,7 @@ def _existing(tracking: Tracking, name: str) -> RegisteredModel:
 
 
 def _changeable(tracking: Tracking, name: str) -> RegisteredModel:
-    model = _existing(tracking, name)
+    model = existing_model(tracking, name)
     if model.pinned:
         msg = f"Nothing was changed: {pinned_sentence(model)}; run `tagsage model unpin` first."
         raise TagsageError(msg)

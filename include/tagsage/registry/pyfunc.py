@@ -7,7 +7,6 @@ pickle. It loads in a clean process where the project is not installed.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -70,11 +69,11 @@ class PyfuncTagger(PythonModel):
         self.tagger = Tagger.load(folder)
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
-        """Tag articles: a frame, records, a record, titles or a title; see `Tagger.predict`."""
+        """Tag a frame of articles; see `Tagger.predict`. MLflow makes frames of other forms."""
         del context
         top_k = int((params or {}).get("top_k", TOP_K))
         try:
-            return self.tagger.predict(as_frame(model_input), top_k=top_k)
+            return self.tagger.predict(model_input, top_k=top_k)
         except TagsageError as error:
             # MLflow's server shows the traceback of any other exception.
             raise RefusedError(error) from None
@@ -84,18 +83,6 @@ def tagger_of(model: PyFuncModel) -> Tagger:
     """Return the tagger of a model that MLflow has loaded."""
     python_model: PyfuncTagger = model.unwrap_python_model()  # type: ignore[no-untyped-call]
     return python_model.tagger
-
-
-def as_frame(articles: Any) -> pd.DataFrame:
-    """Return articles, in whatever form, as a frame."""
-    if isinstance(articles, pd.DataFrame):
-        return articles
-    if isinstance(articles, str | Mapping):
-        articles = [articles]
-    items = list(articles)
-    if items and isinstance(items[0], Mapping):
-        return pd.DataFrame.from_records(items)
-    return pd.DataFrame({"title": items}, dtype=object)
 
 
 def save_pyfunc(tagger: Path, folder: Path, mlflow_model: Model | None = None) -> None:

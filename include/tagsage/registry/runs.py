@@ -49,7 +49,6 @@ def log_run(
     *,
     params: Mapping[str, Any],
     tags: Mapping[str, str] | None = None,
-    datasets: Sequence[DataSet] = (),
 ) -> str:
     """Find or create the parent run of a run, and log what is known at its start."""
     run = _find_or_create(tracking, run_id, None)
@@ -57,14 +56,11 @@ def log_run(
         if run.info.status != "RUNNING":
             tracking.client.update_run(run.info.run_id, status="RUNNING")
     _log(tracking, run, params=params, tags={"tagsage.version": version("tagsage"), **(tags or {})})
-    log_datasets(tracking, run_id, datasets)
     return str(run.info.run_id)
 
 
 def log_datasets(tracking: Tracking, run_id: str, datasets: Sequence[DataSet]) -> None:
     """Add inputs to the parent run of a run; MLflow keeps each once."""
-    if not datasets:
-        return
     run = _find_or_create(tracking, run_id, None)
     inputs = [
         DatasetInput(

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tagsage.corpus.keys import parse_address
-from tagsage.embed.registry import load_embedder, saved_embedder
+from tagsage.embed.embedders import load_embedder, saved_embedder
 from tagsage.errors import TagsageError
 from tagsage.features import BLOCKS, Articles, FeatureSet
 from tagsage.features.feature_set import gather_feature_set
@@ -21,7 +21,7 @@ from tagsage.files import read_json, write_json
 from tagsage.learn.candidate import FittedCandidate
 
 if TYPE_CHECKING:
-    from tagsage.embed.registry import Embedder
+    from tagsage.embed.embedders import Embedder
     from tagsage.graph.csr import FloatArray
 
 TAGGER_FILE = "tagger.json"
@@ -206,7 +206,7 @@ def _key(address: str) -> str:
 def _texts(articles: pd.DataFrame, column: str) -> list[str]:
     if column not in articles.columns:
         return [""] * len(articles)
-    return ["" if _is_null(value) else str(value) for value in articles[column].tolist()]
+    return [str(value) for value in articles[column].astype(object).fillna("")]
 
 
 def _names(articles: pd.DataFrame, column: str) -> list[list[str]]:
@@ -216,25 +216,16 @@ def _names(articles: pd.DataFrame, column: str) -> list[list[str]]:
 
 
 def _as_names(value: Any) -> list[str]:
-    if _is_null(value):
-        return []
     # A single name is a list of one, not of letters.
-    names = [value] if isinstance(value, str | int | float) else value
-    return [str(name) for name in names if not _is_null(name)]
+    names = value if pd.api.types.is_list_like(value) else [value]
+    return [str(name) for name in names if not pd.isna(name)]
 
 
 def _vectors(articles: pd.DataFrame) -> npt.NDArray[np.float32] | None:
     if "vector" not in articles.columns or not len(articles):
         return None
-    lengths = {np.size(value) for value in articles["vector"]}
-    if len(lengths) != 1:
-        msg = f"The vectors in the column vector have different lengths: {sorted(lengths)}."
-        raise TagsageError(msg)
-    vectors = np.array([np.asarray(value) for value in articles["vector"]], dtype=np.float32)
-    return vectors.reshape(len(articles), -1)
-
-
-def _is_null(value: Any) -> bool:
-    if isinstance(value, str):
-        return False  # the common case, and fast
-    return value is None or (pd.api.types.is_scalar(value) and bool(pd.isna(value)))
+    try:
+        return np.array(articles["vector"].tolist(), dtype=np.float32).reshape(len(articles), -1)
+    except (TypeError, ValueError):
+        msg = "The column vector holds something else than lists of numbers, all of one length."
+        raise TagsageError(msg) from None

@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from http.client import NOT_FOUND
 from pathlib import Path
@@ -30,13 +30,9 @@ LOCK = ".mlflow.lock"
 class Tracking:
     """A ready MLflow store and experiment; `folder` is local, for the lock and temporary files."""
 
-    uri: str
+    uri: str = field(repr=False)  # it may hold a password
     experiment_id: str
     folder: Path
-
-    def __repr__(self) -> str:
-        """Name the store without its password."""
-        return f"Tracking({redact(self.uri)!r})"
 
     @cached_property
     def client(self) -> MlflowClient:

@@ -30,7 +30,7 @@ from tagsage.redact import redact
 from tagsage.registry.checksums import REMEDY, DamagedModelError, digest_of, keep_registered_files
 from tagsage.registry.pyfunc import save_pyfunc
 from tagsage.registry.runs import RUN_ID, TRIAL, candidate_run
-from tagsage.registry.tracking import Tracking, is_missing
+from tagsage.registry.tracking import Tracking, is_missing, translated
 
 logger = logging.getLogger(__name__)
 
@@ -101,19 +101,15 @@ class RegisteredModel:
 
 
 def registered_model(tracking: Tracking, name: str) -> RegisteredModel:
-    """Return the registered model with its versions."""
-    with tracking.locked():
-        return read_model(tracking, name)
-
-
-def read_model(tracking: Tracking, name: str) -> RegisteredModel:
-    """Return the registered model; the caller holds ``tracking.locked()``."""
-    try:
-        model = tracking.client.get_registered_model(name)
-    except MlflowException as error:
-        if is_missing(error):
-            return RegisteredModel(name)
-        raise
+    """Return the registered model with its versions, as it is now."""
+    with translated(tracking.uri):
+        try:
+            model = tracking.client.get_registered_model(name)
+        except MlflowException as error:
+            if is_missing(error):
+                return RegisteredModel(name)
+            raise
+        found = _versions_of(tracking, name)
     aliases: dict[str, list[str]] = {}
     for alias, number in sorted(model.aliases.items()):
         aliases.setdefault(str(number), []).append(alias)
@@ -125,7 +121,7 @@ def read_model(tracking: Tracking, name: str) -> RegisteredModel:
             created_ms=int(one.creation_timestamp),
             aliases=tuple(aliases.get(str(one.version), ())),
         )
-        for one in _versions_of(tracking, name)
+        for one in found
     ]
     versions.sort(key=lambda version: -int(version.number))
     return RegisteredModel(name, tuple(versions), model.tags.get(PINNED, ""))
@@ -152,16 +148,10 @@ def register_version(
 
     Parameters
     ----------
-    run_id, candidate : str
-        tagsage's name of the run, and its winner.
     tagger, frozen : pathlib.Path
         Folders that `tagsage.registry.tagger.write_tagger` and `FrozenTest.save` wrote.
     tagger_ref : str
         Distinguishes this model from another of the same run, made after its input changed.
-    micro_f1 : float
-        The winner's score on the test part.
-    description : str
-        A sentence for people who look at the registry.
     trial : bool
         Whether the run compared other candidates than the configured ones.
     """

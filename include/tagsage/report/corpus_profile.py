@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -42,13 +42,9 @@ class CorpusProfile:
     tag_articles: list[tuple[str, int]]
     neighbours: dict[int, int]
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the profile as JSON-able values."""
-        return asdict(self)
-
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Read what :meth:`to_json` gave, also after a trip through JSON text."""
+        """Read the profile's values from JSON, whose keys are text."""
         histograms = {
             name: {int(key): count for key, count in value[name].items()} for name in HISTOGRAMS
         }
@@ -67,18 +63,9 @@ def profile_corpus(
 ) -> CorpusProfile:
     """Count what there is in a corpus.
 
-    Parameters
-    ----------
-    articles : pandas.DataFrame
-        One row per article: ``author`` (str), ``tags`` (list of str) and ``is_stub`` (bool).
-    article_index, list_index : int arrays, shape [m]
-        The memberships: row of `articles`, number of the list. Unique pairs.
-    n_lists : int
-        How many lists there are, empty ones included.
-    target_tags : collection of str
-        The tags that are learned.
-    neighbours : int array, shape [n_articles], optional
-        How many neighbours each article has in the projection.
+    `articles` has a row per article: ``author``, ``tags`` (a list) and ``is_stub``. The memberships
+    are unique pairs of a row and the number of one of `n_lists` lists. `neighbours` says how many
+    each article has in the projection.
     """
     n = len(articles)
     real = ~articles["is_stub"].to_numpy(dtype=bool)

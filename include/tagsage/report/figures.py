@@ -17,11 +17,12 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-from tagsage.evaluate.findings import METRIC_NAMES, difference_sentence
+from tagsage.evaluate.findings import difference_sentence
+from tagsage.evaluate.metrics import METRIC_NAMES
 from tagsage.report.corpus_profile import CorpusProfile
-from tagsage.report.data import Comparison
-from tagsage.report.formatting import cut
+from tagsage.report.formatting import counted, cut
 from tagsage.report.picture import ROLES, Picture
+from tagsage.report.report_data import Comparison
 
 WIDTH = 5.6  # inches, of figures that name candidates
 NAME_LIMIT = 30
@@ -240,7 +241,7 @@ def leaderboard_bars(leaderboard: pd.DataFrame) -> Picture:
 
     alt = "No candidate was compared."
     if names:
-        alt = f"Micro- and macro-F1 of {_many(len(names), 'candidate')}; best is {names[0]}."
+        alt = f"Micro- and macro-F1 of {counted(len(names), 'candidate')}; best is {names[0]}."
     size = (WIDTH, 1.0 + 0.34 * max(len(names), 1))
     return Picture("leaderboard", "Leaderboard", alt, draw if names else None, size)
 
@@ -256,7 +257,7 @@ def f1_by_frequency(per_tag: pd.DataFrame) -> Picture:
     alt = "No tag has scores."
     if len(f1):
         alt = (
-            f"Scatter plot of F1 against frequency for {_many(len(f1), 'target tag')}: median F1 "
+            f"Scatter plot of F1 against frequency for {counted(len(f1), 'target tag')}: median F1 "
             f"{np.median(f1):.2f}, from {f1.min():.2f} to {f1.max():.2f}."
         )
     title = "F1 of each tag, by how frequent it is"
@@ -264,10 +265,7 @@ def f1_by_frequency(per_tag: pd.DataFrame) -> Picture:
 
 
 def precision_recall_curves(curves: Mapping[str, pd.DataFrame]) -> Picture:
-    """Draw precision against recall over all (article, tag) pairs.
-
-    `curves` has the columns ``recall`` (rising) and ``precision`` per candidate, the best first.
-    """
+    """Draw precision against recall over all pairs, for each candidate, the best first."""
     curves = {name: curve for name, curve in curves.items() if len(curve)}
 
     def draw(axes: Axes) -> None:
@@ -288,7 +286,7 @@ def precision_recall_curves(curves: Mapping[str, pd.DataFrame]) -> Picture:
     if curves:
         alt = (
             "Precision against recall over all pairs of article and tag, "
-            f"{_many(len(curves), 'candidate')}"
+            f"{counted(len(curves), 'candidate')}"
         )
         at_half = {
             name: curve.loc[curve["recall"] >= 0.5, "precision"].iloc[0]
@@ -307,11 +305,7 @@ def precision_recall_curves(curves: Mapping[str, pd.DataFrame]) -> Picture:
 def gain_by_frequency(
     system: pd.DataFrame, baseline: pd.DataFrame, *, names: tuple[str, str]
 ) -> Picture:
-    """Draw what each tag gains in average precision, against its support.
-
-    `system` and `baseline` have the columns ``tag``, ``support`` and ``average_precision``, on the
-    same test articles; `names` says what the two are called.
-    """
+    """Draw what each tag gains in average precision over the baseline, against its support."""
     score = "average_precision"
     both = system.merge(baseline[["tag", score]], on="tag", suffixes=("", "_before"))
     gain = (both[score] - both[f"{score}_before"]).to_numpy(dtype=float)
@@ -327,7 +321,7 @@ def gain_by_frequency(
         least, most = (f"{both['tag'][i]} ({gain[i]:+.2f})" for i in (gain.argmin(), gain.argmax()))
         alt = (
             f"Scatter plot of each tag's gain in average precision by {names[0]} over {names[1]}, "
-            f"against frequency: of {_many(len(gain), 'target tag')} {(gain > 0).sum()} gain and "
+            f"against frequency: of {counted(len(gain), 'target tag')} {(gain > 0).sum()} gain and "
             f"{(gain < 0).sum()} lose, the median is {np.median(gain):+.2f}; "
             f"from {least} to {most}."
         )
@@ -336,10 +330,7 @@ def gain_by_frequency(
 
 
 def learning_curves(scores: pd.DataFrame) -> Picture:
-    """Draw macro-F1 against the share of the training part that candidates were fitted on.
-
-    `scores` has one row per candidate and share: ``candidate``, ``share`` (0 to 1), ``macro_f1``.
-    """
+    """Draw macro-F1 against the share of the training part that candidates were fitted on."""
     lines = {
         str(name): line.sort_values("share")
         for name, line in scores.groupby("candidate", sort=False)
@@ -360,7 +351,7 @@ def learning_curves(scores: pd.DataFrame) -> Picture:
         first, last = lines[best].iloc[0], lines[best].iloc[-1]
         alt = (
             "Learning curve: macro-F1 against the share of the training articles, "
-            f"{_many(len(lines), 'candidate')}; best at the end is {best}: "
+            f"{counted(len(lines), 'candidate')}; best at the end is {best}: "
             f"{last['macro_f1']:.2f} with {last['share']:.0%}, after {first['macro_f1']:.2f} with "
             f"{first['share']:.0%}."
         )
@@ -372,8 +363,7 @@ def learning_curves(scores: pd.DataFrame) -> Picture:
 def reliability_diagram(bins: pd.DataFrame) -> Picture:
     """Draw how often predictions come true against how probable they were.
 
-    `bins` has one row per bin of probabilities, ascending: ``low``, ``high`` (its ends),
-    ``predicted`` (mean probability), ``observed`` (share that is right) and ``pairs`` (how many).
+    `bins` comes from :func:`tagsage.evaluate.metrics.reliability`.
     """
     bins = bins[bins["pairs"] > 0]
     low, high, predicted, observed, pairs = (
@@ -399,7 +389,7 @@ def reliability_diagram(bins: pd.DataFrame) -> Picture:
         error = np.abs(predicted - observed) @ pairs / pairs.sum()
         alt = (
             f"Reliability diagram of {pairs.sum():,.0f} pairs of article and tag in "
-            f"{_many(len(bins), 'bin')}: in the highest, {predicted[-1]:.0%} is predicted and "
+            f"{counted(len(bins), 'bin')}: in the highest, {predicted[-1]:.0%} is predicted and "
             f"{observed[-1]:.0%} is right; the two differ by {error:.4f} on average over pairs."
         )
     title = "Predicted probability and share that is right"
@@ -513,7 +503,3 @@ def _legend_height(names: int) -> float:
 
 def _label(name: object) -> str:
     return cut(name, NAME_LIMIT)
-
-
-def _many(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

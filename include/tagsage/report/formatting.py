@@ -143,15 +143,11 @@ def breakable(text: str) -> Markup:
     return name
 
 
-FILTERS = {
-    "measure": measure,
-    "number": number,
-    "score": score,
-    "share": share,
-    "duration": duration,
-    "cut": cut,
-    "clean": clean,
-    "link": link,
-    "breakable": breakable,
-    "points": points,
-}
+def counted(number: int, what: str) -> str:
+    """Return a count of things: 1 row, 1,204 rows."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+_OF_NUMBERS = (number, score, points, measure, share, duration)
+_OF_TEXTS = (clean, cut, link, breakable)
+FILTERS = {function.__name__: function for function in (*_OF_NUMBERS, *_OF_TEXTS)}

@@ -12,10 +12,10 @@ from markupsafe import Markup
 
 from tagsage.files import write_bytes
 from tagsage.redact import redact
-from tagsage.report.data import Comparison, ReportData
 from tagsage.report.figures import comparison_figures, corpus_figures, f1_by_frequency, loss_curve
 from tagsage.report.formatting import FILTERS, METRICS
 from tagsage.report.picture import Picture
+from tagsage.report.report_data import Comparison, ReportData
 from tagsage.settings.candidates import TEXT_SETS
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -36,10 +36,9 @@ SLICES: Mapping[str, str] = {
 
 
 def render_report(data: ReportData, path: Path) -> None:
-    """Write the report of a run; it appears whole or not at all, replacing an older one.
+    """Write the report of a run: a page with its style and figures, without scripts.
 
-    The page is UTF-8, holds its style and figures, no script, and a content security policy that
-    lets nothing load. The same data give the same bytes.
+    Its content security policy lets nothing load. The same data give the same bytes.
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -55,15 +54,15 @@ def render_report(data: ReportData, path: Path) -> None:
 
 
 def _context(data: ReportData) -> dict[str, Any]:
-    """Return the variables of the template."""
     board = data.leaderboard
     candidates = board.to_dict("records")
     best = candidates[0] if candidates else None
-    baseline = next((row for row in candidates if _reads_only_text(row["candidate"])), None)
+    on_text = (row for row in candidates if row["candidate"].partition(":")[0] in TEXT_SETS)
+    baseline = next(on_text, None)
     gain = None
     if best and baseline and best is not baseline:
         gain = best["micro_f1"] - baseline["micro_f1"]
-    stages = _added_up(data.stages)
+    stages, per_tag = _added_up(data.stages), data.per_tag.to_dict("records")
     seed = int(data.split.get("seed", 0))
     corpus = {figure.name: _drawn(figure) for figure in corpus_figures(data.profile, seed=seed)}
     return {
@@ -79,9 +78,7 @@ def _context(data: ReportData) -> dict[str, Any]:
         "all_metrics": METRICS,
         "has_fit_seconds": "fit_seconds" in board.columns,
         "top_score": max((row["micro_f1"] for row in candidates), default=0.0),
-        "per_tag": sorted(
-            data.per_tag.to_dict("records"), key=lambda row: (-row["f1"], str(row["tag"]))
-        ),
+        "per_tag": sorted(per_tag, key=lambda row: (-row["f1"], str(row["tag"]))),
         "ends": PER_TAG_ENDS,
         "per_tag_figure": _drawn(f1_by_frequency(data.per_tag)) if len(data.per_tag) else None,
         "figures": [corpus[name] for name in CORPUS_FIGURES],
@@ -95,10 +92,6 @@ def _context(data: ReportData) -> dict[str, Any]:
         "settings": [(name, redact(str(value))) for name, value in data.settings.items()],
         "style": Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),  # ruff: ignore[unsafe-markup-use]
     }
-
-
-def _reads_only_text(candidate: object) -> bool:
-    return str(candidate).partition(":")[0] in TEXT_SETS
 
 
 def _comparison(comparison: Comparison | None) -> dict[str, Any]:

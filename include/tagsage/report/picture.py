@@ -66,18 +66,9 @@ STYLE: Any = {
 class Picture:
     """How to draw something, and its words.
 
-    Attributes
-    ----------
-    name : str
-        File name without suffix.
-    title : str
-        Heading.
-    alt : str
-        The main numbers in a sentence, for people who do not see the picture.
-    draw : callable, or None
-        Draws on the axes it is given. None: there is nothing to draw, and `alt` says so.
-    size : (float, float)
-        Width and height in inches.
+    `name` is a file's name without suffix. `alt` has the main numbers in a sentence, for people who
+    do not see the picture. `draw` draws on the axes it is given; None: there is nothing to draw,
+    and `alt` says so.
     """
 
     name: str

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tagsage.redact import redact
-from tagsage.report.formatting import duration
+from tagsage.report.formatting import counted, duration
 
 SENTENCE_LIMIT = 500
 DETAILS = 12
@@ -25,12 +25,7 @@ class Summary:
 def summarise(metrics: Mapping[str, Any], earlier: Mapping[str, Any] | None = None) -> Summary:
     """Summarise a finished run in plain, harmless text.
 
-    Parameters
-    ----------
-    metrics : mapping
-        The content of ``metrics.json``.
-    earlier : mapping, optional
-        That of the finished run before; None: nothing is said about changes.
+    `metrics` is the content of ``metrics.json``, `earlier` that of the finished run before.
     """
     details = [f"{metrics['promotion_reason'].strip().rstrip('.')}."]
     if earlier is not None:
@@ -38,7 +33,7 @@ def summarise(metrics: Mapping[str, Any], earlier: Mapping[str, Any] | None = No
     checks = metrics.get("checks") or {}
     details += [f"Check of the corpus failed: {check}." for check in checks.get("failed", [])]
     if metrics["quarantine"]["rows"]:
-        details.append(f"{_many(metrics['quarantine']['rows'], 'row')} in quarantine.")
+        details.append(f"{counted(metrics['quarantine']['rows'], 'row')} in quarantine.")
     if "Dollars" in metrics["cost"]:
         details.append(f"The vectors cost {metrics['cost']['Dollars']}.")
     details.append(f"{duration(sum(metrics['seconds'].values()))} of work.")
@@ -53,8 +48,8 @@ def _result(metrics: Mapping[str, Any]) -> str:
     tagged = "every article had tags already"
     if predictions["articles"]:
         tagged = (
-            f"{predictions['assigned']:,} of {_many(predictions['articles'], 'article')} "
-            f"without tags got {_many(predictions['tags'], 'tag')} "
+            f"{predictions['assigned']:,} of {counted(predictions['articles'], 'article')} "
+            f"without tags got {counted(predictions['tags'], 'tag')} "
             f"from {predictions['candidate']} (version {predictions['version']})"
         )
     trial = "A trial: " if metrics["trial"] else ""
@@ -88,7 +83,7 @@ def _changes(metrics: Mapping[str, Any], earlier: Mapping[str, Any]) -> list[str
         ("tags_lost", "predicted tag", "lost"),
     ):
         if changes.get(name):
-            parts.append(f"{_many(changes[name], what)} {verb}")
+            parts.append(f"{counted(changes[name], what)} {verb}")
     return [f"Since the run before: {', '.join(parts)}."] if parts else []
 
 
@@ -97,14 +92,8 @@ def summarise_failure(
 ) -> Summary:
     """Summarise a run that failed, in harmless text without secrets.
 
-    Parameters
-    ----------
-    tasks : sequence of mapping
-        ``task`` and ``error`` of each task that failed, the first one first.
-    dag_id : str
-        The DAG.
-    reason : str
-        Why Airflow calls the run failed; said when no task left an error.
+    `tasks` has the ``task`` and ``error`` of each that failed, the first one first; `reason` is why
+    Airflow calls the run failed, said when no task left an error.
     """
     if not tasks:
         why = f": {reason}" if reason else ""
@@ -121,11 +110,6 @@ def harmless(text: str) -> str:
 
     Without control characters and those that turn the direction of text, without < and > (tags in
     HTML, links and calls to everybody in chats), cut at 500 characters.
-
-    Examples
-    --------
-    >>> harmless("<script>alert(1)</script>")
-    '‹script›alert(1)‹/script›'
     """
     text = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", text[: 4 * SENTENCE_LIMIT])
     text = re.sub(r"[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]", "", text)
@@ -133,7 +117,3 @@ def harmless(text: str) -> str:
     text = re.sub(r"@(everyone|here|channel|all)\b", r"@ \1", text)
     text = " ".join(text.split())
     return text if len(text) <= SENTENCE_LIMIT else f"{text[: SENTENCE_LIMIT - 1].rstrip()}…"
-
-
-def _many(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +80,7 @@ def publish_changes(
         changes.to_csv(folder / CHANGES_FILE, index=False)
         examples = _examples(changes, snapshot, seed=run.settings.seed)
         (folder / CHANGED_EXAMPLES_FILE).write_text(json.dumps(examples), encoding="utf-8")
-        return {"listed": len(changes), **counts.to_json()}
+        return {"listed": len(changes), **asdict(counts)}
 
     inputs = {"before": before, "after": predictions.ref}
     artifact = run.artifact("changes", inputs, build, code=LEARN_CODE)

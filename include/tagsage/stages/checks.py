@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from tagsage.stages.common import CORPUS_CODE, QUARANTINE, Ref, load_snapshot, t
 
 if TYPE_CHECKING:
     from tagsage.corpus.model import Corpus
-    from tagsage.report.data import Checked
+    from tagsage.report.report_data import Checked
     from tagsage.store.snapshot import Snapshot
     from tagsage.workspace import Artifact
 
@@ -117,7 +118,7 @@ def _checked(run: RunContext, snapshot: Snapshot, earlier: dict[str, Any] | None
         )
         return {
             "compared_with": earlier["run_id"] if earlier else "",
-            "checks": [check.to_json() for check in checks],
+            "checks": [asdict(check) for check in checks],
             "failed": [check.sentence() for check in checks if not check.passed],
         }
 
@@ -126,7 +127,7 @@ def _checked(run: RunContext, snapshot: Snapshot, earlier: dict[str, Any] | None
 
 def checks_of(run: RunContext) -> Checked | None:
     """Return what was checked this run; None when nothing was."""
-    from tagsage.report.data import Checked
+    from tagsage.report.report_data import Checked
 
     ref = run.recorded(CHECKED)
     return None if ref is None else Checked(**run.workspace.open(ref).summary)

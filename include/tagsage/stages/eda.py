@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def eda(token: Token, corpus: Ref, split: Ref, graph: Ref) -> Ref:
             neighbours=neighbours,
         )
         save_pictures(corpus_figures(profile, seed=run.settings.seed), folder)
-        return {"profile": profile.to_json(), "graph": _graph_facts(run, graph)}
+        return {"profile": asdict(profile), "graph": _graph_facts(run, graph)}
 
     inputs = {"corpus": corpus, "split": split, "graph": graph}
     artifact = run.artifact("eda", inputs, build, code=(*GRAPH_CODE, "report"))

@@ -44,7 +44,7 @@ def embed_texts(token: Token, corpus: Ref) -> Ref:
     str
         The ref of the vectors, with the embedder itself where later texts need it.
     """
-    from tagsage.embed.registry import embedder_module
+    from tagsage.embed.embedders import embedder_module
     from tagsage.registry.runs import log_results
 
     run = RunContext.of(token)

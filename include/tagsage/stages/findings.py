@@ -14,7 +14,7 @@ from tagsage.stages.scenarios import best_candidates
 
 if TYPE_CHECKING:
     from tagsage.evaluate.scored_candidate import ScoredCandidate
-    from tagsage.report.data import Comparison
+    from tagsage.report.report_data import Comparison
     from tagsage.workspace import Artifact
 
 logger = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ def comparison_of(run: RunContext, board: Ref, found: Ref) -> Comparison | None:
     """Return what is shown of the findings; None when there was nothing to compare."""
     import pandas as pd
 
-    from tagsage.report.data import Comparison
+    from tagsage.report.report_data import Comparison
 
     artifact = run.workspace.open(found)
     names = artifact.summary["best"]

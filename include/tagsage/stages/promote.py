@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -103,7 +104,7 @@ def promote(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Ref)
         champion_candidate=champion_version.candidate if champion_version else "",
         promoted=decision.promoted,
         reason=decision.reason,
-        decision=decision.to_json(),
+        decision=asdict(decision),
     )
 
 
@@ -155,7 +156,7 @@ def _log_decision(run: RunContext, winner: str, decision: Decision) -> None:
     """Log the decision with its numbers to the run in MLflow."""
     from tagsage.registry.runs import log_results
 
-    values = decision.to_json()
+    values = asdict(decision)
     metrics = {f"promotion_{name}": value for name, value in (decision.gain or {}).items()}
     for check in decision.checks:
         name = f"promotion_{check['name'].replace(' ', '_')}"

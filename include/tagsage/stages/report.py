@@ -32,7 +32,7 @@ from tagsage.stages.splitting import SPLIT_SENTENCE
 from tagsage.stages.suggest import SUGGESTED
 
 if TYPE_CHECKING:
-    from tagsage.report.data import Changes, Example, ReportData
+    from tagsage.report.report_data import Changes, Example, ReportData
 
 REPORT = "report.html"
 SUGGESTIONS_SHOWN = 6
@@ -116,7 +116,7 @@ def _report_data(
 
     from tagsage.evaluate.scored_candidate import ScoredCandidate
     from tagsage.report.corpus_profile import CorpusProfile
-    from tagsage.report.data import Predicted, ReportData
+    from tagsage.report.report_data import Predicted, ReportData
 
     ranked, predictions, exploration = map(run.workspace.open, (board, predicted, explored))
     best = run.workspace.open(ranked.summary["best"]["ref"])
@@ -212,7 +212,7 @@ def _quarantine(run: RunContext) -> dict[str, Any]:
 
 def _changes(run: RunContext) -> Changes:
     """Gather what is new in the predictions, and what is suggested."""
-    from tagsage.report.data import ChangedArticle, Changes
+    from tagsage.report.report_data import ChangedArticle, Changes
 
     counts, articles = None, []
     if ref := run.recorded(CHANGES):
@@ -235,7 +235,7 @@ def _examples(file: Path, explanations: Path | None = None) -> list[Example]:
     import pyarrow.parquet as pq
 
     from tagsage.explain.explanation import Explanation
-    from tagsage.report.data import Example, PredictedTag
+    from tagsage.report.report_data import Example, PredictedTag
 
     items = json.loads(file.read_text(encoding="utf-8"))
     rows = []

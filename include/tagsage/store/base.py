@@ -37,7 +37,7 @@ class ArticleStore(ABC):
 
     A process that is killed while it writes predictions or suggestions leaves the old ones or the
     new ones. A killed load is run again; until then :meth:`snapshot` gives the previous corpus, or
-    refuses.
+    refuses. Every method raises `TagsageError` when the store cannot be read or written.
     """
 
     keeps_vectors: ClassVar[bool] = False
@@ -46,14 +46,8 @@ class ArticleStore(ABC):
     def load(self, corpus: Corpus) -> LoadReport:
         """Make the store hold this corpus and nothing else; only differences are written.
 
-        Predictions and suggestions stay, except those of removed articles.
-
-        Raises
-        ------
-        TagsageError
-            When the store cannot be written.
-        ValueError
-            When a key or a membership is not unique, or a membership's article is missing.
+        Predictions and suggestions stay, except those of removed articles. Raises `ValueError` when
+        a key or a membership is not unique, or a membership's article is missing.
         """
 
     @abstractmethod
@@ -77,7 +71,7 @@ class ArticleStore(ABC):
         Raises
         ------
         TagsageError
-            When the store cannot be written or lacks a story; nothing changes then.
+            When the store lacks a story; nothing changes then.
         ValueError
             When the frame is not as described.
         """
@@ -119,19 +113,16 @@ class ArticleStore(ABC):
         Parameters
         ----------
         name : str
-            The property: letters, digits and underscores. Articles that are not among `keys` lose
-            it.
+            The property. Articles that are not among `keys` lose it.
         vectors : float array, shape [n, d]
-            Finite; kept as float32. May be memory-mapped.
+            Kept as float32. May be memory-mapped.
         digest : str
             The same digest means the same vectors.
 
         Raises
         ------
         TagsageError
-            When the store cannot be written or lacks an article.
-        ValueError
-            When the arguments are not as described.
+            When the store lacks an article.
         """
         raise NotImplementedError(f"{type(self).__name__} keeps no vectors")
 
@@ -141,7 +132,7 @@ class ArticleStore(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Close the store; may be called twice."""
+        """Close what the store holds open; may be called twice."""
 
     @abstractmethod
     def _write(self, kind: Kind, rows: pd.DataFrame, *, keep_makers: bool) -> WriteReport:
@@ -168,8 +159,7 @@ def numbered_memberships(
 ) -> tuple[npt.NDArray[np.int64], list[str], npt.NDArray[np.int64]]:
     """Return the memberships as numbers: each one's list, the lists' names, each one's article row.
 
-    Raises `ValueError` when a key or a membership is not unique, or a membership's article is
-    missing.
+    Raises `ValueError` as :meth:`ArticleStore.load` does.
     """
     articles = pd.Index(corpus.articles["key"])
     if not articles.is_unique:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Sequence
 from itertools import chain
@@ -21,12 +20,11 @@ from tagsage.store.base import ArticleStore, Kind, LoadReport, numbered_membersh
 from tagsage.store.neo4j_database import Neo4jDatabase, Rows, refuse_too_long
 from tagsage.store.predictions import (
     MAKER,
-    TagRows,
+    VALUES,
     WriteReport,
-    check_predictions,
+    checked_predictions,
     differences,
-    number_makers,
-    predictions_frame,
+    in_order,
     refuse_unknown,
 )
 from tagsage.store.snapshot import Snapshot, assemble, compare_articles
@@ -113,11 +111,6 @@ _REMOVE_OTHERS = """
     CALL (p) { DELETE p } IN TRANSACTIONS OF 10000 ROWS
 """
 
-_PROPERTY = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
-_TAKEN = frozenset({
-    *("key", "url", "title", "subtitle", "date", "is_stub"),
-    *("name", "loading", "predictions", "suggestions"),
-})
 _VECTORS = "MATCH (a:Article) WHERE size(a[$name]) = $dimensions RETURN count(a) AS n"
 # float32: half of what a list of floats takes in the store, and to write there.
 _WRITE_VECTORS = """
@@ -146,13 +139,13 @@ class Neo4jStore(ArticleStore):
 
     def close(self) -> None:
         """Close the driver; may be called twice."""
-        self._database.close()
+        self._database.driver.close()
 
     # -- the corpus ------------------------------------------------------------------------------
 
     def load(self, corpus: Corpus) -> LoadReport:
         """Make the store hold this corpus and nothing else."""
-        list_of, names, article_of = numbered_memberships(corpus)
+        _, names, _ = numbered_memberships(corpus)
         table = articles_to_table(corpus.articles)
         keys = table["key"].to_pylist()
         refuse_too_long(keys, "a key")
@@ -165,8 +158,9 @@ class Neo4jStore(ArticleStore):
         place, differs = compare_articles(table, held)
         new, changed = np.flatnonzero(place < 0), np.flatnonzero(differs)
         self._write_articles(table.take(pa.array(np.concatenate((new, changed)))))
-        memberships = zip([names[i] for i in list_of], [keys[i] for i in article_of], strict=True)
-        added, removed = self._write_memberships(set(memberships))
+        members = corpus.memberships
+        wanted = set(zip(members["list"], members["article"], strict=True))
+        added, removed = self._write_memberships(wanted)
         gone = sorted(set(held["key"].to_pylist()).difference(keys))
         for start in range(0, len(gone), ARTICLES):
             self._database.rows(_REMOVE_ARTICLES, keys=Rows(gone[start : start + ARTICLES]))
@@ -174,7 +168,7 @@ class Neo4jStore(ArticleStore):
             self._database.run_in_batches(query)
         self._state(loading=None)
         return LoadReport(
-            len(table), len(list_of), len(new), len(changed), len(gone), added, removed
+            len(table), len(wanted), len(new), len(changed), len(gone), added, removed
         )
 
     def snapshot(self) -> Snapshot:
@@ -247,7 +241,7 @@ class Neo4jStore(ArticleStore):
 
         A set that a killed writer left is not current; the next writer removes it.
         """
-        check_predictions(rows)
+        rows = checked_predictions(rows)
         refuse_too_long(rows["tag"].unique().tolist(), "a tag")
         known = self._database.rows("MATCH (a:Article) RETURN a.url, a.key ORDER BY a.key DESC")
         # Of two articles at one address, the first counts.
@@ -256,20 +250,20 @@ class Neo4jStore(ArticleStore):
         refuse_unknown(rows["story"][keys.isna()].unique().tolist())
         before = self._state().get(kind, "")
         held = self._read(kind)
-        report, kept = _compare(rows, held, keep_makers=keep_makers)
+        compared = VALUES if keep_makers else [*VALUES, *MAKER]
+        report, kept, _ = differences(rows, held, pair=["story", "tag"], compared=compared)
         if report.unchanged == len(rows) == len(held):
             return report
         made = rows[MAKER].to_numpy(dtype=object)
         made[kept >= 0] = held[MAKER].to_numpy(dtype=object)[kept[kept >= 0]]
-        threshold = rows["threshold"] if "threshold" in rows else pd.Series(np.nan, rows.index)
         is_prediction = kind == "predictions"
         columns = (
             keys.tolist(),
             rows["tag"].tolist(),
-            rows["score"].astype("float64").tolist(),
+            rows["score"].tolist(),
             # All suggestions are assigned, so they need no such property.
             [bool(one) if is_prediction else None for one in rows["assigned"]],
-            [None if np.isnan(one) else one for one in threshold.astype("float64")],
+            [None if np.isnan(one) else one for one in rows["threshold"]],
             *made.T.tolist(),
         )
         values = list(map(list, zip(*columns, strict=True)))
@@ -291,18 +285,8 @@ class Neo4jStore(ArticleStore):
             # The rows of an older set may have been removed while they were read.
             if self._state().get(kind, "") == current:
                 break
-        names = ["key", "story", "tag", "score", "assigned", "threshold", *MAKER]
-        frame = pd.DataFrame([tuple(row) for row in rows], columns=names)
-        article, keys = pd.factorize(frame["key"])
-        urls = frame["story"][~frame["key"].duplicated()]
-        tag, tags = pd.factorize(frame["tag"])
-        maker, makers = number_makers(frame)
-        return predictions_frame(
-            (list(keys), urls.tolist()),
-            list(tags),
-            makers,
-            TagRows.of(frame, article.astype(np.int64), tag.astype(np.int64), maker),
-        )
+        names = ["key", "story", "tag", *VALUES, *MAKER]
+        return in_order(pd.DataFrame([tuple(row) for row in rows], columns=names))
 
     # -- vectors ---------------------------------------------------------------------------------
 
@@ -310,20 +294,12 @@ class Neo4jStore(ArticleStore):
         self, name: str, keys: Sequence[str], vectors: npt.NDArray[np.floating], *, digest: str
     ) -> bool:
         """Write one vector per article."""
-        if not _PROPERTY.fullmatch(name) or name in _TAKEN:
-            raise ValueError(f"{name!r} cannot be the name of a vector property")
-        if vectors.ndim != 2 or len(vectors) != len(keys) or not vectors.shape[1]:
-            msg = f"vectors are of shape {vectors.shape}, not [{len(keys)}, d] with d at least 1"
-            raise ValueError(msg)
-        step = max(1, VECTOR_BYTES // (NUMBER_BYTES * vectors.shape[1]))
-        starts = range(0, len(keys), step)
-        for start in starts:
-            _check_finite(keys[start : start + step], vectors[start : start + step])
         there = self._database.row(_VECTORS, name=name, dimensions=vectors.shape[1])["n"]
         if there == len(keys) and self._state().get(name) == digest:
             return False
         self._state(**{name: None})
-        for start in track(starts, f"storing vectors {name}"):
+        step = max(1, VECTOR_BYTES // (NUMBER_BYTES * vectors.shape[1]))
+        for start in track(range(0, len(keys), step), f"storing vectors {name}"):
             block = np.asarray(vectors[start : start + step], dtype=np.float32).tolist()
             rows = Rows(map(list, zip(keys[start : start + step], block, strict=True)))
             if self._database.row(_WRITE_VECTORS, rows=rows, name=name)["n"] < len(rows):
@@ -339,24 +315,3 @@ class Neo4jStore(ArticleStore):
 
 def _of(kind: Kind, query: str) -> str:
     return query.replace("PREDICTED_TAG", _TYPES[kind])
-
-
-def _compare(
-    rows: pd.DataFrame, held: pd.DataFrame, *, keep_makers: bool
-) -> tuple[WriteReport, Int64s]:
-    """Return the counts, and where each row is held unchanged; -1 where it is not."""
-    both = pd.concat([rows, held], ignore_index=True)
-    article, tag = (pd.factorize(both[name])[0].astype(np.int64) for name in ("story", "tag"))
-    every = TagRows.of(both, article, tag, number_makers(both)[0])
-    ours = np.arange(len(both)) < len(rows)
-    report, kept, _ = differences(every.take(ours), every.take(~ours), keep_makers=keep_makers)
-    return report, kept
-
-
-def _check_finite(keys: Sequence[str], vectors: npt.NDArray[np.floating]) -> None:
-    # A number too large for float32 becomes infinite, without a warning.
-    with np.errstate(over="ignore"):
-        bad = ~np.isfinite(np.asarray(vectors).astype(np.float32)).all(axis=1)
-    if bad.any():
-        key = keys[int(bad.argmax())]
-        raise ValueError(f"the vector of {key} holds a number that is not finite as float32")

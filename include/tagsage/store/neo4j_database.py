@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from neo4j import Driver, Record, RoutingControl
+from neo4j import Record, RoutingControl
 
 from tagsage.errors import TagsageError
 from tagsage.neo4j_connection import Neo4jConnection, check_answers, create_driver, translated
@@ -72,22 +72,15 @@ class Neo4jDatabase:
     def __init__(self, connection: Neo4jConnection) -> None:
         self.connection = connection
         self.name = f"the database {connection.database!r} at {connection.uri}"
-        self._driver: Driver | None = None
         with translated(connection):
-            self._driver = create_driver(connection)
+            self.driver = create_driver(connection)
             try:
-                with self._driver.session(database=connection.database) as session:
+                with self.driver.session(database=connection.database) as session:
                     check_answers(session)
                 self._prepare()
             except BaseException:
-                self.close()
+                self.driver.close()
                 raise
-
-    def close(self) -> None:
-        """Close the driver; may be called twice."""
-        if self._driver is not None:
-            self._driver.close()
-            self._driver = None
 
     def rows(self, query: str, **parameters: Any) -> list[Record]:
         """Run a query in its own transaction, and return its rows.
@@ -96,18 +89,14 @@ class Neo4jDatabase:
         restart of the server or a deadlock.
         """
         with translated(self.connection):
-            return (
-                self
-                ._open()
-                .execute_query(
-                    query,
-                    parameters,
-                    database_=self.connection.database,
-                    # A follower of a cluster may not know yet what another process has written.
-                    routing_=RoutingControl.WRITE,
-                )
-                .records
+            result = self.driver.execute_query(
+                query,
+                parameters,
+                database_=self.connection.database,
+                # A follower of a cluster may not know yet what another process has written.
+                routing_=RoutingControl.WRITE,
             )
+            return result.records
 
     def row(self, query: str, **parameters: Any) -> Record:
         """Return the only row of a query."""
@@ -116,21 +105,15 @@ class Neo4jDatabase:
 
     def run_in_batches(self, query: str, **parameters: Any) -> None:
         """Run a query that commits in batches (``CALL … IN TRANSACTIONS``)."""
-        driver = self._open()
         with (
             translated(self.connection),
-            driver.session(
+            self.driver.session(
                 database=self.connection.database,
                 # It sees what earlier queries wrote.
-                bookmark_manager=driver.execute_query_bookmark_manager,
+                bookmark_manager=self.driver.execute_query_bookmark_manager,
             ) as session,
         ):
             session.run(query, parameters).consume()
-
-    def _open(self) -> Driver:
-        if self._driver is None:
-            raise ValueError("the store is closed")
-        return self._driver
 
     def _prepare(self) -> None:
         look = self.row(_LOOK)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
-from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
+from sqlalchemy import Connection, delete, insert, select, text, update
 
 from tagsage.store import full_text
-from tagsage.store.sql import SqlStore, articles_of, named_ids
+from tagsage.store.sql import SqlStore, articles_of, execute, named_ids, update_rows
 from tagsage.store.tables import EXPLANATION_PARTS, EXPLANATIONS, FACTS, RUNS, TAGS
 
 RUNS_KEPT = 400
@@ -97,49 +96,30 @@ def _write_tags(
 ) -> None:
     ids = named_ids(connection, TAGS, list(target_tags))
     connection.execute(update(TAGS).values(is_target=False))
-    by_id = update(TAGS).where(TAGS.c.id == bindparam("it"))
-    if len(ids):
-        rows = [{"it": number} for number in ids.tolist()]
-        connection.execute(by_id.values(is_target=True), rows)
-    if scores is None:
-        return
-    connection.execute(update(TAGS).values(dict.fromkeys(SCORES)))
-    known = scores.reindex(columns=["tag", *SCORES]).astype(object).replace({np.nan: None})
-    rows = [
-        {"it": number, **{name: row[name] for name in SCORES}}
-        for number, row in zip(
-            named_ids(connection, TAGS, scores["tag"].tolist()).tolist(),
-            known.to_dict("records"),
-            strict=True,
-        )
-    ]
-    if rows:
-        connection.execute(by_id.values({name: bindparam(name) for name in SCORES}), rows)
+    update_rows(connection, TAGS, {"id": ids, "is_target": True})
+    if scores is not None:
+        connection.execute(update(TAGS).values(dict.fromkeys(SCORES)))
+        ids = named_ids(connection, TAGS, scores["tag"].tolist())
+        update_rows(connection, TAGS, scores.reindex(columns=list(SCORES)).assign(id=ids))
 
 
 def _write_explanations(connection: Connection, file: Path) -> int:
-    rows = connection.execute(select(TAGS.c.name, TAGS.c.id))
-    tag_ids = {name: number for name, number in rows}  # ruff: ignore[unnecessary-comprehension]
+    """Write the explanations in a file; return how many have no article or tag in the store."""
+    tags = connection.execute(select(TAGS.c.name, TAGS.c.id))
+    tag_ids = {name: number for name, number in tags}  # ruff: ignore[unnecessary-comprehension]
+    columns = ["score", "score_without_graph", *EXPLANATION_PARTS]
     left_out = 0
-    for block in _blocks(file):
-        article = articles_of(connection, block["story"])
-        tag = block["tag"].map(tag_ids)
-        known = (article >= 0) & tag.notna()
-        left_out += int((~known).sum())
-        part = block[known].drop(columns=["story", "tag"]).astype(object)
-        part = part.assign(article_id=article[known], tag_id=tag[known].astype("int64"))
-        part = part.astype(object).replace({np.nan: None})
-        if len(part):
-            records: Any = part.to_dict("records")
-            connection.execute(insert(EXPLANATIONS), records)
-    return left_out
-
-
-def _blocks(file: Path) -> Iterator[pd.DataFrame]:
-    columns = ["story", "tag", "score", "score_without_graph", *EXPLANATION_PARTS]
     with pq.ParquetFile(file) as parquet:
-        for batch in parquet.iter_batches(batch_size=BLOCK, columns=columns):
-            yield batch.to_pandas()
+        for batch in parquet.iter_batches(BLOCK, columns=["story", "tag", *columns]):
+            block = batch.to_pandas()
+            rows = block[columns].assign(
+                article_id=articles_of(connection, block["story"]),
+                tag_id=block["tag"].map(tag_ids).fillna(-1).astype("int64"),
+            )
+            known = (rows["article_id"] >= 0) & (rows["tag_id"] >= 0)
+            execute(connection, insert(EXPLANATIONS), rows[known])
+            left_out += int((~known).sum())
+    return left_out
 
 
 def _write_facts(connection: Connection, publication: Publication) -> None:

@@ -23,7 +23,7 @@ from tagsage.corpus.model import articles_to_frame, articles_to_table
 from tagsage.errors import TagsageError
 from tagsage.files import write_json
 
-_SUMMARY = "snapshot.json"
+_DIGEST_FILE = "snapshot.json"
 
 Int64s = npt.NDArray[np.int64]
 
@@ -75,32 +75,20 @@ class Snapshot:
         return f"sha256:{digest.hexdigest()}"
 
     def save(self, folder: Path) -> None:
-        """Write articles and lists as Parquet, indices as .npy, then a summary as JSON.
-
-        A folder without the summary holds no snapshot.
-        """
+        """Write articles and lists as Parquet, indices as .npy, the digest as JSON."""
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / _SUMMARY).unlink(missing_ok=True)
         pq.write_table(articles_to_table(self.articles), folder / "articles.parquet")
         names = pa.array(self.lists, type=pa.large_string())
         pq.write_table(pa.table({"list": names}), folder / "lists.parquet")
         for name in ("article_index", "list_index"):
             np.save(folder / f"{name}.npy", getattr(self, name), allow_pickle=False)
-        summary = {
-            "digest": self.digest,
-            "articles": len(self.articles),
-            "lists": len(self.lists),
-            "memberships": len(self.article_index),
-        }
-        write_json(folder / _SUMMARY, summary)
+        write_json(folder / _DIGEST_FILE, {"digest": self.digest})
 
     @classmethod
     def load(cls, folder: Path) -> Snapshot:
-        """Read a saved snapshot; raises `TagsageError` when there is none, or a damaged one."""
-        if not (folder / _SUMMARY).is_file():
-            raise TagsageError(f"{folder} holds no snapshot; run the ingest stage again.")
+        """Read a saved snapshot; raises `TagsageError` when it is damaged or not there."""
         try:
-            summary = json.loads((folder / _SUMMARY).read_text(encoding="utf-8"))
+            digest = json.loads((folder / _DIGEST_FILE).read_text(encoding="utf-8"))["digest"]
             articles = articles_to_frame(pq.read_table(folder / "articles.parquet"))
             names = pq.read_table(folder / "lists.parquet").column("list")
             snapshot = cls(
@@ -113,7 +101,7 @@ class Snapshot:
             msg = f"The snapshot in {folder} is damaged: {error}; run the ingest stage again."
             raise TagsageError(msg) from error
         # Reading it all again for a digest would take longer than everything else.
-        snapshot.__dict__["digest"] = summary["digest"]
+        snapshot.__dict__["digest"] = digest
         return snapshot
 
 
@@ -127,8 +115,8 @@ def assemble(
     """Make a snapshot of what a store holds under its own ids; memberships: list, article."""
     by_key = pc.sort_indices(articles.column("key"))
     by_name = np.array(sorted(range(len(lists)), key=lists.__getitem__), dtype=np.int64)
-    list_index = _places(list_ids[by_name], memberships[0])
-    article_index = _places(article_ids[by_key.to_numpy()], memberships[1])
+    list_index = places(list_ids[by_name], memberships[0]).astype(np.int32)
+    article_index = places(article_ids[by_key.to_numpy()], memberships[1]).astype(np.int32)
     order = np.lexsort((article_index, list_index))
     names = np.empty(len(lists), dtype=object)
     names[:] = [lists[place] for place in by_name.tolist()]
@@ -162,16 +150,9 @@ def compare_articles(ours: pa.Table, held: pa.Table) -> tuple[Int64s, npt.NDArra
     return place, differs
 
 
-def _places(ids: Int64s, wanted: Int64s) -> npt.NDArray[np.int32]:
+def places(ids: Int64s, wanted: Int64s) -> Int64s:
     """Return the row in `ids` of each wanted id."""
-    highest = int(ids.max(initial=0))
-    if highest <= 8 * len(ids) + 1024:
-        places = np.full(highest + 1, -1, dtype=np.int32)
-        places[ids] = np.arange(len(ids), dtype=np.int32)
-        return places[wanted]
-    # A table as long as the highest id would be mostly empty.
-    order = np.argsort(ids)
-    return order[np.searchsorted(ids[order], wanted)].astype(np.int32)
+    return pd.Index(ids).get_indexer(pd.Index(wanted)).astype(np.int64)
 
 
 def _update(digest: Any, array: Any) -> None:
@@ -180,13 +161,9 @@ def _update(digest: Any, array: Any) -> None:
         digest.update(np.diff(array.offsets.to_numpy()).astype("<i8"))
         array = array.flatten()
     if pa.types.is_large_string(array.type):
-        as_bytes = pa.concat_arrays([array, pa.array([], type=pa.large_string())])
-        _, offsets, data = as_bytes.buffers()
-        bounds = np.frombuffer(offsets, dtype="<i8") if offsets else np.zeros(1, dtype="<i8")
-        bounds = bounds[as_bytes.offset : as_bytes.offset + len(as_bytes) + 1]
-        digest.update(np.diff(bounds))
-        if data is not None:
-            digest.update(memoryview(data)[bounds[0] : bounds[-1]])
+        digest.update(pc.binary_length(array).to_numpy(zero_copy_only=False).astype("<i8"))
+        whole = pa.LargeListArray.from_arrays(pa.array([0, len(array)], pa.int64()), array)
+        digest.update(pc.binary_join(whole, pa.scalar("", pa.large_string()))[0].as_buffer())
     else:
         plain = array.cast(pa.int64() if pa.types.is_timestamp(array.type) else pa.int8())
         digest.update(np.ascontiguousarray(plain.to_numpy(zero_copy_only=False)))

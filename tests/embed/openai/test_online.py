@@ -13,7 +13,6 @@ from tagsage.embed.openai import online
 from tagsage.embed.openai.embedder import OpenAiEmbedder, embed_missing
 from tagsage.embed.text import text_hashes
 from tagsage.errors import NonRetryableError, TagsageError
-from tagsage.openai_connection import resolve_openai_connection
 from tests.embed.openai.conftest import DIMENSIONS, KEY, MODEL, TEXTS
 
 MODEL_ID = f"{MODEL}-{DIMENSIONS}"
@@ -70,13 +69,6 @@ def test_every_text_has_its_vector_and_is_paid_for_once(server, embed, cache):
 def test_passing_faults_are_survived(server, embed, faults):
     server.next_faults.extend(faults)
     vectors, rejected = embed()
-    np.testing.assert_allclose(vectors, expected(), atol=1e-6)
-    assert not rejected
-
-
-def test_many_faults_at_random_are_survived(server, embed):
-    server.chances = {"429": 0.1, "500": 0.1, "nan": 0.1, "fewer": 0.1, "shuffled": 0.2}
-    vectors, rejected = embed(openai_request_texts=10)
     np.testing.assert_allclose(vectors, expected(), atol=1e-6)
     assert not rejected
 
@@ -217,16 +209,6 @@ def test_openai_itself_is_not_asked_without_a_key(embed, monkeypatch):
         embed()
 
 
-def test_progress_is_told_of_a_server_that_takes_its_time(server, embed, monkeypatch, caplog):
-    caplog.set_level(logging.INFO, logger="tagsage")
-    monkeypatch.setattr("tagsage.progress.LOG_EVERY_S", 0.1)
-    monkeypatch.setattr(online, "LOG_EVERY_S", 0.1)
-    server.latency_s = 0.3
-    embed()
-    told = [r.getMessage() for r in caplog.records if "embedding texts" in r.getMessage()]
-    assert any("64 of 150" in line for line in told)
-
-
 def test_served_embedder_sends_each_text_once_and_keeps_nothing(server, settings_of, tmp_path):
     embedder = OpenAiEmbedder(settings_of(), DIMENSIONS)
     vectors = embedder.embed(["a title", "", "a title", "another"])
@@ -235,10 +217,3 @@ def test_served_embedder_sends_each_text_once_and_keeps_nothing(server, settings
     np.testing.assert_array_equal(vectors[2], vectors[0])
     assert not vectors[1].any()
     assert not list(tmp_path.iterdir())
-
-
-def test_abandoned_iteration_ends_without_further_requests(server, settings_of):
-    outcomes = online.embed_online(resolve_openai_connection(), settings_of(), TEXTS)
-    next(outcomes)
-    outcomes.close()
-    assert len(server.requests) == 1

@@ -6,7 +6,6 @@ import pytest
 
 from tagsage.embed.openai.tokens import (
     MAX_INPUT_TOKENS,
-    dollars_of,
     estimate_tokens,
     price_of,
     sendable,
@@ -80,7 +79,3 @@ def test_price_is_openais_or_the_users_and_half_in_a_batch(
 def test_unknown_model_at_openai_is_refused_with_the_remedy() -> None:
     with pytest.raises(TagsageError, match=r"set openai_prices=text-embedding-9=DOLLARS"):
         price_of(EmbedSettings(openai_model="text-embedding-9"), official=True)
-
-
-def test_prices_are_per_million_tokens() -> None:
-    assert dollars_of(1_500_000, 0.10) == pytest.approx(0.15)

@@ -176,12 +176,12 @@ def _parts(texts: Sequence[str], rows: npt.NDArray[np.int64]) -> Iterator[list[i
     size = 0
     for row in rows.tolist():
         # A character has four bytes at most, and six where JSON escapes it.
-        grown = size + 6 * len(texts[row]) + 300
-        if part and (len(part) == JOB_TEXTS or grown > JOB_BYTES):
+        length = 6 * len(texts[row]) + 300
+        if part and (len(part) == JOB_TEXTS or size + length > JOB_BYTES):
             yield part
-            part, grown = [], 6 * len(texts[row]) + 300
+            part, size = [], 0
         part.append(row)
-        size = grown
+        size += length
     if part:
         yield part
 

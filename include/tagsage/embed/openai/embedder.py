@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from tagsage.corpus.quarantine import REJECTED, REPAIRED, Quarantine
 from tagsage.embed.cache import Usage, VectorCache, cache_file
+from tagsage.embed.embedders import ABOUT_FILE, CorpusVectors
 from tagsage.embed.openai.online import embed_online
 from tagsage.embed.openai.tokens import dollars_of, estimate_tokens, price_of, sendable
-from tagsage.embed.registry import ABOUT_FILE, CorpusVectors
 from tagsage.embed.text import article_texts, text_hashes
 from tagsage.errors import NonRetryableError, TagsageError
 from tagsage.files import read_json, write_json
@@ -142,16 +142,12 @@ class Plan:
     tokens: int
     price: float
 
-    @property
-    def dollars(self) -> float:
-        """The estimated cost."""
-        return dollars_of(self.tokens, self.price)
-
     def sentence(self, settings: Settings) -> str:
         """Return the plan as a sentence for the log."""
+        dollars = dollars_of(self.tokens, self.price)
         return (
             f"{len(self.rows):,} texts have no vector of {model_id_of(settings)} yet: about "
-            f"{self.tokens:,} tokens, ${self.dollars:,.4f} at ${self.price:g} per million; the "
+            f"{self.tokens:,} tokens, ${dollars:,.4f} at ${self.price:g} per million; the "
             f"ceiling is ${settings.openai_max_dollars:,g}"
         )
 

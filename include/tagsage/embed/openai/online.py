@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -47,8 +47,8 @@ class Outcome:
 
     places: npt.NDArray[np.int64]
     vectors: npt.NDArray[np.float32]
-    tokens: int = 0
-    rejected: dict[int, str] = field(default_factory=dict)
+    tokens: int
+    rejected: dict[int, str]
 
 
 @dataclass
@@ -57,10 +57,6 @@ class _Work:
 
     places: list[int]
     failures: int = 0
-
-    def halves(self, failures: int = 0) -> list[_Work]:
-        middle = len(self.places) // 2
-        return [_Work(part, failures) for part in (self.places[:middle], self.places[middle:])]
 
 
 def embed_online(
@@ -198,12 +194,13 @@ class _Requests:
         try:
             answer, seconds = future.result()
         except (openai.OpenAIError, BrokenAnswerError) as error:
-            return _nothing(self._after_failure(work, error))
+            rejected = self._after_failure(work, error)
+            return Outcome(np.zeros(0, np.int64), np.zeros((0, 0), np.float32), 0, rejected)
         self._adapt(len(work.places), seconds)
         if len(answer.places):
             self.answered = True
             self.dimensions = answer.vectors.shape[1]
-        rejected: dict[int, str] = {}
+        rejected = {}
         for place, why in answer.bad.items():
             rejected |= self._failed(_Work([work.places[place]], work.failures), why)
         return Outcome(
@@ -246,8 +243,11 @@ class _Requests:
         return self._failed(_Work(work.places, ATTEMPTS if refused else work.failures), said)
 
     def _put_back(self, work: _Work, failures: int) -> None:
-        parts = work.halves(failures) if len(work.places) > 1 else [_Work(work.places, failures)]
-        self.again.extendleft(reversed(parts))
+        """Queue texts that failed again, before all others and in halves."""
+        middle = len(work.places) // 2
+        for part in (work.places[middle:], work.places[:middle]):
+            if part:
+                self.again.appendleft(_Work(part, failures))
 
     def _failed(self, work: _Work, why: str) -> dict[int, str]:
         """Queue a text again that failed in a request of its own; after a few times, reject it."""
@@ -274,7 +274,3 @@ class _Requests:
                 self.answered = True
                 return
         raise TagsageError(f"{self.settings.openai_model} gives no usable vectors: {why}.")
-
-
-def _nothing(rejected: dict[int, str]) -> Outcome:
-    return Outcome(np.zeros(0, np.int64), np.zeros((0, 0), np.float32), rejected=rejected)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from scripts.openai_server import OpenAiServer
-from tagsage.embed.registry import EMBEDDERS, embedder_module, load_embedder, saved_embedder
+from tagsage.embed.embedders import EMBEDDERS, embedder_module, load_embedder, saved_embedder
 from tagsage.errors import TagsageError
 from tagsage.settings import Settings
 from tagsage.settings.embed import EmbedderName
@@ -48,7 +48,7 @@ def embedded(request, tmp_path):
     return made, np.load(out), module.depends_on(settings)
 
 
-def test_settings_and_registry_know_the_same_names():
+def test_settings_know_the_same_names():
     assert set(get_args(EmbedderName)) == set(EMBEDDERS)
 
 

@@ -19,9 +19,7 @@ class PredictedTag:
     score: float
     """Its probability."""
     assigned: bool
-    """Whether the probability reaches the threshold."""
     because: str = ""
-    """Why, where it was explained."""
     threshold: float | None = None
     """None where it is not shown."""
 
@@ -39,18 +37,14 @@ class Example:
 
 @dataclass(frozen=True)
 class Predicted:
-    """How many articles without tags got some, and from which model."""
+    """How many articles have no tags, how many of them got some, and from which model."""
 
     articles: int
-    """Articles without tags."""
     assigned: int
-    """Those of them that got at least one tag."""
     tags: int
     """Tags assigned in all."""
     version: str
-    """The model's version in the registry."""
     candidate: str
-    """The candidate that this version is."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +66,11 @@ class Changes:
     written: Mapping[str, int]
     """Pairs of article and tag: ``added``, ``changed``, ``removed``, ``unchanged`` in the store."""
     articles: Sequence[ChangedArticle] = ()
-    """Some of the articles that changed."""
+    """Some of them."""
     suggested: Mapping[str, int] | None = None
     """``tagged_articles``; ``articles``: with a suggestion; ``tags``: suggested in all."""
     suggestions: Sequence[Example] = ()
-    """Some articles with the tags suggested to them."""
+    """Some of them."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +82,7 @@ class Checked:
     checks: Sequence[Mapping[str, Any]]
     """Each ``what``, ``measure``, ``before``, ``current``, ``value``, ``limit``, ``passed``."""
     failed: Sequence[str]
-    """A sentence for each failed check."""
+    """Sentences."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +92,6 @@ class Comparison:
     text: str
     graph: str
     sentences: Sequence[str]
-    """The findings in plain words."""
     gains: pd.DataFrame
     """See :func:`tagsage.evaluate.findings.gains`."""
     intervals: pd.DataFrame
@@ -110,7 +103,6 @@ class Comparison:
     curves: Mapping[str, pd.DataFrame]
     """Precision and recall by candidate; see :func:`tagsage.evaluate.metrics.precision_recall`."""
     per_tag: Mapping[str, pd.DataFrame]
-    """Scores of each tag by candidate."""
     reliability: pd.DataFrame
     """Of the candidate with lists; see :func:`tagsage.evaluate.metrics.reliability`."""
     calibration_errors: Mapping[str, float]
@@ -129,7 +121,6 @@ class ReportData:
     started: str
     """For people: ``22 November 2026, 02:00 UTC``."""
     version: str
-    """Of tagsage."""
     corpus_name: str
     profile: CorpusProfile
     leaderboard: pd.DataFrame
@@ -145,14 +136,13 @@ class ReportData:
     """Whether the winner is champion now; None when that was not decided."""
     promotion_reason: str = ""
     checks: Sequence[Mapping[str, Any]] = ()
-    """The guards of promotion; see :class:`tagsage.evaluate.promotion.Check`."""
+    """The guards of promotion; see :class:`tagsage.evaluate.promotion.Guard`."""
     gain: Mapping[str, Any] | None = None
     """The winner's gain over the champion; see :class:`tagsage.evaluate.promotion.Gain`."""
     examples: Sequence[Example] = ()
     graph: Mapping[str, Any] = field(default_factory=dict)
     """What is known of the projection: label -> number or text."""
     graphsage_losses: Sequence[float] = ()
-    """Mean loss of each epoch."""
     cost: Mapping[str, Any] = field(default_factory=dict)
     """What was paid for the vectors: label -> number or text."""
     quarantine: pd.DataFrame = field(default_factory=pd.DataFrame)

@@ -77,7 +77,7 @@ class EmbedderModule(Protocol):
         ...
 
     def load(self, folder: Path) -> Embedder:
-        """Read a saved embedder."""
+        """Read a saved embedder; missing where none is saved."""
         ...
 
 
