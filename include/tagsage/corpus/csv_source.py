@@ -132,9 +132,7 @@ def _articles_header(file: CsvFile) -> list[str]:
 
 
 def _lists_header(file: CsvFile) -> list[str]:
-    header = file.header()
-    if not header:
-        return list(LIST_COLUMNS)  # an empty file: no list at all
+    header = file.header() or list(LIST_COLUMNS)  # an empty file has no list at all
     if "story" in header and not set(LIST_COLUMNS) <= set(header):
         raise _swapped(file, "lists", "articles")
     _check_columns(file.path, header, LIST_COLUMNS)

@@ -51,9 +51,8 @@ def parse_list_file(html: str, name: str) -> tuple[ReadingList, tuple[Article, .
         address = address_of(link.attrib["href"])
         if address is not None:
             title = line(link.xpath("string()").get(), TITLE) or None
-            articles.setdefault(
-                address.key, Article(address.key, address.url, "export", title=title)
-            )
+            article = Article(address.key, address.url, "export", title=title)
+            articles.setdefault(address.key, article)
     canonical = address_of(page.xpath("//footer//a[contains(@href, '/list/')]/@href").get())
     author = address_of(page.xpath("//a[contains(@class, 'p-author')]/@href").get())
     own_id, default = _ID.search(name), _DEFAULT_LIST.search(unquote(name))
@@ -66,8 +65,8 @@ def parse_list_file(html: str, name: str) -> tuple[ReadingList, tuple[Article, .
         key=key,
         url=canonical.url if canonical else url,
         state="open",
-        name=line(page.xpath("string(//*[contains(@class, 'p-name')])").get(), TITLE) or None,
-        owner=line(page.xpath("string(//*[contains(@class, 'p-author')])").get(), NAME) or None,
+        name=_text(page, "p-name", TITLE),
+        owner=_text(page, "p-author", NAME),
         size=len(articles),
         members=tuple(articles),
         read=len(articles),
@@ -79,8 +78,7 @@ def parse_list_file(html: str, name: str) -> tuple[ReadingList, tuple[Article, .
 def parse_post_file(html: str) -> Article | None:
     """Read one of the user's own posts; None when it was never published."""
     page = Selector(text=usable(html) or " ", type="html")
-    canonical = page.xpath("//a[contains(@class, 'p-canonical')]/@href").get()
-    address = address_of(canonical)
+    address = address_of(page.xpath("//a[contains(@class, 'p-canonical')]/@href").get())
     if address is None:
         return None
     missing: dict[str, str] = {}
@@ -90,12 +88,17 @@ def parse_post_file(html: str) -> Article | None:
         key=address.key,
         url=address.url,
         source="export",
-        title=line(page.xpath("string(//*[contains(@class, 'p-name')])").get(), TITLE) or None,
+        title=_text(page, "p-name", TITLE),
         subtitle=line(subtitle, SUBTITLE),
-        author=line(page.xpath("string(//*[contains(@class, 'p-author')])").get(), NAME) or None,
+        author=_text(page, "p-author", NAME),
         published_ms=milliseconds(published, missing),
         missing=missing,
     )
+
+
+def _text(page: Selector, name: str, limit: int) -> str | None:
+    """Return the text of the first element of a class; None when it is blank."""
+    return line(page.xpath(f"string(//*[contains(@class, '{name}')])").get(), limit) or None
 
 
 def _pages(archive: zipfile.ZipFile, file: Path) -> list[zipfile.ZipInfo]:

@@ -160,7 +160,7 @@ class RefusalMiddleware(Component):
         if is_challenge(response):
             self._spider.stops.stop(request, "it shows a challenge instead of the page")
             raise RefusedError("the host shows a challenge instead of the page")
-        if self._in_row(request, "refusals", response.status in {401, 403}) >= REFUSALS:
+        if self._count(request, "refusals", response.status in {401, 403}) >= REFUSALS:
             self._spider.stops.stop(request, f"it refused {REFUSALS} requests in a row")
         self._count_failure(request, response.status in {429, 500, 502, 503, 504})
         if response.status == 200 and (charset := charset_of(response)) not in CHARSETS:
@@ -173,11 +173,12 @@ class RefusalMiddleware(Component):
             self._count_failure(request, True)
 
     def _count_failure(self, request: Request, has_failed: bool) -> None:
-        if self._in_row(request, "failures", has_failed) >= FAILURES:
+        if self._count(request, "failures", has_failed) >= FAILURES:
             why = f"{FAILURES} requests in a row had no usable answer"
             self._spider.stops.stop(request, why)
 
-    def _in_row(self, request: Request, kind: str, has_happened: bool) -> int:
+    def _count(self, request: Request, kind: str, has_happened: bool) -> int:
+        """Return how often something has happened in a row to the requests of a scope."""
         key = (site(request.url), _scope(request), kind)
         self._in_a_row[key] = self._in_a_row[key] + 1 if has_happened else 0
         return self._in_a_row[key]
