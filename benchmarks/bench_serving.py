@@ -31,7 +31,7 @@ from tagsage.pipeline import run_pipeline
 from tagsage.registry.checksums import write_checksums
 from tagsage.registry.tagger import CANDIDATE, Tagger
 from tagsage.registry.tagger import FEATURES as FEATURES_FOLDER
-from tagsage.stages.common import KNOWN, MODEL_FOLDER
+from tagsage.stages.artifacts import KNOWN, MODEL_FOLDER
 from tagsage.store.snapshot import Snapshot
 
 SEED = 42

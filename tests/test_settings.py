@@ -4,10 +4,9 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from tagsage.errors import TagsageError
-from tagsage.settings import DEFAULT_CANDIDATES, Settings
+from tagsage.settings import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -17,40 +16,11 @@ def _no_settings_in_the_environment(monkeypatch):
             monkeypatch.delenv(key)
 
 
-def test_without_anything_given_the_defaults_are_the_studys():
-    settings = Settings.resolve()
-    study = {
-        "similarity_top_k": 2000,
-        "sample_ratio": 0.2,
-        "graphsage_dimensions": 256,
-        "graphsage_search_depth": 15,
-        "graphsage_epochs": 20,
-        "graphsage_learning_rate": 1e-4,
-        "graphsage_batch_size": 10,
-        "graphsage_activation": "relu",
-        "graphsage_aggregator": "mean",
-        "min_tag_articles": 100,
-        "test_share": 0.2,
-    }
-    assert {name: getattr(settings, name) for name in study} == study
-    assert settings.sample_sizes() == (10, 10)
-
-
 def test_overrides_outweigh_the_environment_and_that_outweighs_defaults(monkeypatch):
     monkeypatch.setenv("TAGSAGE_SEED", "7")
     monkeypatch.setenv("TAGSAGE_TOP_TAGS", "5")
-    settings = Settings.resolve({"seed": "9"})
-    assert (settings.seed, settings.top_tags, settings.test_share) == (9, 5, 0.2)
-
-
-def test_strings_are_converted_to_the_settings_type():
-    settings = Settings.resolve({"promote": "never", "test_share": "0.3", "seed": "1"})
-    assert (settings.promote, settings.test_share, settings.seed) == ("never", 0.3, 1)
-
-
-def test_settings_cannot_be_changed():
-    with pytest.raises(ValidationError, match="frozen"):
-        Settings.resolve().seed = 1
+    settings = Settings.resolve({"seed": "9", "promote": None})
+    assert (settings.seed, settings.top_tags, settings.promote) == (9, 5, "better")
 
 
 def test_an_unknown_override_is_refused_with_a_likely_name_and_all_allowed_ones():
@@ -74,25 +44,16 @@ def test_an_unknown_variable_is_refused_by_its_own_name(monkeypatch):
     [
         ("seed", "-1"),
         ("seed", str(2**31)),
-        ("seed", "1.5"),
         ("test_share", "0"),
-        ("test_share", "1"),
         ("test_share", "nan"),
         ("max_rejected_share", "1.01"),
         ("lsa_dimensions", "0"),
-        ("lists_hops", "5"),
-        ("labels_prior_weight", "-1"),
         ("labels_prior_weight", "inf"),
-        ("authors_prior_weight", "nan"),
         ("graphsage_sample_sizes", "10,"),
-        ("graphsage_sample_sizes", "0,10"),
-        ("graphsage_sample_sizes", ""),
         ("graphsage_learning_rate", "inf"),
-        ("graphsage_activation", "tanh"),
         ("store", "mongodb"),
         ("workspace", ""),
-        ("promote", "perhaps"),
-        ("mlflow_experiment", ""),
+        ("mlflow_url", "sqlite:///mlflow.db"),
     ],
 )
 def test_an_impossible_value_is_refused_in_a_sentence_that_names_it(name, value):
@@ -102,24 +63,19 @@ def test_an_impossible_value_is_refused_in_a_sentence_that_names_it(name, value)
     assert "\n" not in str(caught.value)
 
 
-def test_every_impossible_value_is_told_at_once():
-    with pytest.raises(TagsageError, match=r"top_tags='0'.*seed='x'|seed='x'.*top_tags='0'"):
-        Settings.resolve({"seed": "x", "top_tags": "0"})
-
-
-def test_files_given_make_the_corpus_csv():
-    assert Settings.resolve({"articles": "a.csv", "lists": "l.csv"}).corpus == "csv"
-
-
-def test_files_in_the_environment_make_the_corpus_csv_too(monkeypatch):
-    monkeypatch.setenv("TAGSAGE_ARTICLES", "a.csv")
-    monkeypatch.setenv("TAGSAGE_LISTS", "l.csv")
-    assert Settings.resolve().corpus == "csv"
-
-
-def test_files_on_the_command_line_outweigh_a_corpus_from_the_environment(monkeypatch):
-    monkeypatch.setenv("TAGSAGE_CORPUS", "bundled")
-    assert Settings.resolve({"articles": "a.csv", "lists": "l.csv"}).corpus == "csv"
+@pytest.mark.parametrize(
+    ("overrides", "environment"),
+    [
+        ({"articles": "a.csv", "lists": "l.csv"}, {}),
+        ({}, {"ARTICLES": "a.csv", "LISTS": "l.csv"}),
+        ({"articles": "a.csv", "lists": "l.csv"}, {"CORPUS": "bundled"}),
+    ],
+    ids=["command line", "environment", "command line outweighs a corpus in the environment"],
+)
+def test_files_make_the_corpus_csv(monkeypatch, overrides, environment):
+    for name, value in environment.items():
+        monkeypatch.setenv(f"TAGSAGE_{name}", value)
+    assert Settings.resolve(overrides).corpus == "csv"
 
 
 @pytest.mark.parametrize(
@@ -136,6 +92,8 @@ def test_files_on_the_command_line_outweigh_a_corpus_from_the_environment(monkey
             "embedder=precomputed needs `vectors`, a CSV of URL and JSON list",
         ),
         ({"vectors": "v.csv"}, "`vectors` needs embedder=precomputed"),
+        ({"engine": "gds"}, "engine=gds computes in the Neo4j server, so it needs store=neo4j"),
+        ({"candidates": "text:mlp,lists:mlp,text:mlp"}, "candidate 'text:mlp' is given twice"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(overrides, message):
@@ -143,15 +101,7 @@ def test_settings_that_do_not_go_together_are_refused(overrides, message):
         Settings.resolve(overrides)
 
 
-def test_the_default_candidates_are_parsed_in_order():
-    pairs = Settings.resolve().parsed_candidates()
-    assert [f"{features}:{classifier}" for features, classifier in pairs] == (
-        DEFAULT_CANDIDATES.split(",")
-    )
-    assert pairs[0] == ("words", "linear")
-
-
-def test_spaces_around_candidates_do_not_matter():
+def test_candidates_are_parsed_in_order_and_spaces_do_not_matter():
     settings = Settings.resolve({"candidates": " text:mlp , lists:mlp"})
     assert settings.parsed_candidates() == [("text", "mlp"), ("lists", "mlp")]
 
@@ -161,11 +111,6 @@ def test_a_malformed_candidate_is_refused_with_the_form_it_should_have(item):
     sentence = f"candidate {item!r} is not feature_set:classifier, with a feature_set of blocks"
     with pytest.raises(TagsageError, match=re.escape(sentence)):
         Settings.resolve({"candidates": f"text:ovr_logistic,{item}"})
-
-
-def test_a_candidate_given_twice_is_refused():
-    with pytest.raises(TagsageError, match=r"candidate 'text:mlp' is given twice"):
-        Settings.resolve({"candidates": "text:mlp,lists:mlp,text:mlp"})
 
 
 @given(st.dictionaries(st.sampled_from(sorted(Settings.model_fields)), st.text(max_size=8)))
@@ -179,11 +124,22 @@ def test_any_strings_give_settings_or_one_sentence(overrides):
     assert min(settings.sample_sizes()) >= 1
 
 
-def test_every_setting_has_a_description():
-    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("mlflow_tracking_uri", "postgresql://ann:hush@db.example/mlflow"),
+        ("mlflow_url", "https://ann:hush@mlflow.example"),
+    ],
+)
+def test_an_address_with_a_password_is_refused_without_showing_it(name, value):
+    with pytest.raises(TagsageError, match=f"{name} holds a") as caught:
+        Settings.resolve({name: value})
+    assert "hush" not in str(caught.value)
 
 
-def test_tracking_uri_with_a_password_is_refused_without_showing_it():
-    with pytest.raises(TagsageError, match="MLFLOW_TRACKING_URI") as caught:
-        Settings.resolve({"mlflow_tracking_uri": "postgresql://ann:sesame@db.example/mlflow"})
-    assert "sesame" not in str(caught.value)
+def test_notifiers_are_shown_as_stars():
+    settings = Settings.resolve({"notify_on_failure": '{"arguments": {"token": "hush"}}'})
+    assert "hush" not in f"{settings!r} {settings.model_dump(mode='json')}"
+    assert "hush" in settings.notify_on_failure.get_secret_value()
+    # A token of a run, which has the stars, can be read.
+    Settings.model_validate(settings.model_dump(mode="json"))

@@ -29,17 +29,7 @@ def atomic_file(target: Path) -> Generator[IO[bytes], None, None]:
     """Write a file that takes its name when the block ends without an error.
 
     A process may be killed, or the power fail, at any moment: `target` is then the old file or the
-    new one, never half of one.
-
-    Parameters
-    ----------
-    target : pathlib.Path
-        The file; its folder is made when it does not exist.
-
-    Yields
-    ------
-    binary file
-        Open for writing; its name differs from that of `target`.
+    new one, never half of one. Its folder is made when it does not exist.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
@@ -71,13 +61,7 @@ def write_json(target: Path, value: object) -> None:
 
 
 def read_json(file: Path | UPath) -> Any | None:
-    """Return the content of a JSON file; None when there is none.
-
-    Raises
-    ------
-    TagsageError
-        When it is not JSON.
-    """
+    """Return the content of a JSON file; None when there is none; `TagsageError` when damaged."""
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -89,7 +73,11 @@ def read_json(file: Path | UPath) -> Any | None:
 
 def sync_folder(folder: Path) -> None:
     """Have the disk keep the names in a folder, so that a rename outlives a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
@@ -98,31 +86,16 @@ def sync_folder(folder: Path) -> None:
 
 def sync_tree(folder: Path) -> None:
     """Have the disk keep every file below a folder, before the folder is renamed."""
-    for file in [*(path for path in folder.rglob("*") if path.is_file())]:
-        handle = os.open(file, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-    for below in [*(path for path in folder.rglob("*") if path.is_dir()), folder]:
-        sync_folder(below)
+    for path in [*folder.rglob("*"), folder]:
+        _sync(path)
 
 
 @contextmanager
 def locked(file: Path, *, busy: str = "") -> Generator[None, None, None]:
     """Hold a lock between the processes of one machine; it ends with the block or the process.
 
-    Parameters
-    ----------
-    file : pathlib.Path
-        Made when it does not exist, as is its folder; it stays behind, empty.
-    busy : str
-        The error's sentence when another process holds the lock; empty: wait for it.
-
-    Raises
-    ------
-    LockedError
-        When `busy` is given and another process holds the lock.
+    `file` is made when it does not exist; it stays behind, empty. When another process holds the
+    lock, `LockedError` is raised with the sentence `busy`; without one, that is waited for.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from tagsage.connection_sources import ConnectionSources
 from tagsage.errors import TagsageError
 from tagsage.redact import redact
 
@@ -31,7 +30,8 @@ _HOW = (
 )
 
 Provider = Callable[[], "Neo4jConnection | None"]
-_providers: ConnectionSources[Neo4jConnection] = ConnectionSources()
+# What is asked before the environment: in Airflow, its connections.
+_providers: list[Provider] = []
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Neo4jConnection:
 
 def provide_connection(provider: Provider) -> None:
     """Use the connection that `provider` returns, if any, rather than the environment's."""
-    _providers.add(provider)
+    _providers[:] = [provider]
 
 
 def resolve_connection() -> Neo4jConnection:
@@ -80,8 +80,9 @@ def resolve_connection() -> Neo4jConnection:
 
     Raises `TagsageError` when there is none or an invalid one.
     """
-    if (connection := _providers.find()) is not None:
-        return connection
+    for provider in _providers:
+        if (connection := provider()) is not None:
+            return connection
     uri = os.environ.get("NEO4J_URI", "")
     if not uri:
         raise TagsageError(f"No Neo4j server is named; {_HOW}.")

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from tagsage.connection_sources import ConnectionSources
 from tagsage.errors import NonRetryableError, TagsageError
 from tagsage.redact import redact
 
@@ -26,7 +25,8 @@ _NO_RETRY = {"x-should-retry": "false"}
 _HOW = "set OPENAI_API_KEY, or the Airflow connection openai_default"
 
 Provider = Callable[[], "OpenAiConnection | None"]
-_providers: ConnectionSources[OpenAiConnection] = ConnectionSources()
+# What is asked before the environment: in Airflow, its connections.
+_providers: list[Provider] = []
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,6 @@ class OpenAiConnection:
         host = f".{urlsplit(self.base_url).hostname}".rstrip(".")
         return host.endswith(f".{urlsplit(OFFICIAL).hostname}")
 
-    def require_key(self) -> None:
-        """Raise `NonRetryableError` when OpenAI itself would be used without a key."""
-        if not self.api_key and self.official and "workload_identity" not in self.options:
-            raise NonRetryableError(f"OpenAI wants a key; {_HOW}.")
-
     def client(self, *, timeout_s: float) -> openai.OpenAI:
         """Return a client, to be closed by the caller; it retries as the SDK does.
 
@@ -79,9 +74,10 @@ class OpenAiConnection:
         """
         import openai
 
-        self.require_key()
         options = dict(self.options)
         if "workload_identity" not in options:
+            if not self.api_key and self.official:
+                raise NonRetryableError(f"OpenAI wants a key; {_HOW}.")
             # The SDK needs one, and a server that needs none accepts any.
             options["api_key"] = self.api_key or "none"
         timeout = openai.Timeout(timeout_s, connect=min(CONNECT_WITHIN_S, timeout_s))
@@ -124,8 +120,8 @@ def _http_client(base_url: str, timeout: openai.Timeout) -> openai.DefaultHttpxC
 
 
 def provide_openai_connection(provider: Provider) -> None:
-    """Use the connection that `provider` returns, if any; the latest provider comes first."""
-    _providers.add(provider)
+    """Use the connection that `provider` returns, if any, rather than the environment's."""
+    _providers[:] = [provider]
 
 
 def resolve_openai_connection() -> OpenAiConnection:
@@ -134,8 +130,9 @@ def resolve_openai_connection() -> OpenAiConnection:
     ``OPENAI_API_KEY`` and ``OPENAI_BASE_URL`` are read, and by the SDK ``OPENAI_ORG_ID`` and
     ``OPENAI_PROJECT_ID``. Raises `TagsageError` when the address is invalid.
     """
-    if (connection := _providers.find()) is not None:
-        return connection
+    for provider in _providers:
+        if (connection := provider()) is not None:
+            return connection
     return OpenAiConnection(
         os.environ.get("OPENAI_API_KEY", "").strip(),
         os.environ.get("OPENAI_BASE_URL", "").strip() or OFFICIAL,

@@ -28,20 +28,8 @@ UNFINISHED = "runs/unfinished.json"
 def run_pipeline(overrides: Mapping[str, Any]) -> Token:
     """Run every stage; a run that was killed is continued when the settings are the same.
 
-    Parameters
-    ----------
-    overrides : mapping
-        Settings by name.
-
-    Returns
-    -------
-    dict
-        The run's token.
-
-    Raises
-    ------
-    TagsageError
-        When a stage fails (the next run takes up what is done), or another run is under way.
+    `overrides` are settings by name. Raises `TagsageError` when a stage fails (the next run takes
+    up what is done), or another run is under way.
     """
     settings = Settings.resolve(overrides)
     workspace = Workspace(settings.workspace)

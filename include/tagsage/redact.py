@@ -28,18 +28,8 @@ _KNOWN_KEY = re.compile(
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """Return a text with ``***`` in place of what is or looks like a secret.
 
-    Parameters
-    ----------
-    text : str
-        Any text, such as an error of a server.
-    secrets : iterable of str
-        Secrets that are known: a key, a password.
-
-    Returns
-    -------
-    str
-        Without `secrets`, passwords in addresses, values after names such as ``password`` or
-        ``client_secret``, and keys that are known by their beginning.
+    That is `secrets`, passwords in addresses, values after names such as ``password`` or
+    ``client_secret``, and keys that are known by their beginning.
 
     Examples
     --------

@@ -9,17 +9,8 @@ from email.utils import parsedate_to_datetime
 def retry_after(header: str, now: float) -> float | None:
     """Return how many seconds a ``Retry-After`` header asks to wait (RFC 9110, 10.2.3).
 
-    Parameters
-    ----------
-    header : str
-        Seconds, or an HTTP date (without a zone: UTC).
-    now : float
-        The present, in seconds since 1970.
-
-    Returns
-    -------
-    float or None
-        0 for a moment that has passed; None when the header is neither.
+    It has seconds or an HTTP date (without a zone: UTC); `now` is in seconds since 1970. Returns 0
+    for a moment that has passed, None when the header is neither.
 
     Examples
     --------

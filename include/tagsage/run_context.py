@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,14 +26,9 @@ STARTED, TRIAL = "started", "trial"
 
 @dataclass(frozen=True)
 class RunContext:
-    """A run under way.
+    """A run under way: its name in MLflow, the store and the workspace, and its settings.
 
-    Attributes
-    ----------
-    run_id : str
-        Names the run in MLflow, in the store and in the workspace.
-    settings : Settings
-        Resolved once, when the run started; the same for every task.
+    They are resolved once, when the run starts, and are the same for every task.
     """
 
     run_id: str
@@ -53,14 +49,14 @@ class RunContext:
         return Workspace(self.settings.workspace)
 
     @property
+    def started(self) -> datetime:
+        """When the run began, in UTC; the same for all tries of its tasks."""
+        return datetime.fromisoformat(str(self.recorded(STARTED)))
+
+    @property
     def is_trial(self) -> bool:
         """Whether it compares other candidates than the configured ones, beside a champion."""
         return bool(self.recorded(TRIAL))
-
-    @property
-    def folder_name(self) -> str:
-        """The run id as a name that every file system takes."""
-        return file_name(self.run_id)
 
     def artifact(
         self,
@@ -86,11 +82,11 @@ class RunContext:
 
     def record(self, name: str, value: object) -> None:
         """Keep a small fact of this run under its folder in the workspace."""
-        self.workspace.write_json(f"runs/{self.folder_name}/{name}.json", value)
+        self.workspace.write_json(f"runs/{file_name(self.run_id)}/{name}.json", value)
 
     def recorded(self, name: str) -> Any | None:
         """Return what `record` kept, or None."""
-        return self.workspace.read_json(f"runs/{self.folder_name}/{name}.json")
+        return self.workspace.read_json(f"runs/{file_name(self.run_id)}/{name}.json")
 
     def record_once(self, name: str, find: Callable[[], Any]) -> Any:
         """Return a fact of this run; the first call finds it, by `find`, and records it.
@@ -105,7 +101,7 @@ class RunContext:
 
     def artifacts(self) -> list[dict[str, Any]]:
         """Return what this run used: ref, stage, seconds it took to make; in the order of use."""
-        return artifacts_of_run(self.workspace, self.folder_name)
+        return artifacts_of_run(self.workspace, file_name(self.run_id))
 
 
 def file_name(text: str) -> str:

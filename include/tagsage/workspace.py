@@ -55,14 +55,10 @@ class Artifact:
 
 
 class Workspace:
-    """A folder of artifacts, run manifests and published results.
+    """A folder of artifacts, records of runs and published results.
 
     Old files in it are removed, so it is a folder of its own, marked by the file ``.tagsage``.
-
-    Parameters
-    ----------
-    root : str
-        A folder, or a URL that fsspec understands such as ``s3://bucket/tagsage``.
+    `root` may be a URL that fsspec understands, such as ``s3://bucket/tagsage``.
     """
 
     def __init__(self, root: str) -> None:
@@ -84,20 +80,14 @@ class Workspace:
     def local_folder(self) -> Path:
         """Make and return the folder for files that must be local: databases, caches, copies."""
         self.claim()
-        folder = self.local_path
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise TagsageError(_not_made(str(folder), error)) from error
-        return folder
+        self.local_path.mkdir(parents=True, exist_ok=True)
+        return self.local_path
 
     def claim(self) -> None:
         """Make the workspace and mark it, unless that is done.
 
-        Raises
-        ------
-        NonRetryableError
-            When it is a folder that holds something else, whose files are not ours to remove.
+        Raises `NonRetryableError` when it is a folder that holds something else, whose files are
+        not ours to remove.
         """
         if self._claimed:
             return
@@ -115,7 +105,8 @@ class Workspace:
                 self.root.mkdir(parents=True, exist_ok=True)
                 marker.write_text("tagsage keeps its files here, and removes old ones.\n")
         except OSError as error:
-            raise TagsageError(_not_made(self.url, error)) from error
+            msg = f"Cannot make the folder {self.url}: {error.strerror}; choose another workspace."
+            raise TagsageError(msg) from error
         self._claimed = True
 
     def check(self) -> None:
@@ -142,18 +133,12 @@ class Workspace:
         stage : str
             The stage that makes it; the first part of its name.
         inputs : mapping
-            Everything the result depends on: settings and the refs of other artifacts
-            (JSON-serialisable).
+            Everything the result depends on, JSON-able: settings and the refs of other artifacts.
         build : callable
-            Called with an empty folder when the artifact does not exist; fills it and returns the
-            summary. It may be called again after a kill, always with an empty folder.
+            Fills an empty folder and returns the summary, when there is no such artifact yet. It
+            may be called again after a kill.
         code : collection of str
             The rooms (packages below ``tagsage``) whose code makes the result.
-
-        Returns
-        -------
-        Artifact
-            The finished artifact.
         """
         recipe = {"stage": stage, "inputs": dict(inputs), "code": code_digest(tuple(sorted(code)))}
         digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
@@ -179,7 +164,7 @@ class Workspace:
                 )
                 raise TagsageError(msg)
             with self.scratch() as copy:
-                download_folder(self.root / "artifacts" / ref, copy)
+                _copy_folder(self.root / "artifacts" / ref, UPath(copy))
                 _rename_folder(copy, folder)
         try:
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
@@ -211,10 +196,7 @@ class Workspace:
         return read_json(self.root / name)
 
     def prune(self, keep: Collection[str]) -> int:
-        """Remove artifacts that are not in `keep`, and what killed tasks left over a day ago.
-
-        Returns how many artifacts were removed.
-        """
+        """Remove artifacts not in `keep`, and what killed tasks left; return how many artifacts."""
         removed = 0
         for base in {self.root / "artifacts", UPath(self.local_folder() / "artifacts")}:
             if not base.exists():
@@ -266,25 +248,15 @@ class Workspace:
     def _store(self, ref: str, folder: Path) -> None:
         if self.is_local:
             _rename_folder(folder, self.local_folder() / "artifacts" / ref)
-            return
-        target = self.root / "artifacts" / ref
-        for file in sorted(folder.rglob("*")):
-            if file.is_file() and file.name != MANIFEST:
-                remote = target / file.relative_to(folder).as_posix()
-                _copy(UPath(file), remote)
-        # The manifest goes last: an artifact without one does not exist.
-        _copy(UPath(folder / MANIFEST), target / MANIFEST)
+        else:
+            _copy_folder(UPath(folder), self.root / "artifacts" / ref)
 
 
-def _not_made(folder: str, error: OSError) -> str:
-    return f"Cannot make the folder {folder}: {error.strerror}; choose another workspace."
-
-
-def download_folder(source: UPath, target: Path) -> None:
-    """Copy every file below `source`, which may be remote, into the local folder `target`."""
-    for file in source.rglob("*"):
-        if file.is_file():
-            _copy(file, UPath(target / file.relative_to(source).as_posix()))
+def _copy_folder(source: UPath, target: UPath) -> None:
+    """Copy a folder's files, the manifest last: an artifact without one does not exist."""
+    files = [file for file in source.rglob("*") if file.is_file()]
+    for file in sorted(files, key=lambda file: file.name == MANIFEST):
+        _copy(file, target / file.relative_to(source).as_posix())
 
 
 def _copy(source: UPath, target: UPath | Path) -> None:
@@ -325,7 +297,7 @@ def code_digest(rooms: tuple[str, ...]) -> str:
         digest.update(f"{library}=={version(library)}\n".encode())
     package = Path(__file__).parent
     for room in rooms:
-        if not re.fullmatch(r"[a-z_]+", room) or not (package / room).is_dir():
+        if not (package / room).is_dir():
             raise ValueError(f"no room named {room!r}")
         for file in sorted((package / room).rglob("*.py")):
             digest.update(file.relative_to(package).as_posix().encode())

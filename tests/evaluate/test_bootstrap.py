@@ -129,17 +129,6 @@ def test_a_candidate_that_is_right_everywhere_beats_one_that_never_is_in_every_r
     assert micro["p_not_better"].tolist() == [0, 1]
 
 
-def test_one_article_has_intervals_without_width():
-    Y = np.array([[True, False]])
-    results = ArticleResults.of(np.array([[0.9, 0.8]], np.float32), Y, np.ones_like(Y))
-    frame = paired_bootstrap(Y, {"a": results}, resamples=9, seed=0)
-    assert frame["value"].tolist() == pytest.approx([2 / 3, 1 / 2, 1 / 2, 1])
-    for side in ("low", "high"):
-        assert frame[side].tolist() == pytest.approx(frame["value"].tolist())
-    assert frame["baseline"].isna().all()
-    assert frame["p_not_better"].isna().all()
-
-
 def test_same_seed_gives_the_same_resamples_of_n_articles_each():
     weights, again, other = (
         np.concatenate(list(resampled_weights(7, 11, seed)), axis=1) for seed in (3, 3, 4)

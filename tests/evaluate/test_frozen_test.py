@@ -43,12 +43,11 @@ def test_parts_are_those_of_the_version_and_new_for_others():
 
 def test_common_part_is_in_this_runs_order():
     kept = frozen(["x", "y", "z"], ["a", "b", "c"], [], [[1, 0, 1], [0, 1, 0], [1, 1, 0]])
-    common = kept.common(article_ids(["c", "new", "a"]), ["z", "other", "x"])
-    assert common.rows.tolist() == [0, 2]
-    assert common.columns.tolist() == [0, 2]
+    rows, columns, assigned = kept.common(article_ids(["c", "new", "a"]), ["z", "other", "x"])
+    assert rows.tolist() == columns.tolist() == [0, 2]
     # c has x and y, a has x and z; asked are z and x.
-    assert common.assigned.toarray().tolist() == [[0, 1], [1, 1]]
-    assert kept.common(article_ids(["new"]), ["other"]).assigned.shape == (0, 0)
+    assert assigned.toarray().tolist() == [[0, 1], [1, 1]]
+    assert kept.common(article_ids(["new"]), ["other"])[2].shape == (0, 0)
 
 
 def test_it_comes_back_from_its_folder(tmp_path):

@@ -30,7 +30,7 @@ from tagsage.settings import Settings
 from tagsage.settings.promotion import PromotionSettings
 
 LIMITS = PromotionSettings(promote_min_articles=10)
-ALWAYS = PromotionSettings(promote="always")
+ALWAYS, NEVER = PromotionSettings(promote="always"), PromotionSettings(promote="never")
 
 
 @pytest.fixture(autouse=True)
@@ -104,23 +104,40 @@ def test_lower_end_of_the_gain_has_to_lie_above_the_margin(low, margin, promoted
     assert (decision.challenger_micro_f1, decision.champion_micro_f1) == (0.7, 0.6)
 
 
-def test_first_version_is_promoted_without_a_comparison():
-    decision = decided(champion_version="", gain=None, scores=(0.5, None))
-    assert decision.promoted
-    assert decision.reason == "Promoted: there was no champion yet."
-    assert (decision.challenger_micro_f1, decision.champion_micro_f1) == (0.5, None)
-
-
 BY_HAND = "`tagsage model promote 2` makes version 2 champion all the same."
+BROKEN = Guard("latency", 1234.5, 1000.0, 12.0, passed=False, about="ms")
+FIRST = {"champion_version": "", "gain": None}
+LOST = {"gain": None, "not_comparable": "its test is lost"}
+PINNED = {"pinned": "version 1 is pinned by ann"}
 
 
-def test_champion_that_cannot_be_compared_with_stays_and_the_reason_says_why():
-    # Also where the challenger's own score is the better one.
-    decision = decided(gain=None, not_comparable="its test is lost", scores=(0.983, 0.966))
-    assert not decision.promoted
-    assert decision.reason == f"Not promoted: its test is lost; {BY_HAND}"
-    assert (decision.challenger_micro_f1, decision.champion_micro_f1) == (0.983, 0.966)
-    assert decided(gain=None, not_comparable="x", settings=ALWAYS).promoted
+@pytest.mark.parametrize(
+    ("case", "reason"),
+    [
+        (FIRST, "Promoted: there was no champion yet."),
+        (LOST, f"Not promoted: its test is lost; {BY_HAND}"),
+        ({**LOST, "settings": ALWAYS}, "Promoted: the setting promote is always."),
+        ({"trial": True, "settings": ALWAYS}, "Promoted: the setting promote is always."),
+        (
+            {"gain": gain(-0.5), "guards": [BROKEN], "settings": ALWAYS},
+            "Promoted: the setting promote is always. Broken guards: latency 1234 is more than "
+            "1000 (ms).",
+        ),
+        ({"settings": NEVER}, "Not promoted: the setting promote is never."),
+        (PINNED, "Not promoted: version 1 is pinned by ann."),
+        ({**PINNED, "settings": ALWAYS}, "Not promoted: version 1 is pinned by ann."),
+        ({"guards": [BROKEN]}, "Not promoted: latency 1234 is more than 1000 (ms)."),
+        ({**FIRST, "guards": [BROKEN]}, "Not promoted: latency 1234 is more than 1000 (ms)."),
+    ],
+)
+def test_decision_says_what_it_goes_by(case, reason):
+    # The challenger's own score is the better one.
+    decision = decided(scores=(0.983, 0.966), **case)
+    assert decision.reason == reason
+    assert decision.promoted is reason.startswith("Promoted: ")
+    own = "gain" in case and case["gain"] is None
+    scores = (decision.challenger_micro_f1, decision.champion_micro_f1)
+    assert scores == ((0.983, 0.966) if own else (0.7, 0.6))
 
 
 @pytest.mark.parametrize("champion", ["1", ""])
@@ -129,40 +146,12 @@ def test_trial_is_not_promoted_by_the_rule_however_good_it_is(champion):
     assert not decision.promoted
     assert decision.reason.startswith("Not promoted: this run is a trial, ")
     assert decision.reason.endswith(BY_HAND)
-    assert decision.gain is not None
-    assert decided(trial=True, settings=ALWAYS).promoted
-
-
-BROKEN = Guard("latency", 1234.5, 1000.0, 12.0, passed=False, about="ms")
-
-
-@pytest.mark.parametrize(
-    "case",
-    [{}, {"champion_version": "", "gain": None}],
-    ids=["better", "first"],
-)
-def test_broken_guard_keeps_any_challenger_back_and_is_told_with_its_numbers(case):
-    decision = decided(guards=[Guard("size", 1.0, 2.0, None, passed=True), BROKEN], **case)
-    assert not decision.promoted
-    assert decision.reason == "Not promoted: latency 1234 is more than 1000 (ms)."
-    assert [check["passed"] for check in decision.checks] == [True, False]
 
 
 def test_broken_guard_of_a_worse_challenger_is_told_beside_the_gain():
-    decision = decided(gain=gain(-0.1), guards=[BROKEN])
+    decision = decided(gain=gain(-0.1), guards=[Guard("size", 1.0, 2.0, None, passed=True), BROKEN])
     assert "is not surely above the margin 0. Broken guards: latency 1234" in decision.reason
-
-
-def test_always_never_and_a_pin_say_so():
-    always = decided(settings=ALWAYS, gain=gain(-0.5), guards=[BROKEN])
-    assert always.promoted
-    assert always.reason.startswith("Promoted: the setting promote is always. Broken guards:")
-    never = decided(settings=PromotionSettings(promote="never"))
-    assert never.reason == "Not promoted: the setting promote is never."
-    for settings in (LIMITS, ALWAYS):
-        pinned = decided(settings=settings, pinned="version 1 is pinned by ann")
-        assert not pinned.promoted
-        assert pinned.reason == "Not promoted: version 1 is pinned by ann."
+    assert [check["passed"] for check in decision.checks] == [True, False]
 
 
 def labels(n: int, tags: int = 4, seed: int = 0) -> np.ndarray:

@@ -13,7 +13,7 @@ from tagsage import stages
 from tagsage.learn import labels as room
 from tagsage.learn.candidate import FittedCandidate
 from tagsage.run_context import RunContext
-from tagsage.stages.common import MODEL_FOLDER, feature_matrix
+from tagsage.stages.artifacts import MODEL_FOLDER, feature_matrix
 from tests.integration.conftest import SETTINGS
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]

@@ -15,7 +15,7 @@ from tagsage import stages
 from tagsage.evaluate.frozen_test import FrozenTest
 from tagsage.features import article_ids
 from tagsage.run_context import RunContext
-from tagsage.stages.common import load_labels, load_snapshot
+from tagsage.stages.artifacts import load_labels, load_snapshot
 from tagsage.workspace import Workspace
 from tests.integration.conftest import SETTINGS, SmallCorpus, run_arguments, run_in_process
 

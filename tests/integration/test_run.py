@@ -16,7 +16,7 @@ import pytest
 from tagsage.features.fitting import open_matrix
 from tagsage.learn.candidate import FittedCandidate
 from tagsage.registry.tagger import read_about
-from tagsage.stages.common import IN_LIST_FILE, KNOWN
+from tagsage.stages.artifacts import IN_LIST_FILE, KNOWN
 from tagsage.store.snapshot import Snapshot
 from tests.integration.conftest import (
     BIN,

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import pandas as pd
 import pytest
 
 from tagsage.run_context import RunContext
 from tagsage.settings import Settings
-from tagsage.stages.changes import (
-    CHANGED_EXAMPLES_FILE,
-    CHANGES,
-    CHANGES_FILE,
-    predictions_before,
-    publish_changes,
-    remember_predictions,
-)
+from tagsage.stages.changes import CHANGES, CHANGES_FILE, predictions_before, publish_changes
 
 
 class Snapshot:
@@ -44,9 +35,7 @@ def predicted(run, *rows):
 
 def compared(run, artifact):
     """Do what the stage predict does, and return the ref of the changes."""
-    before = predictions_before(run)
-    publish_changes(run, before, artifact, Snapshot())
-    remember_predictions(run, artifact)
+    publish_changes(run, predictions_before(run), artifact, Snapshot())
     return run.recorded(CHANGES)
 
 
@@ -58,10 +47,9 @@ def test_a_run_compares_with_the_one_before_also_when_it_is_run_again(run):
     for _ in range(2):
         ref = compared(second, predicted(second, ("a", "x", 0.4, 0), ("b", "y", 0.8, 1)))
         summary = second.workspace.open(ref).summary
-        assert (summary["tags_gained"], summary["tags_lost"], summary["listed"]) == (1, 1, 2)
-    assert published.exists()
-    examples = second.workspace.open(ref).path / CHANGED_EXAMPLES_FILE
-    assert json.loads(examples.read_text(encoding="utf-8")) == [
+        assert (summary["counts"]["tags_gained"], summary["counts"]["tags_lost"]) == (1, 1)
+    assert len(pd.read_csv(published)) == 2
+    assert summary["examples"] == [
         {"title": "<b>A</b>", "url": "a", "gained": [], "lost": ["x"]},
         {"title": "B", "url": "b", "gained": ["y"], "lost": []},
     ]
@@ -69,7 +57,7 @@ def test_a_run_compares_with_the_one_before_also_when_it_is_run_again(run):
     assert compared(first, predicted(first, ("a", "x", 0.9, 1))) == ""
     assert not published.exists()
     ref = compared(third, predicted(third, ("a", "x", 0.9, 1)))
-    assert third.workspace.open(ref).summary["tags_gained"] == 0
+    assert third.workspace.open(ref).summary["counts"]["tags_gained"] == 0
 
 
 def test_predictions_that_were_removed_are_not_compared_with(run):

@@ -1,4 +1,4 @@
-"""Which run a corpus is compared with."""
+"""Which run a corpus is compared with, and what a failed check stops."""
 
 from __future__ import annotations
 
@@ -10,18 +10,12 @@ import pytest
 from tagsage import stages
 from tagsage.errors import NonRetryableError
 from tagsage.run_context import RunContext
-from tagsage.stages.checks import CHECKED, PROFILES, checks_of, keep_profile
-from tagsage.stages.common import open_store
-
-
-@pytest.fixture(scope="module")
-def mlflow_uri(tmp_path_factory):
-    # One database for all tests: to make it takes longer than they do.
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
+from tagsage.stages.backends import open_store
+from tagsage.stages.checks import CHECKED, PROFILE, checks_of, keep_profile
 
 
 @pytest.fixture
-def begin(tmp_path, mlflow_uri):
+def begin(tmp_path):
     """Read and check a corpus of some titles under a run's id."""
 
     def run(run_id: str, titles: str, *, date: str = "2024-01-01", **settings) -> RunContext:
@@ -31,19 +25,10 @@ def begin(tmp_path, mlflow_uri):
             for place, title in enumerate(titles.split()):
                 url = f"https://articles.example/{place}"
                 writer.writerow([url, title, date, "Ann", '["ml"]'])
-        with (tmp_path / "lists.csv").open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerow(["list", "article"])
-        token = stages.start(
-            run_id,
-            {
-                "articles": str(tmp_path / "articles.csv"),
-                "lists": str(tmp_path / "lists.csv"),
-                "workspace": str(tmp_path / "workspace"),
-                "mlflow_tracking_uri": mlflow_uri,
-                "mlflow_experiment": tmp_path.name,
-                **settings,
-            },
-        )
+        (tmp_path / "lists.csv").write_text("list,article\n", encoding="utf-8")
+        files = {name: str(tmp_path / f"{name}.csv") for name in ("articles", "lists")}
+        workspace = str(tmp_path / "workspace")
+        token = stages.start(run_id, {**files, "workspace": workspace, **settings})
         corpus = stages.load_corpus(token)
         assert stages.check_corpus(token, corpus) == corpus
         return RunContext.of(token)
@@ -73,35 +58,12 @@ def test_a_run_run_again_is_compared_with_the_one_before_it(begin):
     assert compared_with(begin("third", "graph list tree")) == "second"
     again = begin("second", "graph list tree")
     assert compared_with(again) == "first"
+    # It ends after the third but began before it.
     keep_profile(again)
-    kept = again.workspace.read_json(PROFILES)
-    assert [one["run_id"] for one in kept] == ["third", "second", "first"]
-    assert [sorted(one["profile"]["words"]) for one in kept] == [
-        ["graph", "list"],
-        ["graph", "list", "tree"],
-        ["graph", "list"],
-    ]
+    kept = again.workspace.read_json(PROFILE)
+    assert (kept["run_id"], sorted(kept["profile"]["words"])) == ("third", ["graph", "list"])
     assert compared_with(begin("first", "graph list")) == ""
-
-
-def test_an_older_run_that_ends_after_a_newer_one_keeps_its_place(begin):
-    keep_profile(begin("first", "graph list"))
-    begin("second", "graph list tree")
-    keep_profile(begin("third", "graph list model"))
-    # The second failed somewhere after its checks and is continued now.
-    second = begin("second", "graph list tree")
-    assert compared_with(second) == "first"
-    keep_profile(second)
-    kept = second.workspace.read_json(PROFILES)
-    assert [one["run_id"] for one in kept] == ["third", "second", "first"]
     assert compared_with(begin("fourth", "graph list")) == "third"
-
-
-def test_profiles_of_the_last_runs_alone_are_kept(begin):
-    for run_id in "abcde":
-        run = begin(run_id, "graph list")
-        keep_profile(run)
-    assert [one["run_id"] for one in run.workspace.read_json(PROFILES)] == ["e", "d", "c"]
 
 
 def test_a_stopped_run_stops_again_and_passes_with_warn(begin):
@@ -112,9 +74,7 @@ def test_a_stopped_run_stops_again_and_passes_with_warn(begin):
         ) as raised:
             begin("second", "baum liste modell", checks="stop")
     assert "checks=warn" in str(raised.value)
-    assert begin("second", "baum liste modell").workspace.read_json(PROFILES)[0]["run_id"] == (
-        "first"
-    )
+    assert begin("second", "baum liste modell").workspace.read_json(PROFILE)["run_id"] == "first"
 
 
 def test_dates_that_cannot_be_read_fail_a_check_that_says_which_and_what_can(begin):
@@ -129,8 +89,8 @@ def test_dates_that_cannot_be_read_fail_a_check_that_says_which_and_what_can(beg
 
 def kept_in_store(run: RunContext) -> tuple[list[str], list[list[str]]]:
     with open_store(run) as store:
-        told = store.read_predictions()[["story", "tag"]]
-        return store.snapshot().articles["title"].tolist(), told.to_numpy().tolist()
+        predicted = store.read_predictions()[["story", "tag"]]
+        return store.snapshot().articles["title"].tolist(), predicted.to_numpy().tolist()
 
 
 def test_a_stopped_run_leaves_the_store_as_it_was(begin):
@@ -161,4 +121,4 @@ def test_without_checks_nothing_is_kept(begin):
     run = begin("first", "graph list", checks="off")
     keep_profile(run)
     assert checks_of(run) is None
-    assert run.workspace.read_json(PROFILES) is None
+    assert run.workspace.read_json(PROFILE) is None

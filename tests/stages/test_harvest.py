@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -10,17 +9,12 @@ import pytest
 from tagsage import stages
 from tagsage.errors import NonRetryableError, TagsageError
 from tagsage.harvest.collection import Collection
+from tagsage.harvest.folder import harvest_folder
 from tagsage.harvest.items import Article, ReadingList
-from tagsage.harvest.process import HarvestReport
+from tagsage.harvest.seeds import read_seeds, seeds_of
 from tagsage.run_context import RunContext
 from tagsage.settings import Settings
-from tagsage.stages.harvest import (
-    export_harvest,
-    harvest_of,
-    in_words,
-    read_seeds,
-    seeds_of,
-)
+from tagsage.stages.harvest import harvest_of
 from tagsage.stages.ingest import load_corpus
 from tagsage.store.snapshot import Snapshot
 from tagsage.workspace import Workspace
@@ -69,20 +63,17 @@ def test_a_harvest_that_cannot_begin_leaves_the_run_what_there_is(harvested):
     assert harvest_of(run).startswith("failed, so the corpus is what earlier ones brought.")
 
 
-def test_a_first_harvest_that_cannot_begin_ends_the_run(tmp_path):
-    run = run_of(tmp_path, harvest_seeds=FEED)
-    with pytest.raises(TagsageError, match="no contact is set"):
-        stages.harvest(run.token())
-
-
-def test_a_corpus_of_which_nothing_was_harvested_says_how_to_begin(tmp_path):
-    with pytest.raises(TagsageError, match=r"^Nothing was harvested in .* `tagsage harvest`\.$"):
-        load_corpus(run_of(tmp_path).token())
-
-
-def test_a_harvest_without_seeds_is_not_tried_again(tmp_path):
-    with pytest.raises(NonRetryableError, match="name lists and feeds in harvest_seeds"):
-        stages.harvest_seeds(run_of(tmp_path).token())
+@pytest.mark.parametrize(
+    ("stage", "seeds", "sentence"),
+    [
+        (stages.harvest, FEED, "no contact is set"),
+        (stages.harvest_seeds, "", "name lists and feeds in harvest_seeds"),
+        (load_corpus, "", "Nothing was harvested in .* `tagsage harvest`"),
+    ],
+)
+def test_without_anything_harvested_before_a_run_ends(tmp_path, stage, seeds, sentence):
+    with pytest.raises(TagsageError, match=sentence):
+        stage(run_of(tmp_path, harvest_seeds=seeds).token())
 
 
 def test_what_changed_is_announced_once_and_not_when_a_run_has_read_it(harvested):
@@ -94,17 +85,14 @@ def test_what_changed_is_announced_once_and_not_when_a_run_has_read_it(harvested
     with Collection(harvested / "harvest") as collection:
         assert collection.announced == collection.digest()
     assert not stages.announce(token, {"changed": False, "digest": "x"})
+    reads_another_corpus = run_of(harvested, corpus="bundled").token()
+    assert not stages.announce(reads_another_corpus, {"changed": True, "digest": "x"})
 
 
-def test_nothing_is_announced_to_a_run_that_reads_another_corpus(harvested):
-    token = run_of(harvested, corpus="bundled").token()
-    assert not stages.announce(token, {"changed": True, "digest": "x"})
-
-
-def test_harvest_folder_can_be_one_that_several_workspaces_share(harvested, tmp_path):
-    settings = run_of(tmp_path / "other", harvest_folder=str(harvested / "harvest")).settings
-    done = export_harvest(settings, tmp_path / "a.csv", tmp_path / "l.csv")
-    assert asdict(done) == {"articles": 2, "memberships": 2, "lists": 1}
+def test_harvest_folder_can_be_one_that_several_workspaces_share(tmp_path):
+    assert harvest_folder(run_of(tmp_path).settings) == tmp_path / "harvest"
+    settings = run_of(tmp_path / "other", harvest_folder=str(tmp_path / "shared")).settings
+    assert harvest_folder(settings) == tmp_path / "shared"
 
 
 @pytest.mark.parametrize(
@@ -152,10 +140,3 @@ def test_a_file_of_seeds_that_cannot_be_read_is_named(tmp_path, content, why):
         file.write_bytes(content)
     with pytest.raises(TagsageError, match=rf"seeds\.txt cannot be read: {why}; name a text file"):
         read_seeds(file)
-
-
-def test_how_a_harvest_ended_is_told_in_words():
-    report = HarvestReport(
-        "stopped by the host", {"https://medium.com": "The host showed a challenge."}, 12, 3_400_000
-    )
-    assert in_words(report).startswith("stopped by the host: requests 12 (3.4 MB)")

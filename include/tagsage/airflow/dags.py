@@ -31,14 +31,8 @@ def dag_arguments(
 ) -> dict[str, Any]:
     """Return the arguments of a DAG: form, retries, notifications, one run at a time.
 
-    Parameters
-    ----------
-    defaults : Settings
-        The settings of the environment in which the DAG is parsed.
-    form : mapping
-        The settings that the trigger form shows, by section.
-    on_success : bool
-        Whether anybody wants to be notified of a run that succeeded.
+    `defaults` are the settings of the environment in which the DAG is parsed; `form` are those that
+    the trigger form shows, by section; `on_success` notifies also of runs that succeeded.
     """
     return {
         "catchup": False,

@@ -45,10 +45,8 @@ class NotifierSpec(BaseModel):
 def notifications(defaults: Settings, *, on_success: bool = True) -> dict[str, Any]:
     """Return a DAG's callbacks, which notify people when a run fails or succeeds.
 
-    Raises
-    ------
-    NonRetryableError
-        When a notifier cannot be made. Airflow shows it as an import error of the DAG file.
+    Raises `NonRetryableError` when a notifier cannot be made; Airflow shows it as an import error
+    of the DAG file.
     """
     callbacks = {}
     if notifiers := _notifiers("notify_on_failure", defaults):

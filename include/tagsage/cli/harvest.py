@@ -10,14 +10,19 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from tagsage.cli.common import (
+from tagsage.cli.command import (
     DebugOption,
     SetOption,
     WorkspaceOption,
+    command,
     exit_on_error,
     overrides_of,
     print_table,
 )
+from tagsage.errors import TagsageError
+from tagsage.harvest.csv_export import export_csv
+from tagsage.harvest.folder import existing_collection, harvest_folder, make_folder
+from tagsage.harvest.seeds import read_seeds, seeds_of
 from tagsage.settings import Settings
 
 if TYPE_CHECKING:
@@ -72,8 +77,6 @@ def harvest(
             raise typer.BadParameter("--status and --replay go without addresses and each other")
         settings = Settings.resolve(overrides)
         if status:
-            from tagsage.stages.harvest import existing_collection
-
             with existing_collection(settings) as collection:
                 _print_status(collection.status())
         elif urls and urls[0].lower().endswith(".zip"):
@@ -82,29 +85,22 @@ def harvest(
             _harvest(settings, [] if replay else _seeds(settings, urls or [], seeds), replay)
 
 
-@app.command()
+@command(app)
 def export(
+    settings: Settings,
     articles: Annotated[Path, typer.Option(help="CSV to write: story, title, …, tags.")],
     lists: Annotated[Path, typer.Option(help="CSV to write: list, article.")],
-    workspace: WorkspaceOption = None,
-    set_: SetOption = None,
-    debug: DebugOption = False,
 ) -> None:
     """Write what was harvested as the two CSV files that `tagsage run` reads."""
-    with exit_on_error(debug=debug):
-        from tagsage.stages.harvest import export_harvest
-
-        settings = Settings.resolve(overrides_of(set_, workspace=workspace))
-        done = export_harvest(settings, articles.absolute(), lists.absolute())
-        typer.echo(
-            f"{done.articles:,} articles in {articles}; {done.memberships:,} memberships of "
-            f"{done.lists:,} lists in {lists}."
-        )
+    with existing_collection(settings) as collection:
+        done = export_csv(collection, articles.absolute(), lists.absolute())
+    typer.echo(
+        f"{done.articles:,} articles in {articles}; {done.memberships:,} memberships of "
+        f"{done.lists:,} lists in {lists}."
+    )
 
 
 def _seeds(settings: Settings, urls: list[str], file: Path | None) -> list[str]:
-    from tagsage.stages.harvest import harvest_folder, read_seeds, seeds_of
-
     named = [*urls, *(read_seeds(file) if file else [])]
     if not named and file:
         raise typer.BadParameter(f"{file} names no list or feed", param_hint="--seeds")
@@ -116,21 +112,21 @@ def _seeds(settings: Settings, urls: list[str], file: Path | None) -> list[str]:
 
 
 def _take_exports(settings: Settings, files: list[str], seeds: Path | None) -> None:
-    from tagsage.stages.harvest import in_words, run_harvest
+    from tagsage.harvest.process import take_account_export
+    from tagsage.stages.harvest import in_words
 
     if seeds or not all(file.lower().endswith(".zip") for file in files):
         raise typer.BadParameter("account exports and addresses go in separate commands")
     for file in files:
         if not Path(file).is_file():
             raise typer.BadParameter(f"there is no file {file}", param_hint="URL")
-        report = run_harvest(settings, [], export=Path(file))
+        report = take_account_export(make_folder(settings), Path(file))
         typer.echo(f"{file} {in_words(report)}")
 
 
 def _harvest(settings: Settings, seeds: list[str], replay: bool) -> None:
-    from tagsage.errors import TagsageError
     from tagsage.harvest.process import check_seeds
-    from tagsage.stages.harvest import existing_collection, in_words, run_harvest
+    from tagsage.stages.harvest import in_words, run_harvest, stopped_sites
 
     if replay:
         existing_collection(settings).close()
@@ -145,8 +141,8 @@ def _harvest(settings: Settings, seeds: list[str], replay: bool) -> None:
         typer.echo("The harvest was interrupted; the same command goes on where it ended.")
         raise typer.Exit(1) from None
     typer.echo(f"Harvest {in_words(report)}")
-    for site, why in report.stopped.items():
-        typer.echo(f"{site} is left alone for now: {why}")
+    for line in stopped_sites(report):
+        typer.echo(line)
     if report.problems:
         typer.echo("`tagsage harvest --status` shows what the problems are.")
     if report.waiting:

@@ -10,14 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from tagsage.cli.common import (
-    DebugOption,
-    SetOption,
-    WorkspaceOption,
-    exit_on_error,
-    overrides_of,
-    print_table,
-)
+from tagsage.cli.command import command, print_table
 from tagsage.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,87 +27,61 @@ ReasonOption = Annotated[
 ]
 
 
-@app.command("list")
-def list_versions(
-    workspace: WorkspaceOption = None, set_: SetOption = None, debug: DebugOption = False
-) -> None:
+@command(app, "list")
+def list_versions(settings: Settings) -> None:
     """List the versions, newest first: score, alias, what the run decided, and why."""
-    with exit_on_error(debug=debug):
-        from tagsage.registry.champion import REPLACED, existing_model, pinned_sentence
+    from tagsage.registry.champion import REPLACED, existing_model, pinned_sentence
 
-        model = existing_model(*_registry(workspace, set_))
-        print_table(_table(model))
-        for version in model.versions:
-            if REPLACED in version.tags:
-                typer.echo(f"Version {version.number} was replaced {version.tags[REPLACED]}.")
-        if pinned := pinned_sentence(model):
-            typer.echo(f"{pinned[0].upper()}{pinned[1:]}.")
+    model = existing_model(*_registry(settings))
+    print_table(_table(model))
+    for version in model.versions:
+        if REPLACED in version.tags:
+            typer.echo(f"Version {version.number} was replaced {version.tags[REPLACED]}.")
+    if pinned := pinned_sentence(model):
+        typer.echo(f"{pinned[0].upper()}{pinned[1:]}.")
 
 
-@app.command()
-def promote(
-    version: VersionArgument,
-    reason: ReasonOption = "",
-    workspace: WorkspaceOption = None,
-    set_: SetOption = None,
-    debug: DebugOption = False,
-) -> None:
+@command(app)
+def promote(settings: Settings, version: VersionArgument, reason: ReasonOption = "") -> None:
     """Make a version champion."""
-    with exit_on_error(debug=debug):
-        from tagsage.registry.champion import promote_version
+    from tagsage.registry.champion import promote_version
 
-        tracking, name = _registry(workspace, set_)
-        typer.echo(promote_version(tracking, name, version, who=_who(), why=reason))
+    typer.echo(promote_version(*_registry(settings), version, who=_who(), why=reason))
 
 
-@app.command()
-def rollback(
-    reason: ReasonOption = "",
-    workspace: WorkspaceOption = None,
-    set_: SetOption = None,
-    debug: DebugOption = False,
-) -> None:
+@command(app)
+def rollback(settings: Settings, reason: ReasonOption = "") -> None:
     """Make the previous champion champion again; once more goes back one further."""
-    with exit_on_error(debug=debug):
-        from tagsage.registry.champion import roll_back
+    from tagsage.registry.champion import roll_back
 
-        tracking, name = _registry(workspace, set_)
-        typer.echo(roll_back(tracking, name, who=_who(), why=reason))
+    typer.echo(roll_back(*_registry(settings), who=_who(), why=reason))
 
 
-@app.command()
+@command(app)
 def pin(
+    settings: Settings,
     version: Annotated[
         str | None, typer.Argument(help="A version that becomes champion; else the champion.")
     ] = None,
     reason: ReasonOption = "",
-    workspace: WorkspaceOption = None,
-    set_: SetOption = None,
-    debug: DebugOption = False,
 ) -> None:
     """Keep the champion, whatever runs find, until it is unpinned."""
-    with exit_on_error(debug=debug):
-        from tagsage.registry.champion import pin as pin_champion
+    from tagsage.registry.champion import pin as pin_champion
 
-        tracking, name = _registry(workspace, set_)
-        typer.echo(pin_champion(tracking, name, version, who=_who(), why=reason))
+    typer.echo(pin_champion(*_registry(settings), version, who=_who(), why=reason))
 
 
-@app.command()
-def unpin(
-    workspace: WorkspaceOption = None, set_: SetOption = None, debug: DebugOption = False
-) -> None:
+@command(app)
+def unpin(settings: Settings) -> None:
     """Let runs change the champion again."""
-    with exit_on_error(debug=debug):
-        from tagsage.registry.champion import unpin as unpin_champion
+    from tagsage.registry.champion import unpin as unpin_champion
 
-        typer.echo(unpin_champion(*_registry(workspace, set_)))
+    typer.echo(unpin_champion(*_registry(settings)))
 
 
-def _registry(workspace: str | None, set_: list[str] | None) -> tuple[Tracking, str]:
+def _registry(settings: Settings) -> tuple[Tracking, str]:
     from tagsage.stages import tracking_of
 
-    settings = Settings.resolve(overrides_of(set_, workspace=workspace))
     return tracking_of(settings, must_exist=True), settings.registered_model
 
 

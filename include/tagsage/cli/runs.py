@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tagsage.cli.common import (
+from tagsage.cli.command import (
     DebugOption,
     SetOption,
     WorkspaceOption,
+    command,
     exit_on_error,
     overrides_of,
 )
@@ -21,6 +22,9 @@ from tagsage.errors import TagsageError
 from tagsage.settings import ENV_PREFIX, Settings
 
 app = typer.Typer()
+
+# What candidates are ranked by, with their headings.
+METRICS = {"micro_f1": "micro-F1", "macro_f1": "macro-F1", "p_at_5": "P@5", "lrap": "LRAP"}
 
 
 @app.command()
@@ -57,15 +61,15 @@ def run(
         _print_results(Settings.model_validate(token["settings"]))
 
 
-@app.command()
-def show(workspace: WorkspaceOption = None, debug: DebugOption = False) -> None:
+@command(app)
+def show(settings: Settings) -> None:
     """Print the leaderboard of the last run, and where its files are."""
-    with exit_on_error(debug=debug):
-        _print_results(Settings.resolve(overrides_of(None, workspace=workspace)))
+    _print_results(settings)
 
 
-@app.command()
+@command(app)
 def tag(
+    settings: Settings,
     title: Annotated[str, typer.Argument(help="The title of an article.")],
     subtitle: Annotated[str, typer.Option(help="Its subtitle.")] = "",
     in_list: Annotated[
@@ -86,44 +90,43 @@ def tag(
         ),
     ] = "",
     top: Annotated[int, typer.Option(min=1, help="How many tags to print.")] = 5,
-    workspace: WorkspaceOption = None,
-    set_: SetOption = None,
-    debug: DebugOption = False,
 ) -> None:
     """Tag one title with the champion."""
-    with exit_on_error(debug=debug):
-        import pandas as pd
+    import pandas as pd
 
-        from tagsage.registry.versions import load_version
-        from tagsage.stages import tracking_of
+    from tagsage.registry.versions import load_version
+    from tagsage.stages import tracking_of
 
-        settings = Settings.resolve(overrides_of(set_, workspace=workspace))
-        tracking = tracking_of(settings, must_exist=True)
-        champion = load_version(tracking, settings.registered_model)
-        signature = champion.metadata.signature
-        if signature is not None and "vector" in signature.inputs.required_input_names():
-            msg = (
-                "The champion was trained on precomputed vectors, so a title alone is not enough; "
-                "call its predict with a column vector, or train with the embedder lsa."
-            )
-            raise TagsageError(msg)
-        row: dict[str, Any] = {"title": title, "subtitle": subtitle}
-        row |= {"author": author, "story": story}
-        row |= {"lists": in_list or [], "articles": beside or []}
-        table = Table("tag", "probability", "needed", "assigned")
-        tagged = champion.predict(pd.DataFrame([row]), params={"top_k": top})
-        for item in cast("pd.DataFrame", tagged)["top"].iloc[0]:
-            table.add_row(
-                escape(item["tag"]),
-                f"{item['score']:.3f}",
-                f"{item['threshold']:.3f}",
-                "yes" if item["assigned"] else "",
-            )
-        Console().print(table)
+    champion = load_version(tracking_of(settings, must_exist=True), settings.registered_model)
+    signature = champion.metadata.signature
+    if signature is not None and "vector" in signature.inputs.required_input_names():
+        msg = (
+            "The champion was trained on precomputed vectors, so a title alone is not enough; "
+            "call its predict with a column vector, or train with the embedder lsa."
+        )
+        raise TagsageError(msg)
+    row = {
+        "title": title,
+        "subtitle": subtitle,
+        "author": author,
+        "story": story,
+        "lists": in_list or [],
+        "articles": beside or [],
+    }
+    table = Table("tag", "probability", "needed", "assigned")
+    tagged = champion.predict(pd.DataFrame([row]), params={"top_k": top})
+    for item in cast("pd.DataFrame", tagged)["top"].iloc[0]:
+        table.add_row(
+            escape(item["tag"]),
+            f"{item['score']:.3f}",
+            f"{item['threshold']:.3f}",
+            "yes" if item["assigned"] else "",
+        )
+    Console().print(table)
 
 
-@app.command()
-def settings() -> None:
+@app.command("settings")
+def list_settings() -> None:
     """List every setting: name, default, what it is."""
     table = Table("setting", "default", "meaning")
     for name, field in Settings.model_fields.items():
@@ -144,15 +147,7 @@ def _print_results(settings: Settings) -> None:
     board = root / "leaderboard.csv"
     if not board.exists():
         raise TagsageError(f"There is no run in {root} yet; start one with `tagsage run`.")
-    columns = {
-        "candidate": "candidate",
-        "micro_f1": "micro-F1",
-        "macro_f1": "macro-F1",
-        "p_at_5": "P@5",
-        "lrap": "LRAP",
-        "accuracy": "accuracy",
-        "fit_seconds": "fit s",
-    }
+    columns = {"candidate": "candidate", **METRICS, "accuracy": "accuracy", "fit_seconds": "fit s"}
     with board.open("r", encoding="utf-8") as file:
         frame = pd.read_csv(file)
     metrics = workspace.read_json("metrics.json") or {}
@@ -193,13 +188,12 @@ def _print_findings(console: Console, metrics: Mapping[str, Any]) -> None:
         if line["spread"] is not None:
             text += f" ± {100 * line['spread']:.1f}"
         cells.setdefault(line["scenario"], {})[line["metric"]] = text
-    columns = {"micro_f1": "micro-F1", "macro_f1": "macro-F1", "p_at_5": "P@5", "lrap": "LRAP"}
     table = Table(title="Gain of lists over text, in points [interval on the run's split]")
     table.add_column("scenario")
-    for heading in columns.values():
+    for heading in METRICS.values():
         table.add_column(heading, justify="right", overflow="fold")
     for scenario, texts in cells.items():
-        table.add_row(escape(scenario), *(escape(texts[metric]) for metric in columns))
+        table.add_row(escape(scenario), *(escape(texts[metric]) for metric in METRICS))
     console.print(table)
     for sentence in findings["sentences"]:
         console.print(escape(sentence), highlight=False)

@@ -99,9 +99,9 @@ def profile_of(
         words_in_all=words.total(),
         tags=_most_frequent(tags, TAGS_KEPT),
         tags_in_all=tags.total(),
-        text_lengths=_histogram(lengths),
-        list_sizes=_histogram(sizes),
-        lists_per_article=_histogram(degree),
+        text_lengths=histogram(lengths),
+        list_sizes=histogram(sizes),
+        lists_per_article=histogram(degree),
     )
 
 
@@ -162,6 +162,7 @@ def _most_frequent(counted: Counter[str], keep: int) -> dict[str, int]:
     return dict(heapq.nsmallest(keep, counted.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _histogram(values: npt.NDArray[np.integer[Any]]) -> dict[int, int]:
+def histogram(values: npt.NDArray[np.integer[Any]]) -> dict[int, int]:
+    """Return how often each value occurs, by value."""
     found, counts = np.unique(values, return_counts=True)
     return dict(zip(found.tolist(), counts.tolist(), strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ COLUMNS = ("story", "tag", "change", "score_before", "score", "assigned_before",
 MIN_SCORE_CHANGE = 0.05
 # Scores have six digits: a difference that is smaller is rounding.
 LEAST = 5e-7
+EXAMPLES = 12
 
 
 @dataclass(frozen=True)
@@ -96,3 +98,25 @@ def compare_predictions(
         scores_changed=int((moved[stays] >= LEAST).sum()),
     )
     return frame[list(COLUMNS)], counts
+
+
+def changed_examples(
+    changes: pd.DataFrame, articles: pd.DataFrame, *, seed: int
+) -> list[dict[str, Any]]:
+    """Return a few articles of the corpus, drawn at random, with the tags they gained and lost."""
+    was = changes["assigned_before"].fillna(0).to_numpy() == 1
+    is_now = changes["assigned"].fillna(0).to_numpy() == 1
+    flipped = changes[was != is_now].assign(gained=is_now[was != is_now])
+    titles = articles.drop_duplicates("url").set_index("url")["title"]
+    stories = np.intersect1d(flipped["story"].unique(), titles.index)
+    drawn = np.sort(np.random.default_rng(seed).permutation(len(stories))[:EXAMPLES])
+    shown = flipped[flipped["story"].isin(stories[drawn])]
+    return [
+        {
+            "title": str(titles[story]),
+            "url": story,
+            "gained": part["tag"][part["gained"]].tolist(),
+            "lost": part["tag"][~part["gained"]].tolist(),
+        }
+        for story, part in shown.groupby("story")
+    ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -27,18 +27,6 @@ if TYPE_CHECKING:
     from tagsage.graph.csr import Csr
 
 _ABOUT, _ASSIGNED = "frozen.json", "assigned"
-
-
-class Common(NamedTuple):
-    """What a version's test and this run's test have in common.
-
-    `rows` and `columns` are positions in this run's test part and target tags; `assigned` is what
-    the version's model assigned there, ones in [rows, columns].
-    """
-
-    rows: IntArray
-    columns: IntArray
-    assigned: Csr
 
 
 @dataclass(frozen=True)
@@ -92,11 +80,15 @@ class FrozenTest:
         parts[np.isin(ids, self.test)] = TEST
         return parts
 
-    def common(self, test: IdArray, tags: Sequence[str]) -> Common:
-        """Return what this test shares with one of these articles and target tags."""
+    def common(self, test: IdArray, tags: Sequence[str]) -> tuple[IntArray, IntArray, Csr]:
+        """Return what this test shares with one of these articles and target tags.
+
+        That is rows and columns, positions in the other test part and target tags, and what the
+        version's model assigned there, [rows, columns].
+        """
         _, rows, own_rows = np.intersect1d(test, self.test, return_indices=True)
         order = np.argsort(rows)
         own = pd.Index(self.tags).get_indexer(pd.Index(list(tags)))
         columns = np.flatnonzero(own >= 0)
         assigned: Csr = self.assigned[own_rows[order]][:, own[columns]]
-        return Common(rows[order], columns, assigned)
+        return rows[order], columns, assigned

@@ -66,8 +66,9 @@ class TrainingPart:
 
 @dataclass(frozen=True)
 class Trained:
-    """A fitted candidate, the features of all articles it was fitted on, and what makes them."""
+    """A fitted candidate, what it learned from, features of articles, and what makes them."""
 
+    part: TrainingPart
     fitted: FittedCandidate
     X: FeatureMatrix
     features: FeatureSet
@@ -122,7 +123,7 @@ class Conditions:
             fallback=fallback,
             search_trials=self.settings.search_trials,
         )
-        return Trained(fitted, X, _load_blocks(known, folders, feature_set))
+        return Trained(part, fitted, X, _load_blocks(known, folders, feature_set))
 
 
 @dataclass(frozen=True)
@@ -202,7 +203,7 @@ class _Evaluation:
         part = TrainingPart(rows, Y, labels.tags, self.settings.seed)
         test = (labels.rows[split.test], labels.Y[split.test])
         since = str(dates[split.test].min())[:10]
-        return self.score_both(TIME, self.train_both(part), test, part, since=since)
+        return self.score_both(TIME, self.train_both(part), test, since=since)
 
     def other_split(self, seed: int) -> list[Row]:
         settings = self.settings
@@ -215,7 +216,7 @@ class _Evaluation:
         )
         part = TrainingPart.of(labels, seed)
         both = self.train_both(part)
-        rows = self.score_both(TRANSDUCTIVE, both, (labels.test_rows, labels.Y_test), part)
+        rows = self.score_both(TRANSDUCTIVE, both, (labels.test_rows, labels.Y_test))
         graph = both[GRAPH]
         if COLD_START in settings.chosen_scenarios() and graph.fitted.fallback is not None:
             rows.append(self.score_cold_start(labels, part, graph.fitted, graph.features))
@@ -230,7 +231,7 @@ class _Evaluation:
         chosen = np.sort(order[: max(1, round(share * len(order)))])
         part = TrainingPart(labels.train_rows[chosen], labels.Y_train[chosen], labels.tags, seed)
         test = (labels.test_rows, labels.Y_test)
-        return self.score_both(SHARE, self.train_both(part), test, part, share=share)
+        return self.score_both(SHARE, self.train_both(part), test, share=share)
 
     def train_both(self, part: TrainingPart) -> dict[str, Trained]:
         """Fit both; where possible, the candidate on text is the other's fallback."""
@@ -244,13 +245,9 @@ class _Evaluation:
         scenario: str,
         both: Mapping[str, Trained],
         test: tuple[IndexArray, BoolArray],
-        part: TrainingPart,
         **about: Any,
     ) -> list[Row]:
-        return [
-            self.score(role, scenario, trained.fitted, trained.X, test, part, **about)
-            for role, trained in both.items()
-        ]
+        return [self.score(role, scenario, one, test, **about) for role, one in both.items()]
 
     def score_inductive(self, labels: Labels, part: TrainingPart, plain: FittedCandidate) -> Row:
         """Score the candidate with lists on test articles that were hidden."""
@@ -260,8 +257,7 @@ class _Evaluation:
         same = plain.fallback if list_free_set(name.partition(":")[0]) == "text" else None
         hidden = labels.test_rows
         trained = self.inputs.conditions.train(name, part, hidden=hidden, fallback=same)
-        test = (hidden, labels.Y_test)
-        return self.score(GRAPH, INDUCTIVE, trained.fitted, trained.X, test, part)
+        return self.score(GRAPH, INDUCTIVE, trained, (hidden, labels.Y_test))
 
     def score_cold_start(
         self, labels: Labels, part: TrainingPart, fitted: FittedCandidate, features: FeatureSet
@@ -269,22 +265,21 @@ class _Evaluation:
         """Score the candidate with lists on test articles as if they were in no list."""
         articles = self.inputs.conditions.articles.take(labels.test_rows)
         X = features.transform(features.known.mark(articles).in_no_list())
-        test = (np.arange(len(X)), labels.Y_test)
-        return self.score(GRAPH, COLD_START, fitted, X, test, part)
+        trained = Trained(part, fitted, X, features)
+        return self.score(GRAPH, COLD_START, trained, (np.arange(len(X)), labels.Y_test))
 
     def score(
         self,
         role: str,
         scenario: str,
-        fitted: FittedCandidate,
-        X: FeatureMatrix,
+        trained: Trained,
         test: tuple[IndexArray, BoolArray],
-        part: TrainingPart,
         **about: Any,
     ) -> Row:
         """Score and save predictions of test articles (rows and tags), and return the row."""
         rows, Y = test
-        scored = ScoredCandidate.of(fitted, fitted.predict(X, rows), Y, Y_train=part.Y)
+        predictions = trained.fitted.predict(trained.X, rows)
+        scored = ScoredCandidate.of(trained.fitted, predictions, Y, Y_train=trained.part.Y)
         name = f"{scenario}-{role}"
         scored.save(self.folder / name)
         return {
@@ -292,7 +287,7 @@ class _Evaluation:
             "role": role,
             "candidate": self.inputs.candidates[role],
             "folder": name,
-            "seed": part.seed,
+            "seed": trained.part.seed,
             **about,
             **scored.scores,
         }

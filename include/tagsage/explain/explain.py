@@ -5,11 +5,12 @@ A linear model is explained exactly, by its terms; any other by leaving out list
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from tagsage.explain.explanation import (
     ArticleEvidence,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 TOP = 5
 BLOCK_ARTICLES = 256
+TAGS_PER_ARTICLE = 5
 
 
 def explain(
@@ -57,9 +59,10 @@ def explain(
         scorer = Scorer(tagger, corpus, block, vectors)
         linear = tagger.candidate.main.classifier.sparse
         effects = (linear_effects if linear else occlusion_effects)(scorer, places, of_pairs, top)
+        in_no_list = scorer.scores_of(scorer.articles.in_no_list())
         score, threshold, without = (
             made[places, of_pairs].astype(np.float64).round(6).tolist()
-            for made in (scorer.scores(), scorer.thresholds(), scorer.scores_in_no_list())
+            for made in (scorer.scores(), scorer.thresholds(), in_no_list)
         )
         for number, pair in enumerate(pairs.tolist()):
             row, column, effect = int(rows[pair]), int(columns[pair]), effects[number]
@@ -114,3 +117,25 @@ def _texts(corpus: LabelledCorpus, column: int, similar: Similar) -> list[TextEv
         )
         for other, cosine in zip(similar.articles.tolist(), similar.similarity, strict=True)
     ]
+
+
+def choose_explained(
+    predictions: pd.DataFrame,
+    *,
+    shown: Sequence[str],
+    untagged: pd.Series[str],
+    articles: int,
+    seed: int,
+) -> pd.DataFrame:
+    """Return the ``story`` and ``tag`` of the assigned tags that are explained in a run.
+
+    They are the best of so many `articles`: those `shown` in the report come first, then those that
+    are `untagged`, in an order drawn at random.
+    """
+    frame = predictions[predictions["assigned"] == 1]
+    frame = frame.sort_values("score", ascending=False, kind="stable")
+    frame = frame[frame.groupby("story").cumcount() < TAGS_PER_ARTICLE]
+    stories = pd.Index(frame["story"].unique()).sort_values()
+    drawn = np.random.default_rng(seed).random(len(stories))
+    order = np.lexsort((drawn, ~stories.isin(untagged), ~stories.isin(shown)))
+    return frame.loc[frame["story"].isin(stories[order[:articles]]), ["story", "tag"]]

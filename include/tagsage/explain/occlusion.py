@@ -6,6 +6,7 @@ M. D. Zeiler and R. Fergus, "Visualizing and Understanding Convolutional Network
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -89,7 +90,7 @@ def _without_lists(scorer: Scorer) -> tuple[IntArray, IntArray, npt.NDArray[np.f
     removed = sp.csr_array((ones, (np.arange(len(of)), lists)), (len(of), members.shape[1]))
     without = sp.csr_array(members[of] - removed)
     without.eliminate_zeros()
-    return of, lists, scorer.scores_in_lists(of, without)
+    return of, lists, scorer.scores_of(replace(scorer.articles.take(of), members=without))
 
 
 def _without_words(scorer: Scorer) -> tuple[IntArray, list[str], npt.NDArray[np.float32]]:

@@ -15,7 +15,6 @@ from tagsage.embed.lsa import LsaEmbedder
 if TYPE_CHECKING:
     from tagsage.explain.labelled_corpus import IntArray, LabelledCorpus
     from tagsage.features import Articles, FeatureMatrix
-    from tagsage.graph.csr import Csr
     from tagsage.registry.tagger import Tagger
 
 FloatArray = npt.NDArray[np.float32]
@@ -59,23 +58,16 @@ class Scorer:
         """Return what each probability has to reach for its tag to be assigned, [n, L]."""
         return self.tagger.candidate.thresholds(self.features, np.arange(len(self.rows)))
 
-    def scores_in_no_list(self) -> FloatArray:
-        """Return the probabilities if the articles were in no list, [n, L]."""
-        return self._scores(self.articles.in_no_list())
-
-    def scores_in_lists(self, places: IntArray, members: Csr) -> FloatArray:
-        """Return the probabilities of some of the articles if they were in other lists, [m, L]."""
-        return self._scores(replace(self.articles.take(places), members=members))
-
     def scores_with_texts(self, places: IntArray, texts: Sequence[str]) -> FloatArray:
         """Return the probabilities of some of the articles if they had other texts, [m, L]."""
         articles = replace(self.articles.take(places), texts=texts)
         # Without an embedder there are no texts, and not even none can be embedded.
         if self.tagger.features.needs_vectors and texts:
             articles = articles.with_vectors(self.tagger.vectors(texts))
-        return self._scores(articles)
+        return self.scores_of(articles)
 
-    def _scores(self, articles: Articles) -> FloatArray:
+    def scores_of(self, articles: Articles) -> FloatArray:
+        """Return the probabilities of other articles, such as some of these in other lists."""
         parts = []
         for start in range(0, max(len(articles), 1), ROWS_PER_CALL):
             part = articles.take(slice(start, start + ROWS_PER_CALL))

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from tagsage.corpus.profile import histogram
+
 QUANTILES = (0.25, 0.5, 0.75, 0.9, 0.99)
 HISTOGRAMS = ("tags_per_article", "list_sizes", "lists_per_article", "neighbours")
 
@@ -93,15 +95,10 @@ def profile_corpus(
             "isolated": int(isolated.sum()),
             "isolated_tagged": int((isolated & (n_tags > 0)).sum()),
         },
-        tags_per_article=_histogram(n_tags[real]),
-        list_sizes=_histogram(sizes),
-        lists_per_article=_histogram(degree[real]),
+        tags_per_article=histogram(n_tags[real]),
+        list_sizes=histogram(sizes),
+        lists_per_article=histogram(degree[real]),
         list_size_quantiles=quantiles,
         tag_articles=sorted(targets, key=lambda item: (-item[1], item[0])),
-        neighbours={} if neighbours is None else _histogram(neighbours[real]),
+        neighbours={} if neighbours is None else histogram(neighbours[real]),
     )
-
-
-def _histogram(values: npt.NDArray[np.integer[Any]]) -> dict[int, int]:
-    found, counts = np.unique(values, return_counts=True)
-    return dict(zip(found.tolist(), counts.tolist(), strict=True))

@@ -19,11 +19,8 @@ TEXT_SETS = ("text", "words", "words+text", "text+words")
 def parse_candidates(text: str) -> list[tuple[str, str]]:
     """Return comma-separated candidates as (feature set, classifier) pairs, in the order given.
 
-    Raises
-    ------
-    ValueError
-        When a candidate is malformed or given twice; its parts are checked by
-        :func:`tagsage.learn.candidate_names.check_candidates`.
+    Raises `ValueError` when a candidate is malformed or given twice; its parts are checked by
+    :func:`tagsage.learn.candidate_names.check_candidates`.
     """
     pairs: list[tuple[str, str]] = []
     for item in text.split(","):

@@ -19,6 +19,11 @@ class ChecksSettings(Section):
         description="What a failed check does: warn reports it; stop ends the run before "
         "the corpus is loaded; off: nothing is checked.",
     )
+    max_rejected_share: Share = Field(
+        0.05,
+        description="More rejected rows than this: stop. More repaired values of a column: a "
+        "failed check.",
+    )
     check_psi: float = Field(
         0.25,
         ge=0,

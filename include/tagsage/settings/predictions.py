@@ -1,4 +1,4 @@
-"""How many tags are assigned, written and suggested."""
+"""How many tags are assigned, written, suggested and explained."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from tagsage.settings.section import PositiveInt, Section, Share
 
 
 class PredictionSettings(Section):
-    """Predictions and suggestions."""
+    """Predictions, suggestions and explanations."""
 
-    title = "Predictions and suggestions"
+    title = "Predictions, suggestions and explanations"
 
     top_tags: PositiveInt = Field(20, description="Best tags written per predicted article.")
     assign_max_tags: int = Field(0, ge=0, description="Most tags per article; 0: no limit.")
@@ -21,4 +21,9 @@ class PredictionSettings(Section):
         0.8,
         description="Least probability of a suggested tag of a tagged article; its threshold must "
         "be reached, too.",
+    )
+    explain_articles: int = Field(
+        20_000,
+        ge=0,
+        description="Predicted articles whose tags are explained in every run; 0: none.",
     )

@@ -11,13 +11,7 @@ PositiveInt = Annotated[int, Field(ge=1)]
 
 
 class Section(BaseModel):
-    """A part of the settings.
-
-    Attributes
-    ----------
-    title : str
-        Its heading where settings are listed.
-    """
+    """A part of the settings; `title` is its heading where settings are listed."""
 
     model_config = ConfigDict(frozen=True)
 

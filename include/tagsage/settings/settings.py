@@ -14,9 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from tagsage.errors import NonRetryableError
 from tagsage.settings.candidates import parse_candidates
 from tagsage.settings.checks import ChecksSettings
-from tagsage.settings.corpus import CorpusSettings
 from tagsage.settings.embed import EmbedSettings
-from tagsage.settings.explanations import ExplanationSettings
 from tagsage.settings.graph import GraphSettings
 from tagsage.settings.harvest import HarvestSettings
 from tagsage.settings.learn import LearnSettings
@@ -31,7 +29,6 @@ ENV_PREFIX = "TAGSAGE_"
 
 # Fields are listed base by base, the last first.
 class Settings(
-    ExplanationSettings,
     PredictionSettings,
     NotificationSettings,
     PromotionSettings,
@@ -40,17 +37,10 @@ class Settings(
     EmbedSettings,
     HarvestSettings,
     ChecksSettings,
-    CorpusSettings,
     PathSettings,
     BaseSettings,
 ):
-    """The settings of one run; immutable.
-
-    Raises
-    ------
-    NonRetryableError
-        From :meth:`resolve`, when a name is unknown or a value impossible.
-    """
+    """The settings of one run; immutable."""
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True)
 
@@ -61,27 +51,13 @@ class Settings(
 
     @classmethod
     def resolve(cls, overrides: Mapping[str, Any] | None = None) -> Self:
-        """Build the settings from overrides, environment and defaults.
+        """Build the settings from overrides by name, environment and defaults.
 
-        Parameters
-        ----------
-        overrides : mapping, optional
-            Values by setting name; strings are converted to the setting's type.
-
-        Returns
-        -------
-        Settings
-            The resolved settings.
-
-        Raises
-        ------
-        NonRetryableError
-            For an unknown name or an impossible value; lists what is allowed.
+        Strings are converted to the setting's type. Raises `NonRetryableError` for an unknown name
+        or an impossible value; it lists what is allowed.
         """
         # A form that leaves a field empty sends null: the same as not naming the setting.
         overrides = {name: value for name, value in (overrides or {}).items() if value is not None}
-        if overrides.get("articles") or overrides.get("lists"):
-            overrides.setdefault("corpus", "csv")
         names = sorted(cls.model_fields)
         from_env = {
             key[len(ENV_PREFIX) :].lower(): key for key in os.environ if key.startswith(ENV_PREFIX)
@@ -128,23 +104,13 @@ class Settings(
     def form_field(cls, name: str) -> dict[str, Any]:
         """Return the JSON schema of one setting, without its default: what a form needs."""
         schema: dict[str, Any] = cls.model_json_schema()["properties"][name]
-        if "const" in schema:
-            schema["enum"] = [schema.pop("const")]
-        if schema["type"] == "string" and "minLength" not in schema and "enum" not in schema:
+        if schema.pop("default") == "":
             # A form may leave it empty, which some forms send as null.
-            schema["type"] = (
-                ["string", "null"] if cls.model_fields[name].default == "" else "string"
-            )
-        return {key: value for key, value in schema.items() if key not in {"default"}}
+            schema["type"] = ["string", "null"]
+        return schema
 
     def parsed_candidates(self) -> list[tuple[str, str]]:
-        """Return the candidates as (feature set, classifier) pairs, in the order given.
-
-        Raises
-        ------
-        ValueError
-            When a candidate is malformed, unknown or given twice.
-        """
+        """Return the candidates as (feature set, classifier) pairs, in the order given."""
         return parse_candidates(self.candidates)
 
     def chosen_scenarios(self) -> list[str]:

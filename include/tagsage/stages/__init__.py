@@ -6,8 +6,8 @@ are continued, the store's writes are idempotent. Libraries are imported inside 
 that Airflow reads this package quickly and forks safely.
 """
 
+from tagsage.stages.backends import tracking_of
 from tagsage.stages.checks import check_corpus
-from tagsage.stages.common import tracking_of
 from tagsage.stages.compare import (
     candidates_with_lists,
     candidates_without_lists,

@@ -8,21 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from tagsage.run_context import RunContext, Token
-from tagsage.stages.common import (
+from tagsage.settings import Settings
+from tagsage.stages.artifacts import (
     KNOWN,
     LEARN_CODE,
     MODEL_FOLDER,
+    SCORED_FOLDER,
     VECTORS,
     Blocks,
     Ref,
     feature_matrix,
-    fit_inputs,
+    load_fitted,
     load_labels,
-    tracking_of,
-    vectors_of_run,
+    load_scored,
 )
+from tagsage.stages.backends import tracking_of
+from tagsage.stages.embed import vectors_of_run
 
-SCORED_FOLDER = "scored"
+LEADERBOARD_FILE = "leaderboard.csv"
 
 
 def candidate_names(token: Token) -> list[str]:
@@ -53,7 +56,6 @@ def fit_candidate(token: Token, split: Ref, features: Blocks, candidate: str) ->
 
     One that is only a fallback of others is fitted, but not logged.
     """
-    from tagsage.evaluate.scored_candidate import ScoredCandidate
     from tagsage.registry.runs import log_candidate
     from tagsage.report.figures import (
         f1_by_frequency,
@@ -68,7 +70,7 @@ def fit_candidate(token: Token, split: Ref, features: Blocks, candidate: str) ->
         return artifact.ref
     # The same candidate on other vectors, in another run, is told apart by these.
     about = {"embedder": run.settings.embedder, **vectors_of_run(run, features[VECTORS])}
-    scored = ScoredCandidate.load(artifact.path / SCORED_FOLDER)
+    scored = load_scored(run, artifact.ref)
     pictures = [
         f1_by_frequency(scored.per_tag),
         precision_recall_curves({candidate: scored.curve}),
@@ -91,7 +93,6 @@ def fitted_candidate(run: RunContext, split: Ref, features: Blocks, candidate: s
     """Return the ref of a fitted and scored candidate, which is made where there is none."""
     from tagsage.evaluate.scored_candidate import ScoredCandidate
     from tagsage.features import blocks_of
-    from tagsage.learn.candidate import FittedCandidate
     from tagsage.learn.candidate_names import fallback_of
     from tagsage.learn.fitting import fit_candidate as fit
 
@@ -111,7 +112,6 @@ def fitted_candidate(run: RunContext, split: Ref, features: Blocks, candidate: s
     def build(folder: Path) -> dict[str, Any]:
         labels = load_labels(run, split)
         X = feature_matrix(run, features, feature_set)
-        model = run.workspace.open(fallback).path / MODEL_FOLDER if fallback else None
         fitted = fit(
             X,
             labels.Y_train,
@@ -121,7 +121,7 @@ def fitted_candidate(run: RunContext, split: Ref, features: Blocks, candidate: s
             seed=settings.seed,
             tuning=feature_matrix(run, features, feature_set, tuning=True),
             settings=settings,
-            fallback=FittedCandidate.load(model).main if model else None,
+            fallback=load_fitted(run, fallback).main if fallback else None,
             search_trials=settings.search_trials,
         )
         fitted.save(folder / MODEL_FOLDER)
@@ -134,6 +134,12 @@ def fitted_candidate(run: RunContext, split: Ref, features: Blocks, candidate: s
         return {"candidate": candidate, "scores": scores, "fit": fitted.summary}
 
     return run.artifact("candidate", inputs, build, code=LEARN_CODE, label=candidate).ref
+
+
+def fit_inputs(settings: Settings) -> dict[str, Any]:
+    """Return the settings that a fit depends on, beside its features."""
+    names = {"seed", "search_trials", "assign_max_tags", "assign_min_tags"}
+    return settings.model_dump(include=names)
 
 
 def leaderboard(token: Token, split: Ref, *fitted: Sequence[Ref]) -> Ref:
@@ -157,7 +163,7 @@ def leaderboard(token: Token, split: Ref, *fitted: Sequence[Ref]) -> Ref:
             }
             for result in results.values()
         ])
-        board.to_csv(folder / "leaderboard.csv", index=False)
+        board.to_csv(folder / LEADERBOARD_FILE, index=False)
         of_candidate = {
             result["candidate"]: {**result, "ref": ref} for ref, result in results.items()
         }
@@ -175,5 +181,5 @@ def leaderboard(token: Token, split: Ref, *fitted: Sequence[Ref]) -> Ref:
 
     inputs = {"split": split, "fitted": list(results)}
     artifact = run.artifact("leaderboard", inputs, build, code=LEARN_CODE)
-    run.workspace.publish(artifact.path / "leaderboard.csv", "leaderboard.csv")
+    run.workspace.publish(artifact.path / LEADERBOARD_FILE, LEADERBOARD_FILE)
     return artifact.ref

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage.run_context import RunContext
-from tagsage.stages.common import (
-    LEARN_CODE,
-    Ref,
-    load_labels,
-    load_snapshot,
-    tracking_of,
-)
-from tagsage.stages.compare import SCORED_FOLDER
+from tagsage.stages.artifacts import LEARN_CODE, Ref, load_labels, load_scored, load_snapshot
+from tagsage.stages.backends import tracking_of
 from tagsage.workspace import Artifact
 
 if TYPE_CHECKING:
@@ -27,9 +19,6 @@ if TYPE_CHECKING:
     from tagsage.registry.versions import Version
     from tagsage.store.snapshot import Snapshot
 
-REQUESTS = 30
-# What is compiled or read at the first requests is not what a request takes.
-WARMING_REQUESTS = 3
 MEGABYTE = 1e6
 # The guards whose earlier values are looked up by name.
 LATENCY, SIZE = "latency", "size of the model"
@@ -44,7 +33,7 @@ def freeze_test(run: RunContext, corpus: Ref, split: Ref, candidate: Ref) -> Art
 
         labels = load_labels(run, split)
         ids = article_ids(load_snapshot(run, corpus).articles["key"].tolist())
-        scored = _scored(run, candidate)
+        scored = load_scored(run, candidate)
         FrozenTest(
             tags=labels.tags,
             test=ids[labels.test_rows],
@@ -59,8 +48,7 @@ def freeze_test(run: RunContext, corpus: Ref, split: Ref, candidate: Ref) -> Art
         "corpus": corpus,
         "split": split,
         "candidate": candidate,
-        "test_share": run.settings.test_share,
-        "seed": run.settings.seed,
+        **run.settings.model_dump(include={"test_share", "seed"}),
     }
     return run.artifact("frozen_test", inputs, build, code=LEARN_CODE)
 
@@ -88,11 +76,13 @@ def _decide(
     from tagsage.evaluate.promotion import decide
     from tagsage.evaluate.promotion_guards import Comparison
     from tagsage.registry.champion import pinned_sentence
+    from tagsage.registry.latency import measure_latency
     from tagsage.registry.versions import DATA_DIGEST, DamagedTestError, registered_model
 
-    model = registered_model(tracking_of(run.settings), run.settings.registered_model)
-    champion = model.champion
-    scored = _scored(run, best["ref"])
+    tracking, name = tracking_of(run.settings), run.settings.registered_model
+    model = registered_model(tracking, name)
+    champion, digest = model.champion, model.version(version).tags[DATA_DIGEST]
+    scored = load_scored(run, best["ref"])
     labels, snapshot = load_labels(run, split), load_snapshot(run, corpus)
     compared, frozen = Comparison(None, "", []), None
     if champion is not None:
@@ -101,15 +91,14 @@ def _decide(
             compared = _compare(run, snapshot, labels, scored, champion, frozen)
         except DamagedTestError as error:
             compared = Comparison(None, str(error), [])
-    digest = model.version(version).tags[DATA_DIGEST]
+    latency = measure_latency(tracking, name, version, tagger.path, snapshot, labels)
+    size = sum(file.stat().st_size for file in tagger.path.rglob("*") if file.is_file())
+    own = _own_guards(run, scored, champion, frozen, latency=latency, size_mb=size / MEGABYTE)
     return decide(
         challenger_version=version,
         champion_version=champion.number if champion else "",
         settings=run.settings,
-        guards=[
-            *compared.guards,
-            *_own_guards(run, snapshot, labels, scored, tagger, version, champion, frozen),
-        ],
+        guards=[*compared.guards, *own],
         gain=compared.gain,
         not_comparable=compared.why_not,
         trial=run.is_trial,
@@ -124,9 +113,8 @@ def _frozen_of(run: RunContext, version: Version) -> FrozenTest | None:
     from tagsage.registry.versions import load_frozen
 
     with run.workspace.scratch() as folder:
-        if not load_frozen(tracking_of(run.settings), version, folder):
-            return None
-        return FrozenTest.load(folder)
+        there = load_frozen(tracking_of(run.settings), version, folder)
+        return FrozenTest.load(folder) if there else None
 
 
 def _compare(
@@ -144,13 +132,14 @@ def _compare(
     from tagsage.features import article_ids
 
     rows = labels.test_rows
+    articles = snapshot.articles.iloc[rows]
     return compare_with_champion(
         scored,
         labels,
         frozen,
         version=champion.number,
-        ids=article_ids(snapshot.articles["key"].iloc[rows].tolist()),
-        texts=article_texts(snapshot.articles.iloc[rows]),
+        ids=article_ids(articles["key"].tolist()),
+        texts=article_texts(articles),
         list_degree=np.diff(snapshot.incidence().indptr)[rows],
         settings=run.settings,
     )
@@ -158,13 +147,12 @@ def _compare(
 
 def _own_guards(
     run: RunContext,
-    snapshot: Snapshot,
-    labels: Labels,
     scored: ScoredCandidate,
-    tagger: Artifact,
-    version: str,
     champion: Version | None,
     frozen: FrozenTest | None,
+    *,
+    latency: tuple[float | None, str],
+    size_mb: float,
 ) -> list[Guard]:
     """Return the guards that a first champion has to pass, too."""
     from tagsage.evaluate.promotion_guards import guard_calibration, guard_most
@@ -174,64 +162,16 @@ def _own_guards(
     # What was measured of the champion when it was the challenger.
     kept = decision_of(champion.tags) if champion else None
     earlier = {check["name"]: check["value"] for check in kept.checks} if kept else {}
-    latency, about = _latency(run, snapshot, labels, tagger, version)
-    size = sum(file.stat().st_size for file in tagger.path.rglob("*") if file.is_file())
     limit_ms, limit_mb = settings.promote_max_latency_ms, settings.promote_max_model_mb
+    milliseconds, about = latency
     return [
         guard_calibration(
             scored.scores["ece_top_5"],
             scored.reliability,
-            articles=len(labels.test),
+            articles=scored.results.assigned.shape[0],
             champion=frozen.scores.get("ece_top_5") if frozen else None,
             settings=settings,
         ),
-        guard_most(LATENCY, latency, limit_ms, about=about, champion=earlier.get(LATENCY)),
-        guard_most(SIZE, size / MEGABYTE, limit_mb, about="MB on disk", champion=earlier.get(SIZE)),
+        guard_most(LATENCY, milliseconds, limit_ms, about=about, champion=earlier.get(LATENCY)),
+        guard_most(SIZE, size_mb, limit_mb, about="MB on disk", champion=earlier.get(SIZE)),
     ]
-
-
-def _latency(
-    run: RunContext, snapshot: Snapshot, labels: Labels, tagger: Artifact, version: str
-) -> tuple[float | None, str]:
-    """Time requests of one article each; return the median in ms, or None, and words about it."""
-    from tagsage.registry.tagger import read_about
-    from tagsage.registry.versions import load_version
-
-    about = read_about(tagger.path)
-    if about["embedder"] == "openai":
-        # Each request would be paid for, and it is the server's time that would be measured.
-        return None, "not measured: each request asks a server for its vector"
-    model = load_version(tracking_of(run.settings), run.settings.registered_model, version)
-    # A model of precomputed vectors gets some.
-    dimensions = about["dimensions"] if about["needs_given_vectors"] else 0
-    times = []
-    for request in _requests(snapshot, labels, dimensions=dimensions):
-        started = time.perf_counter()
-        model.predict([request])
-        times.append(1000 * (time.perf_counter() - started))
-    measured = times[WARMING_REQUESTS:]
-    return statistics.median(measured), f"ms per request, median of {len(measured)}"
-
-
-def _requests(snapshot: Snapshot, labels: Labels, *, dimensions: int) -> list[dict[str, Any]]:
-    """Return requests with the texts and lists of test articles."""
-    import numpy as np
-
-    rows = np.resize(labels.test_rows, REQUESTS + WARMING_REQUESTS)
-    list_names = snapshot.list_names(snapshot.incidence()[rows])
-    vector = {"vector": [0.5] * dimensions} if dimensions else {}
-    return [
-        {"title": str(title), "subtitle": str(subtitle), "lists": lists, **vector}
-        for title, subtitle, lists in zip(
-            snapshot.articles["title"].iloc[rows],
-            snapshot.articles["subtitle"].iloc[rows],
-            list_names,
-            strict=True,
-        )
-    ]
-
-
-def _scored(run: RunContext, candidate: Ref) -> ScoredCandidate:
-    from tagsage.evaluate.scored_candidate import ScoredCandidate
-
-    return ScoredCandidate.load(run.workspace.open(candidate).path / SCORED_FOLDER)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tagsage.run_context import RunContext, Token
-from tagsage.stages.common import GRAPH_CODE, Ref, load_labels, load_snapshot, tracking_of
+from tagsage.stages.artifacts import GRAPH_CODE, Ref, load_labels, load_snapshot
+from tagsage.stages.backends import log_results
 
 
 def eda(token: Token, corpus: Ref, split: Ref, graph: Ref) -> Ref:
@@ -15,7 +16,6 @@ def eda(token: Token, corpus: Ref, split: Ref, graph: Ref) -> Ref:
     import numpy as np
 
     from tagsage.graph.compute import DEGREES_FILE
-    from tagsage.registry.runs import log_results
     from tagsage.report.corpus_profile import profile_corpus
     from tagsage.report.figures import corpus_figures
     from tagsage.report.picture import save_pictures
@@ -38,10 +38,10 @@ def eda(token: Token, corpus: Ref, split: Ref, graph: Ref) -> Ref:
 
     inputs = {"corpus": corpus, "split": split, "graph": graph}
     artifact = run.artifact("eda", inputs, build, code=(*GRAPH_CODE, "report"))
+    counts = artifact.summary["profile"]["counts"]
     log_results(
-        tracking_of(run.settings),
-        run.run_id,
-        metrics={f"corpus_{name}": n for name, n in artifact.summary["profile"]["counts"].items()},
+        run,
+        metrics={f"corpus_{name}": count for name, count in counts.items()},
         series={"graphsage_loss": artifact.summary["graph"]["losses"]},
         figures={file.name: file for file in sorted(artifact.path.glob("*.png"))},
     )

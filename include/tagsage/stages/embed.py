@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage.run_context import RunContext, Token
-from tagsage.stages.common import (
+from tagsage.stages.artifacts import (
     MODEL_FOLDER,
+    VECTORS,
     VECTORS_CODE,
     VECTORS_FILE,
     Ref,
     load_snapshot,
-    load_texts,
-    tracking_of,
-    vectors_of_run,
 )
+from tagsage.stages.backends import log_results
 from tagsage.stages.spending import log_spending
 
 if TYPE_CHECKING:
@@ -29,23 +28,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# The ref of its vectors, as a run records it.
-VECTORS = "vectors"
 QUARANTINE_FILE = "vectors.csv"
 
 
 def embed_texts(token: Token, corpus: Ref) -> Ref:
     """Make the vectors of all articles with the embedder in use, in the snapshot's order.
 
-    Texts and rows that were not taken as they came are in ``quarantine/vectors.csv``.
-
-    Returns
-    -------
-    str
-        The ref of the vectors, with the embedder itself where later texts need it.
+    Texts and rows that were not taken as they came are in ``quarantine/vectors.csv``. The artifact
+    has the embedder itself where later texts need it.
     """
     from tagsage.embed.embedders import embedder_module
-    from tagsage.registry.runs import log_results
 
     run = RunContext.of(token)
     settings = run.settings
@@ -78,30 +70,32 @@ def embed_texts(token: Token, corpus: Ref) -> Ref:
     if (artifact.path / QUARANTINE_FILE).exists():
         run.workspace.publish(artifact.path / QUARANTINE_FILE, f"quarantine/{QUARANTINE_FILE}")
     run.record(VECTORS, artifact.ref)
-    log_results(
-        tracking_of(settings),
-        run.run_id,
-        # What tells runs with different embedders apart, side by side.
-        params=vectors_of_run(run, artifact.ref),
-        metrics=artifact.summary["counts"],
-    )
+    # The parameters tell runs with different embedders apart, side by side.
+    log_results(run, params=vectors_of_run(run, artifact.ref), metrics=artifact.summary["counts"])
     return artifact.ref
+
+
+def vectors_of_run(run: RunContext, vectors: Ref) -> dict[str, Any]:
+    """Return which model made the vectors of an artifact, as parameters for MLflow."""
+    summary = run.workspace.open(vectors).summary
+    return {"vectors_model": summary["model_id"], "vectors_dimensions": summary["dimensions"]}
 
 
 def submit_jobs(token: Token, corpus: Ref) -> list[str]:
     """Submit new texts as batches of OpenAI's Batch API, with ``openai_mode=batch``.
 
-    Returns
-    -------
-    list of str
-        The batches to wait for: in either mode also those of earlier runs that hold missing texts.
+    Returns the batches to wait for: in either mode also those of earlier runs that hold missing
+    texts.
     """
     from tagsage.embed.cache import VectorCache, cache_file
     from tagsage.embed.openai import batch
+    from tagsage.embed.text import article_texts, text_hashes
 
     run = RunContext.of(token)
+    texts = article_texts(load_snapshot(run, corpus).articles)
+    hashes = text_hashes(texts)
     with VectorCache(cache_file(run.settings)) as cache:
-        return batch.submit_jobs(cache, run.settings, *load_texts(run, corpus), run_id=run.run_id)
+        return batch.submit_jobs(cache, run.settings, texts, hashes, run_id=run.run_id)
 
 
 def await_job(token: Token, job: str) -> bool:
@@ -122,10 +116,8 @@ def embed_as(
 ) -> npt.NDArray[np.float32]:
     """Embed texts with a model of an earlier run, through the cache and on this run's account.
 
-    Returns
-    -------
-    float32 array, shape [n, dimensions]
-        A zero row for an empty text, and for one that the server does not take.
+    Returns float32 [n, dimensions]: a zero row for an empty text, and for one that the server does
+    not take.
     """
     import numpy as np
 

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tagsage.files import read_json
 from tagsage.run_context import RunContext, Token
-from tagsage.stages.common import LEARN_CODE, VECTORS, Blocks, Ref, load_snapshot, load_vectors
-from tagsage.stages.predict import EXAMPLES_FILE, UNUSABLE
+from tagsage.stages.artifacts import MODEL_CODE, VECTORS, Blocks, Ref, load_snapshot, load_vectors
+from tagsage.stages.predict import UNUSABLE
+from tagsage.stages.tag_tables import EXAMPLES_FILE, PREDICTIONS
 from tagsage.stages.tagger import load_tagger
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from tagsage.store.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
 
 EXPLANATIONS_FILE = "explanations.parquet"
-TAGS_PER_ARTICLE = 5
 ROWS_PER_WRITE = 4096
 
 
@@ -36,6 +31,7 @@ def explain(token: Token, corpus: Ref, features: Blocks, predicted: Ref) -> Ref:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from tagsage.explain.explain import choose_explained
     from tagsage.explain.explain import explain as explain_tags
     from tagsage.explain.labelled_corpus import LabelledCorpus
 
@@ -58,7 +54,15 @@ def explain(token: Token, corpus: Ref, features: Blocks, predicted: Ref) -> Ref:
 
     def build(folder: Path) -> dict[str, Any]:
         snapshot = load_snapshot(run, corpus)
-        chosen = _chosen(run, snapshot, predictions.path)
+        articles = snapshot.articles
+        examples = read_json(predictions.path / EXAMPLES_FILE) or []
+        chosen = choose_explained(
+            pd.read_parquet(predictions.path / f"{PREDICTIONS}.parquet"),
+            shown=[example["url"] for example in examples],
+            untagged=articles["url"][articles["tags"].map(len) == 0],
+            articles=settings.explain_articles,
+            seed=settings.seed,
+        )
         with pq.ParquetWriter(folder / EXPLANATIONS_FILE, schema) as writer:
             if len(chosen):
                 model = load_tagger(run, str(predictions.summary["version"]), snapshot, features)
@@ -67,7 +71,7 @@ def explain(token: Token, corpus: Ref, features: Blocks, predicted: Ref) -> Ref:
                 explanations = explain_tags(
                     model.tagger,
                     LabelledCorpus.of(snapshot, tags, vectors),
-                    pd.Index(snapshot.articles["url"]).get_indexer(pd.Index(chosen["story"])),
+                    pd.Index(articles["url"]).get_indexer(pd.Index(chosen["story"])),
                     pd.Index(tags).get_indexer(pd.Index(chosen["tag"])),
                     vectors=model.vectors,
                 )
@@ -75,32 +79,6 @@ def explain(token: Token, corpus: Ref, features: Blocks, predicted: Ref) -> Ref:
                     writer.write_table(pa.Table.from_pylist(rows, schema=schema))
         return {"articles": int(chosen["story"].nunique()), "tags": len(chosen)}
 
-    artifact = run.artifact(
-        "explain", inputs, build, code=(*LEARN_CODE, "embed", "graph", "registry", "explain")
-    )
+    artifact = run.artifact("explain", inputs, build, code=(*MODEL_CODE, "explain"))
     logger.info("explanations: %s", artifact.summary)
     return artifact.ref
-
-
-def _chosen(run: RunContext, snapshot: Snapshot, predicted: Path) -> pd.DataFrame:
-    """Return what is explained: columns ``story`` and ``tag``.
-
-    Articles that the report shows come first, then those without tags of their own, in an order
-    drawn at random.
-    """
-    import numpy as np
-    import pandas as pd
-
-    frame = pd.read_parquet(
-        predicted / "predictions.parquet", columns=["story", "tag", "score", "assigned"]
-    )
-    frame = frame[frame["assigned"] == 1].sort_values("score", ascending=False, kind="stable")
-    frame = frame[frame.groupby("story").cumcount() < TAGS_PER_ARTICLE]
-    stories = pd.Index(frame["story"].unique()).sort_values()
-    examples = json.loads((predicted / EXAMPLES_FILE).read_text(encoding="utf-8"))
-    shown = stories.isin([example["url"] for example in examples])
-    untagged = snapshot.articles["url"][snapshot.articles["tags"].map(len) == 0]
-    drawn = np.random.default_rng(run.settings.seed).random(len(stories))
-    order = np.lexsort((drawn, ~stories.isin(untagged), ~shown))
-    kept = stories[order[: run.settings.explain_articles]]
-    return frame.loc[frame["story"].isin(kept), ["story", "tag"]]

@@ -3,49 +3,55 @@
 from __future__ import annotations
 
 import logging
-from functools import cache
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage.run_context import RunContext, Token
-from tagsage.stages.common import (
+from tagsage.settings import Settings
+from tagsage.stages.artifacts import (
     CORPUS_CODE,
     IN_LIST_FILE,
     KNOWN,
     VECTORS,
     Blocks,
     Ref,
-    articles_of,
+    load_articles,
     load_labels,
-    wanted_blocks,
 )
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from tagsage.features import Articles
+    from tagsage.features import Articles, KnownArticles
 
 logger = logging.getLogger(__name__)
 
 FEATURES_CODE = (*CORPUS_CODE, "embed", "graph", "runner", "features")
 
 
+def wanted_blocks(settings: Settings) -> set[str]:
+    """Return the blocks that some candidate of the run uses."""
+    from tagsage.features import blocks_of
+
+    return {
+        block for feature_set, _ in settings.parsed_candidates() for block in blocks_of(feature_set)
+    }
+
+
 def fit_blocks(token: Token, corpus: Ref, split: Ref, vectors: Ref, graph: Ref) -> Blocks:
     """Fit the blocks that some candidate uses; no tag of the test part is read.
 
-    Returns
-    -------
-    dict of str to str
-        Block -> ref, see :func:`tagsage.features.fitting.fit_block`; and ``vectors``, and
-        ``known``: what the blocks were fitted on.
+    Returns block -> ref, see :func:`tagsage.features.fitting.fit_block`; and ``vectors``, and
+    ``known``: what the blocks were fitted on.
     """
     run = RunContext.of(token)
     labels = load_labels(run, split)
-    names = sorted(wanted_blocks(run.settings))
     part = {"split": split, "of": "training"}
     fitter = _Fitter(run, corpus, vectors, labels.train_rows, labels.Y_train, part)
-    return {VECTORS: vectors, **fitter.fit(names, graph)}
+    return {VECTORS: vectors, **fitter.fit(sorted(wanted_blocks(run.settings)), graph)}
 
 
 def fit_on_all(
@@ -53,10 +59,7 @@ def fit_on_all(
 ) -> Blocks:
     """Fit the blocks of a feature set that are made of tags again, on all tagged articles.
 
-    Returns
-    -------
-    dict of str to str
-        `features`, with these in the place of what was fitted on the training part.
+    Returns `features`, with these in the place of what was fitted on the training part.
     """
     from tagsage.features import BLOCKS, blocks_of
 
@@ -67,39 +70,38 @@ def fit_on_all(
     return features | fitter.fit(names)
 
 
+@dataclass
 class _Fitter:
-    """Fits blocks where the tags `Y` of the articles `rows` are known; `part` names these."""
+    """Fits blocks where the tags `Y` of the articles `rows` are known; `part` names these.
 
-    def __init__(
-        self,
-        run: RunContext,
-        corpus: Ref,
-        vectors: Ref,
-        rows: npt.NDArray[np.int64],
-        Y: npt.NDArray[np.bool_],
-        part: dict[str, str],
-    ) -> None:
+    What blocks are fitted on is only read and made when one is to be fitted, and once.
+    """
+
+    run: RunContext
+    corpus: Ref
+    vectors: Ref
+    rows: npt.NDArray[np.int64]
+    Y: npt.NDArray[np.bool_]
+    part: dict[str, str]
+
+    @cached_property
+    def articles(self) -> Articles:
+        return load_articles(self.run, self.corpus, self.vectors)
+
+    @cached_property
+    def known(self) -> KnownArticles:
+        from tagsage.features import KnownArticles
+
+        return KnownArticles.of(self.articles, self.rows, self.Y)
+
+    @cached_property
+    def tuning(self) -> KnownArticles:
         from tagsage.features import KnownArticles
         from tagsage.learn.fitting import tuning_split
 
-        self.run, self.corpus, self.vectors, self.rows, self.part = run, corpus, vectors, rows, part
-
-        # Read and made only when something is to be fitted, and once.
-        @cache
-        def articles() -> Articles:
-            return articles_of(run, corpus, vectors)
-
-        @cache
-        def known() -> KnownArticles:
-            return KnownArticles.of(articles(), rows, Y)
-
-        @cache
-        def tuning() -> KnownArticles:
-            inner = tuning_split(Y, seed=run.settings.seed)
-            fitted = slice(None) if inner is None else inner.train
-            return KnownArticles.of(articles(), rows[fitted], Y[fitted])
-
-        self.articles, self.known, self.tuning = articles, known, tuning
+        inner = tuning_split(self.Y, seed=self.run.settings.seed)
+        fitted = slice(None) if inner is None else inner.train
+        return KnownArticles.of(self.articles, self.rows[fitted], self.Y[fitted])
 
     def fit(self, names: list[str], graph: Ref = "") -> Blocks:
         """Return the ref of each block, and of what is known."""
@@ -115,9 +117,9 @@ class _Fitter:
     def _save_known(self, folder: Path) -> dict[str, Any]:
         import numpy as np
 
-        known = self.known()
+        known = self.known
         known.save(folder)
-        in_list = known.in_known_list(known.mark(self.articles()))
+        in_list = known.in_known_list(known.mark(self.articles))
         np.save(folder / IN_LIST_FILE, in_list)
         return {
             "articles": len(known.ids),
@@ -134,7 +136,7 @@ class _Fitter:
         block, settings = BLOCKS[name], self.run.settings
         inputs: dict[str, Any] = {
             "corpus": self.corpus,
-            "settings": {setting: getattr(settings, setting) for setting in block.settings},
+            "settings": settings.model_dump(include={*block.settings}),
         }
         inputs |= {"vectors": self.vectors} if block.needs_vectors else {}
         inputs |= {"part": self.part, "seed": settings.seed} if block.needs_tags else {}
@@ -144,11 +146,11 @@ class _Fitter:
             return fit_block(
                 folder,
                 name,
-                self.articles(),
-                self.known(),
+                self.articles,
+                self.known,
                 settings,
                 LocalRunner(),
-                tuning=self.tuning() if block.needs_tags else None,
+                tuning=self.tuning if block.needs_tags else None,
                 graph=self.run.workspace.open(graph).path if graph else None,
             )
 

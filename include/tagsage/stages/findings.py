@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage.run_context import RunContext, Token
-from tagsage.stages.common import LEARN_CODE, Ref, load_labels, load_snapshot, tracking_of
-from tagsage.stages.compare import SCORED_FOLDER
+from tagsage.stages.artifacts import LEARN_CODE, Ref, load_labels, load_scored, load_snapshot
+from tagsage.stages.backends import log_results
 from tagsage.stages.scenarios import best_candidates
 
 if TYPE_CHECKING:
@@ -129,34 +129,27 @@ def comparison_of(run: RunContext, board: Ref, found: Ref) -> Comparison | None:
 
 
 def _log(run: RunContext, board: Ref, artifact: Artifact) -> None:
-    """Log tables, gains and figures to the run's run in MLflow."""
+    """Log tables, gains and figures to the run in MLflow."""
     import pandas as pd
 
-    from tagsage.registry.runs import log_results
     from tagsage.report.figures import comparison_figures
-    from tagsage.report.picture import save_pictures
 
     comparison = comparison_of(run, board, artifact.ref)
-    with run.workspace.scratch() as folder:
-        pictures = comparison_figures(comparison) if comparison else []
-        log_results(
-            tracking_of(run.settings),
-            run.run_id,
-            metrics={
-                f"gain_{row['scenario']}_{row['metric']}": row["gain"]
-                for row in artifact.summary["gains"]
-            },
-            tags={"tagsage.findings": " ".join(artifact.summary["sentences"])},
-            tables={f"{name}.csv": pd.read_csv(artifact.path / f"{name}.csv") for name in TABLES},
-            figures=save_pictures(pictures, folder),
-        )
+    log_results(
+        run,
+        metrics={
+            f"gain_{row['scenario']}_{row['metric']}": row["gain"]
+            for row in artifact.summary["gains"]
+        },
+        tags={"tagsage.findings": " ".join(artifact.summary["sentences"])},
+        tables={f"{name}.csv": pd.read_csv(artifact.path / f"{name}.csv") for name in TABLES},
+        pictures=comparison_figures(comparison) if comparison else [],
+    )
 
 
 def _scored(run: RunContext, board: Ref) -> dict[str, ScoredCandidate]:
-    from tagsage.evaluate.scored_candidate import ScoredCandidate
-
     return {
-        row["candidate"]: ScoredCandidate.load(run.workspace.open(row["ref"]).path / SCORED_FOLDER)
+        row["candidate"]: load_scored(run, row["ref"])
         for row in run.workspace.open(board).summary["ranking"]
     }
 

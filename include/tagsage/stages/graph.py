@@ -2,49 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tagsage.run_context import RunContext, Token
-from tagsage.stages.common import (
-    GRAPH_CODE,
-    VECTORS_FILE,
-    Ref,
-    keep_vectors,
-    load_snapshot,
-    load_vectors,
-    wanted_blocks,
-)
-
-if TYPE_CHECKING:
-    from tagsage.graph.engine import GraphEngine
+from tagsage.stages.artifacts import GRAPH_CODE, VECTORS_FILE, Ref, load_snapshot, load_vectors
+from tagsage.stages.backends import engine_of, open_store
+from tagsage.stages.features import wanted_blocks
 
 logger = logging.getLogger(__name__)
-
-# The properties of an article in a store that keeps vectors: GraphSAGE's embeddings, and the text's
-# vectors by embedder.
-GRAPHSAGE_PROPERTY = "graphSAGE"
-VECTOR_PROPERTIES = {
-    "lsa": "lsaEmbedding",
-    "openai": "openaiEmbedding",
-    "precomputed": "precomputedEmbedding",
-}
-
-
-def engine_of(run: RunContext) -> GraphEngine:
-    """Return the engine that the settings name."""
-    from tagsage.graph.local import LocalEngine
-
-    if run.settings.engine == "local":
-        return LocalEngine()
-    from tagsage.graph.gds import GdsEngine
-    from tagsage.neo4j_connection import resolve_connection
-
-    # Runs of one workspace follow one another: what an earlier one left on the server is dead.
-    owner = hashlib.sha256(str(run.workspace.root).encode()).hexdigest()[:8]
-    return GdsEngine(resolve_connection(), owner=owner)
 
 
 def graph(token: Token, corpus: Ref, vectors: Ref) -> Ref:
@@ -59,8 +26,8 @@ def graph(token: Token, corpus: Ref, vectors: Ref) -> Ref:
 
     run = RunContext.of(token)
     settings = run.settings
-    vector_property = VECTOR_PROPERTIES[settings.embedder]
-    keep_vectors(run, corpus, vector_property, vectors, VECTORS_FILE)
+    vector_property = f"{settings.embedder}Embedding"
+    _keep_vectors(run, corpus, vector_property, vectors, VECTORS_FILE)
     if GraphSage.name not in wanted_blocks(settings):
         logger.info("No candidate uses graphsage: left out.")
         return ""
@@ -81,9 +48,25 @@ def graph(token: Token, corpus: Ref, vectors: Ref) -> Ref:
         "engine": settings.engine,
         "corpus": corpus,
         "vectors": vectors,
-        **{name: getattr(settings, name) for name in GraphSage.settings},
+        **settings.model_dump(include={*GraphSage.settings}),
     }
     artifact = run.artifact("graph", inputs, build, code=GRAPH_CODE)
     logger.info("graph: %s", artifact.summary)
-    keep_vectors(run, corpus, GRAPHSAGE_PROPERTY, artifact.ref, EMBEDDINGS_FILE)
+    _keep_vectors(run, corpus, "graphSAGE", artifact.ref, EMBEDDINGS_FILE)
     return artifact.ref
+
+
+def _keep_vectors(run: RunContext, corpus: Ref, name: str, vectors: Ref, file: str) -> None:
+    """Write an artifact's vectors into a store that keeps vectors, unless they are there already.
+
+    They become the property `name` of the articles.
+    """
+    import numpy as np
+
+    with open_store(run) as store:
+        if not store.keeps_vectors:
+            return
+        keys = load_snapshot(run, corpus).articles["key"].tolist()
+        matrix = np.load(run.workspace.open(vectors).path / file, mmap_mode="r")
+        written = store.write_vectors(name, keys, matrix, digest=vectors)
+    logger.info("vectors: %s of the store %s", name, "written" if written else "are these already")

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage.errors import NonRetryableError, TagsageError
+from tagsage.harvest.folder import existing_collection, make_folder
+from tagsage.harvest.seeds import are_addresses, seeds_of
 from tagsage.progress import Pulse
 from tagsage.run_context import RunContext, Token
 from tagsage.settings import Settings
-from tagsage.workspace import Workspace
 
 if TYPE_CHECKING:
-    from tagsage.harvest.collection import Collection, Counts
     from tagsage.harvest.process import HarvestReport
 
 logger = logging.getLogger(__name__)
@@ -30,14 +28,10 @@ def prepare_harvest(run_id: str, overrides: Mapping[str, Any]) -> Token:
 
     The form may name addresses to harvest, but no file of them: whoever fills it in is not to read
     files of this machine.
-
-    Raises
-    ------
-    TagsageError
-        When a setting is unknown or impossible.
     """
     settings = Settings.resolve(overrides)
-    if settings.harvest_seeds != Settings.resolve().harvest_seeds and not _are_addresses(settings):
+    seeds = settings.harvest_seeds
+    if seeds != Settings.resolve().harvest_seeds and not are_addresses(seeds):
         msg = (
             "harvest_seeds in the form takes http and https addresses; name a file of them in the "
             "environment variable TAGSAGE_HARVEST_SEEDS."
@@ -50,32 +44,22 @@ def harvest(token: Token) -> dict[str, Any]:
     """Harvest before the corpus is read, when the run reads what was harvested and has seeds.
 
     A harvest that fails does not end the run as long as there is something to read: the corpus is
-    then what earlier harvests brought, and the report says so.
-
-    Returns
-    -------
-    dict
-        As of :func:`harvest_seeds`; empty when nothing was to be done.
-
-    Raises
-    ------
-    TagsageError
-        When the harvest failed and there is none from before.
+    then what earlier harvests brought, and the report says so. Returns what :func:`harvest_seeds`
+    returns; nothing when nothing was to be done.
     """
     run = RunContext.of(token)
     settings = run.settings
-    if settings.corpus != "harvest" or not settings.harvest_seeds.strip():
-        if settings.corpus == "harvest":
-            logger.info("harvest: no harvest_seeds are set; what was harvested before is read")
-        run.record(HARVEST, None)
-        return {}
-    try:
-        report = harvest_seeds(token)
-    except TagsageError as error:
-        if not _has_articles(settings):
-            raise
-        logger.warning("harvest: %s The run goes on with what was harvested before.", error)
-        report = {"outcome": FAILED, "reason": str(error)}
+    report: dict[str, Any] = {}
+    if settings.corpus == "harvest" and settings.harvest_seeds.strip():
+        try:
+            report = harvest_seeds(token)
+        except TagsageError as error:
+            if not _has_articles(settings):
+                raise
+            logger.warning("harvest: %s The run goes on with what was harvested before.", error)
+            report = {"outcome": FAILED, "reason": str(error)}
+    elif settings.corpus == "harvest":
+        logger.info("harvest: no harvest_seeds are set; what was harvested before is read")
     run.record(HARVEST, report)
     return report
 
@@ -83,15 +67,8 @@ def harvest(token: Token) -> dict[str, Any]:
 def harvest_seeds(token: Token) -> dict[str, Any]:
     """Harvest the lists and feeds that the settings name, within the budget of a run.
 
-    Returns
-    -------
-    dict
-        A :class:`tagsage.harvest.process.HarvestReport`.
-
-    Raises
-    ------
-    TagsageError
-        When it cannot begin (no seeds, no contact, pages without consent), or crashed.
+    Returns a :class:`tagsage.harvest.process.HarvestReport`. Raises `TagsageError` when it cannot
+    begin (no seeds, no contact, pages without consent), or crashed.
     """
     settings = Settings.model_validate(token["settings"])
     seeds = seeds_of(settings)
@@ -100,8 +77,8 @@ def harvest_seeds(token: Token) -> dict[str, Any]:
         raise NonRetryableError(msg)
     report = run_harvest(settings, seeds)
     logger.info("harvest: %s", in_words(report))
-    for site, why in report.stopped.items():
-        logger.warning("harvest: %s is left alone for now: %s", site, why)
+    for line in stopped_sites(report):
+        logger.warning("harvest: %s", line)
     return asdict(report)
 
 
@@ -115,8 +92,7 @@ def harvest_of(run: RunContext) -> str:
     if recorded["outcome"] == FAILED:
         return f"failed, so the corpus is what earlier ones brought. {recorded['reason']}"
     report = HarvestReport(**recorded)
-    sites = [f"{site} is left alone for now: {why}" for site, why in report.stopped.items()]
-    return " ".join([in_words(report), *sites])
+    return " ".join([in_words(report), *stopped_sites(report)])
 
 
 def announce(token: Token, report: Mapping[str, Any]) -> bool:
@@ -130,120 +106,22 @@ def announce(token: Token, report: Mapping[str, Any]) -> bool:
         return False
     if not report["changed"]:
         return False
-    mark_announced(settings, report["digest"])
+    with existing_collection(settings) as collection:
+        collection.announce(report["digest"])
     return True
 
 
-def run_harvest(
-    settings: Settings, seeds: list[str], *, replay: bool = False, export: Path | None = None
-) -> HarvestReport:
-    """Harvest `seeds`, or take an account export, and report how far it is."""
+def run_harvest(settings: Settings, seeds: list[str], *, replay: bool = False) -> HarvestReport:
+    """Harvest `seeds`, and show how far it is."""
     from tagsage.harvest.process import harvest as run
-    from tagsage.harvest.process import take_account_export
 
-    folder = harvest_folder(settings)
-    if not settings.harvest_folder:
-        Workspace(settings.workspace).claim()
-    if export is not None:
-        return take_account_export(folder, export)
-    with Pulse("harvest") as report:
-        return run(
-            folder,
-            seeds,
-            settings,
-            replay=replay,
-            on_progress=lambda numbers: report(
-                ", ".join(f"{name} {number:,}" for name, number in numbers.items())
-                if "ended" not in numbers
-                else "ending"
-            ),
-        )
+    with Pulse("harvest") as pulse:
 
+        def show(numbers: Mapping[str, int]) -> None:
+            counts = ", ".join(f"{name} {number:,}" for name, number in numbers.items())
+            pulse("ending" if "ended" in numbers else counts)
 
-def export_harvest(settings: Settings, articles: Path, lists: Path) -> Counts:
-    """Write what was harvested as the study's two CSV files.
-
-    Raises
-    ------
-    TagsageError
-        When nothing was harvested yet.
-    """
-    from tagsage.harvest.csv_export import export_csv
-
-    with existing_collection(settings) as collection:
-        return export_csv(collection, articles, lists)
-
-
-def digest_of(settings: Settings) -> str:
-    """Return which state of the harvest an export that begins now has, or a later one.
-
-    Raises
-    ------
-    TagsageError
-        When nothing was harvested yet.
-    """
-    with existing_collection(settings) as collection:
-        return collection.digest()
-
-
-def mark_announced(settings: Settings, digest: str) -> None:
-    """Remember that the nightly run has read this state of the harvest."""
-    with existing_collection(settings) as collection:
-        collection.announce(digest)
-
-
-def existing_collection(settings: Settings) -> Collection:
-    """Open what was harvested.
-
-    Raises
-    ------
-    TagsageError
-        When nothing was harvested yet.
-    """
-    from tagsage.harvest.collection import FILE, Collection
-
-    folder = harvest_folder(settings)
-    if not (folder / FILE).exists():
-        msg = f"Nothing was harvested in {folder} yet; start with `tagsage harvest`."
-        raise TagsageError(msg)
-    return Collection(folder)
-
-
-def harvest_folder(settings: Settings) -> Path:
-    """Return the folder of what was harvested; it has to be the same for every worker."""
-    if settings.harvest_folder:
-        return Path(settings.harvest_folder).expanduser()
-    return Workspace(settings.workspace).local_path / "harvest"
-
-
-def seeds_of(settings: Settings) -> list[str]:
-    """Return the addresses in the setting `harvest_seeds`, or in the file that it names.
-
-    Raises
-    ------
-    TagsageError
-        When there is no such file.
-    """
-    named = settings.harvest_seeds.strip()
-    return named.split() if _are_addresses(settings) else read_seeds(Path(named).expanduser())
-
-
-def read_seeds(file: Path) -> list[str]:
-    """Return the addresses in a file, one per line; a comment begins with # after a blank.
-
-    Raises
-    ------
-    TagsageError
-        When there is no such file, or it is not text.
-    """
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is not UTF-8"
-        msg = f"The file of seeds {file} cannot be read: {why}; name a text file, one URL per line."
-        raise TagsageError(msg) from error
-    stripped = (re.sub(r"(^|\s)#.*", "", line).strip() for line in lines)
-    return [line for line in stripped if line]
+        return run(make_folder(settings), seeds, settings, replay=replay, on_progress=show)
 
 
 def in_words(report: HarvestReport) -> str:
@@ -255,10 +133,9 @@ def in_words(report: HarvestReport) -> str:
     )
 
 
-def _are_addresses(settings: Settings) -> bool:
-    """Tell whether the seeds are addresses, and not a file of them; none are, too."""
-    named = settings.harvest_seeds.strip().lower()
-    return not named or named.startswith(("http://", "https://"))
+def stopped_sites(report: HarvestReport) -> list[str]:
+    """Say which sites are left alone, and why."""
+    return [f"{site} is left alone for now: {why}" for site, why in report.stopped.items()]
 
 
 def _has_articles(settings: Settings) -> bool:

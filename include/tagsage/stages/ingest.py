@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from tagsage.errors import TagsageError
 from tagsage.files import read_json
+from tagsage.harvest.csv_export import export_csv
+from tagsage.harvest.folder import existing_collection
 from tagsage.run_context import STARTED, TRIAL, RunContext, Token
 from tagsage.settings import Settings
-from tagsage.stages.checks import check_before_loading, record_start
-from tagsage.stages.common import CORPUS_CODE, QUARANTINE, Ref, open_store, tracking_of
-from tagsage.stages.harvest import digest_of, export_harvest, mark_announced
+from tagsage.stages.artifacts import CORPUS_CODE, Ref
+from tagsage.stages.backends import open_store, tracking_of
+from tagsage.stages.checks import QUARANTINE, check_before_loading, earlier_profile
 from tagsage.stages.notifications import record_mlflow_link
 
 if TYPE_CHECKING:
@@ -30,54 +32,12 @@ logger = logging.getLogger(__name__)
 REPORTED = "reported"
 
 
-def _bundled(_: RunContext) -> tuple[str, str]:
-    from tagsage.corpus.bundled import bundled_files
-
-    return bundled_files()
-
-
-def _medium(run: RunContext) -> tuple[str, str]:
-    from tagsage.corpus.medium import medium_files
-
-    return medium_files(run.workspace.local_folder() / "downloads")
-
-
-def _harvest(run: RunContext) -> tuple[str, str]:
-    folder = run.workspace.local_folder() / "harvested"
-    folder.mkdir(parents=True, exist_ok=True)
-    articles, lists = folder / "articles.csv", folder / "lists.csv"
-    export_harvest(run.settings, articles, lists)
-    return str(articles), str(lists)
-
-
-# What returns the files of articles and of lists, by the setting `corpus`.
-SOURCES: dict[str, Callable[[RunContext], tuple[str, str]]] = {
-    "bundled": _bundled,
-    "csv": lambda run: (run.settings.articles, run.settings.lists),
-    "medium": _medium,
-    "harvest": _harvest,
-}
-
-
 def start(run_id: str, overrides: Mapping[str, Any]) -> Token:
     """Resolve the settings, once for the whole run, and open its run in MLflow.
 
-    Parameters
-    ----------
-    run_id : str
-        Names the run; the same id continues the same run.
-    overrides : mapping
-        Settings by name, from the form or the command line.
-
-    Returns
-    -------
-    dict
-        The token that every other stage takes.
-
-    Raises
-    ------
-    TagsageError
-        When a setting is unknown or impossible, or MLflow cannot be reached.
+    The same `run_id` continues the same run. `overrides` are settings by name, from the form or the
+    command line. Raises `TagsageError` when a setting is unknown or impossible, or MLflow cannot be
+    reached.
     """
     from tagsage.learn.candidate_names import check_candidates
     from tagsage.registry.runs import TRIAL as TRIAL_TAG
@@ -94,8 +54,8 @@ def start(run_id: str, overrides: Mapping[str, Any]) -> Token:
         tags[TRIAL_TAG] = "true"
     mlflow_run = log_run(tracking, run_id, params=settings.model_dump(mode="json"), tags=tags)
     record_mlflow_link(run, mlflow_run)
-    record_start(run)
-    run.record_once(STARTED, lambda: f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC")
+    run.record_once(STARTED, lambda: datetime.now(UTC).isoformat())
+    earlier_profile(run)
     run.record(REPORTED, None)
     return run.token()
 
@@ -114,24 +74,15 @@ def load_corpus(token: Token) -> Ref:
 
     Writes ``quarantine/`` in the workspace. A source that is refused changes nothing in the store,
     and nor does a corpus that fails a check with ``checks=stop``: readers keep their predictions.
-
-    Returns
-    -------
-    str
-        Ref of the snapshot.
-
-    Raises
-    ------
-    TagsageError
-        When the source is refused, or the store cannot be loaded.
-    NonRetryableError
-        With ``checks=stop``, when a check fails; names each with its numbers.
     """
     from tagsage.registry.runs import DataSet, log_datasets
 
     run = RunContext.of(token)
     settings = run.settings
-    harvested = digest_of(settings) if settings.corpus == "harvest" else None
+    harvested = ""
+    if settings.corpus == "harvest":
+        with existing_collection(settings) as collection:
+            harvested = collection.digest()
     corpus = _read_corpus(run)
     check_before_loading(run, corpus)
     with open_store(run) as store:
@@ -144,8 +95,10 @@ def load_corpus(token: Token) -> Ref:
         )
         raise TagsageError(msg)
     logger.info("corpus: %s", report)
-    if harvested is not None:
-        mark_announced(settings, harvested)
+    if harvested:
+        # The nightly run need not be started for what it has read.
+        with existing_collection(settings) as collection:
+            collection.announce(harvested)
 
     def build(folder: Path) -> dict[str, Any]:
         snapshot.save(folder)
@@ -164,16 +117,36 @@ def _read_corpus(run: RunContext) -> Corpus:
     from tagsage.corpus.csv_source import read_csv_corpus
     from tagsage.corpus.quarantine import RejectedShareError
 
-    articles, lists = SOURCES[run.settings.corpus](run)
+    articles, lists = _source_files(run)
+    limit = run.settings.max_rejected_share
     try:
-        corpus = read_csv_corpus(
-            articles, lists, max_rejected_share=run.settings.max_rejected_share
-        )
+        corpus = read_csv_corpus(articles, lists, max_rejected_share=limit)
     except RejectedShareError as error:
         _publish_quarantine(run, error.quarantine)
         raise
     _publish_quarantine(run, corpus.quarantine, corpus.repairs)
     return corpus
+
+
+def _source_files(run: RunContext) -> tuple[str, str]:
+    """Return the files of articles and of lists that the setting `corpus` names, made first."""
+    source = run.settings.corpus
+    if source == "csv":
+        return run.settings.articles, run.settings.lists
+    if source == "bundled":
+        from tagsage.corpus.bundled import bundled_files
+
+        return bundled_files()
+    if source == "medium":
+        from tagsage.corpus.medium import medium_files
+
+        return medium_files(run.workspace.local_folder() / "downloads")
+    folder = run.workspace.local_folder() / "harvested"
+    folder.mkdir(parents=True, exist_ok=True)
+    articles, lists = folder / "articles.csv", folder / "lists.csv"
+    with existing_collection(run.settings) as collection:
+        export_csv(collection, articles, lists)
+    return str(articles), str(lists)
 
 
 def _publish_quarantine(
@@ -188,4 +161,4 @@ def _publish_quarantine(
         summary = read_json(folder / "summary.json") or {}
     run.record(QUARANTINE, {**summary, "repairs": [asdict(one) for one in repairs]})
     # Of another run, with other vectors.
-    (run.workspace.root / "quarantine" / "vectors.csv").unlink(missing_ok=True)
+    run.workspace.unpublish("quarantine/vectors.csv")

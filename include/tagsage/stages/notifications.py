@@ -13,7 +13,7 @@ from urllib.parse import quote
 from tagsage.errors import TagsageError
 from tagsage.redact import redact
 from tagsage.run_context import RunContext, file_name
-from tagsage.stages.common import tracking_of
+from tagsage.stages.backends import tracking_of
 from tagsage.workspace import Workspace
 
 if TYPE_CHECKING:

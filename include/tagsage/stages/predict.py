@@ -6,26 +6,20 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tagsage.files import write_json
 from tagsage.progress import track
 from tagsage.run_context import RunContext, Token
-from tagsage.stages.changes import (
-    latest_predictions,
-    predictions_before,
-    publish_changes,
-    remember_predictions,
-)
-from tagsage.stages.common import (
-    LEARN_CODE,
+from tagsage.stages.artifacts import MODEL_CODE, Blocks, Ref, load_snapshot
+from tagsage.stages.backends import open_store
+from tagsage.stages.changes import latest_predictions, predictions_before, publish_changes
+from tagsage.stages.promote import Promoted
+from tagsage.stages.tag_tables import (
+    EXAMPLES_FILE,
     PREDICTIONS,
-    Blocks,
-    Ref,
-    load_snapshot,
-    open_store,
+    THRESHOLD,
+    join_lines,
     publish_table,
     write_table,
 )
-from tagsage.stages.promote import Promoted
 from tagsage.stages.tagger import LoadedTagger, UnusableModelError, load_tagger
 
 if TYPE_CHECKING:
@@ -40,8 +34,6 @@ logger = logging.getLogger(__name__)
 BLOCK_ROWS = 8192
 # What a run records of its predictions: what the store wrote, and why the champion made none.
 WRITTEN, UNUSABLE = "predictions_written", "champion_unusable"
-EXAMPLES_FILE = "examples.json"
-EXAMPLES = 12
 
 
 def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> Ref:
@@ -53,6 +45,8 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
     ref is that of the earlier predictions, and the run's last stage fails.
     """
     import pandas as pd
+
+    from tagsage.report.examples import write_examples
 
     run = RunContext.of(token)
     before = predictions_before(run)
@@ -83,15 +77,11 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
     }
 
     def build(folder: Path) -> dict[str, Any]:
-        made = _predictions(model, snapshot, rows, top_tags=run.settings.top_tags)
-        predictions = made.drop(columns="threshold").assign(model_version=version)
-        predictions["model_version"] = predictions["model_version"].astype("str")
+        predictions = _predictions(model, snapshot, rows, top_tags=run.settings.top_tags)
+        predictions = predictions.assign(model_version=version).astype({"model_version": "str"})
         write_table(folder, PREDICTIONS, predictions)
-        # Not published: the report and the pages show thresholds beside the scores.
-        made.assign(model_version=predictions["model_version"]).to_parquet(
-            folder / f"{PREDICTIONS}.parquet", index=False
-        )
-        write_examples(folder / EXAMPLES_FILE, snapshot, made, seed=run.settings.seed)
+        file, seed = folder / EXAMPLES_FILE, run.settings.seed
+        write_examples(file, snapshot.articles, predictions, seed=seed)
         assigned = predictions[predictions["assigned"] == 1]
         return {
             "articles": len(rows),
@@ -102,8 +92,7 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
             "by": inputs["by"],
         }
 
-    code = (*LEARN_CODE, "embed", "graph", "registry")
-    artifact = run.artifact("predictions", inputs, build, code=code)
+    artifact = run.artifact("predictions", inputs, build, code=(*MODEL_CODE, "report"))
     if unusable:
         return artifact.ref
     predictions = pd.read_parquet(artifact.path / f"{PREDICTIONS}.parquet")
@@ -113,9 +102,8 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
     # A task that runs again finds its own predictions: what it wrote at first is what is reported.
     if written.unchanged < len(predictions) or written.removed or not run.recorded(WRITTEN):
         run.record(WRITTEN, written.to_json())
-    publish_table(run, artifact.path, PREDICTIONS, predictions.drop(columns="threshold"))
+    publish_table(run, artifact.path, PREDICTIONS, predictions)
     publish_changes(run, before, artifact, snapshot)
-    remember_predictions(run, artifact)
     return artifact.ref
 
 
@@ -133,8 +121,7 @@ def _predictions(
     from tagsage.features import Articles
     from tagsage.learn.predictions import top_tags as best_tags
 
-    columns = ("row", "tag", "score", "assigned", "threshold")
-    parts = [pd.DataFrame({name: [] for name in columns})]
+    lines = []
     if model is not None:
         corpus, fitted = Articles.of_snapshot(snapshot), model.tagger.candidate
         blocks = range(0, len(rows), BLOCK_ROWS)
@@ -143,42 +130,7 @@ def _predictions(
             X = model.tagger.features.transform(model.articles(corpus, block))
             own = np.arange(len(block))
             tagged, thresholds = fitted.predict(X, own), fitted.thresholds(X, own)
-            parts.append(best_tags(*tagged, thresholds, tags=fitted.tags, k=top_tags, rows=block))
-    frame = pd.concat(parts[1:] or parts, ignore_index=True)
-    return pd.DataFrame({
-        "story": snapshot.articles["url"].to_numpy()[frame["row"].to_numpy(dtype="int64")],
-        "tag": frame["tag"].astype("str"),
-        # Six digits: enough for any use, and the same file from the same run.
-        "score": frame["score"].astype("float64").round(6),
-        "assigned": frame["assigned"].astype("int8"),
-        "threshold": frame["threshold"].astype("float64"),
-    })
-
-
-def write_examples(file: Path, snapshot: Snapshot, predictions: pd.DataFrame, *, seed: int) -> None:
-    """Write a few predicted articles, drawn at random, for the report."""
-    import numpy as np
-
-    stories = predictions["story"].unique()
-    drawn = np.random.default_rng(seed).permutation(len(stories))[:EXAMPLES]
-    shown = {stories[position] for position in sorted(drawn)}
-    articles = snapshot.articles[snapshot.articles["url"].isin(shown)]
-    texts = {row.url: (row.title, row.subtitle) for row in articles.itertuples()}
-    examples = [
-        {
-            "title": texts[story][0],
-            "subtitle": texts[story][1],
-            "url": story,
-            "tags": [
-                {
-                    "tag": row.tag,
-                    "score": row.score,
-                    "assigned": bool(row.assigned),
-                    "threshold": getattr(row, "threshold", None),
-                }
-                for row in part.itertuples()
-            ],
-        }
-        for story, part in predictions[predictions["story"].isin(shown)].groupby("story")
-    ]
-    write_json(file, examples)
+            lines.append(best_tags(*tagged, thresholds, tags=fitted.tags, k=top_tags, rows=block))
+    if not lines:
+        lines = [pd.DataFrame(columns=["row", "tag", "score", "assigned", THRESHOLD])]
+    return join_lines(lines, snapshot).astype({"assigned": "int8", THRESHOLD: "float64"})

@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from tagsage.files import write_json
 from tagsage.run_context import RunContext, Token
-from tagsage.stages.common import (
+from tagsage.stages.artifacts import (
     KNOWN,
     LEARN_CODE,
+    MODEL_CODE,
     MODEL_FOLDER,
     VECTORS,
     Blocks,
     Ref,
     feature_matrix,
+    load_fitted,
     load_labels,
     load_vectors,
-    tracking_of,
 )
+from tagsage.stages.backends import log_results, tracking_of
 from tagsage.stages.compare_with_champion import freeze_test, make_decision
 from tagsage.stages.features import fit_on_all
 from tagsage.workspace import Artifact
@@ -53,7 +55,6 @@ class Promoted(TypedDict):
 
 def promote(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Ref) -> Promoted:
     """Refit the winner on every tagged article, register it, and decide whether it is champion."""
-    from tagsage.registry.runs import log_results
     from tagsage.registry.versions import register_version, registered_model
 
     run = RunContext.of(token)
@@ -65,8 +66,7 @@ def promote(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Ref)
     features = fit_on_all(run, corpus, split, features, winner.partition(":")[0])
     model = _refitted(run, split, features, best)
     log_results(
-        tracking,
-        run.run_id,
+        run,
         metrics={f"winner_{name}": value for name, value in best["scores"].items()},
         tags={
             "tagsage.winner_fit": json.dumps(best["fit"]),
@@ -109,14 +109,12 @@ def promote(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Ref)
 
 
 def _refitted(run: RunContext, split: Ref, features: Blocks, best: dict[str, Any]) -> Artifact:
-    from tagsage.learn.candidate import FittedCandidate
     from tagsage.learn.fitting import refit_candidate
 
     def build(folder: Path) -> dict[str, Any]:
         labels = load_labels(run, split)
-        compared = FittedCandidate.load(run.workspace.open(best["ref"]).path / MODEL_FOLDER)
         X = feature_matrix(run, features, best["candidate"].partition(":")[0])
-        fitted = refit_candidate(X, labels.Y, labels.rows, like=compared)
+        fitted = refit_candidate(X, labels.Y, labels.rows, like=load_fitted(run, best["ref"]))
         fitted.save(folder)
         return {"fit": fitted.summary}
 
@@ -148,14 +146,11 @@ def _tagger(run: RunContext, features: Blocks, winner: str, model: Ref) -> Artif
 
     needed = {name: features[name] for name in (*names, KNOWN)}
     inputs = {"model": model, "features": needed, "vectors": vectors}
-    code = (*LEARN_CODE, "embed", "graph", "registry")
-    return run.artifact("tagger", inputs, build, code=code)
+    return run.artifact("tagger", inputs, build, code=MODEL_CODE)
 
 
 def _log_decision(run: RunContext, winner: str, decision: Decision) -> None:
     """Log the decision with its numbers to the run in MLflow."""
-    from tagsage.registry.runs import log_results
-
     values = asdict(decision)
     metrics = {f"promotion_{name}": value for name, value in (decision.gain or {}).items()}
     for check in decision.checks:
@@ -166,8 +161,7 @@ def _log_decision(run: RunContext, winner: str, decision: Decision) -> None:
         file = folder / "promotion.json"
         write_json(file, values)
         log_results(
-            tracking_of(run.settings),
-            run.run_id,
+            run,
             metrics={name: value for name, value in metrics.items() if value is not None},
             tags={
                 "tagsage.winner": winner,

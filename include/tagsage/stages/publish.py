@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from tagsage import __version__
-from tagsage.run_context import STARTED, RunContext, Token
-from tagsage.stages.common import (
-    Ref,
-    load_labels,
-    load_snapshot,
-    open_store,
-    tracking_of,
-)
-from tagsage.stages.compare import SCORED_FOLDER
+from tagsage.run_context import RunContext, Token
+from tagsage.stages.artifacts import Ref, load_labels, load_scored, load_snapshot
+from tagsage.stages.backends import open_store, tracking_of
+from tagsage.stages.compare import LEADERBOARD_FILE
 from tagsage.stages.explain import EXPLANATIONS_FILE
 from tagsage.stages.predict import UNUSABLE
 from tagsage.stages.promote import Promoted
@@ -33,7 +27,7 @@ OF_PREDICTIONS = ("counts", "predicted")
 # Of the run's facts, what is kept when later runs are published.
 KEPT = (
     *("run_id", "started", "winner", "promoted", "model_version", "champion_version"),
-    *("counts", "predicted"),
+    *OF_PREDICTIONS,
 )
 
 
@@ -52,20 +46,9 @@ def publish(
     the corpus and the predictions are copied first.
 
     A trial is not kept: the pages go on to show the last ordinary run, with the predictions of now.
-
-    Parameters
-    ----------
-    token : dict
-        The run.
-    corpus, split, board, predicted : str
-        Refs of the snapshot, the split, the leaderboard and the predictions.
-    promoted : dict
-        The decision.
-    explained : str
-        Ref of an artifact that holds ``explanations.parquet``; empty when nothing was explained.
+    `explained` is empty when nothing was explained.
     """
     from tagsage.app.published import read_facts
-    from tagsage.evaluate.scored_candidate import ScoredCandidate
     from tagsage.store.publish import Publication
     from tagsage.store.publish import publish as publish_to
 
@@ -81,10 +64,8 @@ def publish(
                 before = read_facts(connection) or facts | {"leaderboard": []}
             facts = before | {name: facts[name] for name in OF_PREDICTIONS}
         else:
-            best = ranked.summary["best"]
-            folder = run.workspace.open(best["ref"]).path / SCORED_FOLDER
-            scores = ScoredCandidate.load(folder).per_tag
-            entry = _entry(facts, ranked)
+            scores = load_scored(run, ranked.summary["best"]["ref"]).per_tag
+            entry = _entry(run, facts, ranked)
         file = run.workspace.open(explained).path / EXPLANATIONS_FILE if explained else None
         left_out = publish_to(store, Publication(facts, target_tags, scores, entry, file))
     if left_out:
@@ -116,11 +97,11 @@ def _facts(
 
     tracking = tracking_of(run.settings)
     summary = run.workspace.open(predicted).summary
-    leaderboard = pd.read_csv(ranked.path / "leaderboard.csv").to_dict("records")
+    leaderboard = pd.read_csv(ranked.path / LEADERBOARD_FILE).to_dict("records")
     is_stub = snapshot.articles["is_stub"]
     return {
         "run_id": run.run_id,
-        "started": str(run.recorded(STARTED)),
+        "started": f"{run.started:%d %B %Y, %H:%M} UTC",
         "version": __version__,
         "winner": promoted["winner"],
         "promoted": promoted["promoted"],
@@ -147,11 +128,10 @@ def _facts(
     }
 
 
-def _entry(facts: dict[str, Any], ranked: Artifact) -> dict[str, Any]:
+def _entry(run: RunContext, facts: dict[str, Any], ranked: Artifact) -> dict[str, Any]:
     """Return what is kept of the run for the history that the first page draws."""
-    started = datetime.strptime(facts["started"], "%d %B %Y, %H:%M UTC").replace(tzinfo=UTC)
     return {
-        "at": started.isoformat(timespec="minutes"),
+        "at": run.started.isoformat(timespec="minutes"),
         **{name: facts[name] for name in KEPT},
         "scores": {name: _plain(scores) for name, scores in ranked.summary["candidates"].items()},
     }

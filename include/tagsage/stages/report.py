@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage import __version__
 from tagsage.errors import NonRetryableError
 from tagsage.files import write_json
-from tagsage.run_context import STARTED, RunContext, Token
-from tagsage.stages.changes import CHANGED_EXAMPLES_FILE, CHANGES
-from tagsage.stages.checks import checks_of, keep_profile
-from tagsage.stages.common import (
-    QUARANTINE,
-    Ref,
-    tracking_of,
-)
-from tagsage.stages.compare import SCORED_FOLDER
-from tagsage.stages.embed import VECTORS
+from tagsage.run_context import RunContext, Token
+from tagsage.stages.artifacts import VECTORS, Ref, load_scored
+from tagsage.stages.backends import log_results, tracking_of
+from tagsage.stages.changes import CHANGES
+from tagsage.stages.checks import QUARANTINE, checks_of, keep_profile
+from tagsage.stages.compare import LEADERBOARD_FILE
 from tagsage.stages.explain import EXPLANATIONS_FILE
 from tagsage.stages.findings import comparison_of
 from tagsage.stages.harvest import harvest_of
 from tagsage.stages.ingest import REPORTED
 from tagsage.stages.notifications import METRICS, record_summary
-from tagsage.stages.predict import EXAMPLES_FILE, UNUSABLE, WRITTEN
+from tagsage.stages.predict import UNUSABLE, WRITTEN
 from tagsage.stages.promote import Promoted
 from tagsage.stages.spending import cost_of, log_spending
 from tagsage.stages.splitting import SPLIT_SENTENCE
 from tagsage.stages.suggest import SUGGESTED
+from tagsage.stages.tag_tables import EXAMPLES_FILE
 
 if TYPE_CHECKING:
-    from tagsage.report.report_data import Changes, Example, ReportData
+    from tagsage.report.report_data import Changes, ReportData
 
 REPORT = "report.html"
 SUGGESTIONS_SHOWN = 6
@@ -50,47 +45,37 @@ def report(
 ) -> str:
     """Write ``report.html`` and ``metrics.json``, log both, and call the run finished.
 
-    Returns
-    -------
-    str
-        Where the report is.
-
-    Raises
-    ------
-    NonRetryableError
-        At the end, when the champion could not be used to predict.
+    Returns where the report is. Raises `NonRetryableError` at the end, when the champion could not
+    be used to predict.
     """
-    from tagsage.registry.runs import finish, log_results
+    from tagsage.registry.runs import finish
     from tagsage.report.figures import leaderboard_bars, loss_curve
     from tagsage.report.html import render_report
-    from tagsage.report.picture import save_pictures
 
     run = RunContext.of(token)
     data = _report_data(run, board, found, promoted, predicted, explored, explained)
     changes = _changes(run)
     metrics = _metrics(run, data, changes, board, found, promoted, predicted, explored)
+    counts = {
+        "predicted": {name: metrics["predictions"][name] for name in PREDICTED},
+        "changes": changes.counts or {},
+        "suggested": changes.suggested or {},
+    }
     with run.workspace.scratch() as folder:
         render_report(data, folder / REPORT)
         write_json(folder / METRICS, metrics)
         where = run.workspace.publish(folder / REPORT, REPORT)
         record_summary(run, metrics, where)
         run.workspace.publish(folder / METRICS, METRICS)
-        counts = {
-            "predicted": {name: metrics["predictions"][name] for name in PREDICTED},
-            "changes": changes.counts or {},
-            "suggested": changes.suggested or {},
-        }
-        figures = [leaderboard_bars(data.leaderboard), loss_curve(data.graphsage_losses)]
         log_results(
-            tracking_of(run.settings),
-            run.run_id,
+            run,
             metrics={
                 f"{kind}_{name}": value
                 for kind, values in counts.items()
                 for name, value in values.items()
             },
-            tables={"leaderboard.csv": data.leaderboard},
-            figures=save_pictures(figures, folder),
+            tables={LEADERBOARD_FILE: data.leaderboard},
+            pictures=[leaderboard_bars(data.leaderboard), loss_curve(data.graphsage_losses)],
             files={name: folder / name for name in (REPORT, METRICS)},
         )
     log_spending(run)
@@ -114,23 +99,22 @@ def _report_data(
     """Gather what the page shows."""
     import pandas as pd
 
-    from tagsage.evaluate.scored_candidate import ScoredCandidate
     from tagsage.report.corpus_profile import CorpusProfile
+    from tagsage.report.examples import read_examples
     from tagsage.report.report_data import Predicted, ReportData
 
     ranked, predictions, exploration = map(run.workspace.open, (board, predicted, explored))
-    best = run.workspace.open(ranked.summary["best"]["ref"])
     explanations = run.workspace.open(explained).path / EXPLANATIONS_FILE if explained else None
     unusable = str(run.recorded(UNUSABLE) or "")
     split_note = run.recorded(SPLIT_SENTENCE)
     return ReportData(
         run_id=run.run_id,
-        started=str(run.recorded(STARTED)),
+        started=f"{run.started:%d %B %Y, %H:%M} UTC",
         version=__version__,
         corpus_name=run.settings.articles or run.settings.corpus,
         profile=CorpusProfile.from_json(exploration.summary["profile"]),
-        leaderboard=pd.read_csv(ranked.path / "leaderboard.csv"),
-        per_tag=ScoredCandidate.load(best.path / SCORED_FOLDER).per_tag,
+        leaderboard=pd.read_csv(ranked.path / LEADERBOARD_FILE),
+        per_tag=load_scored(run, ranked.summary["best"]["ref"]).per_tag,
         split=ranked.summary["split"],
         predicted=Predicted(**{
             name: predictions.summary[name] for name in (*PREDICTED, "version", "candidate")
@@ -140,7 +124,7 @@ def _report_data(
         promotion_reason=promoted["reason"],
         checks=promoted["decision"]["checks"],
         gain=promoted["decision"]["gain"],
-        examples=_examples(predictions.path / EXAMPLES_FILE, explanations),
+        examples=read_examples(predictions.path / EXAMPLES_FILE, explanations),
         graph=exploration.summary["graph"]["facts"],
         graphsage_losses=exploration.summary["graph"]["losses"],
         cost=cost_of(run),
@@ -212,46 +196,19 @@ def _quarantine(run: RunContext) -> dict[str, Any]:
 
 def _changes(run: RunContext) -> Changes:
     """Gather what is new in the predictions, and what is suggested."""
+    from tagsage.report.examples import read_examples
     from tagsage.report.report_data import ChangedArticle, Changes
 
     counts, articles = None, []
     if ref := run.recorded(CHANGES):
-        compared = run.workspace.open(ref)
-        counts = {name: n for name, n in compared.summary.items() if name != "listed"}
-        examples = (compared.path / CHANGED_EXAMPLES_FILE).read_text(encoding="utf-8")
-        articles = [ChangedArticle(**item) for item in json.loads(examples)]
+        compared = run.workspace.open(ref).summary
+        counts = compared["counts"]
+        articles = [ChangedArticle(**item) for item in compared["examples"]]
     suggested, suggestions = None, []
     if ref := run.recorded(SUGGESTED):
         artifact = run.workspace.open(ref)
         suggested = {
             name: artifact.summary[name] for name in ("tagged_articles", "articles", "tags")
         }
-        suggestions = _examples(artifact.path / EXAMPLES_FILE)[:SUGGESTIONS_SHOWN]
+        suggestions = read_examples(artifact.path / EXAMPLES_FILE)[:SUGGESTIONS_SHOWN]
     return Changes(counts, run.recorded(WRITTEN) or {}, articles, suggested, suggestions)
-
-
-def _examples(file: Path, explanations: Path | None = None) -> list[Example]:
-    """Read articles and their tags as the report shows them, with why where it was explained."""
-    import pyarrow.parquet as pq
-
-    from tagsage.explain.explanation import Explanation
-    from tagsage.report.report_data import Example, PredictedTag
-
-    items = json.loads(file.read_text(encoding="utf-8"))
-    rows = []
-    if items and explanations is not None:
-        shown = ("story", "in", [item["url"] for item in items])
-        rows = pq.read_table(explanations, filters=[shown]).to_pylist()
-    because = {(row["story"], row["tag"]): Explanation.of(row).sentence() for row in rows}
-    return [
-        Example(
-            title=item["title"],
-            subtitle=item["subtitle"],
-            url=item["url"],
-            tags=[
-                PredictedTag(**tag, because=because.get((item["url"], tag["tag"]), ""))
-                for tag in item["tags"]
-            ],
-        )
-        for item in items
-    ]

@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage.run_context import RunContext, Token
-from tagsage.stages.common import (
+from tagsage.stages.artifacts import (
     KNOWN,
     LEARN_CODE,
-    MODEL_FOLDER,
     VECTORS,
     Blocks,
     Ref,
-    articles_of,
-    fit_inputs,
+    load_articles,
+    load_fitted,
     load_labels,
     load_snapshot,
 )
+from tagsage.stages.compare import fit_inputs
 
 if TYPE_CHECKING:
     from tagsage.evaluate.scenarios import ScenarioInputs
@@ -34,10 +34,9 @@ def best_candidates(run: RunContext, board: Ref) -> dict[str, dict[str, Any]]:
 
 
 def scenarios(token: Token, board: Ref) -> list[str]:
-    """Return the scenarios to evaluate, a task each.
+    """Return the scenarios to evaluate, a task each: ``inductive``, ``split 43``, ``share 0.5``.
 
-    Such as ``inductive``, ``split 43``, ``share 0.5``; empty when the leaderboard has no candidate
-    on text, or none with lists.
+    Empty when the leaderboard has no candidate on text, or none with lists.
     """
     run = RunContext.of(token)
     settings = run.settings
@@ -72,9 +71,7 @@ def evaluate_scenario(
         "scenario": scenario,
         "within_split": settings.chosen_scenarios() if scenario.startswith("split") else [],
         "settings": _block_settings(run, [row["candidate"] for row in best.values()]),
-        "test_share": settings.test_share,
-        "min_tag_articles": settings.min_tag_articles,
-        "max_tagged_articles": settings.max_tagged_articles,
+        **settings.model_dump(include={"test_share", "min_tag_articles", "max_tagged_articles"}),
         **fit_inputs(settings),
     }
 
@@ -103,13 +100,12 @@ def _inputs(
 ) -> ScenarioInputs:
     from tagsage.evaluate.scenarios import Conditions, ScenarioInputs
     from tagsage.features import KnownArticles
-    from tagsage.learn.candidate import FittedCandidate
 
     articles = load_snapshot(run, corpus).articles
     path = {name: run.workspace.open(ref).path for name, ref in features.items()}
     return ScenarioInputs(
         conditions=Conditions(
-            articles_of(run, corpus, features[VECTORS]),
+            load_articles(run, corpus, features[VECTORS]),
             {name: folder for name, folder in path.items() if name not in {VECTORS, KNOWN}},
             run.settings,
             scratch,
@@ -119,7 +115,7 @@ def _inputs(
         tags=articles["tags"].tolist(),
         dates=articles["date"].to_numpy(),
         candidates={role: row["candidate"] for role, row in best.items()},
-        compared=FittedCandidate.load(run.workspace.open(best["graph"]["ref"]).path / MODEL_FOLDER),
+        compared=load_fitted(run, best["graph"]["ref"]),
     )
 
 
@@ -128,5 +124,6 @@ def _block_settings(run: RunContext, candidates: list[str]) -> dict[str, Any]:
     from tagsage.features import BLOCKS, blocks_of
 
     blocks = {block for name in candidates for block in blocks_of(name.partition(":")[0])}
-    names = sorted({name for block in blocks for name in BLOCKS[block].settings})
-    return {name: getattr(run.settings, name) for name in names}
+    return run.settings.model_dump(
+        include={name for block in blocks for name in BLOCKS[block].settings}
+    )

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from tagsage.run_context import RunContext
-from tagsage.stages.common import tracking_of
+from tagsage.stages.backends import log_results
 
 if TYPE_CHECKING:
     from tagsage.embed.cache import Usage
@@ -20,8 +20,6 @@ def log_spending(run: RunContext) -> None:
     Nothing is logged when nothing could be spent: another embedder made the vectors, and no
     champion of an earlier run has sent anything to a server.
     """
-    from tagsage.registry.runs import log_results
-
     spent = _spent(run)
     if spent is None:
         return
@@ -31,15 +29,12 @@ def log_spending(run: RunContext) -> None:
         f"{spent.tokens:,}",
         spent.dollars,
     )
-    log_results(
-        tracking_of(run.settings),
-        run.run_id,
-        metrics={
-            "openai_texts": spent.texts,
-            "openai_tokens": spent.tokens,
-            "openai_dollars": spent.dollars,
-        },
-    )
+    metrics = {
+        "openai_texts": spent.texts,
+        "openai_tokens": spent.tokens,
+        "openai_dollars": spent.dollars,
+    }
+    log_results(run, metrics=metrics)
 
 
 def cost_of(run: RunContext) -> dict[str, Any]:

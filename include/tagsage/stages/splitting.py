@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage.run_context import RunContext, Token
-from tagsage.stages.common import LEARN_CODE, Ref, load_snapshot, tracking_of
+from tagsage.stages.artifacts import LEARN_CODE, Ref, load_snapshot
+from tagsage.stages.backends import tracking_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,48 +31,42 @@ def split(token: Token, corpus: Ref) -> Ref:
     """
     from tagsage.evaluate.frozen_test import FrozenTest
     from tagsage.features import article_ids
-    from tagsage.learn.labels import Labels, label_corpus
+    from tagsage.learn.labels import label_corpus
 
     run = RunContext.of(token)
-    names = ("min_tag_articles", "test_share", "seed", "max_tagged_articles")
-    settings = {name: getattr(run.settings, name) for name in names}
+    settings = run.settings
     earlier = _earlier_split(run)
-
-    def choose(folder: Path) -> dict[str, Any]:
-        articles = load_snapshot(run, corpus).articles
-        parts = None
-        if earlier["ref"]:
-            frozen = FrozenTest.load(run.workspace.open(earlier["ref"]).path)
-            parts = frozen.parts(article_ids(articles["key"].tolist()))
-        labels = label_corpus(
-            articles["tags"].tolist(),
-            min_tag_articles=run.settings.min_tag_articles,
-            test_share=run.settings.test_share,
-            seed=run.settings.seed,
-            max_articles=run.settings.max_tagged_articles,
-            parts=parts,
-        )
-        labels.save(folder)
-        sentence = "" if parts is None else _sentence(labels, parts, earlier["version"])
-        return {"digest": _digest_of(labels), "sentence": sentence}
-
-    inputs = {"corpus": corpus, "earlier": earlier["ref"], **settings}
-    parts = run.artifact("parts", inputs, choose, code=LEARN_CODE)
+    articles = load_snapshot(run, corpus).articles
+    parts = None
+    if earlier["ref"]:
+        frozen = FrozenTest.load(run.workspace.open(earlier["ref"]).path)
+        parts = frozen.parts(article_ids(articles["key"].tolist()))
+    labels = label_corpus(
+        articles["tags"].tolist(),
+        min_tag_articles=settings.min_tag_articles,
+        test_share=settings.test_share,
+        seed=settings.seed,
+        max_articles=settings.max_tagged_articles,
+        parts=parts,
+    )
 
     def build(folder: Path) -> dict[str, Any]:
-        labels = Labels.load(parts.path)
         labels.save(folder)
         return labels.summary()
 
     # Named after the parts, not after where they came from: the same parts are the same split, and
     # what was fitted on it is found again.
-    same = {
+    digest = hashlib.sha256(labels.rows.astype("<i8").tobytes())
+    digest.update(labels.test.astype("<i8").tobytes())
+    inputs = {
         "corpus": corpus,
-        "min_tag_articles": run.settings.min_tag_articles,
-        "parts": parts.summary["digest"],
+        "min_tag_articles": settings.min_tag_articles,
+        "parts": digest.hexdigest(),
     }
-    artifact = run.artifact("split", same, build, code=LEARN_CODE)
-    sentence = earlier["why_new"] or parts.summary["sentence"]
+    artifact = run.artifact("split", inputs, build, code=LEARN_CODE)
+    sentence = earlier["why_new"]
+    if parts is not None:
+        sentence = _sentence(labels, parts, earlier["version"])
     run.record(SPLIT_SENTENCE, sentence)
     logger.info("split: %s %s", artifact.summary, sentence)
     return artifact.ref
@@ -84,12 +79,11 @@ def _earlier_split(run: RunContext) -> dict[str, str]:
     `why_new` says why a champion's split is not continued; `ref` is then empty. What was found is
     recorded: the run run again, when its own winner may be champion, has the same split again.
     """
-    recorded: dict[str, str] | None = run.recorded(EARLIER_SPLIT)
-    if recorded and (not recorded["ref"] or run.workspace.exists(recorded["ref"])):
-        return recorded
-    ref, version, why_new = _split_of_champion(run)
-    found = {"ref": ref, "version": version, "why_new": why_new}
-    run.record(EARLIER_SPLIT, found)
+    found: dict[str, str] | None = run.recorded(EARLIER_SPLIT)
+    if found is None or (found["ref"] and not run.workspace.exists(found["ref"])):
+        ref, version, why_new = _split_of_champion(run)
+        found = {"ref": ref, "version": version, "why_new": why_new}
+        run.record(EARLIER_SPLIT, found)
     return found
 
 
@@ -137,10 +131,3 @@ def _sentence(labels: Labels, parts: npt.NDArray[np.int8], version: str) -> str:
         f"The split is that of the champion (version {version}): {len(known) - new:,} articles "
         f"keep their part, {new:,} are new."
     )
-
-
-def _digest_of(labels: Labels) -> str:
-    """Return a digest of the parts."""
-    digest = hashlib.sha256(labels.rows.astype("<i8").tobytes())
-    digest.update(labels.test.astype("<i8").tobytes())
-    return digest.hexdigest()[:16]

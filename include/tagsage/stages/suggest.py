@@ -8,31 +8,29 @@ from typing import TYPE_CHECKING, Any
 
 from tagsage.progress import track
 from tagsage.run_context import RunContext, Token
-from tagsage.stages.common import (
-    LEARN_CODE,
+from tagsage.stages.artifacts import LEARN_CODE, Ref, feature_matrix, load_snapshot
+from tagsage.stages.backends import open_store
+from tagsage.stages.predict import UNUSABLE
+from tagsage.stages.promote import Promoted
+from tagsage.stages.tag_tables import (
+    EXAMPLES_FILE,
     SUGGESTIONS,
-    Ref,
-    feature_matrix,
-    load_snapshot,
-    open_store,
+    join_lines,
     publish_table,
     write_table,
 )
-from tagsage.stages.predict import EXAMPLES_FILE, UNUSABLE, write_examples
-from tagsage.stages.promote import Promoted
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import pandas as pd
 
-    from tagsage.features.matrix import FeatureMatrix
-    from tagsage.learn.candidate import FittedCandidate
+    from tagsage.store.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
 
 SUGGESTED = "suggested"
-ARTICLES_PER_BLOCK = 1 << 14
+BLOCK_ROWS = 1 << 14
 
 
 def suggest(token: Token, corpus: Ref, promoted: Promoted) -> Ref:
@@ -45,35 +43,29 @@ def suggest(token: Token, corpus: Ref, promoted: Promoted) -> Ref:
     """
     import pandas as pd
 
+    from tagsage.report.examples import write_examples
+
     run = RunContext.of(token)
     if run.is_trial or run.recorded(UNUSABLE):
         run.record(SUGGESTED, "")
         return ""
-    min_score = run.settings.suggest_min_score
+    inputs = {
+        "corpus": corpus,
+        **{name: promoted[name] for name in ("features", "model", "version")},
+        "min_score": run.settings.suggest_min_score,
+    }
 
     def build(folder: Path) -> dict[str, Any]:
-        from tagsage.learn.candidate import FittedCandidate
-
         snapshot = load_snapshot(run, corpus)
         is_tagged = snapshot.articles["tags"].map(len) > 0
         rows = (is_tagged & ~snapshot.articles["is_stub"]).to_numpy().nonzero()[0]
-        fitted = FittedCandidate.load(run.workspace.open(promoted["model"]).path)
-        X = feature_matrix(run, promoted["features"], promoted["winner"].partition(":")[0])
-        parts = _missing(fitted, X, snapshot.articles["tags"], rows, min_score=min_score)
-        found = pd.concat(parts, ignore_index=True)
-        suggestions = pd.DataFrame({
-            "story": snapshot.articles["url"].to_numpy()[found["row"].to_numpy()],
-            "tag": found["tag"],
-            "score": found["score"].astype("float64").round(6),
-            "model_version": promoted["version"],
-        }).astype({"story": "str", "tag": "str", "model_version": "str"})
+        lines = _missing_tags(run, snapshot, rows, promoted)
+        suggestions = join_lines(lines, snapshot).assign(model_version=promoted["version"])
+        suggestions = suggestions.astype({"model_version": "str"})
         write_table(folder, SUGGESTIONS, suggestions)
-        write_examples(
-            folder / EXAMPLES_FILE,
-            snapshot,
-            suggestions.assign(assigned=1),
-            seed=run.settings.seed,
-        )
+        shown = suggestions.assign(assigned=True, threshold=None)
+        file, seed = folder / EXAMPLES_FILE, run.settings.seed
+        write_examples(file, snapshot.articles, shown, seed=seed)
         return {
             "tagged_articles": len(rows),
             "articles": int(suggestions["story"].nunique()),
@@ -81,14 +73,7 @@ def suggest(token: Token, corpus: Ref, promoted: Promoted) -> Ref:
             "version": promoted["version"],
         }
 
-    inputs = {
-        "corpus": corpus,
-        "features": promoted["features"],
-        "model": promoted["model"],
-        "version": promoted["version"],
-        "min_score": min_score,
-    }
-    artifact = run.artifact("suggestions", inputs, build, code=LEARN_CODE)
+    artifact = run.artifact("suggestions", inputs, build, code=(*LEARN_CODE, "report"))
     suggestions = pd.read_parquet(artifact.path / f"{SUGGESTIONS}.parquet")
     with open_store(run) as store:
         written = store.write_suggestions(
@@ -100,27 +85,26 @@ def suggest(token: Token, corpus: Ref, promoted: Promoted) -> Ref:
     return artifact.ref
 
 
-def _missing(
-    fitted: FittedCandidate,
-    X: FeatureMatrix,
-    tags: pd.Series[Any],
-    rows: npt.NDArray[np.int64],
-    *,
-    min_score: float,
+def _missing_tags(
+    run: RunContext, snapshot: Snapshot, rows: npt.NDArray[np.int64], promoted: Promoted
 ) -> list[pd.DataFrame]:
-    """Return the missing tags, block by block; ``row`` is the article index."""
+    """Return the tags that the articles `rows` lack, block by block."""
     import pandas as pd
 
-    from tagsage.features.matrix import row_blocks
+    from tagsage.learn.candidate import FittedCandidate
     from tagsage.learn.labels import label_matrix
     from tagsage.learn.predictions import missing_tags
 
-    parts = [pd.DataFrame({"row": rows[:0], "tag": [], "score": []})]
-    blocks = list(row_blocks(rows, ARTICLES_PER_BLOCK))
-    for _, block in track(blocks, "suggesting: blocks of articles"):
-        known = label_matrix(tags.iloc[block].tolist(), fitted.tags)
+    fitted = FittedCandidate.load(run.workspace.open(promoted["model"]).path)
+    X = feature_matrix(run, promoted["features"], promoted["winner"].partition(":")[0])
+    lines = [pd.DataFrame({"row": rows[:0], "tag": [], "score": []})]
+    blocks = range(0, len(rows), BLOCK_ROWS)
+    for start in track(blocks, "suggesting: blocks of articles"):
+        block = rows[start : start + BLOCK_ROWS]
+        known = label_matrix(snapshot.articles["tags"].iloc[block].tolist(), fitted.tags)
         P, assigned = fitted.predict(X, block)
-        parts.append(
+        min_score = run.settings.suggest_min_score
+        lines.append(
             missing_tags(P, assigned, known, tags=fitted.tags, min_score=min_score, rows=block)
         )
-    return parts
+    return lines

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from tagsage.errors import TagsageError
 from tagsage.run_context import RunContext
-from tagsage.stages.common import VECTORS, Blocks, load_vectors, tracking_of
+from tagsage.stages.artifacts import VECTORS, Blocks, load_vectors
+from tagsage.stages.backends import tracking_of
 from tagsage.stages.embed import embed_as
 
 if TYPE_CHECKING:
@@ -33,14 +34,8 @@ class UnusableModelError(TagsageError):
 class LoadedTagger:
     """A version of the model, ready for the articles of a run.
 
-    Attributes
-    ----------
-    tagger : Tagger
-        The model.
-    model_id : str
-        MLflow's name of it.
-    vectors : callable or None
-        Returns the vectors of articles by row; None when the model makes them itself.
+    `model_id` is MLflow's name of it; `vectors` returns the vectors of articles by row, and is None
+    when the model makes them itself.
     """
 
     tagger: Tagger
@@ -52,8 +47,7 @@ class LoadedTagger:
         articles = corpus.take(rows)
         if not self.tagger.features.needs_vectors:
             return articles
-        texts = articles.texts
-        vectors = self.vectors(rows) if self.vectors else self.tagger.vectors(texts)
+        vectors = self.vectors(rows) if self.vectors else self.tagger.vectors(articles.texts)
         return articles.with_vectors(vectors)
 
 
@@ -62,12 +56,8 @@ def load_tagger(
 ) -> LoadedTagger:
     """Load a version of the model from the registry, for the articles of a run.
 
-    Raises
-    ------
-    UnusableModelError
-        When its files are not those that were registered, or it lacks what it needs.
-    TagsageError
-        When MLflow does not answer; a later try may succeed.
+    Raises `UnusableModelError` when its files are not those that were registered, or it lacks what
+    it needs; and `TagsageError` when MLflow does not answer: a later try may succeed.
     """
     from tagsage.registry.checksums import DamagedModelError
     from tagsage.registry.pyfunc import tagger_of

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 
 from tagsage.run_context import RunContext, Token, artifacts_of_run, latest_runs
-from tagsage.stages.common import tracking_of
-from tagsage.stages.graph import engine_of
+from tagsage.stages.backends import engine_of, tracking_of
 from tagsage.stages.ingest import REPORTED
 from tagsage.stages.spending import log_spending
 

@@ -1,14 +1,14 @@
-"""What every command shares: options, settings, stores by name, failures in one sentence."""
+"""What every command has: --workspace, --set and --debug, and its failure as one sentence."""
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -16,10 +16,6 @@ from rich.table import Table
 
 from tagsage.errors import TagsageError
 from tagsage.settings import ENV_PREFIX, Settings
-from tagsage.workspace import Workspace
-
-if TYPE_CHECKING:
-    from tagsage.store.base import ArticleStore
 
 # Columns of a table that goes to a file.
 WIDE = 250
@@ -32,6 +28,38 @@ SetOption = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Any setting; see `tagsage settings`."),
 ]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the trace of a failure.")]
+
+CommandFunction = Callable[..., None]
+
+
+def command(
+    app: typer.Typer, name: str | None = None
+) -> Callable[[CommandFunction], CommandFunction]:
+    """Make a function a command that also has the options of every command.
+
+    The function takes the ``settings`` that these options make first, and then its own options.
+    """
+
+    def register(function: CommandFunction) -> CommandFunction:
+        def run(
+            workspace: WorkspaceOption = None,
+            set_: SetOption = None,
+            debug: DebugOption = False,
+            **own: Any,
+        ) -> None:
+            with exit_on_error(debug=debug):
+                function(Settings.resolve(overrides_of(set_, workspace=workspace)), **own)
+
+        # Typer reads the options from the signature.
+        _settings, *own = inspect.signature(function, eval_str=True).parameters.values()
+        *shared, _own = inspect.signature(run, eval_str=True).parameters.values()
+        options = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*own, *shared)]
+        run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
+        run.__doc__ = function.__doc__
+        app.command(name or function.__name__)(run)
+        return function
+
+    return register
 
 
 def overrides_of(pairs: list[str] | None, **options: object) -> dict[str, Any]:
@@ -52,41 +80,6 @@ def overrides_of(pairs: list[str] | None, **options: object) -> dict[str, Any]:
     if "workspace" in overrides:
         os.environ.pop("MLFLOW_TRACKING_URI", None)
     return overrides
-
-
-StoreName = "sqlite, sqlite:PATH, postgres or neo4j"
-
-
-def store_place(name: str, settings: Settings) -> tuple[str, Path]:
-    """Return kind and file of a store named on the command line."""
-    from tagsage.store.database import sqlite_file
-    from tagsage.store.open import KINDS
-
-    kind, colon, path = name.partition(":")
-    if kind not in KINDS or (colon and (kind != "sqlite" or not path)):
-        raise typer.BadParameter(f"{name!r} is not {StoreName}", param_hint="store")
-    if kind != "sqlite":
-        return kind, Path()
-    file = Path(path) if path else sqlite_file(settings)
-    return kind, file.absolute()
-
-
-def open_named_store(name: str, settings: Settings, *, must_exist: bool = False) -> ArticleStore:
-    """Open a store named on the command line.
-
-    Raises
-    ------
-    TagsageError
-        When it must exist and does not, or cannot be opened.
-    """
-    from tagsage.store.open import open_store
-
-    kind, file = store_place(name, settings)
-    if must_exist and kind == "sqlite" and not file.is_file():
-        raise TagsageError(f"There is no SQLite store {file}; name it as sqlite:PATH.")
-    if not must_exist and name == "sqlite":
-        Workspace(settings.workspace).claim()
-    return open_store(kind, sqlite_path=file)
 
 
 @contextmanager
