@@ -105,7 +105,7 @@ def fill(corpus: str, folder: Path, uri: str) -> None:
 def study(folder: Path, uri: str | None) -> dict[str, float]:
     """Take the study's steps; return the seconds of each, and a number of what it found."""
     keys = json.loads((folder / "keys.json").read_text(encoding="utf-8"))
-    members = load_csr(folder / "incidence", mmap=False)
+    members = load_csr(folder / "incidence")
     vectors = np.load(folder / "vectors.npy", mmap_mode="r")
     out = np.zeros((len(keys), SETTINGS.graphsage_dimensions), dtype=np.float32)
     done: dict[str, float] = {}

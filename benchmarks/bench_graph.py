@@ -112,11 +112,11 @@ def prepare(corpus: str, folder: Path) -> str:
 
 
 def _incidence(folder: Path) -> Any:
-    return load_csr(folder / "incidence", mmap=False)
+    return load_csr(folder / "incidence")
 
 
 def _similarity(folder: Path) -> Any:
-    return load_csr(folder / "similarity", mmap=False)
+    return load_csr(folder / "similarity")
 
 
 # -- similarity --------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 import scipy.sparse as sp
 
-from tagsage.features import BLOCKS, Articles, Block, KnownArticles
+from tagsage.features import BLOCKS, Articles, Block, FeatureMatrix, KnownArticles
 from tagsage.runner import LocalRunner
 from tagsage.settings import Settings
 
@@ -127,6 +127,11 @@ def fitted(name: str) -> tuple[Block, KnownArticles]:
     """Return a block fitted on the corpus; nobody changes it."""
     known = corpus().known()
     return fit(name, corpus().articles, known), known
+
+
+def rows_of(X: FeatureMatrix) -> np.ndarray:
+    """Return all rows of all blocks, dense."""
+    return X.sparse_rows(np.arange(len(X))).toarray()
 
 
 def features(block: Block, articles: Articles) -> list[np.ndarray]:

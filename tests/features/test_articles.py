@@ -10,12 +10,6 @@ from tagsage.store.base import snapshot_of
 from tests.features.corpora import corpus, named_lists
 
 
-def test_a_list_that_is_named_twice_holds_an_article_once():
-    articles = Articles.of_names(["a", "b"], ["", "Bo"], [["y", "x", "y"], []])
-    assert named_lists(articles) == [["x", "y"], []]
-    assert articles.members.data.tolist() == [1, 1]
-
-
 def test_articles_of_a_snapshot_are_those_of_the_corpus(tmp_path):
     articles, lists = tmp_path / "articles.csv", tmp_path / "lists.csv"
     articles.write_text(
@@ -39,14 +33,6 @@ def test_articles_of_a_snapshot_are_those_of_the_corpus(tmp_path):
     assert named_lists(found) == [["K", "L"], [], ["L"]]
 
 
-def test_partitions_joined_are_all_articles():
-    articles = Articles.of_names(list("abcde"), [""] * 5, [["x"], [], ["y"], [], ["x", "y"]])
-    parts = list(articles.partitions(2))
-    assert [len(part) for part in parts] == [2, 2, 1]
-    assert [text for part in parts for text in part.texts] == list("abcde")
-    assert [names for part in parts for names in named_lists(part)] == named_lists(articles)
-
-
 def test_an_id_is_the_keys_own_whatever_stands_beside_it():
     ids = article_ids(["x.example/a", "", "x.example/b"])
     assert ids.dtype == np.uint64
@@ -66,11 +52,3 @@ def test_some_articles_keep_what_was_looked_up_of_them():
         assert named_lists(some) == named_lists(again)
         assert np.array_equal(some.vectors, corpus().articles.vectors[rows])
         assert list(some.texts) == list(again.texts)
-
-
-def test_articles_as_if_in_no_list_are_the_same_articles():
-    marked = corpus().known().mark(corpus().articles)
-    alone = marked.in_no_list()
-    assert np.array_equal(alone.places, marked.places)
-    assert alone.members.nnz == len(alone.counted) == 0
-    assert named_lists(alone) == [[]] * len(marked)

@@ -60,6 +60,8 @@ def test_features_are_finite_single_precision_rows_of_the_articles(name):
         assert part.dtype == np.float32
         assert bool(sp.issparse(part)) == block.sparse
         assert np.isfinite(part.data if block.sparse else part).all()
+        if block.sparse:
+            assert len(block.columns(known)) == part.shape[1]
     assert any(part.any() for part in features(block, known.mark(corpus().articles)))
 
 
@@ -80,17 +82,10 @@ def test_an_article_has_the_same_features_alone_and_in_any_batch_and_order(name)
     whole = features(block, known.mark(articles))
     n = len(articles)
     batches = [np.array([row]) for row in range(n)]
-    batches += [np.random.default_rng(0).permutation(n), np.array([7, 7, 30]), np.arange(0, n, 3)]
+    batches += [np.random.default_rng(0).permutation(n), np.array([7, 7, 30]), np.arange(0)]
     for rows in batches:
         some = known.mark(unseen(articles.take(rows)))
         assert_same(features(block, some), [part[rows] for part in whole])
-
-
-def test_nobody_has_no_features(name):
-    block, known = fitted(name)
-    whole = features(block, known.mark(corpus().articles))
-    nobody = features(block, known.mark(corpus().articles.take(slice(0, 0))))
-    assert_same(nobody, [part[:0] for part in whole])
 
 
 @pytest.mark.parametrize("size", [1, 7])
@@ -222,13 +217,3 @@ def test_only_the_settings_that_a_block_names_are_read(name):
     if "sample_sizes" in read:
         read = read - {"sample_sizes"} | {"graphsage_sample_sizes"}
     assert read == set(BLOCKS[name].settings)
-
-
-def test_columns_of_a_sparse_block_have_names_and_others_have_none(name):
-    block, known = fitted(name)
-    if block.sparse:
-        (part,) = block.transform(known.mark(corpus().articles))
-        assert len(block.columns(known)) == part.shape[1]
-    else:
-        with pytest.raises(TypeError, match=f"the columns of {name} have no names"):
-            block.columns(known)

@@ -7,17 +7,13 @@ import pytest
 
 from tagsage.features import FeatureSet, blocks_of, list_free_set, needs_lists
 from tagsage.features.feature_set import gather_feature_set
-from tests.features.corpora import corpus, features, fitted, unseen
+from tests.features.corpora import corpus, features, fitted, rows_of, unseen
 
 FEATURE_SET = "text+lists+labels+authors+memberships"
 
 
 def feature_set_of(name: str) -> FeatureSet:
     return FeatureSet(corpus().known(), {block: fitted(block)[0] for block in name.split("+")})
-
-
-def rows_of(X) -> np.ndarray:
-    return X.sparse_rows(np.arange(len(X))).toarray()
 
 
 def test_blocks_stand_side_by_side_in_the_order_of_the_feature_set():
@@ -62,19 +58,20 @@ def test_an_article_that_another_known_marked_is_looked_up_again():
     assert np.array_equal(rows_of(made.transform(elsewhere)), expected)
 
 
-# -- names -----------------------------------------------------------------------------------------
-def test_feature_set_joins_the_blocks_that_it_names():
-    assert blocks_of("text+lists+labels") == ("text", "lists", "labels")
-    for wrong in ("", "txt", "text+text", "text+", "text, lists"):
-        with pytest.raises(ValueError, match="is not made of some of words, "):
-            blocks_of(wrong)
+@pytest.mark.parametrize(
+    ("name", "needed", "rest"),
+    [
+        ("text+authors", False, "text+authors"),
+        ("text+lists+authors", True, "text+authors"),
+        ("memberships+fastrp", True, ""),
+    ],
+)
+def test_a_name_says_whether_lists_are_needed_and_what_is_left_without(name, needed, rest):
+    assert needs_lists(name) is needed
+    assert list_free_set(name) == rest
 
 
-def test_feature_set_needs_lists_unless_an_article_in_none_has_all_its_blocks():
-    assert [needs_lists(name) for name in ("text", "text+authors")] == [False, False]
-    assert [needs_lists(name) for name in ("lists", "text+memberships", "fastrp")] == [True] * 3
-
-
-def test_what_is_left_of_a_feature_set_without_lists_is_what_an_article_in_none_has():
-    assert list_free_set("text+lists+authors") == "text+authors"
-    assert list_free_set("lists+memberships") == ""
+@pytest.mark.parametrize("wrong", ["", "txt", "text+text", "text+", "text, lists"])
+def test_unknown_and_repeated_blocks_are_refused(wrong):
+    with pytest.raises(ValueError, match="made of some of words, "):
+        blocks_of(wrong)

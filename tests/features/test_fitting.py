@@ -22,7 +22,7 @@ from tagsage.features.fitting import (
 from tagsage.learn.candidate_names import check_candidates
 from tagsage.learn.fitting import fit_candidate
 from tagsage.runner import LocalRunner
-from tests.features.corpora import SETTINGS, Corpus, corpus, features, fit, fitted, unseen
+from tests.features.corpora import SETTINGS, Corpus, corpus, features, fit, fitted, rows_of, unseen
 
 
 class TitleLength(Block):
@@ -65,10 +65,6 @@ def fit_all(base: Path, feature_set: str, whole: Corpus, **options) -> dict[str,
     return folders
 
 
-def rows_of(X) -> np.ndarray:
-    return X.sparse_rows(np.arange(len(X))).toarray()
-
-
 def test_a_block_is_added_by_one_class_and_one_line(monkeypatch, tmp_path):
     monkeypatch.setitem(BLOCKS, "title_length", TitleLength)
     feature_set = "title_length+lists"
@@ -94,21 +90,6 @@ def test_a_block_is_added_by_one_class_and_one_line(monkeypatch, tmp_path):
     assert np.array_equal(
         fitted.predict_proba(asked, np.arange(6)), fitted.predict_proba(X, np.arange(3, 9))
     )
-
-
-def test_a_folder_holds_the_state_and_the_features_of_every_article(tmp_path):
-    whole = corpus()
-    folders = fit_all(tmp_path, "words+lists+labels", whole)
-    in_list = np.ones(40, dtype=bool)
-    X = open_matrix(folders, "words+lists+labels", in_list)
-    marked = whole.known().mark(whole.articles)
-    expected = [
-        part
-        for name, folder in folders.items()
-        for part in features(BLOCKS[name].load(folder / STATE_FOLDER), marked)
-    ]
-    assert np.array_equal(rows_of(X), np.concatenate(expected, axis=1))
-    assert X.in_list is in_list
 
 
 @pytest.mark.parametrize("name", BLOCKS)
@@ -137,7 +118,7 @@ def test_features_for_tuning_know_the_tags_of_the_tuning_part_alone(name, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["words", "lists", "labels"])
-@pytest.mark.parametrize("size", [1, 7, 100])
+@pytest.mark.parametrize("size", [1, 7])
 def test_parts_written_partition_by_partition_are_those_of_all_at_once(
     name, size, tmp_path, monkeypatch
 ):
@@ -153,9 +134,3 @@ def test_parts_written_partition_by_partition_are_those_of_all_at_once(
     for part, other in zip(parts, expected, strict=True):
         assert bool(sp.issparse(part)) == block.sparse
         assert np.array_equal(part.toarray() if block.sparse else part, other)
-
-
-def test_more_than_ten_parts_are_opened_in_their_order(tmp_path):
-    for number in range(12):
-        np.save(tmp_path / f"part{number}.npy", np.full((2, 1), number, dtype=np.float32))
-    assert [part[0, 0] for part in open_parts(tmp_path)] == list(range(12))

@@ -107,6 +107,7 @@ def test_who_knows_nobody_counts_nothing():
     assert not known.in_known_list(marked).any()
     labelled, tags = known.own_tags(marked)
     assert (labelled.any(), tags.shape, tags.nnz) == (False, (40, 1), 0)
+    assert known.lists_of(["x.example/a"]) == known_of(KEYS, [[]] * 5).lists_of(KEYS) == []
 
 
 @pytest.mark.parametrize(
@@ -144,7 +145,3 @@ def test_co_listed_articles_of_many_lists_do_not_say_which_is_meant():
     assert many.lists_of(["x.example/a"]) == []
     assert many.lists_of(["x.example/b"]) == ["0", "1", "2"]
     assert many.lists_of(["x.example/a", "x.example/b"]) == ["0", "1", "2"]
-
-
-def test_a_corpus_without_memberships_knows_no_lists():
-    assert known_of(KEYS, [[]] * 5).lists_of(["x.example/a"]) == []

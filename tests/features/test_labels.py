@@ -18,12 +18,7 @@ def propagate(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fit the block on a corpus, and make its features of the same."""
     known = KnownArticles.of(articles, rows, Y)
-    block = fit(
-        "labels",
-        articles,
-        known,
-        labels_prior_weight=prior_weight,
-    )
+    block = fit("labels", articles, known, labels_prior_weight=prior_weight)
     shares, support = features(block, known.mark(articles))
     return shares, support
 
@@ -138,12 +133,3 @@ def test_tags_are_not_taken_out_of_a_list_that_was_joined_after_the_fit() -> Non
     shares, support = features(block, known.mark(ARTICLES))
     assert support[4, 0] == 0
     assert not shares[4].any()
-
-
-@pytest.mark.parametrize("shape", [(3, 0), (3, 2)])
-def test_without_memberships_nothing_is_known(shape: tuple[int, int]) -> None:
-    rows, Y = np.arange(3), np.ones((3, 4), dtype=bool)
-    shares, support = propagate(articles_in(np.zeros(shape)), rows, Y, 30)
-    assert (shares.shape, support.shape) == ((3, 4), (3, 1))
-    assert not shares.any()
-    assert not support.any()

@@ -73,7 +73,7 @@ def test_a_zero_vector_counts_in_no_mean_but_gets_one() -> None:
 
 @given(
     n=st.integers(1, 12),
-    n_lists=st.integers(1, 6),
+    n_lists=st.integers(0, 6),
     hops=st.integers(1, 3),
     seed=st.integers(0, 10_000),
 )
@@ -105,7 +105,7 @@ def test_members_added_after_the_fit_have_the_means_worked_out_by_hand() -> None
     np.testing.assert_allclose(joined[0], [(3 + 3) / 2, (1 + 2) / 2], rtol=1e-6)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(4))
 def test_an_article_that_came_later_gets_what_it_would_have_got_in_the_lists(seed: int) -> None:
     random = np.random.default_rng(seed)
     dense = random.random((20, 4)) < 0.5
@@ -121,10 +121,3 @@ def test_a_list_that_nobody_else_is_in_says_nothing_of_an_article_that_came_late
     (found,) = propagate(dense, np.array([[2.0], [4.0]]), hidden=np.array([1]))
     # Of the first list (2 + 4) / 2, and nothing of the second.
     assert found.ravel().tolist() == [2, 3]
-
-
-@pytest.mark.parametrize("shape", [(3, 0), (3, 2)])
-def test_without_memberships_all_vectors_are_zero(shape: tuple[int, int]) -> None:
-    found = propagate(np.zeros(shape), np.ones((3, 4)), hops=2)
-    assert [part.shape for part in found] == [(3, 4)] * 2
-    assert not any(part.any() for part in found)

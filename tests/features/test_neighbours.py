@@ -10,7 +10,6 @@ from tagsage.features import BLOCKS, KnownArticles
 from tagsage.features.fitting import fit_block
 from tagsage.features.graphsage import GraphSage
 from tagsage.graph.compute import EMBEDDINGS_FILE, compute_graph
-from tagsage.graph.fastrp import fastrp
 from tagsage.graph.graphsage.model import infer_graphsage
 from tagsage.graph.local import LocalEngine
 from tagsage.graph.similarity import jaccard_similarity
@@ -25,6 +24,7 @@ from tests.features.corpora import (
     fitted,
     unseen,
 )
+from tests.graph.conftest import fastrp
 
 GRAPH = jaccard_similarity(corpus().articles.members, top_k=SETTINGS.similarity_top_k)
 VECTORS = corpus().articles.vectors
@@ -33,8 +33,7 @@ VECTORS = corpus().articles.vectors
 def of_graph(name: str, graph: sp.csr_array) -> np.ndarray:
     """Return a block's features of a whole graph, made without the block."""
     if name == "fastrp":
-        dimensions = SETTINGS.fastrp_dimensions
-        return fastrp(graph, VECTORS, dimensions=dimensions, seed=SETTINGS.seed)
+        return fastrp(graph, VECTORS, dimensions=SETTINGS.fastrp_dimensions, seed=SETTINGS.seed)
     return infer_graphsage(fitted(name)[0].model, graph, VECTORS)
 
 

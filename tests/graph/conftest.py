@@ -13,6 +13,7 @@ import scipy.sparse as sp
 
 from tagsage.graph.compute import EMBEDDINGS_FILE, compute_graph
 from tagsage.graph.engine import ArticleGraph, GraphEngine
+from tagsage.graph.fastrp import fastrp_levels, mix_levels, projection_matrix
 from tagsage.graph.gds import SIMILAR, GdsEngine, GdsGraph
 from tagsage.graph.local import LocalEngine
 from tagsage.neo4j_connection import Neo4jConnection, open_driver
@@ -32,6 +33,12 @@ def settings_of(**changes: Any) -> Settings:
         "sample_ratio": 0.5,
     }
     return Settings(**{**small, **changes})
+
+
+def fastrp(graph: sp.csr_array, vectors: np.ndarray, *, dimensions: int, seed: int) -> np.ndarray:
+    """Embed every node of a graph."""
+    levels = fastrp_levels(graph, vectors, projection_matrix(vectors.shape[1], dimensions, seed))
+    return mix_levels(levels[0], graph, levels)
 
 
 def keys_of(articles: int) -> list[str]:

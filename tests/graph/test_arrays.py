@@ -11,10 +11,8 @@ from tagsage.errors import TagsageError
 from tagsage.graph import arrays
 from tagsage.graph.arrays import (
     check_vectors,
-    create_array,
     fixed_product,
     load_array,
-    nonzero_rows,
     take_rows,
 )
 
@@ -36,22 +34,6 @@ def test_taken_rows_are_those_asked_for_in_memory_or_in_a_file(
     assert isinstance(taken, np.memmap) == (limit == 0)
     np.testing.assert_array_equal(taken, array[rows])
     assert take_rows(array, rows[:0]).shape == (0, 2)
-
-
-def test_rows_with_any_number_but_zero_are_found() -> None:
-    array = np.zeros((5, 2), dtype=np.float32)
-    array[1, 1] = -1e-30
-    array[4, 0] = 2
-    assert nonzero_rows(array).tolist() == [False, True, False, False, True]
-
-
-def test_a_created_array_is_zero_and_can_be_loaded(tmp_path: Path) -> None:
-    created = create_array(tmp_path / "a.npy", (4, 3))
-    created[2] = 7
-    created.flush()
-    loaded = load_array(tmp_path / "a.npy")
-    assert loaded.dtype == np.float32
-    assert loaded.tolist() == [[0, 0, 0], [0, 0, 0], [7, 7, 7], [0, 0, 0]]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no array"])

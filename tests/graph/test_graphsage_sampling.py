@@ -9,7 +9,6 @@ import scipy.sparse as sp
 from tagsage.graph.graphsage.model import layer_seed, sample_neighbours
 from tagsage.graph.graphsage.train import Batches, draw_batches
 from tests.graph.conftest import settings_of
-from tests.graph.test_sampling import ring
 
 
 # -- neighbours ----------------------------------------------------------------------------------
@@ -60,6 +59,12 @@ def test_every_set_of_neighbours_is_equally_likely(size: int, sets: int) -> None
 
 
 # -- batches -------------------------------------------------------------------------------------
+def ring(n: int) -> sp.csr_array:
+    """Join each node to the one before it and the one behind it."""
+    following = np.roll(np.eye(n, dtype=np.float32), 1, axis=1)
+    return sp.csr_array(np.maximum(following, following.T))
+
+
 def batches_of(graph: sp.csr_array, size: int, *, depth: int = 15, epochs: int = 20) -> Batches:
     settings = settings_of(
         graphsage_batch_size=size, graphsage_search_depth=depth, graphsage_epochs=epochs

@@ -43,13 +43,6 @@ def assert_rows(matrix: sp.csr_array, expected: Rows) -> None:
         np.testing.assert_allclose(matrix.data[entries], [v for _, v in row], rtol=1e-6)
 
 
-def test_ties_at_the_limit_keep_the_lower_indices_and_a_better_pair_displaces_the_last() -> None:
-    matrix = jaccard_similarity(members_of([{0}] * 5, 1), top_k=2)
-    assert matrix.indices.reshape(5, 2).tolist() == [[1, 2], [0, 2], [0, 1], [0, 1], [0, 1]]
-    matrix = jaccard_similarity(members_of([{0, 1}, {0}, {0}, {0}, {0, 1}], 2), top_k=2)
-    assert matrix.indices[matrix.indptr[0] : matrix.indptr[1]].tolist() == [1, 4]
-
-
 @pytest.mark.parametrize("shape", [(0, 0), (4, 0), (4, 3)])
 def test_a_corpus_without_memberships_has_no_similar_articles(shape: tuple[int, int]) -> None:
     matrix = jaccard_similarity(sp.csr_array(np.zeros(shape, dtype=np.float32)), top_k=5)

@@ -12,8 +12,8 @@ from tagsage.learn.classifiers import Range, Validation, make_classifier
 from tagsage.learn.classifiers.mlknn import MlKnn
 from tagsage.learn.classifiers.mlp import Mlp
 from tagsage.learn.fitting import fit_candidate, tuning_split
-from tagsage.learn.hyperparameter_search import micro_f1, search_settings
-from tagsage.learn.thresholds import best_micro_f1_threshold
+from tagsage.learn.hyperparameter_search import search_hyperparameters
+from tagsage.learn.thresholds import best_micro_f1
 
 TAGS = list("abcde")
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("small_models")
 
 def search(data, classifier="ovr_logistic", *, trials, seed=1):
     inner = tuning_split(data.Y, seed=1)
-    return search_settings(
+    return search_hyperparameters(
         data.X,
         data.Y,
         data.rows,
@@ -38,34 +38,31 @@ def without_time(trials):
     return [{key: value for key, value in trial.items() if key != "seconds"} for trial in trials]
 
 
-def test_search_tries_the_defaults_first_and_keeps_the_best(name, data):
-    searched = search(data, name, trials=3)
-    kind = type(searched.best)
-    first = searched.trials[0]
-    assert {setting: first[setting] for setting in kind.space} == {
-        setting: kind.defaults[setting] for setting in kind.space
-    }
-    scores = [trial["micro_f1"] for trial in searched.trials]
-    best = searched.trials[int(np.argmax(scores))]
-    assert searched.settings == {setting: best[setting] for setting in kind.space}
-    assert max(scores) >= scores[0]
-    for trial in searched.trials:
-        assert all(
-            values.low <= trial[setting] <= values.high for setting, values in kind.space.items()
-        )
-    assert json.loads(json.dumps(searched.trials)) == searched.trials
+def best_of(trials):
+    return trials[int(np.argmax([trial["micro_f1"] for trial in trials]))]
+
+
+def test_search_tries_the_defaults_first_keeps_the_best_and_prints_nothing(name, data, capfd):
+    best, trials = search(data, name, trials=2)
+    assert capfd.readouterr() == ("", "")
+    space, defaults = type(best).space, type(best).defaults
+    for setting, values in space.items():
+        assert trials[0][setting] == defaults[setting]
+        assert best.settings[setting] == best_of(trials)[setting]
+        assert all(values.low <= trial[setting] <= values.high for trial in trials)
+    assert json.loads(json.dumps(trials)) == trials
 
 
 def test_search_judges_a_trial_by_micro_f1_on_the_held_out_articles(data):
-    searched = search(data, "mlp", trials=2)
+    _, trials = search(data, "mlp", trials=2)
     inner = tuning_split(data.Y, seed=1)
     held_out = Validation(data.rows[inner.test], data.Y[inner.test])
-    for trial in searched.trials:
+    for trial in trials:
         settings = {name: trial[name] for name in Mlp.space}
         fitted = make_classifier("mlp", seed=1, **settings)
         fitted.fit(data.X, data.rows[inner.train], data.Y[inner.train], validation=held_out)
         P = fitted.predict_proba(data.X, held_out.rows)
-        threshold = best_micro_f1_threshold(P, held_out.Y)
+        threshold, _ = best_micro_f1(P, held_out.Y)
         assert trial["threshold"] == threshold
         assert (
             trial["micro_f1"]
@@ -74,45 +71,26 @@ def test_search_judges_a_trial_by_micro_f1_on_the_held_out_articles(data):
         assert trial["epochs"] == fitted.fitted["epochs"]
 
 
-def test_search_gives_the_best_trials_fit(data):
-    searched = search(data, "mlknn", trials=4)
-    inner = tuning_split(data.Y, seed=1)
-    again = make_classifier("mlknn", seed=1, **searched.settings)
-    again.fit(data.X, data.rows[inner.train], data.Y[inner.train])
-    assert searched.best.settings == again.settings
-    arrays = searched.best.arrays
-    assert all(np.array_equal(arrays[key], again.arrays[key]) for key in again.arrays)
-
-
 def test_search_with_the_same_seed_is_the_same_and_with_another_it_is_not(data):
     # More trials than are drawn at random.
-    first, again, other = (search(data, "mlknn", trials=8, seed=seed) for seed in (3, 3, 4))
-    assert without_time(first.trials) == without_time(again.trials)
-    assert first.settings == again.settings
-    assert without_time(first.trials) != without_time(other.trials)
+    first, again, other = (
+        without_time(search(data, "mlknn", trials=8, seed=seed)[1]) for seed in (3, 3, 4)
+    )
+    assert first == again
+    assert first != other
 
 
 def test_search_finds_a_setting_that_is_better_than_a_bad_default(data, monkeypatch):
     monkeypatch.setattr(MlKnn, "defaults", {**MlKnn.defaults, "k": 200})
     monkeypatch.setattr(MlKnn, "space", {"k": Range(1, 200, log=True)})
-    searched = search(data, "mlknn", trials=8)
-    assert searched.settings["k"] < 100
-    assert max(trial["micro_f1"] for trial in searched.trials) > searched.trials[0]["micro_f1"]
+    best, trials = search(data, "mlknn", trials=8)
+    assert best.settings["k"] < 100
+    assert best_of(trials)["micro_f1"] > trials[0]["micro_f1"]
 
 
 def test_search_among_equally_good_trials_takes_the_first(data, monkeypatch):
-    monkeypatch.setattr(search_module, "micro_f1", lambda P, Y, threshold: 0.0)
-    assert search(data, trials=3).settings == {"C": 1.0}
-
-
-def test_search_without_a_trial_is_refused(data):
-    with pytest.raises(ValueError, match="trials=0 must be at least 1"):
-        search(data, trials=0)
-
-
-def test_search_prints_nothing(data, capfd):
-    search(data, trials=2)
-    assert capfd.readouterr() == ("", "")
+    monkeypatch.setattr(search_module, "best_micro_f1", lambda P, Y: (0.5, 0.0))
+    assert search(data, trials=3)[0].settings["C"] == 1
 
 
 def test_search_reads_only_the_training_rows(data):
@@ -121,29 +99,23 @@ def test_search_reads_only_the_training_rows(data):
     unseen = FeatureMatrix(np.split(features, [6], axis=1))
     inner = tuning_split(data.Y, seed=1)
     options = {"classifier": "mlknn", "inner": inner, "seed": 1, "trials": 2}
-    one = search_settings(data.X, data.Y, data.rows, **options)
-    other = search_settings(unseen, data.Y, data.rows, **options)
-    assert without_time(one.trials) == without_time(other.trials)
-
-
-def test_micro_f1_is_that_of_the_scores_also_where_nothing_is_right(data):
-    P = np.random.default_rng(0).random(data.Y.shape, dtype=np.float32)
-    expected = evaluate(P, data.Y, np.float32(0.7) <= P, TAGS).overall["micro_f1"]
-    assert micro_f1(P, data.Y, 0.7) == expected
-    assert micro_f1(P, np.zeros_like(data.Y), 2.0) == 0
+    one, other = (
+        without_time(search_hyperparameters(X, data.Y, data.rows, **options)[1])
+        for X in (data.X, unseen)
+    )
+    assert one == other
 
 
 def test_candidate_takes_what_the_search_found(data):
     options = {"tags": TAGS, "classifier": "mlknn", "seed": 1}
     found = fit_candidate(data.X, data.Y, data.rows, search_trials=4, **options)
-    searched = search(data, "mlknn", trials=4)
-    assert without_time(found.summary["search"]) == without_time(searched.trials)
-    assert found.classifier.settings == {**MlKnn.defaults, **searched.settings}
-    scores = [trial["micro_f1"] for trial in searched.trials]
-    threshold = np.float32(searched.trials[int(np.argmax(scores))]["threshold"])
+    best, trials = search(data, "mlknn", trials=4)
+    assert without_time(found.summary["search"]) == without_time(trials)
+    assert found.main.classifier.settings == best.settings
+    threshold = np.float32(best_of(trials)["threshold"])
     assert found.main.thresholds.common == found.main.calibration.apply(threshold)
-    plain = make_classifier("mlknn", seed=1, **searched.settings).fit(data.X, data.rows, data.Y)
-    arrays = found.classifier.arrays
+    plain = make_classifier("mlknn", seed=1, **best.settings).fit(data.X, data.rows, data.Y)
+    arrays = found.main.classifier.arrays
     assert all(np.array_equal(plain.arrays[key], arrays[key]) for key in arrays)
 
 
@@ -151,8 +123,7 @@ def test_candidate_that_searches_takes_over_epochs_and_saves_its_trials(data, tm
     fitted = fit_candidate(
         data.X, data.Y, data.rows, tags=TAGS, classifier="mlp", seed=1, search_trials=2
     )
-    scores = [trial["micro_f1"] for trial in fitted.summary["search"]]
-    assert fitted.summary["epochs"] == fitted.summary["search"][int(np.argmax(scores))]["epochs"]
+    assert fitted.summary["epochs"] == best_of(fitted.summary["search"])["epochs"]
     fitted.save(tmp_path)
     assert type(fitted).load(tmp_path).summary == fitted.summary
 

@@ -19,41 +19,27 @@ def test_target_tags_are_on_more_articles_than_the_minimum_and_sorted():
     assert target_tags(TAGS, 0) == ["a", "b", "c"]
 
 
-def test_target_tags_without_any_names_the_setting_and_the_commonest_tag():
-    message = (
-        r"^No tag is on more than min_tag_articles=3 articles \(the commonest, 'a', is on 3\); "
-        r"lower the setting min_tag_articles\.$"
-    )
+@pytest.mark.parametrize(
+    ("tags", "minimum", "message"),
+    [
+        (TAGS, 3, r"min_tag_articles=3 articles \(the commonest, 'a', is on 3\); lower"),
+        ([[], []], 0, "No article has a tag"),
+        ([["a"], []], 0, "Only one article has a target tag"),
+    ],
+    ids=["rare tags", "no tags", "one article"],
+)
+def test_a_corpus_with_nothing_to_learn_from_is_refused(tags, minimum, message):
     with pytest.raises(TagsageError, match=message):
-        target_tags(TAGS, 3)
-
-
-def test_target_tags_of_articles_without_tags_says_that_there_are_none():
-    with pytest.raises(TagsageError, match=r"^No article has a tag, so there is nothing to learn"):
-        target_tags([[], []], 0)
-
-
-def test_label_matrix_marks_target_tags_only():
-    Y = label_matrix(TAGS, ["a", "b"])
-    assert Y.dtype == np.bool_
-    assert Y.tolist() == [
-        [True, True],
-        [True, False],
-        [False, False],
-        [True, False],
-        [False, True],
-    ]
-
-
-def test_label_matrix_of_no_tags_at_all_is_empty():
-    assert label_matrix([[], []], ["a"]).tolist() == [[False], [False]]
+        label_corpus(tags, min_tag_articles=minimum, test_share=0.2, seed=0)
 
 
 @given(st.lists(st.lists(st.sampled_from("abcdefg"), unique=True), max_size=30))
 def test_label_matrix_agrees_with_asking_tag_by_tag(tags):
     targets = ["a", "c", "f"]
     expected = [[target in own for target in targets] for own in tags]
-    assert label_matrix(tags, targets).tolist() == expected
+    Y = label_matrix(tags, targets)
+    assert Y.tolist() == expected
+    assert Y.dtype == np.bool_
 
 
 def test_label_matrix_keeps_more_than_255_columns_in_order():
@@ -89,11 +75,6 @@ def test_labels_read_again_equal_those_saved(tmp_path):
     for name in ("rows", "Y", "train", "test"):
         assert np.array_equal(getattr(again, name), getattr(labels, name))
         assert getattr(again, name).dtype == getattr(labels, name).dtype
-
-
-def test_label_corpus_with_one_labelled_article_says_so():
-    with pytest.raises(TagsageError, match=r"^Only one article has a target tag, too few"):
-        label_corpus([["a"], []], min_tag_articles=0, test_share=0.2, seed=0)
 
 
 def test_of_too_many_labelled_articles_those_of_the_earlier_split_and_a_sample_are_taken():

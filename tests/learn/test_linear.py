@@ -24,24 +24,6 @@ def words_and_lists(n: int = 400) -> tuple[FeatureMatrix, np.ndarray]:
     return FeatureMatrix(blocks, kinds=("words", "list_ids"), in_list=in_list), Y
 
 
-def test_an_article_in_no_list_gets_what_the_linear_model_on_words_says():
-    X, Y = words_and_lists()
-    rows = np.arange(len(X))
-    fitted = fit_candidate(X, Y, rows, tags=TAGS, classifier="linear", seed=0)
-    assert fitted.fallback is not None
-    words = FeatureMatrix(X.blocks[:1], kinds=("words",))
-    on_words = fit_candidate(words, Y, rows, tags=TAGS, classifier="linear", seed=0)
-    expected, assigned = on_words.predict(words, rows)
-    found = fitted.predict(X, rows)
-    cold = ~X.in_list
-    assert np.array_equal(found.probabilities[cold], expected[cold])
-    assert np.array_equal(found.assigned[cold], assigned[cold])
-    # The words decide the first tag, with lists and without.
-    assert ((found.probabilities[:, 0] > 0.5) == Y[:, 0]).mean() > 0.98
-    # A list decides the second, and of words alone little is known of it.
-    assert found.probabilities[X.in_list & Y[:, 1], 1].min() > found.probabilities[cold, 1].max()
-
-
 def test_linear_finds_the_words_and_lists_that_decide():
     X, Y = words_and_lists()
     rows = np.arange(len(X))

@@ -17,23 +17,6 @@ def test_top_tags_are_best_first_ties_in_the_order_of_the_tags():
     assert frame["assigned"].dtype == np.bool_
 
 
-def test_an_assigned_tag_that_is_less_likely_comes_in_addition_to_the_best():
-    assigned = np.array([[True, False, False], [False, False, False]])
-    frame = top_tags(P, assigned, P / 2, tags=["a", "b", "c"], k=1, rows=np.arange(2))
-    assert frame["row"].tolist() == [0, 0, 1]
-    assert frame["tag"].tolist() == ["b", "a", "c"]
-    assert frame["assigned"].tolist() == [False, True, False]
-    all_assigned = top_tags(
-        P, np.ones_like(P, dtype=np.bool_), P / 2, tags=["a", "b", "c"], k=1, rows=np.arange(2)
-    )
-    assert all_assigned["tag"].tolist() == ["b", "a", "c", "c", "a", "b"]
-
-
-def test_top_tags_of_fewer_tags_than_wanted_are_all_of_them():
-    frame = top_tags(P, P >= 0.5, P / 2, tags=["a", "b", "c"], k=20, rows=np.arange(2))
-    assert frame["row"].tolist() == [0, 0, 0, 1, 1, 1]
-
-
 def test_top_tags_of_no_article_is_an_empty_frame():
     frame = top_tags(P[:0], P[:0] >= 0.5, P[:0] / 2, tags=["a", "b", "c"], k=2, rows=np.arange(0))
     assert list(frame.columns) == ["row", "tag", "score", "assigned", "threshold"]

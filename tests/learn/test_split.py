@@ -66,21 +66,6 @@ def test_split_of_very_many_rows_is_shuffled_and_cut(monkeypatch):
     assert len(split.test) == 200
 
 
-def test_split_refuses_no_rows_and_impossible_shares():
-    with pytest.raises(ValueError, match="there is no row to split"):
-        stratified_split(np.zeros((0, 2), dtype=bool), test_share=0.2, seed=0)
-    with pytest.raises(ValueError, match=r"test_share=1 must be between 0 and 1"):
-        stratified_split(np.zeros((4, 2), dtype=bool), test_share=1, seed=0)
-
-
-def test_split_keeps_the_share_of_a_tag_that_alone_varies():
-    Y = np.ones((120, 2), dtype=bool)
-    Y[:40, 1] = False
-    split = stratified_split(Y, test_share=0.25, seed=3)
-    assert len(split.test) == 30
-    assert Y[split.test, 1].sum() == 20
-
-
 def moments(*days: str) -> np.ndarray:
     return np.array(days, dtype="datetime64[s]")
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tagsage.learn.thresholds import (
     Thresholds,
-    best_micro_f1_threshold,
+    best_micro_f1,
     expected_f1_threshold,
     tag_thresholds,
 )
@@ -21,32 +21,24 @@ def f1_at(P, Y, threshold) -> float:
     return 2 * (assigned & Y).sum() / (assigned.sum() + Y.sum())
 
 
-def test_best_micro_f1_threshold_of_a_worked_example():
-    # Cuts: .9 -> 2*1/(1+3); .8 -> 2*1/(2+3); .7 -> 2*2/(3+3); .4 -> 2*3/(4+3) is best; .1 less.
-    P = np.array([[0.9, 0.8], [0.7, 0.4], [0.1, 0.1]], dtype=np.float32)
-    Y = np.array([[True, False], [True, True], [False, False]])
-    assert best_micro_f1_threshold(P, Y) == np.float32(0.4)
-
-
-def test_best_micro_f1_threshold_assigns_equal_scores_together():
-    P = np.array([[0.5, 0.5, 0.2]], dtype=np.float32)
-    assert best_micro_f1_threshold(P, np.array([[True, False, False]])) == np.float32(0.5)
-    assert best_micro_f1_threshold(P, np.array([[False, True, False]])) == np.float32(0.5)
-
-
-def test_best_micro_f1_threshold_of_equally_good_cuts_is_the_highest():
-    # Cut .9: 2*1/(1+2) = 2/3; cut .1: 2*2/(4+2) = 2/3.
-    P = np.array([[0.9, 0.4, 0.3, 0.1]], dtype=np.float32)
-    assert best_micro_f1_threshold(P, np.array([[True, False, False, True]])) == np.float32(0.9)
-
-
-def test_best_micro_f1_threshold_without_right_tags_or_rows_is_a_half():
-    assert best_micro_f1_threshold(
-        np.ones((2, 2), dtype=np.float32), np.zeros((2, 2), dtype=bool)
-    ) == np.float32(0.5)
-    assert best_micro_f1_threshold(
-        np.ones((0, 2), dtype=np.float32), np.zeros((0, 2), dtype=bool)
-    ) == np.float32(0.5)
+@pytest.mark.parametrize(
+    ("P", "Y", "threshold", "f1"),
+    [
+        # Cuts: .9: 2*1/(1+3); .8: 2*1/(2+3); .7: 2*2/(3+3); .4: 2*3/(4+3) is best; .1 less.
+        ([0.9, 0.8, 0.7, 0.4, 0.1, 0.1], [1, 0, 1, 1, 0, 0], 0.4, 6 / 7),
+        # Equal scores are assigned together.
+        ([0.5, 0.5, 0.2], [0, 1, 0], 0.5, 2 / 3),
+        # Cut .9: 2*1/(1+2); cut .1: 2*2/(4+2).
+        ([0.9, 0.4, 0.3, 0.1], [1, 0, 0, 1], 0.9, 2 / 3),
+        ([1, 1], [0, 0], 0.5, 0),
+        ([0, 0], [1, 1], 0.5, 0),
+        ([], [], 0.5, 0),
+    ],
+    ids=["best", "ties", "equally good", "nothing right", "no hope", "no articles"],
+)
+def test_the_best_micro_f1_of_worked_examples(P, Y, threshold, f1):
+    found = best_micro_f1(np.array([P], dtype=np.float32), np.array([Y], dtype=bool))
+    assert found == (np.float32(threshold), pytest.approx(f1))
 
 
 @given(
@@ -56,14 +48,15 @@ def test_best_micro_f1_threshold_without_right_tags_or_rows_is_a_half():
         max_size=30,
     )
 )
-def test_best_micro_f1_threshold_is_as_good_as_the_best_of_all_scores(pairs):
+def test_the_best_micro_f1_is_that_of_the_best_of_all_scores(pairs):
     P = np.array([[score for score, _ in pairs]], dtype=np.float32)
     Y = np.array([[truth for _, truth in pairs]])
     # A threshold of 0 would assign every tag to every article: it is none.
     scores = P[0][P[0] > 0]
     if Y.any() and len(scores):
         best = max(f1_at(P, Y, score) for score in scores)
-        assert f1_at(P, Y, np.float32(best_micro_f1_threshold(P, Y))) == best
+        threshold, f1 = best_micro_f1(P, Y)
+        assert f1_at(P, Y, np.float32(threshold)) == f1 == best
 
 
 def test_expected_f1_threshold_of_a_worked_example():
@@ -71,11 +64,8 @@ def test_expected_f1_threshold_of_a_worked_example():
     assert expected_f1_threshold(np.array([0.1, 0.9, 0.6])) == pytest.approx(0.6)
     # One sure article: 2 / 2.02; both: 2.04 / 3.02.
     assert expected_f1_threshold(np.array([0.02, 1.0])) == pytest.approx(1)
-
-
-def test_expected_f1_threshold_without_articles_or_hope_is_a_half():
-    assert expected_f1_threshold(np.zeros(3)) == pytest.approx(0.5)
-    assert expected_f1_threshold(np.zeros(0)) == pytest.approx(0.5)
+    # Without articles or hope, a half.
+    assert [expected_f1_threshold(np.zeros(n)) for n in (0, 3)] == [0.5, 0.5]
 
 
 @given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=12))
@@ -115,11 +105,9 @@ P = np.array([[0.9, 0.4, 0.2], [0.1, 0.3, 0.2], [0.8, 0.7, 0.6]], dtype=np.float
 )
 def test_tags_are_assigned_by_thresholds_and_limits(limits, expected):
     thresholds = Thresholds(0.5, np.array([0.5, 0.5, 0.2], dtype=np.float32), **limits)
-    assert thresholds.assign(P).tolist() == np.array(expected, dtype=bool).tolist()
-    assert (
-        Thresholds.from_json(json.loads(json.dumps(thresholds.to_json()))).assign(P).tolist()
-        == np.array(expected, dtype=bool).tolist()
-    )
+    again = Thresholds.from_json(json.loads(json.dumps(thresholds.to_json())))
+    for some in (thresholds, again):
+        assert np.array_equal(some.assign(P), np.array(expected, dtype=bool))
 
 
 def test_equal_probabilities_at_a_limit_go_to_the_lower_column():
@@ -134,14 +122,6 @@ def test_thresholds_are_chosen_by_micro_f1_and_drawn_towards_each_tags_own():
     Y = rng.random((200, 3)) < scores
     settings = PredictionSettings(assign_max_tags=2, assign_min_tags=1)
     chosen = Thresholds.choose(scores, Y, settings)
-    assert chosen.common == best_micro_f1_threshold(scores, Y)
+    assert chosen.common == best_micro_f1(scores, Y)[0]
     assert np.array_equal(chosen.per_tag, tag_thresholds(scores, chosen.common))
     assert (chosen.max_tags, chosen.min_tags) == (2, 1)
-
-
-def test_a_threshold_is_never_zero():
-    scores = np.array([[0.0, 0.0, 0.4]], dtype=np.float32)
-    # The only right tag has score 0: no threshold above 0 finds it.
-    assert best_micro_f1_threshold(scores, np.array([[True, False, False]])) > 0
-    nothing = np.zeros((2, 2), dtype=np.float32)
-    assert best_micro_f1_threshold(nothing, np.ones((2, 2), dtype=bool)) == pytest.approx(0.5)

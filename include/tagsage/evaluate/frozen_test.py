@@ -63,7 +63,7 @@ class FrozenTest:
                 np.load(folder / f"{name}.npy", allow_pickle=False) for name in ("test", "train")
             )
             # Sums are exact in double precision alone.
-            assigned = load_csr(folder / _ASSIGNED, mmap=False).astype(np.float64)
+            assigned = load_csr(folder / _ASSIGNED).astype(np.float64)
             about = read_json(folder / _ABOUT) or {}
             kept = cls(test=test, train=train, assigned=assigned, **about)
             if assigned.shape != (len(kept.test), len(kept.tags)):

@@ -30,8 +30,8 @@ NOBODY = np.uint64(0)
 def article_ids(keys: Sequence[str]) -> IdArray:
     """Return a number for each article's key, the same in every run.
 
-    A hash of 64 bits takes less room than an address. Among 5.5 million articles, two have the same
-    hash with a chance of one in a million. An empty key stands for an article in no corpus.
+    Among 5.5 million articles, two have the same 64-bit hash with a chance of one in a million. An
+    empty key stands for an article in no corpus.
     """
     names = np.array(list(keys), dtype=object)
     ids: IdArray = pd.util.hash_array(names, categorize=False)
@@ -93,10 +93,7 @@ class Articles:
         keys: Sequence[str] | None = None,
         vectors: npt.NDArray[np.floating] | None = None,
     ) -> Self:
-        """Return articles whose lists are given by name; a name that comes twice counts once.
-
-        `keys` are empty for articles in no corpus, which is the default.
-        """
+        """Return articles whose lists are given by name; by default they are in no corpus."""
         unique = [dict.fromkeys(names) for names in lists]
         lengths = np.fromiter(map(len, unique), dtype=np.int64, count=len(unique))
         codes, names = pd.factorize(
@@ -163,12 +160,9 @@ class MarkedArticles(Articles):
 
     def take(self, rows: npt.NDArray[np.integer] | slice) -> Self:
         """Return some of them, in the order given."""
-        members = self.members
-        marks = make_csr(
-            self.counted.astype(np.float32), members.indices, members.indptr, members.shape
-        )
-        counted = marks[rows].data > 0
-        return replace(super().take(rows), places=self.places[rows], counted=counted)
+        taken, places = super().take(rows), self.places[rows]
+        counted = self.known.counted_memberships(places, taken.members)
+        return replace(taken, places=places, counted=counted)
 
     def in_lists(self, members: Csr) -> Self:
         """Return them as members of other lists of the same names, looked up again."""

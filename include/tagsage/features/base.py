@@ -12,7 +12,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from tagsage.files import read_json, write_json
-from tagsage.graph.csr import load_csr, save_csr
+from tagsage.graph.csr import INDPTR, load_csr, save_csr
 
 if TYPE_CHECKING:
     from tagsage.features.articles import MarkedArticles
@@ -71,7 +71,8 @@ class Block(ABC):
 
     def columns(self, known: KnownArticles) -> npt.NDArray[np.object_]:
         """Return what each column of a sparse block stands for, [d]."""
-        raise TypeError(f"the columns of {self.name} have no names, whatever is in {known}")
+        del known
+        raise NotImplementedError(f"the columns of {self.name} have no names")
 
     def save(self, folder: Path) -> None:
         """Write the state as arrays and JSON into a folder, which is made."""
@@ -85,29 +86,24 @@ class Block(ABC):
 
 def save_state(folder: Path, state: Mapping[str, Any]) -> None:
     """Write arrays, sparse matrices and JSON-able values into a folder, which is made."""
-    values, arrays, matrices = {}, [], []
+    values: dict[str, Any] = {}
     folder.mkdir(parents=True, exist_ok=True)
     for name, value in state.items():
         if isinstance(value, np.ndarray):
             np.save(folder / f"{name}.npy", value, allow_pickle=False)
-            arrays.append(name)
         elif isinstance(value, sp.csr_array):
             save_csr(folder / name, value)
-            matrices.append(name)
         else:
             values[name] = value
-    content = {"values": values, "arrays": arrays, "matrices": matrices}
-    write_json(folder / STATE_FILE, content)
+    write_json(folder / STATE_FILE, values)
 
 
 def load_state(folder: Path) -> dict[str, Any]:
     """Read what :func:`save_state` wrote; large arrays are memory-mapped."""
-    content: Any = read_json(folder / STATE_FILE)
-    state: dict[str, Any] = content["values"]
-    for name in content["arrays"]:
-        file = folder / f"{name}.npy"
+    state: Any = read_json(folder / STATE_FILE)
+    for file in folder.glob("*.npy"):
         mapped = file.stat().st_size > MAPPED_BYTES
-        state[name] = np.load(file, mmap_mode="r" if mapped else None, allow_pickle=False)
-    for name in content["matrices"]:
-        state[name] = load_csr(folder / name)
-    return state
+        state[file.stem] = np.load(file, mmap_mode="r" if mapped else None, allow_pickle=False)
+    for file in folder.glob(f"*/{INDPTR}"):
+        state[file.parent.name] = load_csr(file.parent)
+    return dict(state)

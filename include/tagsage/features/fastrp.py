@@ -22,23 +22,14 @@ if TYPE_CHECKING:
 
 
 class FastRp(NeighbourBlock):
-    """Fast random projection; see :mod:`tagsage.graph.fastrp`.
-
-    Vectors are multiplied by `projection` [d, dimensions]; the rest is as in
-    :class:`NeighbourBlock`.
-    """
+    """Fast random projection by a matrix [d, dimensions]; see :mod:`tagsage.graph.fastrp`."""
 
     name: ClassVar[str] = "fastrp"
     settings: ClassVar[tuple[str, ...]] = (*SIMILARITY_SETTINGS, "fastrp_dimensions", "seed")
 
     def __init__(self, projection: FloatArray, **neighbours: Any) -> None:
         super().__init__(**neighbours)
-        self.projection = projection
-
-    @property
-    def dimensions(self) -> int:
-        """The number of dimensions of an embedding."""
-        return int(self.projection.shape[1])
+        self.projection, self.dimensions = projection, int(projection.shape[1])
 
     @classmethod
     def fit(cls, articles: MarkedArticles, settings: Settings, runner: Runner) -> Self:

@@ -49,10 +49,8 @@ def fit_block(
     folder : pathlib.Path
         An existing folder; gets ``state/`` and ``parts/`` and, for a block that is made of tags,
         ``tuning/``: the features when only the tags of `tuning` are known.
-    known : KnownArticles
-        What of the corpus is counted.
-    tuning : KnownArticles, optional
-        What is known while thresholds and epochs are chosen.
+    known, tuning : KnownArticles
+        What of the corpus is counted, and what while thresholds and epochs are chosen.
     graph : pathlib.Path, optional
         For the block ``graphsage``: the folder of :func:`tagsage.graph.compute.compute_graph`,
         already trained on all articles.
@@ -82,7 +80,7 @@ def write_parts(folder: Path, block: Block, articles: MarkedArticles) -> list[in
             if not writers:
                 widths = [part.shape[1] for part in parts]
                 writers = [
-                    _open_writer(stack, folder / f"part{number}", part, len(articles))
+                    _open_writer(stack, folder / f"part{number:02}", part, len(articles))
                     for number, part in enumerate(parts)
                 ]
             for append, part in zip(writers, parts, strict=True):
@@ -108,10 +106,9 @@ def _open_writer(stack: ExitStack, path: Path, part: Part, rows: int) -> Callabl
 
 def open_parts(folder: Path) -> list[Part]:
     """Open what :func:`write_parts` wrote, memory-mapped."""
-    found = sorted(folder.glob("part*"), key=lambda path: int(path.stem.removeprefix("part")))
     return [
         load_csr(path) if path.is_dir() else np.load(path, mmap_mode="r", allow_pickle=False)
-        for path in found
+        for path in sorted(folder.glob("part*"))
     ]
 
 

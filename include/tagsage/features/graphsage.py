@@ -68,12 +68,7 @@ class GraphSage(NeighbourBlock):
         self, dimensions: int, model: GraphSageModel | None = None, **neighbours: Any
     ) -> None:
         super().__init__(**neighbours)
-        self._dimensions, self.model = dimensions, model
-
-    @property
-    def dimensions(self) -> int:
-        """The number of dimensions of an embedding."""
-        return self._dimensions
+        self.dimensions, self.model = dimensions, model
 
     @classmethod
     def fit(cls, articles: MarkedArticles, settings: Settings, runner: Runner) -> Self:

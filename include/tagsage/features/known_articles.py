@@ -1,15 +1,14 @@
 """What states were fitted on, and the one rule by which an article's own part is taken out again.
 
 A state is a sum over articles. For an article among them, a block makes its features from the sum
-without it: without its own tags, and with its vector as often as it was counted. Which articles,
-memberships and tags were counted is kept here, so that the same part is taken out in training, on
-later runs, and when the model is served.
+without it: without its own tags, and with its vector as often as it was counted. So the same part
+is taken out in training, on later runs, and when the model is served.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -29,7 +28,8 @@ if TYPE_CHECKING:
 
 # More co-listed articles tell nothing new, and a request is not to be a way to keep us busy.
 MOST_COLISTED = 100
-# Co-listed articles that stand in more lists together don't say which of them is meant.
+# Co-listed articles that stand in more lists together don't say which of them is meant: taking all
+# of these was worse than taking none.
 MOST_LISTS = 3
 
 
@@ -70,10 +70,8 @@ class KnownArticles:
 
         Parameters
         ----------
-        rows : integer array, shape [m]
-            The articles whose tags are counted, such as the training part; none is hidden.
-        Y : bool array, shape [m, L]
-            Their tags.
+        rows, Y : integer array, shape [m]; bool array, shape [m, L]
+            The articles whose tags are counted, none of them hidden, and their tags.
         hidden : integer array, optional
             Articles that are left out, such as test articles that come later.
         """
@@ -151,10 +149,8 @@ class KnownArticles:
     def lists_of(self, addresses: Sequence[str]) -> list[str]:
         """Return the lists that hold more than half of some co-listed articles, given by address.
 
-        So a title can be tagged with lists whose names aren't known. Unknown articles and those in
-        no list don't count. Where no list holds more than half, those that hold the most are
-        returned; none when they are more than `MOST_LISTS`, because taking all of these was worse
-        than taking none.
+        Unknown articles and those in no list don't count. Where no list holds more than half, those
+        that hold the most are returned; none when they are more than `MOST_LISTS`.
         """
         parsed = map(parse_address, addresses[:MOST_COLISTED])
         keys = sorted({address.key for address in parsed if address is not None})
@@ -205,4 +201,4 @@ class KnownArticles:
         """Read what :meth:`save` wrote."""
         state = load_state(folder)
         state["list_names"] = np.array(state["list_names"], dtype=object)
-        return cls(**{field.name: state[field.name] for field in fields(cls)})
+        return cls(**state)

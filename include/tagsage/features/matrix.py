@@ -22,8 +22,7 @@ BoolArray: TypeAlias = npt.NDArray[np.bool_]
 class FeatureMatrix:
     """Feature blocks side by side, without a joined copy.
 
-    Blocks, [n, d_b] each, may be memory-mapped and float16: only the requested rows are read and
-    converted. Scaling is left to the classifier, from training rows only. `kinds` are the names, in
+    Blocks, [n, d_b] each, may be memory-mapped and float16. `kinds` are the names, in
     :data:`tagsage.features.BLOCKS`, of the blocks that these are parts of (by default ``text``);
     `in_list` [n] says which articles are in a known list (by default all).
     """
@@ -36,28 +35,19 @@ class FeatureMatrix:
         in_list: npt.NDArray[np.bool_] | None = None,
     ) -> None:
         self.blocks: tuple[Any, ...] = tuple(blocks)
-        if not self.blocks:
-            raise ValueError("a feature matrix needs at least one block")
         shapes = [block.shape for block in self.blocks]
-        if any(len(shape) != 2 or shape[0] != shapes[0][0] for shape in shapes):
-            raise ValueError(f"blocks must be matrices of one number of rows, not {shapes}")
+        if len({rows for rows, _ in shapes}) != 1:
+            raise ValueError(f"blocks must have one number of rows, not the shapes {shapes}")
         self.block_widths = tuple(int(shape[1]) for shape in shapes)
         self.shape = (int(shapes[0][0]), sum(self.block_widths))
         self.kinds = ("text",) * len(shapes) if kinds is None else tuple(kinds)
-        if len(self.kinds) != len(shapes):
-            raise ValueError(f"{len(shapes)} blocks need as many kinds, not {len(self.kinds)}")
         self.in_list = np.ones(len(self), dtype=np.bool_) if in_list is None else in_list
-        if self.in_list.shape != (len(self),):
-            raise ValueError(f"in_list must be one flag an article, not {self.in_list.shape}")
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def rows(self, index: IndexArray) -> FloatArray:
-        """Return some rows of all blocks joined, a copy, [m, d].
-
-        A ValueError says when a block is sparse: its columns are too many for a dense array.
-        """
+        """Return some rows of all blocks joined, a copy, [m, d]; none may be sparse."""
         joined = np.empty((len(index), self.shape[1]), dtype=np.float32)
         start = 0
         for block, width in zip(self.blocks, self.block_widths, strict=True):

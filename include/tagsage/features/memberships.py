@@ -38,9 +38,7 @@ class Memberships(Block):
 
     A singular vector's entry furthest from 0 is positive. V is found by subspace iteration on M^T M
     (N. Halko, P.-G. Martinsson, J. A. Tropp: Finding structure with randomness. SIAM Review 53(2),
-    2011, algorithm 4.4), which has a row and a column per list. M is multiplied in blocks of
-    articles, so memory doesn't grow with them. The cost is linear in memberships × k, plus lists ×
-    k².
+    2011, algorithm 4.4). The cost is linear in memberships × k, plus lists × k².
 
     The state is V, `factors` [n_lists, k] with k at most `memberships_dimensions`, and w,
     `weights`.

@@ -37,15 +37,11 @@ class NeighbourBlock(Block):
 
     needs_lists: ClassVar[bool] = True
     needs_vectors: ClassVar[bool] = True
+    dimensions: int
     _neighbours: tuple[KnownArticles, Neighbours] | None = None
 
     def __init__(self, top_k: int, max_list_size: int, levels: list[FloatArray]) -> None:
         self.top_k, self.max_list_size, self.levels = top_k, max_list_size, levels
-
-    @property
-    @abstractmethod
-    def dimensions(self) -> int:
-        """The number of dimensions of an embedding."""
 
     @abstractmethod
     def embed(self, articles: MarkedArticles, neighbours: Csr) -> FloatArray:
@@ -62,8 +58,10 @@ class NeighbourBlock(Block):
 
     def _found(self, known: KnownArticles) -> Neighbours:
         if self._neighbours is None or self._neighbours[0] is not known:
-            kept = {"top_k": self.top_k, "max_list_size": self.max_list_size}
-            self._neighbours = known, Neighbours(known.members, **kept)
+            self._neighbours = (
+                known,
+                Neighbours(known.members, top_k=self.top_k, max_list_size=self.max_list_size),
+            )
         return self._neighbours[1]
 
     def state(self) -> dict[str, Any]:

@@ -33,9 +33,7 @@ BLOCKS: dict[str, type[Block]] = {
 
 
 def blocks_of(feature_set: str) -> tuple[str, ...]:
-    """Return the blocks that a feature set joins, in order.
-
-    A ValueError says when a block is unknown or named twice.
+    """Return the blocks that a feature set joins; a ValueError when one is unknown or repeated.
 
     Examples
     --------
@@ -44,10 +42,8 @@ def blocks_of(feature_set: str) -> tuple[str, ...]:
     """
     blocks = tuple(feature_set.split("+"))
     if set(blocks) - set(BLOCKS) or len(set(blocks)) < len(blocks):
-        raise ValueError(
-            f"feature set {feature_set!r} is not made of some of {', '.join(BLOCKS)}, each at most "
-            "once, joined by +"
-        )
+        names = ", ".join(BLOCKS)
+        raise ValueError(f"a feature set is made of some of {names}, each once, joined by +")
     return blocks
 
 

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     Counts = pd.Series[int]
 
 
+# A key on fewer articles says nothing of other articles, and gets no column.
+MIN_ARTICLES = 2
+
+
 def smooth_idf(articles: npt.NDArray[np.int64], total: int) -> npt.NDArray[np.float32]:
     """Return ln((1 + total) / (1 + articles)) + 1 of each key, [d].
 
@@ -59,8 +63,6 @@ class VocabularyBlock(Block):
     """
 
     sparse: ClassVar[bool] = True
-    min_articles: ClassVar[int] = 2
-    """A key on fewer articles says nothing of other articles, and gets no column."""
 
     def __init__(self, keys: Sequence[str], articles: npt.NDArray[np.int64], total: int) -> None:
         self.vocabulary, self.articles, self.total = Vocabulary(keys), articles, total
@@ -71,7 +73,7 @@ class VocabularyBlock(Block):
         del settings
         counted = articles.only_counted()
         counts = runner.sum_by_key(cls.count, counted.partitions())
-        kept = counts[counts >= cls.min_articles]
+        kept = counts[counts >= MIN_ARTICLES]
         return cls(kept.index.tolist(), np.asarray(kept, dtype=np.int64), len(counted))
 
     @staticmethod

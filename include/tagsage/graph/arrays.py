@@ -68,14 +68,6 @@ def take_rows(array: npt.NDArray[np.floating], rows: npt.NDArray[np.integer]) ->
     return taken
 
 
-def nonzero_rows(array: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
-    """Return which rows have a non-zero entry."""
-    nonzero = np.zeros(len(array), dtype=bool)
-    for block in row_slices(len(array)):
-        nonzero[block] = (array[block] != 0).any(axis=1)
-    return nonzero
-
-
 def check_vectors(vectors: npt.NDArray[np.floating], articles: int) -> None:
     """Raise a TagsageError unless there is one vector of finite numbers per article."""
     if vectors.ndim != 2 or len(vectors) != articles:
@@ -105,6 +97,12 @@ def fixed_product(rows: npt.NDArray[np.floating], matrix: FloatArray) -> FloatAr
         for start in range(0, len(rows), FIXED_ROWS):
             part = np.asarray(rows[start : start + FIXED_ROWS], dtype=np.float32)
             result[start : start + FIXED_ROWS] = (padded(part) @ matrix)[: len(part)]
+    return result
+
+
+def sigmoid(z: FloatArray) -> FloatArray:
+    """Return the logistic function, without an exp that could overflow."""
+    result: FloatArray = np.float32(0.5) * (1 + np.tanh(np.float32(0.5) * z))
     return result
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tagsage.graph.arrays import check_vectors, create_array, nonzero_rows
+from tagsage.graph.arrays import check_vectors, create_array
 from tagsage.graph.components import start_node
 from tagsage.graph.engine import GraphEngine, Sample, Training
 
@@ -70,5 +70,5 @@ def compute_graph(
         "trained_on": training.trained_on,
         "epoch_losses": training.epoch_losses,
         "converged": training.converged,
-        "zero_embeddings": int((~nonzero_rows(embeddings)).sum()),
+        "zero_embeddings": int((~embeddings.any(axis=1)).sum()),
     }

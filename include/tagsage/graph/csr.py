@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -103,19 +103,12 @@ def _growing_array(
             write_header()
 
 
-def load_csr(folder: Path, *, mmap: bool = True) -> Csr:
-    """Open a sparse matrix that :func:`save_csr` or :func:`csr_writer` wrote, memory-mapped or not.
-
-    Raises
-    ------
-    TagsageError
-        When the folder holds no sparse matrix.
-    """
-    mode: Literal["r"] | None = "r" if mmap else None
+def load_csr(folder: Path) -> Csr:
+    """Memory-map a sparse matrix on disk; a TagsageError says when the folder holds none."""
     try:
         indptr = np.load(folder / INDPTR, allow_pickle=False)
-        indices = np.load(folder / INDICES, mmap_mode=mode, allow_pickle=False)
-        data = np.load(folder / DATA, mmap_mode=mode, allow_pickle=False)
+        indices = np.load(folder / INDICES, mmap_mode="r", allow_pickle=False)
+        data = np.load(folder / DATA, mmap_mode="r", allow_pickle=False)
         rows, columns = np.load(folder / SHAPE, allow_pickle=False).tolist()
     except (OSError, ValueError, EOFError) as error:
         msg = (

@@ -34,22 +34,13 @@ AVERAGES = 2
 SPARSITY = 3
 
 
-def fastrp(
-    graph: Csr, vectors: npt.NDArray[np.floating], *, dimensions: int, seed: int
-) -> FloatArray:
-    """Embed every node of a graph [n, n] with vectors [n, f]; returns [n, dimensions].
-
-    Row v of the graph holds the weighted neighbours that v gathers from.
-    """
-    projection = projection_matrix(vectors.shape[1], dimensions, seed)
-    levels = fastrp_levels(graph, vectors, projection)
-    return mix_levels(levels[0], graph, levels)
-
-
 def fastrp_levels(
     graph: Csr, vectors: npt.NDArray[np.floating], projection: FloatArray
 ) -> list[FloatArray]:
-    """Return what nodes give to their neighbours in each average: N_0 and N_1."""
+    """Return what all nodes of a graph [n, n] give to their neighbours in each average: N_0, N_1.
+
+    Row v of the graph holds the weighted neighbours that v gathers from.
+    """
     levels: list[FloatArray] = [fixed_product(vectors, projection)]
     for _ in range(AVERAGES - 1):
         levels.append(neighbour_means(graph, levels[-1]))

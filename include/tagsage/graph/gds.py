@@ -10,13 +10,13 @@ from __future__ import annotations
 import uuid
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from tagsage.errors import TagsageError
 from tagsage.graph.components import number_by_lowest
@@ -79,14 +79,7 @@ class GdsEngine(GraphEngine):
         keys: Sequence[str],
         vector_property: str,
     ) -> Generator[GdsGraph]:
-        """Project Article, List and IN_LIST with the vectors.
-
-        Raises
-        ------
-        TagsageError
-            When the server is unreachable, has no suitable GDS or too little memory, or holds
-            another corpus.
-        """
+        """Project Article, List and IN_LIST with the vectors."""
         del vectors, folder
         with open_server(self._connection) as server:
             server.drop(self.prefix)
@@ -124,6 +117,7 @@ class GdsGraph(ArticleGraph):
     ) -> None:
         self.gds, self.server, self.name, self.graph = server.gds, server, name, graph
         self.ids, self.vector_property, self.settings = ids, vector_property, settings
+        self._index: pd.Index[int] = pd.Index(ids)
 
     def similarity(self) -> LongArray:
         """Run nodeSimilarity in the projection."""
@@ -207,14 +201,7 @@ class GdsGraph(ArticleGraph):
 
     def index_of(self, ids: Any) -> IntArray:
         """Return the articles of some nodes."""
-        order, ordered = self._ordered
-        found: IntArray = order[np.searchsorted(ordered, np.asarray(ids))].astype(np.int32)
-        return found
-
-    @cached_property
-    def _ordered(self) -> tuple[LongArray, LongArray]:
-        order = np.argsort(self.ids)
-        return order, self.ids[order]
+        return np.asarray(self._index.get_indexer(ids), dtype=np.int32)
 
     @property
     def _common(self) -> dict[str, Any]:

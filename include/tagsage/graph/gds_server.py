@@ -72,13 +72,7 @@ class GdsServer:
 
 
 def find_articles(server: GdsServer, keys: Sequence[str]) -> LongArray:
-    """Return the node ids of articles, in the order of their keys.
-
-    Raises
-    ------
-    TagsageError
-        When the database holds other articles.
-    """
+    """Return the articles' node ids; a TagsageError says when the database holds others."""
     # A key that is too long for an index stands whole in another property.
     rows = server.stream("MATCH (a:Article) RETURN coalesce(a.full_key, a.key) AS key, id(a) AS id")
     found = {row["key"]: row["id"] for row in rows}

@@ -21,7 +21,6 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from tagsage.graph.csr import empty_csr, make_csr, row_blocks
-from tagsage.graph.top_k import within_top_k
 from tagsage.progress import track
 
 if TYPE_CHECKING:
@@ -51,10 +50,7 @@ def jaccard_similarity(members: Csr, *, top_k: int, max_list_size: int = 0) -> C
 
 
 def similarity_blocks(members: Csr, *, top_k: int, max_list_size: int = 0) -> Iterator[Csr]:
-    """Yield :func:`jaccard_similarity` as consecutive blocks of rows.
-
-    Memory is bounded by the larger of a block and the row of a single article.
-    """
+    """Yield :func:`jaccard_similarity` as consecutive blocks of rows, of bounded memory."""
     kept = _without_lists(members, _is_short(members, max_list_size))
     n = kept.shape[0]
     degrees = np.diff(kept.indptr).astype(np.int64)
@@ -127,8 +123,22 @@ def _joined(
     row, other, similarity = row[is_other], other[is_other], similarity[is_other]
     lengths = np.bincount(row, minlength=rows)
     if lengths.max(initial=0) > top_k:
-        keep = within_top_k(similarity, lengths, top_k)
+        keep = _within_top_k(similarity, lengths, top_k)
         other, similarity = other[keep], similarity[keep]
         lengths = np.minimum(lengths, top_k)
     indptr = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
     return make_csr(similarity.astype(np.float32), other, indptr, (rows, n))
+
+
+def _within_top_k(
+    values: npt.NDArray[np.floating], lengths: npt.NDArray[np.int64], top_k: int
+) -> npt.NDArray[np.bool_]:
+    """Return which values, row after row, are among the largest of their row; ties: the first."""
+    row = np.repeat(np.arange(len(lengths)), lengths)
+    in_long_row = np.flatnonzero(lengths[row] > top_k)
+    row = row[in_long_row]
+    order = in_long_row[np.lexsort((-values[in_long_row], row))]
+    rank = in_long_row - (np.cumsum(lengths) - lengths)[row]
+    keep = np.ones(len(values), dtype=np.bool_)
+    keep[order] = rank < top_k
+    return keep

@@ -62,29 +62,15 @@ class CalibratedClassifier:
 class FittedCandidate:
     """A candidate that was fitted, and predicts.
 
-    Attributes
-    ----------
-    main : CalibratedClassifier
-        Predicts for articles in lists, and for all where there is no fallback.
-    tags : list of str, length L
-        The tags of its columns.
-    summary : dict
-        JSON-able: ``classifier``, ``seed``, its settings, what its fit reports, ``threshold`` (the
-        common one), ``calibration_slope`` and ``…_intercept``, ``train_articles``,
-        ``tune_seconds``, ``fit_seconds`` (tuning included).
-    fallback : CalibratedClassifier or None
-        Predicts for articles in no list, from the blocks that these have.
+    `tags` [L] are those of its columns. `summary` is JSON-able: ``classifier``, ``seed``, its
+    settings, what its fit reports, ``threshold`` (the common one), ``calibration_slope`` and
+    ``…_intercept``, ``train_articles``, ``tune_seconds``, ``fit_seconds`` (tuning included).
     """
 
     main: CalibratedClassifier
     tags: list[str]
     summary: dict[str, Any]
     fallback: CalibratedClassifier | None = None
-
-    @property
-    def classifier(self) -> Classifier:
-        """The main classifier."""
-        return self.main.classifier
 
     def predict(self, X: FeatureMatrix, rows: IndexArray) -> Predictions:
         """Return probabilities and assigned tags of the articles `rows`; `X` is of all articles."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tagsage.errors import NonRetryableError
-from tagsage.features import BLOCKS, list_free_set, needs_lists
+from tagsage.features import BLOCKS, blocks_of, list_free_set, needs_lists
 from tagsage.learn.classifiers import CLASSIFIERS, classifier_class
 
 
@@ -13,12 +13,10 @@ def check_candidates(pairs: Sequence[tuple[str, str]]) -> None:
     """Raise a NonRetryableError for unknown blocks or classifiers, or unsuitable combinations."""
     for feature_set, classifier in pairs:
         shown = f"Candidate {f'{feature_set}:{classifier}'[:200]!r}"
-        blocks = feature_set.split("+")
-        if not set(blocks) <= set(BLOCKS) or len(set(blocks)) < len(blocks):
-            raise NonRetryableError(
-                f"{shown}: a feature set is made of some of {', '.join(BLOCKS)}, each once, "
-                "joined by +."
-            )
+        try:
+            blocks = blocks_of(feature_set)
+        except ValueError as error:
+            raise NonRetryableError(f"{shown}: {error}.") from error
         if classifier not in CLASSIFIERS:
             raise NonRetryableError(f"{shown}: the classifier is one of {', '.join(CLASSIFIERS)}.")
         sparse = [block for block in blocks if BLOCKS[block].sparse]

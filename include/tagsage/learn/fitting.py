@@ -12,8 +12,8 @@ import numpy as np
 from tagsage.features.matrix import BoolArray, FeatureMatrix, IndexArray
 from tagsage.learn.calibration import Calibration, fit_calibration
 from tagsage.learn.candidate import CalibratedClassifier, FittedCandidate
-from tagsage.learn.classifiers import Validation, make_classifier
-from tagsage.learn.hyperparameter_search import search_settings
+from tagsage.learn.classifiers import Classifier, Validation, make_classifier
+from tagsage.learn.hyperparameter_search import search_hyperparameters
 from tagsage.learn.split import Split, stratified_split
 from tagsage.learn.thresholds import Thresholds
 from tagsage.settings.predictions import PredictionSettings
@@ -66,43 +66,32 @@ def fit_candidate(
         The features for tuning, where these differ: features made of labels may only use those of
         the 85% (:func:`tuning_split`). Otherwise the held-out articles' own labels would come back
         to them through their neighbours, and they would look better than test articles do.
-    settings : PredictionSettings, optional
-        Bounds on the tags per article.
     fallback : CalibratedClassifier, optional
         The fallback, if fitted already: it is a candidate without lists on the same articles and
         seed.
     search_trials : int
-        Hyper-parameters to try on the 85%, reported in the summary as ``search``; 0: the defaults
-        are used.
+        Hyper-parameters to try on the 85%, reported in the summary as ``search``; 0: none.
     """
     started = time.perf_counter()
     tuning = X if tuning is None else tuning
-    tuner = _Tuner(
-        Y,
-        train_rows,
-        tuning_split(Y, seed=seed),
-        classifier,
-        seed,
-        settings or PredictionSettings(),
-        search_trials,
-    )
+    inner = tuning_split(Y, seed=seed)
+    untuned = make_classifier(classifier, seed=seed)
+    tuner = _Tuner(Y, train_rows, inner, untuned, settings or PredictionSettings(), search_trials)
     # Where there is a fallback, the main classifier predicts for articles in lists alone.
     predicted = tuning.in_list[train_rows] | (not X.needs_lists)
-    tuned = tuner.tune(tuning, predicted)
+    tuned, trials = tuner.tune(tuning, predicted)
     tune_seconds = time.perf_counter() - started
-    main = tuned.fit(X, Y, train_rows)
+    main = _refit(X, Y, train_rows, tuned)
     rest, rest_tuning = X.list_free(), tuning.list_free()
     if not X.needs_lists:
         fallback = None
     elif fallback is None and rest is not None and rest_tuning is not None:
         # It must do for any article, as a candidate on the same blocks would.
         everyone = np.ones(len(train_rows), dtype=np.bool_)
-        fallback = tuner.tune(rest_tuning, everyone).fit(rest, Y, train_rows)
-    summary = _summary(main, len(train_rows))
-    if tuned.trials:
-        summary["search"] = list(tuned.trials)
-    summary["tune_seconds"] = tune_seconds
-    summary["fit_seconds"] = time.perf_counter() - started
+        fallback = _refit(rest, Y, train_rows, tuner.tune(rest_tuning, everyone)[0])
+    summary = _summary(main, len(train_rows), started, tune_seconds)
+    if trials:
+        summary["search"] = trials
     return FittedCandidate(main, list(tags), summary, fallback)
 
 
@@ -111,17 +100,13 @@ def refit_candidate(
 ) -> FittedCandidate:
     """Fit a candidate again on more articles: same settings, seed, epochs, calibration, thresholds.
 
-    So the winner is fitted on all labelled articles, test part included, before it predicts. Its
-    scores remain those of the fit on the training part.
+    So the winner is fitted on all labelled articles, test part included, before it predicts.
     """
     started = time.perf_counter()
     main, fallback, rest = _refit(X, Y, rows, like.main), None, X.list_free()
     if like.fallback is not None and rest is not None:
         fallback = _refit(rest, Y, rows, like.fallback)
-    summary = _summary(main, len(rows))
-    summary["tune_seconds"] = 0.0
-    summary["fit_seconds"] = time.perf_counter() - started
-    return FittedCandidate(main, like.tags, summary, fallback)
+    return FittedCandidate(main, like.tags, _summary(main, len(rows), started), fallback)
 
 
 def _refit(
@@ -133,65 +118,57 @@ def _refit(
 
 
 @dataclass(frozen=True)
-class _Tuned:
-    name: str
-    seed: int
-    settings: dict[str, Any]
-    calibration: Calibration
-    thresholds: Thresholds
-    trials: Sequence[dict[str, float]] = ()
-
-    def fit(self, X: FeatureMatrix, Y: BoolArray, rows: IndexArray) -> CalibratedClassifier:
-        classifier = make_classifier(self.name, seed=self.seed, **self.settings)
-        return CalibratedClassifier(classifier.fit(X, rows, Y), self.calibration, self.thresholds)
-
-
-@dataclass(frozen=True)
 class _Tuner:
     """Fits on the 85% (`inner.train`), and chooses on the other 15%."""
 
     Y: BoolArray
     rows: IndexArray
     inner: Split | None
-    classifier: str
-    seed: int
+    untuned: Classifier
     settings: PredictionSettings
     search_trials: int
 
-    def tune(self, X: FeatureMatrix, predicted: BoolArray) -> _Tuned:
-        """Choose on those articles that the classifier will predict for, where they are enough."""
+    def tune(
+        self, X: FeatureMatrix, predicted: BoolArray
+    ) -> tuple[CalibratedClassifier, list[dict[str, float]]]:
+        """Choose on those articles that the classifier will predict for, where they are enough.
+
+        Returns a classifier to be fitted again with its settings, and the trials of the search.
+        """
         if self.inner is None:
             thresholds = Thresholds.constant(self.Y.shape[1], self.settings)
-            return _Tuned(self.classifier, self.seed, {}, Calibration(), thresholds)
+            return CalibratedClassifier(self.untuned, Calibration(), thresholds), []
         train, test = self.inner.train, self.inner.test
         held_out = Validation(self.rows[test], self.Y[test])
-        chosen: dict[str, Any] = {}
-        trials: Sequence[dict[str, float]] = ()
+        name, seed = self.untuned.name, self.untuned.seed
+        trials: list[dict[str, float]] = []
         if self.search_trials:
-            chosen, trials, fitted = search_settings(
+            fitted, trials = search_hyperparameters(
                 X,
                 self.Y,
                 self.rows,
-                classifier=self.classifier,
+                classifier=name,
                 inner=self.inner,
-                seed=self.seed,
+                seed=seed,
                 trials=self.search_trials,
             )
         else:
-            fitted = make_classifier(self.classifier, seed=self.seed)
+            fitted = make_classifier(name, seed=seed)
             fitted.fit(X, self.rows[train], self.Y[train], validation=held_out)
         if fitted.fitted.get("epochs"):
-            chosen["epochs"] = fitted.fitted["epochs"]
+            fitted.settings["epochs"] = fitted.fitted["epochs"]
         scored = predicted[test]
         if scored.sum() < MIN_CALIBRATED_ROWS:
             scored = np.ones_like(scored)
         P, truth = fitted.predict_proba(X, held_out.rows[scored]), held_out.Y[scored]
         calibration = fit_calibration(P, truth)
         thresholds = Thresholds.choose(calibration.apply(P), truth, self.settings)
-        return _Tuned(self.classifier, self.seed, chosen, calibration, thresholds, trials)
+        return CalibratedClassifier(fitted, calibration, thresholds), trials
 
 
-def _summary(fitted: CalibratedClassifier, articles: int) -> dict[str, Any]:
+def _summary(
+    fitted: CalibratedClassifier, articles: int, started: float, tune_seconds: float = 0.0
+) -> dict[str, Any]:
     classifier = fitted.classifier
     found = {name: value for name, value in classifier.fitted.items() if np.isscalar(value)}
     return {
@@ -203,4 +180,6 @@ def _summary(fitted: CalibratedClassifier, articles: int) -> dict[str, Any]:
         "calibration_slope": fitted.calibration.slope,
         "calibration_intercept": fitted.calibration.intercept,
         "train_articles": articles,
+        "tune_seconds": tune_seconds,
+        "fit_seconds": time.perf_counter() - started,
     }

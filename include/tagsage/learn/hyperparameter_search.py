@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from tagsage.features.matrix import BoolArray, FeatureMatrix, FloatArray, IndexArray
+from tagsage.features.matrix import BoolArray, FeatureMatrix, IndexArray
 from tagsage.learn.classifiers import Classifier, Range, Validation, classifier_class
 from tagsage.learn.split import Split
-from tagsage.learn.thresholds import best_micro_f1_threshold
+from tagsage.learn.thresholds import best_micro_f1
 from tagsage.progress import track
 
 if TYPE_CHECKING:
@@ -20,15 +18,7 @@ if TYPE_CHECKING:
 RANDOM_TRIALS = 5
 
 
-class Searched(NamedTuple):
-    """The best trial's hyper-parameters, numbers about every trial, the best trial's classifier."""
-
-    settings: dict[str, Any]
-    trials: list[dict[str, float]]
-    best: Classifier
-
-
-def search_settings(
+def search_hyperparameters(
     X: FeatureMatrix,
     Y: BoolArray,
     rows: IndexArray,
@@ -37,16 +27,17 @@ def search_settings(
     inner: Split,
     seed: int,
     trials: int,
-) -> Searched:
+) -> tuple[Classifier, list[dict[str, float]]]:
     """Try hyper-parameters and keep the first with the best micro-F1 at its best common threshold.
 
-    The first trial is the classifier's defaults, so the result is at least as good. The others are
-    chosen by a tree-structured Parzen estimator (Bergstra et al.: Algorithms for hyper-parameter
-    optimization, 2011; Optuna's ``TPESampler``). The winner's score is too good, because it is the
-    best of several on these articles: don't report it.
+    The first trial is the classifier's defaults. The others are chosen by a tree-structured Parzen
+    estimator (Bergstra et al.: Algorithms for hyper-parameter optimization, 2011; Optuna's
+    ``TPESampler``). The winner's score is too good, because it is the best of several on these
+    articles: don't report it.
 
     `Y` [m, L] are the tags of the training articles `rows`, and `inner` has positions in these:
-    `train` is fitted, `test` scores and decides about early stopping.
+    `train` is fitted, `test` scores and decides about early stopping. Returns the best trial's
+    classifier, and numbers about every trial, of which there is at least one.
     """
     # Here, not above: it takes long, and most runs search nothing.
     import optuna
@@ -58,17 +49,15 @@ def search_settings(
     study = optuna.create_study(direction="maximize", sampler=sampler)
     study.enqueue_trial({name: kind.defaults[name] for name in space})
     held_out = Validation(rows[inner.test], Y[inner.test])
-    found: Searched | None = None
+    best: Classifier
+    best_f1 = -1.0
     done: list[dict[str, float]] = []
-    best = -1.0
     for _ in track(range(trials), f"searching settings of {classifier}: trials"):
         began = time.monotonic()
         trial = study.ask(space)
         fitted = kind(seed=seed, **trial.params)
         fitted.fit(X, rows[inner.train], Y[inner.train], validation=held_out)
-        P = fitted.predict_proba(X, held_out.rows)
-        threshold = best_micro_f1_threshold(P, held_out.Y)
-        f1 = micro_f1(P, held_out.Y, threshold)
+        threshold, f1 = best_micro_f1(fitted.predict_proba(X, held_out.rows), held_out.Y)
         study.tell(trial, f1)
         done.append({
             "micro_f1": f1,
@@ -77,19 +66,9 @@ def search_settings(
             **trial.params,
             **{name: fitted.fitted[name] for name in ("epochs",) if name in fitted.fitted},
         })
-        if f1 > best:
-            best, found = f1, Searched(dict(trial.params), done, fitted)
-    if found is None:
-        raise ValueError(f"{trials=} must be at least 1")
-    return found
-
-
-def micro_f1(P: FloatArray, Y: BoolArray, threshold: float) -> float:
-    """Return micro-F1 as in :func:`tagsage.evaluate.metrics.evaluate`."""
-    # In float32 as the probabilities are: the score that is the threshold must reach it.
-    assigned = np.float32(threshold) <= P
-    hits, pairs = int((assigned & Y).sum()), int(assigned.sum()) + int(Y.sum())
-    return 2 * hits / max(pairs, 1)
+        if f1 > best_f1:
+            best_f1, best = f1, fitted
+    return best, done
 
 
 def _distribution(values: Range) -> BaseDistribution:

@@ -24,10 +24,7 @@ _ARRAYS = ("rows", "Y", "train", "test")
 
 @dataclass(frozen=True)
 class Labels:
-    """The labelled articles of a run and their split.
-
-    Articles without any target tag are left out, as in the study: the tags of most are too rare to
-    be learned.
+    """The labelled articles of a run and their split; those without a target tag are left out.
 
     Attributes
     ----------
@@ -101,22 +98,16 @@ def label_corpus(
 ) -> Labels:
     """Choose the target tags, label the articles that have some, split these.
 
+    `tags` are every article's, in the order of the article index. A TagsageError says when there is
+    no target tag, or only one labelled article.
+
     Parameters
     ----------
-    tags : sequence of sequences of str
-        Every article's tags, in the order of the article index.
-    min_tag_articles : int
-        A target tag is on more articles than this.
     max_articles : int
         Most labelled articles: those of the earlier split, then a random sample. 0: all.
     parts : int8 array, one number per article, optional
         Each article's part in an earlier split (see :mod:`tagsage.learn.split`), which is continued
         where possible.
-
-    Raises
-    ------
-    TagsageError
-        When there is no target tag, or only one labelled article.
     """
     targets = target_tags(tags, min_tag_articles)
     wanted = set(targets)

@@ -40,7 +40,7 @@ class Thresholds:
     @classmethod
     def choose(cls, P: FloatArray, Y: BoolArray, settings: PredictionSettings) -> Self:
         """Choose thresholds by calibrated probabilities [n, L] of articles outside the fit."""
-        common = best_micro_f1_threshold(P, Y)
+        common, _ = best_micro_f1(P, Y)
         per_tag = tag_thresholds(P, common)
         return cls(common, per_tag, settings.assign_max_tags, settings.assign_min_tags)
 
@@ -74,23 +74,24 @@ class Thresholds:
         return cls(**{**value, "per_tag": np.array(value["per_tag"], dtype=np.float32)})
 
 
-def best_micro_f1_threshold(P: FloatArray, Y: BoolArray) -> float:
-    """Return the threshold with the best micro-F1; exact, because every probability is tried.
+def best_micro_f1(P: FloatArray, Y: BoolArray) -> tuple[float, float]:
+    """Return the threshold with the best micro-F1 of all, and this micro-F1.
 
     With TP(t) the assigned pairs that are right, micro-F1(t) = 2 TP(t) / (assigned(t) + relevant).
     Among equally good thresholds the highest is taken; 0.5 when no tag is right.
     """
     scores, hits, relevant = np.asarray(P, dtype=np.float32).ravel(), Y.ravel(), int(Y.sum())
     if relevant == 0:
-        return DEFAULT_THRESHOLD
+        return DEFAULT_THRESHOLD, 0.0
     order = np.argsort(-scores, kind="stable")
     scores, found = scores[order], np.cumsum(hits[order], dtype=np.int64)
     # Equal probabilities are assigned together: only the last of them is a possible cut.
     cuts = np.flatnonzero(np.append(scores[1:] != scores[:-1], True) & (scores > 0))
     if not len(cuts):
-        return DEFAULT_THRESHOLD
+        return DEFAULT_THRESHOLD, 0.0
     f1 = 2 * found[cuts] / (cuts + 1 + relevant)
-    return float(scores[cuts[int(np.argmax(f1))]])
+    best = int(np.argmax(f1))
+    return float(scores[cuts[best]]), float(f1[best])
 
 
 def expected_f1_threshold(p: FloatArray) -> float:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from tagsage.errors import TagsageError
 from tagsage.files import read_json, write_json
-from tagsage.graph.arrays import fixed_product, row_slices, scratch_array
+from tagsage.graph.arrays import fixed_product, row_slices, scratch_array, sigmoid
 from tagsage.graph.csr import make_csr
 from tagsage.progress import track
 
@@ -74,11 +74,11 @@ class GraphSageModel:
     def save(self, folder: Path) -> None:
         """Write the model: one .npy file per weight, and ``model.json``."""
         folder.mkdir(parents=True, exist_ok=True)
-        names = [(n, name) for n, layer in enumerate(self.weights) for name in sorted(layer)]
-        for number, name in names:
-            np.save(_weight_file(folder, number, name), self.weights[number][name])
+        for number, layer in enumerate(self.weights):
+            for name, values in layer.items():
+                np.save(folder / f"layer{number}_{name}.npy", values)
         content = {key: value for key, value in vars(self).items() if key != "weights"}
-        write_json(folder / MODEL_FILE, {**content, "names": names})
+        write_json(folder / MODEL_FILE, content)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -87,17 +87,13 @@ class GraphSageModel:
             content: Any = read_json(folder / MODEL_FILE)
             content["sample_sizes"] = tuple(content["sample_sizes"])
             weights: list[dict[str, FloatArray]] = [{} for _ in content["sample_sizes"]]
-            for number, name in content.pop("names"):
-                file = _weight_file(folder, number, name)
-                weights[number][name] = np.load(file, allow_pickle=False)
+            for file in folder.glob("layer*.npy"):
+                number, _, name = file.stem.removeprefix("layer").partition("_")
+                weights[int(number)][name] = np.load(file, allow_pickle=False)
             return cls(weights, **content)
         except (OSError, ValueError, EOFError, LookupError, TypeError, AttributeError) as error:
             msg = f"Cannot read a GraphSAGE model in {folder} ({error}); train it again."
             raise TagsageError(msg) from error
-
-
-def _weight_file(folder: Path, number: int, name: str) -> Path:
-    return folder / f"layer{number}_{name}.npy"
 
 
 # -- embeddings ----------------------------------------------------------------------------------
@@ -212,15 +208,9 @@ def _leaky_relu(x: FloatArray) -> FloatArray:
     return result
 
 
-def _sigmoid(x: FloatArray) -> FloatArray:
-    # The same function, without the overflow of exp.
-    result: FloatArray = np.float32(0.5) * (1 + np.tanh(np.float32(0.5) * x))
-    return result
-
-
 ACTIVATION: dict[str, Callable[[FloatArray], FloatArray]] = {
     "relu": _leaky_relu,
-    "sigmoid": _sigmoid,
+    "sigmoid": sigmoid,
 }
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tagsage.errors import TagsageError
-from tagsage.graph.arrays import check_vectors, take_rows
+from tagsage.graph.arrays import take_rows
 from tagsage.graph.csr import induced_subgraph
 from tagsage.graph.graphsage.model import GraphSageModel, layer_seed, means_with, sample_neighbours
 from tagsage.progress import track
@@ -65,19 +65,14 @@ def train_graphsage(
     """Train on a whole graph [n, n], following directions, with vectors [n, f].
 
     The same seed gives the same model, in another process too. On a machine with another number of
-    cores the last digits may differ, because XLA sums in another order.
-
-    Raises
-    ------
-    TagsageError
-        When vectors and nodes don't fit, or a vector or the loss isn't finite.
+    cores the last digits may differ, because XLA sums in another order. A TagsageError says when
+    the loss isn't finite.
     """
     # Here, not at the top: JAX starts threads, and importers of this module may fork.
     import jax
 
     from tagsage.graph.graphsage import network
 
-    check_vectors(vectors, graph.shape[0])
     batches = draw_batches(graph, settings)
     weights: network.Weights = jax.device_put(initial_weights(vectors.shape[1], settings))
     start_optimiser = jax.jit(network.optimiser(settings.graphsage_learning_rate).init)

@@ -74,14 +74,8 @@ class Classifier(ABC):
         """Fit on the articles `rows` [m] with tags `Y` [m, L]; reports go to `fitted`.
 
         `X` has the features of all articles; only `rows` and those of `validation` are read.
-        Methods that stop early use `validation`, others ignore it. Reports are numbers such as
-        epochs.
+        Methods that stop early use `validation`, others ignore it.
         """
-        if Y.dtype != np.bool_ or Y.ndim != 2 or len(Y) != len(rows) or not Y.size:
-            raise ValueError(
-                f"Y must be a bool matrix with a row for each of {len(rows)} rows, at least one "
-                f"and one column, not {Y.dtype} {Y.shape}"
-            )
         everywhere, somewhere = Y.all(axis=0), Y.any(axis=0)
         varying = np.flatnonzero(somewhere & ~everywhere)
         self.fitted, self.arrays = {"features": X.shape[1]}, {}
@@ -100,10 +94,6 @@ class Classifier(ABC):
         P = np.tile(constant, (len(rows), 1))
         if not len(varying):
             return P
-        if X.shape[1] != self.fitted["features"]:
-            raise ValueError(
-                f"{self.name} was fitted on {self.fitted['features']} features, not {X.shape[1]}"
-            )
         if self.sparse or not self.multiplies:
             for part, block in row_blocks(rows, PREDICT_ROWS):
                 features = X.sparse_rows(block) if self.sparse else X.rows(block)
@@ -148,13 +138,3 @@ class Classifier(ABC):
     @abstractmethod
     def _predict(self, features: Any) -> FloatArray:
         """Return probabilities [m, varying tags] of one block of rows [m, d], sparse or not."""
-
-
-def sigmoid(z: FloatArray) -> FloatArray:
-    """Return the logistic function, in place, without overflow."""
-    # tanh is bounded: no exp that could overflow.
-    z *= 0.5
-    np.tanh(z, out=z)
-    z += 1
-    z *= 0.5
-    return z

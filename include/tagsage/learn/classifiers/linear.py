@@ -13,8 +13,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import SGDClassifier
 
 from tagsage.features.matrix import BoolArray, FeatureMatrix, FloatArray, IndexArray
-from tagsage.graph.arrays import one_blas_thread
-from tagsage.learn.classifiers.base import Classifier, Range, Validation, sigmoid
+from tagsage.graph.arrays import one_blas_thread, sigmoid
+from tagsage.learn.classifiers.base import Classifier, Range, Validation
 from tagsage.progress import track
 
 if TYPE_CHECKING:

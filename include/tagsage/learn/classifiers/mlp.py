@@ -20,8 +20,9 @@ from tagsage.features.matrix import (
     unit_blocks,
     unit_rows,
 )
+from tagsage.graph.arrays import sigmoid
 from tagsage.jax_cache import keep_compiled_programs
-from tagsage.learn.classifiers.base import PREDICT_ROWS, Classifier, Range, Validation, sigmoid
+from tagsage.learn.classifiers.base import PREDICT_ROWS, Classifier, Range, Validation
 from tagsage.progress import track
 
 keep_compiled_programs()
@@ -124,12 +125,8 @@ class Mlp(Classifier):
         widths = self.arrays["block_widths"].tolist()
         unit = self.arrays["unit_blocks"].tolist()
         features = unit_rows(features, widths, unit)
-        hidden = features @ self.arrays["W1"]
-        hidden += self.arrays["b1"]
-        np.maximum(hidden, 0, out=hidden)
-        z: FloatArray = hidden @ self.arrays["W2"]
-        z += self.arrays["b2"]
-        return sigmoid(z)
+        hidden = np.maximum(features @ self.arrays["W1"] + self.arrays["b1"], 0)
+        return sigmoid(hidden @ self.arrays["W2"] + self.arrays["b2"])
 
     def _validation_loss(self, X: FeatureMatrix, validation: Validation) -> float:
         total = 0.0
