@@ -108,6 +108,7 @@ def served(site, prepared_home, tmp_path_factory):
         "schedule": "0 0 29 2 *",
         "candidates": "words:linear,words+list_ids+author_ids:linear",
         "scenarios": "cold_start",
+        "assign_min_tags": "1",
         "min_tag_articles": "3",
         "lsa_dimensions": "8",
     }
