@@ -12,7 +12,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from tagsage.files import read_json, write_json
-from tagsage.graph.csr import INDPTR, load_csr, save_csr
+from tagsage.graph.csr import load_csr, save_csr
 
 if TYPE_CHECKING:
     from tagsage.features.articles import MarkedArticles
@@ -87,23 +87,29 @@ class Block(ABC):
 def save_state(folder: Path, state: Mapping[str, Any]) -> None:
     """Write arrays, sparse matrices and JSON-able values into a folder, which is made."""
     values: dict[str, Any] = {}
+    arrays: list[str] = []
+    matrices: list[str] = []
     folder.mkdir(parents=True, exist_ok=True)
     for name, value in state.items():
         if isinstance(value, np.ndarray):
             np.save(folder / f"{name}.npy", value, allow_pickle=False)
+            arrays.append(name)
         elif isinstance(value, sp.csr_array):
             save_csr(folder / name, value)
+            matrices.append(name)
         else:
             values[name] = value
-    write_json(folder / STATE_FILE, values)
+    write_json(folder / STATE_FILE, {"values": values, "arrays": arrays, "matrices": matrices})
 
 
 def load_state(folder: Path) -> dict[str, Any]:
     """Read what :func:`save_state` wrote; large arrays are memory-mapped."""
-    state: Any = read_json(folder / STATE_FILE)
-    for file in folder.glob("*.npy"):
+    saved: Any = read_json(folder / STATE_FILE)
+    state: dict[str, Any] = saved["values"]
+    for name in saved["arrays"]:
+        file = folder / f"{name}.npy"
         mapped = file.stat().st_size > MAPPED_BYTES
-        state[file.stem] = np.load(file, mmap_mode="r" if mapped else None, allow_pickle=False)
-    for file in folder.glob(f"*/{INDPTR}"):
-        state[file.parent.name] = load_csr(file.parent)
-    return dict(state)
+        state[name] = np.load(file, mmap_mode="r" if mapped else None, allow_pickle=False)
+    for name in saved["matrices"]:
+        state[name] = load_csr(folder / name)
+    return state
