@@ -188,7 +188,7 @@ def _run(
             child.stdin.flush()
             for line in child.stdout:
                 last = json.loads(line)
-                if on_progress:
+                if on_progress and not last.keys() & {"ended", "error"}:
                     on_progress(last)
         except BrokenPipeError:
             pass  # it ended before it read the job; its output is in the log

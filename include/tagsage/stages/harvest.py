@@ -118,8 +118,7 @@ def run_harvest(settings: Settings, seeds: list[str], *, replay: bool = False) -
     with Pulse("harvest") as pulse:
 
         def show(numbers: Mapping[str, int]) -> None:
-            counts = ", ".join(f"{name} {number:,}" for name, number in numbers.items())
-            pulse("ending" if "ended" in numbers else counts)
+            pulse(", ".join(f"{name} {number:,}" for name, number in numbers.items()))
 
         return run(make_folder(settings), seeds, settings, replay=replay, on_progress=show)
 
