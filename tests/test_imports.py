@@ -12,7 +12,6 @@ HEAVY = {
 
 PROGRAM = """
 import sys
-from pathlib import Path
 {statements}
 print(*{{name.partition(".")[0] for name in sys.modules}})
 """
@@ -41,13 +40,3 @@ def test_what_dags_import_adds_nothing_heavy_to_airflow_itself():
     names = ", ".join(f"tagsage.airflow.{module}" for module in modules)
     airflow = "import airflow.sdk, airflow.sdk.configuration, airflow.sdk.log"
     assert imported_by(f"import {names}") & HEAVY <= imported_by(airflow)
-
-
-def test_a_store_that_is_opened_imports_no_other(tmp_path):
-    opened = f"""
-from tagsage.store.open import open_store
-open_store("sqlite", sqlite_path=Path({str(tmp_path / "store.db")!r})).close()
-"""
-    found = imported_by(opened)
-    assert "pandas" in found
-    assert "neo4j" not in found

@@ -7,13 +7,7 @@ import pytest
 from scripts.neo4j_server import Neo4jServer, ServerError, free_port
 from tagsage import neo4j_connection
 from tagsage.errors import TagsageError
-from tagsage.neo4j_connection import (
-    Neo4jConnection,
-    open_driver,
-    provide_connection,
-    resolve_connection,
-)
-from tests.conftest import connection_to
+from tagsage.neo4j_connection import Neo4jConnection, open_driver, resolve_connection
 
 SECRET = "s3cret-of-this-test"
 
@@ -32,20 +26,6 @@ def test_connection_comes_from_the_environment(monkeypatch):
     found = resolve_connection()
     assert found == Neo4jConnection("neo4j+s://db.example:7688", "me", SECRET, "neo4j")
     assert found.auth == ("me", SECRET)
-
-
-def test_provider_comes_before_the_environment_unless_it_knows_none(monkeypatch):
-    monkeypatch.setenv("NEO4J_URI", "bolt://from-environment:1")
-    provide_connection(lambda: None)
-    assert resolve_connection().uri == "bolt://from-environment:1"
-    provide_connection(lambda: Neo4jConnection("bolt://provided:1"))
-    assert resolve_connection().uri == "bolt://provided:1"
-    assert resolve_connection().auth is None
-
-
-def test_no_connection_says_how_to_get_one():
-    with pytest.raises(TagsageError, match=r"No Neo4j server is named; set NEO4J_URI.*make neo4j"):
-        resolve_connection()
 
 
 @pytest.mark.parametrize(
@@ -97,14 +77,6 @@ def test_database_that_is_not_there_is_named(neo4j_server):
     connection = Neo4jConnection(neo4j_server.uri, "neo4j", neo4j_server.password, "nowhere")
     with pytest.raises(TagsageError, match="has no database 'nowhere'"), open_driver(connection):
         pass
-
-
-@pytest.mark.neo4j
-def test_driver_is_closed_when_the_block_ends(neo4j_server):
-    with open_driver(connection_to(neo4j_server)) as driver:
-        assert driver.execute_query("RETURN 1 AS one").records[0]["one"] == 1
-    with pytest.raises(Exception, match="closed"):
-        driver.execute_query("RETURN 1")
 
 
 @pytest.mark.neo4j

@@ -14,7 +14,6 @@ from tagsage.openai_connection import (
     OFFICIAL,
     OpenAiConnection,
     openai_failure,
-    provide_openai_connection,
     resolve_openai_connection,
     server_said,
 )
@@ -51,15 +50,6 @@ def test_the_environment_names_key_and_server(monkeypatch):
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:11434/v1/")
     found = resolve_openai_connection()
     assert (found.api_key, found.base_url) == (KEY, "http://127.0.0.1:11434/v1")
-
-
-def test_a_provider_comes_before_the_environment_when_it_knows_one(monkeypatch):
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-environment")
-    given: list[OpenAiConnection | None] = [None]
-    provide_openai_connection(lambda: given[0])
-    assert resolve_openai_connection().api_key == "sk-environment"
-    given[0] = OpenAiConnection("sk-airflow")
-    assert resolve_openai_connection().api_key == "sk-airflow"
 
 
 @pytest.mark.parametrize(

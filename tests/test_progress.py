@@ -28,11 +28,6 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     return screen
 
 
-def test_items_come_unchanged_and_in_order():
-    assert list(track([3, 1, 2], "counting")) == [3, 1, 2]
-    assert list(track(iter("ab"), "counting")) == ["a", "b"]
-
-
 def test_loops_within_loops_share_the_screen_and_all_end(monkeypatch):
     screen = on_terminal(monkeypatch)
     seen = [(a, b) for a in track("xy", "outer") for b in track(range(2), "inner")]

@@ -202,14 +202,6 @@ def test_reports_are_served_without_their_scripts(client):
     assert re.search(r"sandbox allow-popups allow-popups-to-escape-sandbox$", policy)
 
 
-def test_style_and_icon_come_from_here(client):
-    style = client.get("/style.css")
-    assert style.headers["content-type"].startswith("text/css")
-    assert "--accent" in style.text
-    assert "url(" not in style.text
-    assert client.get("/icon.svg").headers["content-type"] == "image/svg+xml"
-
-
 # -- who may see them ----------------------------------------------------------------------------
 
 
@@ -277,12 +269,6 @@ def test_what_cannot_be_answered_is_said_in_one_sentence(client, address, status
     assert said in page.words
     assert "<script>" not in answer.text
     assert "content-security-policy" in answer.headers
-
-
-def test_pages_are_only_read(client):
-    answer = client.post("/search", json={"q": "graph"})
-    assert answer.status_code == 405
-    assert "nothing can be sent to them" in answer.text
 
 
 def test_before_the_first_run_pages_say_what_to_do(tmp_path):

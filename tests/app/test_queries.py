@@ -251,26 +251,6 @@ def test_plot_stays_on_the_paper(values):
 # -- what is published ---------------------------------------------------------------------------
 
 
-def test_lists_and_tags_know_how_many_articles_have_what(connection):
-    def rows(query):
-        return [tuple(row) for row in connection.exec_driver_sql(query)]
-
-    lists = rows("SELECT name, size, tagged FROM lists")
-    assert set(lists) == {("reading", 5, 2), (HOSTILE_LIST, 2, 1)}
-    counts = rows(
-        "SELECT lists.name, tags.name, c.articles FROM list_tags c "
-        "JOIN lists ON lists.id = c.list_id JOIN tags ON tags.id = c.tag_id"
-    )
-    assert set(counts) == {
-        *((HOSTILE_LIST, "python", 1), ("reading", "art", 1), ("reading", "python", 2))
-    }
-    tags = rows("SELECT name, is_target, n_articles, n_assigned, f1, support FROM tags")
-    assert set(tags) == {
-        *(("art", 1, 1, 1, 0.5, 4), ("python", 1, 2, 1, 0.8, 40)),
-        (HOSTILE_TAG, 1, 1, 0, None, None),
-    }
-
-
 @pytest.fixture
 def store(tmp_path):
     url = sqlite_url(tmp_path / "tagsage.db")

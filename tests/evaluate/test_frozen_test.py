@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from tagsage.errors import TagsageError
 from tagsage.evaluate.frozen_test import FrozenTest
 from tagsage.features import article_ids
-from tagsage.learn.labels import label_corpus
 from tagsage.learn.split import NEW, TEST, TRAIN, continued_split, stratified_split
 
 
@@ -133,17 +132,3 @@ def test_new_articles_are_dealt_out_by_tag():
 def test_parts_that_cannot_be_kept_are_not(parts):
     Y = np.ones((len(parts), 1), dtype=bool)
     assert continued_split(Y, np.array(parts, dtype=np.int8), test_share=0.2, seed=0) is None
-
-
-def test_labels_go_on_from_earlier_parts_and_are_the_same_where_nothing_changed():
-    tags = [["a", "b"][: 1 + number % 2] for number in range(60)] + [[]] * 5
-    options = {"min_tag_articles": 3, "test_share": 0.2, "seed": 1}
-    first = label_corpus(tags, **options)
-    parts = np.full(len(tags), NEW, dtype=np.int8)
-    parts[first.train_rows], parts[first.test_rows] = TRAIN, TEST
-    again = label_corpus(tags, **options, parts=parts)
-    assert np.array_equal(again.test, first.test)
-    grown = label_corpus([*tags, *tags], **options, parts=np.concatenate([parts, parts * 0 + NEW]))
-    assert set(first.test_rows.tolist()) < set(grown.test_rows.tolist())
-    assert set(first.train_rows.tolist()) < set(grown.train_rows.tolist())
-    assert abs(len(grown.test) - 24) <= 1

@@ -10,7 +10,6 @@ import pytest
 from tagsage.evaluate.scenarios import Conditions, Trained, TrainingPart
 from tagsage.features import BLOCKS, Articles, KnownArticles
 from tagsage.features.fitting import fit_block
-from tagsage.learn.candidate_names import fallback_of
 from tagsage.runner import LocalRunner
 from tests.features.corpora import SETTINGS, named_lists, unseen
 
@@ -128,21 +127,6 @@ def test_tags_of_the_part_alone_are_read(tmp_path):
     assert np.array_equal(block.transform(marked)[0], on_few.X.blocks[3])
 
 
-def test_lists_help_a_candidate_that_knows_them_and_nobody_in_the_cold(tmp_path):
-    trained = train(tmp_path / "trained", "text+lists+labels+authors")
-    in_lists = TEST[np.diff(ARTICLES.members.indptr)[TEST] > 0]
-    warm = trained.fitted.predict(trained.X, in_lists).probabilities.argmax(axis=1)
-    assert (warm == GROUP[in_lists]).mean() > 0.65
-    X = in_no_list(trained, in_lists)
-    assert len(X) == len(in_lists)
-    assert not X.in_list.any()
-    cold = trained.fitted.predict(X, np.arange(len(X))).probabilities
-    fallback = trained.fitted.fallback.predict(X.list_free(), np.arange(len(X))).probabilities
-    assert np.array_equal(cold, fallback)
-    # One of four is right by chance.
-    assert (cold.argmax(axis=1) == GROUP[in_lists]).mean() < 0.5
-
-
 def test_an_article_taken_to_be_in_no_list_is_like_one_that_is_in_none(feature_set, tmp_path):
     trained = train(tmp_path / "trained", feature_set)
     X = in_no_list(trained, TEST)
@@ -150,10 +134,3 @@ def test_an_article_taken_to_be_in_no_list_is_like_one_that_is_in_none(feature_s
     assert len(without) == 4
     places = without - TEST[0]
     assert np.array_equal(rows_of(X, places), rows_of(trained.X, without))
-
-
-def test_the_fallback_of_a_candidate_is_one_on_what_an_article_in_no_list_has():
-    assert fallback_of("text+lists+labels+authors:mlp") == "text+authors:mlp"
-    assert fallback_of("words+list_ids:linear") == "words:linear"
-    assert fallback_of("lists:mlp") == ""
-    assert fallback_of("text:mlp") == ""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tagsage.evaluate.article_results import ArticleResults
 from tagsage.evaluate.metrics import evaluate
-from tagsage.evaluate.slices import article_slices, binned, slice_scores, tag_slices
+from tagsage.evaluate.slices import article_slices, slice_scores, tag_slices
 
 
 def results_of(P: np.ndarray, Y: np.ndarray, threshold: float) -> ArticleResults:
@@ -126,21 +126,3 @@ def test_any_slice_of_tags_scores_like_its_columns_alone(seed, n, n_tags):
             expected = oracle(scores[:, code == index], own)[:4]
             expected[0] = own.any(axis=1).sum()
         np.testing.assert_allclose(line, expected, rtol=1e-12)
-
-
-def test_a_slice_whose_articles_have_no_tag_has_no_macro_f1():
-    truth = np.zeros((2, 3), dtype=bool)
-    slices = pd.DataFrame({"kind": pd.Categorical(["x", "x"])})
-    line = slice_scores(results_of(P[:2], truth, 0.5), truth, slices, no_slices(3)).iloc[0]
-    assert (line["articles"], line["tags"], line["micro_f1"], line["lrap"]) == (2, 0, 0, 1)
-    assert np.isnan(line["macro_f1"])
-
-
-def test_bins_name_their_first_and_last_number_and_are_there_without_counts():
-    found = binned(np.array([0, 1, 2, 3, 4, 10, 11, 999]), (0, 1, 3, 10))
-    assert list(found) == ["0", "1", "2-3", "2-3", "4-10", "4-10", ">10", ">10"]
-    assert found.categories.tolist() == ["0", "1", "2-3", "4-10", ">10"]
-    assert found.ordered
-    found = binned(np.array([0, 7]), (4, 9), lowest=1)
-    assert found.categories.tolist() == ["1-4", "5-9", ">9"]
-    assert found.codes.tolist() == [-1, 1]

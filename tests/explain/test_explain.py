@@ -190,11 +190,6 @@ def test_only_some_of_very_many_lists_and_words_are_tried(tagger, labelled, expl
         assert len(again.words) <= 1
 
 
-def test_no_articles_give_no_explanations(tagger, labelled):
-    nothing = np.zeros(0, dtype=np.int64)
-    assert list(explain(tagger, labelled, nothing, nothing)) == []
-
-
 def test_sentence_names_the_strongest_evidence_also_after_a_trip_through_a_table(explained):
     one = next(one for one in explained if one.lists and one.words and one.articles)
     sentence = one.sentence()

@@ -64,8 +64,6 @@ def _make_tagger(
         # Plain scores: what is tested is not how these are calibrated.
         plain=True,
         lists_hops=1,
-        fastrp_dimensions=8,
-        graphsage_dimensions=4,
     )
     return tagger
 

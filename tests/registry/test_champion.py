@@ -10,7 +10,6 @@ from tagsage.errors import TagsageError
 from tagsage.evaluate.promotion import Decision
 from tagsage.registry.champion import (
     carry_out,
-    existing_model,
     kept_decision,
     pin,
     pinned_sentence,
@@ -226,14 +225,3 @@ def test_unknown_version_is_an_error_of_one_sentence(tracking, name, run, champi
         with pytest.raises(TagsageError, match=r"has no version .*`tagsage model list` shows"):
             change(tracking, name, version, **ANN)
     assert champion() == "1"
-
-
-def test_model_that_is_not_there_yet_is_an_error_of_one_sentence(tracking, name):
-    for change in (
-        lambda: existing_model(tracking, name),
-        lambda: promote_version(tracking, name, "1", **ANN),
-        lambda: roll_back(tracking, name, **ANN),
-        lambda: pin(tracking, name, **ANN),
-    ):
-        with pytest.raises(TagsageError, match=r"has no model 'tagger-.*; run the retrain first"):
-            change()

@@ -4,7 +4,6 @@ import math
 from pathlib import Path
 
 import pandas as pd
-import pytest
 
 from tagsage.registry.runs import (
     DataSet,
@@ -14,7 +13,6 @@ from tagsage.registry.runs import (
     log_datasets,
     log_results,
     log_run,
-    metric_name,
     parent_run,
 )
 
@@ -133,11 +131,3 @@ def test_parameter_keeps_its_first_value_and_a_change_is_logged(tracking, run_id
 def test_run_id_may_hold_what_airflow_puts_in_it(tracking):
     for run_id in ("manual__2026-11-22T02:00:00+00:00_a'b", 'scheduled "x"'):
         assert log_run(tracking, run_id, params={}) == parent_run(tracking, run_id)
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [("P@5", "p_at_5"), ("Micro F1", "micro_f1"), ("é", "metric"), ("a/b.c-d", "a/b.c-d")],
-)
-def test_metric_names_are_ones_that_mlflow_takes(name, expected):
-    assert metric_name(name) == expected

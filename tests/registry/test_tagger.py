@@ -262,12 +262,3 @@ def test_a_tagger_of_given_vectors_wants_a_vector_with_every_title(tmp_path, mak
     ):
         with pytest.raises(TagsageError, match=said):
             tagger.predict(pd.DataFrame({"title": ["a", "b"], **vector}))
-
-
-@pytest.mark.parametrize("feature_set", ["text+fastrp", "text+graphsage"])
-def test_a_new_title_beside_known_articles_is_tagged_by_its_neighbours(
-    tmp_path, make_tagger, feature_set
-):
-    tagger = Tagger.load(make_tagger(tmp_path, feature_set))
-    made = tagger.predict(pd.DataFrame({"title": ["", ""], "lists": [["orchard"], ["garage"]]}))
-    assert made["tags"].tolist() == [["fruit"], ["cars"]]

@@ -19,14 +19,6 @@ print(open_tracking("", experiment="shared", folder=Path(sys.argv[1])).experimen
 """
 
 
-def test_experiment_is_created_once_with_its_artifacts_in_the_folder(tracking):
-    again = open_tracking("", experiment="tests", folder=tracking.folder)
-    assert again.experiment_id == tracking.experiment_id
-    found = tracking.client.get_experiment_by_name("tests")
-    assert found.artifact_location == (tracking.folder / "mlartifacts").as_uri()
-    assert (tracking.folder / "mlflow.db").is_file()
-
-
 def test_deleted_experiment_is_restored(tracking):
     first = open_tracking("", experiment="deleted", folder=tracking.folder)
     first.client.delete_experiment(first.experiment_id)
@@ -69,12 +61,6 @@ def test_server_that_is_away_is_an_error_of_one_sentence_without_its_password(
     assert "\n" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert "hush" not in repr(Tracking(uri, "1", tmp_path))
-
-
-def test_database_that_is_no_database_is_an_error_of_one_sentence(tmp_path):
-    (tmp_path / "mlflow.db").write_text("this is not SQLite" * 100)
-    with pytest.raises(TagsageError, match=r"MLflow at sqlite:///.*file is not a database"):
-        open_tracking("", experiment="x", folder=tmp_path)
 
 
 def test_mlflow_is_quiet_and_reports_its_use_to_nobody(tracking):

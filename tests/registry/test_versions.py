@@ -10,7 +10,6 @@ import pytest
 from mlflow.pyfunc import load_model
 from mlflow.utils.file_utils import local_file_uri_to_path
 
-from tagsage.errors import TagsageError
 from tagsage.evaluate.frozen_test import FrozenTest
 from tagsage.registry.checksums import CHECKSUMS, DamagedModelError, digest_of, write_checksums
 from tagsage.registry.runs import candidate_run
@@ -81,11 +80,6 @@ def test_frozen_test_comes_back_unless_it_is_lost_or_damaged(
     with pytest.raises(DamagedTestError, match=r"^the frozen test of the champion \(version 1\)"):
         load_frozen(tracking, version, tmp_path / "lost")
     assert not (tmp_path / "lost").exists()
-
-
-def test_champion_that_is_not_there_is_an_error_of_one_sentence(tracking, name):
-    with pytest.raises(TagsageError, match=f"has no champion of the model '{name}'; run the"):
-        load_version(tracking, name)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from tagsage import stages
 from tagsage.errors import NonRetryableError
 from tagsage.run_context import RunContext
 from tagsage.stages.backends import open_store
-from tagsage.stages.checks import CHECKED, PROFILE, checks_of, keep_profile
+from tagsage.stages.checks import PROFILE, checks_of, keep_profile
 
 
 @pytest.fixture
@@ -107,14 +107,6 @@ def test_a_stopped_run_leaves_the_store_as_it_was(begin):
         begin("second", "graph", checks="stop")
     assert kept_in_store(run) == before
     assert kept_in_store(begin("second", "graph", checks="warn")) == (["graph"], [])
-
-
-def test_what_was_checked_before_loading_is_not_checked_again(begin):
-    run = begin("first", "list graph list2", checks="stop")
-    (made,) = [one for one in run.artifacts() if one["stage"] == "checks"]
-    assert made["ref"] == run.recorded(CHECKED)
-    names = [path.name for path in (run.workspace.local_folder() / "artifacts").iterdir()]
-    assert sum(name.startswith("checks-") for name in names) == 1
 
 
 def test_without_checks_nothing_is_kept(begin):

@@ -16,7 +16,6 @@ from tagsage.run_context import RunContext
 from tagsage.settings import Settings
 from tagsage.stages.harvest import harvest_of
 from tagsage.stages.ingest import load_corpus
-from tagsage.store.snapshot import Snapshot
 from tagsage.workspace import Workspace
 
 FEED = "https://medium.com/feed/tag/python"
@@ -45,14 +44,6 @@ def test_a_run_that_reads_something_else_harvests_nothing(tmp_path):
     assert stages.harvest(run.token()) == {}
     assert harvest_of(run) == ""
     assert not (tmp_path / "harvest").exists()
-
-
-def test_a_run_without_seeds_reads_what_was_harvested(harvested):
-    run = run_of(harvested)
-    assert stages.harvest(run.token()) == {}
-    loaded = Snapshot.load(run.workspace.open(load_corpus(run.token())).path)
-    assert loaded.articles["title"].tolist() == ["Title 1", "Title 2"]
-    assert loaded.lists == ["https://x.org/l"]
 
 
 def test_a_harvest_that_cannot_begin_leaves_the_run_what_there_is(harvested):

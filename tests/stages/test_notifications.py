@@ -28,7 +28,7 @@ def report(tmp_path):
     return told
 
 
-def test_a_run_that_is_told_again_is_compared_with_the_run_before(report, tmp_path):
+def test_a_run_that_is_told_again_is_compared_with_the_run_before(report):
     first = report("one", 10)
     assert "Since the run before" not in " ".join(first)
     second = report("two", 13)

@@ -402,8 +402,3 @@ def test_awkward_texts_are_kept_as_they_are(store, make_corpus):
     frame = predictions(2).assign(story=url, tag=["t" * 1900, "ß" * 1900])
     store.write_predictions(frame, run_id="r", model_version="1")
     assert store.read_predictions()["tag"].tolist() == frame["tag"].tolist()[::-1]  # best first
-
-
-def test_there_is_no_other_kind_of_store(tmp_path):
-    with pytest.raises(TagsageError, match="no store 'mysql'; allowed are: sqlite, postgres, neo"):
-        open_store("mysql", sqlite_path=tmp_path / "x.db")
