@@ -1,5 +1,4 @@
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -120,13 +119,6 @@ print(table(rows))
         "| obvious | 2.000 | 1.00 | 1,500 | 300 | .40 |",
         r"| blocks \| sparse | 0.500 | 0.25 | – | – | .41 |",
     ]
-
-
-def test_the_machine_is_named_with_cores_python_and_libraries():
-    said = python("print(machine())").stdout
-    assert said.startswith(f"{len(os.sched_getaffinity(0))} cores of ")
-    for part in (f"Python {sys.version.split()[0]}", "numpy 2", "scikit-learn 1.8.0", "jax 0."):
-        assert part in said
 
 
 def test_an_unknown_benchmark_is_wrong_usage():

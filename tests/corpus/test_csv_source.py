@@ -168,13 +168,6 @@ def test_a_bad_membership_is_rejected_with_line_and_reason(read, row, reason):
     assert len(corpus.memberships) == 1
 
 
-def test_a_quote_never_closed_costs_its_own_row_only(read):
-    good = "".join(ROW.format(i, i) for i in range(500))
-    corpus = read(HEADER + 'https://a.example/bad,"open,,,,[]\n' + good)
-    assert len(corpus.articles) == 500
-    assert [(line, kind) for _, line, kind, _ in recorded(corpus)] == [(2, "rejected")]
-
-
 def test_dates_and_nul_bytes_are_repaired_and_told(read):
     corpus = read(
         HEADER + "https://a.example/1,O\0ne,,soon,Ann,[]\n"

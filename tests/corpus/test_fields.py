@@ -90,10 +90,6 @@ def test_tags_that_cannot_be_read_say_why(text, reason):
         parse_tags(text)
 
 
-def test_characters_that_cannot_be_stored_are_replaced_and_told():
-    assert parse_tags('["a\\u0000b", "\\ud800c", "d"]') == (["ab", "�c", "d"], True)
-
-
 @pytest.mark.parametrize(
     ("text", "tags"),
     [

@@ -54,13 +54,6 @@ def test_profile_of_a_small_corpus():
     assert found.lists_per_article == {0: 2, 2: 1}
 
 
-def test_profile_without_an_article_and_with_stubs_alone():
-    for rows in ([], [("", "", [], True)]):
-        found = profiled(rows)
-        assert found.counts["articles"] == found.words_in_all == found.tags_in_all == 0
-        assert found.words == found.tags == found.text_lengths == found.list_sizes == {}
-
-
 def test_profile_survives_a_trip_through_json():
     found = profiled([("a b", "c", ["x"], False), ("d", "", [], False)], [(1, 0)], n_lists=1)
     assert Profile.from_json(json.loads(json.dumps(found.to_json()))) == found

@@ -122,15 +122,6 @@ def test_sample_hardly_changes_when_texts_are_added():
     assert len(set(before) & set(after)) >= 99
 
 
-def test_a_loaded_model_embeds_exactly_like_the_fitted_one(tmp_path):
-    model = LsaEmbedder.fit(some_texts(100), dimensions=4, seed=3)
-    model.save(tmp_path / "model")
-    loaded = lsa.load(tmp_path / "model")
-    assert loaded.model_id == model.model_id
-    unseen = [*some_texts(40, seed=9), "", "cow zzz"]
-    np.testing.assert_array_equal(loaded.embed(unseen), model.embed(unseen))
-
-
 @pytest.mark.parametrize(
     ("file", "content"),
     [

@@ -7,7 +7,7 @@ import numpy as np
 from tagsage.corpus.csv_source import read_csv_corpus
 from tagsage.features import Articles, article_ids
 from tagsage.store.base import snapshot_of
-from tests.features.corpora import corpus, named_lists
+from tests.features.corpora import named_lists
 
 
 def test_articles_of_a_snapshot_are_those_of_the_corpus(tmp_path):
@@ -40,15 +40,3 @@ def test_an_id_is_the_keys_own_whatever_stands_beside_it():
     assert len(set(ids.tolist())) == 3
     assert article_ids(["x.example/b"])[0] == ids[2]
     assert article_ids([]).shape == (0,)
-
-
-def test_some_articles_keep_what_was_looked_up_of_them():
-    marked = corpus().known(np.array([1, 5])).mark(corpus().articles)
-    for rows in (np.array([5, 0, 1, 12, 12]), slice(3, 9)):
-        some = marked.take(rows)
-        again = marked.known.mark(corpus().articles.take(rows))
-        assert np.array_equal(some.places, again.places)
-        assert np.array_equal(some.counted, again.counted)
-        assert named_lists(some) == named_lists(again)
-        assert np.array_equal(some.vectors, corpus().articles.vectors[rows])
-        assert list(some.texts) == list(again.texts)

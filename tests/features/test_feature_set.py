@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tagsage.features import FeatureSet, blocks_of, list_free_set, needs_lists
+from tagsage.features import FeatureSet, list_free_set, needs_lists
 from tagsage.features.feature_set import gather_feature_set
 from tests.features.corpora import corpus, features, fitted, rows_of, unseen
 
@@ -24,13 +24,6 @@ def test_blocks_stand_side_by_side_in_the_order_of_the_feature_set():
         fitted(name)[0], marked)]  # fmt: skip
     assert np.array_equal(rows_of(X), np.concatenate(expected, axis=1))
     assert np.array_equal(X.in_list, np.diff(corpus().articles.members.indptr) > 0)
-
-
-@pytest.mark.parametrize(
-    ("name", "needed"), [("words+list_ids+author_ids", False), ("words+text", True)]
-)
-def test_vectors_are_needed_where_a_block_is_made_of_them(name, needed):
-    assert feature_set_of(name).needs_vectors is needed
 
 
 @pytest.mark.parametrize("name", [FEATURE_SET, "words+list_ids+author_ids", "graphsage+fastrp"])
@@ -69,9 +62,3 @@ def test_an_article_that_another_known_marked_is_looked_up_again():
 def test_a_name_says_whether_lists_are_needed_and_what_is_left_without(name, needed, rest):
     assert needs_lists(name) is needed
     assert list_free_set(name) == rest
-
-
-@pytest.mark.parametrize("wrong", ["", "txt", "text+text", "text+", "text, lists"])
-def test_unknown_and_repeated_blocks_are_refused(wrong):
-    with pytest.raises(ValueError, match="made of some of words, "):
-        blocks_of(wrong)

@@ -7,7 +7,7 @@ import pytest
 
 from tagsage.features import Articles, KnownArticles
 from tagsage.features.known_articles import MOST_COLISTED
-from tests.features.corpora import articles_in, corpus, named_lists, unseen
+from tests.features.corpora import articles_in, corpus, named_lists
 
 KEYS = ["x.example/a", "x.example/b", "x.example/c", "x.example/d", "x.example/e"]
 LISTS = [["0"], ["0", "1"], ["0", "1", "2"], ["2"], []]
@@ -49,18 +49,6 @@ def test_a_membership_that_an_article_joined_after_the_fit_was_not_counted():
     assert counted_lists(known.mark(asked)) == [["0"], ["1"]]
 
 
-def test_articles_of_the_corpus_are_counted_through_all_their_lists():
-    marked = corpus().known().mark(corpus().articles)
-    assert marked.places.tolist() == list(range(40))
-    assert marked.counted.all()
-    assert np.array_equal(marked.members.toarray(), corpus().articles.members.toarray())
-    # Marked again, in any order, through names alone.
-    rows = np.random.default_rng(0).permutation(40)
-    again = corpus().known().mark(unseen(corpus().articles.take(rows)))
-    assert again.places.tolist() == rows.tolist()
-    assert counted_lists(again) == [counted_lists(marked)[row] for row in rows]
-
-
 def test_hidden_articles_and_their_memberships_and_tags_are_not_counted():
     hidden = np.array([1, 5])
     part = corpus().rows[~np.isin(corpus().rows, hidden)]
@@ -84,30 +72,6 @@ def test_an_article_in_lists_of_hidden_articles_alone_is_in_no_known_list():
     for hidden, expected in (([1], [1, 1, 1, 0]), ([1, 2], [1, 0, 1, 0])):
         known = KnownArticles.of(articles, *nothing, hidden=np.array(hidden))
         assert known.in_known_list(known.mark(articles)).tolist() == [bool(x) for x in expected]
-
-
-def test_own_tags_are_those_that_were_counted():
-    whole = corpus()
-    labelled, tags = whole.known().own_tags(whole.known().mark(whole.articles))
-    dense = np.zeros((40, 3))
-    dense[whole.rows] = whole.Y
-    assert np.array_equal(tags.toarray(), dense)
-    assert np.array_equal(np.flatnonzero(labelled), np.sort(whole.rows))
-    strangers = unseen(whole.articles, keys=[""] * 40)
-    labelled, tags = whole.known().own_tags(whole.known().mark(strangers))
-    assert not labelled.any()
-    assert not tags.toarray().any()
-
-
-def test_who_knows_nobody_counts_nothing():
-    known = known_of([], [])
-    marked = known.mark(corpus().articles)
-    assert (marked.places == -1).all()
-    assert marked.members.shape == (40, 0)
-    assert not known.in_known_list(marked).any()
-    labelled, tags = known.own_tags(marked)
-    assert (labelled.any(), tags.shape, tags.nnz) == (False, (40, 1), 0)
-    assert known.lists_of(["x.example/a"]) == known_of(KEYS, [[]] * 5).lists_of(KEYS) == []
 
 
 @pytest.mark.parametrize(

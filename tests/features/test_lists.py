@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -103,17 +102,6 @@ def test_members_added_after_the_fit_have_the_means_worked_out_by_hand() -> None
     # Joined the second list alone after the fit.
     joined = hop.propagate(members, np.array([True, False, True]), own)
     np.testing.assert_allclose(joined[0], [(3 + 3) / 2, (1 + 2) / 2], rtol=1e-6)
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_an_article_that_came_later_gets_what_it_would_have_got_in_the_lists(seed: int) -> None:
-    random = np.random.default_rng(seed)
-    dense = random.random((20, 4)) < 0.5
-    vectors = random.normal(size=(20, 5))
-    later = int(random.integers(20))
-    (whole,) = propagate(dense, vectors)
-    (hiding,) = propagate(dense, vectors, hidden=np.array([later]))
-    np.testing.assert_allclose(hiding[later], whole[later], **HALF)
 
 
 def test_a_list_that_nobody_else_is_in_says_nothing_of_an_article_that_came_later() -> None:

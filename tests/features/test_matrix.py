@@ -46,10 +46,3 @@ def test_neither_single_columns_nor_memberships_are_scaled():
     blocks = [np.zeros((1, width), dtype=np.float32) for width in (2, 1, 3)]
     X = FeatureMatrix(blocks, kinds=["text", "labels", "memberships"])
     assert unit_blocks(X) == [True, False, False]
-
-
-def test_columns_of_a_block_are_found_by_its_name():
-    blocks = [np.zeros((1, width), dtype=np.float32) for width in (2, 3, 4)]
-    X = FeatureMatrix(blocks, kinds=["words", "list_ids", "author_ids"])
-    assert X.columns_of("list_ids") == slice(2, 5)
-    assert X.columns_of("text") == slice(9, 9)

@@ -47,17 +47,6 @@ def test_features_of_the_corpus_are_those_of_its_similarity_graph(name: str) -> 
     assert np.array_equal(features(block, marked.in_no_list())[0], of_graph(name, nobody))
 
 
-def test_articles_in_one_list_are_nearer_to_each_other_than_to_others() -> None:
-    group = np.repeat([0, 1], 15)
-    vectors = np.random.default_rng(0).normal(size=(30, 8)).astype(np.float32)
-    articles = articles_in(np.eye(2)[group], vectors)
-    known = KnownArticles.of(articles, *NO_TAGS)
-    (found,) = features(fit("fastrp", articles, known), known.mark(articles))
-    likeness = found @ found.T
-    same = group[:, None] == group
-    assert likeness[same].mean() > likeness[~same].mean() + 0.5
-
-
 @pytest.fixture(scope="module")
 def study_folder(tmp_path_factory):
     """GraphSAGE as a graph engine trains it."""

@@ -40,12 +40,6 @@ def test_lists_are_weighted_by_idf_to_unit_length():
     np.testing.assert_allclose(part, TfidfTransformer().fit_transform(ones).toarray(), atol=1e-6)
 
 
-def test_a_list_that_holds_only_hidden_articles_weighs_nothing():
-    known = KnownArticles.of(FOUR, *NO_TAGS, hidden=np.array([3]))
-    (part,) = features(fit("list_ids", FOUR, known), known.mark(FOUR))
-    assert part[3].tolist() == [0, 1, 0]
-
-
 @pytest.mark.parametrize("name", SPARSE)
 def test_what_was_not_there_at_the_fit_says_nothing(name):
     known = KnownArticles.of(FOUR, *NO_TAGS)

@@ -7,11 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tagsage.errors import TagsageError
-from tagsage.graph.csr import csr_writer, induced_subgraph, load_csr, row_blocks, save_csr
+from tagsage.graph.csr import csr_writer, induced_subgraph, load_csr
 
 
 def random_graph(n: int, density: float) -> sp.csr_array:
@@ -40,25 +38,9 @@ def test_a_matrix_written_block_by_block_loads_as_the_whole(tmp_path: Path) -> N
     assert is_mapped(loaded.data)
 
 
-def test_a_matrix_without_rows_or_entries_survives_disk(tmp_path: Path) -> None:
-    with csr_writer(tmp_path / "empty", columns=0):
-        pass
-    assert load_csr(tmp_path / "empty").shape == (0, 0)
-    save_csr(tmp_path / "zeros", sp.csr_array((3, 4), dtype=np.float32))
-    assert load_csr(tmp_path / "zeros").shape == (3, 4)
-
-
 def test_a_folder_without_a_matrix_is_named_in_the_error(tmp_path: Path) -> None:
     with pytest.raises(TagsageError, match=rf"sparse matrix in {tmp_path}.*run the stage"):
         load_csr(tmp_path)
-
-
-@given(st.lists(st.integers(0, 50), max_size=40), st.integers(1, 60))
-def test_row_blocks_cover_all_rows_within_the_budget(cost: list[int], budget: int) -> None:
-    blocks = list(row_blocks(np.array(cost), budget))
-    assert [row for start, stop in blocks for row in range(start, stop)] == list(range(len(cost)))
-    for start, stop in blocks:
-        assert sum(cost[start:stop]) <= budget or stop == start + 1
 
 
 @pytest.mark.parametrize("nodes", [[1, 4, 5, 17, 29], []])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,6 @@ import scipy.sparse as sp
 
 from tagsage.errors import TagsageError
 from tagsage.graph import arrays
-from tagsage.graph.csr import save_csr
 from tagsage.graph.graphsage import model as model_module
 from tagsage.graph.graphsage import network
 from tagsage.graph.graphsage import train as train_module
@@ -234,32 +231,6 @@ def digest(model: GraphSageModel) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-TRAINING = """
-import json, sys
-from pathlib import Path
-import numpy as np
-from tagsage.graph.csr import load_csr
-from tagsage.graph.graphsage.train import train_graphsage
-from tagsage.settings import Settings
-folder, settings = Path(sys.argv[1]), Settings(**json.loads(sys.argv[2]))
-model = train_graphsage(load_csr(folder), np.load(folder / "vectors.npy"), settings)
-model.save(folder / "model")
-"""
-
-
-def test_the_same_seed_gives_the_same_model_in_another_process(tmp_path: Path) -> None:
-    graph, vectors, _ = cliques()
-    save_csr(tmp_path, graph)
-    np.save(tmp_path / "vectors.npy", vectors)
-    settings = training(graphsage_epochs=3)
-    told = settings.model_dump_json(exclude_unset=True)
-    subprocess.run([sys.executable, "-c", TRAINING, str(tmp_path), told], check=True)
-    model = train_graphsage(graph, vectors, settings)
-    assert digest(GraphSageModel.load(tmp_path / "model")) == digest(model)
-    other = train_graphsage(graph, vectors, training(graphsage_epochs=3, seed=4))
-    assert digest(other) != digest(model)
-
-
 @pytest.mark.parametrize(
     ("tolerance", "iterations", "converged"), [(1e9, [2], True), (0, [10, 10], False)]
 )
@@ -272,18 +243,6 @@ def test_training_ends_when_the_loss_stands_still(
     # The first loss has nothing to be compared with.
     assert [len(losses) for losses in model.iteration_losses] == iterations
     assert model.converged is converged
-
-
-@pytest.mark.parametrize("aggregator", ["mean", "pool"])
-def test_nodes_with_zero_vectors_train_to_numbers_and_embed_to_zero(aggregator: str) -> None:
-    graph, vectors, _ = cliques()
-    vectors[:20] = 0  # the whole first clique: their means are zero too
-    settings = training(graphsage_epochs=2, graphsage_aggregator=aggregator)
-    embeddings = infer_graphsage(train_graphsage(graph, vectors, settings), graph, vectors)
-    assert np.isfinite(embeddings).all()
-    if aggregator == "mean":  # pool's trained bias is not zero
-        assert not embeddings[:20].any()
-    np.testing.assert_allclose(np.linalg.norm(embeddings[20:], axis=1), 1, rtol=1e-5)
 
 
 def test_a_loss_that_is_not_finite_stops_training_in_plain_words() -> None:
@@ -352,8 +311,3 @@ def test_a_model_that_is_missing_or_broken_is_named_in_the_error(content, tmp_pa
         (tmp_path / "model.json").write_text(content, encoding="utf-8")
     with pytest.raises(TagsageError, match=rf"{tmp_path}"):
         GraphSageModel.load(tmp_path)
-
-
-def test_importing_the_room_does_not_import_jax() -> None:
-    code = "import sys, tagsage.graph.local; sys.exit('jax' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

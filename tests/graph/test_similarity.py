@@ -43,13 +43,6 @@ def assert_rows(matrix: sp.csr_array, expected: Rows) -> None:
         np.testing.assert_allclose(matrix.data[entries], [v for _, v in row], rtol=1e-6)
 
 
-@pytest.mark.parametrize("shape", [(0, 0), (4, 0), (4, 3)])
-def test_a_corpus_without_memberships_has_no_similar_articles(shape: tuple[int, int]) -> None:
-    matrix = jaccard_similarity(sp.csr_array(np.zeros(shape, dtype=np.float32)), top_k=5)
-    assert matrix.shape == (shape[0], shape[0])
-    assert matrix.nnz == 0
-
-
 CORPORA = {
     "lists_of": st.lists(st.sets(st.integers(0, 6)), min_size=2, max_size=25),
     "top_k": st.integers(1, 8),

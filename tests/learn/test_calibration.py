@@ -35,14 +35,6 @@ def test_fit_finds_the_scaling_that_was_applied():
     assert found.apply(sigmoid(z).astype(np.float32)).sum() == pytest.approx(Y.sum(), rel=1e-3)
 
 
-def test_fit_of_many_pairs_takes_every_so_many_th_article(monkeypatch):
-    rng = np.random.default_rng(1)
-    P = rng.random((100, 2)).astype(np.float32)
-    Y = rng.random((100, 2)) < P
-    monkeypatch.setattr("tagsage.learn.calibration.MAX_PAIRS", 50)
-    assert fit_calibration(P, Y) == fit_calibration(P[::4], Y[::4])
-
-
 @pytest.mark.parametrize("right", [True, False])
 def test_nothing_is_changed_where_all_or_no_pairs_are_right(right):
     P = np.array([[0.2, 0.7]], dtype=np.float32)

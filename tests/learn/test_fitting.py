@@ -35,6 +35,7 @@ def score(fitted: FittedCandidate, X: FeatureMatrix, Y: np.ndarray, rows: np.nda
     return evaluate(P, Y, assigned, fitted.tags)
 
 
+@pytest.mark.parametrize("name", TWO)
 def test_flipping_every_test_label_changes_neither_model_nor_threshold(name, data):
     labels = labels_of(data)
     flipped = labels.Y.copy()
@@ -47,6 +48,7 @@ def test_flipping_every_test_label_changes_neither_model_nor_threshold(name, dat
     assert good.overall["micro_f1"] > bad.overall["micro_f1"]
 
 
+@pytest.mark.parametrize("name", TWO)
 def test_candidate_tunes_on_a_held_out_part_and_fits_on_all_training_articles(name, data):
     labels, fitted = labels_of(data), fitted_on(name)
     inner = stratified_split(labels.Y_train, test_share=0.15, seed=1)

@@ -7,7 +7,6 @@ import pytest
 
 from tagsage.evaluate.metrics import evaluate
 from tagsage.features.matrix import FeatureMatrix
-from tagsage.learn import hyperparameter_search as search_module
 from tagsage.learn.classifiers import Range, Validation, make_classifier
 from tagsage.learn.classifiers.mlknn import MlKnn
 from tagsage.learn.classifiers.mlp import Mlp
@@ -88,24 +87,6 @@ def test_search_finds_a_setting_that_is_better_than_a_bad_default(data, monkeypa
     assert best_of(trials)["micro_f1"] > trials[0]["micro_f1"]
 
 
-def test_search_among_equally_good_trials_takes_the_first(data, monkeypatch):
-    monkeypatch.setattr(search_module, "best_micro_f1", lambda P, Y: (0.5, 0.0))
-    assert search(data, trials=3)[0].settings["C"] == 1
-
-
-def test_search_reads_only_the_training_rows(data):
-    features = data.X.rows(np.arange(len(data.X)))
-    features[np.setdiff1d(np.arange(len(data.X)), data.rows)] = np.nan
-    unseen = FeatureMatrix(np.split(features, [6], axis=1))
-    inner = tuning_split(data.Y, seed=1)
-    options = {"classifier": "mlknn", "inner": inner, "seed": 1, "trials": 2}
-    one, other = (
-        without_time(search_hyperparameters(X, data.Y, data.rows, **options)[1])
-        for X in (data.X, unseen)
-    )
-    assert one == other
-
-
 def test_candidate_takes_what_the_search_found(data):
     options = {"tags": TAGS, "classifier": "mlknn", "seed": 1}
     found = fit_candidate(data.X, data.Y, data.rows, search_trials=4, **options)
@@ -117,15 +98,6 @@ def test_candidate_takes_what_the_search_found(data):
     plain = make_classifier("mlknn", seed=1, **best.settings).fit(data.X, data.rows, data.Y)
     arrays = found.main.classifier.arrays
     assert all(np.array_equal(plain.arrays[key], arrays[key]) for key in arrays)
-
-
-def test_candidate_that_searches_takes_over_epochs_and_saves_its_trials(data, tmp_path):
-    fitted = fit_candidate(
-        data.X, data.Y, data.rows, tags=TAGS, classifier="mlp", seed=1, search_trials=2
-    )
-    assert fitted.summary["epochs"] == best_of(fitted.summary["search"])["epochs"]
-    fitted.save(tmp_path)
-    assert type(fitted).load(tmp_path).summary == fitted.summary
 
 
 def test_candidate_searches_on_the_features_for_tuning(data):

@@ -8,9 +8,6 @@ import scipy.sparse as sp
 
 from tagsage.features.matrix import FeatureMatrix
 from tagsage.learn.classifiers import make_classifier
-from tagsage.learn.fitting import fit_candidate
-
-TAGS = ["a", "b"]
 
 
 def words_and_lists(n: int = 400) -> tuple[FeatureMatrix, np.ndarray]:
@@ -32,22 +29,6 @@ def test_linear_finds_the_words_and_lists_that_decide():
     coef = fitted.arrays["coef"]
     assert set(np.argsort(-coef[:, 0])[:2]) == {0, 1}
     assert np.argmax(coef[:, 1]) == 30
-
-
-def test_words_still_decide_for_an_article_in_no_list():
-    X, Y = words_and_lists()
-    rows = np.arange(len(X))
-    fitted = fit_candidate(X, Y, rows, tags=TAGS, classifier="linear", seed=0)
-    assert fitted.fallback is not None
-    nowhere = FeatureMatrix(
-        [X.blocks[0], sp.csr_array(X.blocks[1].shape, dtype=np.float32)],
-        kinds=X.kinds,
-        in_list=np.zeros(len(X), dtype=bool),
-    )
-    P = fitted.predict_proba(nowhere, rows)
-    assert ((P[:, 0] > 0.5) == Y[:, 0]).mean() > 0.98
-    # The tag of a list can only be guessed.
-    assert abs(P[Y[:, 1], 1].mean() - P[~Y[:, 1], 1].mean()) < 0.1
 
 
 def test_a_block_of_many_columns_is_not_made_dense():

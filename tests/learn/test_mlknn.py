@@ -35,8 +35,3 @@ def test_mlknn_computes_what_is_worked_out_by_hand():
     # The new article's neighbour has the tag: 4/6 · 3/5 against 2/6 · 2/3.
     P = fitted.predict_proba(X, np.array([4]))
     assert P[0, 0] == pytest.approx((4 / 6 * 3 / 5) / (4 / 6 * 3 / 5 + 2 / 6 * 2 / 3))
-
-
-def test_mlknn_of_fewer_articles_than_neighbours_takes_those_there_are(data):
-    fitted = make_classifier("mlknn", seed=0).fit(data.X, data.rows[:4], data.Y[:4])
-    assert fitted.fitted["neighbours"] == 3

@@ -36,10 +36,6 @@ def expected(texts=TEXTS, length=DIMENSIONS):
     return expected_vectors(texts, MODEL, length)
 
 
-def blamed(server):
-    return [text for text in server.texts() if text != online.HARMLESS_TEXT]
-
-
 def test_every_text_has_its_vector_and_is_paid_for_once(server, embed, cache):
     vectors, rejected = embed([*TEXTS, "", TEXTS[0]])
     np.testing.assert_allclose(vectors[:150], expected(), atol=1e-6)
@@ -191,22 +187,6 @@ def test_server_that_refuses_every_request_is_told_and_no_text_is_blamed(embed, 
         with pytest.raises(TagsageError, match=r"answered 400 \(dimensions is not supported\)"):
             embed()
         assert len(server.requests) == 2
-
-
-def test_server_that_is_away_is_told_in_one_sentence(embed, monkeypatch):
-    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
-    monkeypatch.setattr("tagsage.openai_connection.RETRIES", 1)
-    with pytest.raises(
-        TagsageError, match=r"127.0.0.1:9/v1 cannot be reached .*; see that it runs"
-    ):
-        embed()
-
-
-def test_openai_itself_is_not_asked_without_a_key(embed, monkeypatch):
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
-    with pytest.raises(NonRetryableError, match="OpenAI wants a key; set OPENAI_API_KEY"):
-        embed()
 
 
 def test_served_embedder_sends_each_text_once_and_keeps_nothing(server, settings_of, tmp_path):
