@@ -28,8 +28,7 @@ class LockedError(TagsageError):
 def atomic_file(target: Path) -> Generator[IO[bytes], None, None]:
     """Write a file that takes its name when the block ends without an error.
 
-    A process may be killed, or the power fail, at any moment: `target` is then the old file or the
-    new one, never half of one. Its folder is made when it does not exist.
+    Whatever happens, `target` is the old file or the new one. Its folder is made if need be.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")

@@ -13,8 +13,7 @@ MAX_BYTES = 256 * 2**20
 def keep_compiled_programs() -> None:
     """Let later processes take what JAX compiles here from the user's cache folder.
 
-    Where ``JAX_COMPILATION_CACHE_DIR`` is set, JAX itself takes that folder. None of them is in
-    the workspace: a compiled program fits one kind of processor, and runs as it is.
+    Not the workspace: a compiled program fits one kind of processor, and runs as it is.
     """
     settings: dict[str, object] = {
         "jax_compilation_cache_max_size": MAX_BYTES,

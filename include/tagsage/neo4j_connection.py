@@ -38,8 +38,7 @@ _providers: list[Provider] = []
 class Neo4jConnection:
     """The server's address and our account; the password is in no text form of it.
 
-    Without a username there is no authentication. `encrypted` requires TLS where the scheme does
-    not.
+    Without a username there is no authentication. `encrypted` requires TLS in any scheme.
     """
 
     uri: str
@@ -76,10 +75,7 @@ def provide_connection(provider: Provider) -> None:
 
 
 def resolve_connection() -> Neo4jConnection:
-    """Return the provider's connection (in Airflow ``neo4j_default``) or the environment's.
-
-    Raises `TagsageError` when there is none or an invalid one.
-    """
+    """Return the provider's connection, else the environment's; a `TagsageError` without one."""
     for provider in _providers:
         if (connection := provider()) is not None:
             return connection

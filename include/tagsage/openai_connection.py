@@ -33,13 +33,11 @@ _providers: list[Provider] = []
 class OpenAiConnection:
     """The server's address and our account; secrets are in no text form of it.
 
-    `api_key` is empty where the server needs none; `base_url` ends with the version, such as
-    ``http://127.0.0.1:11434/v1``, and holds no credentials; `options` are further arguments of the
-    SDK's client, such as ``organization``.
+    `options` are further arguments of the SDK's client, such as ``organization``.
     """
 
-    api_key: str = field(default="", repr=False)
-    base_url: str = OFFICIAL
+    api_key: str = field(default="", repr=False)  # empty where the server needs none
+    base_url: str = OFFICIAL  # ends with the version: ``…/v1``
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -69,8 +67,7 @@ class OpenAiConnection:
     def client(self, *, timeout_s: float) -> openai.OpenAI:
         """Return a client, to be closed by the caller; it retries as the SDK does.
 
-        Raises `TagsageError` when OpenAI itself would be used without a key, or the SDK refuses the
-        options.
+        Raises `TagsageError` for OpenAI without a key, or when the SDK refuses the options.
         """
         import openai
 

@@ -28,8 +28,7 @@ UNFINISHED = "runs/unfinished.json"
 def run_pipeline(overrides: Mapping[str, Any]) -> Token:
     """Run every stage; a run that was killed is continued when the settings are the same.
 
-    `overrides` are settings by name. Raises `TagsageError` when a stage fails (the next run takes
-    up what is done), or another run is under way.
+    Raises `TagsageError` when a stage fails, or another run is under way.
     """
     settings = Settings.resolve(overrides)
     workspace = Workspace(settings.workspace)
@@ -90,7 +89,6 @@ def _run_stages(run: Token) -> None:
 
 
 def _embed(run: Token, corpus: str) -> str:
-    """Run the stages of the embedder in use."""
     settings = Settings.model_validate(run["settings"])
     if settings.embedder == "openai":
         jobs = _timed("submit jobs", stages.submit_jobs, run, corpus)
@@ -100,7 +98,6 @@ def _embed(run: Token, corpus: str) -> str:
 
 
 def _timed(what: str, stage: Callable[..., T], *arguments: Any) -> T:
-    """Run a stage and log how long it took."""
     started = time.perf_counter()
     result = stage(*arguments)
     logger.info("✓ %s (%.1f s)", what, time.perf_counter() - started)

@@ -21,10 +21,7 @@ LOG_EVERY_S = 10.0
 
 
 def track(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
-    """Yield the items and show how far the work, described by `what`, is.
-
-    `total` says how many items there are where `items` has no length.
-    """
+    """Yield the items and show how far the work, described by `what`, is."""
     if total is None and isinstance(items, Sized):
         total = len(items)
     if sys.stderr.isatty():

@@ -11,11 +11,6 @@ def retry_after(header: str, now: float) -> float | None:
 
     It has seconds or an HTTP date (without a zone: UTC); `now` is in seconds since 1970. Returns 0
     for a moment that has passed, None when the header is neither.
-
-    Examples
-    --------
-    >>> retry_after("120", 0.0), retry_after("Thu, 01 Jan 1970 00:01:00 GMT", 30.0)
-    (120.0, 30.0)
     """
     text = header.strip()
     if text.isascii() and text.isdigit() and len(text) < 10:

@@ -26,10 +26,7 @@ STARTED, TRIAL = "started", "trial"
 
 @dataclass(frozen=True)
 class RunContext:
-    """A run under way: its name in MLflow, the store and the workspace, and its settings.
-
-    They are resolved once, when the run starts, and are the same for every task.
-    """
+    """A run under way: its name, its place in the workspace, and its settings, resolved once."""
 
     run_id: str
     settings: Settings
@@ -69,8 +66,8 @@ class RunContext:
     ) -> Artifact:
         """Find or build an artifact and record that this run uses it (see `Workspace.artifact`).
 
-        `label` tells apart the artifacts that one stage makes in a run; a later artifact of the
-        same stage and label takes the place of an earlier one.
+        `label` tells apart the artifacts of one stage; a later one of the same label takes its
+        place.
         """
         artifact = self.workspace.artifact(stage, inputs, build, code=code)
         full_name = f"{stage} {label}".strip()
@@ -105,13 +102,7 @@ class RunContext:
 
 
 def file_name(text: str) -> str:
-    """Return a text as a name that every file system takes.
-
-    Examples
-    --------
-    >>> file_name("candidate text+lists:mlp")
-    'candidate_text+lists_mlp'
-    """
+    """Return a text as a name that every file system takes."""
     return re.sub(r"[^A-Za-z0-9.+_-]+", "_", text)
 
 

@@ -1,9 +1,8 @@
 """The folder of a run's files: artifacts found again by what went into them.
 
 An artifact is a folder of files that one stage makes, named after the stage and a digest of the
-stage's inputs and code. It appears whole or not at all: it is built under a temporary name and then
-renamed. So a task that was killed is simply run again, and what exists is not made twice.
-A workspace may lie in object storage (any fsspec URL); arrays are then read through a local copy.
+stage's inputs and code. It appears whole or not at all. A workspace may lie in object storage (any
+fsspec URL); arrays are then read through a local copy.
 """
 
 from __future__ import annotations
@@ -55,10 +54,9 @@ class Artifact:
 
 
 class Workspace:
-    """A folder of artifacts, records of runs and published results.
+    """A folder (or fsspec URL) of artifacts, records of runs and published results.
 
     Old files in it are removed, so it is a folder of its own, marked by the file ``.tagsage``.
-    `root` may be a URL that fsspec understands, such as ``s3://bucket/tagsage``.
     """
 
     def __init__(self, root: str) -> None:
@@ -83,11 +81,7 @@ class Workspace:
         return self.local_path
 
     def claim(self) -> None:
-        """Make the workspace and mark it, unless that is done.
-
-        Raises `NonRetryableError` when it is a folder that holds something else, whose files are
-        not ours to remove.
-        """
+        """Make and mark the workspace; raises `NonRetryableError` if it holds something else."""
         if self._claimed:
             return
         marker = self.root / MARKER
@@ -125,19 +119,11 @@ class Workspace:
         *,
         code: Collection[str],
     ) -> Artifact:
-        """Find an artifact, or build it.
+        """Find an artifact of a stage, or build it.
 
-        Parameters
-        ----------
-        stage : str
-            The stage that makes it; the first part of its name.
-        inputs : mapping
-            Everything the result depends on, JSON-able: settings and the refs of other artifacts.
-        build : callable
-            Fills an empty folder and returns the summary, when there is no such artifact yet. It
-            may be called again after a kill.
-        code : collection of str
-            The rooms (packages below ``tagsage``) whose code makes the result.
+        `inputs` is everything the result depends on, JSON-able, with the refs of other artifacts;
+        `build` fills an empty folder and returns the summary, again after a kill; `code` are the
+        rooms (packages below ``tagsage``) whose code makes the result.
         """
         recipe = {"stage": stage, "inputs": dict(inputs), "code": code_digest(tuple(sorted(code)))}
         digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]

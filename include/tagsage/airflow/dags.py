@@ -29,11 +29,7 @@ def timetable(cron: str, *assets: Asset) -> CronTriggerTimetable | AssetOrTimeSc
 def dag_arguments(
     defaults: Settings, form: Mapping[str, tuple[str, ...]], *, on_success: bool = True
 ) -> dict[str, Any]:
-    """Return the arguments of a DAG: form, retries, notifications, one run at a time.
-
-    `defaults` are the settings of the environment in which the DAG is parsed; `form` are those that
-    the trigger form shows, by section; `on_success` notifies also of runs that succeeded.
-    """
+    """Return a DAG's arguments; `form` has the settings that the trigger form shows, by section."""
     return {
         "catchup": False,
         "max_active_runs": 1,

@@ -44,10 +44,7 @@ HARVEST_FORM = {
 
 
 def trigger_form(defaults: Settings, sections: Mapping[str, tuple[str, ...]]) -> dict[str, Param]:
-    """Return a DAG's ``params``: type, choices, limits and help come from the settings.
-
-    The section ``OpenAI`` is left out when the embedder is another one.
-    """
+    """Return a DAG's ``params`` from the settings; ``OpenAI`` is left out for other embedders."""
     return {
         name: Param(getattr(defaults, name), section=section, **defaults.form_field(name))
         for section, names in sections.items()
@@ -57,10 +54,7 @@ def trigger_form(defaults: Settings, sections: Mapping[str, tuple[str, ...]]) ->
 
 
 def with_form(stage: Callable[[str, dict[str, Any]], T]) -> Callable[..., T]:
-    """Make a run's first stage a function that Airflow calls with the run's id and its form.
-
-    A request to the API may have any field; one that the form lacks ends the run at once.
-    """
+    """Make a run's first stage a function of run id and form; unknown fields end the run."""
 
     @with_connections
     def start(**context: Any) -> T:

@@ -43,11 +43,7 @@ class NotifierSpec(BaseModel):
 
 
 def notifications(defaults: Settings, *, on_success: bool = True) -> dict[str, Any]:
-    """Return a DAG's callbacks, which notify people when a run fails or succeeds.
-
-    Raises `NonRetryableError` when a notifier cannot be made; Airflow shows it as an import error
-    of the DAG file.
-    """
+    """Return a DAG's callbacks; raises `NonRetryableError` when a notifier cannot be made."""
     callbacks = {}
     if notifiers := _notifiers("notify_on_failure", defaults):
         callbacks["on_failure_callback"] = _callback(notifiers, defaults, failed=True)
@@ -76,7 +72,6 @@ def on_failure(defaults: Settings) -> dict[str, Any]:
 
 
 def _end_log(context: Context) -> None:
-    """Make the error's sentence the last line of the task's log."""
     error = context.get("exception")
     if isinstance(error, TaskFailed):
         # Airflow has opened a group, which its page shows folded.
@@ -140,7 +135,6 @@ def _callback(
 
 
 def _read(context: Context, defaults: Settings, *, failed: bool) -> tuple[Summary, dict[str, str]]:
-    """Return the summary that a run left in the workspace, and links."""
     from tagsage.report.summary import Summary, summarise_failure
     from tagsage.stages.notifications import read_summary, take_failures
     from tagsage.workspace import Workspace
@@ -163,7 +157,6 @@ def _read(context: Context, defaults: Settings, *, failed: bool) -> tuple[Summar
 
 
 def _short_summary(context: Context, *, failed: bool) -> Summary:
-    """Return what is known without the workspace."""
     from tagsage.report.summary import Summary, harmless
 
     outcome = "failed" if failed else "ended well"
@@ -173,7 +166,6 @@ def _short_summary(context: Context, *, failed: bool) -> Summary:
 
 
 def _links(context: Context) -> dict[str, str]:
-    """Return the address of the run in Airflow."""
     if not (base := _base_url()):
         return {}
     dag_id, run_id = (quote(name, safe="") for name in (context["dag"].dag_id, context["run_id"]))
@@ -185,7 +177,6 @@ def _base_url() -> str:
 
 
 def _variables(summary: Summary, links: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that a notifier's templates may use."""
     lines = [summary.sentence, *summary.details, *(f"{name}: {url}" for name, url in links.items())]
     items = "".join(f"<li>{escape(line)}</li>" for line in summary.details)
     return {

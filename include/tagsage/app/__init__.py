@@ -1,4 +1,1 @@
-"""The pages in Airflow's API server: functions that read the store, and templates.
-
-Nothing here imports pandas, MLflow or JAX, and nothing is written.
-"""
+"""The pages: functions that read the store, and templates; no pandas, MLflow or JAX."""

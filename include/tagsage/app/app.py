@@ -66,24 +66,14 @@ Name = Annotated[str, Query(max_length=2000)]
 class Surroundings:
     """What the pages need of the program that serves them.
 
-    Attributes
-    ----------
-    guard : callable
-        A FastAPI dependency that raises an HTTP error, 401 or 403, when a person may not see the
-        pages.
-    workspace, database : callable
-        Return the workspace's folder on this machine, and the address of the SQL store.
-    last_run : callable
-        Returns the latest run of the DAG, or None.
-    mlflow_url : callable
-        Returns MLflow's address for people; empty when unknown.
+    `guard` is a FastAPI dependency that raises an HTTP error when a person may not see the pages.
     """
 
     guard: Callable[..., Any]
     workspace: Callable[[], Path]
-    database: Callable[[], URL]
+    database: Callable[[], URL]  # address of the SQL store
     last_run: Callable[[], RunState | None]
-    mlflow_url: Callable[[], str]
+    mlflow_url: Callable[[], str]  # for people; empty when unknown
 
 
 def make_app(around: Surroundings) -> FastAPI:

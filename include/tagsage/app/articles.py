@@ -41,31 +41,23 @@ SEARCHED_MEMBERS = 500
 
 @dataclass(frozen=True)
 class InList:
-    """A list that holds the article.
-
-    `size` counts its articles, `tagged` those that came with tags, `with_tag` those with the tag in
-    question; `drop` is what the score loses without the list, where that was computed.
-    """
+    """A list that holds the article."""
 
     name: str
     size: int
-    tagged: int
-    with_tag: int = 0
-    drop: float | None = None
+    tagged: int  # articles that came with tags
+    with_tag: int = 0  # those with the tag in question
+    drop: float | None = None  # what the score loses without the list
 
 
 @dataclass(frozen=True)
 class Neighbour:
-    """Another article that is evidence for a tag.
+    """Another article that is evidence for a tag; `shared` is 0 when it was found by its text."""
 
-    `key` is empty when the store lacks it. `shared` counts the lists that both are in: 0 when it
-    was found by its text, with `similarity`, the cosine of the vectors.
-    """
-
-    key: str
+    key: str  # empty when the store lacks it
     title: str
     shared: int = 0
-    similarity: float | None = None
+    similarity: float | None = None  # cosine of the vectors
     has_tag: bool = True
 
 
@@ -111,9 +103,7 @@ class PredictedTag:
 class Article:
     """What an article's page shows; texts may hold anything.
 
-    `date` is ``YYYY-MM-DD`` or empty; `tags` are those that it came with; `predicted` has the best
-    first. `lists` has at most :data:`LISTS_SHOWN` of its `n_lists`: first those with tagged
-    articles, the smallest first.
+    `lists` has at most :data:`LISTS_SHOWN` of its `n_lists`: those with tagged articles first.
     """
 
     key: str
@@ -189,7 +179,6 @@ def _predicted(connection: Connection, article: int) -> list[PredictedTag]:
 
 
 def _evidence(connection: Connection, article: int, tag: int) -> Evidence:
-    """Count in the article's lists, and add the model's explanation where there is one."""
     with_tag = and_(LIST_TAGS.c.list_id == LISTS.c.id, LIST_TAGS.c.tag_id == tag)
     counted = connection.execute(
         select(LISTS.c.id, LISTS.c.name, LISTS.c.size, LISTS.c.tagged, LIST_TAGS.c.articles)
@@ -269,7 +258,6 @@ def _explained(connection: Connection, row: RowMapping, counted: Evidence) -> Ev
 
 
 def _key(connection: Connection, story: str) -> str:
-    """Return the key of an article that an explanation names; empty when the store has none."""
     address = parse_address(story)
     row = _article_row(connection, address.key) if address else None
     return "" if row is None else str(row["key"])

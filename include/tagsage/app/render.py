@@ -20,11 +20,7 @@ ICON = FOLDER / "static" / "icon.svg"
 
 
 def address(base: str, page: str, /, **parameters: object) -> str:
-    """Return the address of a page; parameters that are empty, None or page 1 are left out.
-
-    >>> address("/tagsage", "search", q="a&b", tag="", page=1)
-    '/tagsage/search?q=a%26b'
-    """
+    """Return the address of a page; parameters that are empty, None or page 1 are left out."""
     given = {
         name: value
         for name, value in parameters.items()

@@ -30,12 +30,7 @@ class RunState:
 
 @dataclass(frozen=True)
 class Home:
-    """What the first page shows.
-
-    `run` has the published facts, `runs` the entries of this and earlier runs (see
-    :mod:`tagsage.stages.publish`), the latest first. `plot` compares the best candidate with the
-    best on text only; None for a single run.
-    """
+    """What the first page shows; the latest run comes first."""
 
     run: Mapping[str, Any]
     runs: Sequence[Mapping[str, Any]]
@@ -69,7 +64,6 @@ def _plot(entries: Sequence[Mapping[str, Any]]) -> Plot | None:
 
 
 def _day(at: str) -> str:
-    """Return a day for an axis: 22 Nov."""
     return f"{datetime.fromisoformat(at):%d %b}".lstrip("0")
 
 

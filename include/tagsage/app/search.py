@@ -37,16 +37,12 @@ State = Literal["all", "untagged", "tagged"]
 
 @dataclass(frozen=True)
 class Query:
-    """What to search for; `page` counts from 1.
+    """What to search for: words, their beginnings, or an article's address."""
 
-    `text` is words, their beginnings, or an article's address; empty: any article. `state` says
-    whether the article came with tags. `tag` is one that it has or was assigned; empty: any.
-    """
-
-    text: str = ""
-    state: State = "all"
-    tag: str = ""
-    page: int = 1
+    text: str = ""  # empty: any article
+    state: State = "all"  # whether it came with tags
+    tag: str = ""  # one that it has or was assigned
+    page: int = 1  # from 1
 
 
 @dataclass(frozen=True)
@@ -78,10 +74,7 @@ class Hit:
 
 @dataclass(frozen=True)
 class Found:
-    """A page of at most :data:`PAGE_SIZE` articles.
-
-    `total` is counted up to :data:`COUNTED`; `more` says whether there are more.
-    """
+    """A page of at most :data:`PAGE_SIZE` articles; `total` is counted up to :data:`COUNTED`."""
 
     hits: Sequence[Hit]
     total: int
@@ -93,11 +86,9 @@ _NOTHING = Found([], 0, more=False, pages=0)
 
 
 def search_articles(connection: Connection, query: Query) -> Found:
-    """Find articles.
+    """Find the articles in which every word begins a word of title, subtitle, author or tags.
 
-    Every word must begin a word of the title, the subtitle, the author's name or the tags. Up to
-    :data:`COUNTED` hits are sorted by relevance; when there are more, those in most lists come
-    first, and counting stops.
+    Up to :data:`COUNTED` hits are sorted by relevance; of more, those in most lists come first.
     """
     if by_address := _by_address(connection, query.text):
         return Found(hits_of(connection, [by_address]), 1, more=False, pages=1)

@@ -43,12 +43,7 @@ class TagPage:
 
 @dataclass(frozen=True)
 class Tag:
-    """What the page of a tag shows.
-
-    `line` is its row of TAGS. `assigned` has the highest score first. On the first page, `nearly`
-    has the best-scored articles that it was not assigned to, `known` those that came with it, those
-    in most lists first.
-    """
+    """What the page of a tag shows; `nearly` has the best-scored articles not assigned the tag."""
 
     line: Row[Any]
     assigned: Sequence[Hit]

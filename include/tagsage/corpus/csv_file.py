@@ -31,14 +31,10 @@ _REASONS = (
 
 
 class CsvFile:
-    """A CSV file (or fsspec URL, gzip recognised by its first bytes), opened for one pass.
+    """A CSV file (or fsspec URL, perhaps gzip), opened for one pass; `rows_read` has bad rows, too.
 
-    A broken row goes to the quarantine, and reading continues on the line after the row's first: an
-    unclosed quote costs its own row, not the rows that it swallowed. `rows_read` counts rejected
-    rows too, but not the header.
-
-    Raises `TagsageError`, on opening or reading, when the whole file is unusable (missing, a
-    folder, not UTF-8, cut off).
+    A broken row goes to the quarantine, and reading continues on the line after the row's first.
+    Raises `TagsageError`, on opening or reading, when the whole file is unusable.
     """
 
     def __init__(self, path: str) -> None:
@@ -78,8 +74,7 @@ class CsvFile:
     ) -> Iterator[tuple[int, list[str]]]:
         """Yield the line (from 1) where each remaining row begins, and its fields.
 
-        Rows that cannot be read, or have another number of columns than the header, are rejected;
-        NUL bytes are removed, and such rows are repaired.
+        Rows that cannot be read, or have another number of columns than the header, are rejected.
         """
         with self._translated():
             while True:
@@ -188,24 +183,19 @@ class _Lines:
 
     @property
     def number(self) -> int:
-        """How many lines were given out, without those taken back."""
         return self._before + len(self.row)
 
     def begin_row(self) -> int:
-        """Begin a row; return the number of its first line, from 1."""
         self._before += len(self.row)
         self.row.clear()
         return self._before + 1
 
     def give_back(self) -> None:
-        """Take back all lines of the row but the first."""
         self._taken_back.extendleft(reversed(self.row[1:]))
         del self.row[1:]
 
 
 class _Digesting(io.RawIOBase):
-    """Digests the bytes that are read through it."""
-
     def __init__(self, source: BinaryIO) -> None:
         self._source = source
         self.sha256 = hashlib.sha256()

@@ -1,9 +1,9 @@
 """The source `csv`: a file of articles and a file of lists, in the study's format or Kaggle's.
 
 The study's columns are ``story,title[,subtitle],date,author,tags`` (tags a JSON list) and
-``list,article``. Kaggle's fabiochiusano/medium-articles has ``title,text,url,authors,timestamp,
-tags`` (authors and tags as Python lists); it has no subtitle, so the first 500 characters of the
-text are used. Other columns are ignored, their order is free.
+``list,article``. Kaggle's fabiochiusano/medium-articles has
+``title,text,url,authors,timestamp,tags`` (Python lists); the first 500 characters of the text serve
+as subtitle.
 """
 
 from __future__ import annotations
@@ -78,15 +78,12 @@ KAGGLE = _Format(
 
 
 def read_csv_corpus(articles: str, lists: str, *, max_rejected_share: float) -> Corpus:
-    """Read and check a file of articles and a file of lists.
+    """Read and check a file of articles and a file of lists; their columns may have any order.
 
-    Rows with the same key (see :func:`tagsage.corpus.keys.article_key`) are the same article; the
-    row with the newest date wins, of equal ones the later. A blank date is 1990-01-01, a null
-    author "Unknown". A member of a list without its own row becomes a stub. Articles come in the
-    order of the file, then stubs in the order of their first mention.
-
-    Raises `TagsageError` when a file is missing, is a folder, lacks a column, is not UTF-8, is cut
-    off, holds no article, or has too large a share of rejected rows (:class:`RejectedShareError`).
+    Of rows with the same :func:`tagsage.corpus.keys.article_key`, the one with the newest date
+    counts, of equal ones the later. A blank date is 1990-01-01, a null author "Unknown". A member
+    of a list without its own row becomes a stub, behind the articles. Raises `TagsageError` when a
+    file is unusable or holds no article, `RejectedShareError` when too many rows are rejected.
     """
     quarantine = Quarantine()
     with CsvFile(articles) as articles_file, CsvFile(lists) as lists_file:
@@ -194,7 +191,6 @@ def _read_articles(file: CsvFile, header: Sequence[str], quarantine: Quarantine)
 def _article_rows(
     file: CsvFile, header: Sequence[str], quarantine: Quarantine
 ) -> Iterator[tuple[int, ArticleRow]]:
-    """Yield the line and the values of each good row; the others are rejected."""
     form = _format_of(header)
     story_at, title_at, date_at, author_at, tags_at = (
         header.index(name) for name in (form.story, "title", form.date, form.author, "tags")
@@ -244,10 +240,7 @@ def _table(rows: Sequence[ArticleRow]) -> pa.Table:
 def _read_lists(
     file: CsvFile, header: Sequence[str], known: Set[str], quarantine: Quarantine
 ) -> tuple[pd.DataFrame, list[Address], int]:
-    """Return memberships, stubs and the number of merged repetitions.
-
-    Members whose key is not in `known` become stubs, in the order of their first mention.
-    """
+    """Return memberships, stubs (keys not in `known`), and the number of merged repetitions."""
     list_at, article_at = (header.index(name) for name in LIST_COLUMNS)
     addresses: dict[str, Address] = {}  # by text: each is parsed once, not once per row
     same_name: dict[str, str] = {}

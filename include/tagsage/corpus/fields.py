@@ -61,9 +61,8 @@ def parse_date(text: str) -> int | None:
 def parse_tags(text: str) -> tuple[list[str], bool]:
     """Read a JSON list of tags; blank or null is no tag.
 
-    Returns the tags, stripped, without empty ones and repetitions, in their order; and whether
-    characters that cannot be stored (NUL, half of a surrogate pair) were replaced. Raises
-    `FieldError` when the text is not such a list.
+    Returns the distinct tags in their order, and whether characters that cannot be stored were
+    replaced. Raises `FieldError` when the text is not such a list.
     """
     if text == "[]" or text.strip() in NULLS:
         return [], False

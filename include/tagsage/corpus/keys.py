@@ -26,14 +26,10 @@ _DEFAULT_PORTS = frozenset({"", "80", "443"})
 
 
 class Address(NamedTuple):
-    """An article's address.
+    """An article's address; `scheme` is empty when the text had none."""
 
-    `key` is the same for every address of one article; `url` is for people: without query, fragment
-    and credentials; `scheme` is empty when the text had none.
-    """
-
-    key: str
-    url: str
+    key: str  # the same for every address of one article
+    url: str  # for people: without query and credentials
     scheme: str
 
 
@@ -57,17 +53,12 @@ def parse_address(text: str) -> Address | None:
 
 
 def article_key(url: str) -> str:
-    """Return the key under which an article is kept, from any of its addresses.
+    """Return the key under which an article is kept, from any of its addresses, or from the key.
 
     The key of a Medium post is its id, the 8 to 12 hexadecimal digits that end its path, on a
-    publication's own domain too. The key of anything else is the host in lower case and the path,
-    without scheme, query, fragment, trailing slash and the ports 80 and 443. A key is its own key.
-    Raises `ValueError` when the text is no such address.
-
-    >>> article_key("https://medium.com/@ann/on-graphs-1a2b3c4d5e6f?source=rss")
-    '1a2b3c4d5e6f'
-    >>> article_key("HTTP://Packages.example/0ad/")
-    'packages.example/0ad'
+    publication's own domain too: ``https://medium.com/@ann/on-graphs-1a2b3c4d5e6f?source=rss`` has
+    ``1a2b3c4d5e6f``. The key of anything else is the host in lower case and the path, without
+    trailing slash and the ports 80 and 443. Raises `ValueError` when the text is no address.
     """
     address = parse_address(url)
     if address is None:

@@ -23,10 +23,7 @@ RETRIES = 3
 
 
 def medium_files(folder: Path) -> tuple[str, str]:
-    """Return the study's files of articles and of lists; those not in `folder` are downloaded.
-
-    Raises `TagsageError` when a file cannot be downloaded, is too large, or takes too long.
-    """
+    """Return the study's files, downloaded if need be; raises `TagsageError` when that fails."""
     pooch.get_logger().setLevel(logging.WARNING)
     registry = dict.fromkeys(FILES)  # without digests: files in the folder are used as they are
     published = pooch.create(folder, URL, registry=registry, retry_if_failed=RETRIES)

@@ -31,25 +31,19 @@ class Corpus:
     Attributes
     ----------
     articles : pandas.DataFrame
-        One row per article: ``key``, ``url``, ``title``, ``subtitle``, ``author`` (str), ``date``
-        (datetime64[s], UTC), ``tags`` (a list of str, without repetitions, in the order given),
-        ``is_stub`` (bool: known only as a member of lists, without text and tags).
+        ``key``, ``url``, ``title``, ``subtitle``, ``author`` (str), ``date`` (datetime64[s], UTC),
+        ``tags`` (a list of str, distinct), ``is_stub`` (known only as a member of lists).
     memberships : pandas.DataFrame
-        One row per membership: ``list`` (its name), ``article`` (the article's key); unique.
+        ``list`` (its name) and ``article`` (the article's key); unique.
     quarantine : pandas.DataFrame
-        Rows that were not taken unchanged: ``file``, ``line`` (where the row begins, from 1),
-        ``kind`` (``rejected``; ``repaired``: taken, changed; ``superseded``: a newer row of the
-        same article was taken), ``reason``, ``content`` (the row, cut at 500 characters).
-    digests : dict of str to str
-        The files read and their ``sha256:…``.
-    counts : dict of str to int
-        Rows read, duplicates merged and the like, for logs and summaries.
+        ``file``, ``line`` (from 1), ``kind`` (``rejected``; ``repaired``: taken, changed;
+        ``superseded``: a newer row of the article was taken), ``reason``, ``content``.
     """
 
     articles: pd.DataFrame
     memberships: pd.DataFrame
     quarantine: pd.DataFrame
-    digests: dict[str, str]
+    digests: dict[str, str]  # file -> ``sha256:…``
     counts: dict[str, int] = field(default_factory=dict)
     repairs: Sequence[Repairs] = ()
 

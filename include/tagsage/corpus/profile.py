@@ -25,29 +25,19 @@ BLOCK_ROWS = 100_000
 
 @dataclass(frozen=True)
 class Profile:
-    """Numbers of one corpus; small and JSON-able, kept after its run. Stubs are only list members.
+    """Numbers of one corpus, JSON-able and kept after its run; stubs are only list members.
 
-    Attributes
-    ----------
-    counts : dict of str to int
-        ``articles``, ``lists``, ``memberships``, ``quarantined`` (rows), ``without_text``,
-        ``without_tags``, ``without_lists`` (articles), ``largest_list`` (articles in it).
-    words, tags : dict of str to int
-        The most frequent words of titles and subtitles, in lower case, with their numbers of
-        occurrences; the most frequent tags with their numbers of articles.
-    words_in_all, tags_in_all : int
-        The sums over all words and all tags.
-    text_lengths, list_sizes, lists_per_article : dict of int to int
-        Histograms: words per article, articles per list, lists per article.
+    `counts` has ``articles``, ``lists``, ``memberships``, ``quarantined`` (rows), ``without_text``,
+    ``without_tags``, ``without_lists`` (articles), ``largest_list`` (articles in it).
     """
 
     counts: dict[str, int]
-    words: dict[str, int]
+    words: dict[str, int]  # the most frequent, in lower case
     words_in_all: int
-    tags: dict[str, int]
+    tags: dict[str, int]  # the most frequent, with their articles
     tags_in_all: int
-    text_lengths: dict[int, int]
-    list_sizes: dict[int, int]
+    text_lengths: dict[int, int]  # words per article
+    list_sizes: dict[int, int]  # articles per list
     lists_per_article: dict[int, int]
 
     def to_json(self) -> dict[str, Any]:
@@ -72,10 +62,7 @@ def profile_of(
     n_lists: int,
     quarantined: int = 0,
 ) -> Profile:
-    """Describe a corpus; `article_index` and `list_index` are its memberships, unique.
-
-    `n_lists` counts empty lists too, `quarantined` the rejected, repaired and superseded rows.
-    """
+    """Describe a corpus, given its unique memberships; `n_lists` counts empty lists too."""
     real = ~articles["is_stub"].to_numpy(dtype=bool)
     degree = np.bincount(article_index, minlength=len(articles))[real]
     sizes = np.bincount(list_index, minlength=n_lists)
@@ -158,7 +145,6 @@ def _counts(values: pa.Array) -> dict[str, int]:
 
 
 def _most_frequent(counted: Counter[str], keep: int) -> dict[str, int]:
-    """Return the most frequent values, ties by name."""
     return dict(heapq.nsmallest(keep, counted.items(), key=lambda item: (-item[1], item[0])))
 
 

@@ -19,18 +19,14 @@ REJECTED, REPAIRED, SUPERSEDED = "rejected", "repaired", "superseded"
 
 @dataclass(frozen=True)
 class Repairs:
-    """Values of one column that were changed for one reason.
-
-    `example` is the first such value, `accepted` describes a good one; `changed` counts the values,
-    `rows` the rows of the file.
-    """
+    """Values of one column that were changed for one reason; `accepted` describes a good one."""
 
     file: str
     column: str
     reason: str
-    example: str
+    example: str  # the first such value
     accepted: str
-    changed: int = 0
+    changed: int = 0  # how many values
     rows: int = 0
 
 
@@ -50,10 +46,9 @@ class Quarantine:
         self._repairs: dict[tuple[str, str, str], Repairs] = {}
 
     def add(self, file: str, line: int, kind: str, reason: str, content: str) -> None:
-        """Record one row, which begins on `line` (from 1); `content` is cut at 500 characters.
+        """Record one row, which begins on `line` (from 1), as rejected, repaired or superseded.
 
-        `kind` is ``rejected``, ``repaired`` or ``superseded``. Rows are counted by `reason`, so it
-        is the same text for every row with the same fault.
+        Rows are counted by `reason`, so it is the same text for every row with the same fault.
         """
         # A NUL would end the text early in many programs.
         shown = content[:CONTENT_LIMIT].rstrip("\r\n").replace("\0", "␀")

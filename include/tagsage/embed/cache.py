@@ -83,10 +83,9 @@ def cache_file(settings: Settings) -> Path:
 
 
 class VectorCache:
-    """The cache, a context manager. Every writing method is one transaction.
+    """The cache, a context manager; every writing method is one transaction.
 
-    The file and its folder are made when missing. Raises `TagsageError` when the file is damaged,
-    not a database, or stays locked.
+    Raises `TagsageError` when the file is damaged, not a database, or stays locked.
     """
 
     def __init__(self, file: Path) -> None:

@@ -50,11 +50,7 @@ class Embedder(Protocol):
 
 @dataclass(frozen=True)
 class CorpusVectors:
-    """How the vectors of a corpus were made.
-
-    Without an `embedder`, later articles must bring their vectors. `quarantine` has the texts or
-    rows that were changed or rejected; `counts` are for the log and MLflow.
-    """
+    """How a corpus' vectors were made; without an `embedder`, later articles must bring theirs."""
 
     model_id: str
     dimensions: int
@@ -95,8 +91,5 @@ def saved_embedder(folder: Path) -> EmbedderName:
 
 
 def load_embedder(folder: Path) -> Embedder:
-    """Read a saved embedder; its vectors are the same to the last bit.
-
-    Raises `TagsageError` when it is missing or damaged.
-    """
+    """Read a saved embedder; raises `TagsageError` when it is missing or damaged."""
     return embedder_module(saved_embedder(folder)).load(folder)

@@ -1,7 +1,6 @@
-"""Latent semantic analysis: the embedder that needs no server and no download.
+"""Latent semantic analysis: TF-IDF rows projected on their leading right singular vectors.
 
-S. Deerwester et al., "Indexing by Latent Semantic Analysis", JASIS 41 (1990): TF-IDF rows projected
-on the leading right singular vectors of the TF-IDF matrix.
+S. Deerwester et al., "Indexing by Latent Semantic Analysis", JASIS 41 (1990).
 """
 
 from __future__ import annotations
@@ -49,11 +48,7 @@ BLOCK_ROWS = 16_384
 
 
 class LsaEmbedder:
-    """TF-IDF and truncated SVD.
-
-    `components`, float32 [t, dimensions], has the right singular vectors as columns, by falling
-    singular value; columns beyond the rank of the TF-IDF matrix are zero.
-    """
+    """TF-IDF and truncated SVD; `components` [t, dimensions] has zeros beyond the rank."""
 
     def __init__(
         self, vocabulary: Sequence[str], idf: NDArray[np.float32], components: NDArray[np.float32]
@@ -77,13 +72,8 @@ class LsaEmbedder:
     ) -> Self:
         """Fit a model; the same distinct texts give the same model, in any order.
 
-        Texts without any word give an empty vocabulary, and every vector is zero.
-
-        Parameters
-        ----------
-        sample : int, optional
-            Fit on at most so many texts: those with the smallest hashes, so that the sample hardly
-            changes when texts are added.
+        With `sample`, it is fitted on at most so many texts: those with the smallest hashes, so
+        that the sample hardly changes when texts are added.
         """
         hashes = text_hashes(texts)
         rows = unique_texts(hashes)
@@ -103,10 +93,10 @@ class LsaEmbedder:
         return cls([], np.zeros(0, np.float32), np.zeros((0, dimensions), np.float32))
 
     def embed(self, texts: Sequence[str], *, out: Path | None = None) -> NDArray[np.float32]:
-        """Embed texts, new ones too, as float32 [n, dimensions], in the file `out` (.npy) if given.
+        """Embed texts as float32 [n, dimensions], in the file `out` (.npy) if given.
 
-        Rows have length 1; a text without a known term has a zero row. A text's vector does not
-        depend on the other texts, to the last bit.
+        Rows have length 1, or are zero for a text without a known term. A text's vector does not
+        depend on the other texts.
         """
         shape = (len(texts), self.dimensions)
         if out is None:
@@ -120,11 +110,7 @@ class LsaEmbedder:
         return vectors
 
     def terms(self, texts: Sequence[str]) -> Terms:
-        """Return the weight of each known word in each text.
-
-        Columns are as in `vocabulary`. A text without some of its words has the same row without
-        their entries.
-        """
+        """Return the weight of each known word in each text; columns are as in `vocabulary`."""
         if self._vectorizer is None:
             return sp.csr_array(np.zeros((len(texts), 0), dtype=np.float32))
         terms: Terms = sp.csr_array(self._vectorizer.transform(texts))

@@ -57,12 +57,10 @@ def embed_corpus(
 ) -> CorpusVectors:
     """Read the file of vectors and align it with the articles; `run_id` is not used.
 
-    Columns count by position: URL, JSON list of numbers. A first row that is neither is a header.
-    Rows of another length than most of the first 1,000 are rejected; of several rows for one
-    article the last counts. Articles without a row have a zero vector.
-
-    Raises `TagsageError` when the file cannot be read, has no vector of any article, or has too
-    many bad rows.
+    Columns count by position: URL, JSON list; a first row that is neither is a header. Rows of
+    another length than most of the first 1,000 are rejected; of several rows for one article the
+    last counts; articles without one have a zero vector. Raises `TagsageError` when the file cannot
+    be read, has no vector of any article, or has too many bad rows.
     """
     path = settings.vectors
     quarantine = Quarantine()
@@ -100,7 +98,6 @@ def embed_corpus(
 def _vectors(
     file: CsvFile, index: pd.Index[Any], quarantine: Quarantine
 ) -> Iterator[tuple[int, str, int, npt.NDArray[np.float32]]]:
-    """Yield line, URL, article and vector of the good rows; the others go to the quarantine."""
     for line, url, text in _rows(file, quarantine):
         try:
             key = article_key(url)

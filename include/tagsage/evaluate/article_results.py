@@ -17,22 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ArticleResults:
-    """A candidate's results on n test articles.
+    """A candidate's results per test article; its scores on any subset are weighted sums."""
 
-    A subset or a resample of the articles is a weight per article. With these arrays its scores are
-    weighted sums over articles, and probabilities are no longer needed.
-
-    Attributes
-    ----------
-    assigned : csr_array of float64, shape [n, L]
-        One where a tag is assigned to an article.
-    p_at_5, lrap : float64 arrays, shape [n]
-        Per article; see :func:`tagsage.evaluate.metrics.evaluate`.
-    """
-
-    assigned: Csr
-    p_at_5: Float64Array
-    lrap: Float64Array
+    assigned: Csr  # ones, [n, L]
+    p_at_5: Float64Array  # [n]
+    lrap: Float64Array  # [n]
 
     @classmethod
     def of(cls, P: FloatArray, Y: BoolArray, assigned: BoolArray) -> Self:
@@ -62,16 +51,12 @@ class ArticleResults:
 
 
 class Sums(NamedTuple):
-    """Sums over parts of the articles.
+    """Sums over parts of the articles, per tag [L, parts] or over all tags [parts]."""
 
-    `relevant`, `assigned` and `hits` [L, parts] count the articles that have a tag, those it is
-    assigned to, and those it is rightly assigned to; `p_at_5` and `lrap` [parts] are sums.
-    """
-
-    relevant: Float64Array
-    assigned: Float64Array
-    hits: Float64Array
-    p_at_5: Float64Array
+    relevant: Float64Array  # articles that have a tag, [L, parts]
+    assigned: Float64Array  # those it is assigned to
+    hits: Float64Array  # and rightly so
+    p_at_5: Float64Array  # [parts]
     lrap: Float64Array
 
     def f1(self) -> Float64Array:

@@ -28,24 +28,17 @@ def paired_bootstrap(
     level: float = LEVEL,
     resamples: int = RESAMPLES,
 ) -> pd.DataFrame:
-    """Bootstrap the scores of candidates and the differences between them.
+    """Bootstrap the scores of candidates, and the differences between `pairs` of them.
 
-    Articles are drawn with replacement, as many as there are, again and again: scores vary between
-    these resamples about as much as between other samples of articles (P. Koehn: Statistical
-    significance tests for machine translation evaluation, EMNLP 2004). All candidates are scored on
-    the same resamples, so differences have narrower intervals.
+    Articles are drawn with replacement, the same for all candidates (P. Koehn: Statistical
+    significance tests for machine translation evaluation, EMNLP 2004). Percentile intervals reflect
+    the choice of test articles, not of the split, the seed or the training part. Those of macro-F1
+    are biased downwards, because F1 is concave in the hits of rare tags; differences hardly are.
 
-    Intervals are percentile intervals. They reflect the choice of test articles, not of the split,
-    the seed or the training part. Intervals of macro-F1 are biased downwards, because F1 is concave
-    in the hits of rare tags; differences hardly are.
-
-    `Y` [n, L] is the truth of the test articles, `pairs` are candidates and the baselines to
-    subtract from them, `level` is the share of the resamples within an interval.
-
-    Returns one row per candidate and metric, then one per pair and metric: ``candidate``,
-    ``baseline`` (null unless a pair), ``metric`` (of `METRICS`), ``value`` (on the articles
+    Returns one row per candidate and metric, then one per pair (candidate, baseline) and metric:
+    ``candidate``, ``baseline`` (null unless a pair), ``metric``, ``value`` (on the articles
     themselves), ``low``, ``high``, ``p_not_better`` (share of the resamples in which a difference
-    is at most 0), ``articles`` (n), ``resamples``, ``level``.
+    is at most 0), ``articles``, ``resamples``, ``level``.
     """
     whole = {name: np.array(list(one.scores(Y).values())) for name, one in results.items()}
     parts: dict[str, list[Float64Array]] = {name: [] for name in results}

@@ -21,11 +21,9 @@ EXAMPLES = 12
 class ChangeCounts:
     """What changed between two runs' predictions.
 
-    Articles are new or gone when only one run has predictions for them; those gone have tags now or
-    left the corpus. Newly tagged articles, new ones included, have an assigned tag and had none;
-    those no longer tagged had one and still have predictions. Changed are those whose assigned tags
-    differ between predictions of both runs. Tags are (article, tag) pairs; those lost are of
-    articles still predicted for. Scores are compared to six decimals.
+    New or gone articles have predictions of one run only. Newly tagged articles, new ones included,
+    have an assigned tag and had none. Changed are those whose assigned tags differ between both
+    runs. Tags are (article, tag) pairs; lost ones are of articles still predicted for.
     """
 
     articles_new: int
@@ -41,11 +39,10 @@ class ChangeCounts:
 def compare_predictions(
     before: pd.DataFrame, after: pd.DataFrame
 ) -> tuple[pd.DataFrame, ChangeCounts]:
-    """Compare two runs' predictions (``story``, ``tag``, ``score``, ``assigned``, a row per pair).
+    """Compare predictions (``story``, ``tag``, ``score``, ``assigned``); scores to six decimals.
 
-    Returns the changes, with the columns :data:`COLUMNS`, sorted by story and tag, and counts of
-    all changes, those too small to be listed included. ``change`` is ``added``, ``removed`` or
-    ``score``; scores and assignments are null where a pair is missing.
+    Returns the changes, columns :data:`COLUMNS`, and counts of all, those too small to be listed
+    included. ``change`` is ``added``, ``removed`` or ``score``; what a pair lacks is null.
     """
     # Numbers instead of names: the merge is of a hundred million pairs where articles are many.
     story, stories = pd.factorize(pd.concat([before["story"], after["story"]], ignore_index=True))

@@ -27,22 +27,15 @@ OF_TEXT = {"any_text", "without_text_rise", "text_lengths_psi", "words_distance"
 
 @dataclass(frozen=True)
 class Check:
-    """One check of the corpus, passed or not.
+    """One check of the corpus, passed or not; `before` and `current` are in words."""
 
-    `name` is for MLflow (letters, digits and underscores), `what` for people (``words per text``).
-    `measure` says what `value` is: ``PSI``, ``Jensen-Shannon distance``, ``rise``, ``fall``,
-    ``share``, or ``none at all`` (1 for yes, 0 for no); `limit` is the highest that passes.
-    `before` and `current` are what was compared, in words; `before` is empty where nothing is
-    compared.
-    """
-
-    name: str
-    what: str
-    measure: str
+    name: str  # for MLflow
+    what: str  # for people: ``words per text``
+    measure: str  # what `value` is: ``PSI``, ``share``, …
     before: str
     current: str
     value: float
-    limit: float
+    limit: float  # the highest value that passes
     passed: bool
 
     def sentence(self) -> str:
@@ -61,10 +54,7 @@ def check_corpus(
     *,
     repairs: Iterable[Repairs] = (),
 ) -> list[Check]:
-    """Check a corpus by itself, and for drift since an earlier one (None: there is none).
-
-    `repairs` are the values that were changed on reading. Failed checks are returned as well.
-    """
+    """Check a corpus by itself and since an earlier one; failed checks are returned as well."""
     checks = [*_by_itself(current), *_repaired(repairs, settings)]
     if earlier is not None:
         checks += _counts(current, earlier, settings)
@@ -80,7 +70,6 @@ def check_corpus(
 def _limited(
     name: str, what: str, measure: str, before: str, current: str, value: float, limit: float
 ) -> Check:
-    """Return a check that passes up to its limit."""
     return Check(name, what, measure, before, current, value, limit, passed=value <= limit)
 
 

@@ -16,9 +16,8 @@ LEAST_SHARE = 1e-4
 def population_stability_index(reference: Sequence[float], counts: Sequence[float]) -> float:
     """Return the population stability index (PSI) of two histograms over the same bins.
 
-    The sum over bins of (p - q) ln(p / q), where p and q are the bins' shares, at least 1e-4. Rule
-    of thumb: below 0.1 nothing has moved, from 0.25 on much has (Siddiqi, Credit Risk Scorecards,
-    2006). 0 when both are empty.
+    The sum over bins of (p - q) ln(p / q), with shares p and q of at least 1e-4. Rule of thumb:
+    from 0.25 on much has moved (Siddiqi, Credit Risk Scorecards, 2006). 0 when both are empty.
     """
     q, p = (np.asarray(values, dtype=np.float64) for values in (reference, counts))
     if not q.sum() and not p.sum():
@@ -30,8 +29,7 @@ def population_stability_index(reference: Sequence[float], counts: Sequence[floa
 def histogram_stability_index(reference: Mapping[int, int], counts: Mapping[int, int]) -> float:
     """Return the PSI of whole numbers (value -> count), in bins of the reference's deciles.
 
-    A value that fills several bins makes one. Values below the reference's lowest and above its
-    highest have a bin each: otherwise a move away from a constant would go unseen.
+    Values outside the reference's range have bins of their own: a move away from a constant shows.
     """
     edges = _bin_ends(reference)
     binned = []
@@ -55,13 +53,10 @@ def _bin_ends(histogram: Mapping[int, int]) -> npt.NDArray[np.int64]:
 def jensen_shannon_distance(
     reference: Mapping[str, int], counts: Mapping[str, int], *, totals: tuple[int, int], top: int
 ) -> float:
-    """Return the Jensen-Shannon distance of two distributions of words or tags.
+    """Return the Jensen-Shannon distance of two distributions of words or tags, from 0 to 1.
 
-    The square root of the Jensen-Shannon divergence to base 2 (Endres and Schindelin, 2003): from 0
-    (the same shares) to 1 (nothing in common). 0 when both are empty, 1 when one is.
-
-    The mappings hold the occurrences of each, the most frequent first; `totals` are those of all
-    words. What isn't among the `top` of either mapping counts as one more word.
+    The square root of the divergence to base 2 (Endres and Schindelin, 2003). The mappings hold the
+    most frequent, `totals` are of all; what isn't among the `top` of either is one more word.
     """
     if not all(totals):
         return float(any(totals))
@@ -75,9 +70,6 @@ def jensen_shannon_distance(
 
 
 def share_unknown(reference: Mapping[str, int], counts: Mapping[str, int], *, total: int) -> float:
-    """Return the share of all words that the reference doesn't have; 0 for no words.
-
-    `counts` are occurrences per word, `total` those of all words; words not counted are unknown.
-    """
+    """Return the share of all words (`total`) that the reference doesn't have; 0 for no words."""
     known = sum(count for word, count in counts.items() if word in reference)
     return 1 - known / total if total else 0.0

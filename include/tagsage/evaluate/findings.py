@@ -43,10 +43,9 @@ def findings_tables(
 ) -> dict[str, pd.DataFrame]:
     """Return the tables ``intervals``, ``scenarios``, ``gains``, ``slices`` and ``study``.
 
-    `scored` has every candidate on the test part, `best` the best one per role (``text``,
-    ``graph``; one may be missing), and `scenarios` the best graph candidate on the same test part
-    in other scenarios. For `rows` see :func:`gains`. `list_degree` says how many lists hold each
-    test article, and `texts` has their texts.
+    `best` names the best candidate per role (``text``, ``graph``; one may be missing), `scenarios`
+    has the best graph candidate in other scenarios; for `rows` see :func:`gains`. `list_degree`
+    says how many lists hold each test article.
     """
     seed, text = settings.seed, best.get(TEXT)
     gained = pd.DataFrame(columns=[*GAIN_COLUMNS])
@@ -83,17 +82,13 @@ def findings_tables(
 
 
 def gains(rows: Sequence[Mapping[str, Any]], intervals: pd.DataFrame) -> pd.DataFrame:
-    """Return what the lists gain over text, per scenario.
+    """Return what the lists gain over text: one row per scenario and metric, `GAIN_COLUMNS`.
 
     `rows` has one row per scored candidate: ``scenario``, ``role`` (``text`` or ``graph``),
     ``seed`` (of the split), and the four metrics. A scenario without a text row is compared with
-    the transductive one of the same split, because text is the same there. `intervals` of the run's
-    split has ``scenario``, ``metric``, ``value``, ``low``, ``high``.
-
-    Returns one row per scenario and metric, columns `GAIN_COLUMNS`: means over the splits, ``gain``
-    = graph - text, ``spread`` its standard deviation over the splits (null for one), ``on_run``,
-    ``low`` and ``high`` the gain on the run's split and its interval. Shares of the training part
-    are left out, because they are points of a curve.
+    the transductive one of the same split. Returned are means over the splits, ``gain`` = graph -
+    text, ``spread`` its standard deviation over the splits, and ``on_run``, ``low`` and ``high``
+    the gain on the run's split and its interval. Shares of the training part are left out.
     """
     frame = pd.DataFrame.from_records([dict(row) for row in rows])
 
@@ -121,11 +116,7 @@ def gains(rows: Sequence[Mapping[str, Any]], intervals: pd.DataFrame) -> pd.Data
 
 
 def sentences(found: pd.DataFrame, *, graph: str, text: str) -> list[str]:
-    """Return sentences about what :func:`gains` found, for the candidates `graph` and `text`.
-
-    One for each of micro-F1, macro-F1 and P@5 of the transductive scenario, where there is an
-    interval, then one per further scenario.
-    """
+    """Return sentences about what :func:`gains` found, for the candidates `graph` and `text`."""
     lines = {(row["scenario"], row["metric"]): row for row in found.to_dict(orient="records")}
     said = []
     for metric in ("micro_f1", "macro_f1", "p_at_5"):
@@ -154,11 +145,7 @@ _BEGINNINGS: Mapping[str, str] = {
 def difference_sentence(
     candidate: str, baseline: str, metric: str, *, value: float, low: float, high: float
 ) -> str:
-    """Return whether a candidate beats a baseline, in points (hundredths).
-
-    The difference is clear when its interval, to a tenth of a point, excludes 0. `value`, `low` and
-    `high` are in fractions of 1.
-    """
+    """Return whether a candidate beats a baseline, in points; numbers are fractions of 1."""
     name = METRIC_NAMES[metric]
     # Adding 0 makes of -0.0, which a small loss rounds to, 0.0.
     points, start, end = (round(100 * number, 1) + 0.0 for number in (value, low, high))

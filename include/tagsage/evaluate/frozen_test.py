@@ -31,18 +31,13 @@ _ABOUT, _ASSIGNED = "frozen.json", "assigned"
 
 @dataclass(frozen=True)
 class FrozenTest:
-    """The test of a version.
-
-    `tags` are its target tags, `test` and `train` its articles, as
-    :func:`tagsage.features.article_ids` numbers them. `assigned` has ones where the compared model
-    assigned a tag to a test article, float64 [len(test), L]; `scores` are that model's.
-    """
+    """The test of a version; articles are numbered by :func:`tagsage.features.article_ids`."""
 
     tags: list[str]
     test: IdArray
     train: IdArray
-    assigned: Csr
-    scores: dict[str, float]
+    assigned: Csr  # float64 [len(test), L]
+    scores: dict[str, float]  # the compared model's
     test_share: float
     seed: int
 
@@ -81,10 +76,9 @@ class FrozenTest:
         return parts
 
     def common(self, test: IdArray, tags: Sequence[str]) -> tuple[IntArray, IntArray, Csr]:
-        """Return what this test shares with one of these articles and target tags.
+        """Return rows and columns of what another test part and its target tags share with this.
 
-        That is rows and columns, positions in the other test part and target tags, and what the
-        version's model assigned there, [rows, columns].
+        They are positions there; and what the version's model assigned, [rows, columns].
         """
         _, rows, own_rows = np.intersect1d(test, self.test, return_indices=True)
         order = np.argsort(rows)

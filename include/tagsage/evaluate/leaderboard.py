@@ -19,9 +19,7 @@ def rank_candidates(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Return the leaderboard, best first: by micro-F1, then macro-F1, P@5, LRAP, then name.
 
     Accuracy (exact match) and macro precision reward never predicting: they are shown but do not
-    rank. `results` has per candidate its name (``candidate``), its metrics and further columns.
-    Returns ``rank`` (from 1), ``candidate``, ``feature_set``, ``classifier``, the four metrics that
-    rank, ``psp_at_5``, then the other columns in the order given.
+    rank. Further columns of `results` follow in the order given.
     """
     frame = pd.DataFrame.from_records([dict(result) for result in results])
     parts = frame["candidate"].str.partition(":")
@@ -35,10 +33,7 @@ def rank_candidates(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def best_text_and_graph(ranking: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return the leaderboard's best row per role: ``text``, and ``graph`` (features from lists).
-
-    A role without a candidate is left out.
-    """
+    """Return the best row per role: ``text``, and ``graph`` (features from lists)."""
     found: dict[str, dict[str, Any]] = {}
     for row in ranking:
         feature_set = row["candidate"].partition(":")[0]

@@ -29,10 +29,10 @@ BIN_BITS = 16
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of a candidate on some articles.
+    """Scores of a candidate on some articles; for `overall` see :func:`evaluate`.
 
-    `overall` is described at :func:`evaluate`. `per_tag` has a row per tag, with its ``support``
-    (articles with the tag) and ``predicted`` (articles it is assigned to).
+    `per_tag` has ``support`` (articles with the tag) and ``predicted`` (articles it is assigned
+    to).
     """
 
     overall: dict[str, float]
@@ -108,11 +108,7 @@ def evaluate(
 
 
 def article_rankings(P: FloatArray, Y: BoolArray) -> dict[str, Float64Array]:
-    """Score the ranking of each article's tags; :func:`evaluate` returns the means.
-
-    Returns ``p_at_1``, ``p_at_3``, ``p_at_5``, ``r_at_5``, ``lrap`` and ``coverage_error``, each
-    float64 [n].
-    """
+    """Score the ranking of each article's tags; :func:`evaluate` returns the means."""
     n, n_tags = P.shape
     names = ("p_at_1", "p_at_3", "p_at_5", "r_at_5", "lrap", "coverage_error")
     found = {name: np.zeros(n) for name in names}
@@ -141,11 +137,9 @@ def tag_propensity(Y_train: BoolArray) -> Float64Array:
     """Return how likely a tag that is right for an article is to be among its tags, [L].
 
     Rare tags are forgotten more often (H. Jain, Y. Prabhu, M. Varma: Extreme multi-label loss
-    functions for recommendation, tagging, ranking & other missing label applications, KDD 2016)::
-
-        p = 1 / (1 + C (N_l + B)^-A),    C = (log N - 1) (B + 1)^A
-
-    with N training articles, N_l of them with the tag, A = .55 and B = 1.5.
+    functions for recommendation, tagging, ranking & other missing label applications, KDD 2016): p
+    = 1 / (1 + C (N_l + B)^-A), C = (log N - 1) (B + 1)^A, with N_l of N training articles with the
+    tag, A = .55 and B = 1.5.
     """
     scale = max(np.log(len(Y_train)) - 1, 0) * (PROPENSITY_B + 1) ** PROPENSITY_A
     propensity: Float64Array = 1 / (
@@ -159,9 +153,8 @@ def propensity_scored_precision(
 ) -> float:
     """Return the propensity-scored precision at k, as a share of the best possible.
 
-    Right tags among each article's k best count 1 / propensity, so rare tags count more. The sum
-    over articles is divided by that of a perfect ranking, rarest right tags first (for the source
-    see :func:`tag_propensity`).
+    Right tags among the k best count 1 / propensity, see :func:`tag_propensity`; their sum over the
+    articles is divided by that of a perfect ranking.
     """
     found = best = 0.0
     for rows in _blocks(P):
@@ -175,12 +168,9 @@ def propensity_scored_precision(
 def precision_recall(P: FloatArray, Y: BoolArray, *, points: int = 200) -> pd.DataFrame:
     """Return precision and recall over all (article, tag) pairs, as the threshold falls.
 
-    Scores (at least 0) are counted in some ten thousand bins instead of sorted: the cost is linear
-    and memory is bounded. Thresholds are lower ends of bins, where precision and recall are exact.
-
-    Returns at most `points` rows, spread over recall as evenly as the scores allow: ``threshold``
-    (falling), ``precision``, ``recall`` (from the first right pair to 1). Empty when no tag is
-    right.
+    Scores (at least 0) are counted in bins instead of sorted. Returns at most `points` rows, spread
+    over recall: ``threshold`` (lower end of a bin), ``precision``, ``recall``; both are exact.
+    Empty when no tag is right.
     """
     counts = np.zeros((2, 1 << BIN_BITS), dtype=np.int64)
     for rows in _blocks(P):
@@ -204,11 +194,10 @@ def precision_recall(P: FloatArray, Y: BoolArray, *, points: int = 200) -> pd.Da
 
 
 def reliability(P: FloatArray, Y: BoolArray, *, top_k: int | None = None) -> pd.DataFrame:
-    """Return how often tags of about the same probability are right.
+    """Return how often tags of about the same probability are right, in 15 bins of equal width.
 
-    With `top_k` only so many best tags per article count: those that people see. Returns a row per
-    non-empty bin, of 15 bins of equal width: ``low``, ``high`` (its bounds), ``predicted`` (mean
-    probability), ``observed`` (share that is right), ``pairs``.
+    With `top_k` only so many best tags per article count. Returns a row per non-empty bin: ``low``,
+    ``high``, ``predicted`` (mean probability), ``observed`` (share that is right), ``pairs``.
     """
     if top_k is not None:
         best = np.argsort(-P, axis=1, kind="stable")[:, :top_k]
@@ -229,11 +218,7 @@ def reliability(P: FloatArray, Y: BoolArray, *, top_k: int | None = None) -> pd.
 
 
 def expected_calibration_error(bins: pd.DataFrame) -> float:
-    """Return the mean distance of predicted and observed shares, weighted by pairs; 0 for no pairs.
-
-    M. P. Naeini, G. Cooper, M. Hauskrecht: Obtaining well calibrated probabilities using Bayesian
-    binning, AAAI 2015.
-    """
+    """Return the mean distance of predicted and observed shares, weighted by pairs; 0 for none."""
     if bins.empty:
         return 0.0
     distance = (bins["predicted"] - bins["observed"]).abs()

@@ -1,9 +1,8 @@
 """The promotion rule: when a challenger becomes champion.
 
-It does when every guard passes and the gain in micro-F1 is certainly above the margin: the lower
-end of its interval is. Without a champion, only the guards decide. A champion that can't be
-compared with the challenger stays until a person decides otherwise, and so does any champion when
-the challenger is a trial. A pinned champion always stays.
+It does when every guard passes and the lower end of the gain's interval in micro-F1 is above the
+margin. Without a champion, only the guards decide. A champion that can't be compared stays, and so
+does any champion when the challenger is a trial. A pinned champion always stays.
 """
 
 from __future__ import annotations
@@ -17,27 +16,19 @@ from tagsage.settings.promotion import PromotionSettings
 
 @dataclass(frozen=True)
 class Guard:
-    """One guard and its outcome.
-
-    `value` and `champion` are the challenger's and the champion's measurements, None where there is
-    none; `limit` is the highest value that passes. What was not measured passes, too. `about` has,
-    in words, the unit, the slice, or why nothing was measured.
-    """
+    """One guard and its outcome; what was not measured passes, too."""
 
     name: str
-    value: float | None
-    limit: float
+    value: float | None  # the challenger's measurement
+    limit: float  # the highest value that passes
     champion: float | None
     passed: bool
-    about: str = ""
+    about: str = ""  # unit, slice, or why nothing was measured
 
 
 @dataclass(frozen=True)
 class Gain:
-    """The challenger's gain over the champion in micro-F1, with its bootstrap interval.
-
-    `articles` and `tags` are how many both were scored on.
-    """
+    """The challenger's gain over the champion in micro-F1, with its bootstrap interval."""
 
     challenger: float
     champion: float
@@ -52,19 +43,16 @@ class Gain:
 class Decision:
     """What promotion decided, and why.
 
-    `champion_version` is the champion before the decision, empty when there was none. Micro-F1 is
-    that on the common test articles where both were compared, otherwise on each one's own.
-    `same_data`: both were measured on the same corpus. `gain` and `checks` have the values of
-    :class:`Gain` and of each :class:`Guard`.
+    Micro-F1 is that on the common test articles where both were compared, else on each one's own.
     """
 
     promoted: bool
     reason: str
     challenger_version: str
-    champion_version: str
+    champion_version: str  # before the decision
     challenger_micro_f1: float | None
     champion_micro_f1: float | None
-    same_data: bool
+    same_data: bool  # both were measured on one corpus
     gain: dict[str, Any] | None = None
     checks: list[dict[str, Any]] = field(default_factory=list)
 
@@ -82,11 +70,11 @@ def decide(
     scores: tuple[float | None, float | None] = (None, None),
     same_data: bool = False,
 ) -> Decision:
-    """Decide whether a challenger becomes champion.
+    """Decide whether a challenger becomes champion; without a champion `champion_version` is empty.
 
-    Without a champion `champion_version` is empty. `not_comparable` says why there is no gain over
-    it, `pinned` who pinned it; both are empty otherwise. `trial`: the run's candidates are not the
-    configured ones. `scores` are micro-F1 of challenger and champion, each on its own test part.
+    `not_comparable` says why there is no gain over it, `pinned` who pinned it; `trial`: the run's
+    candidates are not the configured ones. `scores` are micro-F1 of challenger and champion, each
+    on its own test part.
     """
     broken = [guard for guard in guards if not guard.passed]
     promoted, reason = False, ""

@@ -1,8 +1,4 @@
-"""What the promotion rule goes by: the challenger's gain over the champion, and the guards.
-
-Both are measured on the common test articles, which neither challenger nor champion has learned
-from.
-"""
+"""The challenger's gain over the champion, and the guards, measured on the common test articles."""
 
 from __future__ import annotations
 
@@ -68,8 +64,8 @@ def compare_with_champion(
 ) -> Comparison:
     """Compare this run's winner with the champion, where that is possible.
 
-    `challenger` is scored on this run's test part, which `ids`, `texts` and `list_degree` describe;
-    `champion` is the test of the champion's `version`, None where it isn't known.
+    `ids`, `texts` and `list_degree` describe this run's test part; `champion` is the test of
+    `version`.
     """
     if champion is None:
         why_not = f"what the champion (version {version}) assigned is not in MLflow"
@@ -120,9 +116,8 @@ def guard_slices(
 ) -> Guard:
     """Check that no slice certainly drops by more than the limit.
 
-    Among many slices some look bad by chance. So the guard fails only where the whole interval of a
-    slice's difference is below the limit, at a level for all slices together (Bonferroni). `value`
-    is the drop on the slice where it is most certain.
+    The guard fails only where the whole interval of a slice's difference is below the limit, at a
+    level for all slices together (Bonferroni). `value` is the drop where it is most certain.
     """
     slices = [
         (what, articles, part)
@@ -175,14 +170,11 @@ def guard_calibration(
     champion: float | None,
     settings: PromotionSettings,
 ) -> Guard:
-    """Check that probabilities are calibrated.
+    """Check the expected calibration error of the five best tags of each article.
 
     With few articles even exact probabilities show an error: in a bin of n pairs with mean
     probability p, the observed share is off by sqrt(2 p (1 - p) / (pi n)) on average (half-normal
-    distribution). The limit is raised by that much.
-
-    `error` is the expected calibration error of the five best tags of each article, computed from
-    `bins` (:func:`tagsage.evaluate.metrics.reliability`); `champion` is that on its own test.
+    distribution). The limit is raised by that much. `champion` has its error on its own test.
     """
     name, limit = "calibration error", settings.promote_max_calibration_error
     if articles < settings.promote_min_articles:

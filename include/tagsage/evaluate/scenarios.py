@@ -93,9 +93,8 @@ class Conditions:
     ) -> Trained:
         """Fit a candidate on another training part; no other tags are read.
 
-        Articles in `hidden` are left out when states are fitted: they get features like articles
-        that come later. `fallback` is the candidate's fallback on this training part, if fitted
-        already.
+        Articles in `hidden` get features like articles that come later. `fallback` is the
+        candidate's fallback on this training part, if fitted already.
         """
         feature_set, _, classifier = candidate.partition(":")
         known = KnownArticles.of(self.articles, part.rows, part.Y, hidden=hidden)
@@ -128,32 +127,22 @@ class Conditions:
 
 @dataclass(frozen=True)
 class ScenarioInputs:
-    """What scenarios are evaluated on.
-
-    `known` is what the run's blocks were fitted on; `tags` and `dates` are every article's;
-    `candidates` are the best per role (``text``, ``graph``), and `compared` is the latter as fitted
-    for the leaderboard.
-    """
+    """What scenarios are evaluated on."""
 
     conditions: Conditions
     labels: Labels
-    known: KnownArticles
-    tags: Sequence[Sequence[str]]
-    dates: npt.NDArray[np.datetime64]
-    candidates: Mapping[str, str]
-    compared: FittedCandidate
+    known: KnownArticles  # what the run's blocks were fitted on
+    tags: Sequence[Sequence[str]]  # every article's
+    dates: npt.NDArray[np.datetime64]  # every article's
+    candidates: Mapping[str, str]  # per role: ``text``, ``graph``
+    compared: FittedCandidate  # the graph candidate, as fitted for the leaderboard
 
 
 def evaluate_scenario(inputs: ScenarioInputs, scenario: str, folder: Path) -> list[Row]:
     """Evaluate both candidates in one scenario, such as ``inductive``, ``split 43``, ``share 0.5``.
 
-    Returns a row per candidate: ``scenario``, ``role``, ``candidate``, ``seed``, the scores, and
-    ``folder``, the name of its :class:`ScoredCandidate` in `folder`, which exists.
-
-    Raises
-    ------
-    NotMeasuredError
-        When the corpus or a candidate's features don't allow it.
+    Returns a row per candidate, with the name of its :class:`ScoredCandidate` in `folder`. Raises
+    `NotMeasuredError` when the corpus or a candidate's features don't allow the scenario.
     """
     evaluation = _Evaluation(inputs, folder)
     kind, _, argument = scenario.partition(" ")
@@ -250,7 +239,6 @@ class _Evaluation:
         return [self.score(role, scenario, one, test, **about) for role, one in both.items()]
 
     def score_inductive(self, labels: Labels, part: TrainingPart, plain: FittedCandidate) -> Row:
-        """Score the candidate with lists on test articles that were hidden."""
         name = self.inputs.candidates[GRAPH]
         # Text and author are known of an article that comes later: the fallback is the same, unless
         # its words are counted anew.
@@ -262,7 +250,6 @@ class _Evaluation:
     def score_cold_start(
         self, labels: Labels, part: TrainingPart, fitted: FittedCandidate, features: FeatureSet
     ) -> Row:
-        """Score the candidate with lists on test articles as if they were in no list."""
         articles = self.inputs.conditions.articles.take(labels.test_rows)
         X = features.transform(features.known.mark(articles).in_no_list())
         trained = Trained(part, fitted, X, features)
@@ -294,7 +281,6 @@ class _Evaluation:
 
 
 def _load_blocks(known: KnownArticles, folders: Mapping[str, Path], feature_set: str) -> FeatureSet:
-    """Load the blocks of a feature set, which were fitted on `known`."""
     return FeatureSet(
         known,
         {name: BLOCKS[name].load(folders[name] / STATE_FOLDER) for name in blocks_of(feature_set)},

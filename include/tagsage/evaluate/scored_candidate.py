@@ -33,10 +33,9 @@ _ASSIGNED, _RANKINGS = "assigned", ("p_at_5", "lrap")
 class ScoredCandidate:
     """A candidate's predictions on n test articles, reduced to what is reported of them.
 
-    `scores` are those of :func:`tagsage.evaluate.metrics.evaluate`, with ``threshold`` (the common
-    one), ``ece`` (expected calibration error over all pairs) and ``ece_top_5`` (over the five best
-    tags of each article). For `per_tag`, `curve` and `reliability` (of the five best tags of each
-    article) see ``Scores``, ``precision_recall`` and ``reliability`` there.
+    To the scores of :func:`tagsage.evaluate.metrics.evaluate` come ``threshold`` (the common one),
+    ``ece`` and ``ece_top_5`` (expected calibration error over all pairs, or the five best tags of
+    each article); `reliability` is of the five best.
     """
 
     scores: dict[str, float]

@@ -28,10 +28,9 @@ TAG_SUPPORT = (2, 5)
 
 
 def article_slices(*, list_degree: IndexArray, texts: Sequence[str], Y: BoolArray) -> pd.DataFrame:
-    """Slice n articles by how many lists hold them, the words of their texts and their tags.
+    """Slice articles by how many lists hold them, the words of their texts and their target tags.
 
-    `Y` [n, L] are their target tags. Returns a row per article, ordered categories ``list_degree``,
-    ``text_words``, ``tag_count``. Articles without target tags are in no slice of ``tag_count``.
+    Articles without target tags are in no slice of ``tag_count``.
     """
     words = np.fromiter((len(text.split()) for text in texts), dtype=np.int64, count=len(texts))
     return pd.DataFrame({
@@ -42,11 +41,7 @@ def article_slices(*, list_degree: IndexArray, texts: Sequence[str], Y: BoolArra
 
 
 def tag_slices(training_support: IndexArray, min_tag_articles: int) -> pd.DataFrame:
-    """Slice tags by how many training articles have them.
-
-    Returns a row per tag, ordered categories ``tag_support``; the limits are `TAG_SUPPORT` times
-    `min_tag_articles`.
-    """
+    """Slice tags by training articles; limits are `TAG_SUPPORT` times `min_tag_articles`."""
     limits = [times * min_tag_articles for times in TAG_SUPPORT]
     return pd.DataFrame({"tag_support": binned(training_support, limits)})
 
@@ -54,10 +49,7 @@ def tag_slices(training_support: IndexArray, min_tag_articles: int) -> pd.DataFr
 def binned(
     counts: npt.NDArray[np.integer], limits: Sequence[int], *, lowest: int = 0
 ) -> pd.Categorical[str]:
-    """Put counts into bins that end at `limits`; counts below `lowest` are in none.
-
-    All bins are categories, in order, empty ones included, such as ``0``, ``2-3``, ``>10``.
-    """
+    """Put counts into bins (``0``, ``2-3``, ``>10``) that end at `limits`; none below `lowest`."""
     firsts = [lowest, *(limit + 1 for limit in limits[:-1])]
     pairs = zip(firsts, limits, strict=True)
     names = [str(last) if first == last else f"{first}-{last}" for first, last in pairs]
@@ -76,15 +68,12 @@ def slice_scores(
     """Score a candidate on slices of the articles and on slices of the tags.
 
     Averages are those of :func:`tagsage.evaluate.metrics.evaluate`, except that macro-F1 is the
-    mean over the tags that some article of the slice has. Other assigned tags count against
-    micro-F1. Compare candidates on one slice rather than slices of one candidate: P@5 rises with
-    the number of tags per article, and macro-F1 falls with fewer articles.
+    mean over the tags that some article of the slice has. Compare candidates on one slice rather
+    than slices of one candidate: P@5 rises with the number of tags per article.
 
-    Slices are categorical columns, a row per article or tag; see :func:`article_slices` and
-    :func:`tag_slices`. Returns one row per category, in order: ``slice_kind`` (the column's name),
-    ``slice`` (the category), ``articles`` (in it, or with one of its tags), ``tags`` (in the mean
-    of macro-F1), ``micro_f1``, ``macro_f1``, ``p_at_5``, ``lrap``. Slices without articles have
-    null scores; slices of tags have no P@5 and LRAP, because these need a whole ranking.
+    Returns one row per slice: ``slice_kind``, ``slice``, ``articles`` (in it, or with one of its
+    tags), ``tags`` (in the mean of macro-F1), ``micro_f1``, ``macro_f1``, ``p_at_5``, ``lrap``.
+    Slices without articles have null scores; slices of tags have no P@5 and LRAP.
     """
     truth = sparse_of(Y)
     everything = results.sums(truth, np.ones((len(Y), 1)))

@@ -43,9 +43,8 @@ def explain(
 ) -> Iterator[Explanation]:
     """Explain tags of articles of the corpus, by article, and of one article in the order given.
 
-    `rows` and `columns` [p] are articles, and the column of a tag of each; an article may come
-    several times. At most `top` lists, articles, texts and words are named. `vectors` returns the
-    vectors of articles, float32 [m, d], where they are known; by default the texts are embedded.
+    `rows` and `columns` [p] are an article and a tag's column of each pair; at most `top` of
+    everything is named. `vectors` returns known vectors by row; by default texts are embedded.
     """
     order = np.argsort(rows, kind="stable")
     rows, columns = (np.asarray(part)[order].astype(np.int64) for part in (rows, columns))
@@ -127,10 +126,9 @@ def choose_explained(
     articles: int,
     seed: int,
 ) -> pd.DataFrame:
-    """Return the ``story`` and ``tag`` of the assigned tags that are explained in a run.
+    """Return the assigned tags (``story``, ``tag``) that are explained, of so many `articles`.
 
-    They are the best of so many `articles`: those `shown` in the report come first, then those that
-    are `untagged`, in an order drawn at random.
+    Those `shown` in the report come first, then `untagged` ones, drawn at random.
     """
     frame = predictions[predictions["assigned"] == 1]
     frame = frame.sort_values("score", ascending=False, kind="stable")

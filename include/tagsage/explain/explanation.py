@@ -109,10 +109,7 @@ class Explanation:
         return cls(**{**record, **items})
 
     def sentence(self) -> str:
-        """Return the strongest evidence, to follow "because of"; without a full stop.
-
-        Names of lists, titles and words may hold anything.
-        """
+        """Return the strongest evidence, to follow "because of"; names in it may hold anything."""
         parts = [
             f"the list {item.list} ({item.with_tag:,} of {item.labelled:,} tagged articles in it "
             "have the tag)"

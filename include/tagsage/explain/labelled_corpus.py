@@ -37,17 +37,12 @@ class Similar(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class LabelledCorpus:
-    """A corpus as explanations read it.
+    """A corpus as explanations read it; without `vectors` no similar texts are found."""
 
-    `articles` are those of the snapshot, `corpus` the same as feature blocks read them. `tags`
-    [n_articles, L] says which article has which tag of the model. `vectors` [n_articles, d] may be
-    memory-mapped; without them no similar texts are found.
-    """
-
-    articles: pd.DataFrame
-    corpus: Articles
-    tags: Csr
-    vectors: npt.NDArray[np.floating] | None
+    articles: pd.DataFrame  # those of the snapshot
+    corpus: Articles  # the same, as blocks read them
+    tags: Csr  # the model's, [n_articles, L]
+    vectors: npt.NDArray[np.floating] | None  # [n_articles, d]
 
     @classmethod
     def of(
@@ -112,8 +107,7 @@ class LabelledCorpus:
         """Find the labelled articles with a tag that share the most lists with an article.
 
         A shared list of n articles counts 1 / ln(1 + n), as in L. Adamic and E. Adar, "Friends and
-        neighbors on the Web", Social Networks 25 (2003). `rows` and `columns` [p] are articles and
-        a tag of each. Of equal articles that with the lower number comes first.
+        neighbors on the Web", Social Networks 25 (2003). `rows` and `columns` [p] are pairs.
         """
         articles_of_tags = self.tags.tocsc()
         weights = (1 / np.log1p(np.maximum(self.list_sizes, 1))).astype(np.float32)
@@ -133,10 +127,7 @@ class LabelledCorpus:
         return found
 
     def nearest_texts(self, rows: IntArray, *, top: int) -> list[Similar]:
-        """Find the labelled articles whose vectors have the largest cosine with an article's.
-
-        Articles with a cosine of 0 or less are not found; none are found without vectors.
-        """
+        """Find the labelled articles whose vectors have the largest cosine, above 0."""
         if self.vectors is None or not len(rows):
             return [Similar(np.zeros(0, np.int64), np.zeros(0, np.float32)) for _ in rows]
         mine = normalize(np.asarray(self.vectors[rows], dtype=np.float32))

@@ -25,16 +25,12 @@ KINDS = {"words": "word", "list_ids": "list", "author_ids": "author"}
 
 @dataclass(frozen=True, eq=False)
 class LinearModel:
-    """A linear classifier with calibrated scores, and features that it reads.
-
-    `features` [n, d] are those of some articles; `kinds` and `names` [d] say what each column is:
-    ``word``, ``list`` or ``author``, and its name.
-    """
+    """A linear classifier with calibrated scores, and the features [n, d] of some articles."""
 
     fitted: CalibratedClassifier
     features: Csr
-    kinds: npt.NDArray[np.object_]
-    names: npt.NDArray[np.object_]
+    kinds: npt.NDArray[np.object_]  # per column: ``word``, ``list``, ``author``
+    names: npt.NDArray[np.object_]  # per column
 
     @classmethod
     def of(

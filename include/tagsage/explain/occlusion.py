@@ -25,10 +25,7 @@ LEAST_DROP = 1e-6
 
 
 class Effects(NamedTuple):
-    """What the lists (by number) and words of an article add to the probability of a tag.
-
-    The largest first; with the terms of a linear model.
-    """
+    """What the lists (by number) and words of an article add to a tag, the largest first."""
 
     lists: list[tuple[int, float]]
     words: list[tuple[str, float]]
@@ -38,10 +35,7 @@ class Effects(NamedTuple):
 def occlusion_effects(
     scorer: Scorer, places: IntArray, columns: IntArray, top: int
 ) -> list[Effects]:
-    """Measure what lists and words do for pairs: one of the scorer's articles, a tag's column.
-
-    At most `top` lists and `top` words are named.
-    """
+    """Measure what lists and words do for pairs: one of the scorer's articles, a tag's column."""
     score = scorer.scores()
     of_list, lists, without_list = _without_lists(scorer)
     of_word, words, without_word = _without_words(scorer)

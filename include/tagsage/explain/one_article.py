@@ -27,10 +27,7 @@ NEIGHBOURS = 2000
 
 
 def find_article(snapshot: Snapshot, url: str) -> int:
-    """Return the row of the article with an address, which has a text.
-
-    Raises `TagsageError` when there is none; it names the nearest.
-    """
+    """Return the row of an article with a text; raises `TagsageError`, with the nearest."""
     address = parse_address(url)
     if address is None:
         raise TagsageError(f"{url[:200]!r} is not the address of an article; give its URL.")

@@ -40,30 +40,14 @@ def article_ids(keys: Sequence[str]) -> IdArray:
 
 @dataclass(frozen=True, eq=False)
 class Articles:
-    """Some articles.
+    """Some articles; texts (title and subtitle) and authors are empty where unknown."""
 
-    Attributes
-    ----------
-    ids : uint64 array, shape [n]
-        See :func:`article_ids`.
-    texts : sequence of str, length n
-        Title and subtitle; empty where unknown.
-    authors : object array of str, shape [n]
-        The authors' names; empty where unknown.
-    members : csr_array of float32, shape [n, n_lists]
-        Ones where the article is in the list; columns ascending in each row.
-    list_names : object array of str, shape [n_lists]
-        The lists' names.
-    vectors : float array, shape [n, d]
-        The vectors of the texts; they may be memory-mapped. No columns where no block needs them.
-    """
-
-    ids: IdArray
+    ids: IdArray  # see :func:`article_ids`
     texts: Sequence[str]
     authors: npt.NDArray[np.object_]
-    members: Csr
+    members: Csr  # ones, [n, n_lists], sorted indices
     list_names: npt.NDArray[np.object_]
-    vectors: npt.NDArray[np.floating]
+    vectors: npt.NDArray[np.floating]  # [n, d], maybe memory-mapped; d = 0 where unneeded
 
     @classmethod
     def of_snapshot(
@@ -148,15 +132,11 @@ class Articles:
 
 @dataclass(frozen=True, eq=False)
 class MarkedArticles(Articles):
-    """Articles that were looked up in what states were fitted on; see :meth:`KnownArticles.mark`.
-
-    `places` [n] are their positions in `known`, -1 for articles that weren't counted; `counted`
-    says which memberships were counted, in the order of ``members.indices``.
-    """
+    """Articles that were looked up in what states were fitted on by :meth:`KnownArticles.mark`."""
 
     known: KnownArticles
-    places: npt.NDArray[np.int64]
-    counted: npt.NDArray[np.bool_]
+    places: npt.NDArray[np.int64]  # positions in `known`; -1: wasn't counted
+    counted: npt.NDArray[np.bool_]  # which of ``members.indices`` were counted
 
     def take(self, rows: npt.NDArray[np.integer] | slice) -> Self:
         """Return some of them, in the order given."""

@@ -42,18 +42,11 @@ def fit_block(
 ) -> dict[str, Any]:
     """Fit a block on what is known, and make its features of every article.
 
-    Returns the number of ``articles``, and ``columns`` of each part.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        An existing folder; gets ``state/`` and ``parts/`` and, for a block that is made of tags,
-        ``tuning/``: the features when only the tags of `tuning` are known.
-    known, tuning : KnownArticles
-        What of the corpus is counted, and what while thresholds and epochs are chosen.
-    graph : pathlib.Path, optional
-        For the block ``graphsage``: the folder of :func:`tagsage.graph.compute.compute_graph`,
-        already trained on all articles.
+    Returns the number of ``articles``, and ``columns`` of each part. `folder` exists; it gets
+    ``state/``, ``parts/`` and, for a block that is made of tags, ``tuning/``: the features when
+    only the tags of `tuning` are known, while thresholds and epochs are chosen. For the block
+    ``graphsage``, `graph` is the folder of :func:`tagsage.graph.compute.compute_graph`, already
+    trained.
     """
     marked = known.mark(articles)
     block: Block
@@ -119,10 +112,9 @@ def open_matrix(
     *,
     tuning: bool = False,
 ) -> FeatureMatrix:
-    """Open the features of a feature set, memory-mapped, in the corpus' order.
+    """Open the features of a feature set, memory-mapped, from the folders of :func:`fit_block`.
 
-    `folders` are those of :func:`fit_block`, by block; `in_list` [n] says which articles are in a
-    known list. With `tuning`, blocks made of tags know only those for tuning.
+    With `tuning`, blocks made of tags know only those for tuning.
     """
     parts: list[Part] = []
     kinds: list[str] = []

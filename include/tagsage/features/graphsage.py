@@ -42,11 +42,9 @@ AVERAGED = 10
 class GraphSage(NeighbourBlock):
     """The study's GraphSAGE, trained without labels.
 
-    `model` is None when no two articles shared a list, and all embeddings are zeros, or when
-    Neo4j's GDS trained it, which doesn't export the weights. In the second case articles have the
-    embeddings that GDS made, and later articles the mean of their neighbours'. Levels
-    (:class:`NeighbourBlock`) are the articles' vectors and what each layer but the last makes of
-    them; without a model, the embeddings.
+    `model` is None when no two articles shared a list (embeddings are zeros), or when Neo4j's GDS
+    trained it, which doesn't export weights: later articles then have their neighbours' mean.
+    Levels (:class:`NeighbourBlock`) are the inputs of the layers; without a model, the embeddings.
     """
 
     name: ClassVar[str] = "graphsage"

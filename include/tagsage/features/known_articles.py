@@ -35,27 +35,13 @@ MOST_LISTS = 3
 
 @dataclass(frozen=True, eq=False)
 class KnownArticles:
-    """The articles that states were fitted on.
-
-    Attributes
-    ----------
-    ids : uint64 array, shape [k]
-        The counted articles, in the corpus' order.
-    members : csr_array of float32, shape [k, n_lists]
-        Their counted memberships; columns ascending in each row.
-    list_names : object array of str, shape [n_lists]
-        The lists' names.
-    tags : csr_array of float32, shape [k, L]
-        Their counted tags; empty rows where none were counted.
-    labelled : bool array, shape [k]
-        Whose tags were counted.
-    """
+    """The articles that states were fitted on, by `ids` in the corpus' order."""
 
     ids: IdArray
-    members: Csr
+    members: Csr  # counted memberships, ones, [k, n_lists]
     list_names: npt.NDArray[np.object_]
-    tags: Csr
-    labelled: npt.NDArray[np.bool_]
+    tags: Csr  # counted tags, [k, L]
+    labelled: npt.NDArray[np.bool_]  # whose tags were counted, [k]
 
     @classmethod
     def of(
@@ -66,15 +52,7 @@ class KnownArticles:
         *,
         hidden: npt.NDArray[np.integer] | None = None,
     ) -> Self:
-        """Choose what of a corpus is counted.
-
-        Parameters
-        ----------
-        rows, Y : integer array, shape [m]; bool array, shape [m, L]
-            The articles whose tags are counted, none of them hidden, and their tags.
-        hidden : integer array, optional
-            Articles that are left out, such as test articles that come later.
-        """
+        """Choose what is counted: all but `hidden` articles, and the tags `Y` of `rows`."""
         n = len(articles)
         entries = sp.coo_array(Y)
         ones = np.ones(len(entries.data), dtype=np.float32)
@@ -93,10 +71,7 @@ class KnownArticles:
         return np.bincount(self.members.indices, minlength=len(self.list_names))
 
     def mark(self, articles: Articles) -> MarkedArticles:
-        """Look up which articles, and which of their memberships, were counted.
-
-        Names of unknown lists are left out.
-        """
+        """Look up which articles and memberships were counted; unknown lists are left out."""
         members = articles.members
         if articles.list_names is not self.list_names:
             members = self._renumbered(articles)
@@ -149,8 +124,8 @@ class KnownArticles:
     def lists_of(self, addresses: Sequence[str]) -> list[str]:
         """Return the lists that hold more than half of some co-listed articles, given by address.
 
-        Unknown articles and those in no list don't count. Where no list holds more than half, those
-        that hold the most are returned; none when they are more than `MOST_LISTS`.
+        Unknown articles and those in no list don't count. Where there is no such list, those that
+        hold the most are returned; none when they are more than `MOST_LISTS`.
         """
         parsed = map(parse_address, addresses[:MOST_COLISTED])
         keys = sorted({address.key for address in parsed if address is not None})
@@ -179,7 +154,6 @@ class KnownArticles:
         return row * len(self.list_names) + self.members.indices
 
     def _renumbered(self, articles: Articles) -> Csr:
-        """Return the articles' memberships with the list numbers used here."""
         members = articles.members
         numbers = self.list_index.get_indexer(pd.Index(articles.list_names, dtype=object))
         columns = np.asarray(numbers)[members.indices]

@@ -22,10 +22,7 @@ if TYPE_CHECKING:
 
 
 class ListIds(Block):
-    """One-hot lists × IDF, each row of unit length; a row of zeros in no known list.
-
-    `sizes` [n_lists] are the counted articles per list, of `total`; an empty list has IDF 0.
-    """
+    """One-hot lists × IDF, each row of unit length; `sizes` are the counted articles per list."""
 
     name: ClassVar[str] = "list_ids"
     needs_lists: ClassVar[bool] = True

@@ -23,27 +23,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Hop:
-    """The lists' state after one hop of propagation.
+    """The lists' state after one hop of propagation."""
 
-    `means` [n_lists, d] are the means of the non-zero vectors of each list's articles, `known`
-    [n_lists] how many each mean is of.
-    """
-
-    means: HalfArray
-    known: FloatArray
+    means: HalfArray  # of the non-zero vectors in each list, [n_lists, d]
+    known: FloatArray  # how many each mean is of
 
     def propagate(
         self, members: Csr, counted: npt.NDArray[np.bool_], own: FloatArray
     ) -> FloatArray:
         """Return the mean of the lists' means, [m, d]; zeros where no list has a vector.
 
-        With z_l the mean of list l over c_l articles, x_a an article's own vector::
+        With z_l the mean of list l over c_l articles, x_a an article's own vector (zero: unknown)::
 
             X'_a = mean of z'_l over its lists l with c_l > 0
             z'_l = (c_l z_l + x_a) / (c_l + 1)   for a membership that wasn't counted, else z_l
 
         So an article's own vector is part of its lists' means, whether it was counted or came
-        later. A zero vector means unknown and doesn't count.
+        later.
         """
         used, position = np.unique(members.indices, return_inverse=True)
         known = np.asarray(self.known)[members.indices]
@@ -68,8 +64,7 @@ class Lists(Block):
     """Propagation of vectors over lists: article <- mean of its lists <- mean of their articles.
 
     The normalisation by list is that of one hypergraph convolution (Feng et al.: Hypergraph neural
-    networks. AAAI 2019), for several hops as in SIGN (Frasca et al., 2020). The cost is linear in
-    memberships; no pairs of articles are built. For the state of each hop see :class:`Hop`.
+    networks. AAAI 2019), for several hops as in SIGN (Frasca et al., 2020).
     """
 
     name: ClassVar[str] = "lists"

@@ -20,11 +20,10 @@ BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
 
 class FeatureMatrix:
-    """Feature blocks side by side, without a joined copy.
+    """Feature blocks side by side, [n, d_b] each, perhaps memory-mapped and float16.
 
-    Blocks, [n, d_b] each, may be memory-mapped and float16. `kinds` are the names, in
-    :data:`tagsage.features.BLOCKS`, of the blocks that these are parts of (by default ``text``);
-    `in_list` [n] says which articles are in a known list (by default all).
+    `kinds` are the blocks they are parts of (by default ``text``), `in_list` [n] says which
+    articles are in a known list (by default all).
     """
 
     def __init__(
@@ -91,10 +90,7 @@ class FeatureMatrix:
 
 
 def unit_blocks(X: FeatureMatrix) -> list[bool]:
-    """Return which blocks are scaled row by row (:attr:`tagsage.features.Block.unit_rows`).
-
-    Not a block of a single column, because its length is all it says.
-    """
+    """Return which blocks are scaled row by row; a single column is not: its length says all."""
     return [
         width > 1 and BLOCKS[kind].unit_rows
         for width, kind in zip(X.block_widths, X.kinds, strict=True)
@@ -102,11 +98,7 @@ def unit_blocks(X: FeatureMatrix) -> list[bool]:
 
 
 def unit_rows(features: FloatArray, widths: Sequence[int], unit: Sequence[bool]) -> FloatArray:
-    """Scale each row of some blocks to unit length, in place; zero rows stay zero.
-
-    `features` [m, d], which is returned, has blocks side by side, of `widths` columns each; `unit`
-    is from :func:`unit_blocks`.
-    """
+    """Scale rows of some blocks (`widths` columns each) to unit length, in place; zeros stay."""
     start = 0
     for width, scaled in zip(widths, unit, strict=True):
         block = features[:, start : start + width]

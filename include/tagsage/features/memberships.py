@@ -25,23 +25,18 @@ ITERATIONS = 6
 
 
 class Memberships(Block):
-    """Articles embedded by a truncated SVD of their weighted memberships.
+    """Articles embedded by a truncated SVD of their weighted memberships (as LSA of words).
 
-    Latent semantic analysis with lists in the place of words: articles are near each other when
-    their lists hold the same articles, even if they share none. With s_l the articles in list l, n
-    all articles in some list, p the rarity power::
+    With s_l the articles in list l, n all articles in some list, p the rarity power::
 
         w_l  = log(n / s_l) ** p          (a list that holds every article says nothing)
         M_al = w_l / |row a|              (rows have length 1)
         M    ≈ U S V^T                    (the k largest singular values)
         embedding_a = (U S)_a = M_a V
 
-    A singular vector's entry furthest from 0 is positive. V is found by subspace iteration on M^T M
-    (N. Halko, P.-G. Martinsson, J. A. Tropp: Finding structure with randomness. SIAM Review 53(2),
-    2011, algorithm 4.4). The cost is linear in memberships × k, plus lists × k².
-
-    The state is V, `factors` [n_lists, k] with k at most `memberships_dimensions`, and w,
-    `weights`.
+    V is found by subspace iteration on M^T M (N. Halko, P.-G. Martinsson, J. A. Tropp: Finding
+    structure with randomness. SIAM Review 53(2), 2011, algorithm 4.4); a singular vector's entry
+    furthest from 0 is positive. The state is V, `factors` [n_lists, k], and w, `weights`.
     """
 
     name: ClassVar[str] = "memberships"

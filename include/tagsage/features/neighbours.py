@@ -1,8 +1,7 @@
-"""What an article gathers from its neighbours in the similarity graph: for graphsage and fastrp.
+"""What an article gathers, step by step, from its neighbours in the similarity graph.
 
-Both aggregate over an article's neighbours, step by step. The state keeps what each article of the
-fit gives to its neighbours at every step. An article's own neighbours are found through its lists,
-so articles that came later have neighbours, too.
+The state keeps what each article of the fit gives at every step; an article's own neighbours are
+found through its lists, so articles that came later have neighbours, too.
 """
 
 from __future__ import annotations
@@ -31,8 +30,7 @@ ROWS = 4096
 class NeighbourBlock(Block):
     """A block made of the neighbours of an article.
 
-    `levels` are what each counted article gives to its neighbours at each step, [k, d]. For `top_k`
-    and `max_list_size` see :mod:`tagsage.graph.similarity`.
+    `levels` are what each counted article gives to its neighbours at each step, [k, d].
     """
 
     needs_lists: ClassVar[bool] = True

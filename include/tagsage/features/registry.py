@@ -33,13 +33,7 @@ BLOCKS: dict[str, type[Block]] = {
 
 
 def blocks_of(feature_set: str) -> tuple[str, ...]:
-    """Return the blocks that a feature set joins; a ValueError when one is unknown or repeated.
-
-    Examples
-    --------
-    >>> blocks_of("text+lists")
-    ('text', 'lists')
-    """
+    """Return the blocks that a feature set joins; a ValueError when one is unknown or repeated."""
     blocks = tuple(feature_set.split("+"))
     if set(blocks) - set(BLOCKS) or len(set(blocks)) < len(blocks):
         names = ", ".join(BLOCKS)
@@ -53,11 +47,5 @@ def needs_lists(feature_set: str) -> bool:
 
 
 def list_free_set(feature_set: str) -> str:
-    """Return what is left of a feature set for an article in no list; empty for nothing.
-
-    Examples
-    --------
-    >>> list_free_set("text+lists+authors")
-    'text+authors'
-    """
+    """Return what is left of a feature set for an article in no list; empty for nothing."""
     return "+".join(block for block in blocks_of(feature_set) if not BLOCKS[block].needs_lists)

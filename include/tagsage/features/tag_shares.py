@@ -29,8 +29,8 @@ COUNT_ROWS = 1 << 17
 class TagShares(Block):
     """Propagation of tags over groups of articles: article <- its groups <- their tagged articles.
 
-    A group is a list, or an author. With y_b the tags of tagged article b, N tagged articles, α the
-    prior weight; of article a and group l, over the tagged articles b other than a::
+    A group is a list, or an author. With y_b the tags of tagged article b, α the prior weight; of
+    article a and group l, over the tagged articles b other than a::
 
         k_al = how many of them are in l
         p_a  = mean of all their y_b, in groups or not: the tags' overall shares
@@ -38,12 +38,10 @@ class TagShares(Block):
         shares_a  = mean of s_al over its groups l
         support_a = log(1 + sum over its groups l of k_al)
 
-    A group with few tagged articles says little, so it is shrunk towards the overall shares. With
-    α = 0, one without tagged articles doesn't count. Articles in no group get zeros. An article's
-    own tags never reach its row; they do reach the rows of articles that share a group with it.
-
-    The state counts tagged articles: `sums` [n_groups, L] by group and tag, `labelled` [n_groups]
-    by group, `totals` [L] by tag, in groups or not, and `total`.
+    With α = 0, a group without tagged articles doesn't count. Articles in no group get zeros. An
+    article's own tags never reach its row; they do reach the rows of articles that share a group
+    with it. The state counts tagged articles: `sums` [n_groups, L] by group and tag, `labelled` by
+    group, `totals` by tag, `total`.
     """
 
     needs_tags: ClassVar[bool] = True
@@ -56,10 +54,7 @@ class TagShares(Block):
 
     @abstractmethod
     def groups_of(self, articles: MarkedArticles) -> tuple[Csr, npt.NDArray[np.bool_]]:
-        """Return which article is in which group, ones in [n, n_groups], and which were counted.
-
-        The latter is in the order of ``groups.indices``.
-        """
+        """Return which article is in which group, ones [n, n_groups], and which were counted."""
 
     def transform(self, articles: MarkedArticles) -> tuple[FloatArray, FloatArray]:
         """Return shares, [n, L] from 0 to 1, and support, [n, 1]."""
@@ -108,10 +103,7 @@ class TagShares(Block):
 
 
 def count_tags(groups: Csr, articles: MarkedArticles, runner: Runner) -> dict[str, Any]:
-    """Count the tagged articles of each group, and their tags, for a state.
-
-    `groups` [n, n_groups] says which counted article is in which group.
-    """
+    """Count the tagged articles of each group [n, n_groups], and their tags, for a state."""
     labelled, tags = articles.known.own_tags(articles)
 
     def sums(start: int) -> tuple[Csr, npt.NDArray[np.float64]]:

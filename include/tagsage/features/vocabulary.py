@@ -29,10 +29,7 @@ MIN_ARTICLES = 2
 
 
 def smooth_idf(articles: npt.NDArray[np.int64], total: int) -> npt.NDArray[np.float32]:
-    """Return ln((1 + total) / (1 + articles)) + 1 of each key, [d].
-
-    As scikit-learn's ``TfidfTransformer(smooth_idf=True)``.
-    """
+    """Return ln((1 + total) / (1 + articles)) + 1 of each key, [d], as scikit-learn does."""
     return np.asarray(np.log((1 + total) / (1 + articles)) + 1, dtype=np.float32)
 
 
@@ -57,10 +54,7 @@ class Vocabulary:
 
 
 class VocabularyBlock(Block):
-    """A block with a column per key.
-
-    `keys` are sorted; `articles` [d] says how many of the `total` articles have each.
-    """
+    """A block with a column per key (sorted); `articles` [d] says how many of `total` have each."""
 
     sparse: ClassVar[bool] = True
 

@@ -18,10 +18,7 @@ if TYPE_CHECKING:
 
 
 class Words(VocabularyBlock):
-    """Words by TF-IDF: (1 + ln tf) × idf, each row of unit length.
-
-    scikit-learn's ``TfidfVectorizer(sublinear_tf=True, min_df=2)``, with a state that is a sum.
-    """
+    """Words by TF-IDF, (1 + ln tf) × idf, in at least two articles, each row of unit length."""
 
     name: ClassVar[str] = "words"
 

@@ -89,8 +89,7 @@ def check_vectors(vectors: npt.NDArray[np.floating], articles: int) -> None:
 def fixed_product(rows: npt.NDArray[np.floating], matrix: FloatArray) -> FloatArray:
     """Return rows [n, d] times a matrix [d, k], each row's result depending on that row only.
 
-    The last digits of a product depend on how many rows are multiplied at once, and on BLAS's
-    number of threads. Here it is always 32 rows and one thread. The rows may be memory-mapped.
+    The last digits of a product depend on the number of rows and threads: here 32 and 1.
     """
     result = np.empty((len(rows), matrix.shape[1]), dtype=np.float32)
     with one_blas_thread():

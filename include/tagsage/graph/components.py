@@ -21,11 +21,7 @@ BLOCK_ENTRIES_PER_NODE = 2
 
 
 def connected_components(similarity: Csr) -> IntArray:
-    """Label the weakly connected components [n], as ``wcc`` of Neo4j GDS does.
-
-    Directions are ignored; components are numbered by their lowest node. Relationships are read
-    block by block, so a memory-mapped graph is never in memory as a whole.
-    """
+    """Label the weakly connected components [n] by their lowest node, as ``wcc`` of Neo4j GDS."""
     n = similarity.shape[0]
     indptr = similarity.indptr
     labels = np.arange(n, dtype=np.int32)
@@ -54,11 +50,7 @@ def number_by_lowest(labels: npt.NDArray[np.integer]) -> IntArray:
 
 
 def start_node(labels: IntArray, degrees: npt.NDArray[np.integer]) -> int:
-    """Choose the node where random walks start, the same in every run.
-
-    The study takes any node of the largest component. Here it is the lowest one that a walk can
-    leave; of equally large components, the one with the lowest label counts.
-    """
+    """Choose where walks start: the largest component's lowest node that a walk can leave."""
     largest = int(np.bincount(labels).argmax())
     nodes = np.flatnonzero(labels == largest)
     leavable = degrees[nodes] > 0

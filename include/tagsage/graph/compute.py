@@ -34,10 +34,10 @@ def compute_graph(
 ) -> dict[str, Any]:
     """Embed every article by GraphSAGE; returns counts and losses for the report.
 
-    Fills `folder`, which exists, with ``degrees.npy`` (int64 [n_articles], neighbours per article),
-    ``embeddings.npy`` (float32 [n_articles, dimensions]) and, where the engine exports the weights,
-    ``model/``. When no two articles share a list there is nothing to learn from: the embeddings are
-    zeros, and ``trained`` is false. For the other arguments see :meth:`GraphEngine.open`.
+    Fills `folder`, which exists, with ``degrees.npy`` (int64, neighbours per article),
+    ``embeddings.npy`` (float32) and, where the engine exports the weights, ``model/``. When no two
+    articles share a list the embeddings are zeros, and ``trained`` is false. For the other
+    arguments see :meth:`GraphEngine.open`.
     """
     n = members.shape[0]
     check_vectors(vectors, n)

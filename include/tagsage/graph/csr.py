@@ -54,11 +54,7 @@ def save_csr(folder: Path, matrix: Csr) -> None:
 
 @contextmanager
 def csr_writer(folder: Path, columns: int) -> Generator[Callable[[Csr], None]]:
-    """Yield a function that appends blocks of rows to a sparse matrix on disk.
-
-    The folder is made, and gets ``indptr.npy`` (int64), ``indices.npy`` (int32), ``data.npy``
-    (float32) and ``shape.npy``.
-    """
+    """Yield a function that appends blocks of rows to a sparse matrix on disk, in a new folder."""
     folder.mkdir(parents=True, exist_ok=True)
     counts: list[LongArray] = [np.zeros(1, dtype=np.int64)]
     with (
@@ -119,10 +115,9 @@ def load_csr(folder: Path) -> Csr:
 
 
 def row_blocks(cost: npt.NDArray[Any], budget: float) -> Iterator[tuple[int, int]]:
-    """Cut rows into consecutive blocks whose summed cost stays within a budget.
+    """Yield consecutive blocks of rows, first and last + 1, whose summed cost is within a budget.
 
-    Yields the first row and the last row + 1 of each block. A row that exceeds the budget by itself
-    is a block of its own.
+    A row that exceeds the budget by itself is a block of its own.
     """
     total = np.concatenate([np.zeros(1), np.cumsum(cost, dtype=np.float64)])
     start, rows = 0, len(cost)

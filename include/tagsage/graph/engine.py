@@ -1,7 +1,6 @@
 """The interface of a graph engine, which computes in this process or in a server.
 
-An engine opens the graph of a corpus. What it keeps in a server or on disk lives until the ``with``
-block ends. Articles are identified by their index in the snapshot.
+Articles are identified by their index in the snapshot.
 """
 
 from __future__ import annotations
@@ -45,10 +44,7 @@ class ArticleGraph(ABC):
 
     @abstractmethod
     def similarity(self) -> LongArray:
-        """Join articles by the Jaccard similarity of their lists (``similarity_…``).
-
-        Returns the number of neighbours of each article, int64 [n_articles].
-        """
+        """Join articles by the Jaccard similarity of their lists; return neighbours per article."""
 
     @abstractmethod
     def components(self) -> IntArray:
@@ -60,9 +56,8 @@ class ArticleGraph(ABC):
 
     @abstractmethod
     def graphsage(self, articles: npt.NDArray[np.integer], out: FloatArray) -> Training:
-        """Train GraphSAGE on sampled articles (``graphsage_…``, ``seed``), and embed all articles.
+        """Train GraphSAGE on sampled articles, and embed all in `out`, which may be memory-mapped.
 
-        The embeddings go to `out` [n_articles, graphsage_dimensions], which may be memory-mapped.
         The whole graph is trained on when no two articles of the sample are joined (a tiny corpus).
         """
 
@@ -81,20 +76,11 @@ class GraphEngine(ABC):
         keys: Sequence[str],
         vector_property: str,
     ) -> AbstractContextManager[ArticleGraph]:
-        """Open the graph of a corpus.
+        """Open the graph of a corpus; what it keeps anywhere lives until the ``with`` block ends.
 
-        Parameters
-        ----------
-        members : csr_array, shape [n_articles, n_lists]
-            Ones where an article is in a list; at least one.
-        vectors : float array, shape [n_articles, d]
-            The articles' vectors.
-        folder : pathlib.Path
-            An existing folder for files while the graph is open.
-        keys : sequence of str, length n_articles
-            The articles' keys in the store.
-        vector_property : str
-            The property of the articles in the store that holds their vectors.
+        `members` has ones where an article is in a list, at least one. `folder` exists; `keys` are
+        the articles' keys in the store, and `vector_property` is the one that holds their vectors
+        there.
         """
 
     @abstractmethod

@@ -37,10 +37,7 @@ SPARSITY = 3
 def fastrp_levels(
     graph: Csr, vectors: npt.NDArray[np.floating], projection: FloatArray
 ) -> list[FloatArray]:
-    """Return what all nodes of a graph [n, n] give to their neighbours in each average: N_0, N_1.
-
-    Row v of the graph holds the weighted neighbours that v gathers from.
-    """
+    """Return what nodes give to their neighbours: N_0, N_1; row v has those v gathers from."""
     levels: list[FloatArray] = [fixed_product(vectors, projection)]
     for _ in range(AVERAGES - 1):
         levels.append(neighbour_means(graph, levels[-1]))
@@ -65,10 +62,9 @@ def neighbour_means(rows: Csr, values: FloatArray) -> FloatArray:
 
 
 def mix_levels(own: FloatArray, rows: Csr, levels: Sequence[FloatArray]) -> FloatArray:
-    """Embed m nodes, each independently of the others.
+    """Embed m nodes, each independently of the others, from what :func:`fastrp_levels` gives.
 
-    `own` [m, dimensions] are their projected vectors, `rows` [m, n] their weighted neighbours, and
-    `levels` [n, dimensions] what these give in each average: N_0, N_1.
+    `own` [m, dimensions] are their projected vectors, `rows` [m, n] their weighted neighbours.
     """
     result = _unit_rows(own)
     for level in levels:

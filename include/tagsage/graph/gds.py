@@ -1,8 +1,8 @@
 """The engine that computes in a Neo4j server with Graph Data Science (GDS).
 
-The database is ``(:Article {key, <vectors>})-[:IN_LIST]->(:List)``. Graphs and models are in the
-server's memory under names that begin with the workspace's; they are dropped when the graph is
-closed. What a killed run left is dropped by the next run of the same workspace.
+The database is ``(:Article {key, <vectors>})-[:IN_LIST]->(:List)``. The names of graphs and models
+in the server's memory begin with the workspace's; they are dropped when the graph is closed, or,
+after a kill, by the workspace's next run.
 """
 
 from __future__ import annotations
@@ -59,10 +59,7 @@ EMBEDDINGS = (
 
 
 class GdsEngine(GraphEngine):
-    """Computes in a server.
-
-    `owner`, a short digest of the workspace (letters and digits), is part of the names there.
-    """
+    """Computes in a server; names there include `owner`, a short digest of the workspace."""
 
     def __init__(self, connection: Neo4jConnection, *, owner: str) -> None:
         self._connection = connection
@@ -101,10 +98,7 @@ class GdsEngine(GraphEngine):
 
 
 class GdsGraph(ArticleGraph):
-    """A graph in the server's memory.
-
-    `name` is the prefix of all its names, `ids` [n_articles] are the articles' node ids.
-    """
+    """A graph in the server's memory; its names begin with `name`, `ids` are articles' node ids."""
 
     def __init__(
         self,

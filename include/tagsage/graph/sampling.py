@@ -22,18 +22,12 @@ RANDOM_BLOCK = 1 << 16
 def random_walk_sample(similarity: Csr, start_node: int, *, ratio: float, seed: int) -> IntArray:
     """Sample a share of the nodes (`ratio`, in (0, 1]) by random walks; returns them ascending.
 
-    The semantics are those of ``graph.sample.rwr`` of Neo4j GDS 2.13 [1]_, after Leskovec and
-    Faloutsos [2]_, unweighted; directions are followed. Walks begin at a start node and end with a
-    chance of 10% per step, or where no relationship leads on. A walk's quality is the share of
-    newly visited among visited nodes. Each start node has a moving average of its walks' quality,
-    makes at most 100 walks in a row, and is dropped when its quality is used up. When the expected
-    quality of the start nodes falls under a threshold, a new one is drawn from all nodes, so other
-    components and isolated nodes are reached too.
-
-    References
-    ----------
-    .. [1] https://neo4j.com/docs/graph-data-science/2.13/management-ops/graph-creation/sampling/rwr/
-    .. [2] J. Leskovec and C. Faloutsos: Sampling from large graphs. KDD 2006.
+    As ``graph.sample.rwr`` of Neo4j GDS 2.13, after J. Leskovec and C. Faloutsos (Sampling from
+    large graphs, KDD 2006), unweighted; directions are followed. Walks end with a chance of 10% per
+    step, or where no relationship leads on. A walk's quality is the share of newly visited among
+    visited nodes; a start node makes at most 100 walks in a row, and is dropped when its quality is
+    used up. When the start nodes' expected quality falls under a threshold, a new one is drawn from
+    all nodes.
     """
     # Halves round up, as in Java.
     target = int(ratio * similarity.shape[0] + 0.5)

@@ -1,14 +1,9 @@
 """Similarity of articles: the Jaccard index of the sets of lists that hold them.
 
-The semantics are those of ``nodeSimilarity`` in Neo4j GDS 2.13 [1]_: each article keeps its own
-`top_k` neighbours, so a pair appears in both directions unless one side cut it off; articles that
-share no list are never joined. Of equally similar articles at the limit, those with the lower
-indices stay. (GDS keeps as many, but its queue may drop any of them.)
-
-Lists of more than `max_list_size` articles are ignored (0: none is). A list of s articles makes
-s²/2 pairs, so the longest lists cost most and say least.
-
-.. [1] https://neo4j.com/docs/graph-data-science/2.13/algorithms/node-similarity/
+As ``nodeSimilarity`` in Neo4j GDS 2.13: each article keeps its own `top_k` neighbours, so a pair
+appears in both directions unless one side cut it off. Of equally similar articles at the limit,
+those with the lower indices stay (in GDS any). Lists of more than `max_list_size` articles are
+ignored (0: none is), because a list of s articles makes s²/2 pairs.
 """
 
 from __future__ import annotations
@@ -37,13 +32,6 @@ def jaccard_similarity(members: Csr, *, top_k: int, max_list_size: int = 0) -> C
 
     `members` [n_articles, n_lists] has ones where an article is in a list. Row i of the result
     [n_articles, n_articles] holds article i's neighbours, ascending; the values are in (0, 1].
-
-    Examples
-    --------
-    >>> import scipy.sparse as sp
-    >>> members = sp.csr_array([[1, 1], [1, 0], [0, 0]], dtype="float32")
-    >>> jaccard_similarity(members, top_k=10).toarray().tolist()
-    [[0.0, 0.5, 0.0], [0.5, 0.0, 0.0], [0.0, 0.0, 0.0]]
     """
     blocks = list(similarity_blocks(members, top_k=top_k, max_list_size=max_list_size))
     return sp.vstack(blocks, format="csr") if blocks else empty_csr(0, 0)
@@ -85,8 +73,8 @@ class Neighbours:
     def of(self, members: Csr, places: npt.NDArray[np.int64]) -> Csr:
         """Find the neighbours of m articles, as :func:`jaccard_similarity` would join them, [m, n].
 
-        `members` [m, n_lists] are their memberships, `places` [m] their positions in the graph,
-        because an article isn't its own neighbour; -1 for those that aren't in it.
+        `places` [m] are their positions in the graph (no article is its own neighbour); -1: not in
+        it.
         """
         lists = _without_lists(members, self._is_short)
         degrees = np.diff(lists.indptr).astype(np.int64)

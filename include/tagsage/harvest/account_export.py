@@ -30,8 +30,8 @@ _DEFAULT_LIST = re.compile(r"predefined[^0-9a-f]+([0-9a-f]{8,16})[^0-9a-z]+READI
 def read_account_export(file: Path) -> Iterator[Article | ReadingList | Problem]:
     """Read the lists and published posts in an account export; nothing is unpacked to the disk.
 
-    What cannot be read is a problem with its reason. Raises `NonRetryableError` when the file is no
-    zip file, is too large, or holds neither lists nor posts.
+    What cannot be read is a problem. Raises `NonRetryableError` when the file is no zip file, is
+    too large, or holds neither.
     """
     try:
         with zipfile.ZipFile(file) as archive:

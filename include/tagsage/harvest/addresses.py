@@ -34,10 +34,7 @@ class AddressError(ValueError):
 def asked_url(url: str) -> str:
     """Return the address to request: no fragment, no ``?source=`` (robots.txt forbids it).
 
-    Raises `AddressError` when it is no http or https address, or holds a user name or a password.
-
-    >>> asked_url("https://Medium.com/@ann/list/nlp-0123456789ab?source=my_lists#top")
-    'https://medium.com/@ann/list/nlp-0123456789ab'
+    Raises `AddressError` when it is no http or https address, or holds user name or password.
     """
     scheme, host, port = _place(url)
     rest = urlsplit(url.strip())
@@ -67,13 +64,7 @@ def origin(url: str) -> str:
 
 
 def site(url: str) -> str:
-    """Return the name under which a server's delay and refusals are kept.
-
-    Every author can have a name below medium.com, but the server behind them is one.
-
-    >>> site("https://ann.medium.com/x"), site("http://127.0.0.1:8080/x")
-    ('medium.com', '127.0.0.1:8080')
-    """
+    """Return the name under which a server's delay and refusals are kept: one for medium.com."""
     _, host, port = _place(url)
     if host == _MEDIUM or host.endswith(f".{_MEDIUM}"):
         return _MEDIUM

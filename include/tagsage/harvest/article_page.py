@@ -40,10 +40,7 @@ class GoneError(PageError):
 
 
 def parse_article_page(html: str, url: str) -> Article:
-    """Read an article's page; each field comes from the first part that has it.
-
-    Raises `GoneError` when the post was deleted, `PageError` when the page is not an article's.
-    """
+    """Read an article's page; raises `GoneError` for a deleted post, else `PageError`."""
     address = parse_address(url)
     if address is None:
         raise PageError("the page's address is no http or https URL")

@@ -1,8 +1,4 @@
-"""Scrapy's HTTP cache in the collection: the memory through which a killed harvest resumes.
-
-A fetched page is not fetched again until it is too old. Scrapy's own storages write pickles, and a
-kill can leave half of an entry.
-"""
+"""Scrapy's HTTP cache in the collection, without pickles: a killed harvest resumes from it."""
 
 from __future__ import annotations
 

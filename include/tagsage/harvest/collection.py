@@ -136,21 +136,18 @@ class Counts:
 class Status:
     """What the collection has and what is missing.
 
-    `stops` holds site, scope, moment (seconds since 1970) and reason; `incomplete` address and
-    reason of lists; `problems` kind and reason, how many, and an example.
+    `stops` holds site, scope, moment (seconds since 1970) and reason; `problems` kind and reason,
+    how many, and an example.
     """
 
     counts: dict[str, int]
     stops: list[tuple[str, str, float, str]] = field(default_factory=list)
-    incomplete: list[tuple[str, str]] = field(default_factory=list)
+    incomplete: list[tuple[str, str]] = field(default_factory=list)  # lists: address, reason
     problems: list[tuple[str, str, int, str]] = field(default_factory=list)
 
 
 class Collection:
-    """The database in a folder, made when missing; use it in a `with`.
-
-    Every method that writes is one transaction, so a killed process leaves no partial write.
-    """
+    """The database in a folder; use it in a `with`. Every writing method is one transaction."""
 
     def __init__(self, folder: Path) -> None:
         try:

@@ -1,7 +1,6 @@
 """The crawl, in its own process: ``python -m tagsage.harvest.crawl`` with a job on its input.
 
-Scrapy's reactor cannot be started twice in a process. The crawl ends with the process that started
-it: it is killed when its standard input is closed, and loses at most the pages in flight.
+Scrapy's reactor cannot be started twice in a process. The crawl ends when its input closes.
 """
 
 from __future__ import annotations

@@ -23,12 +23,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def export_csv(collection: Collection, articles: Path, lists: Path) -> Counts:
     """Write the two files, each whole or not at all; the same collection gives the same bytes.
 
-    Articles: ``story,title,subtitle,date,author,tags``; dates in ISO 8601, blank when unknown.
-    Lists: ``list,article``, both addresses, because names of lists are not unique. An article
-    without a title is not in the first file, and may be in the second.
-
-    Raises `TagsageError` when there is nothing to export, both are the same file, or one cannot be
-    written.
+    Articles: ``story,title,subtitle,date,author,tags``; those without a title are left out. Lists:
+    ``list,article``, both addresses. Raises `TagsageError` when there is nothing to export, both
+    are the same file, or one cannot be written.
     """
     if articles.resolve() == lists.resolve():
         msg = f"Articles and lists cannot both be written to {articles}; name two files."
@@ -51,11 +48,7 @@ def export_csv(collection: Collection, articles: Path, lists: Path) -> Counts:
 
 
 def tag_slug(name: str) -> str:
-    """Return a tag as in Medium's addresses and feeds.
-
-    >>> tag_slug("Machine Learning"), tag_slug("Node.js")
-    ('machine-learning', 'nodejs')
-    """
+    """Return a tag as in Medium's addresses and feeds: ``machine-learning``, ``nodejs``."""
     return "-".join(_NOT_IN_A_SLUG.sub("", name.lower()).split())
 
 

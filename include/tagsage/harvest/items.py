@@ -18,12 +18,7 @@ class PageError(ValueError):
 
 @dataclass(frozen=True)
 class Article:
-    """What one page says of an article.
-
-    A field is None when the page does not have it, and empty when it is said to be empty.
-    `published_ms` is in milliseconds since 1970, UTC. `missing` holds the reason for each field
-    that is there but cannot be read.
-    """
+    """What one page says of an article; None where it does not say, empty where it says so."""
 
     key: str
     url: str
@@ -31,9 +26,9 @@ class Article:
     title: str | None = None
     subtitle: str | None = None
     author: str | None = None
-    published_ms: int | None = None
+    published_ms: int | None = None  # in ms since 1970, UTC
     tags: tuple[str, ...] | None = None
-    missing: Mapping[str, str] = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=dict)  # field -> why it cannot be read
 
     @property
     def lacks_fields(self) -> bool:
@@ -43,30 +38,22 @@ class Article:
 
 @dataclass(frozen=True)
 class ListPart:
-    """A part of a reading list: its page, or one GraphQL answer.
-
-    `size` is the host's count of the whole list; `entries` is the number in this part, deleted
-    posts and books included. `unread` has the reasons for entries that cannot be read.
-    `next_cursor` is None in the last part.
-    """
+    """A part of a reading list: its page, or one GraphQL answer."""
 
     key: str
     state: Literal["open", "private", "gone"]
     name: str | None = None
     owner: str | None = None
-    size: int | None = None
+    size: int | None = None  # the host's count of the whole list
     articles: tuple[Article, ...] = ()
-    entries: int = 0
-    unread: tuple[str, ...] = ()
-    next_cursor: str | None = None
+    entries: int = 0  # in this part, deleted posts included
+    unread: tuple[str, ...] = ()  # why entries cannot be read
+    next_cursor: str | None = None  # None in the last part
 
 
 @dataclass(frozen=True)
 class ReadingList:
-    """A list as far as it was read; a complete one replaces its earlier memberships.
-
-    `read` is the number of entries read, `reason` why it is not complete.
-    """
+    """A list as far as it was read; a complete one replaces its earlier memberships."""
 
     key: str
     url: str
@@ -75,9 +62,9 @@ class ReadingList:
     owner: str | None = None
     size: int | None = None
     members: tuple[str, ...] = ()
-    read: int = 0
+    read: int = 0  # entries
     is_complete: bool = False
-    reason: str = ""
+    reason: str = ""  # why it is not complete
 
 
 @dataclass(frozen=True)

@@ -55,8 +55,7 @@ class State:
 def find_state(html: str) -> State:
     """Find the state object in a page, which is searched as text.
 
-    Raises `PageError` when there is none, it is broken, or it is older than October 2020 (such
-    caches name tags by their keys).
+    Raises `PageError` when there is none, it is broken, or it is older than October 2020.
     """
     why = "the page has no state object"
     for found in list(_ASSIGNMENT.finditer(html))[:8]:  # an article may quote such an assignment

@@ -32,9 +32,7 @@ _OUTCOMES = {"finished": OUTCOME_DONE, "closespider_timeout": OUTCOME_BUDGET}
 class HarvestReport:
     """How a run of the harvest ended, and what the collection holds now.
 
-    `stopped` has the sites that are no longer requested, with the reason; `waiting` is the number
-    of known requests left for a later run; `digest` changes when articles or memberships do, and
-    `changed` says whether it differs from the one last announced.
+    `stopped` has the sites that are no longer requested, with the reason.
     """
 
     outcome: str
@@ -44,10 +42,10 @@ class HarvestReport:
     lists: int = 0
     articles: int = 0
     memberships: int = 0
-    waiting: int = 0
+    waiting: int = 0  # known requests left for later
     problems: int = 0
-    digest: str = ""
-    changed: bool = False
+    digest: str = ""  # of articles and memberships
+    changed: bool = False  # since `digest` was last announced
 
 
 def harvest(
@@ -59,23 +57,13 @@ def harvest(
     on_progress: Callable[[Mapping[str, int]], None] | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> HarvestReport:
-    """Harvest lists, articles and feeds into a folder.
+    """Harvest lists, articles and feeds (no `seeds`: those of before) into a folder.
 
-    It may be killed at any moment and run again: nothing is fetched twice, except the pages in
-    flight. Raises `NonRetryableError` as :func:`check_seeds`, and `TagsageError` when another
-    harvest runs in the folder, or the crawl failed.
-
-    Parameters
-    ----------
-    seeds : sequence of str
-        Addresses of lists, articles and feeds; none: those of earlier harvests.
-    replay : bool
-        Only read again what was fetched; send nothing.
-    on_progress : callable, optional
-        Called about once per second with the numbers of requests, bytes, waiting requests and
-        items.
-    overrides : mapping, optional
-        Scrapy settings that replace those of :func:`tagsage.harvest.crawl.scrapy_settings`.
+    It may be killed at any moment and run again: only pages in flight are fetched twice. With
+    `replay`, it only reads again what was fetched. `on_progress` gets the numbers of requests,
+    bytes, waiting requests and items, about once per second; `overrides` are Scrapy settings.
+    Raises `NonRetryableError` as :func:`check_seeds`, and `TagsageError` when another harvest runs
+    in the folder, or the crawl failed.
     """
     with Collection(folder) as collection:
         named = list(seeds) or collection.seeds
@@ -119,9 +107,8 @@ def take_account_export(folder: Path, file: Path) -> HarvestReport:
 def check_seeds(seeds: Sequence[str], settings: HarvestSettings) -> None:
     """Check that a harvest may begin.
 
-    Raises `NonRetryableError` when there is no contact, or none that fits into a header; when pages
-    are named without consent; when other people's hosts would be requested too often; when no seed
-    is a web address.
+    Raises `NonRetryableError` for a lacking or impossible contact, pages without consent, too many
+    requests to other people's hosts, or seeds that are no web addresses.
     """
     if not settings.harvest_contact.strip():
         msg = (

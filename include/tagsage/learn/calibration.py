@@ -17,9 +17,8 @@ MAX_PAIRS = 1 << 23
 class Calibration:
     """Platt scaling: P' = sigmoid(slope · logit(P) + intercept).
 
-    It keeps the order of all scores, across articles and tags; 0 and 1 stay what they are. All tags
-    share the two numbers, because rare ones have too few articles for their own. The slope is above
-    0, and below 1 where scores are too extreme; the intercept is above 0 where they are too low.
+    It keeps the order of all scores, and 0 and 1. All tags share the two numbers, because rare ones
+    have too few articles for their own.
     """
 
     slope: float = 1.0
@@ -36,11 +35,10 @@ class Calibration:
 
 
 def fit_calibration(P: FloatArray, Y: BoolArray) -> Calibration:
-    """Fit Platt scaling on articles that the scores were not fitted on; `P` and `Y` are [n, L].
+    """Fit Platt scaling (J. Platt, 1999) on articles that the scores were not fitted on.
 
-    Scores of exactly 0 or 1 are ignored. Scores stay as they are where all pairs, or none, are
-    right, or where higher scores aren't likelier. J. Platt: Probabilistic outputs for support
-    vector machines, 1999.
+    Scores of exactly 0 or 1 are ignored. Nothing is scaled where all pairs, or none, are right, or
+    where higher scores aren't likelier.
     """
     rows = max(1, MAX_PAIRS // max(P.shape[1], 1))
     # Every so many-th article, not the first ones: they may be sorted.

@@ -52,9 +52,9 @@ def fit_candidate(
 
     It is fitted twice: on 85% of the training articles, to choose calibration, thresholds and, with
     early stopping, the number of epochs on the other 15%; then, with these, on all of them. With
-    fewer than 20 articles nothing is calibrated, the threshold is 0.5, and the classifier has its
-    default settings. Where only some blocks of `X` need lists, a fallback is fitted in the same way
-    on the others.
+    fewer than 20 articles nothing is chosen, and the threshold is 0.5. Where only some blocks of
+    `X` need lists, a fallback is fitted on the others in the same way, unless it is given: it is a
+    candidate without lists on the same articles and seed.
 
     Parameters
     ----------
@@ -64,11 +64,7 @@ def fit_candidate(
         The tags of the articles `train_rows` [m].
     tuning : FeatureMatrix, shape [n, d], optional
         The features for tuning, where these differ: features made of labels may only use those of
-        the 85% (:func:`tuning_split`). Otherwise the held-out articles' own labels would come back
-        to them through their neighbours, and they would look better than test articles do.
-    fallback : CalibratedClassifier, optional
-        The fallback, if fitted already: it is a candidate without lists on the same articles and
-        seed.
+        the 85% (:func:`tuning_split`), or the other articles' own labels would come back to them.
     search_trials : int
         Hyper-parameters to try on the 85%, reported in the summary as ``search``; 0: none.
     """
@@ -98,10 +94,7 @@ def fit_candidate(
 def refit_candidate(
     X: FeatureMatrix, Y: BoolArray, rows: IndexArray, *, like: FittedCandidate
 ) -> FittedCandidate:
-    """Fit a candidate again on more articles: same settings, seed, epochs, calibration, thresholds.
-
-    So the winner is fitted on all labelled articles, test part included, before it predicts.
-    """
+    """Fit a candidate again on more articles: same settings, epochs, calibration, thresholds."""
     started = time.perf_counter()
     main, fallback, rest = _refit(X, Y, rows, like.main), None, X.list_free()
     if like.fallback is not None and rest is not None:

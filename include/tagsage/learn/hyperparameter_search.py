@@ -30,14 +30,11 @@ def search_hyperparameters(
 ) -> tuple[Classifier, list[dict[str, float]]]:
     """Try hyper-parameters and keep the first with the best micro-F1 at its best common threshold.
 
-    The first trial is the classifier's defaults. The others are chosen by a tree-structured Parzen
-    estimator (Bergstra et al.: Algorithms for hyper-parameter optimization, 2011; Optuna's
-    ``TPESampler``). The winner's score is too good, because it is the best of several on these
-    articles: don't report it.
-
-    `Y` [m, L] are the tags of the training articles `rows`, and `inner` has positions in these:
-    `train` is fitted, `test` scores and decides about early stopping. Returns the best trial's
-    classifier, and numbers about every trial, of which there is at least one.
+    The first trial is the classifier's defaults; others are by a tree-structured Parzen estimator
+    (Bergstra et al.: Algorithms for hyper-parameter optimization, 2011; Optuna's ``TPESampler``).
+    The winner's score is too good to be reported: it is the best of several on these articles.
+    `inner` has positions in `rows`: `train` is fitted, `test` scores and decides about early
+    stopping. Returns the best trial's classifier, and numbers about every trial.
     """
     # Here, not above: it takes long, and most runs search nothing.
     import optuna

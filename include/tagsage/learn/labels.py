@@ -24,25 +24,13 @@ _ARRAYS = ("rows", "Y", "train", "test")
 
 @dataclass(frozen=True)
 class Labels:
-    """The labelled articles of a run and their split; those without a target tag are left out.
+    """The labelled articles of a run and their split; those without a target tag are left out."""
 
-    Attributes
-    ----------
-    tags : list of str, length L
-        The target tags, sorted: the order of every column.
-    rows : int64 array, shape [n]
-        The article index of each labelled article, sorted.
-    Y : bool array, shape [n, L]
-        Which labelled article has which target tag; at least one each.
-    train, test : int64 arrays
-        Positions in `rows` (not article indices) of the two parts.
-    """
-
-    tags: list[str]
-    rows: IntArray
-    Y: BoolArray
-    train: IntArray
-    test: IntArray
+    tags: list[str]  # the target tags, sorted: the order of every column
+    rows: IntArray  # the article index of each labelled article, sorted
+    Y: BoolArray  # at least one tag each, [n, L]
+    train: IntArray  # positions in `rows`
+    test: IntArray  # positions in `rows`
 
     @property
     def train_rows(self) -> IntArray:
@@ -98,16 +86,10 @@ def label_corpus(
 ) -> Labels:
     """Choose the target tags, label the articles that have some, split these.
 
-    `tags` are every article's, in the order of the article index. A TagsageError says when there is
-    no target tag, or only one labelled article.
-
-    Parameters
-    ----------
-    max_articles : int
-        Most labelled articles: those of the earlier split, then a random sample. 0: all.
-    parts : int8 array, one number per article, optional
-        Each article's part in an earlier split (see :mod:`tagsage.learn.split`), which is continued
-        where possible.
+    `tags` and `parts` are every article's; `parts`, in an earlier split
+    (:mod:`tagsage.learn.split`), are kept where possible. When there are more labelled articles
+    than `max_articles` (0: any number), the earlier split's are kept, then a random sample. Raises
+    `TagsageError` when there is no target tag, or only one labelled article.
     """
     targets = target_tags(tags, min_tag_articles)
     wanted = set(targets)
@@ -149,10 +131,7 @@ def target_tags(tags: Sequence[Sequence[str]], min_tag_articles: int) -> list[st
 
 
 def label_matrix(tags: Sequence[Sequence[str]], targets: Sequence[str]) -> BoolArray:
-    """Return which article has which target tag, [len(tags), len(targets)].
-
-    Never int8: some releases of scikit-learn permute the columns of int8 labels.
-    """
+    """Return which article has which target tag; scikit-learn may permute int8, so never int8."""
     lengths = np.fromiter((len(of_one) for of_one in tags), dtype=np.int64, count=len(tags))
     flat = np.fromiter(chain.from_iterable(tags), dtype=object, count=int(lengths.sum()))
     column = pd.Index(np.array(targets, dtype=object)).get_indexer(pd.Index(flat))

@@ -21,10 +21,9 @@ def top_tags(
 ) -> pd.DataFrame:
     """Return the k best tags of each article, and whatever else is assigned to it.
 
-    The matrices are [n, L]: probabilities, which tags are assigned, and what each probability had
-    to reach; `rows` are the article indices. Returns ``row``, ``tag``, ``score``, ``assigned``,
-    ``threshold``: articles in the order given, best tags first, equal scores in the order of
-    `tags`.
+    `thresholds` [n, L] is what each probability had to reach. Columns are ``row``, ``tag``,
+    ``score``, ``assigned``, ``threshold``: articles in the order given, best tags first, equal
+    scores in the order of `tags`.
     """
     best = np.argsort(-P, axis=1, kind="stable")
     kept = np.take_along_axis(assigned, best, axis=1)
@@ -45,11 +44,7 @@ def missing_tags(
     min_score: float,
     rows: IndexArray,
 ) -> pd.DataFrame:
-    """Return the assigned tags with a probability of at least `min_score` that articles lack.
-
-    Arguments as for :func:`top_tags`; `known` [n, L] says which tags the articles have. Returns
-    ``row``, ``tag``, ``score``, in the order of :func:`top_tags`.
-    """
+    """Return the assigned tags of at least `min_score` that articles lack, as :func:`top_tags`."""
     article, column = np.nonzero(assigned & ~known & (min_score <= P))
     order = np.lexsort((column, -P[article, column], article))
     return _lines(P, article[order], column[order], tags, rows)

@@ -33,9 +33,8 @@ def stratified_split(Y: BoolArray, *, test_share: float, seed: int) -> Split:
     """Split rows so that every tag keeps its share in both parts; `Y` [n, L] are the rows' tags.
 
     Iterative stratification (Sechidis, Tsoumakas, Vlahavas: On the stratification of multi-label
-    data, 2011) as implemented by iterative-stratification, where rows go by tag, the rarest first:
-    the test part only comes close to `test_share`. Where no tag varies or there are very many rows,
-    they are shuffled and cut. Of two rows or more, each part has one; a single row is for training.
+    data, 2011) only comes close to `test_share`. Where no tag varies or there are very many rows,
+    they are shuffled and cut. Of two rows or more, each part has one.
     """
     n = len(Y)
     if n == 1:
@@ -62,9 +61,8 @@ def continued_split(
 ) -> Split | None:
     """Split rows so that those of an earlier split keep their part (`TEST`, `TRAIN` or `NEW`).
 
-    New rows are stratified, and as many go to the test part as make the share of all rows hold.
-    None where the parts can't be kept: no row has one, a part would be empty, or the share held out
-    would be less than half or more than twice `test_share`.
+    New rows are stratified. None where the parts can't be kept: no row has one, a part would be
+    empty, or the share held out would be less than half or more than twice `test_share`.
     """
     n = len(Y)
     known_test, new = np.flatnonzero(parts == TEST), np.flatnonzero(parts == NEW)
@@ -86,9 +84,8 @@ def continued_split(
 def split_by_time(dates: npt.NDArray[np.datetime64], *, test_share: float) -> Split | None:
     """Split rows so that every test row is later than every dated training row.
 
-    Unknown dates (:data:`tagsage.corpus.fields.DEFAULT_DATE_S`) are for training; `test_share` is
-    of the other rows. Rows of one moment stay together, so the test part may be smaller. None when
-    no date is later than another.
+    Rows of unknown date are for training. Rows of one moment stay together, so the test part may be
+    smaller than `test_share`. None when no date is later than another.
     """
     moments = dates.astype("datetime64[s]").astype(np.int64)
     dated = np.sort(moments[moments != DEFAULT_DATE_S])

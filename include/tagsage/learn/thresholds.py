@@ -1,8 +1,7 @@
-"""The threshold rule: from probabilities to assigned tags.
+"""The threshold rule: a tag is assigned when its probability is at least the tag's threshold.
 
-A tag is assigned when its probability is at least the tag's threshold. That is between the common
-threshold, which has the best micro-F1 over all tags, and the tag's own, which has the best F1
-expected from its probabilities; the rarer the tag, the nearer to the common one.
+That is between the common threshold, which has the best micro-F1 over all tags, and the tag's own,
+which has the best expected F1; the rarer the tag, the nearer to the common one.
 """
 
 from __future__ import annotations
@@ -26,16 +25,12 @@ LOWEST = 1e-4
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Which tags are assigned, given their probabilities.
-
-    `common` has the best micro-F1; `per_tag` [L] is each tag's threshold; `max_tags` and `min_tags`
-    bound the tags per article (0: no bound).
-    """
+    """Which tags are assigned, given their probabilities."""
 
     common: float
     per_tag: FloatArray
-    max_tags: int = 0
-    min_tags: int = 0
+    max_tags: int = 0  # per article; 0: no bound
+    min_tags: int = 0  # per article
 
     @classmethod
     def choose(cls, P: FloatArray, Y: BoolArray, settings: PredictionSettings) -> Self:
@@ -75,11 +70,7 @@ class Thresholds:
 
 
 def best_micro_f1(P: FloatArray, Y: BoolArray) -> tuple[float, float]:
-    """Return the threshold with the best micro-F1 of all, and this micro-F1.
-
-    With TP(t) the assigned pairs that are right, micro-F1(t) = 2 TP(t) / (assigned(t) + relevant).
-    Among equally good thresholds the highest is taken; 0.5 when no tag is right.
-    """
+    """Return the highest threshold with the best micro-F1, and that; 0.5 when no tag is right."""
     scores, hits, relevant = np.asarray(P, dtype=np.float32).ravel(), Y.ravel(), int(Y.sum())
     if relevant == 0:
         return DEFAULT_THRESHOLD, 0.0
@@ -97,10 +88,9 @@ def best_micro_f1(P: FloatArray, Y: BoolArray) -> tuple[float, float]:
 def expected_f1_threshold(p: FloatArray) -> float:
     """Return the threshold of one tag with the best F1 expected from its probabilities.
 
-    With articles sorted by probability, p_1 ≥ p_2 ≥ …, assigning the first j has the expected
-    F1 ≈ 2 (p_1 + … + p_j) / (j + sum of all p) (Lipton, Elkan, Narayanaswamy: Optimal thresholding
-    of classifiers to maximize F1 measure, 2014). No label is used, so it isn't decided by a handful
-    of articles with the tag. 0.5 when all probabilities are 0.
+    For the j likeliest articles, F1 ≈ 2 (p_1 + … + p_j) / (j + sum of all p) (Lipton, Elkan,
+    Narayanaswamy: Optimal thresholding of classifiers to maximize F1 measure, 2014). No label is
+    used, so a handful of articles doesn't decide it.
     """
     ranked = np.sort(np.asarray(p, dtype=np.float64))[::-1]
     total = ranked.sum()
@@ -111,12 +101,10 @@ def expected_f1_threshold(p: FloatArray) -> float:
 
 
 def tag_thresholds(P: FloatArray, common: float) -> FloatArray:
-    """Return a threshold for each tag, [L], between the common one and the tag's own.
+    """Return a threshold for each tag, [L], between the common one, t, and the tag's own, t_l.
 
-    With e_l the articles expected to have tag l (the sum of its probabilities), t_l its
-    :func:`expected_f1_threshold`, t the common threshold::
-
-        log t'_l = (1 - w_l) log t + w_l log t_l,    w_l = .7 e_l / (e_l + 10)
+    log t'_l = (1 - w_l) log t + w_l log t_l, with w_l = .7 e_l / (e_l + 10) and e_l the sum of tag
+    l's probabilities.
     """
     own = np.array([expected_f1_threshold(column) for column in P.T])
     expected = P.sum(axis=0, dtype=np.float64)

@@ -43,14 +43,12 @@ def kept_decision(tracking: Tracking, name: str, version: str) -> Decision | Non
 def carry_out(
     tracking: Tracking, run_id: str, *, name: str, version: str, decision: Decision
 ) -> tuple[Decision, str]:
-    """Record a run's decision on its version, and carry it out.
+    """Record a run's decision on its version, and carry it out; a run repeats its first decision.
 
-    A run that runs again repeats its first decision. A promotion is carried out only while the
-    champion is the one that the decision names, and only if the version has not been replaced as
-    champion before: so an older run undoes nothing.
-
-    Returns the decision (one that says so where it no longer holds) and the champion's version,
-    empty for none.
+    A promotion is carried out only while the champion is the one that the decision names, and only
+    if the version has not been replaced as champion before: so an older run undoes nothing. Returns
+    the decision (one that says so where it no longer holds) and the champion's version, empty for
+    none.
     """
     with tracking.locked():
         model = registered_model(tracking, name)

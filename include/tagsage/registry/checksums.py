@@ -1,7 +1,4 @@
-"""The list of a model's files with their SHA-256, which reveals later changes.
-
-The digest of the list itself is kept elsewhere, as a tag of the model's version.
-"""
+"""The list of a model's files with their SHA-256; the version has the list's digest as a tag."""
 
 from __future__ import annotations
 
@@ -33,8 +30,7 @@ def digest_of(folder: Path) -> str:
 def check_files(folder: Path) -> set[Path]:
     """Compare a model's files with the list; return the unchanged ones, the list among them.
 
-    Files that are not on the list are ignored. Raises `DamagedModelError` with the first file that
-    is missing or was changed.
+    Raises `DamagedModelError` with the first listed file that is missing or was changed.
     """
     try:
         digests = read_json(folder / CHECKSUMS)
@@ -56,9 +52,8 @@ def check_files(folder: Path) -> set[Path]:
 def keep_registered_files(folder: Path, digest: str) -> None:
     """Check the copy of a registered model, and remove every file that is not on its list.
 
-    MLflow executes code from a model's folder: an added file, compiled code too, could be executed
-    in place of a listed one. Raises `DamagedModelError` when a file is missing or was changed, or
-    the list has another digest.
+    MLflow executes code from a model's folder, so an added file could be executed, too. Raises
+    `DamagedModelError` when a file is missing or was changed, or the list has another digest.
     """
     if not (folder / CHECKSUMS).is_file() or digest_of(folder) != digest:
         raise DamagedModelError(

@@ -1,7 +1,6 @@
 """The MLflow pyfunc model of a tagger: articles in, tags with probabilities out.
 
-It is a "model from code": a folder of arrays and JSON with the source of this package, and no
-pickle. It loads in a clean process where the project is not installed.
+It is a "model from code", without pickles, that loads where the project is not installed.
 """
 
 from __future__ import annotations

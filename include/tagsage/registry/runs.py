@@ -1,7 +1,6 @@
 """The runs in MLflow: a parent run for each run of the pipeline, and a child for every candidate.
 
-They are found again by their tags. So a task that was killed continues its run when it runs again,
-and logs nothing twice.
+They are found again by their tags, so a task that runs again logs nothing twice.
 """
 
 from __future__ import annotations
@@ -114,14 +113,8 @@ def log_results(
 ) -> str:
     """Log results to the parent run of tagsage's `run_id`; return MLflow's id of it.
 
-    MLflow never changes a parameter. Metrics that are not finite are left out.
-
-    Parameters
-    ----------
-    series : mapping of str to sequence of float, optional
-        Numbers by step, such as the loss of each epoch (step 1 is the first).
-    tables, figures, files : mapping, optional
-        By file name; figures go under ``figures/``.
+    MLflow never changes a parameter. Metrics that are not finite are left out. `series` are numbers
+    by step, from 1; `tables`, `figures` and `files` go by file name, figures under ``figures/``.
     """
     run = _find_or_create(tracking, run_id, None)
     _log(tracking, run, params=params, tags=tags, metrics=metrics, series=series)
@@ -216,8 +209,7 @@ def _points(
 ) -> list[Metric]:
     """Return the metric points that logging again would not duplicate.
 
-    The points of a series carry the run's start as their time: MLflow ignores a point that it holds
-    with the same time, step and value.
+    MLflow ignores a point that it holds with the same time, step and value: here the run's start.
     """
     now = time.time_ns() // 1_000_000
     points = [

@@ -39,8 +39,7 @@ class EmbedderAwayError(TagsageError):
 class Tagger:
     """A fitted candidate with what turns articles into its features.
 
-    Without an `embedder`, vectors came with the corpus and must come with new articles too, or no
-    block needs any.
+    Without an `embedder`, new articles must bring vectors, or no block needs any.
     """
 
     features: FeatureSet
@@ -60,31 +59,23 @@ class Tagger:
         )
 
     def predict(self, articles: pd.DataFrame, *, top_k: int = TOP_K) -> pd.DataFrame:
-        """Tag articles.
+        """Tag articles; raises `TagsageError` when an argument does not fit.
 
         Parameters
         ----------
         articles : pandas.DataFrame
-            Column ``title`` (str); optional ``subtitle`` and ``author`` (str), ``story`` (str: the
-            address, of an article of the corpus), ``lists`` (list of str: names as in the corpus),
-            ``articles`` (list of str: URLs or keys of co-listed articles of the corpus) and, for a
-            tagger trained on precomputed vectors, ``vector`` (list of float). Nulls count as empty;
-            unknown lists, authors and articles count as none.
-        top_k : int
-            How many tags to rank, at least 1.
+            Column ``title`` (str); optional ``subtitle``, ``author``, ``story`` (the address, of an
+            article of the corpus), ``lists`` (list of str: names as in the corpus), ``articles``
+            (list of str: URLs or keys of co-listed articles of the corpus) and, for a tagger
+            trained on precomputed vectors, ``vector`` (list of float). Unknown names and nulls
+            count as none.
 
         Returns
         -------
         pandas.DataFrame
-            One row per article, the index kept: ``tags``, the assigned tags, best first; ``top``,
-            the `top_k` best as ``{"tag": str, "score": float, "assigned": bool, "threshold":
-            float}`` (assigned: the score reaches the threshold), best first, ties in the order of
-            the tags.
-
-        Raises
-        ------
-        TagsageError
-            When `top_k` is below 1, there is no title column, or vectors do not fit.
+            One row per article, the index kept: ``tags``, the assigned tags, and ``top``, the
+            `top_k` best as ``{"tag": str, "score": float, "assigned": bool, "threshold": float}``
+            (assigned: the score reaches the threshold), both best first, ties in the order of tags.
         """
         if top_k < 1:
             raise TagsageError(f"top_k must be at least 1, not {top_k}.")
@@ -125,9 +116,9 @@ class Tagger:
     def vectors(self, texts: Sequence[str], given: FloatArray | None = None) -> FloatArray:
         """Return the vectors of texts, float32 [n, dimensions].
 
-        `given` are the vectors that came with the articles, for a tagger without an embedder.
-        Raises `EmbedderAwayError` when the embedder's server does not answer or refuses the
-        request, and `TagsageError` when given vectors are missing or don't fit.
+        `given` came with the articles, for a tagger without an embedder. Raises `EmbedderAwayError`
+        when the embedder's server fails, `TagsageError` when given vectors are missing or don't
+        fit.
         """
         if self.embedder is not None:
             try:
@@ -171,10 +162,9 @@ def write_tagger(
     embedder: Path | None,
     dimensions: int,
 ) -> None:
-    """Gather what a tagger needs in one folder, which exists and is empty.
+    """Gather what a tagger needs, from the folders of its saved parts, in one that is empty.
 
-    `candidate`, `known`, `blocks` and `embedder` are folders of the saved parts; without an
-    embedder, articles bring vectors of `dimensions` numbers.
+    Without an embedder, articles bring vectors of `dimensions` numbers.
     """
     gather_feature_set(folder / FEATURES, known, blocks)
     shutil.copytree(candidate, folder / CANDIDATE)

@@ -48,10 +48,9 @@ class Tracking:
 
 
 def open_tracking(uri: str, *, experiment: str, folder: Path) -> Tracking:
-    """Make the store and the experiment ready; every task that logs calls it first.
+    """Make the store (an empty `uri`: SQLite in `folder`) and the experiment ready to log to.
 
-    An empty `uri` means SQLite in `folder`. Raises `TagsageError` when the store cannot be reached
-    or is not one.
+    Raises `TagsageError` when the store cannot be reached or is not one.
     """
     for name in ("mlflow", "alembic"):  # they log their own housekeeping
         logging.getLogger(name).setLevel(logging.WARNING)

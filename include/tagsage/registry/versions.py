@@ -1,8 +1,7 @@
 """The versions of the registered model: registered, listed, and loaded again.
 
-A version's tags are its run, its candidate, the score on the test part, the digest of the corpus
-and the digest of its files; its run keeps the frozen test (`tagsage.evaluate.frozen_test`).
-`tagsage.registry.champion` says which version is champion.
+A version's tags are its run, its candidate, the score on the test part, the digests of the corpus
+and of its files; its run keeps the frozen test (`tagsage.evaluate.frozen_test`).
 """
 
 from __future__ import annotations
@@ -74,15 +73,11 @@ class Version:
 
 @dataclass(frozen=True)
 class RegisteredModel:
-    """The registered model as it is now.
-
-    `versions` are the newest first, none when the model does not exist yet; `pinned` says who
-    pinned the champion, when and why, and is empty when nobody did.
-    """
+    """The registered model as it is now, its newest version first."""
 
     name: str
     versions: tuple[Version, ...] = ()
-    pinned: str = ""
+    pinned: str = ""  # who pinned it, when and why; or empty
 
     @property
     def champion(self) -> Version | None:
@@ -143,17 +138,8 @@ def register_version(
 ) -> str:
     """Register a run's winner as a new version; it gets the alias ``challenger``.
 
-    The version of a trial is marked by a tag instead. Called again for the same run and the same
-    model, it returns the version that it made before.
-
-    Parameters
-    ----------
-    tagger, frozen : pathlib.Path
-        Folders that `tagsage.registry.tagger.write_tagger` and `FrozenTest.save` wrote.
-    tagger_ref : str
-        Distinguishes this model from another of the same run, made after its input changed.
-    trial : bool
-        Whether the run compared other candidates than the configured ones.
+    The version of a `trial` is marked by a tag instead. Called again for the same run and
+    `tagger_ref`, it returns the version that it made before.
     """
     child = candidate_run(tracking, run_id, candidate)
     with tracking.locked():
@@ -200,13 +186,8 @@ def register_version(
 def load_version(tracking: Tracking, name: str, version: str = "") -> PyFuncModel:
     """Load a version of the registered model; without a number the champion.
 
-    Raises
-    ------
-    DamagedModelError
-        When the version or its files are gone, or its files are not those that were registered:
-        nothing of them is executed then.
-    TagsageError
-        When there is no champion, or MLflow does not answer.
+    Raises `DamagedModelError`, and executes nothing, when the version or its files are gone or
+    other than registered; `TagsageError` when there is no champion, or MLflow does not answer.
     """
     if not version:
         champion = registered_model(tracking, name).champion
@@ -245,7 +226,7 @@ def load_version(tracking: Tracking, name: str, version: str = "") -> PyFuncMode
 
 
 def load_frozen(tracking: Tracking, version: Version, folder: Path) -> bool:
-    """Fetch a version's frozen test into a folder, for `FrozenTest.load`; False if it is gone.
+    """Fetch a version's frozen test into a folder; False if it is gone.
 
     Raises `DamagedTestError` when files are damaged or missing.
     """

@@ -20,29 +20,18 @@ HISTOGRAMS = ("tags_per_article", "list_sizes", "lists_per_article", "neighbours
 class CorpusProfile:
     """Numbers of one corpus; "articles" are those with a text, without stubs known from lists only.
 
-    Attributes
-    ----------
-    counts : dict of str to int
-        ``articles``, ``tagged``, ``untagged``, ``stubs``, ``authors``, ``lists``, ``memberships``,
-        ``tags`` (distinct), ``target_tags``, ``isolated`` (articles in no list),
-        ``isolated_tagged`` (those of them with tags).
-    tags_per_article, lists_per_article, neighbours : dict of int to int
-        Number of tags, of lists, of neighbours in the projection -> how many articles have so many.
-    list_sizes : dict of int to int
-        Articles in a list (stubs included) -> how many lists have so many.
-    list_size_quantiles : dict of str to float
-        ``25%`` … ``99%``, ``mean`` and ``max`` of the list sizes; empty without lists.
-    tag_articles : list of (str, int)
-        The target tags and how many articles have them, most frequent first, ties by name.
+    `counts` has ``articles``, ``tagged``, ``untagged``, ``stubs``, ``authors``, ``lists``,
+    ``memberships``, ``tags`` (distinct), ``target_tags``, ``isolated`` (articles in no list),
+    ``isolated_tagged``. Histograms map how many there are to the articles (or lists) with so many.
     """
 
     counts: dict[str, int]
-    tags_per_article: dict[int, int]
-    list_sizes: dict[int, int]
-    lists_per_article: dict[int, int]
-    list_size_quantiles: dict[str, float]
-    tag_articles: list[tuple[str, int]]
-    neighbours: dict[int, int]
+    tags_per_article: dict[int, int]  # tags -> articles
+    list_sizes: dict[int, int]  # articles, stubs included -> lists
+    lists_per_article: dict[int, int]  # lists -> articles
+    list_size_quantiles: dict[str, float]  # ``25%`` … ``99%``, ``mean`` and ``max``
+    tag_articles: list[tuple[str, int]]  # target tags, most frequent first
+    neighbours: dict[int, int]  # neighbours in the projection -> articles
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
@@ -63,12 +52,7 @@ def profile_corpus(
     target_tags: Collection[str],
     neighbours: npt.NDArray[np.integer[Any]] | None = None,
 ) -> CorpusProfile:
-    """Count what there is in a corpus.
-
-    `articles` has a row per article: ``author``, ``tags`` (a list) and ``is_stub``. The memberships
-    are unique pairs of a row and the number of one of `n_lists` lists. `neighbours` says how many
-    each article has in the projection.
-    """
+    """Count what there is in a corpus, with unique memberships and `neighbours` per article."""
     n = len(articles)
     real = ~articles["is_stub"].to_numpy(dtype=bool)
     n_tags = np.fromiter((len(tags) for tags in articles["tags"]), dtype=np.int64, count=n)

@@ -361,10 +361,7 @@ def learning_curves(scores: pd.DataFrame) -> Picture:
 
 
 def reliability_diagram(bins: pd.DataFrame) -> Picture:
-    """Draw how often predictions come true against how probable they were.
-
-    `bins` comes from :func:`tagsage.evaluate.metrics.reliability`.
-    """
+    """Draw how often predictions come true, from :func:`tagsage.evaluate.metrics.reliability`."""
     bins = bins[bins["pairs"] > 0]
     low, high, predicted, observed, pairs = (
         bins[name].to_numpy(dtype=float)
@@ -397,11 +394,7 @@ def reliability_diagram(bins: pd.DataFrame) -> Picture:
 
 
 def difference_intervals(intervals: pd.DataFrame) -> Picture:
-    """Draw the differences between candidates with their intervals, in points (hundredths).
-
-    `intervals` comes from :func:`tagsage.evaluate.bootstrap.paired_bootstrap`; rows without a
-    baseline are left out.
-    """
+    """Draw the differences of :func:`tagsage.evaluate.bootstrap.paired_bootstrap`, in points."""
     rows = intervals[intervals["baseline"].notna()]
     pairs = rows[["candidate", "baseline"]].drop_duplicates()
     level = f"{100 * rows['level'].iloc[0]:g}%" if len(rows) else ""
@@ -459,10 +452,7 @@ def _distribution(
 def _thinned(
     counts: Mapping[int, int],
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return values and counts to plot: exact ones, or, where they are many, means of log bins.
-
-    The mean is over all values of the bin, also those that do not occur.
-    """
+    """Return values and counts to plot: exact ones, or, where they are many, means of log bins."""
     values = np.array([value for value in counts if value > 0], dtype=float)
     numbers = np.array([count for value, count in counts.items() if value > 0], dtype=float)
     if len(values) <= MAX_DOTS:
@@ -487,7 +477,6 @@ def _scatter_by_support(
 
 
 def _thousands(axis: Axis) -> None:
-    """Write 1,000 instead of a power of ten."""
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
 
 

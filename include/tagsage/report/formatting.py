@@ -1,7 +1,4 @@
-"""How numbers and texts are written in the report and on the pages.
-
-Imports nothing heavy: the process that serves the pages has no pandas.
-"""
+"""How numbers and texts are written in the report and on the pages, without pandas."""
 
 from __future__ import annotations
 

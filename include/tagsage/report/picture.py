@@ -1,7 +1,6 @@
 """A picture of the report: drawn once, as SVG for the page and as PNG for MLflow.
 
-In the SVG each colour of the light palette becomes a CSS variable of the page, so one drawing suits
-a light and a dark screen.
+The light palette's colours become the page's CSS variables, so it suits a dark screen, too.
 """
 
 from __future__ import annotations
@@ -64,16 +63,11 @@ STYLE: Any = {
 
 @dataclass(frozen=True)
 class Picture:
-    """How to draw something, and its words.
+    """How to draw something, and its words."""
 
-    `name` is a file's name without suffix. `alt` has the main numbers in a sentence, for people who
-    do not see the picture. `draw` draws on the axes it is given; None: there is nothing to draw,
-    and `alt` says so.
-    """
-
-    name: str
+    name: str  # of a file, without suffix
     title: str
-    alt: str
+    alt: str  # the main numbers, or why there is nothing to draw
     draw: Callable[[Axes], None] | None
     size: tuple[float, float] = SIZE
 

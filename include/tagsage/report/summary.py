@@ -23,10 +23,7 @@ class Summary:
 
 
 def summarise(metrics: Mapping[str, Any], earlier: Mapping[str, Any] | None = None) -> Summary:
-    """Summarise a finished run in plain, harmless text.
-
-    `metrics` is the content of ``metrics.json``, `earlier` that of the finished run before.
-    """
+    """Summarise a finished run from its ``metrics.json`` in plain, harmless text."""
     details = [f"{metrics['promotion_reason'].strip().rstrip('.')}."]
     if earlier is not None:
         details += _changes(metrics, earlier)
@@ -108,8 +105,7 @@ def summarise_failure(
 def harmless(text: str) -> str:
     """Return one line that no page, chat or mail takes for anything but text.
 
-    Without control characters and those that turn the direction of text, without < and > (tags in
-    HTML, links and calls to everybody in chats), cut at 500 characters.
+    Without control characters, changes of direction, < and >; cut at 500 characters.
     """
     text = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", text[: 4 * SENTENCE_LIMIT])
     text = re.sub(r"[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]", "", text)

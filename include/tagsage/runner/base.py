@@ -21,17 +21,7 @@ class Runner(Protocol):
     def sum_by_key(
         self, function: Callable[[P], pd.Series[int]], partitions: Iterable[P]
     ) -> pd.Series[int]:
-        """Return the sums of what the function counts in each partition.
+        """Return the sums, sorted by key, of what the function counts in each partition.
 
-        Parameters
-        ----------
-        function : callable
-            Takes a partition, returns a series of int64: a count per key. Keys are unique in it.
-        partitions : iterable
-            The partitions.
-
-        Returns
-        -------
-        pandas.Series of int64
-            The sum per key, sorted by key: the same however the rows are partitioned.
+        The function takes a partition and returns a series of int64, whose keys are unique.
         """

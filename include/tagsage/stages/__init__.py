@@ -1,9 +1,8 @@
-"""The pipeline as plain functions, one a DAG task.
+"""The pipeline as plain functions, one per task of the DAG; Airflow shows people their docstrings.
 
-Every stage takes the run's token and the refs of earlier artifacts, and returns something small
-and JSON-able. Any of them may be killed and run again: artifacts that exist are found, MLflow runs
-are continued, the store's writes are idempotent. Libraries are imported inside the functions, so
-that Airflow reads this package quickly and forks safely.
+Every stage takes the run's token and the refs of earlier artifacts, and returns something small and
+JSON-able. Any may be killed and run again. Libraries are imported inside the functions, so that
+Airflow reads this package quickly and forks safely.
 """
 
 from tagsage.stages.backends import tracking_of

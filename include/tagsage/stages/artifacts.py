@@ -81,8 +81,7 @@ def feature_matrix(
 ) -> FeatureMatrix:
     """Open the features of a feature set, memory-mapped, in the snapshot's order.
 
-    With `tuning` they are those for choosing thresholds and epochs: blocks made of tags then know
-    fewer tags. Raises `TagsageError` when a block was not fitted this run.
+    For `tuning`, blocks made of tags know fewer tags. Raises `TagsageError` when one is missing.
     """
     import numpy as np
 

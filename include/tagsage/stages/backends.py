@@ -44,8 +44,7 @@ def engine_of(run: RunContext) -> GraphEngine:
 def tracking_of(settings: Settings, *, must_exist: bool = False) -> Tracking:
     """Return the MLflow store that the settings or the environment name, ready to log to.
 
-    Raises `TagsageError` when it must exist, would be that of the workspace, and there is no
-    workspace.
+    Raises `TagsageError` when it must exist, and would be in a workspace that does not.
     """
     from tagsage.registry.tracking import open_tracking
 
@@ -65,10 +64,7 @@ def log_results(
     figures: Mapping[str, Path] | None = None,
     **results: Any,
 ) -> None:
-    """Log results to the run in MLflow, see :func:`tagsage.registry.runs.log_results`.
-
-    `pictures` are drawn; `figures` were drawn already.
-    """
+    """Log results and pictures to MLflow, see :func:`tagsage.registry.runs.log_results`."""
     from tagsage.registry.runs import log_results as log
     from tagsage.report.picture import save_pictures
 

@@ -47,11 +47,7 @@ def latest_predictions(run: RunContext) -> Ref:
 def publish_changes(
     run: RunContext, before: Ref, predictions: Artifact, snapshot: Snapshot
 ) -> None:
-    """Compare this run's predictions with those of the run before; publishes ``changes.csv``.
-
-    Without earlier ones there is no such file, and nothing is recorded. The next run compares with
-    this run's.
-    """
+    """Publish ``changes.csv`` from the predictions of the run before; without any, nothing."""
     import pandas as pd
 
     from tagsage.evaluate.changes import changed_examples, compare_predictions

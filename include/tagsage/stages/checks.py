@@ -56,7 +56,6 @@ def check_before_loading(run: RunContext, corpus: Corpus) -> None:
 
 
 def _check(run: RunContext, snapshot: Snapshot) -> None:
-    """Check a corpus and record that; stop the run where it is to be stopped."""
     artifact = _checked(run, snapshot)
     run.record(CHECKED, artifact.ref)
     _log(run, artifact.summary)

@@ -58,8 +58,7 @@ def make_decision(
 ) -> tuple[Decision, str]:
     """Compare this run's version with the champion, try the guards, decide, and carry it out.
 
-    A run that decided before repeats its decision: nothing is measured again. Returns the decision,
-    and the version that is champion now; empty for none.
+    A run that decided before repeats its decision. Also returns the version that is champion now.
     """
     from tagsage.registry.champion import carry_out, kept_decision
 

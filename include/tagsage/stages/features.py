@@ -57,10 +57,7 @@ def fit_blocks(token: Token, corpus: Ref, split: Ref, vectors: Ref, graph: Ref) 
 def fit_on_all(
     run: RunContext, corpus: Ref, split: Ref, features: Blocks, feature_set: str
 ) -> Blocks:
-    """Fit the blocks of a feature set that are made of tags again, on all tagged articles.
-
-    Returns `features`, with these in the place of what was fitted on the training part.
-    """
+    """Fit a feature set's blocks that are made of tags again, on all tagged articles."""
     from tagsage.features import BLOCKS, blocks_of
 
     labels = load_labels(run, split)
@@ -72,10 +69,7 @@ def fit_on_all(
 
 @dataclass
 class _Fitter:
-    """Fits blocks where the tags `Y` of the articles `rows` are known; `part` names these.
-
-    What blocks are fitted on is only read and made when one is to be fitted, and once.
-    """
+    """Fits blocks on the tags `Y` of the articles `rows` (`part`), read only when needed."""
 
     run: RunContext
     corpus: Ref

@@ -129,7 +129,6 @@ def comparison_of(run: RunContext, board: Ref, found: Ref) -> Comparison | None:
 
 
 def _log(run: RunContext, board: Ref, artifact: Artifact) -> None:
-    """Log tables, gains and figures to the run in MLflow."""
     import pandas as pd
 
     from tagsage.report.figures import comparison_figures

@@ -57,10 +57,7 @@ def graph(token: Token, corpus: Ref, vectors: Ref) -> Ref:
 
 
 def _keep_vectors(run: RunContext, corpus: Ref, name: str, vectors: Ref, file: str) -> None:
-    """Write an artifact's vectors into a store that keeps vectors, unless they are there already.
-
-    They become the property `name` of the articles.
-    """
+    """Write an artifact's vectors as a property into a store that keeps vectors, if need be."""
     import numpy as np
 
     with open_store(run) as store:

@@ -28,10 +28,7 @@ ERROR_LIMIT = 2000
 
 
 def record_summary(run: RunContext, metrics: Mapping[str, Any], report: str) -> None:
-    """Record the run's summary, before `metrics` replace the ``metrics.json`` of the run before.
-
-    `report` is the place of the report.
-    """
+    """Record the run's summary, before `metrics` replace the ``metrics.json`` of the run before."""
     from tagsage.report.summary import summarise
 
     try:
@@ -83,10 +80,7 @@ def record_failure(workspace: str, dag_id: str, run_id: str, task: str, error: s
 
 
 def take_failures(workspace: str, dag_id: str, run_id: str) -> list[dict[str, str]]:
-    """Return the errors of a run's tasks, the earliest first, and remove them.
-
-    When the run is cleared and fails again, the next notification has only what is new.
-    """
+    """Return the errors of a run's tasks, the earliest first, and remove them."""
     folder: UPath = Workspace(workspace).root / _failures(dag_id, run_id)
     if not folder.exists():
         return []

@@ -35,19 +35,14 @@ logger = logging.getLogger(__name__)
 
 
 class Promoted(TypedDict):
-    """What later stages need of the promotion.
-
-    `features` are the blocks that the winner was refitted on; `champion_candidate` is the candidate
-    that `champion_version` is; `decision` holds all numbers of a
-    :class:`tagsage.evaluate.promotion.Decision`.
-    """
+    """What later stages need of the promotion."""
 
     winner: str
     model: Ref
-    features: Blocks
+    features: Blocks  # what the winner was refitted on
     version: str
     champion_version: str
-    champion_candidate: str
+    champion_candidate: str  # the candidate of `champion_version`
     promoted: bool
     reason: str
     decision: dict[str, Any]

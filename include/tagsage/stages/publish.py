@@ -90,7 +90,6 @@ def _pages_store(run: RunContext) -> SqlStore:
 def _facts(
     run: RunContext, snapshot: Snapshot, ranked: Artifact, promoted: Promoted, predicted: Ref
 ) -> dict[str, Any]:
-    """Gather what the first page says of the run."""
     import pandas as pd
 
     from tagsage.registry.runs import parent_run

@@ -96,7 +96,6 @@ def _report_data(
     explored: Ref,
     explained: Ref,
 ) -> ReportData:
-    """Gather what the page shows."""
     import pandas as pd
 
     from tagsage.report.corpus_profile import CorpusProfile
@@ -152,7 +151,6 @@ def _metrics(
     predicted: Ref,
     explored: Ref,
 ) -> dict[str, Any]:
-    """Return the content of ``metrics.json``."""
     ranked, findings, predictions, exploration = (
         run.workspace.open(ref).summary for ref in (board, found, predicted, explored)
     )
@@ -195,7 +193,6 @@ def _quarantine(run: RunContext) -> dict[str, Any]:
 
 
 def _changes(run: RunContext) -> Changes:
-    """Gather what is new in the predictions, and what is suggested."""
     from tagsage.report.examples import read_examples
     from tagsage.report.report_data import ChangedArticle, Changes
 

@@ -15,11 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 def log_spending(run: RunContext) -> None:
-    """Log what the run has spent so far, killed attempts included, to its run in MLflow.
-
-    Nothing is logged when nothing could be spent: another embedder made the vectors, and no
-    champion of an earlier run has sent anything to a server.
-    """
+    """Log what the run has spent so far, killed attempts included, if it could spend anything."""
     spent = _spent(run)
     if spent is None:
         return

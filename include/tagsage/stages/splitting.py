@@ -116,7 +116,6 @@ def _split_of_champion(run: RunContext) -> tuple[Ref, str, str]:
 
 
 def _sentence(labels: Labels, parts: npt.NDArray[np.int8], version: str) -> str:
-    """Say how the split comes from the champion's."""
     from tagsage.learn.split import NEW, TEST, TRAIN
 
     known = parts[labels.rows]

@@ -32,15 +32,11 @@ class UnusableModelError(TagsageError):
 
 @dataclass(frozen=True)
 class LoadedTagger:
-    """A version of the model, ready for the articles of a run.
-
-    `model_id` is MLflow's name of it; `vectors` returns the vectors of articles by row, and is None
-    when the model makes them itself.
-    """
+    """A version of the model, ready for the articles of a run."""
 
     tagger: Tagger
     model_id: str
-    vectors: VectorsOfRows | None
+    vectors: VectorsOfRows | None  # of articles by row; None: the model's own
 
     def articles(self, corpus: Articles, rows: npt.NDArray[np.int64]) -> Articles:
         """Return some articles of the corpus, with the vectors that the model needs."""
@@ -56,8 +52,8 @@ def load_tagger(
 ) -> LoadedTagger:
     """Load a version of the model from the registry, for the articles of a run.
 
-    Raises `UnusableModelError` when its files are not those that were registered, or it lacks what
-    it needs; and `TagsageError` when MLflow does not answer: a later try may succeed.
+    Raises `UnusableModelError` when files are not those registered, or it lacks what it needs; and
+    `TagsageError` when MLflow does not answer: a later try may succeed.
     """
     from tagsage.registry.checksums import DamagedModelError
     from tagsage.registry.pyfunc import tagger_of

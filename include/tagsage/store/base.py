@@ -35,9 +35,9 @@ class LoadReport:
 class ArticleStore(ABC):
     """Keeps the corpus, predictions and suggestions; a context manager.
 
-    A process that is killed while it writes predictions or suggestions leaves the old ones or the
-    new ones. A killed load is run again; until then :meth:`snapshot` gives the previous corpus, or
-    refuses. Every method raises `TagsageError` when the store cannot be read or written.
+    A killed writer leaves the old predictions or the new ones. A killed load is run again; until
+    then :meth:`snapshot` gives the previous corpus, or refuses. Every method raises `TagsageError`
+    when the store cannot be read or written.
     """
 
     keeps_vectors: ClassVar[bool] = False
@@ -57,23 +57,11 @@ class ArticleStore(ABC):
     def write_predictions(
         self, predictions: pd.DataFrame, *, run_id: str, model_version: str
     ) -> WriteReport:
-        """Make the store hold these predictions and no others.
+        """Make the store hold these predictions and no others; unchanged ones keep run and model.
 
-        Pairs of article and tag that did not change keep the run and the model that first gave
-        them.
-
-        Parameters
-        ----------
-        predictions : pandas.DataFrame
-            ``story`` (URL of an article in the store), ``tag`` (str), ``score`` (finite),
-            ``assigned`` (0 or 1) and, if known, ``threshold``; one row per article and tag.
-
-        Raises
-        ------
-        TagsageError
-            When the store lacks a story; nothing changes then.
-        ValueError
-            When the frame is not as described.
+        Columns are ``story`` (URL of an article in the store), ``tag``, ``score`` (finite),
+        ``assigned`` (0 or 1) and, if known, ``threshold``; rows are unique. Raises `TagsageError`
+        when the store lacks a story (nothing changes then), `ValueError` for another frame.
         """
         made = predictions.assign(run_id=run_id, model_version=model_version)
         return self._write("predictions", made, keep_makers=True)
@@ -81,8 +69,8 @@ class ArticleStore(ABC):
     def read_predictions(self) -> pd.DataFrame:
         """Read the predictions: articles by key, the best tag first, equal scores by tag.
 
-        Columns are ``story``, ``tag`` (str), ``score``, ``assigned`` (int64), ``threshold`` (NaN
-        where unknown), ``model_version``, ``run_id`` (str).
+        Columns are ``story``, ``tag``, ``score``, ``assigned`` (int64), ``threshold`` (NaN where
+        unknown), ``model_version``, ``run_id``.
         """
         return self._read("predictions")
 
@@ -108,21 +96,10 @@ class ArticleStore(ABC):
     def write_vectors(
         self, name: str, keys: Sequence[str], vectors: npt.NDArray[np.floating], *, digest: str
     ) -> bool:
-        """Keep one vector per article as a property that GDS can project; False if nothing changed.
+        """Keep vectors [n, d] as a property that GDS can project; False if nothing changed.
 
-        Parameters
-        ----------
-        name : str
-            The property. Articles that are not among `keys` lose it.
-        vectors : float array, shape [n, d]
-            Kept as float32. May be memory-mapped.
-        digest : str
-            The same digest means the same vectors.
-
-        Raises
-        ------
-        TagsageError
-            When the store lacks an article.
+        They are kept as float32. Articles that are not among `keys` lose the property; the same
+        `digest` means the same vectors. Raises `TagsageError` when the store lacks an article.
         """
         raise NotImplementedError(f"{type(self).__name__} keeps no vectors")
 

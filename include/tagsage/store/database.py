@@ -51,10 +51,9 @@ def pages_url(settings: Settings) -> URL:
 
 
 class Database:
-    """A SQLite file or a Postgres database with the store's tables.
+    """A SQLite file or a Postgres database; with `create`, what is missing is made.
 
-    With `create`, a missing file and missing tables are made. Raises `TagsageError` when the
-    database cannot be opened.
+    Raises `TagsageError` when the database cannot be opened.
     """
 
     def __init__(self, url: URL, *, create: bool = True) -> None:

@@ -127,10 +127,7 @@ Int64s = npt.NDArray[np.int64]
 
 
 class Neo4jStore(ArticleStore):
-    """Articles, lists, predictions, suggestions and vectors in one Neo4j database (5.26 or newer).
-
-    One process loads at a time.
-    """
+    """All of the store in one Neo4j database (5.26 or newer); one process loads at a time."""
 
     keeps_vectors = True
 

@@ -52,11 +52,7 @@ _LOOK = """
 
 
 class Rows(list[Any]):
-    """A list as a query's parameter.
-
-    The driver formats every parameter for its log, even with logging off; for vectors that takes
-    longer than sending them.
-    """
+    """A list as a query's parameter, which the driver does not format for its log: that is slow."""
 
     def __repr__(self) -> str:
         return f"<{len(self)} rows>"

@@ -69,16 +69,10 @@ def checked_predictions(predictions: pd.DataFrame) -> pd.DataFrame:
 def differences(
     wanted: pd.DataFrame, held: pd.DataFrame, *, pair: list[str], compared: list[str]
 ) -> tuple[WriteReport, npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Compare the rows to be stored with those in the store.
+    """Compare the rows to be stored with those held, in the columns `compared`, by unique `pair`.
 
-    The columns `pair` name article and tag, unique in each frame; a row is unchanged when the
-    columns `compared` are equal.
-
-    Returns
-    -------
-    (WriteReport, int64 [len(wanted)], bool [len(held)])
-        The counts, where each wanted row is held unchanged (-1: it must be written), and whether
-        each held row must be removed (because it changed, or is gone).
+    Returns the counts, where each wanted row is held unchanged (-1: it must be written), and
+    whether each held row must be removed (because it changed, or is gone).
     """
     held_pairs = pd.MultiIndex.from_frame(held[pair])
     place = held_pairs.get_indexer(pd.MultiIndex.from_frame(wanted[pair])).astype(np.int64)

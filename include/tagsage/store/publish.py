@@ -52,25 +52,16 @@ _COUNT = (
 
 @dataclass(frozen=True)
 class Publication:
-    """What the pages show of a run.
+    """What the pages show of a run; facts and entry are JSON-able.
 
-    Attributes
-    ----------
-    facts : mapping
-        What the first page says of the run; JSON-able.
-    scores : pandas.DataFrame or None
-        Of the best candidate: ``tag`` and any of :data:`SCORES`. None leaves the published ones.
-    entry : mapping or None
-        What later publications keep of the run: ``run_id``, ``at`` (when it began, ISO 8601) and
-        more; JSON-able. None: the run is not kept.
-    explanations : pathlib.Path or None
-        Parquet: ``story``, ``tag``, ``score``, ``score_without_graph`` and, as JSON,
-        :data:`~tagsage.store.tables.EXPLANATION_PARTS`.
+    `entry` is what later publications keep of the run (None: nothing); `explanations` is Parquet:
+    ``story``, ``tag``, ``score``, ``score_without_graph`` and, as JSON,
+    :data:`~tagsage.store.tables.EXPLANATION_PARTS`.
     """
 
     facts: Mapping[str, Any]
     target_tags: Sequence[str]
-    scores: pd.DataFrame | None = None
+    scores: pd.DataFrame | None = None  # None: the published ones stay
     entry: Mapping[str, Any] | None = None
     explanations: Path | None = None
 

@@ -32,21 +32,12 @@ Int64s = npt.NDArray[np.int64]
 class Snapshot:
     """Articles and lists as they were at one moment, numbered; never to be changed.
 
-    Two stores that hold the same corpus give the same snapshot.
-
-    Attributes
-    ----------
-    articles : pandas.DataFrame
-        As in :class:`tagsage.corpus.model.Corpus`, stubs included, sorted by key (by code point),
-        with a RangeIndex; an article's index is its row.
-    lists : numpy.ndarray of object, shape [n_lists]
-        The lists' names (str), sorted; a list's index is its place here.
-    article_index, list_index : numpy.ndarray of int32, shape [n_memberships]
-        Article and list of each membership, unique and sorted by list, then article.
+    Two stores that hold the same corpus give the same one. An article's index is its row, a list's
+    its place in `lists`. Memberships are unique and sorted by list, then article.
     """
 
-    articles: pd.DataFrame
-    lists: npt.NDArray[np.object_]
+    articles: pd.DataFrame  # as in `Corpus`, sorted by key
+    lists: npt.NDArray[np.object_]  # the lists' names, sorted
     article_index: npt.NDArray[np.int32]
     list_index: npt.NDArray[np.int32]
 

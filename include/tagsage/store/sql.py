@@ -57,10 +57,9 @@ Bools = npt.NDArray[np.bool_]
 
 
 class SqlStore(ArticleStore):
-    """Articles, lists, predictions, suggestions, and what the pages show, in one SQL database.
+    """All of the store, and what the pages show, in one SQL database; missing tables are made.
 
-    Missing tables are made. Several processes may use it at once: one writes at a time, and readers
-    see the state before.
+    Several processes may use it: one writes at a time, and readers see the state before.
     """
 
     def __init__(self, url: URL) -> None:

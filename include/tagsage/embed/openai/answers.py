@@ -19,27 +19,21 @@ class BrokenAnswerError(ValueError):
 
 @dataclass(frozen=True)
 class Answer:
-    """What can be used of an answer.
-
-    `places` are the positions in the request, ascending, of the texts that have a valid vector;
-    `bad` has the other positions with the reason. `tokens` is 0 when the server does not say.
-    """
+    """What can be used of an answer; `places` are positions of texts with a valid vector."""
 
     places: npt.NDArray[np.int64]
     vectors: npt.NDArray[np.float32]
-    bad: dict[int, str]
-    tokens: int
+    bad: dict[int, str]  # position -> reason
+    tokens: int  # 0: the server does not say
 
 
 def read_answer(parsed: Any, *, expected: int, dimensions: int | None) -> Answer:
-    """Read an answer to a request for embeddings.
+    """Read an answer to a request for embeddings, in base64 (little-endian float32) or as lists.
 
-    The format is that of https://developers.openai.com/api/reference/resources/embeddings, vectors
-    in base64 (little-endian float32) or as lists. Without `dimensions`, the first vector's length
-    counts.
-
-    Raises `BrokenAnswerError` when it is no such answer, or it is not clear which vector belongs to
-    which text; `NonRetryableError` when a vector has another length, so that another model answers.
+    The format is that of https://developers.openai.com/api/reference/resources/embeddings. Without
+    `dimensions`, the first vector's length counts. Raises `BrokenAnswerError` when it isn't clear
+    which vector belongs to which text, and `NonRetryableError` when a vector has another length, so
+    that another model answers.
     """
     data = parsed.get("data") if isinstance(parsed, dict) else None
     if not isinstance(data, list) or not all(isinstance(item, dict) for item in data):

@@ -1,9 +1,7 @@
-"""OpenAI's Batch API: half the price, answers within 24 hours.
-
-    submit_jobs -> has_ended (polled) -> ingest_results
+"""OpenAI's Batch API (half the price, answers within 24 hours): submit, poll, ingest.
 
 Texts that have no vector after that are sent online. A job is recorded in the cache right after the
-server made it; one that was made just before a kill is found again by the name in its metadata.
+server made it; one made just before a kill is found again by the name in its metadata.
 """
 
 from __future__ import annotations
@@ -61,9 +59,8 @@ def submit_jobs(
 ) -> list[str]:
     """Submit the texts that neither the cache nor a job under way has; in online mode, none.
 
-    Returns the ids of the jobs to wait for, earlier runs' jobs included. `hashes` belong to all of
-    `texts`; `run_id` pays. Raises `TagsageError` when the ceiling is too low, or the server does
-    not answer or refuses the request.
+    Returns the ids of the jobs to wait for, earlier runs' included; `run_id` pays. Raises
+    `TagsageError` when the ceiling is too low, or the server does not answer or refuses.
     """
     model = model_id_of(settings)
     with cache.spending():
@@ -171,7 +168,6 @@ def _client(
 
 
 def _parts(texts: Sequence[str], rows: npt.NDArray[np.int64]) -> Iterator[list[int]]:
-    """Yield the rows of one job after the other."""
     part: list[int] = []
     size = 0
     for row in rows.tolist():
@@ -223,7 +219,6 @@ def _submit(
 def _results(
     client: openai.OpenAI, batch: Batch, wanted: set[str], dimensions: int | None
 ) -> Iterator[tuple[str, npt.NDArray[np.float32], int]]:
-    """Yield hash, vector and tokens of every text that has a valid vector."""
     if not batch.output_file_id:
         return
     broken = 0

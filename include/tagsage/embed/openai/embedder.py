@@ -47,10 +47,9 @@ class OpenAiEmbedder:
         return model_id_of(self.settings)
 
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Embed texts without the cache, on the account that this process's environment names.
+        """Embed texts without the cache, on the account that the environment names.
 
-        An empty text, and one that the server rejects, has a zero row. Raises `TagsageError` when
-        the server does not answer or refuses the request.
+        An empty or rejected text has a zero row. Raises `TagsageError` when the server fails.
         """
         vectors = np.zeros((len(texts), self.dimensions), dtype=np.float32)
         chosen = list(dict.fromkeys(filter(None, texts)))
@@ -103,8 +102,7 @@ def embed_corpus(
 ) -> CorpusVectors:
     """Send the texts that the cache lacks, and gather the vectors of all articles.
 
-    Articles whose text the server rejects have a zero vector. They are in the quarantine, and so
-    are those whose text was cut.
+    Rejected texts have a zero vector, and are in the quarantine; so are texts that were cut.
     """
     texts = article_texts(articles)
     hashes = text_hashes(texts)
@@ -190,10 +188,10 @@ def embed_missing(
     *,
     run_id: str,
 ) -> dict[bytes, str]:
-    """Send the texts that the cache lacks; every answer is cached at once.
+    """Send the texts that the cache lacks, and return the reasons why some were rejected, by hash.
 
-    Returns the hashes of texts that the server rejects, with the reason. Raises `TagsageError` when
-    the ceiling is too low, or the server does not answer or refuses the request.
+    Every answer is cached at once. Raises `TagsageError` when the ceiling is too low, or the server
+    does not answer or refuses.
     """
     model = model_id_of(settings)
     if not len(cache.missing(model, hashes)):

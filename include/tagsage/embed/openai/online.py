@@ -1,7 +1,6 @@
 """Online requests: small at first, larger while the server is quick.
 
-The SDK retries what fails (see :mod:`tagsage.openai_connection`). What still fails is sent again in
-halves, until the text at fault is the only one.
+What the SDK's retries don't cure is sent again in halves, until the text at fault is alone.
 """
 
 from __future__ import annotations
@@ -39,16 +38,12 @@ HARMLESS_TEXT = "A text to try the model with."
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result for some texts, by position.
+    """The result for some texts, by position; `tokens` may be estimated."""
 
-    `places` are the texts that have a vector now, `rejected` those that the server does not take,
-    with the reason. `tokens` is estimated where the server does not say.
-    """
-
-    places: npt.NDArray[np.int64]
+    places: npt.NDArray[np.int64]  # texts that have a vector now
     vectors: npt.NDArray[np.float32]
     tokens: int
-    rejected: dict[int, str]
+    rejected: dict[int, str]  # position -> reason
 
 
 @dataclass
@@ -69,20 +64,10 @@ def embed_online(
 ) -> Iterator[Outcome]:
     """Send non-empty texts and yield each answer at once; each text is in one outcome.
 
-    Parameters
-    ----------
-    dimensions : int, optional
-        Length of a vector; by default that of the first answer's.
-    before_sending : callable, optional
-        Called before each request with the estimated tokens of it and of those under way; raises
-        :class:`TagsageError` when that is too much.
-
-    Raises
-    ------
-    NonRetryableError
-        When somebody has to act: a wrong key, a used-up quota, another length of vectors.
-    TagsageError
-        When the server does not answer. Requests under way are waited for and yielded before.
+    `before_sending` is called before each request with the estimated tokens of it and of those
+    under way, and raises `TagsageError` when that is too much. Raises `NonRetryableError` when
+    somebody has to act: a wrong key, a used-up quota, another length than `dimensions`; and
+    `TagsageError` when the server does not answer. Requests under way are yielded before.
     """
     # On an interrupt, closing the client ends the requests that the pool waits for.
     with (
@@ -170,7 +155,6 @@ class _Requests:
         return sum(self.tokens[place] for place in work.places)
 
     def _request(self, work: _Work) -> tuple[Answer, float]:
-        """Send a request, in a thread of the pool."""
         started = time.monotonic()
         answer = self._send([self.texts[place] for place in work.places])
         return answer, time.monotonic() - started
@@ -190,7 +174,6 @@ class _Requests:
         return read_answer(parsed, expected=len(texts), dimensions=self.dimensions)
 
     def _outcome(self, work: _Work, future: Future[tuple[Answer, float]]) -> Outcome:
-        """Return the result of a request; texts that failed are queued again."""
         try:
             answer, seconds = future.result()
         except (openai.OpenAIError, BrokenAnswerError) as error:
@@ -243,7 +226,6 @@ class _Requests:
         return self._failed(_Work(work.places, ATTEMPTS if refused else work.failures), said)
 
     def _put_back(self, work: _Work, failures: int) -> None:
-        """Queue texts that failed again, before all others and in halves."""
         middle = len(work.places) // 2
         for part in (work.places[middle:], work.places[:middle]):
             if part:

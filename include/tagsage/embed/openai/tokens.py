@@ -1,7 +1,6 @@
-"""Tokens of a text (estimated), their price, and texts cut to the limit.
+"""Tokens of a text (estimated, rather too many than too few), their price, and cut texts.
 
-The model's vocabulary would have to be downloaded, so tokens are estimated, rather too many than
-too few. Ordinary text has about four characters per token, and no token is shorter than a byte.
+Ordinary text has about four characters per token, and no token is shorter than a byte.
 """
 
 from __future__ import annotations
@@ -63,8 +62,8 @@ def sendable(text: str) -> tuple[str, bool]:
 def price_of(settings: EmbedSettings, *, official: bool, batch: bool = False) -> float:
     """Return the price of the settings' model in US dollars per million tokens.
 
-    Only OpenAI's own (`official`) server costs money, unless the settings give a price. Raises
-    `NonRetryableError` when the model's price there is not known.
+    Servers that aren't OpenAI's are free, unless the settings give a price. Raises
+    `NonRetryableError` when the price of OpenAI's model is not known.
     """
     model = settings.openai_model
     corrected = dict(pair.split("=", 1) for pair in settings.openai_prices.split(",") if pair)

@@ -1,10 +1,8 @@
 """A trained GraphSAGE model and its embeddings: numpy only, no JAX.
 
-As in GDS, neighbours are sampled in inference as in training, by a function of seed, layer and
-node: a node gets the same embedding whether it is embedded alone or with others. An isolated node
-is embedded from its own vector only. A node that, like all its sampled neighbours, has a zero
-vector gets a zero row with activation relu, and with sigmoid the constant row that the network
-makes of zeros.
+Neighbours are sampled by a function of seed, layer and node, as in GDS: a node gets the same
+embedding whether it is embedded alone or with others. An isolated node is embedded from its own
+vector only.
 """
 
 from __future__ import annotations
@@ -37,29 +35,18 @@ MODEL_FILE = "model.json"
 
 @dataclass(frozen=True)
 class GraphSageModel:
-    """A GraphSAGE model.
+    """A GraphSAGE model; activation "relu" is leaky.
 
-    Attributes
-    ----------
-    weights : list of dict of float32 arrays
-        One dict per layer, first to last. Aggregator "mean": ``weights`` [d, in]; "pool": ``pool``
-        [d, in], ``bias`` [d], ``self`` [d, in], ``neighbours`` [d, d].
-    sample_sizes : tuple of int
-        Neighbours sampled per node, one number per layer; the last one is for direct neighbours.
-    activation : {"relu", "sigmoid"}
-        relu is leaky.
-    iteration_losses : list of list of float
-        The mean loss per node before each iteration's step, by epoch.
-    converged : bool
-        Whether training ended because the loss stopped changing.
+    `weights` has a dict per layer. Aggregator "mean": ``weights`` [d, in]; "pool": ``pool`` [d,
+    in], ``bias`` [d], ``self`` [d, in], ``neighbours`` [d, d].
     """
 
     weights: list[dict[str, FloatArray]]
-    sample_sizes: tuple[int, ...]
+    sample_sizes: tuple[int, ...]  # per layer; the last: direct neighbours
     activation: str
     seed: int
-    iteration_losses: list[list[float]] = field(default_factory=list)
-    converged: bool = False
+    iteration_losses: list[list[float]] = field(default_factory=list)  # mean per node, by epoch
+    converged: bool = False  # the loss stopped changing
 
     @property
     def dimensions(self) -> int:
@@ -151,9 +138,8 @@ def apply_layer(
 ) -> FloatArray:
     """Compute one layer, numbered from 0, for m nodes, each independently of the others.
 
-    `own` [m, f] is the layer's input for these nodes (for the first layer, their vectors), `values`
-    [n, f] that for their neighbours. `nodes` are their rows of `graph` [rows, n]; for `keys` see
-    :func:`sample_neighbours`.
+    `own` [m, f] is its input for these nodes, `values` [n, f] that for their neighbours. `nodes`
+    are their rows of `graph` [rows, n]; for `keys` see :func:`sample_neighbours`.
     """
     weights, act = model.weights[layer], ACTIVATION[model.activation]
     seed = layer_seed(model.seed, 0, layer)
@@ -178,10 +164,7 @@ def means_with(
     counts: IntArray,
     values: npt.NDArray[np.floating],
 ) -> FloatArray:
-    """Average each node's own row [m, f] and the rows of its sampled neighbours.
-
-    `neighbours` and `counts` are from :func:`sample_neighbours`; `values` [n, f] are their rows.
-    """
+    """Average each node's own row and those of its neighbours, from :func:`sample_neighbours`."""
     m = len(own)
     filled = np.arange(neighbours.shape[1]) < counts[:, None]
     unique, place = np.unique(neighbours[filled], return_inverse=True)
@@ -231,18 +214,12 @@ def sample_neighbours(
 ) -> tuple[IntArray, IntArray]:
     """Sample at most `size` neighbours of each node, uniformly and without repetition.
 
-    As in Neo4j GDS, a node has the same sample wherever it appears under the same seed: random
-    numbers come from a hash of seed, key and slot (splitmix64, G. Steele et al., OOPSLA 2014), not
-    from a stream. A node's key is by default its row of `graph`. A node with at most `size`
-    neighbours has all of them. Sampling is R. Floyd's (J. Bentley: Programming pearls: a sample of
-    brilliance, CACM 30, 1987).
+    As in GDS, a node has the same sample wherever it appears: random numbers come from a hash of
+    seed, key (by default its row) and slot (splitmix64, G. Steele et al., OOPSLA 2014). Sampling is
+    R. Floyd's (J. Bentley: Programming pearls: a sample of brilliance, CACM 30, 1987).
 
-    Returns
-    -------
-    neighbours : int32 array, shape [m, size]
-        The node itself in unused slots.
-    counts : int32 array, shape [m]
-        How many slots, the first ones, are used.
+    Returns the neighbours, int32 [m, size], unused slots holding the node itself, and how many
+    slots, the first ones, are used, int32 [m].
     """
     nodes = np.asarray(nodes, dtype=np.int64)
     first = graph.indptr[nodes].astype(np.int64)

@@ -35,17 +35,11 @@ ACTIVATION: dict[str, Callable[[jax.Array], jax.Array]] = {
 class Tree(NamedTuple):
     """The sampled neighbourhood of the target nodes, layer by layer.
 
-    Attributes
-    ----------
-    features : float32, shape [rows, f]
-        Aggregator "mean": the first layer's means, one row per node of that layer. "pool": the
-        vectors of all nodes that the first layer reads.
-    members : int32, shape [t_1, 1 + s_1]
-        "pool": the rows of `features` of each node of the first layer: itself, its neighbours.
-        "mean": empty.
-    masks : tuple of float32, shapes [t_l, 1 + s_l]
-        For every layer ("mean": from the second on), 1 where a slot holds the node itself (first
-        column) or a neighbour, 0 where it is empty. Layer l's input has t_l * (1 + s_l) rows.
+    With aggregator "mean", `features` [rows, f] has the first layer's means, one row per node of
+    that layer; `members` is empty. With "pool", it has the vectors of all nodes that the first
+    layer reads, and `members` [t_1, 1 + s_1] has its rows for each node of that layer: itself, its
+    neighbours. `masks` [t_l, 1 + s_l], for every layer ("mean": from the second on), have 1 where a
+    slot holds the node itself (first column) or a neighbour, 0 where it is empty.
     """
 
     features: npt.NDArray[np.float32] | jax.Array

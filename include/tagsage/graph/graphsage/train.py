@@ -1,12 +1,8 @@
 """Training of GraphSAGE without labels: nodes near each other in the graph get similar embeddings.
 
-The semantics are those of ``graphSage.train`` of Neo4j GDS 2.13 (Hamilton et al. [1]_), unweighted,
-with its defaults where the study changed nothing: which batches an iteration uses, walks, negative
-examples, loss, Adam anew in each epoch, clipped gradients, the end when the loss stops changing.
-Random streams differ, so losses agree in distribution, not digit by digit.
-
-.. [1] W. Hamilton, R. Ying, J. Leskovec: Inductive representation learning on large graphs.
-   NIPS 2017.
+The semantics are those of ``graphSage.train`` of Neo4j GDS 2.13 (W. Hamilton, R. Ying, J. Leskovec:
+Inductive representation learning on large graphs. NIPS 2017), unweighted, with its defaults where
+the study changed nothing. Random streams differ, so losses agree in distribution.
 """
 
 from __future__ import annotations
@@ -48,10 +44,10 @@ def train_on_sample(
     nodes: npt.NDArray[np.integer],
     settings: Settings,
 ) -> tuple[GraphSageModel, int]:
-    """Train on the nodes of a sample (ascending), or on all nodes where no two of these are joined.
+    """Train on the nodes of a sample (ascending), or on all where no two of these are joined.
 
-    The graph [n, n], with at least one relationship, and the vectors [n, f] may be memory-mapped.
-    Also returns how many nodes the model was trained on.
+    The graph [n, n], with at least one relationship, and the vectors may be memory-mapped. Also
+    returns how many nodes the model was trained on.
     """
     sample = induced_subgraph(graph, nodes)
     if not sample.nnz:
@@ -62,11 +58,9 @@ def train_on_sample(
 def train_graphsage(
     graph: Csr, vectors: npt.NDArray[np.floating], settings: Settings
 ) -> GraphSageModel:
-    """Train on a whole graph [n, n], following directions, with vectors [n, f].
+    """Train on a whole graph [n, n], following directions; a TagsageError if the loss isn't finite.
 
-    The same seed gives the same model, in another process too. On a machine with another number of
-    cores the last digits may differ, because XLA sums in another order. A TagsageError says when
-    the loss isn't finite.
+    The same seed gives the same model, but for last digits on another number of cores.
     """
     # Here, not at the top: JAX starts threads, and importers of this module may fork.
     import jax
@@ -153,9 +147,8 @@ def initial_weights(inputs: int, settings: Settings) -> list[dict[str, FloatArra
 class Batches:
     """The batches of a training, drawn before it starts.
 
-    `schedule` [epochs, iterations, batches per iteration] has rows of the other arrays, which are
-    [used batches, batch_size]. The last batch of a graph may be shorter: unused slots hold node 0.
-    `share` is each slot's weight in the loss: 1 / nodes in the batch, 0 in unused slots.
+    `schedule` [epochs, iterations, batches per iteration] has rows of the other arrays, [used
+    batches, batch_size]. Unused slots hold node 0 and weigh 0 in the loss; others weigh `share`.
     """
 
     schedule: LongArray
@@ -173,12 +166,11 @@ def sampling_ratio(nodes: int, settings: Settings) -> float:
 def draw_batches(graph: Csr, settings: Settings) -> Batches:
     """Draw the schedule of training and the examples of every batch in it.
 
-    As in Neo4j GDS: batches are consecutive nodes, and an iteration draws some with repetition.
-    Each node has, for the whole training, one positive example, the end of a random walk of 1 to
-    ``graphsage_search_depth`` steps (fewer where no relationship leads on), and one negative
-    example, drawn by degree to the power 0.75 without repetition in a batch and avoiding the
-    batch's positive examples. In GDS every batch starts the same random stream, so that nearly all
-    have the same negative examples; here each has its own numbers.
+    As in GDS: batches are consecutive nodes, and an iteration draws some with repetition. Each node
+    has one positive example, the end of a random walk of 1 to ``graphsage_search_depth`` steps, and
+    one negative, drawn by degree to the power 0.75 without repetition in a batch and avoiding its
+    positive examples. In GDS nearly all batches have the same negative examples; here each has its
+    own.
     """
     n, size = graph.shape[0], settings.graphsage_batch_size
     random = np.random.default_rng([settings.seed, 0x5347])
@@ -248,7 +240,6 @@ def _iterations(
     settings: Settings,
     epoch: int,
 ) -> Iterator[tuple[Tree, Any]]:
-    """Yield the sampled neighbourhoods and node weights of an epoch's iterations."""
     sizes = settings.sample_sizes()
     seeds = [layer_seed(settings.seed, epoch, layer) for layer in range(len(sizes))]
     schedule = batches.schedule[epoch - 1]

@@ -36,9 +36,8 @@ class Range(NamedTuple):
 class Classifier(ABC):
     """Gives every article a probability for every tag.
 
-    Tags that all training articles have, or none, are not passed to the method: their probability
-    is 1 or 0 for every article. The same data and seed give the same model, in any process.
-    Settings are hyper-parameters that replace the class's `defaults`.
+    Tags that all training articles have, or none, are not passed to the method. The same data and
+    seed give the same model. Settings replace the class's `defaults`.
     """
 
     name: ClassVar[str]
@@ -73,8 +72,7 @@ class Classifier(ABC):
     ) -> Self:
         """Fit on the articles `rows` [m] with tags `Y` [m, L]; reports go to `fitted`.
 
-        `X` has the features of all articles; only `rows` and those of `validation` are read.
-        Methods that stop early use `validation`, others ignore it.
+        `X` has the features of all articles. `validation` is for methods that stop early.
         """
         everywhere, somewhere = Y.all(axis=0), Y.any(axis=0)
         varying = np.flatnonzero(somewhere & ~everywhere)

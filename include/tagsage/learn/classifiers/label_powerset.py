@@ -34,10 +34,9 @@ OPTIMIZER = optax.lbfgs(
 class LabelPowerset(Classifier):
     """LabelPowerset over logistic regression, after the study.
 
-    Like scikit-multilearn's ``LabelPowerset(LogisticRegression(C))``, whose fit with 11,686 label
-    sets takes minutes and gigabytes. A tag's probability is the sum over the sets that hold it, and
-    tags are assigned by thresholds, while the study takes the likeliest set. Time grows with
-    articles × sets: it is meant for corpora of the study's size.
+    A tag's probability is the sum over the sets that hold it, and tags are assigned by thresholds;
+    the study takes the likeliest set. For corpora of the study's size: time grows with articles ×
+    sets.
     """
 
     name: ClassVar[str] = "label_powerset"
@@ -76,19 +75,16 @@ def fit_multinomial(
     max_iter: int,
     tol: float,
 ) -> tuple[FloatArray, FloatArray, int]:
-    """Fit softmax regression with an L2 penalty, for thousands of classes.
+    """Fit softmax regression with an L2 penalty, for thousands of classes 0 … k-1, each present.
 
     Minimises over W and b, as scikit-learn's ``LogisticRegression(C)`` does::
 
         mean over rows of -log softmax(x W + b)[class]  +  ||W||² / (2 C n)
 
     by L-BFGS in float32, until each of two steps in a row lowers the objective by less than the
-    share `tol` of it. It takes few steps because features are centred and rotated to their
-    principal axes, and each weight is divided by the square root of its expected curvature, which
-    leaves the objective as it is.
-
-    `features` are [n, d]; `classes` are 0 … k-1, each at least once; `inverse_penalty` is C.
-    Returns the weights [d, k], the intercepts [k], and the number of steps.
+    share `tol`. It takes few steps because features are centred and rotated to their principal
+    axes, and weights divided by the square root of their expected curvature. `inverse_penalty` is
+    C. Returns the weights [d, k], the intercepts [k], and the number of steps.
     """
     share = np.bincount(classes) / len(classes)
     mean = features.mean(axis=0)

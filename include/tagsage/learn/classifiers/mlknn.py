@@ -22,20 +22,17 @@ from tagsage.learn.classifiers.base import Classifier, Range, Validation
 
 
 class MlKnn(Classifier):
-    """Multi-label k nearest neighbours (M.-L. Zhang, Z.-H. Zhou: ML-KNN, 2007).
+    """Multi-label k nearest neighbours (M.-L. Zhang, Z.-H. Zhou: ML-KNN, 2007), by cosine.
 
-    δ is how many of an article's `k` nearest neighbours have a tag, 0 … k. It is counted over the
-    training articles with the tag and over those without it. With smoothing `s` and m training
-    articles::
+    δ is how many of an article's `k` nearest neighbours have a tag. It is counted over the training
+    articles with the tag and over those without it. With smoothing `s` and m training articles::
 
         P(tag)         = (s + articles with the tag) / (2 s + m)
         P(δ | tag)     = (s + articles with the tag and δ) / (s (k + 1) + articles with the tag)
         P(δ | no tag)    likewise
         P(tag | δ)     = P(tag) P(δ | tag) / (P(tag) P(δ | tag) + P(no tag) P(δ | no tag))
 
-    Neighbours are by cosine, after each block was scaled to unit length. (scikit-multilearn's
-    ``MLkNN`` loops in Python, and takes a training article for its own neighbour.) Time grows with
-    the square of the articles, which are part of the model.
+    Time grows with the square of the articles, which are part of the model.
     """
 
     name: ClassVar[str] = "mlknn"

@@ -146,9 +146,8 @@ def _scaling(
 ) -> tuple[FloatArray, FloatArray]:
     """Return each column's mean, and its block's root mean square about it, over some rows.
 
-    The latter is at least a twentieth of the root mean square about 0, because a block that hardly
-    varies can mislead: where one list holds all articles, its labels without an article's own are
-    the own ones, negated.
+    The latter has a lower bound, because a block that hardly varies can mislead: where one list
+    holds all articles, its labels without an article's own are the own ones, negated.
     """
     total = np.zeros(X.shape[1])
     squares = np.zeros(X.shape[1])

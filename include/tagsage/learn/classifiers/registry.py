@@ -1,8 +1,4 @@
-"""Classifiers by name.
-
-A new classifier is a class in its own file and a line in `CLASSIFIERS`. A classifier's libraries
-are imported only when it is used.
-"""
+"""Classifiers by name: a new one is a class in its own file and a line in `CLASSIFIERS`."""
 
 from __future__ import annotations
 

@@ -77,10 +77,9 @@ class OvrLogistic(ScikitClassifier):
 
 
 class ClassifierChain(ScikitClassifier):
-    """A chain of logistic regressions: each tag's sees the probabilities of the tags before it.
+    """A chain of logistic regressions (J. Read et al., 2009), the rarest tag first.
 
-    The rarest tag comes first. J. Read et al.: Classifier chains for multi-label classification,
-    2009; they pass on decisions instead of probabilities, which gave a worse ranking here.
+    Each sees the probabilities of the tags before it; in the paper, the decisions.
     """
 
     name: ClassVar[str] = "classifier_chain"
