@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from tagsage.openai_connection import RETRIES
 from tests.integration.conftest import BIN, environment
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -117,13 +118,13 @@ def test_openai_connection_of_airflow_is_read_as_the_hook_reads_it(airflow_home)
     )
     environments = "http://of-the-environment:1/v1/"
     assert [found[:5] for found in seen[:-1]] == [
-        ["key-of-the-environment", environments, None, 0, "NoneType"],
-        ["key-of-airflow", environments, None, 0, "NoneType"],
-        ["key-of-airflow", "http://of-airflow:2/v1/", None, 0, "NoneType"],
-        ["key-in-extra", "http://in-extra:4/v1/", "org-1", 0, "NoneType"],
+        ["key-of-the-environment", environments, None, RETRIES, "NoneType"],
+        ["key-of-airflow", environments, None, RETRIES, "NoneType"],
+        ["key-of-airflow", "http://of-airflow:2/v1/", None, RETRIES, "NoneType"],
+        ["key-in-extra", "http://in-extra:4/v1/", "org-1", RETRIES, "NoneType"],
         # The environment's key is not for the server that the connection names.
-        ["", "http://of-ollama:5/v1/", None, 0, "NoneType"],
-        ["", environments, None, 0, "dict"],
+        ["", "http://of-ollama:5/v1/", None, RETRIES, "NoneType"],
+        ["", environments, None, RETRIES, "dict"],
     ]
     assert not any("key-" in found[5] for found in seen[:-1])
     assert seen[-1] == (

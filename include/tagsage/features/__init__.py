@@ -2,10 +2,10 @@
 
 from tagsage.features.articles import Articles, article_ids
 from tagsage.features.base import Block
+from tagsage.features.blocks import BLOCKS, blocks_of, list_free_set, needs_lists
 from tagsage.features.feature_set import FeatureSet
 from tagsage.features.known_articles import KnownArticles
 from tagsage.features.matrix import FeatureMatrix
-from tagsage.features.registry import BLOCKS, blocks_of, list_free_set, needs_lists
 
 __all__ = [
     "BLOCKS",

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from tagsage.features.articles import Articles, MarkedArticles
+from tagsage.features.blocks import BLOCKS, blocks_of
 from tagsage.features.known_articles import KnownArticles
 from tagsage.features.matrix import FeatureMatrix
-from tagsage.features.registry import BLOCKS, blocks_of
 
 if TYPE_CHECKING:
     from tagsage.features.base import Block

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from tagsage.features.blocks import BLOCKS, blocks_of
 from tagsage.features.graphsage import GraphSage
 from tagsage.features.matrix import FeatureMatrix
-from tagsage.features.registry import BLOCKS, blocks_of
 from tagsage.graph.arrays import create_array
 from tagsage.graph.csr import csr_writer, load_csr
 from tagsage.progress import track

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from tagsage.features.registry import BLOCKS
+from tagsage.features.blocks import BLOCKS
 
 if TYPE_CHECKING:
     from tagsage.graph.csr import Csr
