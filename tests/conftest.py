@@ -25,18 +25,21 @@ if TYPE_CHECKING:
 # the others idle. One that mostly waits stands between two that use all cores.
 LONGEST = (
     "tests/integration/test_compose.py",
-    "tests/integration/test_dag.py",
-    "tests/store/test_neo4j.py",
-    "tests/integration/test_run.py",
     "tests/integration/test_scheduler.py",
-    "tests/integration/test_openai_dag.py",
-    "tests/graph/test_gds_engine.py",
-    "tests/integration/test_neo4j_run.py",
+    "tests/integration/test_run.py",
     "tests/integration/test_openai_run.py",
-    "tests/integration/test_readme.py",
+    "tests/integration/test_dag.py",
+    "tests/graph/test_gds_engine.py",
+    "tests/integration/test_promotion.py",
+    "tests/integration/test_neo4j_run.py",
     "tests/integration/test_bad_input.py",
-    "tests/harvest/test_crawl.py",
+    "tests/integration/test_predictions.py",
+    "tests/integration/test_readme.py",
+    "tests/integration/test_openai_dag.py",
+    "tests/store/test_neo4j.py",
+    "tests/store/test_store_contract.py",
     "tests/graph/test_engine_contract.py",
+    "tests/harvest/test_crawl.py",
 )
 # A machine that is busy is slow, and nothing is wrong with the test.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])

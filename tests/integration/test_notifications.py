@@ -1,8 +1,7 @@
-"""Notifications: the notifiers that the settings name, in a real run and with hostile words."""
+"""Notifications: the notifiers that the settings name, with hostile words."""
 
 from __future__ import annotations
 
-import csv
 import json
 import subprocess
 
@@ -11,55 +10,11 @@ import pytest
 from tests.integration.conftest import (
     BIN,
     environment,
-    make_variables,
     messages_in,
     notifying,
 )
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
-
-
-def test_notification_of_a_failed_run_names_the_task_and_the_reason(airflow_home, tmp_path):
-    articles, lists = tmp_path / "articles.csv", tmp_path / "lists.csv"
-    with articles.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["story", "title", "date", "author", "tags"])
-        writer.writerow(["https://articles.example/1", "A title", "2024-01-01", "Ann", "[]"])
-    lists.write_text("list,article\n", encoding="utf-8")
-    messages = tmp_path / "messages"
-    workspace = tmp_path / "workspace"
-    done = subprocess.run(
-        [str(BIN / "airflow"), "dags", "test", "retrain"],
-        env={
-            **environment(),
-            **make_variables(AIRFLOW_HOME=str(airflow_home), TAGSAGE_WORKSPACE=str(workspace)),
-            **notifying(messages, success="ended", failure="failed"),
-            "TAGSAGE_ARTICLES": str(articles),
-            "TAGSAGE_LISTS": str(lists),
-            "TAGSAGE_CHECKS": "stop",
-            "TAGSAGE_SCHEDULE": "never",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert messages_in(messages / "ended") == []
-    found = messages_in(messages / "failed")
-    assert len(found) == 1, done.stdout[-3000:] + done.stderr[-3000:]
-    first, *others = found[0]["text"].splitlines()
-    assert first.startswith(
-        "retrain failed in ingest.load_corpus: The corpus was not trained on, because 1 of 3 "
-        "checks failed: articles with a tag: 0 of 1. "
-    )
-    assert any(line.startswith("Airflow: http") for line in others)
-    # The task's log ends with the sentence, outside of the group that Airflow folds.
-    assert "Traceback" not in done.stdout + done.stderr
-    lines = (done.stdout + done.stderr).splitlines()
-    (at,) = (n for n, line in enumerate(lines) if "] The corpus was not trained on" in line)
-    assert "::endgroup::" in lines[at - 1]
-    assert "::endgroup::" in lines[at + 1]
-    # A run that is cleared and fails again then reports only what is new.
-    assert [file for file in (workspace / "failures").rglob("*") if file.is_file()] == []
 
 
 def callbacks(code, airflow_home, tmp_path, *arguments, **variables):

@@ -15,7 +15,6 @@ from tests.integration.conftest import BIN, environment, make_variables
 from tests.integration.test_dag import settings_of
 from tests.integration.test_openai_run import (
     MODEL,
-    REFUSED_KEY,
     check_vectors,
     shown_pieces,
 )
@@ -83,17 +82,6 @@ def states(home: Path) -> dict[str, list[str]]:
     return found
 
 
-def tries(home: Path, task: str) -> list[int]:
-    """Return how often each instance of a task was begun in the latest run."""
-    with closing(sqlite3.connect(home / "airflow.db")) as books:
-        rows = books.execute(
-            "SELECT try_number FROM task_instance WHERE task_id = ? AND run_id = "
-            "(SELECT run_id FROM dag_run ORDER BY id DESC LIMIT 1) ORDER BY map_index",
-            (task,),
-        ).fetchall()
-    return [number for (number,) in rows]
-
-
 def test_dag_awaits_batches_without_a_worker_and_sends_online_what_they_do_not_bring(
     small_corpus, airflow_home, server, tmp_path
 ):
@@ -114,18 +102,3 @@ def test_dag_awaits_batches_without_a_worker_and_sends_online_what_they_do_not_b
     assert {kind for kind, _ in server.charges} == {"batch", "online"}
     assert "the ceiling is $5" in said
     assert shown_pieces(KEY, said, tmp_path, airflow_home) == []
-
-
-def test_dag_tries_once_with_a_refused_key_and_shows_no_part_of_it(
-    small_corpus, airflow_home, server, tmp_path
-):
-    # Not as a connection: Airflow itself masks the keys of those in its logs.
-    variables = {"OPENAI_API_KEY": REFUSED_KEY, "OPENAI_BASE_URL": server.base_url}
-    code, said = run_dag(small_corpus, airflow_home, tmp_path, variables)
-    assert code != 0
-    seen = states(airflow_home)
-    assert (seen["embed.embed_texts"], seen["embed.await_job"]) == (["failed"], ["skipped"])
-    assert tries(airflow_home, "embed.embed_texts") == [1]
-    assert "refused the key (401: Incorrect API key provided: ***" in said
-    assert (tmp_path / "mlflow.db").is_file()
-    assert shown_pieces(REFUSED_KEY, said, tmp_path, airflow_home) == []

@@ -21,7 +21,6 @@ from tagsage.store.snapshot import Snapshot
 from tests.integration.conftest import (
     BIN,
     SAID,
-    SETTINGS,
     SmallCorpus,
     environment,
     run_arguments,
@@ -184,8 +183,7 @@ def assert_predictions_are_those_of_what_was_fitted(workspace):
     )
 
 
-def test_runs_after_the_first(small_corpus, finished_run, often_killed_run, tmp_path):
-    """The same corpus again without promotion, then another corpus, in one workspace."""
+def test_the_same_corpus_again_changes_no_prediction(small_corpus, finished_run, often_killed_run):
     workspace = often_killed_run
     published = (workspace / "predictions.csv").read_bytes()
     second = run_in_process(*run_arguments(small_corpus, workspace, promote="never"))
@@ -198,16 +196,6 @@ def test_runs_after_the_first(small_corpus, finished_run, often_killed_run, tmp_
     assert (metrics["predicted_by"], metrics["promoted"]) == ("champion", False)
     assert metrics["checks"]["compared_with"]
     assert metrics["checks"]["failed"] == []
-
-    other = SmallCorpus(tmp_path / "other.csv", small_corpus.lists)
-    text = small_corpus.articles.read_text(encoding="utf-8")
-    other.articles.write_text(text.replace("::", " of "), encoding="utf-8")
-    configured = {"TAGSAGE_CANDIDATES": SETTINGS["candidates"]}
-    third = run_in_process(*run_arguments(other, workspace), **configured)
-    assert third.returncode == 0, third.stderr
-    # No tag is one of the champion's: it stays.
-    assert "target tags (version 1) only 0 are target tags now" in third.stderr
-    assert all("::" in tag for _, tag in scores_by_tag(workspace / "predictions.csv"))
 
 
 def test_champion_on_lists_predicts_articles_and_lists_that_come_later(small_corpus, tmp_path):
