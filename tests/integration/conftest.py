@@ -80,7 +80,7 @@ def environment(**extra: str) -> dict[str, str]:
 
 
 def run_tagsage(
-    *arguments: str | Path, timeout: float = 300, **extra: str
+    *arguments: str | Path, timeout: float = 1200, **extra: str
 ) -> subprocess.CompletedProcess[str]:
     """Run the console script in a clean process, away from the checkout."""
     return subprocess.run(
@@ -298,7 +298,7 @@ def serving(folder: Path, **settings: str):
             start_new_session=True,
         )
     try:
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 600
         while "MLflow   http" not in (said := log.read_text(encoding="utf-8")):
             assert process.poll() is None, said
             assert time.monotonic() < deadline, said

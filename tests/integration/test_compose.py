@@ -35,7 +35,7 @@ from tests.test_compose_file import REQUIRED
 
 pytestmark = [
     *(pytest.mark.compose, pytest.mark.integration, pytest.mark.slow),
-    *(pytest.mark.neo4j, pytest.mark.services, pytest.mark.timeout(1200)),
+    *(pytest.mark.neo4j, pytest.mark.services, pytest.mark.timeout(2400)),
 ]
 
 # What the run keeps articles in, and what computes its graph.
@@ -54,7 +54,7 @@ NAMES = {
     "airflow-apiserver": 8080,
 }
 START = ("airflow-apiserver", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer")
-READY_WITHIN_S = 300
+READY_WITHIN_S = 600
 
 
 class Services:
@@ -352,7 +352,7 @@ def finished(services):
         found = call(services, path, token=token)
         return found if found["state"] in {"success", "failed"} else None
 
-    run = wait_for(ended, services, 900, "the run did not end")
+    run = wait_for(ended, services, 1800, "the run did not end")
     instances = call(services, f"{path}/taskInstances?limit=100", token=token)["task_instances"]
     return run, instances
 

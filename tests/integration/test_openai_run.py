@@ -135,7 +135,7 @@ def killed_and_finished(small_corpus, server, tmp_path_factory):
             command, env=environment(**variables), cwd="/", text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         ) as run:  # fmt: skip
-            deadline = time.monotonic() + 200
+            deadline = time.monotonic() + 600
             while len(server.charges) < charges and run.poll() is None:
                 assert time.monotonic() < deadline
                 time.sleep(0.02)

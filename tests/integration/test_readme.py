@@ -84,7 +84,7 @@ def test_commands_of_the_readme_work_one_after_the_other(tmp_path):
             start_new_session=True,
         )
         try:
-            status = shell.wait(timeout=600)
+            status = shell.wait(timeout=1200)
         finally:
             # Nothing is left to end when a command before the server failed.
             with suppress(ProcessLookupError):
