@@ -71,21 +71,16 @@ class OpenAiConnection:
         """
         import openai
 
-        options = dict(self.options)
+        options = {"max_retries": RETRIES, **self.options}
         if "workload_identity" not in options:
             if not self.api_key and self.official:
                 raise NonRetryableError(f"OpenAI wants a key; {_HOW}.")
             # The SDK needs one, and a server that needs none accepts any.
             options["api_key"] = self.api_key or "none"
         timeout = openai.Timeout(timeout_s, connect=min(CONNECT_WITHIN_S, timeout_s))
+        options |= {"base_url": self.base_url, "timeout": timeout}
         try:
-            return openai.OpenAI(
-                **options,
-                base_url=self.base_url,
-                max_retries=RETRIES,
-                timeout=timeout,
-                http_client=_http_client(self.base_url, timeout),
-            )
+            return openai.OpenAI(**options, http_client=_http_client(self.base_url, timeout))
         except TypeError as error:
             # It names the argument, not its value.
             msg = (

@@ -121,7 +121,7 @@ def test_openai_connection_of_airflow_is_read_as_the_hook_reads_it(airflow_home)
         ["key-of-the-environment", environments, None, RETRIES, "NoneType"],
         ["key-of-airflow", environments, None, RETRIES, "NoneType"],
         ["key-of-airflow", "http://of-airflow:2/v1/", None, RETRIES, "NoneType"],
-        ["key-in-extra", "http://in-extra:4/v1/", "org-1", RETRIES, "NoneType"],
+        ["key-in-extra", "http://in-extra:4/v1/", "org-1", 9, "NoneType"],
         # The environment's key is not for the server that the connection names.
         ["", "http://of-ollama:5/v1/", None, RETRIES, "NoneType"],
         ["", environments, None, RETRIES, "dict"],
