@@ -23,9 +23,6 @@ from tagsage.settings import ENV_PREFIX, Settings
 
 app = typer.Typer()
 
-# What candidates are ranked by, with their headings.
-METRICS = {"micro_f1": "micro-F1", "macro_f1": "macro-F1", "p_at_5": "P@5", "lrap": "LRAP"}
-
 
 @app.command()
 def run(
@@ -139,6 +136,7 @@ def _print_results(settings: Settings) -> None:
     """Print the published leaderboard and the paths of the results."""
     import pandas as pd
 
+    from tagsage.evaluate.metrics import METRIC_NAMES
     from tagsage.workspace import Workspace
 
     workspace = Workspace(settings.workspace)
@@ -147,7 +145,8 @@ def _print_results(settings: Settings) -> None:
     board = root / "leaderboard.csv"
     if not board.exists():
         raise TagsageError(f"There is no run in {root} yet; start one with `tagsage run`.")
-    columns = {"candidate": "candidate", **METRICS, "accuracy": "accuracy", "fit_seconds": "fit s"}
+    columns = {"candidate": "candidate", **METRIC_NAMES, "accuracy": "accuracy"}
+    columns["fit_seconds"] = "fit s"
     with board.open("r", encoding="utf-8") as file:
         frame = pd.read_csv(file)
     metrics = workspace.read_json("metrics.json") or {}
@@ -176,6 +175,8 @@ def _print_results(settings: Settings) -> None:
 
 def _print_findings(console: Console, metrics: Mapping[str, Any]) -> None:
     """Print what lists gain over text in each scenario, and the sentences about it."""
+    from tagsage.evaluate.metrics import METRIC_NAMES
+
     findings = metrics.get("findings") or {}
     lines = [line for line in findings.get("gains", []) if line["scenario"] != "share"]
     if not lines:
@@ -190,10 +191,10 @@ def _print_findings(console: Console, metrics: Mapping[str, Any]) -> None:
         cells.setdefault(line["scenario"], {})[line["metric"]] = text
     table = Table(title="Gain of lists over text, in points [interval on the run's split]")
     table.add_column("scenario")
-    for heading in METRICS.values():
+    for heading in METRIC_NAMES.values():
         table.add_column(heading, justify="right", overflow="fold")
     for scenario, texts in cells.items():
-        table.add_row(escape(scenario), *(escape(texts[metric]) for metric in METRICS))
+        table.add_row(escape(scenario), *(escape(texts[metric]) for metric in METRIC_NAMES))
     console.print(table)
     for sentence in findings["sentences"]:
         console.print(escape(sentence), highlight=False)
