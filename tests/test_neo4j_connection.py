@@ -14,7 +14,7 @@ SECRET = "s3cret-of-this-test"
 
 @pytest.fixture(autouse=True)
 def no_connection_from_outside(monkeypatch):
-    monkeypatch.setattr(neo4j_connection, "_providers", [])
+    monkeypatch.setattr(neo4j_connection, "_provider", None)
     for name in ("URI", "USERNAME", "PASSWORD", "DATABASE"):
         monkeypatch.delenv(f"NEO4J_{name}", raising=False)
 

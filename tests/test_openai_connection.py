@@ -25,7 +25,7 @@ KEY = "sk-test-0123456789abcdef"
 def _no_environment(monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
-    monkeypatch.setattr(openai_connection, "_providers", [])
+    monkeypatch.setattr(openai_connection, "_provider", None)
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ _HOW = (
 
 Provider = Callable[[], "Neo4jConnection | None"]
 # What is asked before the environment: in Airflow, its connections.
-_providers: list[Provider] = []
+_provider: Provider | None = None
 
 
 @dataclass(frozen=True)
@@ -71,14 +71,14 @@ class Neo4jConnection:
 
 def provide_connection(provider: Provider) -> None:
     """Use the connection that `provider` returns, if any, rather than the environment's."""
-    _providers[:] = [provider]
+    global _provider
+    _provider = provider
 
 
 def resolve_connection() -> Neo4jConnection:
     """Return the provider's connection, else the environment's; a `TagsageError` without one."""
-    for provider in _providers:
-        if (connection := provider()) is not None:
-            return connection
+    if _provider and (connection := _provider()) is not None:
+        return connection
     uri = os.environ.get("NEO4J_URI", "")
     if not uri:
         raise TagsageError(f"No Neo4j server is named; {_HOW}.")

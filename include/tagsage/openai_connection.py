@@ -26,7 +26,7 @@ _HOW = "set OPENAI_API_KEY, or the Airflow connection openai_default"
 
 Provider = Callable[[], "OpenAiConnection | None"]
 # What is asked before the environment: in Airflow, its connections.
-_providers: list[Provider] = []
+_provider: Provider | None = None
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,8 @@ def _http_client(base_url: str, timeout: openai.Timeout) -> openai.DefaultHttpxC
 
 def provide_openai_connection(provider: Provider) -> None:
     """Use the connection that `provider` returns, if any, rather than the environment's."""
-    _providers[:] = [provider]
+    global _provider
+    _provider = provider
 
 
 def resolve_openai_connection() -> OpenAiConnection:
@@ -122,9 +123,8 @@ def resolve_openai_connection() -> OpenAiConnection:
     ``OPENAI_API_KEY`` and ``OPENAI_BASE_URL`` are read, and by the SDK ``OPENAI_ORG_ID`` and
     ``OPENAI_PROJECT_ID``. Raises `TagsageError` when the address is invalid.
     """
-    for provider in _providers:
-        if (connection := provider()) is not None:
-            return connection
+    if _provider and (connection := _provider()) is not None:
+        return connection
     return OpenAiConnection(
         os.environ.get("OPENAI_API_KEY", "").strip(),
         os.environ.get("OPENAI_BASE_URL", "").strip() or OFFICIAL,
