@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from difflib import get_close_matches
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from tagsage.explain.explain import explain
 from tagsage.explain.explanation import Explanation
 from tagsage.explain.labelled_corpus import LabelledCorpus
 from tagsage.explain.scorer import Scorer
+from tagsage.files import read_json
 from tagsage.registry.tagger import Tagger
 from tagsage.store.snapshot import Snapshot
 from tagsage.workspace import MANIFEST, Workspace
@@ -77,7 +78,7 @@ def _known_vectors(
     """Return the vectors that a run of this corpus left in the workspace; None without any."""
     embedder = tagger.embedder
     for file in workspace.local_path.glob("artifacts/*/vectors.npy"):
-        made = json.loads(file.with_name(MANIFEST).read_text(encoding="utf-8"))
+        made: Any = read_json(file.with_name(MANIFEST))
         corpus = made["inputs"].get("corpus", "")
         if not workspace.exists(corpus):
             continue
