@@ -276,14 +276,15 @@ def test_what_make_starts_keeps_what_it_compiles_although_the_machine_says_not_t
     assert "PYTHONDONTWRITEBYTECODE" not in make_environment(PYTHONDONTWRITEBYTECODE="1")
 
 
-def settings_of(small_corpus):
-    """Return the small settings as the environment that becomes the form's defaults."""
+def settings_of(small_corpus, **settings):
+    """Return the small settings and others as the environment, the form's defaults."""
     values = {
         **SETTINGS,
         "articles": str(small_corpus.articles),
         "lists": str(small_corpus.lists),
         # A first start shortly after the hour of the schedule would begin a run of its own.
         "schedule": "never",
+        **settings,
     }
     return {f"TAGSAGE_{name.upper()}": value for name, value in values.items()}
 
