@@ -73,13 +73,16 @@ class Runs:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(small_corpus, tmp_path_factory):
+    """Return a workspace with one run; each test goes on in it."""
     with pytest.MonkeyPatch.context() as patch:
         # Each test may point MLflow elsewhere.
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         # None of the runs is a trial.
         patch.setenv("TAGSAGE_CANDIDATES", QUICK["candidates"])
-        yield Runs(tmp_path_factory.mktemp("predictions") / "workspace", patch)
+        found = Runs(tmp_path_factory.mktemp("predictions") / "workspace", patch)
+        found.run(small_corpus)
+        yield found
 
 
 def edited(corpus, folder, change):
@@ -122,7 +125,6 @@ def request_of(snapshot, story):
 
 
 def test_a_second_run_writes_and_tells_only_what_changed(small_corpus, tmp_path, runs, monkeypatch):
-    runs.run(small_corpus)
     first = runs.table("predictions.csv")
     parquet = pd.read_parquet(runs.workspace / "predictions.parquet")
     assert parquet.columns.tolist() == [*first.columns, "run_id"]
@@ -232,7 +234,6 @@ def test_a_second_run_writes_and_tells_only_what_changed(small_corpus, tmp_path,
 
 
 def test_suggestions_are_missing_tags(runs):
-    """After the first test's runs."""
     suggested = runs.table("suggestions.csv")
     assert suggested.columns.tolist() == ["story", "tag", "score", "model_version"]
     assert len(suggested) == runs.metrics["suggestions"]["tags"] > 0
@@ -247,7 +248,6 @@ def test_suggestions_are_missing_tags(runs):
 
 
 def test_when_the_champion_is_damaged_nobody_takes_its_place(runs):
-    """After the first test's runs."""
     names = ("predictions.csv", "predictions.parquet", "suggestions.csv")
     before = {name: (runs.workspace / name).read_bytes() for name in names}
     predicted, suggested, _ = runs.stored()
