@@ -46,6 +46,13 @@ def test_an_article_gets_its_most_likely_set_and_not_the_tags_above_a_threshold(
     assert fitted.predict(X, rows).assigned.astype(int).tolist() == [[1, 1, 0]] * 3
 
 
+def test_no_article_gets_the_empty_set(fitted):
+    fitted.main.classifier.arrays["sets"][AB] = False
+    P = np.log([[0.1, 0.3, 0.6]]).astype(np.float32)
+    sets = fitted.main.classifier.most_likely_sets(FeatureMatrix([P]), np.arange(1))
+    assert sets.astype(int).tolist() == [[0, 1, 0]]
+
+
 def test_a_tag_that_all_training_articles_have_is_in_every_set(fitted):
     fitted.main.classifier.arrays["constant"][2] = 1
     sets = fitted.main.classifier.most_likely_sets(features(A, B), np.array([1]))

@@ -67,14 +67,19 @@ class LabelPowerset(Classifier):
         return P
 
     def most_likely_sets(self, X: FeatureMatrix, rows: IndexArray) -> BoolArray:
-        """Return the tags of each article's most likely set, [m, L]; of equal ones the first."""
+        """Return the tags of each article's most likely set, [m, L]; of equal ones the first.
+
+        The empty set is none of them: the study has no articles without a tag.
+        """
         found = np.tile(self.arrays["constant"] > 0, (len(rows), 1))
         varying = self.arrays["varying"]
-        if len(varying):
-            sets = self.arrays["sets"]
-            for part, block in row_blocks(rows, max(PREDICT_NUMBERS // len(sets), 1)):
-                z = X.rows(block) @ self.arrays["coef"] + self.arrays["intercept"]
-                found[part, varying] = sets[z.argmax(axis=1)]
+        if not len(varying):
+            return found
+        sets = self.arrays["sets"]
+        bias = np.where(sets.any(axis=1) | found.any(), self.arrays["intercept"], -np.inf)
+        for part, block in row_blocks(rows, max(PREDICT_NUMBERS // len(sets), 1)):
+            z = X.rows(block) @ self.arrays["coef"] + bias
+            found[part, varying] = sets[z.argmax(axis=1)]
         return found
 
 
