@@ -268,7 +268,7 @@ def test_when_the_champion_is_damaged_nobody_takes_its_place(runs):
     kept = {file: file.read_bytes() for file in files}
     for file in files:
         file.write_text("{", encoding="utf-8")
-    said = r"files were changed or are gone, so version \d cannot be used .*`tagsage model rollback`"
+    said = r"were changed or are gone, so version \d cannot be used .*`tagsage model rollback`"
     with pytest.raises(NonRetryableError, match=said):
         runs.run(runs.corpus, promote="never", seed="7")
     assert {name: (runs.workspace / name).read_bytes() for name in names} == before
