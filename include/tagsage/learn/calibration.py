@@ -105,9 +105,14 @@ def _fit_beta(z: LogOdds, right: npt.NDArray[np.bool_]) -> tuple[float, float, f
         return float(value) / len(z), gradient / len(z)
 
     bounds = [(LEAST_SLOPE, None), (LEAST_SLOPE, None), (None, None)]
-    options = {"ftol": 1e-12, "gtol": 1e-9}
-    start = np.array([1.0, 1.0, 0.0])
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    found = minimize(
+        loss,
+        np.array([1.0, 1.0, 0.0]),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=bounds,
+        options={"ftol": 1e-12, "gtol": 1e-9},
+    )
     a, b, common = found.x.tolist()
     return a, b, common
 
