@@ -11,7 +11,6 @@ from tagsage.errors import TagsageError
 from tagsage.run_context import RunContext
 from tagsage.stages.artifacts import VECTORS, Blocks, load_vectors
 from tagsage.stages.backends import tracking_of
-from tagsage.stages.embed import embed_as
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,15 +35,12 @@ class LoadedTagger:
 
     tagger: Tagger
     model_id: str
-    vectors: VectorsOfRows | None  # of articles by row; None: the model's own
+    vectors: VectorsOfRows | None  # of articles by row; None: it needs none
 
     def articles(self, corpus: Articles, rows: npt.NDArray[np.int64]) -> Articles:
         """Return some articles of the corpus, with the vectors that the model needs."""
         articles = corpus.take(rows)
-        if not self.tagger.features.needs_vectors:
-            return articles
-        vectors = self.vectors(rows) if self.vectors else self.tagger.vectors(articles.texts)
-        return articles.with_vectors(vectors)
+        return articles.with_vectors(self.vectors(rows)) if self.vectors else articles
 
 
 def load_tagger(
@@ -73,7 +69,7 @@ def load_tagger(
 def _vectors_for(
     run: RunContext, tagger: Tagger, snapshot: Snapshot, features: Blocks
 ) -> VectorsOfRows | None:
-    """Return the run's own vectors where they are of the same model; of OpenAI, the cached ones."""
+    """Return the run's own vectors where they are of the same model, else the model's own."""
     from tagsage.embed.text import article_texts
 
     if not tagger.features.needs_vectors:
@@ -88,9 +84,6 @@ def _vectors_for(
         return vectors.__getitem__
     if embedder.model_id == run.workspace.open(features[VECTORS]).summary["model_id"]:
         return vectors.__getitem__
-    # Looked for only then: the module needs the SDK.
-    from tagsage.embed.openai.embedder import OpenAiEmbedder
-
-    if not isinstance(embedder, OpenAiEmbedder):
-        return None
-    return lambda rows: embed_as(run, embedder, article_texts(snapshot.articles.iloc[rows]))
+    return lambda rows: embedder.embed_cached(
+        article_texts(snapshot.articles.iloc[rows]), run.settings, run_id=run.run_id
+    )
