@@ -56,7 +56,7 @@ def compared(Y, assigned, articles, tags, champion, **settings):
     everything = np.arange(len(Y))
     return compare_with_champion(
         SimpleNamespace(results=SimpleNamespace(assigned=sparse(assigned))),
-        Labels(tags, everything, Y, everything, everything),
+        Labels(tags, everything, Y, everything, everything, everything),
         champion,
         version="3",
         ids=article_ids(articles),

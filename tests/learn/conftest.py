@@ -17,15 +17,17 @@ from tagsage.learn.split import stratified_split
 
 TAGS = list("abcde")
 # Settings that fit small data, and quickly.
+SMALL_NETWORK = {
+    "hidden": 16,
+    "dropout": 0.2,
+    "batch_size": 32,
+    "epochs": 20,
+    "max_epochs": 20,
+    "learning_rate": 3e-3,
+}
 SMALL: dict[str, dict[str, Any]] = {
-    "mlp": {
-        "hidden": 16,
-        "dropout": 0.2,
-        "batch_size": 32,
-        "epochs": 20,
-        "max_epochs": 20,
-        "learning_rate": 3e-3,
-    },
+    "mlp": SMALL_NETWORK,
+    "ensemble": SMALL_NETWORK,
     "boosting": {"max_iter": 20, "l2_regularization": 1.0, "max_features": 1.0},
 }
 
@@ -69,7 +71,9 @@ def small_models(monkeypatch):
 def labels_of(data) -> Labels:
     order = np.argsort(data.rows)
     split = stratified_split(data.Y[order], test_share=0.2, seed=0)
-    return Labels(TAGS, data.rows[order], data.Y[order], split.train, split.test)
+    return Labels(
+        TAGS, data.rows[order], data.Y[order], split.train, split.test, np.arange(len(order))
+    )
 
 
 def fit(data, labels: Labels, name: str, seed: int = 1, **options) -> FittedCandidate:

@@ -54,17 +54,20 @@ def corpus_tags() -> pd.Series:
     return pd.Series([choice[i] for i in rng.integers(0, 5, 200)])
 
 
-def test_label_corpus_labels_only_articles_with_a_target_tag():
+def test_label_corpus_labels_articles_with_any_tag_and_splits_those_without_a_target_tag_too():
     tags = corpus_tags()
     labels = label_corpus(tags, min_tag_articles=50, test_share=0.25, seed=1)
     assert labels.tags == ["x", "y"]
-    expected = [i for i, own in enumerate(tags) if {"x", "y"} & set(own)]
+    expected = [i for i, own in enumerate(tags) if own]
     assert labels.rows.tolist() == expected
     assert np.array_equal(labels.Y, label_matrix([tags[i] for i in expected], ["x", "y"]))
     both = np.sort(np.concatenate([labels.train_rows, labels.test_rows]))
     assert both.tolist() == expected
     assert np.array_equal(labels.Y_test, labels.Y[np.isin(labels.rows, labels.test_rows)])
     assert labels.summary()["test_articles"] == len(labels.test) == len(labels.Y_test)
+    rare = sum(own == ["rare"] for own in tags)
+    assert labels.summary()["without_target_tag"] == rare
+    assert abs((~labels.Y_test.any(axis=1)).sum() - 0.25 * rare) < 1.5
 
 
 def test_labels_read_again_equal_those_saved(tmp_path):
@@ -72,7 +75,7 @@ def test_labels_read_again_equal_those_saved(tmp_path):
     labels.save(tmp_path)
     again = Labels.load(tmp_path)
     assert again.tags == labels.tags
-    for name in ("rows", "Y", "train", "test"):
+    for name in ("rows", "Y", "train", "test", "families"):
         assert np.array_equal(getattr(again, name), getattr(labels, name))
         assert getattr(again, name).dtype == getattr(labels, name).dtype
 
@@ -89,3 +92,10 @@ def test_of_too_many_labelled_articles_those_of_the_earlier_split_and_a_sample_a
     assert len(continued.rows) == 30
     assert set(range(40, 60)) <= set(continued.train_rows.tolist())
     assert set(range(60, 65)) <= set(continued.test_rows.tolist())
+
+
+def test_labelled_articles_keep_their_families():
+    tags, options = [["a"], [], ["a"], ["a"]], {"min_tag_articles": 1, "test_share": 0.3, "seed": 0}
+    labels = label_corpus(tags, **options, families=np.array([4, 4, 9, 4]))
+    assert labels.families.tolist() == [4, 9, 4]
+    assert len(set(label_corpus(tags, **options).families.tolist())) == 3

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 
 from tagsage.corpus.fields import DEFAULT_DATE_S
 from tagsage.features.matrix import BoolArray
@@ -32,6 +33,7 @@ class Split:
 def stratified_split(Y: BoolArray, *, test_share: float, seed: int) -> Split:
     """Split rows so that every tag keeps its share in both parts; `Y` [n, L] are the rows' tags.
 
+    Rows without a tag keep their share, too.
     Iterative stratification (Sechidis, Tsoumakas, Vlahavas: On the stratification of multi-label
     data, 2011) only comes close to `test_share`. Where no tag varies or there are very many rows,
     they are shuffled and cut. Of two rows or more, each part has one.
@@ -42,6 +44,7 @@ def stratified_split(Y: BoolArray, *, test_share: float, seed: int) -> Split:
     # Here, not above: a served model imports this module and never splits.
     from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
 
+    Y = np.column_stack([Y, ~Y.any(axis=1)])
     varying = Y.any(axis=0) & ~Y.all(axis=0)
     n_test = min(max(round(n * test_share), 1), n - 1)
     if varying.any() and n <= MAX_STRATIFIED_ROWS:
@@ -81,6 +84,25 @@ def continued_split(
     return split
 
 
+def split_by_family(
+    Y: BoolArray, families: npt.NDArray[np.int64], *, test_share: float, seed: int
+) -> Split | None:
+    """Split rows so that no family is in both parts, and tags keep about their shares.
+
+    Families are stratified by the tags that they have and by their size, in powers of two; `Y`
+    [n, L] and `families` [n] are the rows'. None when all rows are of one family.
+    """
+    names, family, sizes = np.unique(families, return_inverse=True, return_counts=True)
+    if len(names) < 2:
+        return None
+    traits = np.column_stack([Y, ~Y.any(axis=1)])
+    members = sp.csr_array((np.ones(len(Y)), (family, np.arange(len(Y)))))
+    size = np.log2(sizes).astype(np.int64)
+    of_family = np.column_stack([members @ traits > 0, size[:, None] == np.arange(size.max() + 1)])
+    chosen = stratified_split(of_family, test_share=test_share, seed=seed).test
+    return _split(len(Y), np.flatnonzero(np.isin(family, chosen)))
+
+
 def split_by_time(dates: npt.NDArray[np.datetime64], *, test_share: float) -> Split | None:
     """Split rows so that every test row is later than every dated training row.
 
@@ -95,6 +117,12 @@ def split_by_time(dates: npt.NDArray[np.datetime64], *, test_share: float) -> Sp
     limit = min(dated[int((1 - test_share) * (len(dated) - 1))], dated[dated < dated[-1]][-1])
     test = np.flatnonzero((moments > limit) & (moments != DEFAULT_DATE_S))
     return _split(len(dates), test)
+
+
+def rows_since(dates: npt.NDArray[np.datetime64], moment: np.datetime64) -> npt.NDArray[np.int64]:
+    """Return the rows of a known date that is not before a moment."""
+    moments = dates.astype("datetime64[s]").astype(np.int64)
+    return np.flatnonzero((dates >= moment) & (moments != DEFAULT_DATE_S))
 
 
 def _split(n: int, test: npt.NDArray[np.int64]) -> Split:

@@ -29,8 +29,11 @@ def split(token: Token, corpus: Ref) -> Ref:
     Articles that the champion was trained or tested on keep their part, so that it can be compared
     with on articles that neither has learned from; see :func:`tagsage.learn.split.continued_split`.
     """
+    from tagsage.corpus.fields import UNKNOWN_AUTHOR
+    from tagsage.embed.text import article_texts
     from tagsage.evaluate.frozen_test import FrozenTest
     from tagsage.features import article_ids
+    from tagsage.learn.families import families
     from tagsage.learn.labels import label_corpus
 
     run = RunContext.of(token)
@@ -48,6 +51,11 @@ def split(token: Token, corpus: Ref) -> Ref:
         seed=settings.seed,
         max_articles=settings.max_tagged_articles,
         parts=parts,
+        families=families(
+            articles["title"].fillna("").tolist(),
+            article_texts(articles),
+            articles["author"].replace(UNKNOWN_AUTHOR, "").tolist(),
+        ),
     )
 
     def build(folder: Path) -> dict[str, Any]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tagsage.errors import TagsageError
+from tagsage.progress import track
 from tagsage.run_context import RunContext
 from tagsage.stages.artifacts import VECTORS, Blocks, load_vectors
 from tagsage.stages.backends import tracking_of
@@ -16,13 +18,15 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from tagsage.features import Articles
+    from tagsage.features import Articles, FeatureMatrix
     from tagsage.registry.tagger import Tagger
     from tagsage.store.snapshot import Snapshot
 
-    VectorsOfRows = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]]
+    VectorsOfRows = Callable[[npt.NDArray[np.int64] | slice], npt.NDArray[np.float32]]
 
 logger = logging.getLogger(__name__)
+
+BLOCK_ROWS = 8192
 
 
 class UnusableModelError(TagsageError):
@@ -36,6 +40,25 @@ class LoadedTagger:
     tagger: Tagger
     model_id: str
     vectors: VectorsOfRows | None  # of articles by row; None: it needs none
+
+    def features(self, corpus: Articles, rows: npt.NDArray[np.int64]) -> FeatureMatrix:
+        """Return the features of some articles of the corpus."""
+        return self.tagger.features.transform(self.articles(corpus, rows))
+
+    def all_articles(self, corpus: Articles, file: Path) -> Articles:
+        """Return the corpus with the vectors that the model needs, which may be made in a file."""
+        from tagsage.graph.arrays import create_array
+
+        if not self.tagger.features.needs_vectors:
+            return corpus
+        if self.vectors:
+            return corpus.with_vectors(self.vectors(slice(None)))
+        made = create_array(file, (len(corpus), self.tagger.dimensions))
+        for start in track(range(0, len(corpus), BLOCK_ROWS), "embedding: blocks of articles"):
+            made[start : start + BLOCK_ROWS] = self.tagger.vectors(
+                corpus.texts[start : start + BLOCK_ROWS]
+            )
+        return corpus.with_vectors(made)
 
     def articles(self, corpus: Articles, rows: npt.NDArray[np.int64]) -> Articles:
         """Return some articles of the corpus, with the vectors that the model needs."""
