@@ -46,18 +46,15 @@ class LoadedTagger:
         return self.tagger.features.transform(self.articles(corpus, rows))
 
     def all_articles(self, corpus: Articles, file: Path) -> Articles:
-        """Return the corpus with the vectors that the model needs, which may be made in a file."""
+        """Return the corpus with the vectors that the model needs, in a file."""
         from tagsage.graph.arrays import create_array
 
-        if not self.tagger.features.needs_vectors:
+        if not self.vectors:
             return corpus
-        if self.vectors:
-            return corpus.with_vectors(self.vectors(slice(None)))
         made = create_array(file, (len(corpus), self.tagger.dimensions))
-        for start in track(range(0, len(corpus), BLOCK_ROWS), "embedding: blocks of articles"):
-            made[start : start + BLOCK_ROWS] = self.tagger.vectors(
-                corpus.texts[start : start + BLOCK_ROWS]
-            )
+        for start in track(range(0, len(corpus), BLOCK_ROWS), "vectors: blocks of articles"):
+            block = slice(start, start + BLOCK_ROWS)
+            made[block] = self.vectors(block)
         return corpus.with_vectors(made)
 
     def articles(self, corpus: Articles, rows: npt.NDArray[np.int64]) -> Articles:
