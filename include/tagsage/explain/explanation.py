@@ -89,7 +89,7 @@ class Explanation:
     articles: list[ArticleEvidence]
     texts: list[TextEvidence]
     words: list[WordEvidence]
-    """None for an embedder whose vectors would have to be paid for."""
+    """None for an embedder whose vectors take long or are paid for."""
     terms: list[TermEvidence]
     """What adds up to the log-odds of a linear model; empty for other models."""
 
