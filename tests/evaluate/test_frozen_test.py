@@ -18,7 +18,9 @@ from tagsage.learn.split import NEW, TEST, TRAIN, continued_split, stratified_sp
 
 def frozen(tags, test, train, assigned) -> FrozenTest:
     matrix = sp.csr_array(np.array(assigned, dtype=np.float64))
-    return FrozenTest(tags, article_ids(test), article_ids(train), matrix, {}, 0.2, 42)
+    return FrozenTest(
+        tags, article_ids(test), article_ids(train), article_ids(train + test), matrix, {}, 0.2, 42
+    )
 
 
 def test_ids_of_articles_are_the_same_every_run_and_differ():

@@ -17,8 +17,15 @@ from datetime import UTC, datetime
 from tagsage.errors import TagsageError
 from tagsage.evaluate.promotion import Decision
 from tagsage.redact import redact
+from tagsage.registry.runs import RUN_ID, TRIAL
 from tagsage.registry.tracking import Tracking
-from tagsage.registry.versions import CHAMPION, PINNED, RegisteredModel, registered_model
+from tagsage.registry.versions import (
+    CHAMPION,
+    PINNED,
+    RegisteredModel,
+    Version,
+    registered_model,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +45,18 @@ def decision_of(tags: Mapping[str, str]) -> Decision | None:
 def kept_decision(tracking: Tracking, name: str, version: str) -> Decision | None:
     """Return the decision on a version; None when there is none yet."""
     return decision_of(registered_model(tracking, name).version(version).tags)
+
+
+def last_decided(model: RegisteredModel, *, run_id: str) -> Version | None:
+    """Return the newest version that another run decided on; trials do not count."""
+    return next(
+        (
+            one
+            for one in model.versions
+            if DECISION in one.tags and TRIAL not in one.tags and one.tags.get(RUN_ID) != run_id
+        ),
+        None,
+    )
 
 
 def carry_out(
