@@ -86,13 +86,14 @@ def retrain():
         evaluated = evaluate.expand(scenario=task(stages.scenarios)(run, board))
         found = task(stages.findings, **CPU, **AFTER_SKIPPED)(run, corpus, split, board, evaluated)
     promoted = task(stages.promote, **CPU)(run, corpus, split, features, board)
+    promoted = task(stages.refresh_champion, **CPU)(run, corpus, split, features, promoted)
     predicted = task(stages.predict, **CPU)(run, corpus, features, promoted)
     explained = task(stages.explain, **CPU)(run, corpus, features, predicted)
-    suggested = task(stages.suggest, **CPU)(run, corpus, promoted)
+    suggested = task(stages.suggest, **CPU)(run, corpus, features, predicted)
     pages = task(stages.publish, **CPU)(run, corpus, split, board, promoted, predicted, explained)
     eda = task(stages.eda, **CPU)(run, corpus, split, graph)
     report = task(stages.report, **CPU)(run, board, found, promoted, predicted, eda, explained)
-    predicted >> suggested >> report
+    suggested >> report
     # After everything: what it removes may be in use until then.
     [graph, found, pages, eda, report] >> task(stages.teardown)(run).as_teardown()
 

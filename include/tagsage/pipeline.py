@@ -80,9 +80,11 @@ def _run_stages(run: Token) -> None:
     found = _timed("findings", stages.findings, run, corpus, split, board, evaluated)
 
     promoted = _timed("promote", stages.promote, run, corpus, split, features, board)
+    refresh = stages.refresh_champion
+    promoted = _timed("refresh champion", refresh, run, corpus, split, features, promoted)
     predicted = _timed("predict", stages.predict, run, corpus, features, promoted)
     explained = _timed("explain", stages.explain, run, corpus, features, predicted)
-    _timed("suggest", stages.suggest, run, corpus, promoted)
+    _timed("suggest", stages.suggest, run, corpus, features, predicted)
     _timed("publish", stages.publish, run, corpus, split, board, promoted, predicted, explained)
     explored = _timed("eda", stages.eda, run, corpus, split, graph)
     _timed("report", stages.report, run, board, found, promoted, predicted, explored, explained)

@@ -26,7 +26,7 @@ def test_results_of_a_worked_example():
     results = ArticleResults.of(P, Y, P >= 0.5)
     assert results.assigned.toarray().tolist() == [[1, 1, 0], [0, 1, 1], [0, 0, 0]]
     assert results.p_at_5.tolist() == pytest.approx([2 / 3, 1 / 3, 0])
-    assert results.lrap.tolist() == pytest.approx([5 / 6, 1 / 2, 1])
+    assert results.lrap.tolist() == pytest.approx([5 / 6, 1 / 2, 0])
 
 
 @given(
@@ -55,4 +55,8 @@ def test_sums_of_parts_of_a_worked_example():
     assert sums.f1().T.tolist() == pytest.approx(np.array([[1, 0, 0], [0, 0, 1], [0, 0, 0]]))
     assert sums.micro_f1().tolist() == pytest.approx([2 * 2 / 8, 2 * 1 / 3, 0])
     assert sums.p_at_5.tolist() == pytest.approx([4 / 3, 1 / 3, 0])
-    assert sums.lrap.tolist() == pytest.approx([5 / 3, 3 / 2, 0])
+    assert sums.lrap.tolist() == pytest.approx([5 / 3, 1 / 2, 0])
+    # Article 2 has no tag, so the second part has one ranking.
+    assert sums.with_tag.tolist() == [2, 1, 0]
+    assert sums.mean_p_at_5().tolist() == pytest.approx([2 / 3, 1 / 3, 0])
+    assert sums.mean_lrap().tolist() == pytest.approx([5 / 6, 1 / 2, 0])

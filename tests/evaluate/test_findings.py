@@ -8,7 +8,6 @@ from tagsage.evaluate.findings import (
     difference_sentence,
     gains,
     sentences,
-    study_table,
 )
 
 
@@ -91,13 +90,6 @@ def test_without_a_gain_nothing_of_it_is_kept():
     said = sentences(gains(rows, INTERVALS.iloc[:0]), graph="g", text="t")
     assert "of the gain above" not in " ".join(said)
     assert sentences(gains([], INTERVALS), graph="g", text="t") == []
-
-
-def test_study_table_holds_the_studys_two_models_that_were_compared():
-    scores = {"accuracy": 0.1, "macro_precision": 0.2, "weighted_precision": 0.3, "micro_f1": 1}
-    found = study_table({"text:mlp": scores, "text:label_powerset": scores})
-    assert found.to_numpy().tolist() == [["text:label_powerset", 0.1, 0.2, 0.3]]
-    assert study_table({}).columns.tolist()[:2] == ["candidate", "accuracy"]
 
 
 @pytest.mark.parametrize(

@@ -39,13 +39,16 @@ def test_evaluate_of_a_worked_example():
         "weighted_f1": (1 + 2 * 2 / 3) / 3,
         "accuracy": 1 / 3,
         "hamming_loss": 3 / 9,
-        "p_at_1": (1 + 0 + 0) / 3,  # article 1: b before c, as the lower column
-        "p_at_3": (2 / 3 + 1 / 3 + 0) / 3,
-        "p_at_5": (2 / 3 + 1 / 3 + 0) / 3,  # of three tags at most three
-        "r_at_5": (1 + 1 + 0) / 3,
+        # Article 2 has no right tag, and no tag is assigned to it.
+        "micro_f1_targets": 4 / 7,
+        "macro_f1_targets": (1 + 0 + 2 / 3) / 3,
+        "p_at_1": (1 + 0) / 2,  # article 1: b before c, as the lower column
+        "p_at_3": (2 / 3 + 1 / 3) / 2,
+        "p_at_5": (2 / 3 + 1 / 3) / 2,  # of three tags at most three
+        "r_at_5": (1 + 1) / 2,
         # Article 0: a at rank 1, c at rank 3: (1 + 2/3) / 2. Article 1: c tied, rank 2: 1/2.
-        "lrap": (5 / 6 + 1 / 2 + 1) / 3,
-        "coverage_error": (3 + 2 + 0) / 3,
+        "lrap": (5 / 6 + 1 / 2) / 2,
+        "coverage_error": (3 + 2) / 2,
         "share_assigned": 2 / 3,
         "test_articles": 3,
         "articles_without_tag": 1,
@@ -60,6 +63,17 @@ def test_evaluate_of_a_worked_example():
     assert table["predicted"].tolist() == [1, 2, 1]
     # c: article 1 first (1/1), then article 2 (wrong), then article 0 (2/3).
     assert table["average_precision"].tolist() == pytest.approx([1, 0, (1 + 2 / 3) / 2])
+
+
+def test_a_tag_assigned_to_an_article_without_right_tags_is_wrong_among_all_articles_alone():
+    overall = evaluate(P, Y, P >= 0.3, TAGS).overall
+    # Assigned: article 0 a, b; article 1 b, c; article 2 all three. Right: a, c of three.
+    assert overall["micro_f1"] == pytest.approx(2 * 2 / (7 + 3))
+    assert overall["macro_f1"] == pytest.approx((2 / 3 + 0 + 2 / 4) / 3)
+    assert overall["micro_f1_targets"] == pytest.approx(2 * 2 / (4 + 3))
+    assert overall["macro_f1_targets"] == pytest.approx((1 + 0 + 2 / 3) / 3)
+    nobody = evaluate(P, np.zeros_like(Y), P >= 0.3, TAGS).overall
+    assert (nobody["micro_f1"], nobody["p_at_5"], nobody["lrap"]) == (0, 0, 0)
 
 
 def random_case(seed: int, n: int = 60, n_tags: int = 7):
@@ -87,9 +101,12 @@ def test_evaluate_agrees_with_scikit_learn(seed, monkeypatch):
         assert overall[f"{average}_f1"] == pytest.approx(f)
     assert overall["accuracy"] == pytest.approx(sk.accuracy_score(truth, assigned))
     assert overall["hamming_loss"] == pytest.approx(sk.hamming_loss(truth, assigned))
-    lrap = sk.label_ranking_average_precision_score(truth, scores)
-    assert overall["lrap"] == pytest.approx(lrap)
-    assert overall["coverage_error"] == pytest.approx(sk.coverage_error(truth, scores))
+    # Here rankings are those of articles with right tags.
+    ranked = truth[truth.any(axis=1)], scores[truth.any(axis=1)]
+    assert overall["lrap"] == pytest.approx(sk.label_ranking_average_precision_score(*ranked))
+    assert overall["coverage_error"] == pytest.approx(sk.coverage_error(*ranked))
+    micro = sk.f1_score(ranked[0], assigned[truth.any(axis=1)], average="micro")
+    assert overall["micro_f1_targets"] == pytest.approx(micro)
     # scikit-learn warns of a tag without articles; here its average precision is 0.
     with_articles = truth.any(axis=0)
     expected = np.zeros(7)
@@ -109,11 +126,13 @@ def test_rankings_agree_with_counting_article_by_article(seed, monkeypatch):
     found = {"p_at_1": [], "p_at_3": [], "p_at_5": [], "r_at_5": []}
     gained = best = 0.0
     for own_scores, own_truth in zip(scores, truth, strict=True):
+        if not own_truth.any():
+            continue
         ranking = sorted(range(7), key=lambda tag: (-own_scores[tag], tag))
         for k in (1, 3, 5):
             right = sum(own_truth[tag] for tag in ranking[:k])
             found[f"p_at_{k}"].append(right / k)
-        found["r_at_5"].append(right / own_truth.sum() if own_truth.any() else 0)
+        found["r_at_5"].append(right / own_truth.sum())
         gained += sum(1 / propensity[tag] for tag in ranking[:5] if own_truth[tag])
         best += sum(sorted((1 / propensity[own_truth]).tolist())[-5:])
     for name, values in found.items():

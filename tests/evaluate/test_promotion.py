@@ -369,7 +369,7 @@ def test_later_looks_ask_for_more():
 
 def evidence(e_value: float, **changes) -> Evidence:
     fresh = FreshEvidence([math.log(e_value)], articles=70, observations=60, gain=0.0123)
-    return Evidence(**{"looks": 3, "fresh": fresh, "best_version": "1", **changes})
+    return Evidence(**{"champion": "1", "looks": 3, "fresh": fresh, "best_version": "1", **changes})
 
 
 @pytest.mark.parametrize(
@@ -406,13 +406,12 @@ def test_next_run_goes_on_from_the_decision_of_the_last():
     again = Evidence.of(kept, champion="1")
     assert again == evidence(5.0)
     # Another champion starts anew; what is remembered is the best.
-    anew = Evidence(best_version="1")
-    assert Evidence.of(kept, champion="2") == anew
+    assert Evidence.of(kept, champion="2") == Evidence("2", best_version="1")
     # Rolled back: the decision that promoted over it is no evidence any more.
     promoting = decided(gain=gain(0.01), evidence=evidence(5.0))
-    assert Evidence.of(promoting, champion="1") == anew
-    assert Evidence.of(None, champion="1") == Evidence()
-    assert Evidence.of(decided(**FIRST), champion="2") == Evidence()
+    assert Evidence.of(promoting, champion="1") == Evidence("1", best_version="1")
+    assert Evidence.of(None, champion="1") == Evidence("1")
+    assert Evidence.of(decided(**FIRST), champion="2") == Evidence("2")
 
 
 @pytest.mark.parametrize(("drop", "passed"), [(-30, True), (10, True), (11, False)])

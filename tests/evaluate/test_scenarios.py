@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tagsage.evaluate.scenarios import Conditions, Trained, TrainingPart
+from tagsage.evaluate.scenarios import (
+    Conditions,
+    ScenarioInputs,
+    Trained,
+    TrainingPart,
+    evaluate_scenario,
+)
 from tagsage.features import BLOCKS, Articles, KnownArticles
 from tagsage.features.fitting import fit_block
+from tagsage.learn.labels import Labels
 from tagsage.runner import LocalRunner
 from tests.features.corpora import SETTINGS, named_lists, unseen
 
@@ -134,3 +142,63 @@ def test_an_article_taken_to_be_in_no_list_is_like_one_that_is_in_none(feature_s
     assert len(without) == 4
     places = without - TEST[0]
     assert np.array_equal(rows_of(X, places), rows_of(trained.X, without))
+
+
+# The last three of each ten days are later than 2020; some of the articles there have no tags.
+DATES = np.array(["2021-01-01" if number % 10 > 6 else "2019-01-01" for number in range(N)])
+DATES = DATES.astype("datetime64[s]")
+LATER = np.flatnonzero(np.datetime64("2020") < DATES)
+TAGGED = np.array([number for number in range(N) if number % 7])
+
+
+def inputs_of(articles: Articles, folder: Path, names: dict[str, str]) -> ScenarioInputs:
+    """Return the inputs of scenarios; the run's split holds out the articles `TEST`."""
+    sets = [name.partition(":")[0] for name in names.values()]
+    conditions = conditions_of(articles, folder, "+".join(dict.fromkeys("+".join(sets).split("+"))))
+    in_test = np.isin(TAGGED, TEST)
+    split = np.flatnonzero(~in_test), np.flatnonzero(in_test)
+    labels = Labels(list("abcd"), TAGGED, TAGS[TAGGED], *split)
+    part = TrainingPart.of(labels, seed=SETTINGS.seed)
+    trained = conditions.train(names["graph"], part)
+    tags = [["abcd"[place]] if row in TAGGED else [] for row, place in enumerate(GROUP)]
+    return ScenarioInputs(
+        conditions, labels, trained.features.known, tags, DATES, names, trained.fitted
+    )
+
+
+def evaluated(inputs: ScenarioInputs, scenario: str, folder: Path) -> tuple[list, list[Trained]]:
+    """Evaluate a scenario; also returns what was trained for it."""
+    made: list[Trained] = []
+    train = Conditions.train
+
+    def watched(*arguments, **options) -> Trained:
+        made.append(train(*arguments, **options))
+        return made[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Conditions, "train", watched)
+        rows = evaluate_scenario(inputs, scenario, folder)
+    return rows, made
+
+
+def test_what_comes_later_is_unknown_when_earlier_articles_are_learned_from(tmp_path):
+    names = {"text": "words:linear", "graph": "words+list_ids+author_ids:linear"}
+    moved, texts = GROUP.copy(), list(ARTICLES.texts)
+    moved[LATER] = (moved[LATER] + 1) % 4
+    for row in LATER:
+        texts[row] = f"news of {texts[row]}"
+    other = replace(articles_of(moved, VECTORS), texts=texts)
+    found = []
+    for name, articles in (("one", ARTICLES), ("other", other)):
+        inputs = inputs_of(articles, tmp_path / name, names)
+        rows, made = evaluated(inputs, "time", tmp_path / name)
+        assert [row["test_articles"] for row in rows] == [np.isin(LATER, TAGGED).sum()] * 2
+        assert {row["since"] for row in rows} == {"2021-01-01"}
+        found.append(made)
+    earlier = np.setdiff1d(np.arange(N), LATER)
+    for one, same in zip(*found, strict=True):
+        assert np.isin(one.part.rows, earlier).all()
+        assert np.array_equal(rows_of(one.X, earlier), rows_of(same.X, earlier))
+        assert one.fitted.main.to_json() == same.fitted.main.to_json()
+        P, Q = (trained.fitted.predict_proba(one.X, earlier) for trained in (one, same))
+        assert np.array_equal(P, Q)

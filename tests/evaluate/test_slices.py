@@ -94,7 +94,7 @@ def oracle(scores: np.ndarray, truth: np.ndarray) -> list[float]:
         present.sum(),
         overall["micro_f1"],
         macro,
-        *(overall[name] for name in ("p_at_5", "lrap")),
+        *(overall[name] if truth.any() else np.nan for name in ("p_at_5", "lrap")),
     ]
 
 

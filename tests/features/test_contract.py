@@ -125,6 +125,19 @@ def test_a_fit_that_hides_articles_is_that_of_a_corpus_without_them(name, tmp_pa
         assert_same(features(block, later), [part[[row]] for part in together])
 
 
+def test_a_refreshable_block_fitted_again_is_one_fitted_there(name, tmp_path):
+    block, _ = fitted(name)
+    other = corpus(30, 5, seed=1)
+    marked = other.known().mark(other.articles)
+    if not block.refreshable:
+        with pytest.raises(NotImplementedError, match=name):
+            block.refreshed(marked, LocalRunner())
+        return
+    block.refreshed(marked, LocalRunner()).save(tmp_path / "refreshed")
+    fit(name, other.articles, other.known()).save(tmp_path / "fitted")
+    assert files_of(tmp_path / "refreshed") == files_of(tmp_path / "fitted")
+
+
 def test_making_features_leaves_the_articles_as_they_are(name):
     block, known = fitted(name)
     # Lists that hold hidden articles alone say nothing, but stay the articles' lists.

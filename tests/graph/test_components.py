@@ -9,7 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tagsage.graph import components as module
-from tagsage.graph.components import connected_components, start_node
+from tagsage.graph.components import (
+    components_through_lists,
+    connected_components,
+    start_node,
+)
 
 
 def graph(n: int, edges: list[tuple[int, int]]) -> sp.csr_array:
@@ -55,3 +59,11 @@ def test_any_graph_gives_the_labels_of_the_slow_spread(
 def test_walks_start_in_the_largest_component(n, edges, expected) -> None:
     similarity = graph(n, edges)
     assert start_node(connected_components(similarity), np.diff(similarity.indptr)) == expected
+
+
+def test_articles_hang_together_through_lists() -> None:
+    # Lists: {0, 2}, {2, 3}, {5}; 1 and 4 are in none.
+    articles, lists = np.array([0, 2, 2, 3, 5]), np.array([0, 0, 1, 1, 2])
+    assert components_through_lists(articles, lists, 6).tolist() == [0, 1, 0, 0, 2, 3]
+    none = np.zeros(0, dtype=np.int32)
+    assert components_through_lists(none, none, 2).tolist() == [0, 1]

@@ -22,7 +22,7 @@ from tests.integration.conftest import BIN, environment, run_in_process, run_tag
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-KEY = "sk-proj-Xq7tagsageZ9dQpW2mVn4"
+KEY = "sk-proj-Xq7hK3bRu8sZ9dQpW2mVn4"
 # As gateways have them: nothing in its form tells that it is one.
 REFUSED_KEY = "Gw7yQe2Lr9Xz4Vb1Nm6T"
 MODEL, DIMENSIONS = "text-embedding-3-small", 48

@@ -139,16 +139,13 @@ def test_a_second_run_writes_and_tells_only_what_changed(small_corpus, tmp_path,
     assert runs.metrics["predictions_written"]["added"] == len(first)
     assert "no earlier predictions" in (runs.workspace / "report.html").read_text("utf-8")
 
-    # Somebody serves the champion as the docs say, and asks it.
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{runs.workspace / 'mlflow.db'}")
-    served = load_model("models:/tagsage@champion")
-    monkeypatch.delenv("MLFLOW_TRACKING_URI")
     # The champion of the first run predicts again, and again: its answers stay the same.
     published = (runs.workspace / "predictions.csv").read_bytes()
     runs.run(small_corpus, promote="never")
     assert (runs.workspace / "predictions.csv").read_bytes() == published
     assert runs.table("changes.csv").empty
     assert runs.metrics["predicted_by"] == "champion"
+    assert runs.metrics["predictions"]["version"] == "1"
     second = first
     untagged = sorted(set(second["story"]))
     gone, newly_tagged, retitled = untagged[0], untagged[1], untagged[2]
@@ -162,7 +159,7 @@ def test_a_second_run_writes_and_tells_only_what_changed(small_corpus, tmp_path,
             return {**row, "title": "Python library for parsing XML", "subtitle": "XML"}
         return row
 
-    # And an article comes, in the list of another.
+    # And an article comes, in the list of another, and in a new one.
     late = {"title": "A puzzle game for the terminal", "subtitle": "in C", "author": "Ann"}
     story = "https://packages.example/late"
     grown = edited(small_corpus, tmp_path, change)
@@ -171,11 +168,19 @@ def test_a_second_run_writes_and_tells_only_what_changed(small_corpus, tmp_path,
         csv.DictWriter(file, first_line(grown.articles)).writerow(row)
     lists = tmp_path / "lists.csv"
     smallest = small_list(small_corpus.lists)
-    lists.write_text(
-        small_corpus.lists.read_text(encoding="utf-8") + f"{smallest},{story}\n", encoding="utf-8"
-    )
-    runs.run(SmallCorpus(grown.articles, lists), promote="never")
+    members = f"{smallest},{story}\nnew,{story}\nnew,{untagged[3]}\nnew,{untagged[4]}\n"
+    lists.write_text(small_corpus.lists.read_text(encoding="utf-8") + members, encoding="utf-8")
+    grown = SmallCorpus(grown.articles, lists)
+    runs.run(grown, promote="never")
     third = runs.table("predictions.csv")
+    # The champion of the first run knows this run's lists, as a version of its own.
+    refreshed = runs.metrics["predictions"]["version"]
+    assert runs.metrics["model_version"] != refreshed != "1"
+    assert runs.metrics["predictions"]["candidate"] == "text+lists:ovr_logistic"
+    # Somebody serves the champion as the docs say, and asks it.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{runs.workspace / 'mlflow.db'}")
+    served = load_model("models:/tagsage@champion")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
     changes = runs.table("changes.csv")
     assert changes.columns.tolist() == [
         *("story", "tag", "change", "score_before", "score", "assigned_before", "assigned"),
@@ -193,12 +198,13 @@ def test_a_second_run_writes_and_tells_only_what_changed(small_corpus, tmp_path,
     assert told["articles_gone"] == 2
     assert told["articles_new"] == 1
     # The champion says of what came later what it says to anybody who asks.
-    (answer,) = served.predict([{**late, "lists": [smallest]}])["top"]
+    (answer,) = served.predict([{**late, "story": story, "lists": [smallest, "new"]}])["top"]
     of_late = third[third["story"] == story].set_index("tag")["score"]
     # Six digits are written.
     assert of_late.to_dict() == {item["tag"]: round(item["score"], 6) for item in answer}
     # And of an article that it knows, once it is told which.
     of_known = third[third["story"] == untagged[3]].set_index("tag")["score"]
+    snapshot = runs.stored()[2]
     (answer,) = served.predict([request_of(snapshot, untagged[3])])["top"]
     assert of_known.to_dict() == {item["tag"]: round(item["score"], 6) for item in answer}
     kept = both.dropna()
@@ -232,6 +238,12 @@ def test_a_second_run_writes_and_tells_only_what_changed(small_corpus, tmp_path,
     runs.again()
     assert runs.table("changes.csv").equals(changes)
 
+    # To a champion that was refreshed, the same corpus brings nothing new.
+    published = (runs.workspace / "predictions.csv").read_bytes()
+    runs.run(grown, promote="never")
+    assert (runs.workspace / "predictions.csv").read_bytes() == published
+    assert runs.metrics["predictions"]["version"] == refreshed
+
 
 def test_suggestions_are_missing_tags(runs):
     suggested = runs.table("suggestions.csv")
@@ -256,7 +268,7 @@ def test_when_the_champion_is_damaged_nobody_takes_its_place(runs):
     kept = {file: file.read_bytes() for file in files}
     for file in files:
         file.write_text("{", encoding="utf-8")
-    said = r"files were changed or are gone, so version 1 cannot be used .*`tagsage model rollback`"
+    said = r"were changed or are gone, so version \d cannot be used .*`tagsage model rollback`"
     with pytest.raises(NonRetryableError, match=said):
         runs.run(runs.corpus, promote="never", seed="7")
     assert {name: (runs.workspace / name).read_bytes() for name in names} == before

@@ -54,17 +54,20 @@ def corpus_tags() -> pd.Series:
     return pd.Series([choice[i] for i in rng.integers(0, 5, 200)])
 
 
-def test_label_corpus_labels_only_articles_with_a_target_tag():
+def test_label_corpus_labels_articles_with_any_tag_and_splits_those_without_a_target_tag_too():
     tags = corpus_tags()
     labels = label_corpus(tags, min_tag_articles=50, test_share=0.25, seed=1)
     assert labels.tags == ["x", "y"]
-    expected = [i for i, own in enumerate(tags) if {"x", "y"} & set(own)]
+    expected = [i for i, own in enumerate(tags) if own]
     assert labels.rows.tolist() == expected
     assert np.array_equal(labels.Y, label_matrix([tags[i] for i in expected], ["x", "y"]))
     both = np.sort(np.concatenate([labels.train_rows, labels.test_rows]))
     assert both.tolist() == expected
     assert np.array_equal(labels.Y_test, labels.Y[np.isin(labels.rows, labels.test_rows)])
     assert labels.summary()["test_articles"] == len(labels.test) == len(labels.Y_test)
+    rare = sum(own == ["rare"] for own in tags)
+    assert labels.summary()["without_target_tag"] == rare
+    assert abs((~labels.Y_test.any(axis=1)).sum() - 0.25 * rare) < 1.5
 
 
 def test_labels_read_again_equal_those_saved(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tagsage.learn import split as split_module
-from tagsage.learn.split import split_by_time, stratified_split
+from tagsage.learn.split import rows_since, split_by_time, stratified_split
 
 
 def labels(n: int, shares: list[float], seed: int = 0) -> np.ndarray:
@@ -100,3 +100,8 @@ def test_split_by_time_does_not_hold_out_rows_without_a_date_whatever_the_others
 @pytest.mark.parametrize("days", [[], ["2020-01-01"], ["1990-01-01"] * 3, ["2020-01-01"] * 3])
 def test_split_by_time_of_dates_that_do_not_differ_is_none(days):
     assert split_by_time(moments(*days), test_share=0.2) is None
+
+
+def test_rows_since_a_moment_have_a_known_date_that_is_not_before_it():
+    dates = moments("1990-01-01", "1980-01-01", "1985-01-01", "1990-01-02")
+    assert rows_since(dates, np.datetime64("1985-01-01")).tolist() == [2, 3]

@@ -15,10 +15,11 @@ from tagsage.registry.champion import (
     pin,
     pinned_sentence,
     promote_version,
+    refresh,
     roll_back,
     unpin,
 )
-from tagsage.registry.versions import load_version, registered_model
+from tagsage.registry.versions import load_frozen, load_version, registered_model
 
 ANN = {"who": "ann", "why": "it reads better"}
 
@@ -228,6 +229,70 @@ def test_unknown_version_is_an_error_of_one_sentence(tracking, name, run, champi
     assert champion() == "1"
 
 
+@pytest.fixture
+def refreshed(tracking, name, tagger_folder):
+    """Return a function that refreshes a champion, as a run does, and returns who is champion."""
+
+    def refreshed(run_id: str, champion: str, *, states: str = "sha256:b") -> str:
+        version = registered_model(tracking, name).version(champion)
+        return refresh(
+            tracking,
+            run_id,
+            version,
+            name=name,
+            tagger=tagger_folder,
+            tagger_ref=f"refreshed-{states}",
+            states_digest=states,
+        )
+
+    return refreshed
+
+
+def test_a_refreshed_champion_takes_its_place_with_all_that_it_had(
+    tracking, name, register, run, run_id, refreshed, champion, tmp_path
+):
+    run(run_id, version=register(tracking, name, run_id))
+    for _ in range(2):
+        assert refreshed(f"{run_id}-2", "1") == champion() == "2"
+    model = registered_model(tracking, name)
+    old, new = model.version("1"), model.version("2")
+    assert len(model.versions) == 2
+    assert (new.candidate, new.micro_f1, new.aliases) == (old.candidate, 0.6, ("champion",))
+    assert kept_decision(tracking, name, "2") == kept_decision(tracking, name, "1")
+    assert load_frozen(tracking, new, tmp_path / "frozen")
+    answer = load_version(tracking, name).predict([{"title": "new brakes", "lists": ["garage"]}])
+    assert answer["tags"].tolist() == [["cars"]]
+    # The next night's says whose weights these are, too.
+    assert refreshed(f"{run_id}-3", "2", states="sha256:c") == "3"
+    newest = registered_model(tracking, name).version("3").tags
+    assert (newest["tagsage.refreshed_from"], newest["tagsage.states_digest"]) == ("1", "sha256:c")
+    assert "tagsage.replaced" not in newest
+
+
+def test_a_champion_that_people_chose_meanwhile_is_not_replaced_by_a_refreshed_one(
+    tracking, name, register, run, run_id, refreshed, champion
+):
+    run(run_id, version=register(tracking, name, run_id))
+    run(f"{run_id}-2", version=register(tracking, name, f"{run_id}-2"))
+    promote_version(tracking, name, "1", **ANN)
+    assert refreshed(f"{run_id}-3", "2") == champion() == "1"
+    pin(tracking, name, **ANN)
+    assert refreshed(f"{run_id}-3", "1", states="sha256:c") == champion() == "1"
+
+
+def test_a_rollback_from_a_refreshed_champion_goes_to_the_one_before_and_stands(
+    tracking, name, register, run, run_id, refreshed, champion
+):
+    run(run_id, version=register(tracking, name, run_id))
+    run(f"{run_id}-2", version=register(tracking, name, f"{run_id}-2"))
+    assert refreshed(f"{run_id}-3", "2") == "3"
+    roll_back(tracking, name, **ANN)
+    assert champion() == "1"
+    # The run whose winner it was is run again.
+    decision, now = run(f"{run_id}-2", version="2")
+    assert (decision.promoted, now, champion()) == (False, "1", "1")
+
+
 def test_last_decision_is_the_newest_of_another_run_that_is_no_trial(tracking, name, add, run):
     def last(run_id: str):
         found = last_decided(registered_model(tracking, name), run_id=run_id)
@@ -244,3 +309,6 @@ def test_last_decision_is_the_newest_of_another_run_that_is_no_trial(tracking, n
     assert [last(run_id) for run_id in ("n2", "n3", "n4")] == ["3", "2", "3"]
     tracking.client.set_model_version_tag(name, "3", "tagsage.trial", "true")
     assert last("n4") == "2"
+    # A champion that was refreshed has the decision of what it was made of.
+    tracking.client.set_model_version_tag(name, "2", "tagsage.refreshed_from", "1")
+    assert last("n4") == "1"

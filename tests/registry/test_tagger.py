@@ -23,7 +23,7 @@ CANDIDATES = (
     "text+lists+labels+authors:linear",
     "text+lists+labels+authors:mlp",
     "text+graphsage:linear",
-    "text+graphsage:label_powerset",
+    "graphsage:label_powerset",
 )
 EVERY = "words+list_ids+author_ids+text+lists+labels+authors+memberships+graphsage+fastrp"
 
@@ -118,6 +118,16 @@ def test_a_request_with_its_story_gets_the_features_it_was_trained_with(corpus, 
     rows = rows[::7]
     alone = [features(tagger, [request])[0] for request in requests_of(corpus, rows)]
     assert np.array_equal(alone, trained[rows])
+
+
+def test_a_tagger_that_was_saved_again_says_the_same(corpus, every, tmp_path):
+    tagger, trained = every
+    tagger.save(tmp_path / "again")
+    again = Tagger.load(tmp_path / "again")
+    requests = requests_of(corpus, np.arange(len(corpus.articles)))
+    assert np.array_equal(features(again, requests), trained)
+    asked = pd.DataFrame(requests[:20])
+    assert again.predict(asked).equals(tagger.predict(asked))
 
 
 def test_an_article_that_is_not_recognised_is_a_new_one_in_its_lists(corpus, every):

@@ -22,6 +22,7 @@ def test_profile_of_a_small_corpus_counts_what_was_counted_by_hand(profile):
         "target_tags": 2,
         "isolated": 1,
         "isolated_tagged": 0,
+        "components": 2,
     }
     # Stubs are left out of the articles, and counted in the sizes of lists.
     assert profile.tags_per_article == {0: 2, 1: 1, 2: 1}
@@ -43,3 +44,10 @@ def test_tags_of_equal_frequency_are_in_the_order_of_names_and_no_lists_have_no_
     assert profile.counts["isolated"] == 1
     no_tags = frame.assign(tags=[[]])
     assert profile_corpus(no_tags, none, none, n_lists=0, target_tags=[]).counts["tags"] == 0
+
+
+def test_a_stub_joins_no_articles_where_components_are_counted(articles):
+    # Each in a list of its own, with the stub e.
+    article_index, list_index = np.array([0, 4, 1, 4]), np.array([0, 0, 1, 1])
+    profile = profile_corpus(articles, article_index, list_index, n_lists=2, target_tags=[])
+    assert profile.counts["components"] == 4

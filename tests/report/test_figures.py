@@ -160,6 +160,16 @@ def test_word_cloud_draws_frequent_tags_larger_and_none_over_another():
     assert figures.word_cloud([("never", 0), (" ", 4)], seed=0).alt == "No target tag."
 
 
+def test_word_cloud_has_room_for_all_target_tags():
+    # As many as the study had, some of them long.
+    names = (f"{'machine-learning-' * (number % 3)}{number}" for number in range(161))
+    tags = [(name, 2000 - number) for number, name in enumerate(names)]
+    picture = figures.word_cloud(tags, seed=1)
+    words = {word.get_text() for word in picture.figure().axes[0].texts}
+    assert words == {tag for tag, _ in tags}
+    assert "161 target tags" in picture.alt
+
+
 def test_tags_per_article_gathers_the_many_in_the_last_bar(profile):
     many = CorpusProfile(**{**vars(profile), "tags_per_article": {0: 5, 9: 1, 10: 2, 60: 3}})
     bars = axes_of(figures.tags_per_article(many)).patches

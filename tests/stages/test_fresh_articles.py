@@ -73,10 +73,11 @@ def test_fresh_articles_count_only_while_no_other_run_has_counted_them(run, regi
     fresh = hold_out(run, ARTICLES)
     split = run.artifact("split", {}, lambda folder: np.save(folder / FRESH_FILE, fresh), code=())
     f1 = {"3": np.array([1.0, 0.5, 0.5]), "1": np.array([0.0, 0.5, 1.0])}
-    monkeypatch.setattr(fresh_articles, "_f1", lambda *arguments: f1[arguments[3]])
+    monkeypatch.setattr(fresh_articles, "_f1", lambda *arguments: f1[arguments[4].number])
 
     def evidence(last: Version) -> FreshEvidence:
-        return with_fresh_articles(run, FreshEvidence(), "", split.ref, {}, ("3", "1"), last)
+        pair = (version("3", "n3"), registry[1])
+        return with_fresh_articles(run, FreshEvidence(), "", split.ref, {}, pair, last)
 
     counted = evidence(registry[0])
     assert counted == FreshEvidence().after(np.array([1.0, 0.0, -0.5]), np.arange(3))

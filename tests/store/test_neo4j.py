@@ -74,6 +74,21 @@ def test_what_the_corpus_no_longer_has_leaves_nothing_behind(store, cypher, make
     assert cypher("MATCH (n) WHERE NOT n:TagsageStore RETURN n") == []
 
 
+def test_target_tags_have_a_label_which_those_that_fall_below_lose(store, cypher, make_corpus):
+    store.load(make_corpus({"0": ("A", ["x", "y"]), "1": ("B", ["y", "z"])}))
+    targets = "MATCH (t:Target) RETURN t.name, labels(t) ORDER BY t.name"
+    store.mark_targets(["x", "y"])
+    assert cypher(targets) == [["x", ["Tag", "Target"]], ["y", ["Tag", "Target"]]]
+    store.mark_targets(["y", "z"])
+    assert [name for name, _ in cypher(targets)] == ["y", "z"]
+    # Later loads find the nodes, and those of tags that leave the corpus go.
+    store.load(make_corpus({"0": ("A", ["x", "y"]), "2": ("C", ["y"])}, [], "other"))
+    assert cypher("MATCH (t:Tag) RETURN t.name ORDER BY t.name") == [["x"], ["y"]]
+    assert [name for name, _ in cypher(targets)] == ["y"]
+    store.mark_targets([])
+    assert cypher(targets) == []
+
+
 def test_nodes_of_others_are_left_alone(store, cypher, make_corpus):
     store.load(make_corpus({"0": ("A", ["x"])}, [("l", "0")]))
     cypher("""

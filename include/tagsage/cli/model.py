@@ -96,13 +96,14 @@ def _who() -> str:
 def _table(model: RegisteredModel) -> Table:
     from tagsage.registry.champion import decision_of
     from tagsage.registry.runs import TRIAL
-    from tagsage.registry.versions import CHAMPION
+    from tagsage.registry.versions import CHAMPION, REFRESHED_FROM
 
     table = Table("version", "alias", "micro-F1", "candidate", "registered (UTC)", "decision")
     for version in model.versions:
         marks = [*version.aliases]
         marks += ["pinned"] if model.pinned and CHAMPION in version.aliases else []
         marks += ["trial"] if TRIAL in version.tags else []
+        marks += [f"of {version.tags[REFRESHED_FROM]}"] if REFRESHED_FROM in version.tags else []
         decision = decision_of(version.tags)
         table.add_row(
             version.number,

@@ -31,22 +31,25 @@ class ArticleResults:
 
     def sums(self, truth: Csr, weights: Float64Array) -> Sums:
         """Sum over articles; `weights` [n, parts] says how often each article is in each part."""
+        has_tag = (np.diff(truth.indptr) > 0).astype(np.float64)
         return Sums(
             truth.T @ weights,
             self.assigned.T @ weights,
             sp.csr_array(truth.multiply(self.assigned)).T @ weights,
             self.p_at_5 @ weights,
             self.lrap @ weights,
+            has_tag @ weights,
         )
 
     def scores(self, Y: BoolArray) -> dict[str, float]:
         """Return `METRICS` on all articles, as :func:`tagsage.evaluate.metrics.evaluate` does."""
         sums = self.sums(sparse_of(Y), np.ones((len(Y), 1)))
+        ranked = max(Y.any(axis=1).sum(), 1)
         return {
             "micro_f1": float(sums.micro_f1()[0]),
             "macro_f1": float(sums.f1()[:, 0].mean()),
-            "p_at_5": float(self.p_at_5.mean()),
-            "lrap": float(self.lrap.mean()),
+            "p_at_5": float(self.p_at_5.sum() / ranked),
+            "lrap": float(self.lrap.sum() / ranked),
         }
 
 
@@ -58,6 +61,7 @@ class Sums(NamedTuple):
     hits: Float64Array  # and rightly so
     p_at_5: Float64Array  # [parts]
     lrap: Float64Array
+    with_tag: Float64Array  # articles with any tag: those that have a ranking
 
     def f1(self) -> Float64Array:
         """Return F1 per tag, [L, parts]; 0 for a tag neither assigned nor relevant."""
@@ -68,6 +72,14 @@ class Sums(NamedTuple):
         pairs = (self.assigned + self.relevant).sum(axis=0)
         micro: Float64Array = 2 * self.hits.sum(axis=0) / np.maximum(pairs, 1)
         return micro
+
+    def mean_p_at_5(self) -> Float64Array:
+        """Return P@5, [parts]; 0 for a part without an article that has a tag."""
+        return self.p_at_5 / np.maximum(self.with_tag, 1)
+
+    def mean_lrap(self) -> Float64Array:
+        """Return LRAP, [parts]; 0 for a part without an article that has a tag."""
+        return self.lrap / np.maximum(self.with_tag, 1)
 
 
 def sparse_of(Y: BoolArray) -> Csr:

@@ -45,7 +45,7 @@ def paired_bootstrap(
     truth = sparse_of(Y)
     for weights in resampled_weights(len(Y), resamples, seed):
         for name, one in results.items():
-            parts[name].append(_scores(one.sums(truth, weights), len(Y)))
+            parts[name].append(_scores(one.sums(truth, weights)))
     drawn = {name: np.concatenate(blocks, axis=1) for name, blocks in parts.items()}
     frames = [_frame(name, None, whole[name], drawn[name], level) for name in results]
     for name, baseline in pairs:
@@ -65,8 +65,8 @@ def resampled_weights(n: int, resamples: int, seed: int) -> Iterator[Float64Arra
         yield np.bincount(places.ravel(), minlength=n * size).reshape(n, size).astype(np.float64)
 
 
-def _scores(sums: Sums, n: int) -> Float64Array:
-    scores = (sums.micro_f1(), sums.f1().mean(axis=0), sums.p_at_5 / n, sums.lrap / n)
+def _scores(sums: Sums) -> Float64Array:
+    scores = (sums.micro_f1(), sums.f1().mean(axis=0), sums.mean_p_at_5(), sums.mean_lrap())
     return np.stack(scores).round(DECIMALS)
 
 

@@ -26,8 +26,6 @@ GAIN_COLUMNS = (
     *("scenario", "metric", "text", "graph", "gain", "spread", "splits"),
     *("on_run", "low", "high"),
 )
-STUDY_METRICS = ("accuracy", "macro_precision", "weighted_precision")
-STUDY_CANDIDATES = ("text:label_powerset", "text+graphsage:label_powerset")
 
 
 def findings_tables(
@@ -41,7 +39,7 @@ def findings_tables(
     texts: Sequence[str],
     settings: Settings,
 ) -> dict[str, pd.DataFrame]:
-    """Return the tables ``intervals``, ``scenarios``, ``gains``, ``slices`` and ``study``.
+    """Return the tables ``intervals``, ``scenarios``, ``gains`` and ``slices``.
 
     `best` names the best candidate per role (``text``, ``graph``; one may be missing), `scenarios`
     has the best graph candidate in other scenarios; for `rows` see :func:`gains`. `list_degree`
@@ -77,7 +75,6 @@ def findings_tables(
         "scenarios": lines.drop(columns="folder", errors="ignore"),
         "gains": gained,
         "slices": slices,
-        "study": study_table({name: one.scores for name, one in scored.items()}),
     }
 
 
@@ -172,12 +169,6 @@ def _interval(line: Mapping[Any, Any]) -> str:
 
 def _on_run(line: Mapping[Any, Any]) -> float:
     return float(line["gain"] if pd.isna(line["on_run"]) else line["on_run"])
-
-
-def study_table(scores: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
-    """Return the study's own table with this run's scores of its two models, where they ran."""
-    lines = [{"candidate": name, **scores[name]} for name in STUDY_CANDIDATES if name in scores]
-    return pd.DataFrame(lines, columns=["candidate", *STUDY_METRICS])
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -50,17 +50,19 @@ def evaluate(
     """Score probabilities `P`, of the shape of the truth `Y` and of the `assigned` tags, [n, L].
 
     A ratio of nothing to nothing is 0 (scikit-learn's ``zero_division=0``): the precision of a tag
-    that is never assigned, the recall of a tag without articles, R@5 of an article without tags.
+    that is never assigned, the recall of a tag without articles. An article without right tags has
+    no best ranking: P@k, R@5, LRAP and coverage error are means over the others.
 
     ======================== =====================================================================
     accuracy                 share of articles whose tags are exactly right
     micro_precision, …_f1    over all (article, tag) pairs together; with ``micro_recall``
     macro_precision, …       mean over the tags; ``macro_recall``, ``macro_f1``
     weighted_precision, …    mean over the tags, weighted by support; also recall, f1
+    micro_f1_targets, …      ``micro_f1`` and ``macro_f1`` of the articles that have a right tag
     p_at_1, p_at_3, p_at_5   right tags among the k best / min(k, L); mean over articles
     psp_at_5                 see :func:`propensity_scored_precision`; only with `propensity`
     r_at_5                   right tags among the 5 best / the article's tags; mean over articles
-    lrap                     label ranking average precision; 1 for an article without tags
+    lrap                     label ranking average precision; mean over articles
     hamming_loss             share of wrong (article, tag) pairs
     coverage_error           rank of the last right tag; mean over articles
     share_assigned           share of articles with at least one assigned tag
@@ -71,14 +73,18 @@ def evaluate(
     Ties: P@k and R@5 take the lower column first; LRAP and coverage give tied tags the worst rank
     of the tie, and average precision takes tied articles together, as scikit-learn does.
     """
+    has_tag = Y.any(axis=1)
     hits = (assigned & Y).sum(axis=0)
     predicted, support = assigned.sum(axis=0), Y.sum(axis=0)
     precision, recall = _ratio(hits, predicted), _ratio(hits, support)
     f1 = _ratio(2 * hits, predicted + support)
     all_hits, all_predicted, all_support = hits.sum(), predicted.sum(), support.sum()
+    to_targets = assigned[has_tag].sum(axis=0)
     overall = {
         "micro_f1": float(_ratio(2 * all_hits, all_predicted + all_support)),
         "macro_f1": float(f1.mean()),
+        "micro_f1_targets": float(_ratio(2 * all_hits, to_targets.sum() + all_support)),
+        "macro_f1_targets": float(_ratio(2 * hits, to_targets + support).mean()),
         "weighted_f1": _weighted(f1, support),
         "accuracy": float((assigned == Y).all(axis=1).mean()),
         "micro_precision": float(_ratio(all_hits, all_predicted)),
@@ -87,11 +93,14 @@ def evaluate(
         "micro_recall": float(_ratio(all_hits, all_support)),
         "macro_recall": float(recall.mean()),
         "weighted_recall": _weighted(recall, support),
-        **{name: float(values.mean()) for name, values in article_rankings(P, Y).items()},
+        **{
+            name: float(_ratio(values.sum(), has_tag.sum()))
+            for name, values in article_rankings(P, Y).items()
+        },
         "hamming_loss": float((assigned != Y).mean()),
         "share_assigned": float(assigned.any(axis=1).mean()),
         "test_articles": float(len(P)),
-        "articles_without_tag": float((~Y.any(axis=1)).sum()),
+        "articles_without_tag": float((~has_tag).sum()),
     }
     if propensity is not None:
         overall["psp_at_5"] = propensity_scored_precision(P, Y, propensity)
@@ -108,7 +117,7 @@ def evaluate(
 
 
 def article_rankings(P: FloatArray, Y: BoolArray) -> dict[str, Float64Array]:
-    """Score the ranking of each article's tags; :func:`evaluate` returns the means."""
+    """Score the ranking of each article's tags; all 0 for an article without right ones."""
     n, n_tags = P.shape
     names = ("p_at_1", "p_at_3", "p_at_5", "r_at_5", "lrap", "coverage_error")
     found = {name: np.zeros(n) for name in names}
@@ -127,8 +136,7 @@ def article_rankings(P: FloatArray, Y: BoolArray) -> dict[str, Float64Array]:
         places = np.where(last, np.arange(n_tags), n_tags)
         worst = np.minimum.accumulate(places[:, ::-1], axis=1)[:, ::-1]
         precision = np.where(truth, np.take_along_axis(hits, worst, axis=1) / (worst + 1), 0)
-        lrap = precision.sum(axis=1) / np.maximum(relevant, 1)
-        found["lrap"][rows] = np.where(relevant > 0, lrap, 1.0)
+        found["lrap"][rows] = _ratio(precision.sum(axis=1), relevant)
         found["coverage_error"][rows] = np.where(truth, worst + 1, 0).max(axis=1)
     return found
 

@@ -74,6 +74,7 @@ class Decision:
 class Evidence:
     """What the runs since the champion's promotion found out about it."""
 
+    champion: str  # its version, or that whose weights it has if it was refreshed
     looks: int = 0  # at the frozen test
     fresh: FreshEvidence = field(default_factory=FreshEvidence)
     best_version: str = ""  # the best champion ever, on the frozen test
@@ -82,11 +83,11 @@ class Evidence:
     def of(cls, last: Decision | None, *, champion: str) -> Self:
         """Return what the last decision left; a champion promoted since then starts anew."""
         if last is None or last.evidence is None:
-            return cls()
+            return cls(champion)
         kept = cls(**{**last.evidence, "fresh": FreshEvidence(**last.evidence["fresh"])})
-        if last.champion_version == champion and not last.promoted:
+        if kept.champion == champion and not last.promoted:
             return kept
-        return cls(best_version=kept.best_version)
+        return cls(champion, best_version=kept.best_version)
 
 
 def chance_of_look(look: int, alpha: float) -> float:

@@ -5,7 +5,7 @@ it:
 
 - ``inductive``: test articles and their memberships come later, after states were fitted.
 - ``cold_start``: test articles are treated as being in no list.
-- ``time``: trained on articles before a date, scored on those after it.
+- ``time``: trained on articles before a date, scored on those after it, which come later.
 - ``split 43``: the transductive, inductive and cold-start scenarios on another split.
 - ``share 0.5``: trained on a share of the training part: a learning curve.
 """
@@ -29,7 +29,7 @@ from tagsage.features.fitting import STATE_FOLDER, fit_block, open_matrix
 from tagsage.learn.candidate_names import fallback_of
 from tagsage.learn.fitting import fit_candidate, tuning_split
 from tagsage.learn.labels import label_corpus
-from tagsage.learn.split import split_by_time
+from tagsage.learn.split import rows_since, split_by_time
 from tagsage.runner import LocalRunner
 
 if TYPE_CHECKING:
@@ -191,8 +191,11 @@ class _Evaluation:
         rows, Y = labels.rows[split.train], labels.Y[split.train]
         part = TrainingPart(rows, Y, labels.tags, self.settings.seed)
         test = (labels.rows[split.test], labels.Y[split.test])
-        since = str(dates[split.test].min())[:10]
-        return self.score_both(TIME, self.train_both(part), test, since=since)
+        since = dates[split.test].min()
+        # Also those without tags, which nobody had read then either.
+        hidden = rows_since(self.inputs.dates, since)
+        both = self.train_both(part, hidden=hidden)
+        return self.score_both(TIME, both, test, since=str(since)[:10])
 
     def other_split(self, seed: int) -> list[Row]:
         settings = self.settings
@@ -222,12 +225,15 @@ class _Evaluation:
         test = (labels.test_rows, labels.Y_test)
         return self.score_both(SHARE, self.train_both(part), test, share=share)
 
-    def train_both(self, part: TrainingPart) -> dict[str, Trained]:
+    def train_both(
+        self, part: TrainingPart, *, hidden: IntArray | None = None
+    ) -> dict[str, Trained]:
         """Fit both; where possible, the candidate on text is the other's fallback."""
         names, train = self.inputs.candidates, self.inputs.conditions.train
-        text = train(names[TEXT], part)
+        text = train(names[TEXT], part, hidden=hidden)
         fallback = text.fitted.main if fallback_of(names[GRAPH]) == names[TEXT] else None
-        return {TEXT: text, GRAPH: train(names[GRAPH], part, fallback=fallback)}
+        graph = train(names[GRAPH], part, hidden=hidden, fallback=fallback)
+        return {TEXT: text, GRAPH: graph}
 
     def score_both(
         self,

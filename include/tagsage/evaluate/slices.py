@@ -73,7 +73,8 @@ def slice_scores(
 
     Returns one row per slice: ``slice_kind``, ``slice``, ``articles`` (in it, or with one of its
     tags), ``tags`` (in the mean of macro-F1), ``micro_f1``, ``macro_f1``, ``p_at_5``, ``lrap``.
-    Slices without articles have null scores; slices of tags have no P@5 and LRAP.
+    Slices without articles have null scores; P@5 and LRAP are null, too, of slices of tags, and
+    where no article has a tag.
     """
     truth = sparse_of(Y)
     everything = results.sums(truth, np.ones((len(Y), 1)))
@@ -98,8 +99,8 @@ def _article_frame(kind: str, column: pd.Series, sums: Sums, members: Float64Arr
         "tags": tags,
         "micro_f1": np.where(articles > 0, sums.micro_f1(), np.nan),
         "macro_f1": (present * sums.f1()).sum(axis=0) / tags,
-        "p_at_5": sums.p_at_5 / articles,
-        "lrap": sums.lrap / articles,
+        "p_at_5": sums.p_at_5 / sums.with_tag,
+        "lrap": sums.lrap / sums.with_tag,
     })
 
 

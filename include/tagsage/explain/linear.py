@@ -41,7 +41,7 @@ class LinearModel:
         for block, kind in KINDS.items():
             if block in X.kinds:
                 kinds[X.columns_of(block)] = kind
-                names[X.columns_of(block)] = features.blocks[block].columns(features.known)
+                names[X.columns_of(block)] = features.columns(block)
         return cls(fitted, X.sparse_rows(np.arange(len(X))), kinds, names)
 
     def terms(self, row: int, tag: int) -> tuple[float, IntArray, npt.NDArray[np.float64]]:

@@ -31,10 +31,15 @@ class Authors(TagShares):
     @classmethod
     def fit(cls, articles: MarkedArticles, settings: Settings, runner: Runner) -> Self:
         """Count the tags per author."""
+        return cls._count(articles, runner, prior_weight=settings.authors_prior_weight)
+
+    @classmethod
+    def _count(cls, articles: MarkedArticles, runner: Runner, *, prior_weight: float) -> Self:
+        """Count the tags per author, for a prior weight."""
         counted = articles.only_counted()
         authors = sorted(set(counted.authors.tolist()) - {""})
         counts = count_tags(Vocabulary(authors).one_hot(counted.authors), counted, runner)
-        return cls(authors, prior_weight=settings.authors_prior_weight, **counts)
+        return cls(authors, prior_weight=prior_weight, **counts)
 
     def groups_of(self, articles: MarkedArticles) -> tuple[Csr, npt.NDArray[np.bool_]]:
         """Return the authors; an article that was counted was counted under its author."""

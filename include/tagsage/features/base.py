@@ -45,6 +45,8 @@ class Block(ABC):
     """Whether its state is made of tags."""
     sparse: ClassVar[bool] = False
     """Whether it has a column per word, list or author."""
+    refreshable: ClassVar[bool] = False
+    """Whether a state of another corpus has the same columns: weights fitted on the old one fit."""
     unit_rows: ClassVar[bool] = True
     """Whether classifiers that scale rows to unit length may do so, in parts of several columns."""
 
@@ -56,6 +58,11 @@ class Block(ABC):
         States are sums over articles, so partitions don't matter. Only the settings named in
         `settings` are read.
         """
+
+    def refreshed(self, articles: MarkedArticles, runner: Runner) -> Self:
+        """Fit the state of a refreshable block again, on other articles, by its old settings."""
+        del articles, runner
+        raise NotImplementedError(f"{self.name} has other columns on another corpus")
 
     @abstractmethod
     def transform(self, articles: MarkedArticles) -> tuple[Part, ...]:

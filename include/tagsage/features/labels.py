@@ -26,9 +26,14 @@ class Labels(TagShares):
     @classmethod
     def fit(cls, articles: MarkedArticles, settings: Settings, runner: Runner) -> Self:
         """Count the tags per list."""
+        return cls._count(articles, runner, prior_weight=settings.labels_prior_weight)
+
+    @classmethod
+    def _count(cls, articles: MarkedArticles, runner: Runner, *, prior_weight: float) -> Self:
+        """Count the tags per list, for a prior weight."""
         counted = articles.only_counted()
         counts = count_tags(counted.members, counted, runner)
-        return cls(prior_weight=settings.labels_prior_weight, **counts)
+        return cls(prior_weight=prior_weight, **counts)
 
     def groups_of(self, articles: MarkedArticles) -> tuple[Csr, npt.NDArray[np.bool_]]:
         """Return the lists."""

@@ -71,6 +71,7 @@ class Lists(Block):
     settings: ClassVar[tuple[str, ...]] = ("lists_hops",)
     needs_lists: ClassVar[bool] = True
     needs_vectors: ClassVar[bool] = True
+    refreshable: ClassVar[bool] = True
 
     def __init__(self, means: Sequence[HalfArray], known: Sequence[FloatArray]) -> None:
         self.hops = [Hop(*arrays) for arrays in zip(means, known, strict=True)]
@@ -78,9 +79,17 @@ class Lists(Block):
     @classmethod
     def fit(cls, articles: MarkedArticles, settings: Settings, runner: Runner) -> Self:
         """Average the non-zero vectors of each list's articles."""
+        return cls._averaged(articles, runner, hops=settings.lists_hops)
+
+    def refreshed(self, articles: MarkedArticles, runner: Runner) -> Self:
+        """Average again."""
+        return self._averaged(articles, runner, hops=len(self.hops))
+
+    @classmethod
+    def _averaged(cls, articles: MarkedArticles, runner: Runner, *, hops: int) -> Self:
         counted = articles.only_counted()
         block = cls([], [])
-        for _ in range(settings.lists_hops):
+        for _ in range(hops):
             block.hops.append(Hop(*_list_means(block, counted, runner)))
         return block
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -45,12 +45,22 @@ class TagShares(Block):
     """
 
     needs_tags: ClassVar[bool] = True
+    refreshable: ClassVar[bool] = True
 
     def __init__(
         self, prior_weight: float, sums: Csr, labelled: FloatArray, totals: FloatArray, total: int
     ) -> None:
         self.prior_weight, self.sums, self.labelled = prior_weight, sums, labelled
         self.totals, self.total = totals, total
+
+    @classmethod
+    @abstractmethod
+    def _count(cls, articles: MarkedArticles, runner: Runner, *, prior_weight: float) -> Self:
+        """Count the tags per group of the articles that were counted, for a prior weight."""
+
+    def refreshed(self, articles: MarkedArticles, runner: Runner) -> Self:
+        """Count again."""
+        return self._count(articles, runner, prior_weight=self.prior_weight)
 
     @abstractmethod
     def groups_of(self, articles: MarkedArticles) -> tuple[Csr, npt.NDArray[np.bool_]]:

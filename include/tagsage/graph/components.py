@@ -40,6 +40,20 @@ def connected_components(similarity: Csr) -> IntArray:
     return number_by_lowest(labels)
 
 
+def components_through_lists(
+    article_index: IntArray, list_index: IntArray, n_articles: int
+) -> IntArray:
+    """Label the articles [n] by their components in the graph of articles and lists.
+
+    Memberships are an article's index and a list's. The study counts components in this graph.
+    """
+    n = n_articles + int(list_index.max(initial=-1)) + 1
+    ones = np.ones(len(list_index), dtype=np.int8)
+    graph = sp.coo_array((ones, (article_index, n_articles + list_index)), shape=(n, n))
+    _, labels = csgraph.connected_components(graph.tocsr(), directed=False)
+    return number_by_lowest(labels[:n_articles])
+
+
 def number_by_lowest(labels: npt.NDArray[np.integer]) -> IntArray:
     """Return components renumbered by their lowest nodes: 0 for that of node 0, and so on."""
     _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)

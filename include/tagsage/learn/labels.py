@@ -24,11 +24,11 @@ _ARRAYS = ("rows", "Y", "train", "test")
 
 @dataclass(frozen=True)
 class Labels:
-    """The labelled articles of a run and their split; those without a target tag are left out."""
+    """The labelled articles of a run, which are those with any tag, and their split."""
 
     tags: list[str]  # the target tags, sorted: the order of every column
     rows: IntArray  # the article index of each labelled article, sorted
-    Y: BoolArray  # at least one tag each, [n, L]
+    Y: BoolArray  # [n, L]; a row without a tag: all its tags are too rare to be targets
     train: IntArray  # positions in `rows`
     test: IntArray  # positions in `rows`
 
@@ -58,6 +58,7 @@ class Labels:
             "labelled_articles": len(self.rows),
             "train_articles": len(self.train),
             "test_articles": len(self.test),
+            "without_target_tag": int((~self.Y.any(axis=1)).sum()),
             "target_tags": len(self.tags),
             "tags_per_article": round(float(self.Y.sum(axis=1).mean()), 4),
         }
@@ -84,27 +85,26 @@ def label_corpus(
     max_articles: int = 0,
     parts: npt.NDArray[np.int8] | None = None,
 ) -> Labels:
-    """Choose the target tags, label the articles that have some, split these.
+    """Choose the target tags, label the articles that have any tag, split these.
 
     `tags` and `parts` are every article's; `parts`, in an earlier split
     (:mod:`tagsage.learn.split`), are kept where possible. When there are more labelled articles
     than `max_articles` (0: any number), the earlier split's are kept, then a random sample. Raises
-    `TagsageError` when there is no target tag, or only one labelled article.
+    `TagsageError` when there is no target tag, or only one article has any.
     """
     targets = target_tags(tags, min_tag_articles)
-    wanted = set(targets)
-    rows = np.array([i for i, own in enumerate(tags) if not wanted.isdisjoint(own)], dtype=np.int64)
-    if len(rows) < 2:
-        msg = (
-            "Only one article has a target tag, too few to hold one out for the test; "
-            "give a corpus with more tagged articles."
-        )
-        raise TagsageError(msg)
+    rows = np.array([i for i, own in enumerate(tags) if len(own)], dtype=np.int64)
     if 0 < max_articles < len(rows):
         is_new = np.zeros(len(rows)) if parts is None else parts[rows] == NEW
         order = np.lexsort((np.random.default_rng(seed).random(len(rows)), is_new))
         rows = np.sort(rows[order[:max_articles]])
     Y = label_matrix([tags[i] for i in rows.tolist()], targets)
+    if Y.any(axis=1).sum() < 2:
+        msg = (
+            "Only one article has a target tag, too few to hold one out for the test; "
+            "give a corpus with more tagged articles."
+        )
+        raise TagsageError(msg)
     split = None
     if parts is not None:
         split = continued_split(Y, parts[rows], test_share=test_share, seed=seed)

@@ -32,6 +32,7 @@ class Split:
 def stratified_split(Y: BoolArray, *, test_share: float, seed: int) -> Split:
     """Split rows so that every tag keeps its share in both parts; `Y` [n, L] are the rows' tags.
 
+    Rows without a tag keep their share, too.
     Iterative stratification (Sechidis, Tsoumakas, Vlahavas: On the stratification of multi-label
     data, 2011) only comes close to `test_share`. Where no tag varies or there are very many rows,
     they are shuffled and cut. Of two rows or more, each part has one.
@@ -42,6 +43,7 @@ def stratified_split(Y: BoolArray, *, test_share: float, seed: int) -> Split:
     # Here, not above: a served model imports this module and never splits.
     from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
 
+    Y = np.column_stack([Y, ~Y.any(axis=1)])
     varying = Y.any(axis=0) & ~Y.all(axis=0)
     n_test = min(max(round(n * test_share), 1), n - 1)
     if varying.any() and n <= MAX_STRATIFIED_ROWS:
@@ -95,6 +97,12 @@ def split_by_time(dates: npt.NDArray[np.datetime64], *, test_share: float) -> Sp
     limit = min(dated[int((1 - test_share) * (len(dated) - 1))], dated[dated < dated[-1]][-1])
     test = np.flatnonzero((moments > limit) & (moments != DEFAULT_DATE_S))
     return _split(len(dates), test)
+
+
+def rows_since(dates: npt.NDArray[np.datetime64], moment: np.datetime64) -> npt.NDArray[np.int64]:
+    """Return the rows of a known date that is not before a moment."""
+    moments = dates.astype("datetime64[s]").astype(np.int64)
+    return np.flatnonzero((dates >= moment) & (moments != DEFAULT_DATE_S))
 
 
 def _split(n: int, test: npt.NDArray[np.int64]) -> Split:

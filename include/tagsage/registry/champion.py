@@ -13,17 +13,23 @@ import json
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 
 from tagsage.errors import TagsageError
 from tagsage.evaluate.promotion import Decision
 from tagsage.redact import redact
-from tagsage.registry.runs import RUN_ID, TRIAL
+from tagsage.registry.runs import RUN_ID, TRIAL, log_results
 from tagsage.registry.tracking import Tracking
 from tagsage.registry.versions import (
     CHAMPION,
     PINNED,
+    REFRESHED_FROM,
+    STATES_DIGEST,
+    TAGGER_REF,
     RegisteredModel,
     Version,
+    create_version,
+    find_version,
     registered_model,
 )
 
@@ -48,12 +54,14 @@ def kept_decision(tracking: Tracking, name: str, version: str) -> Decision | Non
 
 
 def last_decided(model: RegisteredModel, *, run_id: str) -> Version | None:
-    """Return the newest version that another run decided on; trials do not count."""
+    """Return the newest challenger that another run decided on; trials do not count."""
     return next(
         (
             one
             for one in model.versions
-            if DECISION in one.tags and TRIAL not in one.tags and one.tags.get(RUN_ID) != run_id
+            if DECISION in one.tags
+            and not {TRIAL, REFRESHED_FROM} & one.tags.keys()
+            and one.tags.get(RUN_ID) != run_id
         ),
         None,
     )
@@ -85,6 +93,47 @@ def carry_out(
             return _overtaken(decision, model), now
         _replace(tracking, model, version, f"by the run {run_id}")
     return decision, version
+
+
+def refresh(
+    tracking: Tracking,
+    run_id: str,
+    champion: Version,
+    *,
+    name: str,
+    tagger: Path,
+    tagger_ref: str,
+    states_digest: str,
+) -> str:
+    """Register the champion with states of another corpus, let that take its place; return who is.
+
+    The new version has the champion's score, frozen test, decision and predecessor. It becomes
+    champion only while `champion` is, and isn't pinned. Called again, a run registers nothing more.
+    """
+    own = {RUN_ID: run_id, TAGGER_REF: tagger_ref}
+    origin = champion.origin
+    kept = {key: value for key, value in champion.tags.items() if key != REPLACED}
+    mlflow_run = log_results(tracking, run_id)
+    with tracking.locked():
+        number = find_version(tracking, name, own) or create_version(
+            tracking,
+            name,
+            mlflow_run,
+            own,
+            tagger=tagger,
+            tags={**kept, STATES_DIGEST: states_digest, REFRESHED_FROM: origin},
+            description=f"The weights of version {origin}, which know the lists of a later run.",
+            trained_by=champion.run_id,
+        )
+        model = registered_model(tracking, name)
+        now = model.champion.number if model.champion else ""
+        if now == champion.number and not model.pinned:
+            # An older run that runs again must not promote it anew.
+            text = f"by version {number}, which has its weights"
+            tracking.client.set_model_version_tag(name, now, REPLACED, text)
+            tracking.client.set_registered_model_alias(name, CHAMPION, number)
+            now = number
+    return now
 
 
 def promote_version(tracking: Tracking, name: str, version: str, *, who: str, why: str = "") -> str:

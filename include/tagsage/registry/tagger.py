@@ -15,7 +15,7 @@ import pandas as pd
 from tagsage.corpus.keys import parse_address
 from tagsage.embed.embedders import load_embedder, saved_embedder
 from tagsage.errors import TagsageError
-from tagsage.features import BLOCKS, Articles, FeatureSet
+from tagsage.features import BLOCKS, Articles, FeatureSet, blocks_of
 from tagsage.features.feature_set import gather_feature_set
 from tagsage.files import read_json, write_json
 from tagsage.learn.candidate import FittedCandidate
@@ -57,6 +57,14 @@ class Tagger:
             load_embedder(folder / EMBEDDER) if about["embedder"] else None,
             about["dimensions"],
         )
+
+    def save(self, folder: Path) -> None:
+        """Write it into a folder that is empty, as :func:`write_tagger` does."""
+        self.features.save(folder / FEATURES)
+        self.candidate.save(folder / CANDIDATE)
+        if self.embedder is not None:
+            self.embedder.save(folder / EMBEDDER)
+        _write_about(folder, list(self.features.blocks), self.dimensions)
 
     def predict(self, articles: pd.DataFrame, *, top_k: int = TOP_K) -> pd.DataFrame:
         """Tag articles; raises `TagsageError` when an argument does not fit.
@@ -168,16 +176,19 @@ def write_tagger(
     """
     gather_feature_set(folder / FEATURES, known, blocks)
     shutil.copytree(candidate, folder / CANDIDATE)
-    needs_vectors = any(BLOCKS[name].needs_vectors for name in blocks)
-    kind = ""
-    if embedder is not None and needs_vectors:
+    if embedder is not None and any(BLOCKS[name].needs_vectors for name in blocks):
         shutil.copytree(embedder, folder / EMBEDDER)
-        kind = saved_embedder(embedder)
+    _write_about(folder, blocks_of(feature_set), dimensions)
+
+
+def _write_about(folder: Path, blocks: Sequence[str], dimensions: int) -> None:
+    needs_vectors = any(BLOCKS[name].needs_vectors for name in blocks)
+    has_embedder = (folder / EMBEDDER).is_dir()
     about = {
-        "feature_set": feature_set,
+        "feature_set": "+".join(blocks),
         "dimensions": dimensions,
-        "embedder": kind,
-        "needs_given_vectors": needs_vectors and not kind,
+        "embedder": saved_embedder(folder / EMBEDDER) if has_embedder else "",
+        "needs_given_vectors": needs_vectors and not has_embedder,
     }
     write_json(folder / TAGGER_FILE, about)
 

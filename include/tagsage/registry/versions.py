@@ -41,6 +41,8 @@ DATA_DIGEST = "tagsage.data_digest"
 TAGGER_REF = "tagsage.tagger"
 MODEL_DIGEST = "tagsage.model_digest"
 FROZEN_TEST = "tagsage.frozen_test"
+REFRESHED_FROM = "tagsage.refreshed_from"
+STATES_DIGEST = "tagsage.states_digest"
 # A tag of the registered model: who pinned the champion.
 PINNED = "tagsage.pinned"
 
@@ -69,6 +71,11 @@ class Version:
     def candidate(self) -> str:
         """Its candidate, ``feature_set:classifier``."""
         return self.tags.get(CANDIDATE, "")
+
+    @property
+    def origin(self) -> str:
+        """The version whose weights it has: itself, unless it was refreshed."""
+        return self.tags.get(REFRESHED_FROM, self.number)
 
 
 @dataclass(frozen=True)
@@ -151,36 +158,60 @@ def register_version(
             if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
                 raise
         own = {RUN_ID: run_id, TAGGER_REF: tagger_ref}
-        version = next(
-            (one for one in _versions_of(tracking, name) if own.items() <= one.tags.items()), None
-        )
-        if version is None:
-            model = _logged_model(tracking, child, own, tagger)
+        number = find_version(tracking, name, own)
+        if not number:
             # First, because a version without its test could never be compared.
             frozen_path = f"frozen_test/{tagger_ref}"
             tracking.client.log_artifacts(child, str(frozen), frozen_path)
-            version = tracking.client.create_model_version(
-                name,
-                source=model.artifact_location,
-                run_id=child,
-                model_id=model.model_id,
-                description=description,
-                tags={
-                    **own,
-                    CANDIDATE: candidate,
-                    MICRO_F1: repr(float(micro_f1)),
-                    DATA_DIGEST: data_digest,
-                    FROZEN_TEST: frozen_path,
-                    MODEL_DIGEST: model.tags[MODEL_DIGEST],
-                    **({TRIAL: "true"} if trial else {}),
-                },
+            tags = {
+                CANDIDATE: candidate,
+                MICRO_F1: repr(float(micro_f1)),
+                DATA_DIGEST: data_digest,
+                FROZEN_TEST: frozen_path,
+                **({TRIAL: "true"} if trial else {}),
+            }
+            number = create_version(
+                tracking, name, child, own, tagger=tagger, tags=tags, description=description
             )
-        number = str(version.version)
         holder = tracking.client.get_registered_model(name).aliases.get(CHALLENGER, 0)
         # An older run that runs again does not take the alias from a later one.
         if not trial and int(holder) < int(number):
             tracking.client.set_registered_model_alias(name, CHALLENGER, number)
     return number
+
+
+def find_version(tracking: Tracking, name: str, own: Mapping[str, str]) -> str:
+    """Return the number of the version with some tags; empty when there is none."""
+    found = (one for one in _versions_of(tracking, name) if own.items() <= one.tags.items())
+    return next((str(one.version) for one in found), "")
+
+
+def create_version(
+    tracking: Tracking,
+    name: str,
+    mlflow_run: str,
+    own: Mapping[str, str],
+    *,
+    tagger: Path,
+    tags: Mapping[str, str],
+    description: str,
+    trained_by: str = "",
+) -> str:
+    """Save a tagger's folder as a model of a run in MLflow, and register it; return its number.
+
+    Its tags are `own`, by which it is found again, and `tags`. `trained_by` is the run that it
+    belongs to, by default the same.
+    """
+    model = _logged_model(tracking, mlflow_run, own, tagger)
+    version = tracking.client.create_model_version(
+        name,
+        source=model.artifact_location,
+        run_id=trained_by or mlflow_run,
+        model_id=model.model_id,
+        description=description,
+        tags={**tags, **own, MODEL_DIGEST: model.tags[MODEL_DIGEST]},
+    )
+    return str(version.version)
 
 
 def load_version(tracking: Tracking, name: str, version: str = "") -> PyFuncModel:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tagsage.corpus.profile import histogram
+from tagsage.graph.components import components_through_lists
 
 QUANTILES = (0.25, 0.5, 0.75, 0.9, 0.99)
 HISTOGRAMS = ("tags_per_article", "list_sizes", "lists_per_article", "neighbours")
@@ -22,7 +23,8 @@ class CorpusProfile:
 
     `counts` has ``articles``, ``tagged``, ``untagged``, ``stubs``, ``authors``, ``lists``,
     ``memberships``, ``tags`` (distinct), ``target_tags``, ``isolated`` (articles in no list),
-    ``isolated_tagged``. Histograms map how many there are to the articles (or lists) with so many.
+    ``isolated_tagged``, ``components`` (of the graph of articles and lists). Histograms map how
+    many there are to the articles (or lists) with so many.
     """
 
     counts: dict[str, int]
@@ -60,6 +62,8 @@ def profile_corpus(
     sizes = np.bincount(list_index, minlength=n_lists)
     per_tag = articles.loc[real, "tags"].explode().dropna().value_counts()
     isolated = real & (degree == 0)
+    is_real = real[article_index]
+    component = components_through_lists(article_index[is_real], list_index[is_real], n)
     quantiles = {}
     if len(sizes):
         quantiles = {f"{share:.0%}": float(np.quantile(sizes, share)) for share in QUANTILES}
@@ -78,6 +82,7 @@ def profile_corpus(
             "target_tags": len(target_tags),
             "isolated": int(isolated.sum()),
             "isolated_tagged": int((isolated & (n_tags > 0)).sum()),
+            "components": len(np.unique(component[real])),
         },
         tags_per_article=histogram(n_tags[real]),
         list_sizes=histogram(sizes),

@@ -42,8 +42,8 @@ MARKS = {
     "p_at_5": ("^", ROLES["muted"]),
     "lrap": ("D", ROLES["accent"]),
 }
-CLOUD_SIZE = (900, 420)  # pixels
-CLOUD_WORDS = 90
+CLOUD_WIDTH, CLOUD_HEIGHT = 900, 420  # pixels; it grows in height until all words have room
+CLOUD_WORDS = 500
 CLOUD_FONT = Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
 # The frequent third stands out.
 CLOUD_COLOURS = (ROLES["accent"], ROLES["ink"], ROLES["muted"])
@@ -172,27 +172,20 @@ def word_cloud(tag_articles: Sequence[tuple[str, int]], *, seed: int) -> Picture
     words = {
         cut(tag, 40): count for tag, count in tag_articles[:CLOUD_WORDS] if count and tag.strip()
     }
-    width, height = CLOUD_SIZE
+    width, height = CLOUD_WIDTH, CLOUD_HEIGHT
+    layout = _cloud_layout(words, height, seed)
+    while len(layout) < len(words):
+        height += CLOUD_HEIGHT // 2
+        layout = _cloud_layout(words, height, seed)
 
     def draw(axes: Axes) -> None:
         from PIL import ImageFont
-        from wordcloud import WordCloud
 
-        cloud = WordCloud(
-            width=width,
-            height=height,
-            font_path=str(CLOUD_FONT),
-            prefer_horizontal=1.0,
-            relative_scaling=0.45,
-            min_font_size=12,
-            margin=8,
-            random_state=seed,
-        ).generate_from_frequencies(words)
         axes.set_axis_off()
         # Room for the title of a PNG.
         axes.set(xlim=(0, width), ylim=(height, 0), position=(0, 0, 1, height / (height + 25)))
-        for rank, ((word, _), size, (y, x), _, _) in enumerate(cloud.layout_):
-            colour = CLOUD_COLOURS[rank * 3 // len(cloud.layout_)]
+        for rank, ((word, _), size, (y, x), _, _) in enumerate(layout):
+            colour = CLOUD_COLOURS[rank * 3 // len(layout)]
             # The layout gives the left and the top of a word's ink, matplotlib wants its baseline.
             left, top, _, _ = ImageFont.truetype(str(CLOUD_FONT), size).getbbox(word, anchor="ls")
             # A pixel of the layout is 0.72 points, because 900 of them are 9 inches.
@@ -204,6 +197,27 @@ def word_cloud(tag_articles: Sequence[tuple[str, int]], *, seed: int) -> Picture
         alt = f"Word cloud of {len(words)} target tags; the most frequent are {first}."
     size = (width / 100, (height + 25) / 100)
     return Picture("word_cloud", "Target tags", alt, draw if words else None, size)
+
+
+def _cloud_layout(words: Mapping[str, int], height: int, seed: int) -> list[Any]:
+    """Place the words, those that have room."""
+    if not words:
+        return []
+    from wordcloud import WordCloud
+
+    cloud = WordCloud(
+        width=CLOUD_WIDTH,
+        height=height,
+        max_words=len(words),
+        font_path=str(CLOUD_FONT),
+        prefer_horizontal=1.0,
+        relative_scaling=0.45,
+        min_font_size=12,
+        margin=8,
+        random_state=seed,
+    )
+    layout: list[Any] = cloud.generate_from_frequencies(words).layout_
+    return layout
 
 
 def loss_curve(losses: Sequence[float]) -> Picture:

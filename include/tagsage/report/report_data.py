@@ -99,7 +99,7 @@ class Comparison:
     slices: pd.DataFrame
     """See :func:`tagsage.evaluate.slices.slice_scores`; with a column ``candidate``."""
     study: pd.DataFrame
-    """See :func:`tagsage.evaluate.findings.study_table`."""
+    """See :func:`tagsage.evaluate.study.study_table`."""
     curves: Mapping[str, pd.DataFrame]
     """Precision and recall by candidate; see :func:`tagsage.evaluate.metrics.precision_recall`."""
     per_tag: Mapping[str, pd.DataFrame]

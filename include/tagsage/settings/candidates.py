@@ -10,7 +10,7 @@ DEFAULT_CANDIDATES = ",".join((
     "words+list_ids+author_ids:linear",  # the simplest model that knows lists
     "text+lists+labels+authors:mlp",  # the best on dense features
     "text:label_powerset",  # the study's two models
-    "text+graphsage:label_powerset",
+    "graphsage:label_powerset",
 ))
 # The feature sets that know an article's text alone.
 TEXT_SETS = ("text", "words", "words+text", "text+words")

@@ -24,6 +24,7 @@ from tagsage.stages.ingest import load_corpus, start
 from tagsage.stages.predict import predict
 from tagsage.stages.promote import promote
 from tagsage.stages.publish import publish
+from tagsage.stages.refresh import refresh_champion
 from tagsage.stages.report import report
 from tagsage.stages.scenarios import evaluate_scenario, scenarios
 from tagsage.stages.splitting import split
@@ -52,6 +53,7 @@ __all__ = [
     "prepare_harvest",
     "promote",
     "publish",
+    "refresh_champion",
     "report",
     "scenarios",
     "split",

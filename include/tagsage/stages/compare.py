@@ -92,6 +92,7 @@ def fit_candidate(token: Token, split: Ref, features: Blocks, candidate: str) ->
 def fitted_candidate(run: RunContext, split: Ref, features: Blocks, candidate: str) -> Ref:
     """Return the ref of a fitted and scored candidate, which is made where there is none."""
     from tagsage.evaluate.scored_candidate import ScoredCandidate
+    from tagsage.evaluate.study import study_scores
     from tagsage.features import blocks_of
     from tagsage.learn.candidate_names import fallback_of
     from tagsage.learn.fitting import fit_candidate as fit
@@ -130,8 +131,12 @@ def fitted_candidate(run: RunContext, split: Ref, features: Blocks, candidate: s
         seconds = time.perf_counter() - started
         scored = ScoredCandidate.of(fitted, predictions, labels.Y_test, Y_train=labels.Y_train)
         scored.save(folder / SCORED_FOLDER)
-        scores = {**scored.scores, "predict_seconds": seconds}
-        return {"candidate": candidate, "scores": scores, "fit": fitted.summary}
+        return {
+            "candidate": candidate,
+            "scores": {**scored.scores, "predict_seconds": seconds},
+            "study": study_scores(candidate, fitted, X, labels.test_rows, labels.Y_test),
+            "fit": fitted.summary,
+        }
 
     return run.artifact("candidate", inputs, build, code=LEARN_CODE, label=candidate).ref
 

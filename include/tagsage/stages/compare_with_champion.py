@@ -105,12 +105,10 @@ def _decide(
     scored = load_scored(run, best["ref"])
     labels, snapshot = load_labels(run, split), load_snapshot(run, corpus)
     last = last_decided(model, run_id=run.run_id)
-    evidence = Evidence.of(
-        decision_of(last.tags) if last else None, champion=champion.number if champion else ""
-    )
-    compared, frozen = Comparison(None, "", []), None
+    compared, frozen, evidence = Comparison(None, "", []), None, None
     if champion is not None:
-        versions = (version, champion.number)
+        evidence = Evidence.of(decision_of(last.tags) if last else None, champion=champion.origin)
+        versions = (model.version(version), champion)
         fresh = with_fresh_articles(run, evidence.fresh, corpus, split, features, versions, last)
         try:
             frozen = _frozen_of(run, champion)
@@ -118,6 +116,7 @@ def _decide(
         except DamagedTestError as error:
             compared = Comparison(None, str(error), [])
         evidence = Evidence(
+            champion.origin,
             looks=evidence.looks + (compared.gain is not None),
             fresh=fresh,
             best_version=compared.best_version or evidence.best_version,

@@ -34,7 +34,7 @@ def eda(token: Token, corpus: Ref, split: Ref, graph: Ref) -> Ref:
             neighbours=neighbours,
         )
         save_pictures(corpus_figures(profile, seed=run.settings.seed), folder)
-        return {"profile": asdict(profile), "graph": _graph_facts(run, graph)}
+        return {"profile": asdict(profile), "graph": _graph_facts(run, graph, profile.counts)}
 
     inputs = {"corpus": corpus, "split": split, "graph": graph}
     artifact = run.artifact("eda", inputs, build, code=(*GRAPH_CODE, "report"))
@@ -48,7 +48,7 @@ def eda(token: Token, corpus: Ref, split: Ref, graph: Ref) -> Ref:
     return artifact.ref
 
 
-def _graph_facts(run: RunContext, graph: Ref) -> dict[str, Any]:
+def _graph_facts(run: RunContext, graph: Ref, counts: dict[str, int]) -> dict[str, Any]:
     """Return what the report shows of the graph: facts by label, and GraphSAGE's losses."""
     if not graph:
         return {"facts": {}, "losses": []}
@@ -58,6 +58,7 @@ def _graph_facts(run: RunContext, graph: Ref) -> dict[str, Any]:
         "Relationships (SIMILAR)": found["relationships"],
         "Components": found["components"],
         "Articles in the largest component": found["largest_component"],
+        "Components of articles and lists, as in the study": counts["components"],
         "Articles in the training sample": found["sampled"],
         "Relationships in the sample": found["sampled_relationships"],
     }

@@ -48,6 +48,7 @@ def findings(token: Token, corpus: Ref, split: Ref, board: Ref, evaluated: Seque
 
         from tagsage.embed.text import article_texts
         from tagsage.evaluate.findings import findings_tables, records, sentences
+        from tagsage.evaluate.study import study_table
 
         labels, snapshot = load_labels(run, split), load_snapshot(run, corpus)
         best, artifacts = best_candidates(run, board), [run.workspace.open(r) for r in evaluated]
@@ -72,6 +73,8 @@ def findings(token: Token, corpus: Ref, split: Ref, board: Ref, evaluated: Seque
             texts=article_texts(snapshot.articles.iloc[labels.test_rows]),
             settings=run.settings,
         )
+        ranking = run.workspace.open(board).summary["ranking"]
+        tables["study"] = study_table({row["candidate"]: row["study"] for row in ranking})
         for name in TABLES:
             tables[name].to_csv(folder / f"{name}.csv", index=False)
         return {

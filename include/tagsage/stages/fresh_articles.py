@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage.run_context import RunContext
 from tagsage.stages.artifacts import Blocks, Ref, load_snapshot
 from tagsage.stages.backends import tracking_of
-from tagsage.stages.tagger import UnusableModelError, load_tagger
+from tagsage.stages.tagger import (
+    UnusableModelError,
+    is_outdated,
+    load_tagger,
+    refreshed_tagger,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,14 +88,14 @@ def with_fresh_articles(
     corpus: Ref,
     split: Ref,
     features: Blocks,
-    versions: tuple[str, str],
+    versions: tuple[Version, Version],
     last: Version | None,
 ) -> FreshEvidence:
     """Return the evidence with that of this run's fresh articles.
 
-    `versions` are the challenger and the champion: both read tonight's texts and lists, and neither
-    has seen the tags. Where another run has decided since this run's split (`last`), its articles
-    may be the same ones, and nothing is added.
+    `versions` are the challenger and the champion: both know this run's texts and lists, and
+    neither has seen the tags. Where another run has decided since this run's split (`last`), its
+    articles may be the same ones, and nothing is added.
     """
     import numpy as np
 
@@ -97,7 +103,7 @@ def with_fresh_articles(
     if not len(rows) or last is None or last.number != run.recorded(SINCE_VERSION):
         return evidence
     try:
-        challenger, champion = (_f1(run, corpus, features, one, rows) for one in versions)
+        challenger, champion = (_f1(run, corpus, split, features, one, rows) for one in versions)
     except UnusableModelError as error:
         logger.warning("Fresh articles are not looked at: %s", error)
         return evidence
@@ -106,16 +112,25 @@ def with_fresh_articles(
 
 
 def _f1(
-    run: RunContext, corpus: Ref, features: Blocks, version: str, rows: npt.NDArray[np.int64]
+    run: RunContext,
+    corpus: Ref,
+    split: Ref,
+    features: Blocks,
+    version: Version,
+    rows: npt.NDArray[np.int64],
 ) -> npt.NDArray[np.float64]:
     import numpy as np
 
     from tagsage.evaluate.fresh_evidence import article_f1
     from tagsage.features import Articles
+    from tagsage.registry.tagger import Tagger
 
     snapshot = load_snapshot(run, corpus)
-    model = load_tagger(run, version, snapshot, features)
+    model = load_tagger(run, version.number, snapshot, features)
+    if is_outdated(run, version, corpus):
+        refreshed = refreshed_tagger(run, model, corpus, split, features)
+        model = replace(model, tagger=Tagger.load(refreshed.path))
     fitted = model.tagger.candidate
-    X = model.tagger.features.transform(model.articles(Articles.of_snapshot(snapshot), rows))
+    X = model.features(Articles.of_snapshot(snapshot), rows)
     assigned = fitted.predict(X, np.arange(len(rows))).assigned
     return article_f1(snapshot.articles["tags"].iloc[rows].tolist(), assigned, fitted.tags)

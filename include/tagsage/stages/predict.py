@@ -20,7 +20,7 @@ from tagsage.stages.tag_tables import (
     publish_table,
     write_table,
 )
-from tagsage.stages.tagger import LoadedTagger, UnusableModelError, load_tagger
+from tagsage.stages.tagger import BLOCK_ROWS, LoadedTagger, UnusableModelError, load_tagger
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-BLOCK_ROWS = 8192
 # What a run records of its predictions: what the store wrote, and why the champion made none.
 WRITTEN, UNUSABLE = "predictions_written", "champion_unusable"
 
@@ -127,7 +126,7 @@ def _predictions(
         blocks = range(0, len(rows), BLOCK_ROWS)
         for start in track(blocks, "predicting: blocks of articles"):
             block = rows[start : start + BLOCK_ROWS]
-            X = model.tagger.features.transform(model.articles(corpus, block))
+            X = model.features(corpus, block)
             own = np.arange(len(block))
             tagged, thresholds = fitted.predict(X, own), fitted.thresholds(X, own)
             lines.append(best_tags(*tagged, thresholds, tags=fitted.tags, k=top_tags, rows=block))

@@ -38,8 +38,6 @@ class Promoted(TypedDict):
     """What later stages need of the promotion."""
 
     winner: str
-    model: Ref
-    features: Blocks  # what the winner was refitted on
     version: str
     champion_version: str
     champion_candidate: str  # the candidate of `champion_version`
@@ -92,8 +90,6 @@ def promote(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Ref)
     champion_version = registered_model(tracking, name).version(champion) if champion else None
     return Promoted(
         winner=winner,
-        model=model.ref,
-        features=features,
         version=version,
         champion_version=champion,
         champion_candidate=champion_version.candidate if champion_version else "",

@@ -58,7 +58,7 @@ def publish(
     target_tags = load_labels(run, split).tags
     facts["counts"]["target_tags"] = len(target_tags)
     scores = entry = None
-    with _pages_store(run) as store:
+    with _pages_store(run, target_tags) as store:
         if run.is_trial:
             with store.database.reading() as connection:
                 before = read_facts(connection) or facts | {"leaderboard": []}
@@ -72,8 +72,8 @@ def publish(
         logger.warning("%d explanations of unknown articles are left out.", left_out)
 
 
-def _pages_store(run: RunContext) -> SqlStore:
-    """Open the store that the pages read; with Neo4j, copy there what it holds."""
+def _pages_store(run: RunContext, target_tags: list[str]) -> SqlStore:
+    """Open the store that the pages read; with Neo4j, mark the target tags, and copy all to it."""
     from tagsage.store.copy import copy_store
     from tagsage.store.database import pages_url
     from tagsage.store.sql import SqlStore
@@ -82,6 +82,7 @@ def _pages_store(run: RunContext) -> SqlStore:
     if isinstance(store, SqlStore):
         return store
     with store:
+        store.mark_targets(target_tags)
         pages = SqlStore(pages_url(run.settings))
         copy_store(store, pages, replace=True)
     return pages

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from tagsage.progress import track
 from tagsage.run_context import RunContext, Token
-from tagsage.stages.artifacts import LEARN_CODE, Ref, feature_matrix, load_snapshot
+from tagsage.stages.artifacts import MODEL_CODE, Blocks, Ref, load_snapshot
 from tagsage.stages.backends import open_store
 from tagsage.stages.predict import UNUSABLE
-from tagsage.stages.promote import Promoted
 from tagsage.stages.tag_tables import (
     EXAMPLES_FILE,
     SUGGESTIONS,
@@ -19,6 +18,7 @@ from tagsage.stages.tag_tables import (
     publish_table,
     write_table,
 )
+from tagsage.stages.tagger import BLOCK_ROWS, LoadedTagger, load_tagger
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,16 +30,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SUGGESTED = "suggested"
-BLOCK_ROWS = 1 << 14
 
 
-def suggest(token: Token, corpus: Ref, promoted: Promoted) -> Ref:
-    """Write the tags that tagged articles lack although this run's winner is sure of them.
+def suggest(token: Token, corpus: Ref, features: Blocks, predicted: Ref) -> Ref:
+    """Write the tags that tagged articles lack although the model that predicted is sure of them.
 
-    Publishes ``suggestions.csv`` and ``suggestions.parquet``. It is always the winner that
-    suggests: its features of a tagged article leave the article's own tags out, which those that a
-    champion of an earlier run makes do not. A trial suggests nothing, and leaves the suggestions
-    that are there; so does a run whose champion cannot be used, which the stage predict records.
+    Publishes ``suggestions.csv`` and ``suggestions.parquet``. A tagged article's features leave its
+    own tags out. A trial suggests nothing, and leaves the suggestions that are there; so does a run
+    whose champion cannot be used, which the stage predict records.
     """
     import pandas as pd
 
@@ -49,18 +47,22 @@ def suggest(token: Token, corpus: Ref, promoted: Promoted) -> Ref:
     if run.is_trial or run.recorded(UNUSABLE):
         run.record(SUGGESTED, "")
         return ""
+    version = str(run.workspace.open(predicted).summary["version"])
+    snapshot = load_snapshot(run, corpus)
+    model = load_tagger(run, version, snapshot, features)
     inputs = {
         "corpus": corpus,
-        **{name: promoted[name] for name in ("features", "model", "version")},
+        "features": features,
+        "model": model.model_id,
+        "version": version,
         "min_score": run.settings.suggest_min_score,
     }
 
     def build(folder: Path) -> dict[str, Any]:
-        snapshot = load_snapshot(run, corpus)
         is_tagged = snapshot.articles["tags"].map(len) > 0
         rows = (is_tagged & ~snapshot.articles["is_stub"]).to_numpy().nonzero()[0]
-        lines = _missing_tags(run, snapshot, rows, promoted)
-        suggestions = join_lines(lines, snapshot).assign(model_version=promoted["version"])
+        lines = _missing_tags(model, snapshot, rows, min_score=run.settings.suggest_min_score)
+        suggestions = join_lines(lines, snapshot).assign(model_version=version)
         suggestions = suggestions.astype({"model_version": "str"})
         write_table(folder, SUGGESTIONS, suggestions)
         shown = suggestions.assign(assigned=True, threshold=None)
@@ -70,15 +72,13 @@ def suggest(token: Token, corpus: Ref, promoted: Promoted) -> Ref:
             "tagged_articles": len(rows),
             "articles": int(suggestions["story"].nunique()),
             "tags": len(suggestions),
-            "version": promoted["version"],
+            "version": version,
         }
 
-    artifact = run.artifact("suggestions", inputs, build, code=(*LEARN_CODE, "report"))
+    artifact = run.artifact("suggestions", inputs, build, code=(*MODEL_CODE, "report"))
     suggestions = pd.read_parquet(artifact.path / f"{SUGGESTIONS}.parquet")
     with open_store(run) as store:
-        written = store.write_suggestions(
-            suggestions, run_id=run.run_id, model_version=promoted["version"]
-        )
+        written = store.write_suggestions(suggestions, run_id=run.run_id, model_version=version)
     publish_table(run, artifact.path, SUGGESTIONS, suggestions)
     run.record(SUGGESTED, artifact.ref)
     logger.info("suggestions: %s; in the store: %s", artifact.summary, written)
@@ -86,24 +86,23 @@ def suggest(token: Token, corpus: Ref, promoted: Promoted) -> Ref:
 
 
 def _missing_tags(
-    run: RunContext, snapshot: Snapshot, rows: npt.NDArray[np.int64], promoted: Promoted
+    model: LoadedTagger, snapshot: Snapshot, rows: npt.NDArray[np.int64], *, min_score: float
 ) -> list[pd.DataFrame]:
     """Return the tags that the articles `rows` lack, block by block."""
+    import numpy as np
     import pandas as pd
 
-    from tagsage.learn.candidate import FittedCandidate
+    from tagsage.features import Articles
     from tagsage.learn.labels import label_matrix
     from tagsage.learn.predictions import missing_tags
 
-    fitted = FittedCandidate.load(run.workspace.open(promoted["model"]).path)
-    X = feature_matrix(run, promoted["features"], promoted["winner"].partition(":")[0])
+    corpus, fitted = Articles.of_snapshot(snapshot), model.tagger.candidate
     lines = [pd.DataFrame({"row": rows[:0], "tag": [], "score": []})]
     blocks = range(0, len(rows), BLOCK_ROWS)
     for start in track(blocks, "suggesting: blocks of articles"):
         block = rows[start : start + BLOCK_ROWS]
         known = label_matrix(snapshot.articles["tags"].iloc[block].tolist(), fitted.tags)
-        P, assigned = fitted.predict(X, block)
-        min_score = run.settings.suggest_min_score
+        P, assigned = fitted.predict(model.features(corpus, block), np.arange(len(block)))
         lines.append(
             missing_tags(P, assigned, known, tags=fitted.tags, min_score=min_score, rows=block)
         )

@@ -93,6 +93,10 @@ class ArticleStore(ABC):
         """Do the same as :meth:`restore_predictions` for suggestions."""
         return self._write("suggestions", suggestions.assign(assigned=1), keep_makers=False)
 
+    def mark_targets(self, tags: Sequence[str]) -> None:
+        """Mark these tags, and no others, as target tags; only Neo4j does, by a label."""
+        del tags
+
     def write_vectors(
         self, name: str, keys: Sequence[str], vectors: npt.NDArray[np.floating], *, digest: str
     ) -> bool:

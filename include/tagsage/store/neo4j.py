@@ -111,6 +111,11 @@ _REMOVE_OTHERS = """
     CALL (p) { DELETE p } IN TRANSACTIONS OF 10000 ROWS
 """
 
+_MARK_TARGETS = (
+    "MATCH (t:Tag) WHERE t.name IN $names SET t:Target",
+    "MATCH (t:Tag:Target) WHERE NOT t.name IN $names REMOVE t:Target",
+)
+
 _VECTORS = "MATCH (a:Article) WHERE size(a[$name]) = $dimensions RETURN count(a) AS n"
 # float32: half of what a list of floats takes in the store, and to write there.
 _WRITE_VECTORS = """
@@ -284,6 +289,11 @@ class Neo4jStore(ArticleStore):
                 break
         names = ["key", "story", "tag", *VALUES, *MAKER]
         return in_order(pd.DataFrame([tuple(row) for row in rows], columns=names))
+
+    def mark_targets(self, tags: Sequence[str]) -> None:
+        """Give the target tags, and no others, the label ``Target``."""
+        for query in _MARK_TARGETS:
+            self._database.rows(query, names=Rows(tags))
 
     # -- vectors ---------------------------------------------------------------------------------
 

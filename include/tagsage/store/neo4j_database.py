@@ -4,7 +4,7 @@ The model::
 
     (:Author {name})-[:WROTE]->(:Article {key, url, title, subtitle, date, is_stub})
     (:Article)-[:IN_LIST]->(:List {name})
-    (:Article)-[:HAS_TAG {position}]->(:Tag {name})
+    (:Article)-[:HAS_TAG {position}]->(:Tag {name})          target tags: (:Tag:Target {name})
     (:Article)-[:PREDICTED_TAG {score, assigned, threshold, model_version, run_id, set}]->(:Tag)
     (:Article)-[:SUGGESTED_TAG {score, model_version, run_id, set}]->(:Tag)
     (:TagsageStore {name, loading, predictions, suggestions})

@@ -11,7 +11,7 @@ from scripts.openai_server import OpenAiServer
 from tagsage.embed.cache import VectorCache, cache_file
 from tagsage.settings import Settings
 
-KEY = "sk-proj-Xq7tagsageZ9dQpW2mVn4"
+KEY = "sk-proj-Xq7hK3bRu8sZ9dQpW2mVn4"
 MODEL, DIMENSIONS = "text-embedding-3-small", 8
 TEXTS = [f"title {number} about graphs" for number in range(150)]
 

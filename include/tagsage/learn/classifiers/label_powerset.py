@@ -35,8 +35,8 @@ class LabelPowerset(Classifier):
     """LabelPowerset over logistic regression, after the study.
 
     A tag's probability is the sum over the sets that hold it, and tags are assigned by thresholds;
-    the study takes the likeliest set. For corpora of the study's size: time grows with articles ×
-    sets.
+    the study takes the most likely set, :meth:`most_likely_sets`. For corpora of the study's size:
+    time grows with articles × sets.
     """
 
     name: ClassVar[str] = "label_powerset"
@@ -65,6 +65,22 @@ class LabelPowerset(Classifier):
             np.exp(z, out=z)
             P[part] = (z @ sets) / z.sum(axis=1, keepdims=True)
         return P
+
+    def most_likely_sets(self, X: FeatureMatrix, rows: IndexArray) -> BoolArray:
+        """Return the tags of each article's most likely set, [m, L]; of equal ones the first.
+
+        The empty set is none of them: the study has no articles without a tag.
+        """
+        found = np.tile(self.arrays["constant"] > 0, (len(rows), 1))
+        varying = self.arrays["varying"]
+        if not len(varying):
+            return found
+        sets = self.arrays["sets"]
+        bias = np.where(sets.any(axis=1) | found.any(), self.arrays["intercept"], -np.inf)
+        for part, block in row_blocks(rows, max(PREDICT_NUMBERS // len(sets), 1)):
+            z = X.rows(block) @ self.arrays["coef"] + bias
+            found[part, varying] = sets[z.argmax(axis=1)]
+        return found
 
 
 def fit_multinomial(

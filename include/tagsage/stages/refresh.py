@@ -1,0 +1,69 @@
+"""A champion of an earlier run gets to know this run's lists, authors and tags."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from tagsage.run_context import RunContext, Token
+from tagsage.stages.artifacts import Blocks, Ref, load_snapshot
+from tagsage.stages.backends import tracking_of
+from tagsage.stages.promote import Promoted
+from tagsage.stages.tagger import (
+    UnusableModelError,
+    is_outdated,
+    load_tagger,
+    refreshed_tagger,
+)
+
+if TYPE_CHECKING:
+    from tagsage.registry.versions import Version
+
+logger = logging.getLogger(__name__)
+
+
+def refresh_champion(
+    token: Token, corpus: Ref, split: Ref, features: Blocks, promoted: Promoted
+) -> Promoted:
+    """Fit the champion's list means, label sums and author sums again, without a gate.
+
+    Weights, vocabularies, calibration and thresholds stay. The refreshed model is a new version,
+    which takes the champion's place, so that it is served, too. Nothing is done when the champion
+    knows this corpus, has no such blocks, is pinned, or cannot be used. Returns `promoted` with the
+    version that is champion now.
+    """
+    from tagsage.registry.versions import registered_model
+
+    run = RunContext.of(token)
+    model = registered_model(tracking_of(run.settings), run.settings.registered_model)
+    champion = model.champion
+    if champion is None:
+        return promoted
+    number = champion.number
+    if not model.pinned and is_outdated(run, champion, corpus):
+        number = _refresh(run, corpus, split, features, champion)
+    return {**promoted, "champion_version": number, "champion_candidate": champion.candidate}
+
+
+def _refresh(run: RunContext, corpus: Ref, split: Ref, features: Blocks, champion: Version) -> str:
+    """Register the refreshed champion; return the version that is champion now."""
+    from tagsage.registry.champion import refresh
+
+    settings, snapshot = run.settings, load_snapshot(run, corpus)
+    try:
+        loaded = load_tagger(run, champion.number, snapshot, features)
+    except UnusableModelError as error:
+        logger.warning("%s, so it is not refreshed.", error)
+        return champion.number
+    artifact = refreshed_tagger(run, loaded, corpus, split, features)
+    version = refresh(
+        tracking_of(settings),
+        run.run_id,
+        champion,
+        name=settings.registered_model,
+        tagger=artifact.path,
+        tagger_ref=artifact.ref,
+        states_digest=run.workspace.open(corpus).summary["digest"],
+    )
+    logger.info("The champion, version %s, was refreshed: now %s.", champion.number, version)
+    return version
