@@ -30,7 +30,9 @@ def reduced(case: Case) -> dict[str, ArticleResults]:
     return {name: ArticleResults.of(p, Y, np.float32(threshold) <= p) for name, p in P.items()}
 
 
-def oracle(case: Case, *, resamples: int, seed: int, level: float) -> pd.DataFrame:
+def oracle(
+    case: Case, *, clusters: np.ndarray, resamples: int, seed: int, level: float
+) -> pd.DataFrame:
     """Score every resample anew."""
     Y, P, threshold = case
     tags = [str(tag) for tag in range(Y.shape[1])]
@@ -42,8 +44,16 @@ def oracle(case: Case, *, resamples: int, seed: int, level: float) -> pd.DataFra
 
     everything = np.arange(len(Y))
     whole = {name: scores(name, everything) for name in P}
-    weights = np.concatenate(list(resampled_weights(len(Y), resamples, seed)), axis=1)
-    draws = [np.repeat(everything, column.astype(int)) for column in weights.T]
+    # The clusters drawn, and then their articles, however often they were drawn.
+    names = list(dict.fromkeys(clusters.tolist()))
+    weights = np.concatenate(list(resampled_weights(len(names), resamples, seed)), axis=1)
+    draws = [
+        np.concatenate([
+            np.flatnonzero(clusters == names[place])
+            for place in np.repeat(np.arange(len(names)), column.astype(int))
+        ])
+        for column in weights.T
+    ]
     drawn = {name: np.array([scores(name, rows) for rows in draws]) for name in P}
     whole["a-b"], drawn["a-b"] = whole["a"] - whole["b"], drawn["a"] - drawn["b"]
     tails = [(1 - level) / 2, (1 + level) / 2]
@@ -63,14 +73,18 @@ def oracle(case: Case, *, resamples: int, seed: int, level: float) -> pd.DataFra
     seed=st.integers(0, 10_000),
     n=st.integers(1, 25),
     n_tags=st.integers(1, 8),
+    most_clusters=st.integers(1, 25),
     numbers=st.sampled_from([1, 60, 10**6]),
 )
 @settings(deadline=None, max_examples=25)
-def test_any_case_gives_what_scoring_every_resample_anew_gives(seed, n, n_tags, numbers):
+def test_any_case_gives_what_scoring_every_resample_anew_gives(
+    seed, n, n_tags, most_clusters, numbers
+):
     case = random_case(seed, n, n_tags)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bootstrap, "BLOCK_NUMBERS", numbers)
-        options = {"resamples": 20, "seed": seed, "level": 0.9}
+        clusters = np.random.default_rng(seed).integers(0, most_clusters, n)
+        options = {"clusters": clusters, "resamples": 20, "seed": seed, "level": 0.9}
         found = paired_bootstrap(case[0], reduced(case), pairs=[("a", "b")], **options)
         expected = oracle(case, **options)
     pd.testing.assert_frame_equal(found, expected, rtol=0, atol=1e-11, check_dtype=False)
@@ -113,3 +127,29 @@ def test_same_seed_gives_the_same_resamples_of_n_articles_each():
     assert (weights.sum(axis=0) == 7).all()
     assert np.array_equal(weights, again)
     assert not np.array_equal(weights, other)
+
+
+def test_clusters_of_one_article_each_change_nothing():
+    case = random_case(2, 40, 5)
+    plain, clustered = (
+        paired_bootstrap(
+            case[0], reduced(case), pairs=[("a", "b")], seed=1, resamples=200, clusters=clusters
+        )
+        for clusters in (None, np.random.default_rng(0).permutation(40) + 7)
+    )
+    pd.testing.assert_frame_equal(plain, clustered)
+
+
+def test_copies_in_a_cluster_of_their_own_do_not_narrow_an_interval():
+    Y, P, threshold = random_case(3, 60, 8)
+    copied = np.repeat(Y, 4, axis=0), {name: np.repeat(p, 4, axis=0) for name, p in P.items()}
+    several = (*copied, threshold)
+    options = {"pairs": [("a", "b")], "seed": 1, "resamples": 500}
+    plain = paired_bootstrap(Y, reduced((Y, P, threshold)), **options)
+    clusters = np.repeat(np.arange(60), 4)
+    clustered = paired_bootstrap(several[0], reduced(several), clusters=clusters, **options)
+    columns = ["value", "low", "high", "p_not_better"]
+    np.testing.assert_allclose(clustered[columns], plain[columns], atol=1e-11)
+    naive = paired_bootstrap(several[0], reduced(several), **options)
+    widths = ((frame["high"] - frame["low"]).to_numpy() for frame in (naive, clustered))
+    assert np.less(*widths).all()

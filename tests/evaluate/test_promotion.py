@@ -57,7 +57,7 @@ def sparse(assigned):
 
 
 def paired(Y, challenger, champion) -> Pair:
-    return Pair(Y, sparse(challenger), sparse(champion))
+    return Pair(Y, sparse(challenger), sparse(champion), np.arange(len(Y)))
 
 
 def frozen(tags, test, assigned) -> FrozenTest:
@@ -69,7 +69,7 @@ def compared(Y, assigned, articles, tags, champion, *, best=("", None), look=1, 
     everything = np.arange(len(Y))
     return compare_with_champion(
         SimpleNamespace(results=SimpleNamespace(assigned=sparse(assigned))),
-        Labels(tags, everything, Y, everything, everything),
+        Labels(tags, everything, Y, everything, everything, everything),
         champion,
         version="3",
         look=look,

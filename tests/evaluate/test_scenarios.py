@@ -157,7 +157,7 @@ def inputs_of(articles: Articles, folder: Path, names: dict[str, str]) -> Scenar
     conditions = conditions_of(articles, folder, "+".join(dict.fromkeys("+".join(sets).split("+"))))
     in_test = np.isin(TAGGED, TEST)
     split = np.flatnonzero(~in_test), np.flatnonzero(in_test)
-    labels = Labels(list("abcd"), TAGGED, TAGS[TAGGED], *split)
+    labels = Labels(list("abcd"), TAGGED, TAGS[TAGGED], *split, np.arange(len(TAGGED)) // 2)
     part = TrainingPart.of(labels, seed=SETTINGS.seed)
     trained = conditions.train(names["graph"], part)
     tags = [["abcd"[place]] if row in TAGGED else [] for row, place in enumerate(GROUP)]
@@ -202,3 +202,16 @@ def test_what_comes_later_is_unknown_when_earlier_articles_are_learned_from(tmp_
         assert one.fitted.main.to_json() == same.fitted.main.to_json()
         P, Q = (trained.fitted.predict_proba(one.X, earlier) for trained in (one, same))
         assert np.array_equal(P, Q)
+
+
+def test_no_family_is_in_both_parts_of_the_grouped_split(tmp_path):
+    names = {"text": "words:linear", "graph": "words+list_ids+author_ids:linear"}
+    inputs = inputs_of(ARTICLES, tmp_path, names)
+    rows, made = evaluated(inputs, "grouped", tmp_path)
+    test, families = np.load(tmp_path / "test.npy"), inputs.labels.families
+    assert {row["test_articles"] for row in rows} == {len(test)}
+    assert 10 < len(test) < 18
+    for trained in made:
+        learned = np.isin(TAGGED, trained.part.rows)
+        assert len(test) + learned.sum() == len(TAGGED)
+        assert not np.isin(families[test], families[learned]).any()

@@ -133,7 +133,9 @@ def test_guards_are_in_metrics_report_and_mlflow(runs):
     assert json.loads(Path(file).read_text(encoding="utf-8")) == second["promotion"]
 
 
-def test_articles_that_came_later_change_nobodys_part(runs, small_corpus):
+def test_articles_that_came_later_change_nobodys_part(runs, small_corpus, monkeypatch):
+    # A trial would hold out no fresh articles.
+    monkeypatch.setenv("TAGSAGE_CANDIDATES", SETTINGS["candidates"])
     workspace, (_, second, _) = runs
     records = workspace / "runs" / second["run_id"] / "artifacts"
     kept = json.loads((records / "frozen_test.json").read_text(encoding="utf-8"))
@@ -149,7 +151,7 @@ def test_articles_that_came_later_change_nobodys_part(runs, small_corpus):
     assert not np.isin(before.train, test).any()
     assert abs(len(test) / len(labels.rows) - 0.2) < 0.01
     # Some of the new ones are for neither part: they are fresh evidence.
-    fresh = np.load(grown.workspace.open(split).path / FRESH_FILE)
+    fresh, _ = np.load(grown.workspace.open(split).path / FRESH_FILE)
     assert len(fresh) > 0
     assert not np.isin(ids[fresh], np.concatenate([train, test, before.train, before.test])).any()
     # A run that runs again has the same split, whoever is champion now.

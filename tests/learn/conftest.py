@@ -69,7 +69,9 @@ def small_models(monkeypatch):
 def labels_of(data) -> Labels:
     order = np.argsort(data.rows)
     split = stratified_split(data.Y[order], test_share=0.2, seed=0)
-    return Labels(TAGS, data.rows[order], data.Y[order], split.train, split.test)
+    return Labels(
+        TAGS, data.rows[order], data.Y[order], split.train, split.test, np.arange(len(order))
+    )
 
 
 def fit(data, labels: Labels, name: str, seed: int = 1, **options) -> FittedCandidate:

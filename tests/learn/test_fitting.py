@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -12,7 +13,6 @@ from tagsage.learn.calibration import fit_calibration
 from tagsage.learn.candidate import FittedCandidate
 from tagsage.learn.classifiers import Validation, make_classifier
 from tagsage.learn.fitting import fit_candidate, refit_candidate, tuning_split
-from tagsage.learn.labels import Labels
 from tagsage.learn.split import stratified_split
 from tagsage.learn.thresholds import best_micro_f1, tag_thresholds
 from tests.learn.conftest import TAGS, assert_same_model, fit, labels_of, synthetic
@@ -40,7 +40,7 @@ def test_flipping_every_test_label_changes_neither_model_nor_threshold(name, dat
     labels = labels_of(data)
     flipped = labels.Y.copy()
     flipped[labels.test] ^= True
-    turned = Labels(labels.tags, labels.rows, flipped, labels.train, labels.test)
+    turned = replace(labels, Y=flipped)
     before, after = fitted_on(name), fit(data, turned, name)
     assert_same_model(before, after, data.X)
     good = score(before, data.X, labels.Y_test, labels.test_rows)

@@ -75,7 +75,7 @@ def test_labels_read_again_equal_those_saved(tmp_path):
     labels.save(tmp_path)
     again = Labels.load(tmp_path)
     assert again.tags == labels.tags
-    for name in ("rows", "Y", "train", "test"):
+    for name in ("rows", "Y", "train", "test", "families"):
         assert np.array_equal(getattr(again, name), getattr(labels, name))
         assert getattr(again, name).dtype == getattr(labels, name).dtype
 
@@ -92,3 +92,10 @@ def test_of_too_many_labelled_articles_those_of_the_earlier_split_and_a_sample_a
     assert len(continued.rows) == 30
     assert set(range(40, 60)) <= set(continued.train_rows.tolist())
     assert set(range(60, 65)) <= set(continued.test_rows.tolist())
+
+
+def test_labelled_articles_keep_their_families():
+    tags, options = [["a"], [], ["a"], ["a"]], {"min_tag_articles": 1, "test_share": 0.3, "seed": 0}
+    labels = label_corpus(tags, **options, families=np.array([4, 4, 9, 4]))
+    assert labels.families.tolist() == [4, 9, 4]
+    assert len(set(label_corpus(tags, **options).families.tolist())) == 3

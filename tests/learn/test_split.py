@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from tagsage.learn import split as split_module
-from tagsage.learn.split import rows_since, split_by_time, stratified_split
+from tagsage.learn.split import (
+    rows_since,
+    split_by_family,
+    split_by_time,
+    stratified_split,
+)
 
 
 def labels(n: int, shares: list[float], seed: int = 0) -> np.ndarray:
@@ -105,3 +110,23 @@ def test_split_by_time_of_dates_that_do_not_differ_is_none(days):
 def test_rows_since_a_moment_have_a_known_date_that_is_not_before_it():
     dates = moments("1990-01-01", "1980-01-01", "1985-01-01", "1990-01-02")
     assert rows_since(dates, np.datetime64("1985-01-01")).tolist() == [2, 3]
+
+
+def test_a_split_by_family_divides_none_and_keeps_about_the_share_of_every_tag():
+    random = np.random.default_rng(4)
+    families = random.integers(0, 600, 2000) * 10
+    # Articles of a family are alike.
+    Y = (random.random((600, 3)) < [0.4, 0.1, 0.05])[families // 10]
+    Y |= random.random(Y.shape) < 0.02
+    split = split_by_family(Y, families, test_share=0.2, seed=1)
+    assert_partition(split, 2000)
+    assert not np.isin(families[split.test], families[split.train]).any()
+    assert abs(len(split.test) - 400) < 40
+    shares = Y[split.test].sum(axis=0) / Y.sum(axis=0)
+    assert np.all(np.abs(shares - 0.2) < 0.05)
+    again = split_by_family(Y, families, test_share=0.2, seed=1)
+    assert np.array_equal(split.test, again.test)
+
+
+def test_one_family_can_not_be_split():
+    assert split_by_family(labels(5, [0.5]), np.full(5, 3), test_share=0.2, seed=0) is None

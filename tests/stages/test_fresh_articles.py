@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -70,8 +72,12 @@ def test_nothing_is_held_out_without_a_champion_or_in_a_trial(run, registry):
 
 
 def test_fresh_articles_count_only_while_no_other_run_has_counted_them(run, registry, monkeypatch):
-    fresh = hold_out(run, ARTICLES)
-    split = run.artifact("split", {}, lambda folder: np.save(folder / FRESH_FILE, fresh), code=())
+    fresh = np.stack([hold_out(run, ARTICLES), [7, 8, 8]])
+
+    def write(folder: Path) -> None:
+        np.save(folder / FRESH_FILE, fresh)
+
+    split = run.artifact("split", {}, write, code=())
     f1 = {"3": np.array([1.0, 0.5, 0.5]), "1": np.array([0.0, 0.5, 1.0])}
     monkeypatch.setattr(fresh_articles, "_f1", lambda *arguments: f1[arguments[4].number])
 
@@ -80,6 +86,8 @@ def test_fresh_articles_count_only_while_no_other_run_has_counted_them(run, regi
         return with_fresh_articles(run, FreshEvidence(), "", split.ref, {}, pair, last)
 
     counted = evidence(registry[0])
-    assert counted == FreshEvidence().after(np.array([1.0, 0.0, -0.5]), np.arange(3))
+    expected = FreshEvidence().after(np.array([1.0, -0.25]), np.arange(2))
+    assert counted.log_capitals == expected.log_capitals
+    assert (counted.articles, counted.observations) == (3, 2)
     assert evidence(registry[0]) == counted
     assert evidence(version("4", "n4")) == FreshEvidence()

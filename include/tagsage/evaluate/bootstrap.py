@@ -9,7 +9,7 @@ import pandas as pd
 
 from tagsage.evaluate.article_results import ArticleResults, Sums, sparse_of
 from tagsage.evaluate.metrics import METRICS, Float64Array
-from tagsage.features.matrix import BoolArray
+from tagsage.features.matrix import BoolArray, IndexArray
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -23,6 +23,7 @@ def paired_bootstrap(
     Y: BoolArray,
     results: Mapping[str, ArticleResults],
     *,
+    clusters: IndexArray | None = None,
     pairs: Sequence[tuple[str, str]] = (),
     seed: int,
     level: float = LEVEL,
@@ -30,8 +31,10 @@ def paired_bootstrap(
 ) -> pd.DataFrame:
     """Bootstrap the scores of candidates, and the differences between `pairs` of them.
 
-    Articles are drawn with replacement, the same for all candidates (P. Koehn: Statistical
-    significance tests for machine translation evaluation, EMNLP 2004). Percentile intervals reflect
+    Clusters of articles, such as families of near-copies, are drawn with replacement, the same for
+    all candidates (P. Koehn: Statistical significance tests for machine translation evaluation,
+    EMNLP 2004); `clusters` [n] names each article's, and by default each is one of its own. So
+    alike articles do not pass for independent evidence. Percentile intervals reflect
     the choice of test articles, not of the split, the seed or the training part. Those of macro-F1
     are biased downwards, because F1 is concave in the hits of rare tags; differences hardly are.
 
@@ -43,7 +46,7 @@ def paired_bootstrap(
     whole = {name: np.array(list(one.scores(Y).values())) for name, one in results.items()}
     parts: dict[str, list[Float64Array]] = {name: [] for name in results}
     truth = sparse_of(Y)
-    for weights in resampled_weights(len(Y), resamples, seed):
+    for weights in resampled_weights(len(Y), resamples, seed, clusters):
         for name, one in results.items():
             parts[name].append(_scores(one.sums(truth, weights)))
     drawn = {name: np.concatenate(blocks, axis=1) for name, blocks in parts.items()}
@@ -55,14 +58,19 @@ def paired_bootstrap(
     return found.assign(articles=len(Y), resamples=resamples, level=level)
 
 
-def resampled_weights(n: int, resamples: int, seed: int) -> Iterator[Float64Array]:
+def resampled_weights(
+    n: int, resamples: int, seed: int, clusters: IndexArray | None = None
+) -> Iterator[Float64Array]:
     """Yield blocks of resamples: how often each article is in each, float64 [n, block]."""
     random = np.random.default_rng(seed)
+    cluster = np.arange(n) if clusters is None else pd.factorize(clusters)[0]
+    drawn = cluster.max() + 1
     block = max(BLOCK_NUMBERS // n, 1)
     for start in range(0, resamples, block):
         size = min(block, resamples - start)
-        places = random.integers(0, n, size=(size, n)) * size + np.arange(size)[:, None]
-        yield np.bincount(places.ravel(), minlength=n * size).reshape(n, size).astype(np.float64)
+        places = random.integers(0, drawn, size=(size, drawn)) * size + np.arange(size)[:, None]
+        times = np.bincount(places.ravel(), minlength=drawn * size).reshape(drawn, size)
+        yield times[cluster].astype(np.float64)
 
 
 def _scores(sums: Sums) -> Float64Array:

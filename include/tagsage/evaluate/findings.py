@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,12 +13,20 @@ import pandas as pd
 from tagsage.evaluate.bootstrap import paired_bootstrap
 from tagsage.evaluate.leaderboard import GRAPH, TEXT
 from tagsage.evaluate.metrics import METRIC_NAMES, METRICS
-from tagsage.evaluate.scenarios import COLD_START, INDUCTIVE, SHARE, TIME, TRANSDUCTIVE
+from tagsage.evaluate.scenarios import (
+    COLD_START,
+    GROUPED,
+    INDUCTIVE,
+    SHARE,
+    TIME,
+    TRANSDUCTIVE,
+)
 from tagsage.evaluate.slices import article_slices, slice_scores, tag_slices
 
 if TYPE_CHECKING:
+    from tagsage.evaluate.article_results import ArticleResults
     from tagsage.evaluate.scored_candidate import ScoredCandidate
-    from tagsage.learn.labels import Labels
+    from tagsage.learn.labels import IntArray, Labels
     from tagsage.settings import Settings
 
 SCENARIO_COLUMNS = ("scenario", "role", "candidate", "seed")
@@ -28,13 +37,22 @@ GAIN_COLUMNS = (
 )
 
 
+@dataclass(frozen=True)
+class ScenarioResults:
+    """What was scored in a scenario; `text` is None where it is that of the run's test part."""
+
+    test: IntArray  # positions of the test articles among the labelled ones
+    graph: ArticleResults
+    text: ArticleResults | None = None
+
+
 def findings_tables(
     scored: Mapping[str, ScoredCandidate],
     labels: Labels,
     rows: Sequence[Mapping[str, Any]],
     *,
     best: Mapping[str, str],
-    scenarios: Mapping[str, ScoredCandidate],
+    scenarios: Mapping[str, ScenarioResults],
     list_degree: npt.NDArray[np.integer],
     texts: Sequence[str],
     settings: Settings,
@@ -42,18 +60,14 @@ def findings_tables(
     """Return the tables ``intervals``, ``scenarios``, ``gains`` and ``slices``.
 
     `best` names the best candidate per role (``text``, ``graph``; one may be missing), `scenarios`
-    has the best graph candidate in other scenarios; for `rows` see :func:`gains`. `list_degree`
-    says how many lists hold each test article.
+    has what they scored in other scenarios; for `rows` see :func:`gains`. `list_degree` says how
+    many lists hold each test article. Families of near-copies are the clusters of all intervals.
     """
     seed, text = settings.seed, best.get(TEXT)
     gained = pd.DataFrame(columns=[*GAIN_COLUMNS])
     if text and GRAPH in best:
-        results = {TEXT: scored[text].results, TRANSDUCTIVE: scored[best[GRAPH]].results}
-        results |= {name: one.results for name, one in scenarios.items()}
-        pairs = [(name, TEXT) for name in results if name != TEXT]
-        found = paired_bootstrap(labels.Y_test, results, pairs=pairs, seed=seed)
-        differences = found[found["baseline"].notna()].rename(columns={"candidate": "scenario"})
-        gained = gains(rows, differences)
+        plain = {TEXT: scored[text].results, TRANSDUCTIVE: scored[best[GRAPH]].results}
+        gained = gains(rows, scenario_differences(labels, plain, scenarios, seed=seed))
     of_articles = article_slices(list_degree=list_degree, texts=texts, Y=labels.Y_test)
     of_tags = tag_slices(labels.Y_train.sum(axis=0), settings.min_tag_articles)
     # A file without a header could not be read.
@@ -69,6 +83,7 @@ def findings_tables(
         "intervals": paired_bootstrap(
             labels.Y_test,
             {name: one.results for name, one in scored.items()},
+            clusters=labels.families[labels.test],
             pairs=[(name, text) for name in scored if text and name != text],
             seed=seed,
         ),
@@ -76,6 +91,37 @@ def findings_tables(
         "gains": gained,
         "slices": slices,
     }
+
+
+def scenario_differences(
+    labels: Labels,
+    plain: Mapping[str, ArticleResults],
+    scenarios: Mapping[str, ScenarioResults],
+    *,
+    seed: int,
+) -> pd.DataFrame:
+    """Bootstrap what lists gain over text in each scenario, with a column ``scenario``.
+
+    `plain` has ``text`` and ``transductive`` on the run's test part.
+    """
+    on_test = {name: one.graph for name, one in scenarios.items() if one.text is None}
+    parts = [(labels.test, {**plain, **on_test})]
+    parts += [
+        (one.test, {TEXT: one.text, name: one.graph})
+        for name, one in scenarios.items()
+        if one.text is not None
+    ]
+    found = pd.concat(
+        paired_bootstrap(
+            labels.Y[test],
+            results,
+            clusters=labels.families[test],
+            pairs=[(name, TEXT) for name in results if name != TEXT],
+            seed=seed,
+        )
+        for test, results in parts
+    )
+    return found[found["baseline"].notna()].rename(columns={"candidate": "scenario"})
 
 
 def gains(rows: Sequence[Mapping[str, Any]], intervals: pd.DataFrame) -> pd.DataFrame:
@@ -129,13 +175,28 @@ def sentences(found: pd.DataFrame, *, graph: str, text: str) -> list[str]:
         share = _on_run(line) / _on_run(plain) if _on_run(plain) > 0 else 0
         kept = f", {share:.0%} of the gain above" if scenario == INDUCTIVE and share > 0 else ""
         said.append(f"{beginning} in {METRIC_NAMES['macro_f1']} is {_interval(line)}{kept}.")
-    return said
+    return [*said, *_cost_of_copies(lines)]
+
+
+def _cost_of_copies(lines: Mapping[tuple[str, str], Mapping[Any, Any]]) -> list[str]:
+    """Return a sentence about how much of the scores near-copies in the training part make."""
+    plain, grouped = (lines.get((name, "micro_f1")) for name in (TRANSDUCTIVE, GROUPED))
+    if plain is None or grouped is None:
+        return []
+    with_lists, on_text = (
+        f"{grouped[role]:.3f} instead of {plain[role]:.3f}" for role in (GRAPH, TEXT)
+    )
+    return [
+        f"Without near-copies of test articles in the training part, micro-F1 is {with_lists} with "
+        f"lists, and {on_text} on text."
+    ]
 
 
 _BEGINNINGS: Mapping[str, str] = {
     INDUCTIVE: "On articles that were not there when list features were built, the gain",
     COLD_START: "On articles treated as being in no list, the difference to text alone",
     TIME: "Trained on earlier articles and scored on later ones, the gain",
+    GROUPED: "On articles of which no near-copy was trained on, the gain",
 }
 
 

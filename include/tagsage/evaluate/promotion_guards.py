@@ -38,13 +38,15 @@ class Pair(NamedTuple):
     Y: BoolArray
     challenger: Csr
     champion: Csr
+    families: IntArray
 
     def part(self, rows: IntArray, columns: IntArray) -> Pair:
         """Return some of the articles and tags."""
         challenger, champion = (
             assigned[rows][:, columns] for assigned in (self.challenger, self.champion)
         )
-        return Pair(self.Y[np.ix_(rows, columns)], challenger, champion)
+        Y = self.Y[np.ix_(rows, columns)]
+        return Pair(Y, challenger, champion, self.families[rows])
 
 
 class Change(NamedTuple):
@@ -153,7 +155,8 @@ def _pair(
     challenger: ScoredCandidate, labels: Labels, rows: IntArray, columns: IntArray, other: Csr
 ) -> Pair:
     own = challenger.results.assigned[rows][:, columns]
-    return Pair(labels.Y_test[np.ix_(rows, columns)], own, other)
+    Y, families = labels.Y_test[np.ix_(rows, columns)], labels.families[labels.test][rows]
+    return Pair(Y, own, other, families)
 
 
 def measure_gain(pair: Pair, micro_f1: Change, *, look: int, alpha: float) -> Gain:
@@ -272,6 +275,7 @@ def measure_changes(pair: Pair, *, seed: int) -> dict[str, Change]:
             "challenger": ArticleResults(pair.challenger, no_rankings, no_rankings),
             "champion": ArticleResults(pair.champion, no_rankings, no_rankings),
         },
+        clusters=pair.families,
         pairs=[("challenger", "champion")],
         seed=seed,
         level=LEVEL,

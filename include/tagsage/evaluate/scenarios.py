@@ -6,6 +6,7 @@ it:
 - ``inductive``: test articles and their memberships come later, after states were fitted.
 - ``cold_start``: test articles are treated as being in no list.
 - ``time``: trained on articles before a date, scored on those after it, which come later.
+- ``grouped``: no family of near-copies is in both parts, see :mod:`tagsage.learn.families`.
 - ``split 43``: the transductive, inductive and cold-start scenarios on another split.
 - ``share 0.5``: trained on a share of the training part: a learning curve.
 """
@@ -29,7 +30,7 @@ from tagsage.features.fitting import STATE_FOLDER, fit_block, open_matrix
 from tagsage.learn.candidate_names import fallback_of
 from tagsage.learn.fitting import fit_candidate, tuning_split
 from tagsage.learn.labels import label_corpus
-from tagsage.learn.split import rows_since, split_by_time
+from tagsage.learn.split import Split, rows_since, split_by_family, split_by_time
 from tagsage.runner import LocalRunner
 
 if TYPE_CHECKING:
@@ -39,8 +40,11 @@ if TYPE_CHECKING:
     from tagsage.learn.labels import IntArray, Labels
     from tagsage.settings import Settings
 
-TRANSDUCTIVE, INDUCTIVE, COLD_START, TIME = "transductive", "inductive", "cold_start", "time"
+TRANSDUCTIVE, INDUCTIVE, COLD_START = "transductive", "inductive", "cold_start"
+TIME, GROUPED = "time", "grouped"
 SPLIT, SHARE = "split", "share"
+# Positions among the labelled articles, where the test part is not the run's.
+TEST_FILE = "test.npy"
 
 Row = dict[str, Any]
 
@@ -152,6 +156,8 @@ def evaluate_scenario(inputs: ScenarioInputs, scenario: str, folder: Path) -> li
         return evaluation.cold_start()
     if kind == TIME:
         return evaluation.later_articles()
+    if kind == GROUPED:
+        return evaluation.other_families()
     if kind == SPLIT:
         return evaluation.other_split(int(argument))
     return evaluation.smaller_share(float(argument))
@@ -188,14 +194,19 @@ class _Evaluation:
             raise NotMeasuredError(
                 "the tagged articles have no dates to tell earlier from later ones"
             )
-        rows, Y = labels.rows[split.train], labels.Y[split.train]
-        part = TrainingPart(rows, Y, labels.tags, self.settings.seed)
-        test = (labels.rows[split.test], labels.Y[split.test])
         since = dates[split.test].min()
         # Also those without tags, which nobody had read then either.
         hidden = rows_since(self.inputs.dates, since)
-        both = self.train_both(part, hidden=hidden)
-        return self.score_both(TIME, both, test, since=str(since)[:10])
+        return self.score_split(TIME, split, hidden=hidden, since=str(since)[:10])
+
+    def other_families(self) -> list[Row]:
+        labels, settings = self.inputs.labels, self.settings
+        split = split_by_family(
+            labels.Y, labels.families, test_share=settings.test_share, seed=settings.seed
+        )
+        if split is None:
+            raise NotMeasuredError("all tagged articles are of one family of near-copies")
+        return self.score_split(GROUPED, split)
 
     def other_split(self, seed: int) -> list[Row]:
         settings = self.settings
@@ -243,6 +254,19 @@ class _Evaluation:
         **about: Any,
     ) -> list[Row]:
         return [self.score(role, scenario, one, test, **about) for role, one in both.items()]
+
+    def score_split(
+        self, scenario: str, split: Split, *, hidden: IntArray | None = None, **about: Any
+    ) -> list[Row]:
+        """Fit and score both on a split of the labelled articles, and save its test part."""
+        labels = self.inputs.labels
+        rows, Y = labels.rows[split.train], labels.Y[split.train]
+        part = TrainingPart(rows, Y, labels.tags, self.settings.seed)
+        np.save(self.folder / TEST_FILE, split.test, allow_pickle=False)
+        both = self.train_both(part, hidden=hidden)
+        return self.score_both(
+            scenario, both, (labels.rows[split.test], labels.Y[split.test]), **about
+        )
 
     def score_inductive(self, labels: Labels, part: TrainingPart, plain: FittedCandidate) -> Row:
         name = self.inputs.candidates[GRAPH]

@@ -19,7 +19,7 @@ from tagsage.files import read_json, write_json
 from tagsage.learn.split import NEW, continued_split, stratified_split
 
 IntArray = npt.NDArray[np.int64]
-_ARRAYS = ("rows", "Y", "train", "test")
+_ARRAYS = ("rows", "Y", "train", "test", "families")
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Labels:
     Y: BoolArray  # [n, L]; a row without a tag: all its tags are too rare to be targets
     train: IntArray  # positions in `rows`
     test: IntArray  # positions in `rows`
+    families: IntArray  # [n]; see :func:`tagsage.learn.families.families`
 
     @property
     def train_rows(self) -> IntArray:
@@ -84,11 +85,13 @@ def label_corpus(
     seed: int,
     max_articles: int = 0,
     parts: npt.NDArray[np.int8] | None = None,
+    families: IntArray | None = None,
 ) -> Labels:
     """Choose the target tags, label the articles that have any tag, split these.
 
-    `tags` and `parts` are every article's; `parts`, in an earlier split
-    (:mod:`tagsage.learn.split`), are kept where possible. When there are more labelled articles
+    `tags`, `parts` and `families` are every article's. `parts`, in an earlier split
+    (:mod:`tagsage.learn.split`), are kept where possible; without `families` each article is one
+    of its own. When there are more labelled articles
     than `max_articles` (0: any number), the earlier split's are kept, then a random sample. Raises
     `TagsageError` when there is no target tag, or only one article has any.
     """
@@ -110,7 +113,9 @@ def label_corpus(
         split = continued_split(Y, parts[rows], test_share=test_share, seed=seed)
     if split is None:
         split = stratified_split(Y, test_share=test_share, seed=seed)
-    return Labels(targets, rows, Y, split.train, split.test)
+    if families is None:
+        families = np.arange(len(tags))
+    return Labels(targets, rows, Y, split.train, split.test, families[rows])
 
 
 def target_tags(tags: Sequence[Sequence[str]], min_tag_articles: int) -> list[str]:

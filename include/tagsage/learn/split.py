@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 
 from tagsage.corpus.fields import DEFAULT_DATE_S
 from tagsage.features.matrix import BoolArray
@@ -81,6 +82,25 @@ def continued_split(
     if not 0 < share < 1 or not test_share / SHARE_FACTOR <= share <= test_share * SHARE_FACTOR:
         return None
     return split
+
+
+def split_by_family(
+    Y: BoolArray, families: npt.NDArray[np.int64], *, test_share: float, seed: int
+) -> Split | None:
+    """Split rows so that no family is in both parts, and tags keep about their shares.
+
+    Families are stratified by the tags that they have and by their size, in powers of two; `Y`
+    [n, L] and `families` [n] are the rows'. None when all rows are of one family.
+    """
+    names, family, sizes = np.unique(families, return_inverse=True, return_counts=True)
+    if len(names) < 2:
+        return None
+    traits = np.column_stack([Y, ~Y.any(axis=1)])
+    members = sp.csr_array((np.ones(len(Y)), (family, np.arange(len(Y)))))
+    size = np.log2(sizes).astype(np.int64)
+    of_family = np.column_stack([members @ traits > 0, size[:, None] == np.arange(size.max() + 1)])
+    chosen = stratified_split(of_family, test_share=test_share, seed=seed).test
+    return _split(len(Y), np.flatnonzero(np.isin(family, chosen)))
 
 
 def split_by_time(dates: npt.NDArray[np.datetime64], *, test_share: float) -> Split | None:

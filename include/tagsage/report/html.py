@@ -26,6 +26,7 @@ SCENARIOS: Mapping[str, str] = {
     "inductive": "Articles that came later (inductive)",
     "cold_start": "Articles in no list (cold start)",
     "time": "Later articles, earlier labels (time)",
+    "grouped": "No near-copy in training (grouped)",
 }
 SLICES: Mapping[str, str] = {
     "list_degree": "Lists that hold the article",

@@ -20,8 +20,9 @@ class LearnSettings(Section):
         "TAGSAGE_CANDIDATES or the default is a trial.",
     )
     scenarios: str = Field(
-        "cold_start,inductive,time",
-        pattern=r"^((cold_start|inductive|time)(,(cold_start|inductive|time)){0,2})?$",
+        "cold_start,inductive,time,grouped",
+        pattern=r"^((cold_start|inductive|time|grouped)"
+        r"(,(cold_start|inductive|time|grouped)){0,3})?$",
         description="In which scenarios the best two candidates are compared, comma-separated.",
     )
     splits: int = Field(

@@ -13,7 +13,9 @@ from tagsage.stages.backends import log_results
 from tagsage.stages.scenarios import best_candidates
 
 if TYPE_CHECKING:
+    from tagsage.evaluate.findings import ScenarioResults
     from tagsage.evaluate.scored_candidate import ScoredCandidate
+    from tagsage.learn.labels import Labels
     from tagsage.report.report_data import Comparison
     from tagsage.workspace import Artifact
 
@@ -68,7 +70,7 @@ def findings(token: Token, corpus: Ref, split: Ref, board: Ref, evaluated: Seque
             labels,
             transductive + [row for artifact in artifacts for row in artifact.summary["rows"]],
             best=names,
-            scenarios=_same_test_articles(artifacts),
+            scenarios=_scenario_results(labels, artifacts),
             list_degree=np.diff(snapshot.incidence().indptr)[labels.test_rows],
             texts=article_texts(snapshot.articles.iloc[labels.test_rows]),
             settings=run.settings,
@@ -156,13 +158,24 @@ def _scored(run: RunContext, board: Ref) -> dict[str, ScoredCandidate]:
     }
 
 
-def _same_test_articles(artifacts: Sequence[Artifact]) -> dict[str, ScoredCandidate]:
-    """Return the scenarios of the candidate with lists on the test articles of the run's split."""
+def _scenario_results(labels: Labels, artifacts: Sequence[Artifact]) -> dict[str, ScenarioResults]:
+    """Return what the best two scored in the scenarios on the run's split, or on one by them."""
+    import numpy as np
+
+    from tagsage.evaluate.findings import ScenarioResults
+    from tagsage.evaluate.scenarios import COLD_START, GROUPED, INDUCTIVE, TEST_FILE, TIME
     from tagsage.evaluate.scored_candidate import ScoredCandidate
 
-    return {
-        artifact.summary["scenario"]: ScoredCandidate.load(artifact.path / row["folder"])
-        for artifact in artifacts
-        for row in artifact.summary["rows"]
-        if artifact.summary["scenario"] in {"inductive", "cold_start"}
-    }
+    found = {}
+    for artifact in artifacts:
+        scenario = artifact.summary["scenario"]
+        if scenario not in {INDUCTIVE, COLD_START, TIME, GROUPED} or artifact.summary["reason"]:
+            continue
+        scored = {
+            row["role"]: ScoredCandidate.load(artifact.path / row["folder"]).results
+            for row in artifact.summary["rows"]
+        }
+        file = artifact.path / TEST_FILE
+        test = np.load(file, allow_pickle=False) if file.exists() else labels.test
+        found[scenario] = ScenarioResults(test, **scored)
+    return found

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# In the artifact of the split: the rows of the fresh articles.
+# In the artifact of the split: the rows of the fresh articles, and their families.
 FRESH_FILE = "fresh.npy"
 # What a run records: the version since which articles are fresh; empty where none are held out.
 SINCE_VERSION = "fresh_since"
@@ -99,7 +99,7 @@ def with_fresh_articles(
     """
     import numpy as np
 
-    rows = np.load(run.workspace.open(split).path / FRESH_FILE, allow_pickle=False)
+    rows, families = np.load(run.workspace.open(split).path / FRESH_FILE, allow_pickle=False)
     if not len(rows) or last is None or last.number != run.recorded(SINCE_VERSION):
         return evidence
     try:
@@ -107,7 +107,6 @@ def with_fresh_articles(
     except UnusableModelError as error:
         logger.warning("Fresh articles are not looked at: %s", error)
         return evidence
-    families = np.arange(len(rows))
     return evidence.after(challenger - champion, families, margin=run.settings.promote_margin)
 
 

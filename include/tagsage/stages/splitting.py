@@ -33,8 +33,11 @@ def split(token: Token, corpus: Ref) -> Ref:
     """
     import numpy as np
 
+    from tagsage.corpus.fields import UNKNOWN_AUTHOR
+    from tagsage.embed.text import article_texts
     from tagsage.evaluate.frozen_test import FrozenTest
     from tagsage.features import article_ids
+    from tagsage.learn.families import families
     from tagsage.learn.labels import label_corpus
 
     run = RunContext.of(token)
@@ -49,6 +52,11 @@ def split(token: Token, corpus: Ref) -> Ref:
     tags = articles["tags"].tolist()
     for row in fresh.tolist():
         tags[row] = ()
+    family = families(
+        articles["title"].fillna("").tolist(),
+        article_texts(articles),
+        articles["author"].replace(UNKNOWN_AUTHOR, "").tolist(),
+    )
     labels = label_corpus(
         tags,
         min_tag_articles=settings.min_tag_articles,
@@ -56,11 +64,12 @@ def split(token: Token, corpus: Ref) -> Ref:
         seed=settings.seed,
         max_articles=settings.max_tagged_articles,
         parts=parts,
+        families=family,
     )
 
     def build(folder: Path) -> dict[str, Any]:
         labels.save(folder)
-        np.save(folder / FRESH_FILE, fresh, allow_pickle=False)
+        np.save(folder / FRESH_FILE, np.stack([fresh, family[fresh]]), allow_pickle=False)
         return labels.summary()
 
     # Named after the parts, not after where they came from: the same parts are the same split, and
