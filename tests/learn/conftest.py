@@ -17,15 +17,17 @@ from tagsage.learn.split import stratified_split
 
 TAGS = list("abcde")
 # Settings that fit small data, and quickly.
+SMALL_NETWORK = {
+    "hidden": 16,
+    "dropout": 0.2,
+    "batch_size": 32,
+    "epochs": 20,
+    "max_epochs": 20,
+    "learning_rate": 3e-3,
+}
 SMALL: dict[str, dict[str, Any]] = {
-    "mlp": {
-        "hidden": 16,
-        "dropout": 0.2,
-        "batch_size": 32,
-        "epochs": 20,
-        "max_epochs": 20,
-        "learning_rate": 3e-3,
-    },
+    "mlp": SMALL_NETWORK,
+    "ensemble": SMALL_NETWORK,
     "boosting": {"max_iter": 20, "l2_regularization": 1.0, "max_features": 1.0},
 }
 

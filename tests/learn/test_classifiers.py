@@ -107,7 +107,8 @@ def test_classifier_fitted_in_another_process_is_the_same_model(name, data, fitt
     assert there.settings == whole(name).settings
     assert there.fitted == whole(name).fitted
     assert same(whole(name), there, data.X)
-    suffixes = {file.suffix for file in (fitted_elsewhere / name).iterdir()}
+    files = (file for file in (fitted_elsewhere / name).rglob("*") if file.is_file())
+    suffixes = {file.suffix for file in files}
     assert suffixes <= {".npy", ".json", ".skops"}
 
 

@@ -56,8 +56,8 @@ def explain(
         pairs = np.flatnonzero((place >= start) & (place < start + len(block)))
         places, of_pairs = place[pairs] - start, columns[pairs]
         scorer = Scorer(tagger, corpus, block, vectors)
-        linear = tagger.candidate.main.classifier.sparse
-        effects = (linear_effects if linear else occlusion_effects)(scorer, places, of_pairs, top)
+        additive = tagger.candidate.main.classifier.additive
+        effects = (linear_effects if additive else occlusion_effects)(scorer, places, of_pairs, top)
         in_no_list = scorer.scores_of(scorer.articles.in_no_list())
         score, threshold, without = (
             made[places, of_pairs].astype(np.float64).round(6).tolist()

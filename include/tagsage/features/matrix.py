@@ -65,7 +65,18 @@ class FeatureMatrix:
 
     def list_free(self) -> FeatureMatrix | None:
         """Return the blocks that don't need lists; None when there are none."""
-        kept = [place for place, kind in enumerate(self.kinds) if not BLOCKS[kind].needs_lists]
+        return self._some([not BLOCKS[kind].needs_lists for kind in self.kinds])
+
+    def sparse_part(self) -> FeatureMatrix | None:
+        """Return the blocks with a column per word, list or author; None when there are none."""
+        return self._some([BLOCKS[kind].sparse for kind in self.kinds])
+
+    def dense_part(self) -> FeatureMatrix | None:
+        """Return the other blocks; None when there are none."""
+        return self._some([not BLOCKS[kind].sparse for kind in self.kinds])
+
+    def _some(self, wanted: Sequence[bool]) -> FeatureMatrix | None:
+        kept = np.flatnonzero(wanted).tolist()
         if not kept:
             return None
         return FeatureMatrix(

@@ -148,8 +148,10 @@ class _Tuner:
         else:
             fitted = make_classifier(name, seed=seed)
             fitted.fit(X, self.rows[train], self.Y[train], validation=held_out)
-        if fitted.fitted.get("epochs"):
-            fitted.settings["epochs"] = fitted.fitted["epochs"]
+        # What the fit chose by itself, such as the number of epochs, is not chosen again.
+        fitted.settings |= {
+            name: fitted.fitted[name] for name in fitted.settings if name in fitted.fitted
+        }
         scored = predicted[test]
         if scored.sum() < MIN_CALIBRATED_ROWS:
             scored = np.ones_like(scored)

@@ -46,6 +46,8 @@ class Classifier(ABC):
     """The few hyper-parameters that a search may change; their defaults lie within."""
     sparse: ClassVar[bool] = False
     """Whether it takes rows as sparse matrices, and with them blocks of many columns."""
+    additive: ClassVar[bool] = False
+    """Whether its log-odds are sums of a weight times a value per column, and so explained."""
     multiplies: ClassVar[bool] = True
     """Whether it predicts by products of dense matrices.
 
@@ -90,17 +92,20 @@ class Classifier(ABC):
         """Return the probability of every tag, [m, L]; `X` has the same blocks as in the fit."""
         constant, varying = self.arrays["constant"], self.arrays["varying"]
         P = np.tile(constant, (len(rows), 1))
-        if not len(varying):
-            return P
+        if len(varying):
+            P[:, varying] = self._predict_rows(X, rows).clip(0, 1)
+        return P
+
+    def _predict_rows(self, X: FeatureMatrix, rows: IndexArray) -> FloatArray:
+        """Return probabilities [m, varying tags] of the articles `rows`, block by block."""
+        P = np.empty((len(rows), len(self.arrays["varying"])), dtype=np.float32)
         if self.sparse or not self.multiplies:
             for part, block in row_blocks(rows, PREDICT_ROWS):
-                features = X.sparse_rows(block) if self.sparse else X.rows(block)
-                P[part, varying] = self._predict(features).clip(0, 1)
+                P[part] = self._predict(X.sparse_rows(block) if self.sparse else X.rows(block))
             return P
         with one_blas_thread():
             for part, block in row_blocks(rows, FIXED_ROWS):
-                found = self._predict(padded(X.rows(block)))[: len(block)]
-                P[part, varying] = found.clip(0, 1)
+                P[part] = self._predict(padded(X.rows(block)))[: len(block)]
         return P
 
     def save(self, folder: Path) -> None:
@@ -133,6 +138,6 @@ class Classifier(ABC):
     ) -> None:
         """Fit on labels without constant columns; fills `arrays` and `fitted`."""
 
-    @abstractmethod
     def _predict(self, features: Any) -> FloatArray:
         """Return probabilities [m, varying tags] of one block of rows [m, d], sparse or not."""
+        raise NotImplementedError

@@ -12,6 +12,7 @@ from tagsage.learn.classifiers.base import MODEL_FILE, Classifier
 
 CLASSIFIERS: dict[str, str] = {
     "linear": "linear:Linear",
+    "ensemble": "ensemble:Ensemble",
     "label_powerset": "label_powerset:LabelPowerset",
     "ovr_logistic": "scikit:OvrLogistic",
     "classifier_chain": "scikit:ClassifierChain",

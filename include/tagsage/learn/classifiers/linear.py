@@ -32,6 +32,7 @@ class Linear(Classifier):
     defaults: ClassVar[Mapping[str, Any]] = {"C": 5.0, "max_iter": 30}
     space: ClassVar[Mapping[str, Range]] = {"C": Range(1.0, 20.0, log=True)}
     sparse: ClassVar[bool] = True
+    additive: ClassVar[bool] = True
 
     def _fit(self, X: FeatureMatrix, rows: IndexArray, Y: BoolArray, _: Validation | None) -> None:
         features = X.sparse_rows(rows)
