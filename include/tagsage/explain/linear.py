@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,11 +46,12 @@ class LinearModel:
         return cls(fitted, X.sparse_rows(np.arange(len(X))), kinds, names)
 
     def terms(self, row: int, tag: int) -> tuple[float, IntArray, npt.NDArray[np.float64]]:
-        """Return a start, columns of the features, and what each adds to it: a pair's log-odds.
+        """Return a start, columns of the features, and what each adds to it.
 
-        The start is infinite for a tag that all, or none, of the training articles have.
+        They add up to the pair's log-odds before calibration. The start is infinite for a tag that
+        all, or none, of the training articles have.
         """
-        arrays, calibration = self.fitted.classifier.arrays, self.fitted.calibration
+        arrays = self.fitted.classifier.arrays
         place = np.flatnonzero(arrays["varying"] == tag)
         if not len(place):
             start = np.inf if arrays["constant"][tag] > 0 else -np.inf
@@ -57,9 +59,8 @@ class LinearModel:
         entries = slice(*self.features.indptr[row : row + 2])
         columns = self.features.indices[entries].astype(np.int64)
         weights = arrays["coef"][columns, place[0]].astype(np.float64)
-        intercept = float(arrays["intercept"][place[0]])
-        start = calibration.slope * intercept + calibration.intercept
-        return start, columns, calibration.slope * weights * self.features.data[entries]
+        start = float(arrays["intercept"][place[0]])
+        return start, columns, weights * self.features.data[entries]
 
 
 def linear_effects(scorer: Scorer, places: IntArray, columns: IntArray, top: int) -> list[Effects]:
@@ -80,8 +81,9 @@ def linear_effects(scorer: Scorer, places: IntArray, columns: IntArray, top: int
         start, column, log_odds = model.terms(place, tag)
         total = start + log_odds.sum()
         kinds, names = model.kinds[column], model.names[column]
+        calibrated = partial(model.fitted.calibration.log_odds, tag=tag)
         # How far the probability falls without a term.
-        drop = expit(total) - expit(total - log_odds)
+        drop = expit(calibrated(total)) - expit(calibrated(total - log_odds))
         order = np.argsort(-drop, kind="stable")
         order = order[drop[order] >= LEAST_DROP]
         of_lists, of_words = (
@@ -96,6 +98,10 @@ def linear_effects(scorer: Scorer, places: IntArray, columns: IntArray, top: int
         if len(log_odds) > len(largest):
             others = float(log_odds.sum() - log_odds[largest].sum())
             terms.append(TermEvidence("others", "", round(others, 6)))
+        if np.isfinite(total):
+            terms.append(
+                TermEvidence("calibration", "", round(float(calibrated(total) - total), 6))
+            )
         by_number = [(list_numbers[name], fall) for name, fall in of_lists]
         effects.append(Effects(by_number, of_words, terms))
     return effects
