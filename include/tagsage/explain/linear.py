@@ -59,8 +59,8 @@ class LinearModel:
             else:
                 article = np.repeat(np.arange(len(X)), np.diff(part.indptr))
                 name = block.columns(features.known)[part.indices]
-                entries = np.arange(part.nnz + 1)
-                values = make_csr(part.data, part.indices, entries, (part.nnz, part.shape[1]))
+                each = np.arange(part.nnz + 1)
+                values = make_csr(part.data, part.indices, each, (part.nnz, part.shape[1]))
             table = pd.DataFrame({"article": article, "kind": KINDS[kind], "name": name})
             tables.append(table)
             parts.append(values)
@@ -86,11 +86,11 @@ class LinearModel:
             return start, slice(0, 0), np.zeros(0)
         own = slice(*self.first[row : row + 2])
         values = self.values[own]
-        weighted = values.copy().astype(np.float64)
-        weighted.data *= arrays["coef"][values.indices, place[0]]
+        weighted = values.astype(np.float64)
+        weighted.data = weighted.data * arrays["coef"][values.indices, place[0]]
         intercept = float(arrays["intercept"][place[0]])
         start = calibration.slope * intercept + calibration.intercept
-        return start, own, calibration.slope * np.asarray(weighted.sum(axis=1))
+        return start, own, calibration.slope * np.asarray(weighted.sum(axis=1), dtype=np.float64)
 
 
 def linear_effects(scorer: Scorer, places: IntArray, columns: IntArray, top: int) -> list[Effects]:

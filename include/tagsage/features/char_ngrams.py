@@ -92,12 +92,15 @@ class CharNgrams(Block):
         column = self.columns_of(hashes)
         word, column = word[column >= 0], column[column >= 0]
         shape = (len(names), len(self.hashes))
-        there = sp.coo_array((np.ones(len(word), dtype=np.float32), (word, column)), shape).tocsr()
+        there: Any = sp.coo_array(
+            (np.ones(len(word), dtype=np.float32), (word, column)), shape
+        ).tocsr()
         there.data[:] = 1
-        of_text = sp.csr_array((np.ones(len(names)), (text_of, np.arange(len(names)))))
-        holders = (of_text @ there)[text_of]
-        shares = features[text_of].multiply(there)
-        return text_of, names, sp.csr_array(shares.multiply(_inverse(holders)))
+        of_text: Any = sp.coo_array((np.ones(len(names)), (text_of, np.arange(len(names)))))
+        holders: Any = sp.csr_array(of_text @ there)[text_of]
+        holders.data = 1 / holders.data
+        shares: Any = features[text_of]
+        return text_of, names, sp.csr_array(shares.multiply(there).multiply(holders))
 
     def state(self) -> dict[str, Any]:
         """Return the hashes and counts."""
@@ -147,8 +150,3 @@ def _windows(
         start = np.flatnonzero(inside)
         # The blank before a word may be another text's last one.
         yield text_of[start], code[start]
-
-
-def _inverse(matrix: Csr) -> Csr:
-    matrix.data = 1 / matrix.data
-    return matrix
