@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.special import expit, logit
+from scipy.special import expit
 
 from tagsage.explain.explain import explain
 from tagsage.explain.labelled_corpus import LabelledCorpus
@@ -70,7 +70,7 @@ def test_a_term_is_the_weight_of_its_column_times_its_value(linear, explained):
                 names = blocks[block].columns(known).tolist()
                 column = seen.columns_of(block).start + names.index(term.name)
                 weight = model.classifier.arrays["coef"][column, tag]
-                value = model.calibration.slope * weight * features[column]
+                value = weight * features[column]
                 assert term.log_odds == pytest.approx(value, abs=2e-6)
                 checked.add((term.kind, in_list))
     assert {("list", True), ("author", True), ("author", False)} <= checked
@@ -79,13 +79,16 @@ def test_a_term_is_the_weight_of_its_column_times_its_value(linear, explained):
     )
 
 
-def test_drop_of_a_list_is_what_its_term_adds(explained):
-    checked = 0
-    for one in explained:
+def test_drop_of_a_list_is_what_its_term_adds(linear, explained):
+    tagger, X = linear
+    calibration, checked = tagger.candidate.main.calibration, 0
+    for place, one in enumerate(explained):
+        row, tag = divmod(place, len(TAGS))
         by_name = {term.name: term.log_odds for term in one.terms if term.kind == "list"}
+        before = sum(term.log_odds for term in one.terms if term.kind != "calibration")
         for item in one.lists:
-            if item.list in by_name and 1e-3 < one.score < 1 - 1e-3:
-                without = expit(logit(one.score) - by_name[item.list])
+            if item.list in by_name and X.in_list[row]:
+                without = expit(calibration.log_odds(before - by_name[item.list], tag))
                 assert item.drop == pytest.approx(one.score - without, abs=1e-5)
                 checked += 1
     assert checked > 50

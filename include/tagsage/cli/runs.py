@@ -34,7 +34,7 @@ def run(
     ] = None,
     engine: Annotated[str | None, typer.Option(help="What computes the graph: local, gds.")] = None,
     embedder: Annotated[
-        str | None, typer.Option(help="lsa, openai, or precomputed with --vectors.")
+        str | None, typer.Option(help="lsa, e5, openai, or precomputed with --vectors.")
     ] = None,
     vectors: Annotated[str | None, typer.Option(help="CSV of URL, JSON list.")] = None,
     set_: SetOption = None,

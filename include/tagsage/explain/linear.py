@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -58,7 +59,7 @@ class LinearModel:
                 article, name, values = block.by_word(texts, part)
             else:
                 article = np.repeat(np.arange(len(X)), np.diff(part.indptr))
-                name = block.columns(features.known)[part.indices]
+                name = features.columns(kind)[part.indices]
                 each = np.arange(part.nnz + 1)
                 values = make_csr(part.data, part.indices, each, (part.nnz, part.shape[1]))
             table = pd.DataFrame({"article": article, "kind": KINDS[kind], "name": name})
@@ -75,22 +76,21 @@ class LinearModel:
         return cls(fitted, first, terms["kind"].to_numpy(), terms["name"].to_numpy(), values)
 
     def terms(self, row: int, tag: int) -> tuple[float, slice, npt.NDArray[np.float64]]:
-        """Return a start, an article's terms, and what each adds to it: a pair's log-odds.
+        """Return a start, an article's terms, and what each adds to it.
 
-        The start is infinite for a tag that all, or none, of the training articles have.
+        They add up to the pair's log-odds before calibration. The start is infinite for a tag that
+        all, or none, of the training articles have.
         """
-        arrays, calibration = self.fitted.classifier.arrays, self.fitted.calibration
+        arrays = self.fitted.classifier.arrays
         place = np.flatnonzero(arrays["varying"] == tag)
         if not len(place):
             start = np.inf if arrays["constant"][tag] > 0 else -np.inf
             return start, slice(0, 0), np.zeros(0)
         own = slice(*self.first[row : row + 2])
-        values = self.values[own]
-        weighted = values.astype(np.float64)
-        weighted.data = weighted.data * arrays["coef"][values.indices, place[0]]
-        intercept = float(arrays["intercept"][place[0]])
-        start = calibration.slope * intercept + calibration.intercept
-        return start, own, calibration.slope * np.asarray(weighted.sum(axis=1), dtype=np.float64)
+        values = self.values[own].astype(np.float64)
+        values.data = values.data * arrays["coef"][values.indices, place[0]]
+        start = float(arrays["intercept"][place[0]])
+        return start, own, np.asarray(values.sum(axis=1), dtype=np.float64)
 
 
 def linear_effects(scorer: Scorer, places: IntArray, columns: IntArray, top: int) -> list[Effects]:
@@ -111,8 +111,9 @@ def linear_effects(scorer: Scorer, places: IntArray, columns: IntArray, top: int
         start, own, log_odds = model.terms(place, tag)
         total = start + log_odds.sum()
         kinds, names = model.kinds[own], model.names[own]
+        calibrated = partial(model.fitted.calibration.log_odds, tag=tag)
         # How far the probability falls without a term.
-        drop = expit(total) - expit(total - log_odds)
+        drop = expit(calibrated(total)) - expit(calibrated(total - log_odds))
         order = np.argsort(-drop, kind="stable")
         order = order[drop[order] >= LEAST_DROP]
         of_lists, of_words = (
@@ -127,6 +128,10 @@ def linear_effects(scorer: Scorer, places: IntArray, columns: IntArray, top: int
         if len(log_odds) > len(largest):
             others = float(log_odds.sum() - log_odds[largest].sum())
             terms.append(TermEvidence("others", "", round(others, 6)))
+        if np.isfinite(total):
+            terms.append(
+                TermEvidence("calibration", "", round(float(calibrated(total) - total), 6))
+            )
         by_number = [(list_numbers[name], fall) for name, fall in of_lists]
         effects.append(Effects(by_number, of_words, terms))
     return effects

@@ -13,7 +13,6 @@ from tagsage.progress import track
 from tagsage.run_context import RunContext
 from tagsage.stages.artifacts import VECTORS, Blocks, load_vectors
 from tagsage.stages.backends import tracking_of
-from tagsage.stages.embed import embed_as
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,34 +39,28 @@ class LoadedTagger:
 
     tagger: Tagger
     model_id: str
-    vectors: VectorsOfRows | None  # of articles by row; None: the model's own
+    vectors: VectorsOfRows | None  # of articles by row; None: it needs none
 
     def features(self, corpus: Articles, rows: npt.NDArray[np.int64]) -> FeatureMatrix:
         """Return the features of some articles of the corpus."""
         return self.tagger.features.transform(self.articles(corpus, rows))
 
     def all_articles(self, corpus: Articles, file: Path) -> Articles:
-        """Return the corpus with the vectors that the model needs, which may be made in a file."""
+        """Return the corpus with the vectors that the model needs, in a file."""
         from tagsage.graph.arrays import create_array
 
-        if not self.tagger.features.needs_vectors:
+        if not self.vectors:
             return corpus
-        if self.vectors:
-            return corpus.with_vectors(self.vectors(slice(None)))
         made = create_array(file, (len(corpus), self.tagger.dimensions))
-        for start in track(range(0, len(corpus), BLOCK_ROWS), "embedding: blocks of articles"):
-            made[start : start + BLOCK_ROWS] = self.tagger.vectors(
-                corpus.texts[start : start + BLOCK_ROWS]
-            )
+        for start in track(range(0, len(corpus), BLOCK_ROWS), "vectors: blocks of articles"):
+            block = slice(start, start + BLOCK_ROWS)
+            made[block] = self.vectors(block)
         return corpus.with_vectors(made)
 
     def articles(self, corpus: Articles, rows: npt.NDArray[np.int64]) -> Articles:
         """Return some articles of the corpus, with the vectors that the model needs."""
         articles = corpus.take(rows)
-        if not self.tagger.features.needs_vectors:
-            return articles
-        vectors = self.vectors(rows) if self.vectors else self.tagger.vectors(articles.texts)
-        return articles.with_vectors(vectors)
+        return articles.with_vectors(self.vectors(rows)) if self.vectors else articles
 
 
 def load_tagger(
@@ -96,7 +89,7 @@ def load_tagger(
 def _vectors_for(
     run: RunContext, tagger: Tagger, snapshot: Snapshot, features: Blocks
 ) -> VectorsOfRows | None:
-    """Return the run's own vectors where they are of the same model; of OpenAI, the cached ones."""
+    """Return the run's own vectors where they are of the same model, else the model's own."""
     from tagsage.embed.text import article_texts
 
     if not tagger.features.needs_vectors:
@@ -111,9 +104,6 @@ def _vectors_for(
         return vectors.__getitem__
     if embedder.model_id == run.workspace.open(features[VECTORS]).summary["model_id"]:
         return vectors.__getitem__
-    # Looked for only then: the module needs the SDK.
-    from tagsage.embed.openai.embedder import OpenAiEmbedder
-
-    if not isinstance(embedder, OpenAiEmbedder):
-        return None
-    return lambda rows: embed_as(run, embedder, article_texts(snapshot.articles.iloc[rows]))
+    return lambda rows: embedder.embed_cached(
+        article_texts(snapshot.articles.iloc[rows]), run.settings, run_id=run.run_id
+    )
