@@ -310,3 +310,12 @@ def test_report_replaces_an_older_one_and_is_the_same_bytes_for_the_same_run(tmp
 )
 def test_shares_never_round_something_to_nothing_or_to_all(part, whole, shown):
     assert share(part, whole) == shown
+
+
+def test_the_scores_without_articles_of_rare_tags_alone_stand_under_the_leaderboard(run, render):
+    further = {"articles_without_tag": 7.0, "micro_f1_targets": 0.712, "macro_f1_targets": 0.513}
+    board = run.leaderboard.assign(**further)
+    words = render(leaderboard=board).words
+    assert re.search(r"7 of the test articles .* micro-F1 .* \.712 and macro-F1 \.513", words)
+    none = board.assign(articles_without_tag=0.0)
+    assert ".712" not in render(leaderboard=none).words
