@@ -35,7 +35,7 @@ export TAGSAGE_WORKSPACE ?= $(CURDIR)/workspace
 ifeq ($(MLFLOW_TRACKING_URI)$(TAGSAGE_MLFLOW_TRACKING_URI),)
 export TAGSAGE_MLFLOW_URL ?= http://127.0.0.1:$(MLFLOW_PORT)
 endif
-# `make run EMBEDDER=openai`: any setting can be given so, this one by a short name.
+# `make run EMBEDDER=e5`: any setting can be given so, this one by a short name.
 ifdef EMBEDDER
 export TAGSAGE_EMBEDDER := $(EMBEDDER)
 endif
@@ -75,7 +75,7 @@ $(AIRFLOW_HOME)/.ready: $(VENV)/.ready
 	@touch $@
 
 .PHONY: run
-run: $(AIRFLOW_HOME)/.ready  ## run the nightly DAG end to end on the bundled corpus; EMBEDDER=openai for OpenAI's vectors
+run: $(AIRFLOW_HOME)/.ready  ## run the nightly DAG end to end on the bundled corpus; EMBEDDER=e5 or openai for better vectors
 	@$(BIN)/airflow dags test retrain
 	@$(BIN)/tagsage show
 

@@ -38,7 +38,7 @@ from airflow.sdk import TaskGroup, dag, task
 from tagsage.airflow.connections import stages_with_connections
 from tagsage.airflow.dags import CORPUS, dag_arguments, timetable
 from tagsage.airflow.form import RETRAIN_FORM, with_form
-from tagsage.airflow.tasks import AFTER_SKIPPED, CPU, HARVEST, LABEL, ONLINE, batch_sensor
+from tagsage.airflow.tasks import AFTER_SKIPPED, CPU, EMBED, HARVEST, LABEL, batch_sensor
 from tagsage.settings import Settings
 
 # The schedule, the embedder and the form's defaults are those of the environment at parse time.
@@ -64,10 +64,10 @@ def retrain():
             jobs = task(stages.submit_jobs)(run, corpus)
             job = task.sensor(stages.await_job, **batch_sensor(DEFAULTS)).partial(token=run)
             ended = job.expand(job=jobs)
-            vectors = task(stages.embed_texts, **ONLINE, **AFTER_SKIPPED)(run, corpus)
+            vectors = task(stages.embed_texts, **EMBED, **AFTER_SKIPPED)(run, corpus)
             ended >> vectors
         else:
-            vectors = task(stages.embed_texts, **CPU)(run, corpus)
+            vectors = task(stages.embed_texts, **CPU, **EMBED)(run, corpus)
     graph = task(stages.graph, **CPU)(run, corpus, vectors)
     with TaskGroup("compare"):
         split = task(stages.split, **CPU)(run, corpus)

@@ -22,8 +22,9 @@ ARTICLES = pd.DataFrame({
     "subtitle": "",
     "is_stub": False,
 })
-# Those that embed later texts, too.
-NAMES = ["lsa", "openai"]
+# Those that embed later texts, too, and the length of their vectors.
+DIMENSIONS = {"lsa": 6, "e5": 384, "openai": 6}
+NAMES = list(DIMENSIONS)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -45,6 +46,7 @@ def embedded(request, tmp_path):
     module = embedder_module(request.param)
     out = tmp_path / "vectors.npy"
     made = module.embed_corpus(ARTICLES, settings, out=out, run_id="r")
+    assert made.dimensions == DIMENSIONS[request.param]
     return made, np.load(out), module.depends_on(settings)
 
 
@@ -55,8 +57,8 @@ def test_settings_know_the_same_names():
 @pytest.mark.parametrize("embedded", NAMES, indirect=True)
 def test_corpus_has_a_vector_per_article_zero_where_it_has_no_text(embedded):
     made, vectors, depends = embedded
-    assert (vectors.shape, vectors.dtype) == ((5, 6), np.float32)
-    assert made.dimensions == made.embedder.dimensions == 6
+    assert vectors.dtype == np.float32
+    assert vectors.shape == (5, made.dimensions) == (5, made.embedder.dimensions)
     assert made.model_id == made.embedder.model_id
     assert vectors.any(axis=1).tolist() == [True, True, False, True, True]
     np.testing.assert_array_equal(vectors[0], vectors[4])
@@ -76,7 +78,16 @@ def test_saved_embedder_gives_the_very_digits_of_the_corpus_for_one_text_or_many
     np.testing.assert_array_equal(loaded.embed(TITLES), vectors)
     alone = np.concatenate([loaded.embed([text]) for text in TITLES])
     np.testing.assert_array_equal(alone, vectors)
-    assert loaded.embed([]).shape == (0, 6)
+    assert loaded.embed([]).shape == (0, made.dimensions)
+
+
+@pytest.mark.parametrize("embedded", NAMES, indirect=True)
+def test_texts_of_another_run_get_the_very_digits_through_the_cache(embedded, tmp_path):
+    made, vectors, _ = embedded
+    settings = Settings(workspace=str(tmp_path / "another"))
+    for _ in range(2):
+        again = made.embedder.embed_cached(TITLES, settings, run_id="another")
+        np.testing.assert_array_equal(again, vectors)
 
 
 def test_folder_without_an_embedder_is_refused(tmp_path):

@@ -28,6 +28,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 # The tasks of the group `embed`, by embedder.
 EMBED = {
     "lsa": ["embed_texts"],
+    "e5": ["embed_texts"],
     "openai": ["submit_jobs", "await_job", "embed_texts"],
     "precomputed": ["embed_texts"],
 }

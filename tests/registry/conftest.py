@@ -17,6 +17,7 @@ import pytest
 import scipy.sparse as sp
 
 from scripts.neo4j_server import free_ports
+from tagsage.embed.embedders import Embedder
 from tagsage.embed.lsa import LsaEmbedder
 from tagsage.evaluate.frozen_test import FrozenTest
 from tagsage.features import Articles, article_ids
@@ -36,16 +37,20 @@ def _make_tagger(
     feature_set: str = "text+lists",
     *,
     given: bool = False,
+    embedder: Embedder | None = None,
 ) -> Path:
-    """Fit a tagger on 48 titles about fruit and cars, and on their lists, orchard and garage."""
+    """Fit a tagger on 48 titles about fruit and cars, and on their lists, orchard and garage.
+
+    Its vectors come with the articles (`given`), or from an embedder, by default LSA.
+    """
     titles = [
         f"{word} and {other} {number}"
         for words in (FRUIT, CARS)
         for number, (word, other) in enumerate((a, b) for a in words for b in words if a != b)
     ] * 2
     fruit = np.array([any(word in title for word in FRUIT) for title in titles])
-    embedder = LsaEmbedder.fit(titles, dimensions=DIMENSIONS, seed=0)
-    embedder.save(folder / "lsa")
+    embedder = embedder or LsaEmbedder.fit(titles, dimensions=DIMENSIONS, seed=0)
+    embedder.save(folder / "embedder")
     articles = Articles.of_names(
         titles,
         [""] * len(titles),
@@ -60,7 +65,7 @@ def _make_tagger(
         np.stack([fruit, ~fruit], axis=1),
         tags=["fruit", "cars"],
         candidate=f"{feature_set}:linear",
-        embedder=None if given else folder / "lsa",
+        embedder=None if given else folder / "embedder",
         # Plain scores: what is tested is not how these are calibrated.
         plain=True,
         lists_hops=1,
@@ -155,6 +160,7 @@ def frozen(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tags=["fruit", "cars"],
         test=article_ids(["a", "b"]),
         train=article_ids(["c"]),
+        tagged=article_ids(["a", "b", "c"]),
         assigned=sp.csr_array(np.array([[1.0, 0.0], [0.0, 1.0]])),
         scores={"micro_f1": 0.6},
         test_share=0.2,

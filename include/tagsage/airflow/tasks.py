@@ -25,9 +25,9 @@ DEFAULT_ARGS: dict[str, Any] = {
 CPU = {"pool": "tagsage_cpu"}
 # Tasks that harvest: `harvest_max_minutes` is at most 720, and then the harvest still has to end.
 HARVEST = {"execution_timeout": timedelta(hours=13)}
-# The task that sends texts to a server: it waits more than it computes, and a slow server of one's
-# own takes hours for many new texts.
-ONLINE = {"execution_timeout": timedelta(hours=12)}
+# The task that embeds texts: an encoder on this machine, or a slow server of one's own, takes hours
+# for many new texts.
+EMBED = {"execution_timeout": timedelta(hours=12)}
 # Mapped tasks that Airflow's pages show by the name of their candidate or scenario.
 LABEL = {
     "map_index_template": "{{ task.op_kwargs.get('candidate') or task.op_kwargs['scenario'] }}"

@@ -34,7 +34,7 @@ def run(
     ] = None,
     engine: Annotated[str | None, typer.Option(help="What computes the graph: local, gds.")] = None,
     embedder: Annotated[
-        str | None, typer.Option(help="lsa, openai, or precomputed with --vectors.")
+        str | None, typer.Option(help="lsa, e5, openai, or precomputed with --vectors.")
     ] = None,
     vectors: Annotated[str | None, typer.Option(help="CSV of URL, JSON list.")] = None,
     set_: SetOption = None,
@@ -174,10 +174,12 @@ def _print_results(settings: Settings) -> None:
 
 
 def _print_findings(console: Console, metrics: Mapping[str, Any]) -> None:
-    """Print what lists gain over text in each scenario, and the sentences about it."""
+    """Print the corrected winner, what lists gain over text, and the sentences about it."""
     from tagsage.evaluate.metrics import METRIC_NAMES
 
     findings = metrics.get("findings") or {}
+    if winner := findings.get("winner"):
+        console.print(escape(winner["sentence"]), highlight=False)
     lines = [line for line in findings.get("gains", []) if line["scenario"] != "share"]
     if not lines:
         return

@@ -1,4 +1,4 @@
-"""Commands of ``vectors``: what is paid for, what is new, and batches under way."""
+"""Commands of ``vectors``: what is kept and paid for, what is new, and batches under way."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tagsage.embed.cache import VectorCache
 
 app = typer.Typer(
-    help="Look into the vectors that were paid for, and make them.", no_args_is_help=True
+    help="Look into the vectors that are kept, and get OpenAI's.", no_args_is_help=True
 )
 
 
@@ -120,7 +120,7 @@ def prune(
     settings: Settings,
     model: Annotated[str, typer.Argument(help="As `vectors list` names it.")],
 ) -> None:
-    """Remove the vectors of a model; to have them again is to pay for them again."""
+    """Remove the vectors of a model; the next run that needs them makes or pays for them again."""
     with _open_cache(settings) as cache:
         removed = cache.remove(model)
     typer.echo(f"{removed:,} vectors of {model} were removed.")

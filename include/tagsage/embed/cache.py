@@ -1,4 +1,4 @@
-"""What was paid for, in one SQLite file: vectors, usage, and batches under way."""
+"""Vectors kept for later runs, in one SQLite file; what OpenAI's cost, and its batches."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class VectorCache:
         except sqlite3.DatabaseError as error:
             msg = (
                 f"The vector cache {self.file} is damaged ({error}); put a backup in its place, or "
-                "remove it: its texts are then paid for again."
+                "remove it: its texts are then embedded again, and OpenAI's paid for again."
             )
             raise NonRetryableError(msg) from error
 
@@ -131,8 +131,8 @@ class VectorCache:
             return db.execute(query, parameters).fetchall()
 
     @contextmanager
-    def spending(self) -> Generator[None, None, None]:
-        """Let one process spend at a time; the others wait, then find its vectors."""
+    def filling(self) -> Generator[None, None, None]:
+        """Let one process make vectors at a time; the others wait, then find them."""
         with locked(self.file.with_name(f"{self.file.name}.lock")):
             yield
 
@@ -149,18 +149,24 @@ class VectorCache:
         absent: npt.NDArray[np.int64] = rows[~np.isin(hashes[rows], np.array(found, dtype="S32"))]
         return absent
 
-    def put(self, hashes: Hashes, vectors: npt.NDArray[np.float32], usage: Usage) -> None:
-        """Add the vectors of an answer, and what it cost; vectors that exist stay."""
+    def put(
+        self,
+        model: str,
+        hashes: Hashes,
+        vectors: npt.NDArray[np.float32],
+        usage: Usage | None = None,
+    ) -> None:
+        """Add vectors, and what they cost if they did; vectors that exist stay."""
         names = hashes.astype("U32").tolist()
         with self._transaction() as db:
             db.executemany(
                 "INSERT OR IGNORE INTO vectors VALUES (?, ?, ?, ?)",
                 (
-                    (usage.model, len(vector), name, vector.astype("<f4").tobytes())
+                    (model, len(vector), name, vector.astype("<f4").tobytes())
                     for name, vector in zip(names, vectors, strict=True)
                 ),
             )
-            if usage.tokens:
+            if usage:
                 _add_usage(db, uuid.uuid4().hex, usage)
 
     def gather(self, model: str, hashes: Hashes, out: npt.NDArray[np.float32]) -> None:

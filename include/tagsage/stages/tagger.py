@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tagsage.errors import TagsageError
 from tagsage.progress import track
 from tagsage.run_context import RunContext
-from tagsage.stages.artifacts import VECTORS, Blocks, load_vectors
+from tagsage.stages.artifacts import (
+    MODEL_CODE,
+    VECTORS,
+    Blocks,
+    Ref,
+    load_labels,
+    load_snapshot,
+    load_vectors,
+)
 from tagsage.stages.backends import tracking_of
-from tagsage.stages.embed import embed_as
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +28,9 @@ if TYPE_CHECKING:
 
     from tagsage.features import Articles, FeatureMatrix
     from tagsage.registry.tagger import Tagger
+    from tagsage.registry.versions import Version
     from tagsage.store.snapshot import Snapshot
+    from tagsage.workspace import Artifact
 
     VectorsOfRows = Callable[[npt.NDArray[np.int64] | slice], npt.NDArray[np.float32]]
 
@@ -40,34 +49,28 @@ class LoadedTagger:
 
     tagger: Tagger
     model_id: str
-    vectors: VectorsOfRows | None  # of articles by row; None: the model's own
+    vectors: VectorsOfRows | None  # of articles by row; None: it needs none
 
     def features(self, corpus: Articles, rows: npt.NDArray[np.int64]) -> FeatureMatrix:
         """Return the features of some articles of the corpus."""
         return self.tagger.features.transform(self.articles(corpus, rows))
 
     def all_articles(self, corpus: Articles, file: Path) -> Articles:
-        """Return the corpus with the vectors that the model needs, which may be made in a file."""
+        """Return the corpus with the vectors that the model needs, in a file."""
         from tagsage.graph.arrays import create_array
 
-        if not self.tagger.features.needs_vectors:
+        if not self.vectors:
             return corpus
-        if self.vectors:
-            return corpus.with_vectors(self.vectors(slice(None)))
         made = create_array(file, (len(corpus), self.tagger.dimensions))
-        for start in track(range(0, len(corpus), BLOCK_ROWS), "embedding: blocks of articles"):
-            made[start : start + BLOCK_ROWS] = self.tagger.vectors(
-                corpus.texts[start : start + BLOCK_ROWS]
-            )
+        for start in track(range(0, len(corpus), BLOCK_ROWS), "vectors: blocks of articles"):
+            block = slice(start, start + BLOCK_ROWS)
+            made[block] = self.vectors(block)
         return corpus.with_vectors(made)
 
     def articles(self, corpus: Articles, rows: npt.NDArray[np.int64]) -> Articles:
         """Return some articles of the corpus, with the vectors that the model needs."""
         articles = corpus.take(rows)
-        if not self.tagger.features.needs_vectors:
-            return articles
-        vectors = self.vectors(rows) if self.vectors else self.tagger.vectors(articles.texts)
-        return articles.with_vectors(vectors)
+        return articles.with_vectors(self.vectors(rows)) if self.vectors else articles
 
 
 def load_tagger(
@@ -93,10 +96,49 @@ def load_tagger(
     return LoadedTagger(tagger, str(model.metadata.model_uuid), vectors)
 
 
+def is_outdated(run: RunContext, version: Version, corpus: Ref) -> bool:
+    """Return whether a version has list means, label sums or author sums of another corpus."""
+    from tagsage.features import BLOCKS, blocks_of
+    from tagsage.registry.versions import DATA_DIGEST, STATES_DIGEST
+
+    known = version.tags.get(STATES_DIGEST, version.tags[DATA_DIGEST])
+    blocks = blocks_of(version.candidate.partition(":")[0])
+    return known != run.workspace.open(corpus).summary["digest"] and any(
+        BLOCKS[name].refreshable for name in blocks
+    )
+
+
+def refreshed_tagger(
+    run: RunContext, loaded: LoadedTagger, corpus: Ref, split: Ref, features: Blocks
+) -> Artifact:
+    """Fit a model's list means, label sums and author sums again, on the articles of the split."""
+
+    def build(folder: Path) -> None:
+        from tagsage.features import Articles
+        from tagsage.learn.labels import label_matrix
+        from tagsage.runner import LocalRunner
+
+        snapshot = load_snapshot(run, corpus)
+        tagger, rows = loaded.tagger, load_labels(run, split).rows
+        Y = label_matrix(snapshot.articles["tags"].iloc[rows].tolist(), tagger.candidate.tags)
+        with run.workspace.scratch() as scratch:
+            articles = loaded.all_articles(Articles.of_snapshot(snapshot), scratch / "vectors.npy")
+            refreshed = tagger.features.refreshed(articles, rows, Y, LocalRunner())
+        replace(tagger, features=refreshed).save(folder)
+
+    inputs = {
+        "model": loaded.model_id,
+        "corpus": corpus,
+        "split": split,
+        "vectors": features[VECTORS],
+    }
+    return run.artifact("refreshed", inputs, build, code=MODEL_CODE)
+
+
 def _vectors_for(
     run: RunContext, tagger: Tagger, snapshot: Snapshot, features: Blocks
 ) -> VectorsOfRows | None:
-    """Return the run's own vectors where they are of the same model; of OpenAI, the cached ones."""
+    """Return the run's own vectors where they are of the same model, else the model's own."""
     from tagsage.embed.text import article_texts
 
     if not tagger.features.needs_vectors:
@@ -111,9 +153,6 @@ def _vectors_for(
         return vectors.__getitem__
     if embedder.model_id == run.workspace.open(features[VECTORS]).summary["model_id"]:
         return vectors.__getitem__
-    # Looked for only then: the module needs the SDK.
-    from tagsage.embed.openai.embedder import OpenAiEmbedder
-
-    if not isinstance(embedder, OpenAiEmbedder):
-        return None
-    return lambda rows: embed_as(run, embedder, article_texts(snapshot.articles.iloc[rows]))
+    return lambda rows: embedder.embed_cached(
+        article_texts(snapshot.articles.iloc[rows]), run.settings, run_id=run.run_id
+    )

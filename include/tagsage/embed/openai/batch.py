@@ -63,7 +63,7 @@ def submit_jobs(
     `TagsageError` when the ceiling is too low, or the server does not answer or refuses.
     """
     model = model_id_of(settings)
-    with cache.spending():
+    with cache.filling():
         missing = set(hashes[cache.missing(model, hashes)].astype("U32").tolist())
         held = {job.id: cache.texts_of_job(job.id) & missing for job in cache.jobs(model)}
         waiting = [job for job, its in held.items() if its]
@@ -126,7 +126,7 @@ def ingest_results(cache: VectorCache, settings: Settings, job: str) -> int:
         while part := list(islice(results, PART)):
             hashes = np.array([name for name, _, _ in part], dtype="S32")
             vectors = np.stack([vector for _, vector, _ in part])
-            cache.put(hashes, vectors, Usage(entry.run_id, entry.model, 0, 0, 0.0))
+            cache.put(entry.model, hashes, vectors)
             charged += sum(tokens for _, _, tokens in part)
             embedded += len(part)
         dollars = dollars_of(charged, entry.price)

@@ -65,9 +65,20 @@ class OpenAiEmbedder:
                 vectors[row] = found[text]
         return vectors
 
-    def settings_of_run(self, settings: Settings) -> Settings:
-        """Return a run's settings with this model in them."""
-        return settings.model_copy(update=self.settings.model_dump(include=_KEPT))
+    def embed_cached(
+        self, texts: Sequence[str], settings: Settings, *, run_id: str
+    ) -> npt.NDArray[np.float32]:
+        """Embed texts on a run's account; those in the cache are not sent again.
+
+        An empty or rejected text has a zero row.
+        """
+        own = settings.model_copy(update=self.settings.model_dump(include=_KEPT))
+        hashes = text_hashes(texts)
+        vectors = np.zeros((len(texts), self.dimensions), dtype=np.float32)
+        with VectorCache(cache_file(own)) as cache:
+            embed_missing(cache, own, texts, hashes, run_id=run_id)
+            cache.gather(self.model_id, hashes, vectors)
+        return vectors
 
     def save(self, folder: Path) -> None:
         """Write model and limits as JSON to a folder that does not exist yet."""
@@ -197,7 +208,7 @@ def embed_missing(
     if not len(cache.missing(model, hashes)):
         return {}
     rejected: dict[bytes, str] = {}
-    with cache.spending():
+    with cache.filling():
         plan = plan_texts(cache, settings, texts, hashes)
         if not len(plan.rows):
             return {}
@@ -215,6 +226,6 @@ def embed_missing(
         ):
             dollars = dollars_of(outcome.tokens, plan.price)
             usage = Usage(run_id, model, len(outcome.places), outcome.tokens, dollars)
-            cache.put(sent[outcome.places], outcome.vectors, usage)
+            cache.put(model, sent[outcome.places], outcome.vectors, usage)
             rejected |= {sent[place]: why for place, why in outcome.rejected.items()}
     return rejected
