@@ -12,8 +12,13 @@ DEFAULT_CANDIDATES = ",".join((
     "text:label_powerset",  # the study's two models
     "graphsage:label_powerset",
 ))
-# The feature sets that know an article's text alone.
-TEXT_SETS = ("text", "words", "words+text", "text+words")
+# The blocks that know an article's text alone.
+TEXT_BLOCKS = frozenset({"text", "words", "char_ngrams"})
+
+
+def is_text_alone(candidate: str) -> bool:
+    """Return whether all blocks of a candidate, or of a feature set, are made of text alone."""
+    return TEXT_BLOCKS.issuperset(candidate.partition(":")[0].split("+"))
 
 
 def parse_candidates(text: str) -> list[tuple[str, str]]:
