@@ -7,8 +7,10 @@ from __future__ import annotations
 
 DEFAULT_CANDIDATES = ",".join((
     "words:linear",  # the baseline of every claim: text alone
+    "words+char_ngrams:linear",  # the best on text alone
     "words+list_ids+author_ids:linear",  # the simplest model that knows lists
-    "text+lists+labels+authors:mlp",  # the best on dense features
+    # The best: the same columns, and what a network finds in dense features.
+    "words+char_ngrams+list_ids+author_ids+text+lists+labels+authors:ensemble",
     "text:label_powerset",  # the study's two models
     "graphsage:label_powerset",
 ))
