@@ -1,7 +1,7 @@
 """Run the benchmarks: ``python -m benchmarks [NAME ...] [--corpus DIR]``.
 
-NAME is a benchmark without ``bench_``, such as ``graph``; without names graph and learn run. DIR
-holds ``articles.csv.gz`` and ``lists.csv.gz``; without it the bundled corpus is taken.
+NAME is a benchmark without ``bench_``, such as ``graph``; without names graph, learn and year run.
+DIR holds ``articles.csv.gz`` and ``lists.csv.gz``; without it the bundled corpus is taken.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tagsage.errors import TagsageError
 
 FOLDER = Path(__file__).parent
 # The others start servers and take minutes; Neo4j's needs Java.
-BY_DEFAULT = ("graph", "learn")
+BY_DEFAULT = ("graph", "learn", "year")
 
 
 def main(arguments: list[str] | None = None) -> int:

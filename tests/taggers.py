@@ -54,7 +54,11 @@ def write_fitted(
     if plain:
         main, fallback = (
             part
-            and CalibratedClassifier(part.classifier, Calibration(), Thresholds.constant(len(tags)))
+            and CalibratedClassifier(
+                part.classifier,
+                Calibration.identity(len(tags)),
+                Thresholds.constant(len(tags)),
+            )
             for part in (fitted.main, fitted.fallback)
         )
         fitted = dataclasses.replace(fitted, main=main, fallback=fallback)

@@ -1,5 +1,5 @@
-"""The small labelled data of the tests of learn."""
+"""What the tests of learn have, too: small labelled data, and models that fit it quickly."""
 
-from tests.learn.conftest import data
+from tests.learn.conftest import data, small_models
 
-__all__ = ["data"]
+__all__ = ["data", "small_models"]

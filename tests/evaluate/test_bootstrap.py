@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tagsage.evaluate import bootstrap
-from tagsage.evaluate.article_results import ArticleResults
-from tagsage.evaluate.bootstrap import paired_bootstrap, resampled_weights
+from tagsage.evaluate.article_results import ArticleResults, sparse_of
+from tagsage.evaluate.bootstrap import corrected_winner, paired_bootstrap, resampled_weights
 from tagsage.evaluate.metrics import METRICS, evaluate
 
 Case = tuple[np.ndarray, dict[str, np.ndarray], float]
@@ -153,3 +153,45 @@ def test_copies_in_a_cluster_of_their_own_do_not_narrow_an_interval():
     naive = paired_bootstrap(several[0], reduced(several), **options)
     widths = ((frame["high"] - frame["low"]).to_numpy() for frame in (naive, clustered))
     assert np.less(*widths).all()
+
+
+def assigned_results(assigned: np.ndarray) -> ArticleResults:
+    nothing = np.zeros(len(assigned))
+    return ArticleResults(sparse_of(assigned), nothing, nothing)
+
+
+def test_a_winner_by_luck_alone_has_no_corrected_score():
+    # a is right on the first article, b on the second: whichever is drawn twice chooses the one
+    # that is wrong on the other. Where both are drawn nothing is left out.
+    Y = np.array([[True], [True]])
+    results = {"a": assigned_results(np.array([[True], [False]]))}
+    results["b"] = assigned_results(np.array([[False], [True]]))
+    winner = corrected_winner(Y, results, seed=0)
+    assert (winner.candidate, winner.corrected, winner.low, winner.high) == ("a", 0, 0, 0)
+    assert winner.micro_f1 == pytest.approx(2 / 3)
+    together = corrected_winner(Y, results, seed=0, clusters=np.zeros(2, dtype=int))
+    assert together.corrected == together.low == together.micro_f1
+
+
+@given(seed=st.integers(0, 10_000), n=st.integers(2, 25), most_clusters=st.integers(2, 25))
+@settings(deadline=None, max_examples=25)
+def test_the_corrected_winner_is_that_of_choosing_and_scoring_again(seed, n, most_clusters):
+    Y, P, threshold = case = random_case(seed, n, 4)
+    clusters = np.random.default_rng(seed).integers(0, most_clusters, n)
+    tags = list("wxyz")
+
+    def score(name: str, rows: np.ndarray) -> float:
+        p = P[name][rows]
+        return evaluate(p, Y[rows], np.float32(threshold) <= p, tags).overall["micro_f1"]
+
+    scores = []
+    for weights in np.concatenate(list(resampled_weights(n, 30, seed, clusters)), axis=1).T:
+        drawn, left_out = np.repeat(np.arange(n), weights.astype(int)), np.flatnonzero(weights == 0)
+        if len(left_out):
+            best = "b" if score("b", drawn) > score("a", drawn) + 1e-11 else "a"
+            scores.append(score(best, left_out))
+    winner = corrected_winner(Y, reduced(case), clusters=clusters, seed=seed, resamples=30)
+    if scores:
+        assert winner.corrected == pytest.approx(np.mean(scores))
+        bounds = np.quantile(scores, [0.025, 0.975])
+        assert (winner.low, winner.high) == pytest.approx(tuple(bounds), abs=1e-11)

@@ -18,7 +18,9 @@ from tagsage.learn.split import NEW, TEST, TRAIN, continued_split, stratified_sp
 
 def frozen(tags, test, train, assigned) -> FrozenTest:
     matrix = sp.csr_array(np.array(assigned, dtype=np.float64))
-    return FrozenTest(tags, article_ids(test), article_ids(train), matrix, {}, 0.2, 42)
+    return FrozenTest(
+        tags, article_ids(test), article_ids(train), article_ids(train + test), matrix, {}, 0.2, 42
+    )
 
 
 def test_ids_of_articles_are_the_same_every_run_and_differ():
@@ -109,7 +111,7 @@ def test_no_article_changes_its_part_and_the_share_holds(old, new, gone, share, 
     assert not (known[split.test] == TRAIN).any()
     # Within what the stratifier of the new articles is off, unless the known ones are too many.
     wanted = np.clip(round(n * share), (known == TEST).sum(), n - (known == TRAIN).sum())
-    assert abs(len(split.test) - wanted) <= 4
+    assert abs(len(split.test) - wanted) <= 4 + 0.05 * new
 
 
 def test_new_articles_are_dealt_out_by_tag():

@@ -8,25 +8,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tagsage.evaluate.scenarios import (
-    Conditions,
-    ScenarioInputs,
-    Trained,
-    TrainingPart,
-    evaluate_scenario,
-)
+from tagsage.evaluate.scenarios import Conditions, Trained, TrainingPart
 from tagsage.features import BLOCKS, Articles, KnownArticles
-from tagsage.features.fitting import fit_block
-from tagsage.learn.labels import Labels
 from tagsage.runner import LocalRunner
-from tests.features.corpora import SETTINGS, named_lists, unseen
+from tests.evaluate.scenario_corpus import (
+    ARTICLES,
+    GROUP,
+    LABELS,
+    LATER,
+    SETTINGS,
+    TAGGED,
+    TAGS,
+    TEST,
+    TRAIN,
+    VECTORS,
+    N,
+    articles_of,
+    conditions_of,
+    evaluated,
+    inputs_of,
+    rows_of,
+)
+from tests.features.corpora import named_lists, unseen
 
-N = 80
-RANDOM = np.random.default_rng(0)
-GROUP = RANDOM.integers(0, 4, N)
-VECTORS = RANDOM.normal(size=(N, 6)).astype(np.float32)
-TAGS = np.eye(4, dtype=bool)[GROUP]
-TRAIN, TEST = np.arange(0, 60), np.arange(60, N)
 SETS = {
     "words+list_ids+author_ids": "linear",
     "text+lists+labels+authors": "ovr_logistic",
@@ -35,35 +39,7 @@ SETS = {
 }
 
 
-def articles_of(group: np.ndarray, vectors: np.ndarray) -> Articles:
-    """Return articles whose lists tell their group; every fifth is in none."""
-    n = len(group)
-    return Articles.of_names(
-        [f"word{number % 7} about{number % 3}" for number in range(n)],
-        [f"author {number % 9}" for number in range(n)],
-        [
-            [] if number % 5 == 0 else [f"L{place}", f"M{number % 4}"]
-            for number, place in enumerate(group)
-        ],
-        keys=[f"x.example/{number}" for number in range(n)],
-        vectors=vectors,
-    )
-
-
-ARTICLES = articles_of(GROUP, VECTORS)
 PART = TrainingPart(TRAIN, TAGS[TRAIN], list("abcd"), seed=1)
-
-
-def conditions_of(articles: Articles, folder: Path, feature_set: str) -> Conditions:
-    """Fit blocks on the whole corpus, as the stage of the features does."""
-    known = KnownArticles.of(articles, TRAIN, TAGS[TRAIN])
-    folders = {}
-    for name in feature_set.split("+"):
-        folders[name] = folder / name
-        folders[name].mkdir(parents=True)
-        fit_block(folders[name], name, articles, known, SETTINGS, LocalRunner())
-    (folder / "anew").mkdir()
-    return Conditions(articles, folders, SETTINGS, folder / "anew")
 
 
 def train(folder: Path, feature_set: str, *, articles: Articles = ARTICLES, **options) -> Trained:
@@ -73,10 +49,6 @@ def train(folder: Path, feature_set: str, *, articles: Articles = ARTICLES, **op
 
 def in_no_list(trained: Trained, rows: np.ndarray):
     return trained.features.transform(trained.features.known.mark(ARTICLES.take(rows)).in_no_list())
-
-
-def rows_of(X, rows: np.ndarray) -> np.ndarray:
-    return X.sparse_rows(rows).toarray()
 
 
 @pytest.fixture(params=SETS)
@@ -144,43 +116,6 @@ def test_an_article_taken_to_be_in_no_list_is_like_one_that_is_in_none(feature_s
     assert np.array_equal(rows_of(X, places), rows_of(trained.X, without))
 
 
-# The last three of each ten days are later than 2020; some of the articles there have no tags.
-DATES = np.array(["2021-01-01" if number % 10 > 6 else "2019-01-01" for number in range(N)])
-DATES = DATES.astype("datetime64[s]")
-LATER = np.flatnonzero(np.datetime64("2020") < DATES)
-TAGGED = np.array([number for number in range(N) if number % 7])
-
-
-def inputs_of(articles: Articles, folder: Path, names: dict[str, str]) -> ScenarioInputs:
-    """Return the inputs of scenarios; the run's split holds out the articles `TEST`."""
-    sets = [name.partition(":")[0] for name in names.values()]
-    conditions = conditions_of(articles, folder, "+".join(dict.fromkeys("+".join(sets).split("+"))))
-    in_test = np.isin(TAGGED, TEST)
-    split = np.flatnonzero(~in_test), np.flatnonzero(in_test)
-    labels = Labels(list("abcd"), TAGGED, TAGS[TAGGED], *split, np.arange(len(TAGGED)) // 2)
-    part = TrainingPart.of(labels, seed=SETTINGS.seed)
-    trained = conditions.train(names["graph"], part)
-    tags = [["abcd"[place]] if row in TAGGED else [] for row, place in enumerate(GROUP)]
-    return ScenarioInputs(
-        conditions, labels, trained.features.known, tags, DATES, names, trained.fitted
-    )
-
-
-def evaluated(inputs: ScenarioInputs, scenario: str, folder: Path) -> tuple[list, list[Trained]]:
-    """Evaluate a scenario; also returns what was trained for it."""
-    made: list[Trained] = []
-    train = Conditions.train
-
-    def watched(*arguments, **options) -> Trained:
-        made.append(train(*arguments, **options))
-        return made[-1]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Conditions, "train", watched)
-        rows = evaluate_scenario(inputs, scenario, folder)
-    return rows, made
-
-
 def test_what_comes_later_is_unknown_when_earlier_articles_are_learned_from(tmp_path):
     names = {"text": "words:linear", "graph": "words+list_ids+author_ids:linear"}
     moved, texts = GROUP.copy(), list(ARTICLES.texts)
@@ -208,7 +143,7 @@ def test_no_family_is_in_both_parts_of_the_grouped_split(tmp_path):
     names = {"text": "words:linear", "graph": "words+list_ids+author_ids:linear"}
     inputs = inputs_of(ARTICLES, tmp_path, names)
     rows, made = evaluated(inputs, "grouped", tmp_path)
-    test, families = np.load(tmp_path / "test.npy"), inputs.labels.families
+    test, families = np.load(tmp_path / "test.npy"), LABELS.families
     assert {row["test_articles"] for row in rows} == {len(test)}
     assert 10 < len(test) < 18
     for trained in made:

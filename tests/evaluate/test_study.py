@@ -27,7 +27,7 @@ def fitted() -> FittedCandidate:
         "constant": np.zeros(3, dtype=np.float32),
         "varying": np.array([0, 1]),
     }
-    main = CalibratedClassifier(classifier, Calibration(), Thresholds.constant(3))
+    main = CalibratedClassifier(classifier, Calibration.identity(3), Thresholds.constant(3))
     return FittedCandidate(main, ["a", "b", "c"], {})
 
 

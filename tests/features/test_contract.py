@@ -60,7 +60,8 @@ def test_features_are_finite_single_precision_rows_of_the_articles(name):
         assert part.dtype == np.float32
         assert bool(sp.issparse(part)) == block.sparse
         assert np.isfinite(part.data if block.sparse else part).all()
-        if block.sparse:
+        # A character n-gram is known by its hash alone.
+        if block.sparse and name != "char_ngrams":
             assert len(block.columns(known)) == part.shape[1]
     assert any(part.any() for part in features(block, known.mark(corpus().articles)))
 

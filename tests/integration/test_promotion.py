@@ -16,6 +16,7 @@ from tagsage.evaluate.frozen_test import FrozenTest
 from tagsage.features import article_ids
 from tagsage.run_context import RunContext
 from tagsage.stages.artifacts import load_labels, load_snapshot
+from tagsage.stages.fresh_articles import FRESH_FILE
 from tagsage.workspace import Workspace
 from tests.integration.conftest import SETTINGS, SmallCorpus, run_arguments, run_in_process
 
@@ -113,7 +114,7 @@ def test_guards_are_in_metrics_report_and_mlflow(runs):
     workspace, (first, second, _) = runs
     names = [check["name"] for check in second["promotion"]["checks"]]
     # The first champion has nothing to be compared with.
-    assert [check["name"] for check in first["promotion"]["checks"]] == names[2:]
+    assert [check["name"] for check in first["promotion"]["checks"]] == names[4:]
     assert {"latency", "size of the model"} <= {*names}
     assert all(check["passed"] for check in second["promotion"]["checks"])
     for name in names:
@@ -132,7 +133,9 @@ def test_guards_are_in_metrics_report_and_mlflow(runs):
     assert json.loads(Path(file).read_text(encoding="utf-8")) == second["promotion"]
 
 
-def test_articles_that_came_later_change_nobodys_part(runs, small_corpus):
+def test_articles_that_came_later_change_nobodys_part(runs, small_corpus, monkeypatch):
+    # A trial would hold out no fresh articles.
+    monkeypatch.setenv("TAGSAGE_CANDIDATES", SETTINGS["candidates"])
     workspace, (_, second, _) = runs
     records = workspace / "runs" / second["run_id"] / "artifacts"
     kept = json.loads((records / "frozen_test.json").read_text(encoding="utf-8"))
@@ -147,13 +150,17 @@ def test_articles_that_came_later_change_nobodys_part(runs, small_corpus):
     assert not np.isin(before.test, train).any()
     assert not np.isin(before.train, test).any()
     assert abs(len(test) / len(labels.rows) - 0.2) < 0.01
+    # Some of the new ones are for neither part: they are fresh evidence.
+    fresh, _ = np.load(grown.workspace.open(split).path / FRESH_FILE)
+    assert len(fresh) > 0
+    assert not np.isin(ids[fresh], np.concatenate([train, test, before.train, before.test])).any()
     # A run that runs again has the same split, whoever is champion now.
     model(workspace, "promote", "1")
     assert start(workspace, small_corpus, "grown")[2] == split
     model(workspace, "rollback")
     # Other settings of the split make a new one.
     other, _, _ = start(workspace, small_corpus, "other", seed="7")
-    assert other.recorded("split") == (
+    assert other.recorded("split").startswith(
         "A new split: the champion's (version 2) was made with seed=42 and test_share=0.2."
     )
 
@@ -183,7 +190,7 @@ def test_trial_takes_no_alias(runs, smaller):
     assert "trial" in model(workspace, "list")
 
 
-def test_person_rolls_back_and_pins_and_no_run_changes_it(runs, smaller):
+def test_person_rolls_back_and_pins_and_no_run_changes_it(runs, small_corpus):
     workspace, _ = runs
     why = ("--reason", "readers complained")
     assert "Version 1 is champion now; version 2 was it before." in model(
@@ -192,11 +199,15 @@ def test_person_rolls_back_and_pins_and_no_run_changes_it(runs, smaller):
     assert "There is no champion before version 1" in refused(workspace, "rollback")
     model(workspace, "pin", *why)
     assert "run `tagsage model unpin` first." in refused(workspace, "promote", "2")
-    pinned = run(smaller, workspace, **GOOD)
+    pinned = run(small_corpus, workspace, **GOOD)
     assert pinned["promotion_reason"].startswith("Not promoted: version 1 is pinned by ")
     assert "readers complained" in pinned["promotion_reason"]
     # What would have been decided is measured all the same.
     assert pinned["promotion"]["gain"]["low"] > 0
+    # The articles that came since the last run are evidence, too, and for the better one.
+    fresh = pinned["promotion"]["evidence"]["fresh"]
+    assert fresh["articles"] >= fresh["observations"] > 10
+    assert fresh["gain"] > 0
     assert (pinned["predictions"]["version"], pinned["predicted_by"]) == ("1", "champion")
     listed = model(workspace, "list")
     assert "champion, pinned" in listed

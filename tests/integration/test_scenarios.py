@@ -46,6 +46,8 @@ def test_every_scenario_is_evaluated_for_its_candidates(compared):
         ("transductive", "graph", "43", ""),
         ("cold_start", "graph", "43", ""),
         ("inductive", "graph", "43", ""),
+        ("grouped", "text", "42", ""),
+        ("grouped", "graph", "42", ""),
         ("share", "text", "42", "0.5"),
         ("share", "graph", "42", "0.5"),
     ])
@@ -87,9 +89,9 @@ def test_what_cannot_be_measured_is_reported_with_its_reason(compared):
 def test_sentences_are_printed_logged_and_shown(compared):
     workspace, done = compared
     findings = json.loads((workspace / "metrics.json").read_text(encoding="utf-8"))["findings"]
-    assert len(findings["sentences"]) == 5
+    assert len(findings["sentences"]) == 7
     page = (workspace / "report.html").read_text(encoding="utf-8")
-    for sentence in findings["sentences"]:
+    for sentence in (*findings["sentences"], findings["winner"]["sentence"]):
         assert sentence in page
         # Printed to the width of the terminal: it may break anywhere.
         assert "".join(sentence.split()) in "".join(done.stdout.split())

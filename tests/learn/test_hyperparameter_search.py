@@ -93,8 +93,6 @@ def test_candidate_takes_what_the_search_found(data):
     best, trials = search(data, "mlknn", trials=4)
     assert without_time(found.summary["search"]) == without_time(trials)
     assert found.main.classifier.settings == best.settings
-    threshold = np.float32(best_of(trials)["threshold"])
-    assert found.main.thresholds.common == found.main.calibration.apply(threshold)
     plain = make_classifier("mlknn", seed=1, **best.settings).fit(data.X, data.rows, data.Y)
     arrays = found.main.classifier.arrays
     assert all(np.array_equal(plain.arrays[key], arrays[key]) for key in arrays)

@@ -160,6 +160,7 @@ def frozen(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tags=["fruit", "cars"],
         test=article_ids(["a", "b"]),
         train=article_ids(["c"]),
+        tagged=article_ids(["a", "b", "c"]),
         assigned=sp.csr_array(np.array([[1.0, 0.0], [0.0, 1.0]])),
         scores={"micro_f1": 0.6},
         test_share=0.2,

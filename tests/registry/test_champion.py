@@ -11,6 +11,7 @@ from tagsage.evaluate.promotion import Decision
 from tagsage.registry.champion import (
     carry_out,
     kept_decision,
+    last_decided,
     pin,
     pinned_sentence,
     promote_version,
@@ -290,3 +291,24 @@ def test_a_rollback_from_a_refreshed_champion_goes_to_the_one_before_and_stands(
     # The run whose winner it was is run again.
     decision, now = run(f"{run_id}-2", version="2")
     assert (decision.promoted, now, champion()) == (False, "1", "1")
+
+
+def test_last_decision_is_the_newest_of_another_run_that_is_no_trial(tracking, name, add, run):
+    def last(run_id: str):
+        found = last_decided(registered_model(tracking, name), run_id=run_id)
+        return found.number if found else None
+
+    run("n1")
+    for run_id in ("n1", "n2", "n3"):
+        version = "1" if run_id == "n1" else add()
+        tracking.client.set_model_version_tag(name, version, "tagsage.run_id", run_id)
+    # Version 2 was decided on, version 3 not yet: its run was killed, and runs again.
+    run("n2", promoted=False, version="2")
+    assert [last(run_id) for run_id in ("n1", "n2", "n3", "n4")] == ["2", "1", "2", "2"]
+    run("n3", promoted=False, version="3")
+    assert [last(run_id) for run_id in ("n2", "n3", "n4")] == ["3", "2", "3"]
+    tracking.client.set_model_version_tag(name, "3", "tagsage.trial", "true")
+    assert last("n4") == "2"
+    # A champion that was refreshed has the decision of what it was made of.
+    tracking.client.set_model_version_tag(name, "2", "tagsage.refreshed_from", "1")
+    assert last("n4") == "1"

@@ -178,8 +178,8 @@ def run(profile: CorpusProfile, changes: Changes, comparison: Comparison) -> Rep
         checks=[
             vars(Guard("latency", 1234.5, 1000.0, None, passed=False, about="ms")),
             vars(Guard("size", 0.5, 1000.0, 1.25, passed=True, about="MB")),
-            vars(Guard("calibration", None, 1.0, None, passed=True)),
+            vars(Guard("calibration", 0.25, 1.0, 0.9, passed=True)),
         ],
-        gain=vars(Gain(0.7, 0.65, 0.05, 0.04, 0.06, 2000, 50)),
+        gain=vars(Gain(0.7, 0.65, 0.05, 0.04, 0.06, 2000, 50, 1)),
         settings={"seed": 42, "mlflow_tracking_uri": "http://ann:hush@mlflow:5000"},
     )

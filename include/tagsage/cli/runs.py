@@ -174,10 +174,12 @@ def _print_results(settings: Settings) -> None:
 
 
 def _print_findings(console: Console, metrics: Mapping[str, Any]) -> None:
-    """Print what lists gain over text in each scenario, and the sentences about it."""
+    """Print the corrected winner, what lists gain over text, and the sentences about it."""
     from tagsage.evaluate.metrics import METRIC_NAMES
 
     findings = metrics.get("findings") or {}
+    if winner := findings.get("winner"):
+        console.print(escape(winner["sentence"]), highlight=False)
     lines = [line for line in findings.get("gains", []) if line["scenario"] != "share"]
     if not lines:
         return

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tagsage.evaluate.bootstrap import paired_bootstrap
+from tagsage.evaluate.bootstrap import Winner, paired_bootstrap
 from tagsage.evaluate.leaderboard import GRAPH, TEXT
 from tagsage.evaluate.metrics import METRIC_NAMES, METRICS
 from tagsage.evaluate.scenarios import (
@@ -218,6 +218,15 @@ def difference_sentence(
     return (
         f"{candidate} and {baseline} do not differ clearly in {name}: "
         f"{sign}{points:.1f} points [{start:.1f}, {end:.1f}]"
+    )
+
+
+def winner_sentence(winner: Winner, candidates: int) -> str:
+    """Return how good the best of so many candidates is, apart from the luck of being the best."""
+    return (
+        f"{winner.candidate} has micro-F1 {winner.micro_f1:.3f} on the test articles that it was "
+        f"chosen on from {candidates} candidates. Corrected for the choice it is "
+        f"{winner.corrected:.3f} [{winner.low:.3f}, {winner.high:.3f}]."
     )
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tagsage.graph.csr import Csr
 
 _ABOUT, _ASSIGNED = "frozen.json", "assigned"
+_IDS = ("test", "train", "tagged")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class FrozenTest:
     tags: list[str]
     test: IdArray
     train: IdArray
+    tagged: IdArray  # all articles that had tags: later ones are fresh
     assigned: Csr  # float64 [len(test), L]
     scores: dict[str, float]  # the compared model's
     test_share: float
@@ -44,7 +46,7 @@ class FrozenTest:
     def save(self, folder: Path) -> None:
         """Write arrays and JSON into a folder, which is made."""
         folder.mkdir(parents=True, exist_ok=True)
-        for name in ("test", "train"):
+        for name in _IDS:
             np.save(folder / f"{name}.npy", getattr(self, name), allow_pickle=False)
         save_csr(folder / _ASSIGNED, self.assigned)
         names = ("tags", "scores", "test_share", "seed")
@@ -54,13 +56,11 @@ class FrozenTest:
     def load(cls, folder: Path) -> Self:
         """Read what :meth:`save` wrote; a TagsageError says when it is damaged."""
         try:
-            test, train = (
-                np.load(folder / f"{name}.npy", allow_pickle=False) for name in ("test", "train")
-            )
+            ids = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in _IDS}
             # Sums are exact in double precision alone.
             assigned = load_csr(folder / _ASSIGNED).astype(np.float64)
             about = read_json(folder / _ABOUT) or {}
-            kept = cls(test=test, train=train, assigned=assigned, **about)
+            kept = cls(**ids, assigned=assigned, **about)
             if assigned.shape != (len(kept.test), len(kept.tags)):
                 raise ValueError(f"assigned tags of the shape {assigned.shape}")
         except (OSError, EOFError, ValueError, TypeError, TagsageError) as error:

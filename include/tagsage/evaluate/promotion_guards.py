@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from tagsage.evaluate.article_results import ArticleResults
-from tagsage.evaluate.bootstrap import LEVEL, paired_bootstrap
+from tagsage.evaluate.bootstrap import paired_bootstrap
 from tagsage.evaluate.frozen_test import FrozenTest
-from tagsage.evaluate.promotion import Gain, Guard
+from tagsage.evaluate.promotion import Gain, Guard, chance_of_look
 from tagsage.evaluate.slices import article_slices, tag_slices
 from tagsage.features.articles import IdArray
 from tagsage.features.matrix import BoolArray
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 # With a smaller share of the champion's target tags left, the two are not compared.
 MIN_COMMON_TAGS = 0.5
+# Intervals of 90%: below and above each end are 5%, 1.645 standard errors from the middle.
+LEVEL = 0.90
+Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
 
 
 class Pair(NamedTuple):
@@ -34,13 +38,28 @@ class Pair(NamedTuple):
     Y: BoolArray
     challenger: Csr
     champion: Csr
+    families: IntArray
 
     def part(self, rows: IntArray, columns: IntArray) -> Pair:
         """Return some of the articles and tags."""
         challenger, champion = (
             assigned[rows][:, columns] for assigned in (self.challenger, self.champion)
         )
-        return Pair(self.Y[np.ix_(rows, columns)], challenger, champion)
+        Y = self.Y[np.ix_(rows, columns)]
+        return Pair(Y, challenger, champion, self.families[rows])
+
+
+class Change(NamedTuple):
+    """A metric's gain over the champion, its standard error, and the interval of 90%."""
+
+    value: float
+    low: float  # the gain is lower with a chance of 5%
+    high: float
+
+    @property
+    def standard_error(self) -> float:
+        """Half the interval's width is 1.645 of them."""
+        return (self.high - self.low) / (2 * Z)
 
 
 class Comparison(NamedTuple):
@@ -49,6 +68,7 @@ class Comparison(NamedTuple):
     gain: Gain | None
     why_not: str
     guards: list[Guard]
+    best_version: str = ""  # of the best champion so far
 
 
 def compare_with_champion(
@@ -57,6 +77,8 @@ def compare_with_champion(
     champion: FrozenTest | None,
     *,
     version: str,
+    look: int,
+    best: tuple[str, FrozenTest | None],
     ids: IdArray,
     texts: Sequence[str],
     list_degree: IntArray,
@@ -65,27 +87,25 @@ def compare_with_champion(
     """Compare this run's winner with the champion, where that is possible.
 
     `ids`, `texts` and `list_degree` describe this run's test part; `champion` is the test of
-    `version`.
+    `version`, and `best` the version and the test of the best champion so far.
     """
     if champion is None:
         why_not = f"what the champion (version {version}) assigned is not in MLflow"
         return Comparison(None, why_not, [])
     rows, columns, of_champion = champion.common(ids, labels.tags)
-    if len(columns) < MIN_COMMON_TAGS * len(champion.tags):
-        why_not = (
-            f"of the champion's {len(champion.tags):,} target tags (version {version}) only "
-            f"{len(columns):,} are target tags now, fewer than half"
-        )
+    why_not = _too_little(champion, rows, columns, version, settings)
+    if why_not:
         return Comparison(None, why_not, [])
-    if len(rows) < settings.promote_min_articles:
-        why_not = (
-            f"this run's test articles and the champion's (version {version}) have only "
-            f"{len(rows):,} in common, fewer than the {settings.promote_min_articles:,} that "
-            "promote_min_articles asks for"
-        )
-        return Comparison(None, why_not, [])
-    of_challenger = challenger.results.assigned[rows][:, columns]
-    pair = Pair(labels.Y_test[np.ix_(rows, columns)], of_challenger, of_champion)
+    pair = _pair(challenger, labels, rows, columns, of_champion)
+    changes = measure_changes(pair, seed=settings.seed)
+    gain = measure_gain(pair, changes["micro_f1"], look=look, alpha=settings.promote_alpha)
+    floor, best_version = -gain.value, version
+    if best[1] is not None:
+        rows_of_best, columns_of_best, of_best = best[1].common(ids, labels.tags)
+        if not _too_little(best[1], rows_of_best, columns_of_best, best[0], settings):
+            other = _pair(challenger, labels, rows_of_best, columns_of_best, of_best)
+            below = _micro_f1(other.Y, other.champion) - _micro_f1(other.Y, other.challenger)
+            floor, best_version = max((floor, best_version), (below, best[0]))
     of_articles = article_slices(
         list_degree=list_degree[rows],
         texts=[texts[row] for row in rows.tolist()],
@@ -93,55 +113,108 @@ def compare_with_champion(
     )
     of_tags = tag_slices(labels.Y_train.sum(axis=0)[columns], settings.min_tag_articles)
     guards = [
-        guard_slices(pair, of_articles, of_tags, settings=settings, seed=settings.seed),
+        guard_most(
+            "drop from the best champion",
+            floor,
+            settings.promote_max_drop,
+            about=f"micro-F1 on the test articles in common with version {best_version}",
+        ),
+        guard_macro(changes["macro_f1"], settings=settings),
+        guard_slices(
+            pair,
+            changes["micro_f1"],
+            of_articles,
+            of_tags,
+            settings=settings,
+            seed=settings.seed,
+        ),
         guard_assigned(pair, settings=settings),
     ]
-    return Comparison(measure_gain(pair, seed=settings.seed), "", guards)
+    return Comparison(gain, "", guards, best_version)
 
 
-def measure_gain(pair: Pair, *, seed: int) -> Gain:
-    """Bootstrap the gain in micro-F1; see :func:`tagsage.evaluate.bootstrap.paired_bootstrap`."""
-    challenger, champion, difference = _bootstrap(pair, seed=seed, level=LEVEL)
+def _too_little(
+    frozen: FrozenTest, rows: IntArray, columns: IntArray, version: str, settings: Settings
+) -> str:
+    """Say why too little is in common with the champion's test; empty when it is enough."""
+    if len(columns) < MIN_COMMON_TAGS * len(frozen.tags):
+        return (
+            f"of the champion's {len(frozen.tags):,} target tags (version {version}) only "
+            f"{len(columns):,} are target tags now, fewer than half"
+        )
+    if len(rows) < settings.promote_min_articles:
+        return (
+            f"this run's test articles and the champion's (version {version}) have only "
+            f"{len(rows):,} in common, fewer than the {settings.promote_min_articles:,} that "
+            "promote_min_articles asks for"
+        )
+    return ""
+
+
+def _pair(
+    challenger: ScoredCandidate, labels: Labels, rows: IntArray, columns: IntArray, other: Csr
+) -> Pair:
+    own = challenger.results.assigned[rows][:, columns]
+    Y, families = labels.Y_test[np.ix_(rows, columns)], labels.families[labels.test][rows]
+    return Pair(Y, own, other, families)
+
+
+def measure_gain(pair: Pair, micro_f1: Change, *, look: int, alpha: float) -> Gain:
+    """Return the gain in micro-F1, with the interval of a look at the frozen test.
+
+    2,000 resamples don't show how likely rare gains are: the interval is that of a normal
+    distribution with the bootstrap's standard error.
+    """
+    challenger, champion = (_micro_f1(pair.Y, one) for one in (pair.challenger, pair.champion))
+    width = NormalDist().inv_cdf(1 - chance_of_look(look, alpha)) * micro_f1.standard_error
     articles, tags = pair.Y.shape
-    return Gain(challenger["value"], champion["value"], **difference, articles=articles, tags=tags)
+    value = micro_f1.value
+    return Gain(challenger, champion, value, value - width, value + width, articles, tags, look)
+
+
+def guard_macro(macro_f1: Change, *, settings: PromotionSettings) -> Guard:
+    """Check that macro-F1 has surely not dropped by more than the limit (non-inferiority)."""
+    return guard_most(
+        "drop of macro-F1",
+        -macro_f1.low,
+        settings.promote_max_macro_drop,
+        about=f"upper end at 95%; measured {macro_f1.value:+.4f}",
+    )
 
 
 def guard_slices(
     pair: Pair,
+    micro_f1: Change,
     article_slices: pd.DataFrame,
     tag_slices: pd.DataFrame,
     *,
     settings: PromotionSettings,
     seed: int,
 ) -> Guard:
-    """Check that no slice certainly drops by more than the limit.
+    """Check that no slice, and not the whole, has dropped by more than the limit.
 
-    The guard fails only where the whole interval of a slice's difference is below the limit, at a
-    level for all slices together (Bonferroni). `value` is the drop where it is most certain.
+    A test of non-inferiority for each: the lower end of the gain (5%) has to be above minus the
+    limit. All have to pass, so that none needs a stricter level. Where a slice is small, the limit
+    is the smallest drop that it can show: one that is found with 95%, while an equally good
+    challenger passes with 95%. That is twice 1.645 standard errors. The guard that is returned is
+    the slice that is furthest above its limit, or nearest to it.
     """
-    slices = [
-        (what, articles, part)
-        for what, articles, part in _slices(pair, article_slices, tag_slices)
-        if articles >= settings.promote_min_articles
+    found = [("all articles", len(pair.Y), micro_f1)]
+    for what, articles, part in _slices(pair, article_slices, tag_slices):
+        if articles >= settings.promote_min_articles:
+            found.append((what, articles, measure_changes(part, seed=seed)["micro_f1"]))
+    limits = [
+        max(settings.promote_max_slice_drop, 2 * Z * change.standard_error)
+        for _, _, change in found
     ]
-    name, limit = "largest drop on a slice", settings.promote_max_slice_drop
-    if not slices:
-        few = f"not measured: no slice has {settings.promote_min_articles:,} articles"
-        return Guard(name, None, limit, None, passed=True, about=few)
-    level = 1 - (1 - LEVEL) / len(slices)
-    found = []
-    for what, articles, part in slices:
-        line = _bootstrap(part, seed=seed, level=level)[2]
-        found.append((line["high"], line["value"], line["low"], what, articles))
-    high, value, low, what, articles = min(found)
-    interval = f"{0.0 - high:.4f} to {0.0 - low:.4f}"
-    return Guard(
-        name,
-        _rounded(-value),
-        limit,
-        None,
-        passed=not high < -limit,
-        about=f"micro-F1 on {what}, {articles:,} articles; interval {interval}",
+    worst = max(range(len(found)), key=lambda place: -found[place][2].low - limits[place])
+    what, articles, change = found[worst]
+    return guard_most(
+        "largest drop on a slice",
+        -change.low,
+        limits[worst],
+        about=f"micro-F1 on {what}, {articles:,} articles; upper end at 95%, measured "
+        f"{change.value:+.4f}",
     )
 
 
@@ -151,58 +224,50 @@ def guard_assigned(pair: Pair, *, settings: PromotionSettings) -> Guard:
         float((np.diff(assigned.indptr) > 0).mean())
         for assigned in (pair.challenger, pair.champion)
     )
-    drop = champion - share
-    return Guard(
+    return guard_most(
         "drop of articles with a tag",
-        _rounded(drop),
+        champion - share,
         settings.promote_max_assigned_drop,
-        None,
-        passed=drop <= settings.promote_max_assigned_drop + 1e-12,
         about=f"{share:.1%} of the articles get a tag, of the champion {champion:.1%}",
     )
 
 
 def guard_calibration(
-    error: float,
-    bins: pd.DataFrame,
-    *,
-    articles: int,
-    champion: float | None,
-    settings: PromotionSettings,
+    error: float, bins: pd.DataFrame, *, champion: float | None, settings: PromotionSettings
 ) -> Guard:
     """Check the expected calibration error of the five best tags of each article.
 
     With few articles even exact probabilities show an error: in a bin of n pairs with mean
     probability p, the observed share is off by sqrt(2 p (1 - p) / (pi n)) on average (half-normal
-    distribution). The limit is raised by that much. `champion` has its error on its own test.
+    distribution). The limit is raised by that much, and two standard deviations of it. `champion`
+    has its error on its own test.
     """
-    name, limit = "calibration error", settings.promote_max_calibration_error
-    if articles < settings.promote_min_articles:
-        few = f"not measured: fewer than {settings.promote_min_articles:,} test articles"
-        return Guard(name, None, limit, champion, passed=True, about=few)
     p, pairs = (bins[column].to_numpy(dtype=np.float64) for column in ("predicted", "pairs"))
-    spread = np.sqrt(2 * np.clip(p * (1 - p), 0, None) / (math.pi * np.maximum(pairs, 1)))
-    chance = float((spread * pairs).sum() / max(pairs.sum(), 1))
-    return Guard(
-        name,
-        _rounded(error),
-        limit,
-        _rounded(champion),
-        passed=error - chance <= limit,
-        about=f"ece_top_5; {chance:.4f} of it may be chance",
+    shares = pairs / max(pairs.sum(), 1)
+    spread = shares * np.sqrt(np.clip(p * (1 - p), 0, None) / np.maximum(pairs, 1))
+    mean = math.sqrt(2 / math.pi) * spread.sum()
+    deviation = math.sqrt((1 - 2 / math.pi) * (spread**2).sum())
+    chance = float(mean + 2 * deviation)
+    return guard_most(
+        "calibration error",
+        error,
+        settings.promote_max_calibration_error + chance,
+        about=f"ece_top_5; the limit with the {chance:.4f} that may be chance",
+        champion=champion,
     )
 
 
 def guard_most(
-    name: str, value: float | None, limit: float, *, about: str, champion: float | None = None
+    name: str, value: float, limit: float, *, about: str, champion: float | None = None
 ) -> Guard:
-    """Check that a value is at most its limit; None was not measured, and `about` says why."""
-    passed = value is None or value <= limit
-    return Guard(name, _rounded(value), limit, _rounded(champion), passed=passed, about=about)
+    """Check that a value is at most its limit."""
+    value, limit = round(float(value) + 0.0, 6), round(limit, 6)
+    champion = None if champion is None else round(champion, 6)
+    return Guard(name, value, limit, champion, passed=value <= limit, about=about)
 
 
-def _bootstrap(pair: Pair, *, seed: int, level: float) -> list[dict[str, float]]:
-    """Return ``value``, ``low`` and ``high`` of micro-F1: challenger, champion, difference."""
+def measure_changes(pair: Pair, *, seed: int) -> dict[str, Change]:
+    """Bootstrap the gains per metric; see `paired_bootstrap`. Those of rankings are 0."""
     no_rankings = np.zeros(len(pair.Y))
     found = paired_bootstrap(
         pair.Y,
@@ -210,12 +275,19 @@ def _bootstrap(pair: Pair, *, seed: int, level: float) -> list[dict[str, float]]
             "challenger": ArticleResults(pair.challenger, no_rankings, no_rankings),
             "champion": ArticleResults(pair.champion, no_rankings, no_rankings),
         },
+        clusters=pair.families,
         pairs=[("challenger", "champion")],
         seed=seed,
-        level=level,
+        level=LEVEL,
     )
-    lines = found[found["metric"] == "micro_f1"][["value", "low", "high"]].to_dict("records")
-    return [{str(key): float(value) for key, value in line.items()} for line in lines]
+    gains = found[found["baseline"].notna()]
+    lines = gains[["value", "low", "high"]].to_numpy(dtype=np.float64).tolist()
+    return {str(metric): Change(*line) for metric, line in zip(gains["metric"], lines, strict=True)}
+
+
+def _micro_f1(Y: BoolArray, assigned: Csr) -> float:
+    no_rankings = np.zeros(len(Y))
+    return ArticleResults(assigned, no_rankings, no_rankings).scores(Y)["micro_f1"]
 
 
 def _slices(
@@ -234,7 +306,3 @@ def _members(slices: pd.DataFrame) -> Iterator[tuple[str, IntArray]]:
     for kind, column in slices.items():
         for code, category in enumerate(column.cat.categories):
             yield f"{kind} {category}", np.flatnonzero(column.cat.codes.to_numpy() == code)
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value + 0.0, 6)

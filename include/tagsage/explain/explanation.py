@@ -58,7 +58,8 @@ class TermEvidence:
     """A part of the sum that a linear model's log-odds are."""
 
     kind: str
-    """``start`` (the intercept), ``word``, ``list``, ``author``, or ``others`` together."""
+    """``start`` (the intercept), ``word``, ``list``, ``author``, ``others`` together, or
+    ``calibration``: what that adds to the sum of all these."""
     name: str
     log_odds: float
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tagsage.features.author_ids import AuthorIds
 from tagsage.features.authors import Authors
 from tagsage.features.base import Block
+from tagsage.features.char_ngrams import CharNgrams
 from tagsage.features.fastrp import FastRp
 from tagsage.features.graphsage import GraphSage
 from tagsage.features.labels import Labels
@@ -18,6 +19,7 @@ BLOCKS: dict[str, type[Block]] = {
     block.name: block
     for block in (
         Words,
+        CharNgrams,
         ListIds,
         AuthorIds,
         Text,

@@ -46,14 +46,14 @@ class CalibratedClassifier:
 
     def to_json(self) -> dict[str, Any]:
         """Return all but the classifier as JSON-able values."""
-        return {"calibration": vars(self.calibration), "thresholds": self.thresholds.to_json()}
+        return {"calibration": self.calibration.to_json(), "thresholds": self.thresholds.to_json()}
 
     @classmethod
     def load(cls, classifier: Path, value: dict[str, Any]) -> Self:
         """Read a classifier's folder and what :meth:`to_json` gave."""
         return cls(
             load_classifier(classifier),
-            Calibration(**value["calibration"]),
+            Calibration.from_json(value["calibration"]),
             Thresholds.from_json(value["thresholds"]),
         )
 
@@ -63,8 +63,8 @@ class FittedCandidate:
     """A candidate that was fitted, and predicts.
 
     `tags` [L] are those of its columns. `summary` is JSON-able: ``classifier``, ``seed``, its
-    settings, what its fit reports, ``threshold`` (the common one), ``calibration_slope`` and
-    ``…_intercept``, ``train_articles``, ``tune_seconds``, ``fit_seconds`` (tuning included).
+    settings, what its fit reports, ``threshold`` (the common one), ``calibration_a`` and
+    ``…_b``, ``train_articles``, ``tune_seconds``, ``fit_seconds`` (tuning included).
     """
 
     main: CalibratedClassifier

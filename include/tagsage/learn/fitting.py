@@ -129,8 +129,10 @@ class _Tuner:
         Returns a classifier to be fitted again with its settings, and the trials of the search.
         """
         if self.inner is None:
-            thresholds = Thresholds.constant(self.Y.shape[1], self.settings)
-            return CalibratedClassifier(self.untuned, Calibration(), thresholds), []
+            tags = self.Y.shape[1]
+            calibration = Calibration.identity(tags)
+            thresholds = Thresholds.constant(tags, self.settings)
+            return CalibratedClassifier(self.untuned, calibration, thresholds), []
         train, test = self.inner.train, self.inner.test
         held_out = Validation(self.rows[test], self.Y[test])
         name, seed = self.untuned.name, self.untuned.seed
@@ -172,8 +174,8 @@ def _summary(
         **classifier.settings,
         **found,
         "threshold": fitted.thresholds.common,
-        "calibration_slope": fitted.calibration.slope,
-        "calibration_intercept": fitted.calibration.intercept,
+        "calibration_a": fitted.calibration.a,
+        "calibration_b": fitted.calibration.b,
         "train_articles": articles,
         "tune_seconds": tune_seconds,
         "fit_seconds": time.perf_counter() - started,

@@ -18,7 +18,7 @@ from pathlib import Path
 from tagsage.errors import TagsageError
 from tagsage.evaluate.promotion import Decision
 from tagsage.redact import redact
-from tagsage.registry.runs import RUN_ID, log_results
+from tagsage.registry.runs import RUN_ID, TRIAL, log_results
 from tagsage.registry.tracking import Tracking
 from tagsage.registry.versions import (
     CHAMPION,
@@ -51,6 +51,20 @@ def decision_of(tags: Mapping[str, str]) -> Decision | None:
 def kept_decision(tracking: Tracking, name: str, version: str) -> Decision | None:
     """Return the decision on a version; None when there is none yet."""
     return decision_of(registered_model(tracking, name).version(version).tags)
+
+
+def last_decided(model: RegisteredModel, *, run_id: str) -> Version | None:
+    """Return the newest challenger that another run decided on; trials do not count."""
+    return next(
+        (
+            one
+            for one in model.versions
+            if DECISION in one.tags
+            and not {TRIAL, REFRESHED_FROM} & one.tags.keys()
+            and one.tags.get(RUN_ID) != run_id
+        ),
+        None,
+    )
 
 
 def carry_out(
@@ -97,7 +111,7 @@ def refresh(
     champion only while `champion` is, and isn't pinned. Called again, a run registers nothing more.
     """
     own = {RUN_ID: run_id, TAGGER_REF: tagger_ref}
-    origin = champion.tags.get(REFRESHED_FROM, champion.number)
+    origin = champion.origin
     kept = {key: value for key, value in champion.tags.items() if key != REPLACED}
     mlflow_run = log_results(tracking, run_id)
     with tracking.locked():

@@ -22,16 +22,15 @@ WARMING_REQUESTS = 3
 
 def measure_latency(
     tracking: Tracking, name: str, version: str, tagger: Path, snapshot: Snapshot, labels: Labels
-) -> tuple[float | None, str]:
+) -> float | None:
     """Time requests with the texts and lists of one test article each.
 
-    `tagger` is the folder that the version was registered from. Returns the median in ms, or None
-    where nothing was measured, and words about it.
+    `tagger` is the folder that the version was registered from. Returns the median in ms; None for
+    the embedder openai, where each request would be paid for, and its server's time be measured.
     """
     about = read_about(tagger)
     if about["embedder"] == "openai":
-        # Each request would be paid for, and it is the server's time that would be measured.
-        return None, "not measured: each request asks a server for its vector"
+        return None
     model = load_version(tracking, name, version)
     # A model of precomputed vectors gets some.
     vector = {"vector": [0.5] * about["dimensions"]} if about["needs_given_vectors"] else {}
@@ -40,8 +39,7 @@ def measure_latency(
         started = time.perf_counter()
         model.predict([request | vector])
         times.append(1000 * (time.perf_counter() - started))
-    measured = times[WARMING_REQUESTS:]
-    return statistics.median(measured), f"ms per request, median of {len(measured)}"
+    return statistics.median(times[WARMING_REQUESTS:])
 
 
 def _requests(snapshot: Snapshot, labels: Labels) -> list[dict[str, Any]]:

@@ -72,6 +72,11 @@ class Version:
         """Its candidate, ``feature_set:classifier``."""
         return self.tags.get(CANDIDATE, "")
 
+    @property
+    def origin(self) -> str:
+        """The version whose weights it has: itself, unless it was refreshed."""
+        return self.tags.get(REFRESHED_FROM, self.number)
+
 
 @dataclass(frozen=True)
 class RegisteredModel:

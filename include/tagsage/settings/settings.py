@@ -115,7 +115,8 @@ class Settings(
 
     def chosen_scenarios(self) -> list[str]:
         """Return the scenarios of the best two candidates, each once, in a fixed order."""
-        return [name for name in ("cold_start", "inductive", "time") if name in self.scenarios]
+        names = ("cold_start", "inductive", "time", "grouped")
+        return [name for name in names if name in self.scenarios]
 
     def chosen_shares(self) -> list[float]:
         """Return the shares of the learning curve, rising, each once."""

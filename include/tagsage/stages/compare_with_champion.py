@@ -6,17 +6,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage.run_context import RunContext
-from tagsage.stages.artifacts import LEARN_CODE, Ref, load_labels, load_scored, load_snapshot
+from tagsage.stages.artifacts import (
+    LEARN_CODE,
+    Blocks,
+    Ref,
+    load_labels,
+    load_scored,
+    load_snapshot,
+)
 from tagsage.stages.backends import tracking_of
+from tagsage.stages.fresh_articles import with_fresh_articles
 from tagsage.workspace import Artifact
 
 if TYPE_CHECKING:
     from tagsage.evaluate.frozen_test import FrozenTest
-    from tagsage.evaluate.promotion import Decision, Guard
+    from tagsage.evaluate.promotion import Decision, Evidence, Guard
     from tagsage.evaluate.promotion_guards import Comparison
     from tagsage.evaluate.scored_candidate import ScoredCandidate
     from tagsage.learn.labels import Labels
-    from tagsage.registry.versions import Version
+    from tagsage.registry.versions import RegisteredModel, Version
     from tagsage.store.snapshot import Snapshot
 
 MEGABYTE = 1e6
@@ -31,13 +39,14 @@ def freeze_test(run: RunContext, corpus: Ref, split: Ref, candidate: Ref) -> Art
         from tagsage.evaluate.frozen_test import FrozenTest
         from tagsage.features import article_ids
 
-        labels = load_labels(run, split)
-        ids = article_ids(load_snapshot(run, corpus).articles["key"].tolist())
+        labels, articles = load_labels(run, split), load_snapshot(run, corpus).articles
+        ids = article_ids(articles["key"].tolist())
         scored = load_scored(run, candidate)
         FrozenTest(
             tags=labels.tags,
             test=ids[labels.test_rows],
             train=ids[labels.train_rows],
+            tagged=ids[(articles["tags"].map(len) > 0).to_numpy()],
             assigned=scored.results.assigned,
             scores=scored.scores,
             test_share=run.settings.test_share,
@@ -54,7 +63,13 @@ def freeze_test(run: RunContext, corpus: Ref, split: Ref, candidate: Ref) -> Art
 
 
 def make_decision(
-    run: RunContext, corpus: Ref, split: Ref, best: dict[str, Any], tagger: Artifact, version: str
+    run: RunContext,
+    corpus: Ref,
+    split: Ref,
+    features: Blocks,
+    best: dict[str, Any],
+    tagger: Artifact,
+    version: str,
 ) -> tuple[Decision, str]:
     """Compare this run's version with the champion, try the guards, decide, and carry it out.
 
@@ -65,16 +80,22 @@ def make_decision(
     tracking, name = tracking_of(run.settings), run.settings.registered_model
     decision = kept_decision(tracking, name, version)
     if decision is None:
-        decision = _decide(run, corpus, split, best, tagger, version)
+        decision = _decide(run, corpus, split, features, best, tagger, version)
     return carry_out(tracking, run.run_id, name=name, version=version, decision=decision)
 
 
 def _decide(
-    run: RunContext, corpus: Ref, split: Ref, best: dict[str, Any], tagger: Artifact, version: str
+    run: RunContext,
+    corpus: Ref,
+    split: Ref,
+    features: Blocks,
+    best: dict[str, Any],
+    tagger: Artifact,
+    version: str,
 ) -> Decision:
-    from tagsage.evaluate.promotion import decide
+    from tagsage.evaluate.promotion import Evidence, decide
     from tagsage.evaluate.promotion_guards import Comparison
-    from tagsage.registry.champion import pinned_sentence
+    from tagsage.registry.champion import decision_of, last_decided, pinned_sentence
     from tagsage.registry.latency import measure_latency
     from tagsage.registry.versions import DATA_DIGEST, DamagedTestError, registered_model
 
@@ -83,22 +104,33 @@ def _decide(
     champion, digest = model.champion, model.version(version).tags[DATA_DIGEST]
     scored = load_scored(run, best["ref"])
     labels, snapshot = load_labels(run, split), load_snapshot(run, corpus)
-    compared, frozen = Comparison(None, "", []), None
+    last = last_decided(model, run_id=run.run_id)
+    compared, frozen, evidence = Comparison(None, "", []), None, None
     if champion is not None:
+        evidence = Evidence.of(decision_of(last.tags) if last else None, champion=champion.origin)
+        versions = (model.version(version), champion)
+        fresh = with_fresh_articles(run, evidence.fresh, corpus, split, features, versions, last)
         try:
             frozen = _frozen_of(run, champion)
-            compared = _compare(run, snapshot, labels, scored, champion, frozen)
+            compared = _compare(run, model, snapshot, labels, scored, frozen, evidence)
         except DamagedTestError as error:
             compared = Comparison(None, str(error), [])
-    latency = measure_latency(tracking, name, version, tagger.path, snapshot, labels)
+        evidence = Evidence(
+            champion.origin,
+            looks=evidence.looks + (compared.gain is not None),
+            fresh=fresh,
+            best_version=compared.best_version or evidence.best_version,
+        )
+    latency_ms = measure_latency(tracking, name, version, tagger.path, snapshot, labels)
     size = sum(file.stat().st_size for file in tagger.path.rglob("*") if file.is_file())
-    own = _own_guards(run, scored, champion, frozen, latency=latency, size_mb=size / MEGABYTE)
+    own = _own_guards(run, scored, champion, frozen, latency_ms=latency_ms, size_mb=size / MEGABYTE)
     return decide(
         challenger_version=version,
         champion_version=champion.number if champion else "",
         settings=run.settings,
         guards=[*compared.guards, *own],
         gain=compared.gain,
+        evidence=evidence,
         not_comparable=compared.why_not,
         trial=run.is_trial,
         pinned=pinned_sentence(model),
@@ -107,10 +139,12 @@ def _decide(
     )
 
 
-def _frozen_of(run: RunContext, version: Version) -> FrozenTest | None:
+def _frozen_of(run: RunContext, version: Version | None) -> FrozenTest | None:
     from tagsage.evaluate.frozen_test import FrozenTest
     from tagsage.registry.versions import load_frozen
 
+    if version is None:
+        return None
     with run.workspace.scratch() as folder:
         there = load_frozen(tracking_of(run.settings), version, folder)
         return FrozenTest.load(folder) if there else None
@@ -118,11 +152,12 @@ def _frozen_of(run: RunContext, version: Version) -> FrozenTest | None:
 
 def _compare(
     run: RunContext,
+    model: RegisteredModel,
     snapshot: Snapshot,
     labels: Labels,
     scored: ScoredCandidate,
-    champion: Version,
     frozen: FrozenTest | None,
+    evidence: Evidence,
 ) -> Comparison:
     import numpy as np
 
@@ -130,13 +165,17 @@ def _compare(
     from tagsage.evaluate.promotion_guards import compare_with_champion
     from tagsage.features import article_ids
 
-    rows = labels.test_rows
+    rows, version = labels.test_rows, model.champion.number if model.champion else ""
     articles = snapshot.articles.iloc[rows]
+    # It may be deleted meanwhile.
+    best = next((one for one in model.versions if one.number == evidence.best_version), None)
     return compare_with_champion(
         scored,
         labels,
         frozen,
-        version=champion.number,
+        version=version,
+        look=evidence.looks + 1,
+        best=(evidence.best_version, _frozen_of(run, best)),
         ids=article_ids(articles["key"].tolist()),
         texts=article_texts(articles),
         list_degree=np.diff(snapshot.incidence().indptr)[rows],
@@ -150,10 +189,10 @@ def _own_guards(
     champion: Version | None,
     frozen: FrozenTest | None,
     *,
-    latency: tuple[float | None, str],
+    latency_ms: float | None,
     size_mb: float,
 ) -> list[Guard]:
-    """Return the guards that a first champion has to pass, too."""
+    """Return the guards that a first champion has to pass, too; `latency_ms` may not apply."""
     from tagsage.evaluate.promotion_guards import guard_calibration, guard_most
     from tagsage.registry.champion import decision_of
 
@@ -161,16 +200,20 @@ def _own_guards(
     # What was measured of the champion when it was the challenger.
     kept = decision_of(champion.tags) if champion else None
     earlier = {check["name"]: check["value"] for check in kept.checks} if kept else {}
-    limit_ms, limit_mb = settings.promote_max_latency_ms, settings.promote_max_model_mb
-    milliseconds, about = latency
-    return [
+    guards = [
         guard_calibration(
             scored.scores["ece_top_5"],
             scored.reliability,
-            articles=scored.results.assigned.shape[0],
             champion=frozen.scores.get("ece_top_5") if frozen else None,
             settings=settings,
         ),
-        guard_most(LATENCY, milliseconds, limit_ms, about=about, champion=earlier.get(LATENCY)),
-        guard_most(SIZE, size_mb, limit_mb, about="MB on disk", champion=earlier.get(SIZE)),
+        guard_most(
+            SIZE, size_mb, settings.promote_max_model_mb, about="MB", champion=earlier.get(SIZE)
+        ),
     ]
+    if latency_ms is not None:
+        limit, about = settings.promote_max_latency_ms, "ms per request, the median"
+        guards.append(
+            guard_most(LATENCY, latency_ms, limit, about=about, champion=earlier.get(LATENCY))
+        )
+    return guards

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,8 +66,9 @@ def findings(token: Token, corpus: Ref, split: Ref, board: Ref, evaluated: Seque
             for role, row in best.items()
         ]
         names = {role: row["candidate"] for role, row in best.items()}
+        scored = _scored(run, board)
         tables = findings_tables(
-            _scored(run, board),
+            scored,
             labels,
             transductive + [row for artifact in artifacts for row in artifact.summary["rows"]],
             best=names,
@@ -82,6 +84,7 @@ def findings(token: Token, corpus: Ref, split: Ref, board: Ref, evaluated: Seque
         return {
             "best": names,
             "sentences": sentences(tables["gains"], **names) if len(names) == 2 else [],
+            "winner": _winner(scored, labels, seed=run.settings.seed),
             "gains": records(tables["gains"]),
             "study": records(tables["study"]),
             "not_measured": {
@@ -149,6 +152,24 @@ def _log(run: RunContext, board: Ref, artifact: Artifact) -> None:
         tables={f"{name}.csv": pd.read_csv(artifact.path / f"{name}.csv") for name in TABLES},
         pictures=comparison_figures(comparison) if comparison else [],
     )
+
+
+def _winner(
+    scored: dict[str, ScoredCandidate], labels: Labels, *, seed: int
+) -> dict[str, Any] | None:
+    """Return the winner, corrected for having been chosen, with a sentence; None where one is all.
+
+    `scored` is in the order of the leaderboard.
+    """
+    from tagsage.evaluate.bootstrap import corrected_winner
+    from tagsage.evaluate.findings import winner_sentence
+
+    if len(scored) < 2:
+        return None
+    results = {name: one.results for name, one in scored.items()}
+    families = labels.families[labels.test]
+    winner = corrected_winner(labels.Y_test, results, clusters=families, seed=seed)
+    return {**asdict(winner), "sentence": winner_sentence(winner, len(scored))}
 
 
 def _scored(run: RunContext, board: Ref) -> dict[str, ScoredCandidate]:

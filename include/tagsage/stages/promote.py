@@ -84,7 +84,7 @@ def promote(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Ref)
         ),
         trial=run.is_trial,
     )
-    decision, champion = make_decision(run, corpus, split, best, tagger, version)
+    decision, champion = make_decision(run, corpus, split, features, best, tagger, version)
     _log_decision(run, winner, decision)
     logger.info("%s", decision.reason)
     champion_version = registered_model(tracking, name).version(champion) if champion else None
@@ -159,7 +159,7 @@ def _log_decision(run: RunContext, winner: str, decision: Decision) -> None:
                 **{
                     f"tagsage.promotion.{name}": str(value)
                     for name, value in values.items()
-                    if name not in {"gain", "checks"}
+                    if name not in {"gain", "checks", "evidence"}
                 },
                 "tagsage.promotion.broken_guards": ", ".join(broken),
             },

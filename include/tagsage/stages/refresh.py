@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tagsage.run_context import RunContext, Token
-from tagsage.stages.artifacts import MODEL_CODE, VECTORS, Blocks, Ref, load_labels, load_snapshot
+from tagsage.stages.artifacts import Blocks, Ref, load_snapshot
 from tagsage.stages.backends import tracking_of
 from tagsage.stages.promote import Promoted
-from tagsage.stages.tagger import UnusableModelError, load_tagger
+from tagsage.stages.tagger import (
+    UnusableModelError,
+    is_outdated,
+    load_tagger,
+    refreshed_tagger,
+)
 
 if TYPE_CHECKING:
     from tagsage.registry.versions import Version
@@ -29,7 +32,7 @@ def refresh_champion(
     knows this corpus, has no such blocks, is pinned, or cannot be used. Returns `promoted` with the
     version that is champion now.
     """
-    from tagsage.registry.versions import DATA_DIGEST, STATES_DIGEST, registered_model
+    from tagsage.registry.versions import registered_model
 
     run = RunContext.of(token)
     model = registered_model(tracking_of(run.settings), run.settings.registered_model)
@@ -37,22 +40,12 @@ def refresh_champion(
     if champion is None:
         return promoted
     number = champion.number
-    digest = run.workspace.open(corpus).summary["digest"]
-    known = champion.tags.get(STATES_DIGEST, champion.tags[DATA_DIGEST])
-    if known != digest and not model.pinned and _is_refreshable(champion.candidate):
-        number = _refresh(run, corpus, split, features, champion, digest)
+    if not model.pinned and is_outdated(run, champion, corpus):
+        number = _refresh(run, corpus, split, features, champion)
     return {**promoted, "champion_version": number, "champion_candidate": champion.candidate}
 
 
-def _is_refreshable(candidate: str) -> bool:
-    from tagsage.features import BLOCKS, blocks_of
-
-    return any(BLOCKS[name].refreshable for name in blocks_of(candidate.partition(":")[0]))
-
-
-def _refresh(
-    run: RunContext, corpus: Ref, split: Ref, features: Blocks, champion: Version, digest: str
-) -> str:
+def _refresh(run: RunContext, corpus: Ref, split: Ref, features: Blocks, champion: Version) -> str:
     """Register the refreshed champion; return the version that is champion now."""
     from tagsage.registry.champion import refresh
 
@@ -62,26 +55,7 @@ def _refresh(
     except UnusableModelError as error:
         logger.warning("%s, so it is not refreshed.", error)
         return champion.number
-
-    def build(folder: Path) -> None:
-        from tagsage.features import Articles
-        from tagsage.learn.labels import label_matrix
-        from tagsage.runner import LocalRunner
-
-        tagger, rows = loaded.tagger, load_labels(run, split).rows
-        Y = label_matrix(snapshot.articles["tags"].iloc[rows].tolist(), tagger.candidate.tags)
-        with run.workspace.scratch() as scratch:
-            articles = loaded.all_articles(Articles.of_snapshot(snapshot), scratch / "vectors.npy")
-            refreshed = tagger.features.refreshed(articles, rows, Y, LocalRunner())
-        dataclasses.replace(tagger, features=refreshed).save(folder)
-
-    inputs = {
-        "model": loaded.model_id,
-        "corpus": corpus,
-        "split": split,
-        "vectors": features[VECTORS],
-    }
-    artifact = run.artifact("refreshed", inputs, build, code=MODEL_CODE)
+    artifact = refreshed_tagger(run, loaded, corpus, split, features)
     version = refresh(
         tracking_of(settings),
         run.run_id,
@@ -89,7 +63,7 @@ def _refresh(
         name=settings.registered_model,
         tagger=artifact.path,
         tagger_ref=artifact.ref,
-        states_digest=digest,
+        states_digest=run.workspace.open(corpus).summary["digest"],
     )
     logger.info("The champion, version %s, was refreshed: now %s.", champion.number, version)
     return version

@@ -105,7 +105,8 @@ def _report_data(
     ranked, predictions, exploration = map(run.workspace.open, (board, predicted, explored))
     explanations = run.workspace.open(explained).path / EXPLANATIONS_FILE if explained else None
     unusable = str(run.recorded(UNUSABLE) or "")
-    split_note = run.recorded(SPLIT_SENTENCE)
+    winner = run.workspace.open(found).summary["winner"]
+    notes = (run.recorded(SPLIT_SENTENCE), winner and winner["sentence"])
     return ReportData(
         run_id=run.run_id,
         started=f"{run.started:%d %B %Y, %H:%M} UTC",
@@ -137,7 +138,7 @@ def _report_data(
         changes=None if unusable else _changes(run),
         checked=checks_of(run),
         unusable=unusable,
-        notes=[split_note] if split_note else [],
+        notes=[note for note in notes if note],
     )
 
 

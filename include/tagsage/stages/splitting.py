@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tagsage.run_context import RunContext, Token
 from tagsage.stages.artifacts import LEARN_CODE, Ref, load_snapshot
 from tagsage.stages.backends import tracking_of
+from tagsage.stages.fresh_articles import FRESH_FILE, frozen_test_of, hold_out
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +29,10 @@ def split(token: Token, corpus: Ref) -> Ref:
 
     Articles that the champion was trained or tested on keep their part, so that it can be compared
     with on articles that neither has learned from; see :func:`tagsage.learn.split.continued_split`.
+    Fresh articles (:func:`hold_out`) are in neither part, as if they had no tags.
     """
+    import numpy as np
+
     from tagsage.corpus.fields import UNKNOWN_AUTHOR
     from tagsage.embed.text import article_texts
     from tagsage.evaluate.frozen_test import FrozenTest
@@ -44,28 +48,35 @@ def split(token: Token, corpus: Ref) -> Ref:
     if earlier["ref"]:
         frozen = FrozenTest.load(run.workspace.open(earlier["ref"]).path)
         parts = frozen.parts(article_ids(articles["key"].tolist()))
+    fresh = hold_out(run, articles)
+    tags = articles["tags"].tolist()
+    for row in fresh.tolist():
+        tags[row] = ()
+    family = families(
+        articles["title"].fillna("").tolist(),
+        article_texts(articles),
+        articles["author"].replace(UNKNOWN_AUTHOR, "").tolist(),
+    )
     labels = label_corpus(
-        articles["tags"].tolist(),
+        tags,
         min_tag_articles=settings.min_tag_articles,
         test_share=settings.test_share,
         seed=settings.seed,
         max_articles=settings.max_tagged_articles,
         parts=parts,
-        families=families(
-            articles["title"].fillna("").tolist(),
-            article_texts(articles),
-            articles["author"].replace(UNKNOWN_AUTHOR, "").tolist(),
-        ),
+        families=family,
     )
 
     def build(folder: Path) -> dict[str, Any]:
         labels.save(folder)
+        np.save(folder / FRESH_FILE, np.stack([fresh, family[fresh]]), allow_pickle=False)
         return labels.summary()
 
     # Named after the parts, not after where they came from: the same parts are the same split, and
     # what was fitted on it is found again.
     digest = hashlib.sha256(labels.rows.astype("<i8").tobytes())
     digest.update(labels.test.astype("<i8").tobytes())
+    digest.update(fresh.astype("<i8").tobytes())
     inputs = {
         "corpus": corpus,
         "min_tag_articles": settings.min_tag_articles,
@@ -75,6 +86,8 @@ def split(token: Token, corpus: Ref) -> Ref:
     sentence = earlier["why_new"]
     if parts is not None:
         sentence = _sentence(labels, parts, earlier["version"])
+    if len(fresh):
+        sentence += f" {len(fresh):,} articles that got tags since are held out, as fresh evidence."
     run.record(SPLIT_SENTENCE, sentence)
     logger.info("split: %s %s", artifact.summary, sentence)
     return artifact.ref
@@ -97,21 +110,15 @@ def _earlier_split(run: RunContext) -> dict[str, str]:
 
 def _split_of_champion(run: RunContext) -> tuple[Ref, str, str]:
     from tagsage.evaluate.frozen_test import FrozenTest
-    from tagsage.registry.versions import DamagedTestError, load_frozen, registered_model
+    from tagsage.registry.versions import DamagedTestError, registered_model
 
     settings = run.settings
-    tracking = tracking_of(settings)
-    champion = registered_model(tracking, settings.registered_model).champion
+    champion = registered_model(tracking_of(settings), settings.registered_model).champion
     if champion is None:
         return "", "", ""
-
-    def fetch(folder: Path) -> dict[str, Any]:
-        return {"there": load_frozen(tracking, champion, folder)}
-
-    origin = {"run": champion.run_id, "version": champion.number}
     new = f"A new split: the champion's (version {champion.number})"
     try:
-        artifact = run.artifact("champion_test", origin, fetch, code=("learn", "registry"))
+        artifact = frozen_test_of(run, champion)
     except DamagedTestError:
         return "", champion.number, f"{new} is damaged."
     if not artifact.summary["there"]:

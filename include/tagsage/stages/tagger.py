@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tagsage.errors import TagsageError
 from tagsage.progress import track
 from tagsage.run_context import RunContext
-from tagsage.stages.artifacts import VECTORS, Blocks, load_vectors
+from tagsage.stages.artifacts import (
+    MODEL_CODE,
+    VECTORS,
+    Blocks,
+    Ref,
+    load_labels,
+    load_snapshot,
+    load_vectors,
+)
 from tagsage.stages.backends import tracking_of
 
 if TYPE_CHECKING:
@@ -20,7 +28,9 @@ if TYPE_CHECKING:
 
     from tagsage.features import Articles, FeatureMatrix
     from tagsage.registry.tagger import Tagger
+    from tagsage.registry.versions import Version
     from tagsage.store.snapshot import Snapshot
+    from tagsage.workspace import Artifact
 
     VectorsOfRows = Callable[[npt.NDArray[np.int64] | slice], npt.NDArray[np.float32]]
 
@@ -84,6 +94,45 @@ def load_tagger(
     tagger = tagger_of(model)
     vectors = _vectors_for(run, tagger, snapshot, features)
     return LoadedTagger(tagger, str(model.metadata.model_uuid), vectors)
+
+
+def is_outdated(run: RunContext, version: Version, corpus: Ref) -> bool:
+    """Return whether a version has list means, label sums or author sums of another corpus."""
+    from tagsage.features import BLOCKS, blocks_of
+    from tagsage.registry.versions import DATA_DIGEST, STATES_DIGEST
+
+    known = version.tags.get(STATES_DIGEST, version.tags[DATA_DIGEST])
+    blocks = blocks_of(version.candidate.partition(":")[0])
+    return known != run.workspace.open(corpus).summary["digest"] and any(
+        BLOCKS[name].refreshable for name in blocks
+    )
+
+
+def refreshed_tagger(
+    run: RunContext, loaded: LoadedTagger, corpus: Ref, split: Ref, features: Blocks
+) -> Artifact:
+    """Fit a model's list means, label sums and author sums again, on the articles of the split."""
+
+    def build(folder: Path) -> None:
+        from tagsage.features import Articles
+        from tagsage.learn.labels import label_matrix
+        from tagsage.runner import LocalRunner
+
+        snapshot = load_snapshot(run, corpus)
+        tagger, rows = loaded.tagger, load_labels(run, split).rows
+        Y = label_matrix(snapshot.articles["tags"].iloc[rows].tolist(), tagger.candidate.tags)
+        with run.workspace.scratch() as scratch:
+            articles = loaded.all_articles(Articles.of_snapshot(snapshot), scratch / "vectors.npy")
+            refreshed = tagger.features.refreshed(articles, rows, Y, LocalRunner())
+        replace(tagger, features=refreshed).save(folder)
+
+    inputs = {
+        "model": loaded.model_id,
+        "corpus": corpus,
+        "split": split,
+        "vectors": features[VECTORS],
+    }
+    return run.artifact("refreshed", inputs, build, code=MODEL_CODE)
 
 
 def _vectors_for(
