@@ -58,13 +58,15 @@ def snapshot(seed: int = 0) -> Snapshot:
     return Snapshot(articles, names, article_index.astype(np.int32), list_index.astype(np.int32))
 
 
-def fit(folder: Path, corpus: Snapshot, candidate: str) -> tuple[Tagger, FeatureMatrix]:
+def fit(
+    folder: Path, corpus: Snapshot, candidate: str, *, dimensions: int = 8
+) -> tuple[Tagger, FeatureMatrix]:
     """Fit a candidate on the tagged articles, and load it as it is served.
 
     The features that it was fitted on come with it.
     """
     texts = article_texts(corpus.articles)
-    embedder = LsaEmbedder.fit(texts, dimensions=8, seed=0)
+    embedder = LsaEmbedder.fit(texts, dimensions=dimensions, seed=0)
     embedder.save(folder / "lsa")
     tags = corpus.articles["tags"].tolist()
     rows = np.flatnonzero([len(own) > 0 for own in tags])

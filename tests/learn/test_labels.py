@@ -98,4 +98,5 @@ def test_labelled_articles_keep_their_families():
     tags, options = [["a"], [], ["a"], ["a"]], {"min_tag_articles": 1, "test_share": 0.3, "seed": 0}
     labels = label_corpus(tags, **options, families=np.array([4, 4, 9, 4]))
     assert labels.families.tolist() == [4, 9, 4]
+    assert (labels.summary()["families"], labels.summary()["with_near_copy"]) == (2, 2)
     assert len(set(label_corpus(tags, **options).families.tolist())) == 3

@@ -22,6 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from tagsage.embed.embedders import ABOUT_FILE, CorpusVectors
 from tagsage.embed.text import article_texts, text_hashes, unique_texts
+from tagsage.embed.words import words_of
 from tagsage.errors import TagsageError
 from tagsage.files import read_json, write_json
 from tagsage.progress import track
@@ -39,8 +40,6 @@ logger = logging.getLogger(__name__)
 VOCABULARY_FILE, IDF_FILE, COMPONENTS_FILE = "vocabulary.json", "idf.npy", "components.npy"
 
 MOST_TERMS = 50_000
-# Single characters are words too: C, R, and many in Chinese.
-WORD = r"(?u)\b\w+\b"
 # In a small corpus, terms of a single text are kept: it may grow.
 MIN_TEXTS_FOR_MIN_DF = 1000
 POWER_ITERATIONS = 4
@@ -183,7 +182,7 @@ def embed_corpus(
 
 def _vectorizer(**options: Any) -> TfidfVectorizer:
     return TfidfVectorizer(
-        token_pattern=WORD, sublinear_tf=True, norm=None, dtype=np.float32, **options
+        analyzer=words_of, sublinear_tf=True, norm=None, dtype=np.float32, **options
     )
 
 

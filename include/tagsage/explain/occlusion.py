@@ -5,13 +5,14 @@ M. D. Zeiler and R. Fergus, "Visualizing and Understanding Convolutional Network
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
+
+from tagsage.embed.words import without_word, words_of
 
 if TYPE_CHECKING:
     from tagsage.explain.explanation import TermEvidence
@@ -91,9 +92,9 @@ def _without_words(scorer: Scorer) -> tuple[IntArray, list[str], npt.NDArray[np.
     """Leave out words, one at a time: which article, which word, the probabilities without it."""
     of, words, texts = [], [], []
     for place, text in enumerate(scorer.articles.texts if scorer.takes_texts else ()):
-        for word in list(dict.fromkeys(re.findall(r"\w+", text.lower())))[:TRIED]:
+        for word in list(dict.fromkeys(words_of(text)))[:TRIED]:
             of.append(place)
             words.append(word)
-            texts.append(re.sub(rf"(?i)\b{re.escape(word)}\b", " ", text))
+            texts.append(without_word(text, word))
     places = np.array(of, dtype=np.int64)
     return places, words, scorer.scores_with_texts(places, texts)

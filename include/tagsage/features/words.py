@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pandas as pd
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
+from tagsage.embed.words import words_of
 from tagsage.features.vocabulary import VocabularyBlock, smooth_idf
 from tagsage.graph.csr import empty_csr, make_csr
 
 if TYPE_CHECKING:
     from tagsage.features.articles import Articles
     from tagsage.graph.csr import Csr
+
+# As scikit-learn's: a single letter says little.
+ANALYZER = partial(words_of, shortest=2)
 
 
 class Words(VocabularyBlock):
@@ -25,7 +29,7 @@ class Words(VocabularyBlock):
     @staticmethod
     def count(articles: Articles) -> pd.Series[int]:
         """Return the number of articles per word."""
-        counter = CountVectorizer(binary=True, dtype=np.int32)
+        counter = CountVectorizer(analyzer=ANALYZER, binary=True, dtype=np.int32)
         try:
             counts = counter.fit_transform(articles.texts).sum(axis=0)
         except ValueError:
@@ -46,7 +50,10 @@ class Words(VocabularyBlock):
     @cached_property
     def _vectorizer(self) -> TfidfVectorizer:
         vectorizer = TfidfVectorizer(
-            sublinear_tf=True, vocabulary=self.vocabulary.keys.tolist(), dtype=np.float32
+            analyzer=ANALYZER,
+            sublinear_tf=True,
+            vocabulary=self.vocabulary.keys.tolist(),
+            dtype=np.float32,
         )
         vectorizer.idf_ = smooth_idf(self.articles, self.total)
         return vectorizer

@@ -54,12 +54,15 @@ class Labels:
         return self.Y[self.test]
 
     def summary(self) -> dict[str, Any]:
-        """Return the counts of articles, parts and tags."""
+        """Return the counts of articles, parts, families and tags."""
+        _, sizes = np.unique(self.families, return_counts=True)
         return {
             "labelled_articles": len(self.rows),
             "train_articles": len(self.train),
             "test_articles": len(self.test),
             "without_target_tag": int((~self.Y.any(axis=1)).sum()),
+            "families": len(sizes),
+            "with_near_copy": int(sizes[sizes > 1].sum()),
             "target_tags": len(self.tags),
             "tags_per_article": round(float(self.Y.sum(axis=1).mean()), 4),
         }
