@@ -1,21 +1,23 @@
 """What it gains to refresh the champion's list means, label sums and author sums every night.
 
-A champion is fitted on nine tenths of the articles and of the lists, drawn at random. Then ten
-nights bring a hundredth of the articles and of the lists each. Tags of test articles are never
-known; those of other new articles are, once they come. Every night the test articles that a new
-list holds are scored with the states of the first night, and with states of the night; weights,
-calibration and thresholds stay. The last table has a model fitted anew on the last night besides.
-The candidates are the default ones that can be refreshed.
+A champion is fitted on nine tenths of the articles and of the lists. Then ten nights bring a
+hundredth of the articles and of the lists each; and once more, fitted on half, a twentieth. Tags of
+test articles are never known; those of other new articles are, once they come. Every night the test
+articles that are there are scored with the states of the first night, and with states of the night;
+weights, calibration and thresholds stay. What comes when is drawn several times, and all draws are
+scored together; intervals draw test articles with all their answers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from tagsage.evaluate.article_results import ArticleResults
 from tagsage.evaluate.bootstrap import paired_bootstrap
@@ -28,27 +30,56 @@ from tagsage.runner import LocalRunner
 from tagsage.settings import Settings
 
 SEED = 42
+DRAWS = 5
 NIGHTS = 10
-SHARE = 0.01  # of the articles, and of the lists, that come each night
-STALE, REFRESHED, ANEW = "the first night's states", "refreshed", "fitted anew"
+SHARES = (0.01, 0.05)  # of the articles, and of the lists, that come each night
+CANDIDATE = "words+list_ids+author_ids+text+lists+labels+authors:ensemble"
+SHOWN = ("micro_f1", "macro_f1", "p_at_5")
+STALE, REFRESHED = "the first night's states", "refreshed"
 
 IntArray = npt.NDArray[np.int64]
 
 
 def main(corpus: str) -> str:
-    """Simulate the nights for each candidate; returns tables in Markdown.
+    """Simulate the nights; returns tables in Markdown.
 
     Parameters
     ----------
     corpus : str
         Folder with articles.csv.gz and lists.csv.gz.
     """
-    world = World.read(corpus)
-    return "\n\n".join(
-        simulate(world, ":".join(candidate))
-        for candidate in Settings().parsed_candidates()
-        if any(BLOCKS[name].refreshable for name in blocks_of(candidate[0]))
-    )
+    articles, labels = read(corpus)
+    parts = [f"{CANDIDATE}, {DRAWS} draws. Gains of refreshing are in points."]
+    parts += [of_share(articles, labels, share) for share in SHARES]
+    return "\n\n".join(parts)
+
+
+def of_share(articles: Articles, labels: Labels, share: float) -> str:
+    """Simulate the nights where a share of the articles and of the lists comes each night."""
+    answers = pd.concat([
+        pd.DataFrame(simulate(World.drawn(articles, labels, share, SEED + draw)))
+        for draw in range(DRAWS)
+    ])
+    by_night = [
+        scored(f"night {night}", of_night[of_night["new"]], labels)
+        for night, of_night in answers.groupby("night")
+    ]
+    last = answers[answers["night"] == NIGHTS]
+    groups = {
+        "in new lists alone": last["new"] & ~last["old"],
+        "in new and old lists": last["new"] & last["old"],
+        "in old lists alone": ~last["new"] & last["old"],
+        "in no list": ~last["new"] & ~last["old"],
+        "all": last["new"] | True,
+    }
+    by_group = [scored(name, last[chosen], labels) for name, chosen in groups.items()]
+    return "\n\n".join([
+        f"### Each night {share:.0%} new articles and lists",
+        "Test articles in a list that came after the first night:",
+        table(by_night),
+        "Test articles on the last night, by the lists that hold them:",
+        table(by_group),
+    ])
 
 
 @dataclass(frozen=True)
@@ -61,25 +92,15 @@ class World:
     night_of_list: IntArray
 
     @classmethod
-    def read(cls, corpus: str) -> Self:
-        """Read a corpus; vectors are LSA, fitted on the first night's texts."""
-        from tagsage.corpus.csv_source import read_csv_corpus
+    def drawn(cls, articles: Articles, labels: Labels, share: float, seed: int) -> Self:
+        """Draw what comes when; vectors are LSA, fitted on the first night's texts."""
         from tagsage.embed.lsa import LsaEmbedder
-        from tagsage.store.base import snapshot_of
 
-        source = [str(Path(corpus) / f"{name}.csv.gz") for name in ("articles", "lists")]
-        snapshot = snapshot_of(read_csv_corpus(*source, max_rejected_share=1.0))
-        settings = Settings(seed=SEED)
-        labels = label_corpus(
-            snapshot.articles["tags"].tolist(),
-            min_tag_articles=settings.min_tag_articles,
-            test_share=settings.test_share,
-            seed=SEED,
-        )
-        articles, random = Articles.of_snapshot(snapshot), np.random.default_rng(SEED)
-        of_article, of_list = (nights(n, random) for n in (len(articles), len(articles.list_names)))
+        random = np.random.default_rng(seed)
+        of_article = nights(len(articles), share, random)
         texts = [articles.texts[row] for row in np.flatnonzero(of_article == 0).tolist()]
-        lsa = LsaEmbedder.fit(texts, dimensions=settings.lsa_dimensions, seed=SEED)
+        lsa = LsaEmbedder.fit(texts, dimensions=Settings().lsa_dimensions, seed=SEED)
+        of_list = nights(len(articles.list_names), share, random)
         return cls(articles.with_vectors(lsa.embed(articles.texts)), labels, of_article, of_list)
 
     def on(self, night: int) -> tuple[Articles, IntArray, npt.NDArray[np.bool_], IntArray]:
@@ -106,18 +127,35 @@ class World:
         return members @ old.astype(np.int64), members @ new.astype(np.int64)
 
 
-def nights(n: int, random: np.random.Generator) -> IntArray:
+def read(corpus: str) -> tuple[Articles, Labels]:
+    """Read a corpus and split it."""
+    from tagsage.corpus.csv_source import read_csv_corpus
+    from tagsage.store.base import snapshot_of
+
+    source = [str(Path(corpus) / f"{name}.csv.gz") for name in ("articles", "lists")]
+    snapshot = snapshot_of(read_csv_corpus(*source, max_rejected_share=1.0))
+    settings = Settings()
+    labels = label_corpus(
+        snapshot.articles["tags"].tolist(),
+        min_tag_articles=settings.min_tag_articles,
+        test_share=settings.test_share,
+        seed=SEED,
+    )
+    return Articles.of_snapshot(snapshot), labels
+
+
+def nights(n: int, share: float, random: np.random.Generator) -> IntArray:
     """Return the night on which each of n things comes."""
-    per_night = round(SHARE * n)
+    per_night = round(share * n)
     order = np.zeros(n, dtype=np.int64)
     order[: per_night * NIGHTS] = np.repeat(np.arange(1, NIGHTS + 1), per_night)
     return random.permutation(order)
 
 
-def fit(world: World, night: int, candidate: str) -> tuple[FeatureSet, FittedCandidate]:
-    """Fit a candidate on the training articles of a night."""
-    articles, rows, Y, _ = world.on(night)
-    feature_set, _, classifier = candidate.partition(":")
+def fit(world: World) -> tuple[FeatureSet, FittedCandidate]:
+    """Fit the candidate on the training articles of the first night."""
+    articles, rows, Y, _ = world.on(0)
+    feature_set, _, classifier = CANDIDATE.partition(":")
     settings, inner = Settings(seed=SEED), tuning_split(Y, seed=SEED)
     assert inner is not None
     made = []
@@ -141,71 +179,60 @@ def fit(world: World, night: int, candidate: str) -> tuple[FeatureSet, FittedCan
     return made[0], fitted
 
 
-def predict(
-    world: World, night: int, features: FeatureSet, fitted: FittedCandidate, asked: IntArray
-) -> Predictions:
-    """Tag some articles of the test part as they are on a night."""
-    articles, *_ = world.on(night)
-    there = np.flatnonzero(world.night_of_article <= night)
-    rows = np.searchsorted(there, world.labels.test_rows[asked])
-    return fitted.predict(features.transform(articles.take(rows)), np.arange(len(rows)))
-
-
-def simulate(world: World, candidate: str) -> str:
-    """Let the nights pass for one candidate."""
-    features, fitted = fit(world, 0, candidate)
-    lines = ["| night | test articles in new lists | micro-F1, stale | refreshed |"]
-    lines += ["|---:|---:|---:|---:|"]
-    now = features
+def simulate(world: World) -> Iterator[dict[str, Any]]:
+    """Let the nights pass; yields the answers of both models for each test article and night."""
+    features, fitted = fit(world)
     for night in range(1, NIGHTS + 1):
         articles, rows, Y, test = world.on(night)
-        now = features.refreshed(articles, rows, Y, LocalRunner())
-        _, new = world.lists_of_test(night)
-        asked = test[new[test] > 0]
-        truth = world.labels.Y_test[asked]
-        scores = [
-            ArticleResults.of(P, truth, assigned).scores(truth)["micro_f1"]
-            for P, assigned in (predict(world, night, of, fitted, asked) for of in (features, now))
+        refreshed = features.refreshed(articles, rows, Y, LocalRunner())
+        old, new = world.lists_of_test(night)
+        if night < NIGHTS:
+            test = test[new[test] > 0]
+        there = np.flatnonzero(world.night_of_article <= night)
+        asked = articles.take(np.searchsorted(there, world.labels.test_rows[test]))
+        answers = [
+            fitted.predict(of.transform(asked), np.arange(len(test)))
+            for of in (features, refreshed)
         ]
-        lines.append(f"| {night} | {len(asked):,} | {scores[0]:.3f} | {scores[1]:.3f} |")
-    models = {
-        STALE: (features, fitted),
-        REFRESHED: (now, fitted),
-        ANEW: fit(world, NIGHTS, candidate),
-    }
-    return "\n".join([f"### {candidate}", "", *lines, "", *last_night(world, models)])
+        for place, article in enumerate(test.tolist()):
+            yield {
+                "night": night,
+                "article": article,
+                "old": old[article] > 0,
+                "new": new[article] > 0,
+                **{
+                    name: Predictions(P[place], assigned[place])
+                    for name, (P, assigned) in zip((STALE, REFRESHED), answers, strict=True)
+                },
+            }
 
 
-def last_night(world: World, models: dict[str, tuple[FeatureSet, FittedCandidate]]) -> list[str]:
-    """Return a table of the scores on the last night by the lists that hold an article."""
-    old, new = world.lists_of_test(NIGHTS)
-    groups = {
-        "in new lists alone": (new > 0) & (old == 0),
-        "in new and old lists": (new > 0) & (old > 0),
-        "in old lists alone": (new == 0) & (old > 0),
-        "in no list": (new == 0) & (old == 0),
-        "all": np.ones(len(old), dtype=np.bool_),
-    }
-    names = list(METRIC_NAMES.values())
-    lines = [f"| test articles | states | {' | '.join(names)} |"]
-    lines += [f"|---|---|{'---:|' * len(names)}"]
-    for group, chosen in groups.items():
-        asked = np.flatnonzero(chosen)
-        if not len(asked):
-            continue
-        truth = world.labels.Y_test[asked]
-        results = {}
-        for name, model in models.items():
-            P, assigned = predict(world, NIGHTS, *model, asked)
-            results[name] = ArticleResults.of(P, truth, assigned)
-            scores = results[name].scores(truth).values()
-            shown = " | ".join(f"{score:.3f}" for score in scores)
-            lines.append(f"| {group}: {len(asked):,} | {name} | {shown} |")
-        found = paired_bootstrap(truth, results, pairs=[(REFRESHED, STALE)], seed=SEED)
-        gains = found[found["baseline"].notna()]
-        shown = " | ".join(
-            f"{100 * gain:+.1f} [{100 * low:.1f}, {100 * high:.1f}]"
-            for gain, low, high in gains[["value", "low", "high"]].to_numpy().tolist()
-        )
-        lines.append(f"| | gain of refreshing, points | {shown} |")
-    return lines
+def scored(name: str, answers: pd.DataFrame, labels: Labels) -> dict[str, str]:
+    """Return a row of a table: scores of some answers, and what refreshing gains."""
+    row = {"": name, "answers": f"{len(answers):,}"}
+    articles = answers["article"].to_numpy()
+    truth = labels.Y_test[articles]
+    results = {}
+    for model in (STALE, REFRESHED):
+        P, assigned = (np.stack(part) for part in zip(*answers[model], strict=True))
+        results[model] = ArticleResults.of(P, truth, assigned)
+    found = paired_bootstrap(
+        truth, results, clusters=articles, pairs=[(REFRESHED, STALE)], seed=SEED
+    )
+    gains = found[found["baseline"].notna()].set_index("metric")
+    before = results[STALE].scores(truth)
+    for metric in SHOWN:
+        gain, low, high = (100 * gains.loc[metric, key] for key in ("value", "low", "high"))
+        row[METRIC_NAMES[metric]] = f"{before[metric]:.3f}"
+        row[f"gain in {METRIC_NAMES[metric]}"] = f"{gain:+.1f} [{low:.1f}, {high:.1f}]"
+    return row
+
+
+def table(rows: Sequence[dict[str, str]]) -> str:
+    """Return a table in Markdown."""
+    lines = [
+        list(rows[0]),
+        ["---", *["---:"] * (len(rows[0]) - 1)],
+        *(row.values() for row in rows),
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -43,7 +43,7 @@ MARKS = {
     "lrap": ("D", ROLES["accent"]),
 }
 CLOUD_WIDTH, CLOUD_HEIGHT = 900, 420  # pixels; it grows in height until all words have room
-CLOUD_WORDS = 500
+CLOUD_WORDS = 200
 CLOUD_FONT = Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
 # The frequent third stands out.
 CLOUD_COLOURS = (ROLES["accent"], ROLES["ink"], ROLES["muted"])
@@ -175,7 +175,7 @@ def word_cloud(tag_articles: Sequence[tuple[str, int]], *, seed: int) -> Picture
     width, height = CLOUD_WIDTH, CLOUD_HEIGHT
     layout = _cloud_layout(words, height, seed)
     while len(layout) < len(words):
-        height += CLOUD_HEIGHT // 2
+        height = height * 4 // 3
         layout = _cloud_layout(words, height, seed)
 
     def draw(axes: Axes) -> None:
@@ -213,6 +213,7 @@ def _cloud_layout(words: Mapping[str, int], height: int, seed: int) -> list[Any]
         prefer_horizontal=1.0,
         relative_scaling=0.45,
         min_font_size=12,
+        max_font_size=60,
         margin=8,
         random_state=seed,
     )
