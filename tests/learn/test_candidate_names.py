@@ -33,7 +33,10 @@ def test_every_classifier_takes_dense_blocks(classifier):
         *((f"{wrong}:mlp", "each once, joined by") for wrong in ("txt", "text+text", "Text")),
         *((f"text:{wrong}", "the classifier is one of linear, ") for wrong in ("svm", "MLP")),
         *(
-            (f"text+{block}:mlp", f"{block} has a column per .* only linear takes so many")
+            (
+                f"text+{block}:mlp",
+                f"{block} has a column per .* only linear and ensemble take so many",
+            )
             for block in BLOCKS
             if BLOCKS[block].sparse
         ),

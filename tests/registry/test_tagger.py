@@ -22,6 +22,7 @@ CANDIDATES = (
     "words+list_ids+author_ids:linear",
     "text+lists+labels+authors:linear",
     "text+lists+labels+authors:mlp",
+    "words+char_ngrams+list_ids+author_ids+text+lists+labels+authors:ensemble",
     "text+graphsage:linear",
     "graphsage:label_powerset",
 )

@@ -87,6 +87,13 @@ def test_a_snapshot_holds_what_was_loaded_sorted_by_key(store, make_corpus):
     }
 
 
+def test_more_tags_than_are_read_at_once_are_all_there(store, make_corpus, small_batches):
+    tags = [f"tag {number}" for number in range(20)]
+    corpus = make_corpus({"a": ("One", tags[:15]), "b": ("Two", tags[5:])})
+    store.load(corpus)
+    assert facts(store.snapshot()) == expected(corpus)
+
+
 def test_loading_the_same_corpus_again_changes_nothing(store, make_corpus):
     corpus = make_corpus(ARTICLES, MEMBERS)
     store.load(corpus)

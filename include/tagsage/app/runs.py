@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select
 
 from tagsage.app.plot import Plot, draw_plot
 from tagsage.app.published import read_facts
-from tagsage.settings.candidates import TEXT_SETS
+from tagsage.settings.candidates import is_text_alone
 from tagsage.store.tables import RUNS
 
 METRIC = "micro_f1"
@@ -49,11 +49,7 @@ def _plot(entries: Sequence[Mapping[str, Any]]) -> Plot | None:
         return None
     best = [_best(one["scores"]) for one in entries]
     text = [
-        _best({
-            name: scores
-            for name, scores in one["scores"].items()
-            if name.partition(":")[0] in TEXT_SETS
-        })
+        _best({name: scores for name, scores in one["scores"].items() if is_text_alone(name)})
         for one in entries
     ]
     return draw_plot(

@@ -9,7 +9,7 @@ import pandas as pd
 
 from tagsage.evaluate.metrics import METRICS
 from tagsage.features import needs_lists
-from tagsage.settings.candidates import TEXT_SETS
+from tagsage.settings.candidates import is_text_alone
 
 # The two candidates that are compared: the best on text alone, and the best that knows of lists.
 TEXT, GRAPH = "text", "graph"
@@ -39,6 +39,6 @@ def best_text_and_graph(ranking: Sequence[dict[str, Any]]) -> dict[str, dict[str
         feature_set = row["candidate"].partition(":")[0]
         if needs_lists(feature_set):
             found.setdefault(GRAPH, row)
-        elif feature_set in TEXT_SETS:
+        elif is_text_alone(feature_set):
             found.setdefault(TEXT, row)
     return found

@@ -25,10 +25,10 @@ import numpy.typing as npt
 from tagsage.errors import TagsageError
 from tagsage.evaluate.leaderboard import GRAPH, TEXT
 from tagsage.evaluate.scored_candidate import ScoredCandidate
-from tagsage.features import BLOCKS, Articles, FeatureSet, KnownArticles, blocks_of, list_free_set
+from tagsage.features import BLOCKS, Articles, FeatureSet, KnownArticles, blocks_of
 from tagsage.features.fitting import STATE_FOLDER, fit_block, open_matrix
 from tagsage.learn.candidate_names import fallback_of
-from tagsage.learn.fitting import fit_candidate, tuning_split
+from tagsage.learn.fitting import fit_candidate, refit_candidate, tuning_split
 from tagsage.learn.labels import label_corpus
 from tagsage.learn.split import Split, rows_since, split_by_family, split_by_time
 from tagsage.runner import LocalRunner
@@ -94,11 +94,13 @@ class Conditions:
         *,
         hidden: npt.NDArray[np.int64] | None = None,
         fallback: CalibratedClassifier | None = None,
+        like: FittedCandidate | None = None,
     ) -> Trained:
         """Fit a candidate on another training part; no other tags are read.
 
         Articles in `hidden` get features like articles that come later. `fallback` is the
-        candidate's fallback on this training part, if fitted already.
+        candidate's fallback on this training part, if fitted already. `like` is the candidate as
+        fitted on this training part with other features: what was chosen then is kept.
         """
         feature_set, _, classifier = candidate.partition(":")
         known = KnownArticles.of(self.articles, part.rows, part.Y, hidden=hidden)
@@ -114,6 +116,9 @@ class Conditions:
                 fit_block(folder, name, self.articles, known, self.settings, runner, tuning=tuning)
         in_list = known.in_known_list(known.mark(self.articles))
         X = open_matrix(folders, feature_set, in_list)
+        features = _load_blocks(known, folders, feature_set)
+        if like is not None:
+            return Trained(part, refit_candidate(X, part.Y, part.rows, like=like), X, features)
         fitted = fit_candidate(
             X,
             part.Y,
@@ -126,7 +131,7 @@ class Conditions:
             fallback=fallback,
             search_trials=self.settings.search_trials,
         )
-        return Trained(part, fitted, X, _load_blocks(known, folders, feature_set))
+        return Trained(part, fitted, X, features)
 
 
 @dataclass(frozen=True)
@@ -270,11 +275,8 @@ class _Evaluation:
 
     def score_inductive(self, labels: Labels, part: TrainingPart, plain: FittedCandidate) -> Row:
         name = self.inputs.candidates[GRAPH]
-        # Text and author are known of an article that comes later: the fallback is the same, unless
-        # its words are counted anew.
-        same = plain.fallback if list_free_set(name.partition(":")[0]) == "text" else None
         hidden = labels.test_rows
-        trained = self.inputs.conditions.train(name, part, hidden=hidden, fallback=same)
+        trained = self.inputs.conditions.train(name, part, hidden=hidden, like=plain)
         return self.score(GRAPH, INDUCTIVE, trained, (hidden, labels.Y_test))
 
     def score_cold_start(

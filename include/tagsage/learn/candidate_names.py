@@ -24,7 +24,7 @@ def check_candidates(pairs: Sequence[tuple[str, str]]) -> None:
             takes = [name for name in CLASSIFIERS if classifier_class(name).sparse]
             raise NonRetryableError(
                 f"{shown}: {sparse[0]} has a column per word, list or author, and only "
-                f"{', '.join(takes)} takes so many."
+                f"{' and '.join(takes)} take so many."
             )
 
 

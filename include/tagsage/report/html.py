@@ -16,7 +16,7 @@ from tagsage.report.figures import comparison_figures, corpus_figures, f1_by_fre
 from tagsage.report.formatting import FILTERS, METRICS
 from tagsage.report.picture import Picture
 from tagsage.report.report_data import Comparison, ReportData
-from tagsage.settings.candidates import TEXT_SETS
+from tagsage.settings.candidates import is_text_alone
 
 TEMPLATES = Path(__file__).parent / "templates"
 PER_TAG_ENDS = 10  # tags shown at each end before the full table
@@ -58,7 +58,7 @@ def _context(data: ReportData) -> dict[str, Any]:
     board = data.leaderboard
     candidates = board.to_dict("records")
     best = candidates[0] if candidates else None
-    on_text = (row for row in candidates if row["candidate"].partition(":")[0] in TEXT_SETS)
+    on_text = (row for row in candidates if is_text_alone(row["candidate"]))
     baseline = next(on_text, None)
     gain = None
     if best and baseline and best is not baseline:

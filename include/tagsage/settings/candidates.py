@@ -7,13 +7,20 @@ from __future__ import annotations
 
 DEFAULT_CANDIDATES = ",".join((
     "words:linear",  # the baseline of every claim: text alone
+    "words+char_ngrams:linear",  # the best on text alone
     "words+list_ids+author_ids:linear",  # the simplest model that knows lists
-    "text+lists+labels+authors:mlp",  # the best on dense features
+    # The best: the same columns, and what a network finds in dense features.
+    "words+char_ngrams+list_ids+author_ids+text+lists+labels+authors:ensemble",
     "text:label_powerset",  # the study's two models
     "graphsage:label_powerset",
 ))
-# The feature sets that know an article's text alone.
-TEXT_SETS = ("text", "words", "words+text", "text+words")
+# The blocks that know an article's text alone.
+TEXT_BLOCKS = frozenset({"text", "words", "char_ngrams"})
+
+
+def is_text_alone(candidate: str) -> bool:
+    """Return whether all blocks of a candidate, or of a feature set, are made of text alone."""
+    return TEXT_BLOCKS.issuperset(candidate.partition(":")[0].split("+"))
 
 
 def parse_candidates(text: str) -> list[tuple[str, str]]:

@@ -248,7 +248,8 @@ def _read_articles(connection: Connection) -> tuple[Int64s, pa.Table, Int64s]:
     order = (ARTICLE_TAGS.c.article_id, ARTICLE_TAGS.c.position)
     own = _rows(connection, select(ARTICLE_TAGS).order_by(*order))
     offsets = np.append(np.searchsorted(own["article_id"], ids), len(own))
-    names = pa.array(tags["name"], type=pa.large_string())
+    # Of many tags, pandas has several pieces, which cannot be the values of lists.
+    names = pa.array(tags["name"].to_numpy(object), type=pa.large_string())
     tags_of = pa.LargeListArray.from_arrays(
         pa.array(offsets, type=pa.int64()),
         names.take(pa.array(places(tags["id"].to_numpy(), own["tag_id"].to_numpy()))),
