@@ -75,7 +75,7 @@ $(AIRFLOW_HOME)/.ready: $(VENV)/.ready
 	@touch $@
 
 .PHONY: run
-run: $(AIRFLOW_HOME)/.ready  ## run the nightly DAG end to end on the bundled corpus; EMBEDDER=e5 or openai for better vectors
+run: $(AIRFLOW_HOME)/.ready  ## run the nightly DAG end to end on the bundled corpus; EMBEDDER=e5 or openai for other vectors
 	@$(BIN)/airflow dags test retrain
 	@$(BIN)/tagsage show
 
