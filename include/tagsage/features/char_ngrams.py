@@ -27,14 +27,12 @@ HashArray = npt.NDArray[np.uint64]
 
 LENGTHS = (3, 4, 5)
 MIN_ARTICLES = 5
-# Beside words, which have unit length.
-WEIGHT = 0.7
 # An odd number whose bits are well mixed (Knuth's multiplicative hashing, 64 bits).
 MULTIPLIER = 0x9E3779B97F4A7C15
 
 
 class CharNgrams(Block):
-    """Character n-grams by TF-IDF, (1 + ln tf) × idf, each row of length `WEIGHT`.
+    """Character n-grams by TF-IDF, (1 + ln tf) × idf, each row of unit length.
 
     As scikit-learn's ``TfidfVectorizer(analyzer="char_wb")``, but n-grams are known by a 64-bit
     hash, which makes it ten times as fast. `hashes` [d] are sorted; `articles` [d] says how many of
@@ -69,7 +67,7 @@ class CharNgrams(Block):
         matrix: Any = sp.coo_array((ones, places), shape=(len(articles), len(self.hashes))).tocsr()
         matrix.data = (1 + np.log(matrix.data)) * self._idf[matrix.indices]
         # scikit-learn refuses a matrix without rows or columns.
-        return (sp.csr_array(normalize(matrix)) * np.float32(WEIGHT),) if matrix.nnz else (matrix,)
+        return (sp.csr_array(normalize(matrix)),) if matrix.nnz else (matrix,)
 
     def columns_of(self, hashes: HashArray) -> npt.NDArray[np.int64]:
         """Return the columns of n-grams; -1 for unknown ones."""

@@ -50,11 +50,11 @@ class Mlp(Classifier):
 
     name: ClassVar[str] = "mlp"
     defaults: ClassVar[Mapping[str, Any]] = {
-        "hidden": 1024,
-        "dropout": 0.7,
-        "learning_rate": 1e-3,
+        "hidden": 512,
+        "dropout": 0.6,
+        "learning_rate": 2e-3,
         "weight_decay": 0.3,
-        "batch_size": 256,
+        "batch_size": 512,
         "average": 0.99,
         "epochs": 10,
         "max_epochs": 60,
