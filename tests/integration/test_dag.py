@@ -105,6 +105,7 @@ ENVIRONMENTS = {
     "with seeds": {"TAGSAGE_HARVEST_SEEDS": "https://medium.com/feed/tag/python"},
     "never": {"TAGSAGE_SCHEDULE": "never", "TAGSAGE_HARVEST_SCHEDULE": "never"},
     "lsa": {"TAGSAGE_EMBEDDER": "lsa"},
+    "e5": {"TAGSAGE_EMBEDDER": "e5"},
     "openai": {"TAGSAGE_EMBEDDER": "openai"},
     "precomputed": {"TAGSAGE_EMBEDDER": "precomputed", "TAGSAGE_VECTORS": "vectors.csv"},
 }
