@@ -32,7 +32,6 @@ def words_of(text: str, *, shortest: int = 1) -> list[str]:
 
 def without_word(text: str, word: str) -> str:
     """Return a text with a blank wherever a word of :func:`words_of` stood."""
-    pattern = re.escape(word)
-    if not _RUN.match(word):
-        pattern = f"(?<!{_LETTER}){pattern}(?!{_LETTER})"
-    return re.sub(f"(?i){pattern}", " ", text)
+    if _RUN.match(word):
+        return text.replace(word, " ")
+    return _WORD.sub(lambda found: " " if found[0].lower() == word else found[0], text)
