@@ -74,14 +74,20 @@ class E5Embedder:
     ) -> npt.NDArray[np.float32]:
         """Return the same vectors as :meth:`embed`; those in the cache are not made again."""
         del run_id
-        hashes = text_hashes(texts)
         vectors = np.zeros((len(texts), DIMENSIONS), np.float32)
-        with VectorCache(cache_file(settings)) as kept:
-            self.embed_missing(kept, texts, hashes)
-            kept.gather(self.model_id, hashes, vectors)
+        self.fill(vectors, texts, settings)
         return vectors
 
-    def embed_missing(
+    def fill(
+        self, vectors: npt.NDArray[np.float32], texts: Sequence[str], settings: Settings
+    ) -> None:
+        """Write the texts' vectors into zeros, through the cache."""
+        hashes = text_hashes(texts)
+        with VectorCache(cache_file(settings)) as kept:
+            self._embed_missing(kept, texts, hashes)
+            kept.gather(self.model_id, hashes, vectors)
+
+    def _embed_missing(
         self, kept: VectorCache, texts: Sequence[str], hashes: npt.NDArray[np.bytes_]
     ) -> None:
         """Embed the texts that the cache lacks; every part of them is kept at once."""
@@ -133,13 +139,10 @@ def embed_corpus(
 ) -> CorpusVectors:
     """Embed the texts that the cache lacks, and gather the vectors of all articles."""
     embedder, texts = E5Embedder(), article_texts(articles)
-    hashes = text_hashes(texts)
     vectors = np.lib.format.open_memmap(
         out, mode="w+", dtype=np.float32, shape=(len(texts), DIMENSIONS)
     )
-    with VectorCache(cache_file(settings)) as kept:
-        embedder.embed_missing(kept, texts, hashes)
-        kept.gather(embedder.model_id, hashes, vectors)
+    embedder.fill(vectors, texts, settings)
     vectors.flush()
     return CorpusVectors(embedder.model_id, DIMENSIONS, embedder)
 
