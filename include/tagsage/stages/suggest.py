@@ -48,17 +48,17 @@ def suggest(token: Token, corpus: Ref, features: Blocks, predicted: Ref) -> Ref:
         run.record(SUGGESTED, "")
         return ""
     version = str(run.workspace.open(predicted).summary["version"])
-    snapshot = load_snapshot(run, corpus)
-    model = load_tagger(run, version, snapshot, features)
     inputs = {
         "corpus": corpus,
         "features": features,
-        "model": model.model_id,
-        "version": version,
+        # They stand for the model that made them.
+        "predictions": predicted,
         "min_score": run.settings.suggest_min_score,
     }
 
     def build(folder: Path) -> dict[str, Any]:
+        snapshot = load_snapshot(run, corpus)
+        model = load_tagger(run, version, snapshot, features)
         is_tagged = snapshot.articles["tags"].map(len) > 0
         rows = (is_tagged & ~snapshot.articles["is_stub"]).to_numpy().nonzero()[0]
         lines = _missing_tags(model, snapshot, rows, min_score=run.settings.suggest_min_score)
