@@ -104,9 +104,11 @@ class Conditions:
         """
         feature_set, _, classifier = candidate.partition(":")
         known = KnownArticles.of(self.articles, part.rows, part.Y, hidden=hidden)
-        inner = tuning_split(part.Y, seed=part.seed)
-        some = slice(None) if inner is None else inner.train
-        tuning = KnownArticles.of(self.articles, part.rows[some], part.Y[some], hidden=hidden)
+        tuning = None
+        if like is None:
+            inner = tuning_split(part.Y, seed=part.seed)
+            some = slice(None) if inner is None else inner.train
+            tuning = KnownArticles.of(self.articles, part.rows[some], part.Y[some], hidden=hidden)
         anew, runner = Path(tempfile.mkdtemp(dir=self.scratch)), LocalRunner()
         folders = dict(self.folders)
         for name in blocks_of(feature_set):
