@@ -100,7 +100,7 @@ def test_tags_of_the_part_alone_are_read(tmp_path):
     on_few = conditions.train(f"{feature_set}:ovr_logistic", few)
     known = KnownArticles.of(ARTICLES, TRAIN[:30], TAGS[TRAIN[:30]])
     assert np.array_equal(on_few.features.known.labelled, known.labelled)
-    labels = trained.X.columns_of("authors").start
+    labels = sum(trained.X.block_widths[: trained.X.kinds.index("authors")])
     assert (rows_of(on_few.X, TEST)[:, :labels] != rows_of(trained.X, TEST)[:, :labels]).any()
     marked = known.mark(ARTICLES)
     block = BLOCKS["labels"].fit(marked, SETTINGS, LocalRunner())

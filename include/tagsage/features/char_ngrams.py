@@ -35,8 +35,8 @@ class CharNgrams(Block):
     """Character n-grams by TF-IDF, (1 + ln tf) × idf, each row of unit length.
 
     As scikit-learn's ``TfidfVectorizer(analyzer="char_wb")``, but n-grams are known by a 64-bit
-    hash, which makes it ten times as fast. `hashes` [d] are sorted; `articles` [d] says how many of
-    `total` have each.
+    hash, which is quicker to make than a string. `hashes` [d] are sorted; `articles` [d] says how
+    many of `total` have each.
     """
 
     name: ClassVar[str] = "char_ngrams"

@@ -90,15 +90,6 @@ class FeatureMatrix:
         """Whether some block has nothing for articles in no list."""
         return any(BLOCKS[kind].needs_lists for kind in self.kinds)
 
-    def columns_of(self, kind: str) -> slice:
-        """Return the columns of a block that has one part; an empty slice where it is missing."""
-        first = 0
-        for width, name in zip(self.block_widths, self.kinds, strict=True):
-            if name == kind:
-                return slice(first, first + width)
-            first += width
-        return slice(first, first)
-
 
 def unit_blocks(X: FeatureMatrix) -> list[bool]:
     """Return which blocks are scaled row by row; a single column is not: its length says all."""
