@@ -2,6 +2,7 @@
 
 NAME is a benchmark without ``bench_``, such as ``graph``; without names graph, learn and year run.
 DIR holds ``articles.csv.gz`` and ``lists.csv.gz``; without it the bundled corpus is taken.
+``scale`` makes up its own: ``scale --articles 55000 550000 [--set NAME=VALUE ...]``.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure tagsage.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(known)}")
     parser.add_argument("--corpus", metavar="DIR", help="articles.csv.gz and lists.csv.gz")
+    of_scale = parser.add_argument_group("scale")
+    of_scale.add_argument("--articles", type=int, nargs="+", metavar="N", help="sizes of corpora")
+    of_scale.add_argument("--set", action="append", metavar="NAME=VALUE", help="a setting")
     given = parser.parse_args(arguments)
     unknown = [name for name in given.names if name not in known]
     if unknown:
@@ -45,7 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"Machine: {machine()}\n\nCorpus: {corpus.name}\n", flush=True)
     for name in given.names or BY_DEFAULT:
         started = time.perf_counter()
-        report = importlib.import_module(f"benchmarks.bench_{name}").main(str(corpus))
+        bench = importlib.import_module(f"benchmarks.bench_{name}").main
+        report = bench(given.articles, given.set or ()) if name == "scale" else bench(str(corpus))
         took = time.perf_counter() - started
         print(f"## {name}\n\n{report.strip()}\n\n({took:.0f} s in all)\n", flush=True)
     return 0

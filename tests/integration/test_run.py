@@ -13,10 +13,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from tagsage.features import Articles
 from tagsage.features.fitting import open_matrix
 from tagsage.learn.candidate import FittedCandidate
-from tagsage.registry.tagger import read_about
-from tagsage.stages.artifacts import IN_LIST_FILE, KNOWN
+from tagsage.registry.tagger import Tagger, read_about
+from tagsage.stages.artifacts import IN_LIST_FILE, KNOWN, VECTORS_FILE
 from tagsage.store.snapshot import Snapshot
 from tests.integration.conftest import (
     BIN,
@@ -171,7 +172,14 @@ def assert_predictions_are_those_of_what_was_fitted(workspace):
     (corpus,) = (workspace / "artifacts").glob("corpus-*")
     urls = Snapshot.load(corpus).articles["url"]
     in_list = np.load(folders[KNOWN] / IN_LIST_FILE)
-    X = open_matrix(folders, read_about(served)["feature_set"], in_list)
+    fitted_on = open_matrix(folders, read_about(served)["feature_set"], in_list)
+    (vectors,) = (workspace / "artifacts").glob(f"vectors-*/{VECTORS_FILE}")
+    articles = Articles.of_snapshot(Snapshot.load(corpus), np.load(vectors))
+    X = Tagger.load(served).features.transform(articles)
+    labelled = fitted_on.articles
+    assert np.array_equal(
+        X.sparse_rows(labelled).toarray(), fitted_on.sparse_rows(labelled).toarray()
+    )
     P = fitted.predict_proba(X, np.arange(len(urls))).astype(np.float64).round(6)
     rows, columns = (
         dict(zip(names, range(len(names)), strict=True)) for names in (urls, fitted.tags)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 
+import pandas as pd
 import pytest
 
 from tagsage.errors import TagsageError
@@ -59,6 +60,17 @@ def test_a_damaged_file_is_one_sentence(path, make_corpus, some_articles):
     path.write_bytes(bytes(content))
     with pytest.raises(TagsageError, match="is damaged; restore it"), open_file(path) as store:
         store.snapshot()
+
+
+def test_a_story_in_two_parts_is_refused_and_the_earlier_predictions_stay(path, make_corpus):
+    rows = [("https://a.example/a", tag, 0.5, 1) for tag in "xyz"]
+    frame = pd.DataFrame(rows, columns=["story", "tag", "score", "assigned"])
+    with open_file(path) as store:
+        store.load(make_corpus({"a": ("A", [])}, []))
+        store.write_predictions(frame[:1], run_id="r", model_version="1")
+        with pytest.raises(ValueError, match="a story is in two parts"):
+            store.write_predictions([frame[1:2], frame[2:]], run_id="s", model_version="1")
+        assert store.read_predictions()["tag"].tolist() == ["x"]
 
 
 def test_readers_do_not_wait_for_a_writer_and_a_second_writer_not_forever(

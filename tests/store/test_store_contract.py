@@ -230,7 +230,8 @@ def test_any_sequence_of_writes_ends_like_a_clean_write_of_the_last(stocked, sma
     for turn in range(4):
         frame = predictions(10).sample(frac=chance.random(), random_state=chance.integers(99))
         frame = frame.assign(score=chance.integers(0, 3, len(frame)) / 4)
-        report = stocked.write_predictions(frame, run_id=f"run-{turn}", model_version="1")
+        parts = [frame.iloc[:0], *(part for _, part in frame.groupby("story"))]
+        report = stocked.write_predictions(parts, run_id=f"run-{turn}", model_version="1")
         wanted = {(row.story, row.tag): (row.score, row.assigned) for row in frame.itertuples()}
         same = [pair for pair, value in wanted.items() if held.get(pair) == value]
         assert report == WriteReport(

@@ -11,12 +11,14 @@ from __future__ import annotations
 import logging
 import warnings
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tagsage.corpus.csv_file import CsvFile
 from tagsage.corpus.fields import (
@@ -32,7 +34,7 @@ from tagsage.corpus.fields import (
     parse_tags,
 )
 from tagsage.corpus.keys import Address, parse_address
-from tagsage.corpus.model import ARTICLE_SCHEMA, Corpus, articles_to_frame, text_frame
+from tagsage.corpus.model import ARTICLE_SCHEMA, Corpus, articles_to_frame
 from tagsage.corpus.quarantine import REJECTED, REPAIRED, SUPERSEDED, Quarantine
 from tagsage.errors import TagsageError
 from tagsage.progress import track
@@ -95,8 +97,8 @@ def read_csv_corpus(articles: str, lists: str, *, max_rejected_share: float) -> 
         if not len(table):
             msg = f"{articles} holds no article: there is no row after its header."
             raise TagsageError(msg)
-        known = set(table.column("key").to_pylist())
-        memberships, stubs, merged = _read_lists(lists_file, lists_header, known, quarantine)
+        lists = _read_lists(lists_file, lists_header, quarantine)
+        memberships, stubs, merged = _memberships(lists, table["key"])
         quarantine.check_share(lists_file.name, lists_file.rows_read, max_rejected_share)
         files = (articles_file, lists_file)
         digests = {file.name: file.digest() for file in files}
@@ -113,7 +115,7 @@ def read_csv_corpus(articles: str, lists: str, *, max_rejected_share: float) -> 
         **{kind: int(kinds.get(kind, 0)) for kind in (REJECTED, REPAIRED, SUPERSEDED)},
     }
     logger.info("corpus: %s", ", ".join(f"{name} {n:,}" for name, n in counts.items()))
-    frame = articles_to_frame(pa.concat_tables([table, _stub_table(stubs)]))
+    frame = articles_to_frame(pa.concat_tables([table, stubs]))
     return Corpus(frame, memberships, recorded, digests, counts, repairs)
 
 
@@ -177,7 +179,8 @@ def _read_articles(file: CsvFile, header: Sequence[str], quarantine: Quarantine)
                 tables.append(_table(rows))
                 rows = []
     table = pa.concat_tables([*tables, _table(rows)])
-    by_date = table.select(["key", "date"]).to_pandas().sort_values("date", kind="stable")
+    by_date = pd.DataFrame({"key": _codes(table["key"]), "date": table["date"].to_numpy()})
+    by_date = by_date.sort_values("date", kind="stable")
     superseded = by_date.duplicated("key", keep="last").sort_index().to_numpy()
     reason = "the same article has a newer or later row"
     for line, old in zip(
@@ -222,12 +225,6 @@ def _article_rows(
         yield line, (address.key, address.url, row[title_at], subtitle, author, date, tags, False)
 
 
-def _stub_table(stubs: Iterable[Address]) -> pa.Table:
-    return _table([
-        (stub.key, stub.url, "", "", UNKNOWN_AUTHOR, DEFAULT_DATE_S, [], True) for stub in stubs
-    ])
-
-
 def _table(rows: Sequence[ArticleRow]) -> pa.Table:
     columns = list(zip(*rows, strict=True)) or [()] * len(ARTICLE_SCHEMA)
     arrays = [
@@ -237,34 +234,54 @@ def _table(rows: Sequence[ArticleRow]) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=ARTICLE_SCHEMA)
 
 
-def _read_lists(
-    file: CsvFile, header: Sequence[str], known: Set[str], quarantine: Quarantine
-) -> tuple[pd.DataFrame, list[Address], int]:
-    """Return memberships, stubs (keys not in `known`), and the number of merged repetitions."""
+def _read_lists(file: CsvFile, header: Sequence[str], quarantine: Quarantine) -> pa.Table:
+    """Return ``list``, ``key`` and ``url`` of each row, as the file has them."""
     list_at, article_at = (header.index(name) for name in LIST_COLUMNS)
-    addresses: dict[str, Address] = {}  # by text: each is parsed once, not once per row
-    same_name: dict[str, str] = {}
-    stubs: dict[str, Address] = {}
-    names: list[str] = []
-    keys: list[str] = []
+    schema = pa.schema([(name, pa.large_string()) for name in ("list", "key", "url")])
+    tables = [schema.empty_table()]
+    rows: list[tuple[str, str, str]] = []
+
+    def flush() -> None:
+        tables.append(pa.table(list(zip(*rows, strict=True)), schema=schema))
+        rows.clear()
+
     for line, row in track(file.rows(header, quarantine), f"reading {file.name}"):
-        name, text = row[list_at].strip(), row[article_at]
+        name = row[list_at].strip()
         try:
             if not name:
                 raise FieldError("the list has no name")
-            if text not in addresses:
-                addresses[text] = _address(text, "article")
+            address = _address(row[article_at], "article")
         except FieldError as error:
             quarantine.add(file.name, line, REJECTED, str(error), file.content())
             continue
-        address = addresses[text]
-        if address.key not in known:
-            stubs.setdefault(address.key, address)
-        names.append(same_name.setdefault(name, name))
-        keys.append(address.key)
-    frame = text_frame({"list": names, "article": keys})
-    unique = frame.drop_duplicates(ignore_index=True)
-    return unique, list(stubs.values()), len(frame) - len(unique)
+        rows.append((name, address.key, address.url))
+        if len(rows) == BATCH:
+            flush()
+    if rows:
+        flush()
+    return pa.concat_tables(tables)
+
+
+def _memberships(lists: pa.Table, known: pa.ChunkedArray) -> tuple[pd.DataFrame, pa.Table, int]:
+    """Return memberships, stubs (articles not `known`), and the number of merged repetitions."""
+    article = _codes(lists["key"])
+    pairs = pd.DataFrame({"list": _codes(lists["list"]), "article": article})
+    unique = ~pairs.duplicated().to_numpy()
+    unknown = pc.invert(pc.is_in(lists["key"], known.combine_chunks())).to_numpy()
+    first = unknown & ~pairs.duplicated("article").to_numpy()
+    stubs = _table([
+        (row["key"], row["url"], "", "", UNKNOWN_AUTHOR, DEFAULT_DATE_S, [], True)
+        for row in lists.filter(first).to_pylist()
+    ])
+    kept = lists.select(["list", "key"]).filter(unique)
+    frame: pd.DataFrame = kept.rename_columns(["list", "article"]).to_pandas()
+    return frame, stubs, len(pairs) - len(frame)
+
+
+def _codes(texts: pa.ChunkedArray) -> npt.NDArray[np.int32]:
+    """Return a number for each text."""
+    codes: npt.NDArray[np.int32] = pc.dictionary_encode(texts.combine_chunks()).indices.to_numpy()
+    return codes
 
 
 def _address(text: str, column: str) -> Address:

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from sklearn.preprocessing import normalize
 
 from tagsage.features import Articles
-from tagsage.learn.labels import label_matrix
+from tagsage.learn.labels import sparse_labels
 from tagsage.store.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -49,8 +49,7 @@ class LabelledCorpus:
         cls, snapshot: Snapshot, tags: Sequence[str], vectors: npt.NDArray[np.floating] | None
     ) -> Self:
         """Read a snapshot with the tags of a model, in the order of its columns."""
-        labels = label_matrix(snapshot.articles["tags"].tolist(), tags)
-        Y: Csr = sp.csr_array(labels.astype(np.float32))
+        Y = sparse_labels(snapshot.articles["tags"].tolist(), tags)
         return cls(snapshot.articles, Articles.of_snapshot(snapshot), Y, vectors)
 
     @cached_property

@@ -155,8 +155,9 @@ class KnownArticles:
 
     def _renumbered(self, articles: Articles) -> Csr:
         members = articles.members
-        numbers = self.list_index.get_indexer(pd.Index(articles.list_names, dtype=object))
-        columns = np.asarray(numbers)[members.indices]
+        used, place = np.unique(members.indices, return_inverse=True)
+        names = pd.Index(articles.list_names[used], dtype=object)
+        columns = np.asarray(self.list_index.get_indexer(names))[place]
         kept = columns >= 0
         indptr = np.concatenate([[0], np.cumsum(kept)])[members.indptr]
         shape = (members.shape[0], len(self.list_names))

@@ -27,7 +27,8 @@ def families(titles: Sequence[str], texts: Sequence[str], authors: Sequence[str]
     when others join them. An empty text or author joins nothing.
     """
     same_text = _codes(_letters(texts))
-    author, stem = _codes(authors), title_stems(titles)
+    author = _codes(pa.array(authors, type=pa.large_string()))
+    stem = title_stems(titles)
     by_author = pd.factorize(author * (stem.max(initial=0) + 1) + stem)[0]
     by_author[(author < 0) | (stem < 0)] = -1
     n = len(same_text)
@@ -73,7 +74,7 @@ def _letters(texts: Sequence[str]) -> Any:
 
 def _codes(texts: Any) -> IntArray:
     """Return a number for each text, by first appearance; -1 for an empty one."""
-    values = np.asarray(texts, dtype=object)
-    codes = pd.factorize(values)[0].astype(np.int64)
-    codes[values == ""] = -1
+    found = pc.dictionary_encode(texts)
+    codes: IntArray = found.indices.to_numpy().astype(np.int64)
+    codes[codes == pc.index(found.dictionary, "").as_py()] = -1
     return codes

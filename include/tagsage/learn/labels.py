@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,11 @@ import pandas as pd
 from tagsage.errors import TagsageError
 from tagsage.features.matrix import BoolArray
 from tagsage.files import read_json, write_json
+from tagsage.graph.csr import make_csr
 from tagsage.learn.split import NEW, continued_split, stratified_split
+
+if TYPE_CHECKING:
+    from tagsage.graph.csr import Csr
 
 IntArray = npt.NDArray[np.int64]
 _ARRAYS = ("rows", "Y", "train", "test", "families")
@@ -140,10 +144,18 @@ def target_tags(tags: Sequence[Sequence[str]], min_tag_articles: int) -> list[st
 
 def label_matrix(tags: Sequence[Sequence[str]], targets: Sequence[str]) -> BoolArray:
     """Return which article has which target tag; scikit-learn may permute int8, so never int8."""
+    return sparse_labels(tags, targets).astype(np.bool_).toarray()
+
+
+def sparse_labels(tags: Sequence[Sequence[str]], targets: Sequence[str]) -> Csr:
+    """Return the same as :func:`label_matrix` for any number of articles, as ones."""
     lengths = np.fromiter((len(of_one) for of_one in tags), dtype=np.int64, count=len(tags))
     flat = np.fromiter(chain.from_iterable(tags), dtype=object, count=int(lengths.sum()))
     column = pd.Index(np.array(targets, dtype=object)).get_indexer(pd.Index(flat))
-    row = np.repeat(np.arange(len(tags)), lengths)
-    Y = np.zeros((len(tags), len(targets)), dtype=np.bool_)
-    Y[row[column >= 0], column[column >= 0]] = True
+    known = column >= 0
+    indptr = np.concatenate([[0], np.cumsum(known)])[np.concatenate([[0], np.cumsum(lengths)])]
+    ones = np.ones(int(known.sum()), dtype=np.float32)
+    Y = make_csr(ones, column[known].astype(np.int32), indptr, (len(tags), len(targets)))
+    Y.sum_duplicates()
+    Y.data[:] = 1
     return Y

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +16,9 @@ from tagsage.stages.predict import UNUSABLE
 from tagsage.stages.tag_tables import (
     EXAMPLES_FILE,
     SUGGESTIONS,
-    join_lines,
+    lines_of_stories,
     publish_table,
+    read_table,
     write_table,
 )
 from tagsage.stages.tagger import BLOCK_ROWS, LoadedTagger, load_tagger
@@ -39,8 +42,6 @@ def suggest(token: Token, corpus: Ref, features: Blocks, predicted: Ref) -> Ref:
     own tags out. A trial suggests nothing, and leaves the suggestions that are there; so does a run
     whose champion cannot be used, which the stage predict records.
     """
-    import pandas as pd
-
     from tagsage.report.examples import write_examples
 
     run = RunContext.of(token)
@@ -61,25 +62,29 @@ def suggest(token: Token, corpus: Ref, features: Blocks, predicted: Ref) -> Ref:
         model = load_tagger(run, version, snapshot, features)
         is_tagged = snapshot.articles["tags"].map(len) > 0
         rows = (is_tagged & ~snapshot.articles["is_stub"]).to_numpy().nonzero()[0]
-        lines = _missing_tags(model, snapshot, rows, min_score=run.settings.suggest_min_score)
-        suggestions = join_lines(lines, snapshot).assign(model_version=version)
-        suggestions = suggestions.astype({"model_version": "str"})
-        write_table(folder, SUGGESTIONS, suggestions)
-        shown = suggestions.assign(assigned=True, threshold=None)
-        file, seed = folder / EXAMPLES_FILE, run.settings.seed
-        write_examples(file, snapshot.articles, shown, seed=seed)
+        counts: Counter[str] = Counter()
+
+        def parts() -> Iterator[pd.DataFrame]:
+            least = run.settings.suggest_min_score
+            for lines in _missing_tags(model, snapshot, rows, min_score=least):
+                counts.update(articles=lines["row"].nunique(), tags=len(lines))
+                yield lines_of_stories(lines, snapshot, version)
+
+        write_table(folder, SUGGESTIONS, parts())
+        file, table = folder / EXAMPLES_FILE, folder / f"{SUGGESTIONS}.parquet"
+        write_examples(file, snapshot.articles, table, seed=run.settings.seed)
         return {
             "tagged_articles": len(rows),
-            "articles": int(suggestions["story"].nunique()),
-            "tags": len(suggestions),
+            "articles": counts["articles"],
+            "tags": counts["tags"],
             "version": version,
         }
 
     artifact = run.artifact("suggestions", inputs, build, code=(*MODEL_CODE, "report"))
-    suggestions = pd.read_parquet(artifact.path / f"{SUGGESTIONS}.parquet")
+    suggestions = read_table(artifact.path, SUGGESTIONS)
     with open_store(run) as store:
         written = store.write_suggestions(suggestions, run_id=run.run_id, model_version=version)
-    publish_table(run, artifact.path, SUGGESTIONS, suggestions)
+    publish_table(run, artifact.path, SUGGESTIONS)
     run.record(SUGGESTED, artifact.ref)
     logger.info("suggestions: %s; in the store: %s", artifact.summary, written)
     return artifact.ref
@@ -87,8 +92,8 @@ def suggest(token: Token, corpus: Ref, features: Blocks, predicted: Ref) -> Ref:
 
 def _missing_tags(
     model: LoadedTagger, snapshot: Snapshot, rows: npt.NDArray[np.int64], *, min_score: float
-) -> list[pd.DataFrame]:
-    """Return the tags that the articles `rows` lack, block by block."""
+) -> Iterator[pd.DataFrame]:
+    """Yield the tags that the articles `rows` lack, block by block."""
     import numpy as np
     import pandas as pd
 
@@ -97,13 +102,10 @@ def _missing_tags(
     from tagsage.learn.predictions import missing_tags
 
     corpus, fitted = Articles.of_snapshot(snapshot), model.tagger.candidate
-    lines = [pd.DataFrame({"row": rows[:0], "tag": [], "score": []})]
-    blocks = range(0, len(rows), BLOCK_ROWS)
-    for start in track(blocks, "suggesting: blocks of articles"):
+    # The columns of a table without lines.
+    yield pd.DataFrame({"row": rows[:0], "tag": [], "score": []})
+    for start in track(range(0, len(rows), BLOCK_ROWS), "suggesting: blocks of articles"):
         block = rows[start : start + BLOCK_ROWS]
         known = label_matrix(snapshot.articles["tags"].iloc[block].tolist(), fitted.tags)
         P, assigned = fitted.predict(model.features(corpus, block), np.arange(len(block)))
-        lines.append(
-            missing_tags(P, assigned, known, tags=fitted.tags, min_score=min_score, rows=block)
-        )
-    return lines
+        yield missing_tags(P, assigned, known, tags=fitted.tags, min_score=min_score, rows=block)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,8 @@ from tagsage.store.predictions import WriteReport
 from tagsage.store.snapshot import Snapshot, assemble
 
 Kind = Literal["predictions", "suggestions"]
+Parts: TypeAlias = "pd.DataFrame | Iterable[pd.DataFrame]"
+"""A table, or parts of it that each hold all rows of their stories."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class ArticleStore(ABC):
         """Read the whole corpus; raises `TagsageError` also when the last load did not end."""
 
     def write_predictions(
-        self, predictions: pd.DataFrame, *, run_id: str, model_version: str
+        self, predictions: Parts, *, run_id: str, model_version: str
     ) -> WriteReport:
         """Make the store hold these predictions and no others; unchanged ones keep run and model.
 
@@ -63,7 +65,7 @@ class ArticleStore(ABC):
         ``assigned`` (0 or 1) and, if known, ``threshold``; rows are unique. Raises `TagsageError`
         when the store lacks a story (nothing changes then), `ValueError` for another frame.
         """
-        made = predictions.assign(run_id=run_id, model_version=model_version)
+        made = _with_columns(predictions, run_id=run_id, model_version=model_version)
         return self._write("predictions", made, keep_makers=True)
 
     def read_predictions(self) -> pd.DataFrame:
@@ -76,13 +78,13 @@ class ArticleStore(ABC):
 
     def restore_predictions(self, predictions: pd.DataFrame) -> WriteReport:
         """Write what :meth:`read_predictions` of another store returned, makers included."""
-        return self._write("predictions", predictions, keep_makers=False)
+        return self._write("predictions", [predictions], keep_makers=False)
 
     def write_suggestions(
-        self, suggestions: pd.DataFrame, *, run_id: str, model_version: str
+        self, suggestions: Parts, *, run_id: str, model_version: str
     ) -> WriteReport:
         """Do the same for tags that tagged articles may lack; without column ``assigned``."""
-        made = suggestions.assign(assigned=1, run_id=run_id, model_version=model_version)
+        made = _with_columns(suggestions, assigned=1, run_id=run_id, model_version=model_version)
         return self._write("suggestions", made, keep_makers=True)
 
     def read_suggestions(self) -> pd.DataFrame:
@@ -91,7 +93,7 @@ class ArticleStore(ABC):
 
     def restore_suggestions(self, suggestions: pd.DataFrame) -> WriteReport:
         """Do the same as :meth:`restore_predictions` for suggestions."""
-        return self._write("suggestions", suggestions.assign(assigned=1), keep_makers=False)
+        return self._write("suggestions", [suggestions.assign(assigned=1)], keep_makers=False)
 
     def mark_targets(self, tags: Sequence[str]) -> None:
         """Mark these tags, and no others, as target tags; only Neo4j does, by a label."""
@@ -116,7 +118,9 @@ class ArticleStore(ABC):
         """Close what the store holds open; may be called twice."""
 
     @abstractmethod
-    def _write(self, kind: Kind, rows: pd.DataFrame, *, keep_makers: bool) -> WriteReport:
+    def _write(
+        self, kind: Kind, parts: Iterable[pd.DataFrame], *, keep_makers: bool
+    ) -> WriteReport:
         """Replace all rows of a kind; `keep_makers`: unchanged rows keep run and model."""
 
     @abstractmethod
@@ -133,6 +137,11 @@ class ArticleStore(ABC):
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _with_columns(table: Parts, **columns: Any) -> Iterator[pd.DataFrame]:
+    for part in [table] if isinstance(table, pd.DataFrame) else table:
+        yield part.assign(**columns)
 
 
 def numbered_memberships(

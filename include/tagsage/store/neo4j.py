@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -238,12 +238,14 @@ class Neo4jStore(ArticleStore):
 
     # -- predictions -----------------------------------------------------------------------------
 
-    def _write(self, kind: Kind, rows: pd.DataFrame, *, keep_makers: bool) -> WriteReport:
+    def _write(
+        self, kind: Kind, parts: Iterable[pd.DataFrame], *, keep_makers: bool
+    ) -> WriteReport:
         """Write a new set in batches, make it the current one, and remove the others.
 
         A set that a killed writer left is not current; the next writer removes it.
         """
-        rows = checked_predictions(rows)
+        rows = checked_predictions(pd.concat(parts, ignore_index=True))
         refuse_too_long(rows["tag"].unique().tolist(), "a tag")
         known = self._database.rows("MATCH (a:Article) RETURN a.url, a.key ORDER BY a.key DESC")
         # Of two articles at one address, the first counts.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,10 @@ class WriteReport:
     changed: int = 0
     removed: int = 0
     unchanged: int = 0
+
+    def __add__(self, other: WriteReport) -> WriteReport:
+        """Return the counts of both writes."""
+        return WriteReport(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
     def __str__(self) -> str:
         """Word it for the log."""

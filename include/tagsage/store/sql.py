@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import (
     URL,
+    Column,
     Connection,
     Select,
     Table,
@@ -114,24 +115,22 @@ class SqlStore(ArticleStore):
                 "suggestions": count(SUGGESTIONS),
             }
 
-    def _write(self, kind: Kind, rows: pd.DataFrame, *, keep_makers: bool) -> WriteReport:
-        rows = checked_predictions(rows)
-        table = _TABLES[kind]
-        pair = ["article_id", "tag_id"]
+    def _write(
+        self, kind: Kind, parts: Iterable[pd.DataFrame], *, keep_makers: bool
+    ) -> WriteReport:
+        table, report = _TABLES[kind], WriteReport()
+        compared = VALUES if keep_makers else [*VALUES, "maker_id"]
+        written = [np.zeros(0, dtype=np.int64)]
         with self.database.writing() as connection:
-            articles = articles_of(connection, rows["story"])
-            refuse_unknown(rows["story"][articles < 0].unique().tolist())
-            tag_of, tags = pd.factorize(rows["tag"])
-            wanted = rows[VALUES].assign(
-                article_id=articles,
-                tag_id=named_ids(connection, TAGS, tags.tolist())[tag_of],
-                maker_id=_maker_ids(connection, rows[MAKER]),
-            )
-            held = _rows(connection, select(table))
-            compared = VALUES if keep_makers else [*VALUES, "maker_id"]
-            report, kept, removed = differences(wanted, held, pair=pair, compared=compared)
-            _delete_rows(connection, table, held.loc[removed, pair])
-            execute(connection, insert(table), wanted.loc[kept < 0], f"storing {kind}")
+            for rows in parts:
+                wanted = _numbered(connection, checked_predictions(rows))
+                written.append(wanted["article_id"].unique())
+                report += _write_pairs(connection, table, wanted, written[-1], compared)
+            articles = np.concatenate(written)
+            if len(np.unique(articles)) < len(articles):
+                raise ValueError("a story is in two parts of the predictions")
+            removed = _delete_other_articles(connection, table, articles)
+            report += WriteReport(removed=removed)
             connection.execute(
                 delete(MAKERS).where(
                     *(
@@ -157,11 +156,52 @@ class SqlStore(ArticleStore):
 
 def articles_of(connection: Connection, urls: pd.Series[str]) -> Int64s:
     """Return the ids of the articles at some addresses (the first of several); -1 for none."""
-    query = select(ARTICLES.c.id, ARTICLES.c.url).order_by(ARTICLES.c.id)
-    known = _rows(connection, query).drop_duplicates("url")
-    place = pd.Index(known["url"]).get_indexer(pd.Index(urls))
-    ids: Int64s = np.append(known["id"], -1)[place]
+    number, unique = pd.factorize(urls)
+    known = _rows_with(connection, select(ARTICLES.c.id, ARTICLES.c.url), ARTICLES.c.url, unique)
+    known = known.sort_values("id").drop_duplicates("url")
+    place = pd.Index(known["url"]).get_indexer(pd.Index(unique))
+    ids: Int64s = np.append(known["id"], -1)[place][number]
     return ids
+
+
+# -- predictions ---------------------------------------------------------------------------------
+
+
+def _numbered(connection: Connection, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return predictions with the numbers of articles, tags and makers for their names."""
+    articles = articles_of(connection, rows["story"])
+    refuse_unknown(rows["story"][articles < 0].unique().tolist())
+    tag_of, tags = pd.factorize(rows["tag"])
+    return rows[VALUES].assign(
+        article_id=articles,
+        tag_id=named_ids(connection, TAGS, tags.tolist())[tag_of],
+        maker_id=_maker_ids(connection, rows[MAKER]),
+    )
+
+
+def _write_pairs(
+    connection: Connection,
+    table: Table,
+    wanted: pd.DataFrame,
+    articles: Int64s,
+    compared: list[str],
+) -> WriteReport:
+    """Replace the rows of some articles."""
+    pair = ["article_id", "tag_id"]
+    held = _rows_with(connection, select(table), table.c.article_id, articles)
+    report, kept, removed = differences(wanted, held, pair=pair, compared=compared)
+    _delete_rows(connection, table, held.loc[removed, pair])
+    execute(connection, insert(table), wanted.loc[kept < 0])
+    return report
+
+
+def _delete_other_articles(connection: Connection, table: Table, articles: Int64s) -> int:
+    """Delete the rows of other articles than some; return how many there were."""
+    column = table.c.article_id
+    held = _rows(connection, select(column, func.count().label("rows")).group_by(column))
+    others = held[~held["article_id"].isin(articles)]
+    _delete_rows(connection, table, others[["article_id"]])
+    return int(others["rows"].sum())
 
 
 # -- loading -------------------------------------------------------------------------------------
@@ -272,16 +312,27 @@ def _rows(connection: Connection, query: Select[Any]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+def _rows_with(
+    connection: Connection, query: Select[Any], column: Column[Any], values: Any
+) -> pd.DataFrame:
+    """Read the rows of a query that have one of some values in a column, in no order."""
+    wanted = pd.Index(values).tolist()
+    parts = [wanted[start : start + BATCH] for start in range(0, max(len(wanted), 1), BATCH)]
+    found = [_rows(connection, query.where(column.in_(part))) for part in parts]
+    return pd.concat(found, ignore_index=True)
+
+
 # -- writing -------------------------------------------------------------------------------------
 
 
 def named_ids(connection: Connection, table: Table, names: Sequence[str]) -> Int64s:
     """Return the ids of lists or tags by name; new ones are added."""
-    held = _rows(connection, select(table.c.id, table.c.name))
+    held = _rows_with(connection, select(table.c.id, table.c.name), table.c.name, names)
     place = pd.Index(held["name"]).get_indexer(pd.Index(list(names), dtype="str"))
     new = np.flatnonzero(place < 0)
     ids: Int64s = np.append(held["id"], -1)[place]
-    ids[new] = held["id"].to_numpy().max(initial=0) + 1 + np.arange(len(new))
+    largest = connection.execute(select(func.max(table.c.id))).scalar_one() or 0
+    ids[new] = largest + 1 + np.arange(len(new))
     execute(connection, insert(table), {"id": ids[new], "name": [names[i] for i in new.tolist()]})
     return ids
 
