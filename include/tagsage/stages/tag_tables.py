@@ -54,7 +54,9 @@ def write_table(folder: Path, name: str, parts: Iterable[pd.DataFrame]) -> None:
                 parquet, csv = (folder / f"{name}.{kind}" for kind in ("parquet", "csv"))
                 writers = [
                     stack.enter_context(pq.ParquetWriter(parquet, table.schema)),
-                    stack.enter_context(pa_csv.CSVWriter(csv, published.schema, quoting)),
+                    stack.enter_context(
+                        pa_csv.CSVWriter(csv, published.schema, write_options=quoting)
+                    ),
                 ]
             for writer, rows in zip(writers, (table, published), strict=True):
                 writer.write_table(rows)
