@@ -44,7 +44,7 @@ def write_table(folder: Path, name: str, parts: Iterable[pd.DataFrame]) -> None:
     import pyarrow.csv as pa_csv
     import pyarrow.parquet as pq
 
-    quoting = pa_csv.WriteOptions(quoting_style="needed")
+    as_needed = pa_csv.WriteOptions(quoting_style="needed")
     with ExitStack() as stack:
         writers: list[Any] = []
         for part in parts:
@@ -55,7 +55,7 @@ def write_table(folder: Path, name: str, parts: Iterable[pd.DataFrame]) -> None:
                 writers = [
                     stack.enter_context(pq.ParquetWriter(parquet, table.schema)),
                     stack.enter_context(
-                        pa_csv.CSVWriter(csv, published.schema, write_options=quoting)
+                        pa_csv.CSVWriter(csv, published.schema, write_options=as_needed)
                     ),
                 ]
             for writer, rows in zip(writers, (table, published), strict=True):
