@@ -90,10 +90,11 @@ class Picture:
         with _drawing():
             figure = self.figure()
             for part in (figure, *figure.findobj(Axes)):
-                part.patch.set(facecolor="none", edgecolor="none")
+                part.patch.set(facecolor="none", edgecolor="none")  # type: ignore[attr-defined]
             no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
             # `savefig` would draw everything twice.
-            FigureCanvasSVG(figure).print_svg(text, metadata=no_metadata)
+            canvas = FigureCanvasSVG(figure)
+            canvas.print_svg(text, metadata=no_metadata)  # type: ignore[no-untyped-call]
         return _inline(text.getvalue(), self.name, self.alt)
 
     def save_png(self, folder: Path) -> Path:
@@ -103,7 +104,8 @@ class Picture:
             figure = self.figure()
             figure.suptitle(self.title, fontsize=FONT_SIZE + 1)
             figure.set_dpi(DPI)
-            FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})
+            canvas = FigureCanvasAgg(figure)
+            canvas.print_png(file, metadata={"Software": None})  # type: ignore[no-untyped-call]
         return file
 
 
