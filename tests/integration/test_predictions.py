@@ -195,6 +195,8 @@ def test_a_second_run_writes_and_tells_only_what_changed(small_corpus, tmp_path,
     lists.write_text(small_corpus.lists.read_text(encoding="utf-8") + members, encoding="utf-8")
     grown = SmallCorpus(grown.articles, lists)
     runs.run(grown, promote="never")
+    assert runs.metrics["compared"] == "finalists"
+    assert "embedder" in runs.metrics["reused"]
     third = runs.table("predictions.csv")
     # The champion of the first run knows this run's lists, as a version of its own.
     refreshed = runs.metrics["predictions"]["version"]
@@ -264,9 +266,24 @@ def test_a_second_run_writes_and_tells_only_what_changed(small_corpus, tmp_path,
 
     # To a champion that was refreshed, the same corpus brings nothing new.
     published = (runs.workspace / "predictions.csv").read_bytes()
-    runs.run(grown, promote="never")
+    runs.run(grown, promote="never", compare="all")
     assert (runs.workspace / "predictions.csv").read_bytes() == published
     assert runs.metrics["predictions"]["version"] == refreshed
+    assert {"corpus", "embedder"} <= set(runs.metrics["reused"])
+
+    # A run that need not compare all ends at once.
+    finished, calls = runs.metrics["run_id"], len(runs.calls)
+    ended = runs.run(grown, promote="never")["run_id"]
+    assert len(runs.calls) == calls
+    assert (runs.metrics["run_id"], runs.metrics["nothing_new_since"]) == (ended, finished)
+    assert (runs.workspace / "predictions.csv").read_bytes() == published
+    assert runs.table("changes.csv").empty
+    assert runs.metrics["changes"].keys() == told.keys()
+    assert not any(runs.metrics["changes"].values())
+    # Not when a person has removed a result.
+    (runs.workspace / "predictions.csv").unlink()
+    runs.run(grown, promote="never")
+    assert (runs.workspace / "predictions.csv").read_bytes() == published
 
 
 def test_suggestions_are_missing_tags(runs):

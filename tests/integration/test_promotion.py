@@ -172,7 +172,7 @@ def test_worse_challenger_gains_nothing_by_a_damaged_test_of_the_champion(runs, 
     file = Path(root, version.tags["tagsage.frozen_test"], "frozen.json")
     about = file.read_bytes()
     file.write_bytes(b"{")
-    damaged = run(smaller, workspace, **WEAK)
+    damaged = run(smaller, workspace, compare="all", **WEAK)
     file.write_bytes(about)
     assert damaged["promotion_reason"].startswith("Not promoted: ")
     assert "version 2) is damaged in MLflow" in damaged["promotion_reason"]
