@@ -321,7 +321,7 @@ def execute(
     """Execute a statement in batches, once per row of some columns; NaN becomes NULL."""
     rows = pd.DataFrame(values)
     compiled = statement.compile(dialect=connection.dialect, column_keys=list(rows))
-    # As plain rows: SQLAlchemy's work on a dictionary per row takes longer than SQLite's on the row.
+    # Plain rows: SQLAlchemy works longer on a dictionary per row than SQLite on the row.
     order = compiled.positiontup if compiled.positional else None
     starts = range(0, len(rows), BATCH)
     for start in track(starts, what) if what and len(starts) > 1 else starts:
