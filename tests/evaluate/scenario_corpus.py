@@ -75,7 +75,7 @@ def conditions_of(articles: Articles, folder: Path, feature_set: str) -> Conditi
         folders[name].mkdir(parents=True)
         fit_block(folders[name], name, articles, known, SETTINGS, LocalRunner())
     (folder / "anew").mkdir()
-    return Conditions(articles, folders, SETTINGS, folder / "anew")
+    return Conditions(articles, folders, SETTINGS, folder / "anew", LocalRunner())
 
 
 def rows_of(X, rows: np.ndarray) -> np.ndarray:

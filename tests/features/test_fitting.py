@@ -126,7 +126,7 @@ def test_parts_written_partition_by_partition_are_those_of_all_at_once(
     monkeypatch.setattr(Articles, "partitions", lambda self: partitions(self, size))
     block, known = fitted(name)
     marked = known.mark(corpus().articles)
-    columns = write_parts(tmp_path / "parts", block, marked)
+    columns = write_parts(tmp_path / "parts", block, marked, LocalRunner())
     parts = open_parts(tmp_path / "parts")
     expected = features(block, marked)
     assert columns == [part.shape[1] for part in expected]

@@ -31,13 +31,13 @@ from tagsage.learn.candidate_names import fallback_of
 from tagsage.learn.fitting import fit_candidate, refit_candidate, tuning_split
 from tagsage.learn.labels import label_corpus
 from tagsage.learn.split import Split, rows_since, split_by_family, split_by_time
-from tagsage.runner import LocalRunner
 
 if TYPE_CHECKING:
     from tagsage.features import FeatureMatrix
     from tagsage.features.matrix import BoolArray, IndexArray
     from tagsage.learn.candidate import CalibratedClassifier, FittedCandidate
     from tagsage.learn.labels import IntArray, Labels
+    from tagsage.runner import Runner
     from tagsage.settings import Settings
 
 TRANSDUCTIVE, INDUCTIVE, COLD_START = "transductive", "inductive", "cold_start"
@@ -86,6 +86,7 @@ class Conditions:
     folders: Mapping[str, Path]
     settings: Settings
     scratch: Path
+    runner: Runner
 
     def train(
         self,
@@ -109,13 +110,15 @@ class Conditions:
             inner = tuning_split(part.Y, seed=part.seed)
             some = slice(None) if inner is None else inner.train
             tuning = KnownArticles.of(self.articles, part.rows[some], part.Y[some], hidden=hidden)
-        anew, runner = Path(tempfile.mkdtemp(dir=self.scratch)), LocalRunner()
+        anew = Path(tempfile.mkdtemp(dir=self.scratch))
         folders = dict(self.folders)
         for name in blocks_of(feature_set):
             if hidden is not None or BLOCKS[name].needs_tags:
                 folder = folders[name] = anew / name
                 folder.mkdir()
-                fit_block(folder, name, self.articles, known, self.settings, runner, tuning=tuning)
+                fit_block(
+                    folder, name, self.articles, known, self.settings, self.runner, tuning=tuning
+                )
         in_list = known.in_known_list(known.mark(self.articles))
         X = open_matrix(folders, feature_set, in_list)
         features = _load_blocks(known, folders, feature_set)

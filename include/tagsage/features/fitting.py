@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from tagsage.features.articles import PARTITION_ROWS
 from tagsage.features.blocks import BLOCKS, blocks_of
 from tagsage.features.graphsage import GraphSage
 from tagsage.features.matrix import FeatureMatrix
@@ -55,21 +57,23 @@ def fit_block(
     else:
         block = BLOCKS[name].fit(marked, settings, runner)
     block.save(folder / STATE_FOLDER)
-    columns = write_parts(folder / PARTS_FOLDER, block, marked)
+    columns = write_parts(folder / PARTS_FOLDER, block, marked, runner)
     if tuning is not None and block.needs_tags:
         marked = tuning.mark(articles)
-        write_parts(folder / TUNING_FOLDER, BLOCKS[name].fit(marked, settings, runner), marked)
+        block = BLOCKS[name].fit(marked, settings, runner)
+        write_parts(folder / TUNING_FOLDER, block, marked, runner)
     return {"articles": len(articles), "columns": columns}
 
 
-def write_parts(folder: Path, block: Block, articles: MarkedArticles) -> list[int]:
+def write_parts(folder: Path, block: Block, articles: MarkedArticles, runner: Runner) -> list[int]:
     """Write a block's features of many articles into a new folder; return each part's columns."""
     folder.mkdir(parents=True, exist_ok=True)
     writers: list[Callable[[Any], None]] = []
     widths: list[int] = []
     with ExitStack() as stack:
-        for partition in track(list(articles.partitions()), f"features {block.name}: partitions"):
-            parts = block.transform(partition)
+        made = runner.map(block.transform, articles.partitions())
+        total = math.ceil(len(articles) / PARTITION_ROWS)
+        for parts in track(made, f"features {block.name}: partitions", total):
             if not writers:
                 widths = [part.shape[1] for part in parts]
                 writers = [

@@ -20,6 +20,7 @@ from tagsage.stages.artifacts import (
     load_articles,
     load_labels,
 )
+from tagsage.stages.backends import runner_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -125,7 +126,6 @@ class _Fitter:
         from tagsage.features import BLOCKS
         from tagsage.features.fitting import fit_block
         from tagsage.features.graphsage import GraphSage
-        from tagsage.runner import LocalRunner
 
         block, settings = BLOCKS[name], self.run.settings
         inputs: dict[str, Any] = {
@@ -143,7 +143,7 @@ class _Fitter:
                 self.articles,
                 self.known,
                 settings,
-                LocalRunner(),
+                runner_of(self.run),
                 tuning=self.tuning if block.needs_tags else None,
                 graph=self.run.workspace.open(graph).path if graph else None,
             )

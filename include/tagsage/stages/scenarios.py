@@ -18,6 +18,7 @@ from tagsage.stages.artifacts import (
     load_labels,
     load_snapshot,
 )
+from tagsage.stages.backends import runner_of
 from tagsage.stages.compare import fit_inputs
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ def _inputs(
             {name: folder for name, folder in path.items() if name not in {VECTORS, KNOWN}},
             run.settings,
             scratch,
+            runner_of(run),
         ),
         labels=load_labels(run, split),
         known=KnownArticles.load(path[KNOWN]),

@@ -20,7 +20,7 @@ from tagsage.stages.artifacts import (
     load_snapshot,
     load_vectors,
 )
-from tagsage.stages.backends import tracking_of
+from tagsage.stages.backends import runner_of, tracking_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,14 +116,13 @@ def refreshed_tagger(
     def build(folder: Path) -> None:
         from tagsage.features import Articles
         from tagsage.learn.labels import label_matrix
-        from tagsage.runner import LocalRunner
 
         snapshot = load_snapshot(run, corpus)
         tagger, rows = loaded.tagger, load_labels(run, split).rows
         Y = label_matrix(snapshot.articles["tags"].iloc[rows].tolist(), tagger.candidate.tags)
         with run.workspace.scratch() as scratch:
             articles = loaded.all_articles(Articles.of_snapshot(snapshot), scratch / "vectors.npy")
-            refreshed = tagger.features.refreshed(articles, rows, Y, LocalRunner())
+            refreshed = tagger.features.refreshed(articles, rows, Y, runner_of(run))
         replace(tagger, features=refreshed).save(folder)
 
     inputs = {
