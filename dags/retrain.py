@@ -56,9 +56,8 @@ def retrain():
     run = task(with_form(stages.start))()
     with TaskGroup("ingest"):
         harvested = task(stages.harvest, **HARVEST)(run)
-        loaded = task(stages.load_corpus, **CPU)(run)
-        harvested >> loaded
-        corpus = task(stages.check_corpus, **CPU)(run, loaded)
+        corpus = task(stages.load_corpus, **CPU)(run)
+        harvested >> corpus
     with TaskGroup("embed"):
         if DEFAULTS.embedder == "openai":
             jobs = task(stages.submit_jobs)(run, corpus)
@@ -74,19 +73,13 @@ def retrain():
         features = task(stages.fit_blocks, **CPU)(run, corpus, split, vectors, graph)
         inputs = {"token": run, "split": split, "features": features}
         fit = task(stages.fit_candidate, **CPU, **LABEL).partial(**inputs)
-        # Those without lists first: they stand in for the others where an article is in no list.
-        names = task(stages.candidates_without_lists)(run)
-        fitted = fit.override(task_id="fit_without_lists").expand(candidate=names)
-        names = task(stages.candidates_with_lists)(run)
-        others = fit.override(task_id="fit_with_lists", **AFTER_SKIPPED).expand(candidate=names)
-        fitted >> others
-        board = task(stages.leaderboard, **AFTER_SKIPPED)(run, split, fitted, others)
+        fitted = fit.expand(candidate=task(stages.candidate_names)(run))
+        board = task(stages.leaderboard)(run, split, fitted)
         evaluate = task(stages.evaluate_scenario, **CPU, **LABEL)
         evaluate = evaluate.partial(**inputs, corpus=corpus, board=board)
         evaluated = evaluate.expand(scenario=task(stages.scenarios)(run, board))
         found = task(stages.findings, **CPU, **AFTER_SKIPPED)(run, corpus, split, board, evaluated)
     promoted = task(stages.promote, **CPU)(run, corpus, split, features, board)
-    promoted = task(stages.refresh_champion, **CPU)(run, corpus, split, features, promoted)
     predicted = task(stages.predict, **CPU)(run, corpus, features, promoted)
     explained = task(stages.explain, **CPU)(run, corpus, features, predicted)
     suggested = task(stages.suggest, **CPU)(run, corpus, features, predicted)

@@ -55,23 +55,16 @@ def _teardown_after_failure(run: Token) -> None:
 def _run_stages(run: Token) -> None:
     _timed("harvest", stages.harvest, run)
     corpus = _timed("load corpus", stages.load_corpus, run)
-    corpus = _timed("check corpus", stages.check_corpus, run, corpus)
-
     vectors = _embed(run, corpus)
     graph = _timed("graph", stages.graph, run, corpus, vectors)
 
     split = _timed("split", stages.split, run, corpus)
     features = _timed("fit blocks", stages.fit_blocks, run, corpus, split, vectors, graph)
-    # Those without lists first: they are the fallbacks of the others.
     fitted = [
         _timed(f"fit {name}", stages.fit_candidate, run, split, features, name)
-        for name in stages.candidates_without_lists(run)
+        for name in stages.candidate_names(run)
     ]
-    others = [
-        _timed(f"fit {name}", stages.fit_candidate, run, split, features, name)
-        for name in stages.candidates_with_lists(run)
-    ]
-    board = _timed("leaderboard", stages.leaderboard, run, split, fitted, others)
+    board = _timed("leaderboard", stages.leaderboard, run, split, fitted)
 
     evaluated = [
         _timed(scenario, stages.evaluate_scenario, run, corpus, split, features, board, scenario)
@@ -80,8 +73,6 @@ def _run_stages(run: Token) -> None:
     found = _timed("findings", stages.findings, run, corpus, split, board, evaluated)
 
     promoted = _timed("promote", stages.promote, run, corpus, split, features, board)
-    refresh = stages.refresh_champion
-    promoted = _timed("refresh champion", refresh, run, corpus, split, features, promoted)
     predicted = _timed("predict", stages.predict, run, corpus, features, promoted)
     explained = _timed("explain", stages.explain, run, corpus, features, predicted)
     _timed("suggest", stages.suggest, run, corpus, features, predicted)

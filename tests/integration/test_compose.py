@@ -410,7 +410,7 @@ def test_run_is_in_mlflow_with_its_candidates_and_served_artifacts(finished, ser
 def test_services_show_no_secret_in_logs_and_command_lines(finished, services):
     files = [*services.logs.iterdir(), *services.volume("airflow-logs").rglob("*")]
     texts = {str(path): path.read_bytes() for path in files if path.is_file()}
-    assert any("fit_with_lists" in name for name in texts)
+    assert any("fit_candidate" in name for name in texts)
     texts["command lines"] = "\n".join(services.command_lines).encode()
     assert b"celery" in texts["command lines"]
     told = {

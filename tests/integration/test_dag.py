@@ -35,7 +35,6 @@ EMBED = {
 # What waits for a task without taking its result.
 WAITS = {
     ("ingest.harvest", "ingest.load_corpus"),
-    ("compare.fit_without_lists", "compare.fit_with_lists"),
     ("suggest", "report"),
     # It removes what these may use.
     *((task, "teardown") for task in ("graph", "compare.findings", "publish")),
@@ -133,7 +132,7 @@ def test_dags_parse_with_their_tasks_pool_and_limits_and_without_heavy_imports(p
     dags = parsed["by default"]["dags"]
     assert set(dags) == {"harvest", "retrain"}
     seen = dags["retrain"]
-    assert seen["tasks"]["compare.fit_with_lists"][:2] == ["tagsage_cpu", 2]
+    assert seen["tasks"]["compare.fit_candidate"][:2] == ["tagsage_cpu", 2]
     assert seen["tasks"]["embed.embed_texts"][0] == "tagsage_cpu"
     # What waits for a server leaves the CPU to others.
     waiting = ("ingest.harvest", "embed.embed_texts", "embed.submit_jobs", "embed.await_job")
@@ -170,8 +169,7 @@ def stages_of_pipeline(monkeypatch, workspace, embedder):
     if embedder == "precomputed":
         overrides["vectors"] = "vectors.csv"
     settings = Settings.resolve(overrides).model_dump(mode="json")
-    of_lists = {"submit_jobs", "scenarios"}
-    of_lists |= {"candidates_without_lists", "candidates_with_lists"}
+    of_lists = {"submit_jobs", "scenarios", "candidate_names"}
 
     def recorder(name):
         def stage(*arguments):

@@ -40,7 +40,7 @@ class Fits:
             graph = stages.graph(token, snapshot, vectors)
             split = stages.split(token, snapshot)
             self.features = stages.fit_blocks(token, snapshot, split, vectors, graph)
-            names = [*stages.candidates_without_lists(token), *stages.candidates_with_lists(token)]
+            names = stages.candidate_names(token)
             fitted = [stages.fit_candidate(token, split, self.features, name) for name in names]
         self.run = RunContext.of(token)
         artifacts = [self.run.workspace.open(ref) for ref in fitted]

@@ -8,7 +8,7 @@ from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from skmultilearn.problem_transform import LabelPowerset
 
-from tagsage.learn.classifiers import label_powerset, make_classifier
+from tagsage.learn.classifiers import make_classifier
 from tagsage.learn.classifiers.label_powerset import fit_multinomial
 
 
@@ -20,10 +20,10 @@ def classes(n: int = 400, d: int = 8, n_classes: int = 6):
 
 
 @pytest.mark.parametrize("C", [0.01, 0.1, 1.0])
-def test_multinomial_regression_agrees_with_scikit_learn(C, monkeypatch):
-    monkeypatch.setattr(label_powerset, "FIT_NUMBERS", 600)  # blocks of 100 rows
+def test_multinomial_regression_agrees_with_scikit_learn(C):
     X, y = classes()
-    W, b, _ = fit_multinomial(X[:-7], y[:-7], inverse_penalty=C, max_iter=500, tol=0)
+    many = {"steps": 2000, "batch_size": 400, "seed": 0}
+    W, b = fit_multinomial(X[:-7], y[:-7], inverse_penalty=C, **many)
     theirs = LogisticRegression(C=C, max_iter=5000, tol=1e-9)
     theirs.fit(X[:-7].astype(np.float64), y[:-7])
     # float32 knows the objective's minimum to seven digits, and where it lies to about half.
@@ -35,7 +35,7 @@ def test_multinomial_regression_agrees_with_scikit_learn(C, monkeypatch):
 def test_label_powerset_agrees_with_scikit_multilearn_over_scikit_learn(data):
     """The study's model, by the study's libraries; ours must be the same model, faster."""
     train, test = np.arange(200), np.arange(200, 300)
-    ours = make_classifier("label_powerset", seed=0, tol=0.0, max_iter=500)
+    ours = make_classifier("label_powerset", seed=0, min_steps=2000)
     ours.fit(data.X, data.rows[train], data.Y[train])
     theirs = LabelPowerset(LogisticRegression(max_iter=5000, tol=1e-8))
     with warnings.catch_warnings():

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 
+import mlflow
 import pytest
 
 from tagsage.errors import TagsageError
@@ -39,12 +40,17 @@ def test_processes_that_start_together_do_not_break_the_schema(tmp_path):
     assert len({stdout for stdout, _ in results}) == 1
 
 
-def test_database_that_a_killed_process_left_half_made_is_made_anew(tmp_path):
-    (tmp_path / ".mlflow.db.new").write_bytes(b"half of a database")
-    (tmp_path / ".mlflow.db.new-journal").write_bytes(b"")
-    tracking = open_tracking("", experiment="run", folder=tmp_path)
-    assert tracking.client.get_experiment(tracking.experiment_id).name == "run"
-    assert not list(tmp_path.glob(".mlflow.db.new*"))
+def test_database_that_a_killed_process_left_half_made_is_made_anew(tmp_path, monkeypatch):
+    cache = tmp_path / "cache"
+    monkeypatch.setattr("tagsage.registry.tracking.user_cache_path", lambda *_, **__: cache)
+    cache.mkdir()
+    for left in (f"mlflow-{mlflow.__version__}.new", f"mlflow-{mlflow.__version__}.new-journal"):
+        (cache / left).write_bytes(b"half of a database")
+    for name in ("first", "second"):
+        tracking = open_tracking("", experiment="run", folder=tmp_path / name)
+        assert tracking.client.get_experiment(tracking.experiment_id).name == "run"
+    # One is made, and copied.
+    assert [file.suffix for file in sorted(cache.iterdir())] == [".db", ".lock"]
 
 
 def test_server_that_is_away_is_an_error_of_one_sentence_without_its_password(

@@ -29,8 +29,7 @@ def begin(tmp_path):
         files = {name: str(tmp_path / f"{name}.csv") for name in ("articles", "lists")}
         workspace = str(tmp_path / "workspace")
         token = stages.start(run_id, {**files, "workspace": workspace, **settings})
-        corpus = stages.load_corpus(token)
-        assert stages.check_corpus(token, corpus) == corpus
+        stages.load_corpus(token)
         return RunContext.of(token)
 
     return run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,14 +12,16 @@ from functools import cached_property
 from http.client import NOT_FOUND
 from pathlib import Path
 
+import mlflow
 import requests
 import sqlalchemy.exc
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+from platformdirs import user_cache_path
 
 from tagsage.errors import TagsageError
-from tagsage.files import locked
+from tagsage.files import atomic_file, locked
 from tagsage.redact import redact
 
 DATABASE = "mlflow.db"
@@ -100,15 +103,20 @@ def is_missing(error: Exception) -> bool:
 
 
 def _make_database(file: Path) -> None:
-    """Make MLflow's SQLite file whole or not at all: it can't continue a partial schema."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in file.parent.glob(f".{file.name}.new*"):
-        leftover.unlink()
-    new = file.with_name(f".{file.name}.new")
-    client = MlflowClient(tracking_uri=f"sqlite:///{new}", registry_uri=f"sqlite:///{new}")
-    client.search_experiments(max_results=1)
-    client.search_registered_models(max_results=1)
-    new.replace(file)
+    """Copy an empty database of MLflow's; it takes seconds to make, so one is kept per version."""
+    template = user_cache_path("tagsage", ensure_exists=True) / f"mlflow-{mlflow.__version__}.db"
+    with locked(template.with_suffix(".lock")):
+        if not template.exists():
+            # Whole or not at all: MLflow can't continue a partial schema.
+            new = template.with_suffix(".new")
+            for leftover in new.parent.glob(f"{new.name}*"):
+                leftover.unlink()
+            client = MlflowClient(tracking_uri=f"sqlite:///{new}", registry_uri=f"sqlite:///{new}")
+            client.search_experiments(max_results=1)
+            client.search_registered_models(max_results=1)
+            new.replace(template)
+    with template.open("rb") as source, atomic_file(file) as target:
+        shutil.copyfileobj(source, target)
 
 
 def _sqlite_file(uri: str) -> Path | None:

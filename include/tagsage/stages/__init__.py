@@ -6,13 +6,7 @@ Airflow reads this package quickly and forks safely.
 """
 
 from tagsage.stages.backends import tracking_of
-from tagsage.stages.checks import check_corpus
-from tagsage.stages.compare import (
-    candidates_with_lists,
-    candidates_without_lists,
-    fit_candidate,
-    leaderboard,
-)
+from tagsage.stages.compare import candidate_names, fit_candidate, leaderboard
 from tagsage.stages.eda import eda
 from tagsage.stages.embed import await_job, embed_texts, submit_jobs
 from tagsage.stages.explain import explain
@@ -24,7 +18,6 @@ from tagsage.stages.ingest import load_corpus, start
 from tagsage.stages.predict import predict
 from tagsage.stages.promote import promote
 from tagsage.stages.publish import publish
-from tagsage.stages.refresh import refresh_champion
 from tagsage.stages.report import report
 from tagsage.stages.scenarios import evaluate_scenario, scenarios
 from tagsage.stages.splitting import split
@@ -34,9 +27,7 @@ from tagsage.stages.teardown import teardown
 __all__ = [
     "announce",
     "await_job",
-    "candidates_with_lists",
-    "candidates_without_lists",
-    "check_corpus",
+    "candidate_names",
     "eda",
     "embed_texts",
     "evaluate_scenario",
@@ -53,7 +44,6 @@ __all__ = [
     "prepare_harvest",
     "promote",
     "publish",
-    "refresh_champion",
     "report",
     "scenarios",
     "split",

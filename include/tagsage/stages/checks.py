@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage.errors import NonRetryableError
-from tagsage.run_context import RunContext, Token
-from tagsage.stages.artifacts import CORPUS_CODE, Ref, load_snapshot
+from tagsage.run_context import RunContext
+from tagsage.stages.artifacts import CORPUS_CODE
 from tagsage.stages.backends import log_results
 
 if TYPE_CHECKING:
@@ -30,18 +30,16 @@ EARLIER, QUARANTINE, CHECKED = "earlier_profile", "quarantine", "checked"
 PROFILE = "profile.json"
 
 
-def check_corpus(token: Token, corpus: Ref) -> Ref:
-    """Check the corpus, and return its ref; what is trained on it waits for that.
+def check_corpus(run: RunContext, snapshot: Snapshot) -> None:
+    """Check the corpus before anything is trained on it.
 
     With ``checks=stop`` a failed check raises `NonRetryableError`, which names each with its
     numbers. The corpus was then checked before it was loaded, too; the result is found again.
     """
-    run = RunContext.of(token)
     if run.settings.checks == "off":
         run.record(CHECKED, None)
     else:
-        _check(run, load_snapshot(run, corpus))
-    return corpus
+        _check(run, snapshot)
 
 
 def check_before_loading(run: RunContext, corpus: Corpus) -> None:

@@ -33,29 +33,8 @@ def candidate_names(token: Token) -> list[str]:
     return [":".join(pair) for pair in RunContext.of(token).settings.parsed_candidates()]
 
 
-def candidates_without_lists(token: Token) -> list[str]:
-    """Return the candidates to fit first: those without lists, and the fallbacks of the others."""
-    from tagsage.features import needs_lists
-    from tagsage.learn.candidate_names import fallback_of
-
-    names = candidate_names(token)
-    without = [name for name in names if not needs_lists(name.partition(":")[0])]
-    fallbacks = [fallback_of(name) for name in names]
-    return list(dict.fromkeys([*without, *(name for name in fallbacks if name)]))
-
-
-def candidates_with_lists(token: Token) -> list[str]:
-    """Return the candidates whose features know of lists."""
-    from tagsage.features import needs_lists
-
-    return [name for name in candidate_names(token) if needs_lists(name.partition(":")[0])]
-
-
 def fit_candidate(token: Token, split: Ref, features: Blocks, candidate: str) -> Ref:
-    """Fit one candidate on the training part, score it on the test part, log its child run.
-
-    One that is only a fallback of others is fitted, but not logged.
-    """
+    """Fit one candidate on the training part, score it on the test part, log its child run."""
     from tagsage.registry.runs import log_candidate
     from tagsage.report.figures import (
         f1_by_frequency,
@@ -66,8 +45,6 @@ def fit_candidate(token: Token, split: Ref, features: Blocks, candidate: str) ->
 
     run = RunContext.of(token)
     artifact = run.workspace.open(fitted_candidate(run, split, features, candidate))
-    if candidate not in candidate_names(token):
-        return artifact.ref
     # The same candidate on other vectors, in another run, is told apart by these.
     about = {"embedder": run.settings.embedder, **vectors_of_run(run, features[VECTORS])}
     scored = load_scored(run, artifact.ref)
@@ -147,17 +124,12 @@ def fit_inputs(settings: Settings) -> dict[str, Any]:
     return settings.model_dump(include=names)
 
 
-def leaderboard(token: Token, split: Ref, *fitted: Sequence[Ref]) -> Ref:
-    """Rank the candidates; publishes ``leaderboard.csv``.
-
-    `fitted` are refs of candidates; those that are only fallbacks of others are not ranked.
-    """
+def leaderboard(token: Token, split: Ref, fitted: Sequence[Ref]) -> Ref:
+    """Rank the fitted candidates; publishes ``leaderboard.csv``."""
     from tagsage.evaluate.leaderboard import rank_candidates
 
     run = RunContext.of(token)
-    summaries = {ref: run.workspace.open(ref).summary for part in fitted for ref in part or ()}
-    named = candidate_names(token)
-    results = {ref: result for ref, result in summaries.items() if result["candidate"] in named}
+    results = {ref: run.workspace.open(ref).summary for ref in fitted}
 
     def build(folder: Path) -> dict[str, Any]:
         board = rank_candidates([

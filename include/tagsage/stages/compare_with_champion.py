@@ -70,10 +70,10 @@ def make_decision(
     best: dict[str, Any],
     tagger: Artifact,
     version: str,
-) -> tuple[Decision, str]:
+) -> Decision:
     """Compare this run's version with the champion, try the guards, decide, and carry it out.
 
-    A run that decided before repeats its decision. Also returns the version that is champion now.
+    A run that decided before repeats its decision.
     """
     from tagsage.registry.champion import carry_out, kept_decision
 
@@ -81,7 +81,8 @@ def make_decision(
     decision = kept_decision(tracking, name, version)
     if decision is None:
         decision = _decide(run, corpus, split, features, best, tagger, version)
-    return carry_out(tracking, run.run_id, name=name, version=version, decision=decision)
+    decision, _ = carry_out(tracking, run.run_id, name=name, version=version, decision=decision)
+    return decision
 
 
 def _decide(

@@ -17,7 +17,12 @@ from tagsage.run_context import STARTED, TRIAL, RunContext, Token
 from tagsage.settings import Settings
 from tagsage.stages.artifacts import CORPUS_CODE, Ref
 from tagsage.stages.backends import open_store, tracking_of
-from tagsage.stages.checks import QUARANTINE, check_before_loading, earlier_profile
+from tagsage.stages.checks import (
+    QUARANTINE,
+    check_before_loading,
+    check_corpus,
+    earlier_profile,
+)
 from tagsage.stages.notifications import record_mlflow_link
 
 if TYPE_CHECKING:
@@ -70,7 +75,7 @@ def _is_trial(tracking: Tracking, settings: Settings, overrides: Mapping[str, An
 
 
 def load_corpus(token: Token) -> Ref:
-    """Read the source, put it into the store, and freeze it as the run's snapshot.
+    """Read the source, put it into the store, freeze it as the run's snapshot, and check it.
 
     Writes ``quarantine/`` in the workspace. A source that is refused changes nothing in the store,
     and nor does a corpus that fails a check with ``checks=stop``: readers keep their predictions.
@@ -110,6 +115,7 @@ def load_corpus(token: Token) -> Ref:
         *(DataSet(name, digest, name, {}) for name, digest in corpus.digests.items()),
     ]
     log_datasets(tracking_of(settings), run.run_id, datasets)
+    check_corpus(run, snapshot)
     return artifact.ref
 
 

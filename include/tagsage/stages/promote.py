@@ -26,6 +26,7 @@ from tagsage.stages.artifacts import (
 from tagsage.stages.backends import log_results, tracking_of
 from tagsage.stages.compare_with_champion import freeze_test, make_decision
 from tagsage.stages.features import fit_on_all
+from tagsage.stages.refresh import refresh_champion
 from tagsage.workspace import Artifact
 
 if TYPE_CHECKING:
@@ -47,8 +48,11 @@ class Promoted(TypedDict):
 
 
 def promote(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Ref) -> Promoted:
-    """Refit the winner on every tagged article, register it, and decide whether it is champion."""
-    from tagsage.registry.versions import register_version, registered_model
+    """Refit the winner on every tagged article, register it, and decide whether it is champion.
+
+    Then a champion of an earlier run is refreshed (:mod:`tagsage.stages.refresh`).
+    """
+    from tagsage.registry.versions import register_version
 
     run = RunContext.of(token)
     tracking, name = tracking_of(run.settings), run.settings.registered_model
@@ -84,15 +88,15 @@ def promote(token: Token, corpus: Ref, split: Ref, features: Blocks, board: Ref)
         ),
         trial=run.is_trial,
     )
-    decision, champion = make_decision(run, corpus, split, features, best, tagger, version)
+    decision = make_decision(run, corpus, split, features, best, tagger, version)
     _log_decision(run, winner, decision)
     logger.info("%s", decision.reason)
-    champion_version = registered_model(tracking, name).version(champion) if champion else None
+    champion = refresh_champion(run, corpus, split, features)
     return Promoted(
         winner=winner,
         version=version,
-        champion_version=champion,
-        champion_candidate=champion_version.candidate if champion_version else "",
+        champion_version=champion.number if champion else "",
+        champion_candidate=champion.candidate if champion else "",
         promoted=decision.promoted,
         reason=decision.reason,
         decision=asdict(decision),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import jax
@@ -19,16 +20,10 @@ from tagsage.progress import track
 keep_compiled_programs()
 
 Parameters = dict[str, jax.Array]
-Blocks = tuple[jax.Array, jax.Array, jax.Array]
 
-# Numbers in one block of rows × classes, at the fit and at prediction.
-FIT_NUMBERS, PREDICT_NUMBERS = 1 << 23, 1 << 22
-MAX_FIT_ROWS = 2048
-# A line search by halving: it compiles in a fraction of the time of the default one.
-OPTIMIZER = optax.lbfgs(
-    memory_size=8,
-    linesearch=optax.scale_by_backtracking_linesearch(max_backtracking_steps=20, store_grad=True),
-)
+# Numbers in one block of rows × classes, at prediction.
+PREDICT_NUMBERS = 1 << 22
+LEARNING_RATE, MOMENTUM = 0.1, 0.9
 
 
 class LabelPowerset(Classifier):
@@ -40,20 +35,27 @@ class LabelPowerset(Classifier):
     """
 
     name: ClassVar[str] = "label_powerset"
-    defaults: ClassVar[Mapping[str, Any]] = {"C": 1.0, "max_iter": 60, "tol": 3e-4}
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "C": 1.0,
+        "epochs": 6,
+        "min_steps": 200,
+        "batch_size": 1024,
+    }
     space: ClassVar[Mapping[str, Range]] = {"C": Range(0.1, 100.0, log=True)}
 
     def _fit(self, X: FeatureMatrix, rows: IndexArray, Y: BoolArray, _: Validation | None) -> None:
         sets, classes = np.unique(Y, axis=0, return_inverse=True)
-        coef, intercept, steps = fit_multinomial(
+        per_epoch = max(len(rows) // self.settings["batch_size"], 1)
+        coef, intercept = fit_multinomial(
             X.rows(rows),
             classes.ravel(),
             inverse_penalty=self.settings["C"],
-            max_iter=self.settings["max_iter"],
-            tol=self.settings["tol"],
+            steps=max(self.settings["epochs"] * per_epoch, self.settings["min_steps"]),
+            batch_size=self.settings["batch_size"],
+            seed=self.seed,
         )
         self.arrays = {"coef": coef, "intercept": intercept, "sets": sets}
-        self.fitted |= {"label_sets": len(sets), "steps": steps}
+        self.fitted |= {"label_sets": len(sets)}
 
     def _predict(self, features: FloatArray) -> FloatArray:
         sets = self.arrays["sets"].astype(np.float32)
@@ -88,96 +90,70 @@ def fit_multinomial(
     classes: npt.NDArray[np.integer],
     *,
     inverse_penalty: float,
-    max_iter: int,
-    tol: float,
-) -> tuple[FloatArray, FloatArray, int]:
+    steps: int,
+    batch_size: int,
+    seed: int,
+) -> tuple[FloatArray, FloatArray]:
     """Fit softmax regression with an L2 penalty, for thousands of classes 0 … k-1, each present.
 
     Minimises over W and b, as scikit-learn's ``LogisticRegression(C)`` does::
 
         mean over rows of -log softmax(x W + b)[class]  +  ||W||² / (2 C n)
 
-    by L-BFGS in float32, until each of two steps in a row lowers the objective by less than the
-    share `tol`. It takes few steps because features are centred and rotated to their principal
-    axes, and weights divided by the square root of their expected curvature. `inverse_penalty` is
-    C. Returns the weights [d, k], the intercepts [k], and the number of steps.
+    by stochastic gradient descent with Nesterov's momentum; the learning rate falls to 0. It takes
+    few steps because features are centred and rotated to their principal axes, and weights divided
+    by the square root of their expected curvature. `inverse_penalty` is C. Returns the weights
+    [d, k] and the intercepts [k].
     """
-    share = np.bincount(classes) / len(classes)
+    n, rng = len(classes), np.random.default_rng(seed)
+    share = np.bincount(classes) / n
     mean = features.mean(axis=0)
     centred = features - mean
-    variances, axes = np.linalg.eigh(centred.T @ centred / len(features))
-    penalty = 1 / (inverse_penalty * len(features))
+    variances, axes = np.linalg.eigh(centred.T @ centred / n)
+    penalty = 1 / (inverse_penalty * n)
     curvature = share * np.maximum(variances, 0)[:, None] + penalty
     scale = {
         "W": jnp.asarray(1 / np.sqrt(curvature), jnp.float32),
         "b": jnp.asarray(1 / np.sqrt(share), jnp.float32),
     }
-    start = {
+    variables = {
         "W": jnp.zeros_like(scale["W"]),
         "b": jnp.asarray(np.log(share), jnp.float32) / scale["b"],
     }
-    blocks = _blocks(centred @ axes, classes, len(share))
-    variables, steps = _minimise(start, scale, blocks, penalty, max_iter=max_iter, tol=tol)
+    rotated = (centred @ axes).astype(np.float32)
+    velocity = jax.tree.map(jnp.zeros_like, variables)
+    batch, order = min(batch_size, n), np.zeros(0, dtype=np.int64)
+    for step in track(range(steps), "training label_powerset: steps"):
+        if len(order) < batch:
+            order = rng.permutation(n)
+        chosen, order = order[:batch], order[batch:]
+        rate = LEARNING_RATE * (1 - step / steps)
+        variables, velocity = _step(
+            variables, velocity, scale, rotated[chosen], classes[chosen], penalty, rate
+        )
     W = axes @ np.asarray(variables["W"] * scale["W"])
     b = np.asarray(variables["b"] * scale["b"]) - mean @ W
-    return W.astype(np.float32), b.astype(np.float32), steps
+    return W.astype(np.float32), b.astype(np.float32)
 
 
-def _blocks(X: FloatArray, classes: npt.NDArray[np.integer], n_classes: int) -> Blocks:
-    """Return blocks of rows, of their classes, and of weights: 1, and 0 for padding."""
-    rows = max(min(FIT_NUMBERS // n_classes, MAX_FIT_ROWS, len(X)), 1)
-    padding = -len(X) % rows
-    return (
-        jnp.asarray(np.pad(X, ((0, padding), (0, 0))).reshape(-1, rows, X.shape[1]), jnp.float32),
-        jnp.asarray(np.pad(classes, (0, padding)).reshape(-1, rows), jnp.int32),
-        jnp.asarray(np.pad(np.ones(len(X)), (0, padding)).reshape(-1, rows), jnp.float32),
-    )
-
-
-def _minimise(
-    variables: Parameters,
-    scale: Parameters,
-    blocks: Blocks,
-    penalty: float,
-    *,
-    max_iter: int,
-    tol: float,
-) -> tuple[Parameters, int]:
-    # With the exact types that a step returns: else the second step would be compiled anew.
-    state = jax.tree.map(lambda value: jnp.asarray(value, value.dtype), OPTIMIZER.init(variables))
-    before, small, steps = np.inf, 0, 0
-    for _ in track(range(max_iter), "training label_powerset: steps"):
-        variables, state, value = _step(variables, state, scale, blocks, penalty)
-        steps += 1
-        # Twice in a row: one small step may only have been a short one.
-        small = small + 1 if before - float(value) <= tol * abs(float(value)) else 0
-        if small == 2:
-            break
-        before = float(value)
-    return variables, steps
-
-
-@jax.jit
+@partial(jax.jit, donate_argnums=(0, 1))
 def _step(
-    variables: Parameters, state: Any, scale: Parameters, blocks: Blocks, penalty: float
-) -> tuple[Parameters, Any, jax.Array]:
+    variables: Parameters,
+    velocity: Parameters,
+    scale: Parameters,
+    x: jax.Array,
+    classes: jax.Array,
+    penalty: float,
+    rate: float,
+) -> tuple[Parameters, Parameters]:
     def objective(variables: Parameters) -> jax.Array:
         W, b = variables["W"] * scale["W"], variables["b"] * scale["b"]
+        loss = optax.softmax_cross_entropy_with_integer_labels(x @ W + b, classes)
+        return jnp.asarray(loss.mean() + penalty / 2 * (W * W).sum())
 
-        # Computed again for the gradient: no array of all rows × classes is kept.
-        @jax.checkpoint
-        def add(
-            total: jax.Array, block: tuple[jax.Array, jax.Array, jax.Array]
-        ) -> tuple[jax.Array, None]:
-            x, y, weight = block
-            loss = optax.softmax_cross_entropy_with_integer_labels(x @ W + b, y)
-            return total + (weight * loss).sum(), None
-
-        total, _ = jax.lax.scan(add, jnp.float32(0), blocks)
-        return jnp.asarray(total / blocks[2].sum() + penalty / 2 * (W * W).sum())
-
-    value, gradient = optax.value_and_grad_from_state(objective)(variables, state=state)
-    updates, state = OPTIMIZER.update(
-        gradient, state, variables, value=value, grad=gradient, value_fn=objective
+    gradient = jax.grad(objective)(variables)
+    velocity = jax.tree.map(lambda v, g: MOMENTUM * v + g, velocity, gradient)
+    variables = jax.tree.map(
+        lambda w, v, g: w - rate * (g + MOMENTUM * v), variables, velocity, gradient
     )
-    return optax.apply_updates(variables, updates), state, value
+    return variables, velocity
