@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import cloudpickle
 import numpy as np
 import pytest
 
@@ -19,6 +20,9 @@ from tagsage.runner import LocalRunner, SparkRunner
 from tagsage.workspace import Workspace
 from tests.features.corpora import SETTINGS, Corpus, corpus
 from tests.runner.conftest import SPARK
+
+# Executors can't import the tests.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 on_spark = pytest.mark.parametrize("runner", [SPARK], indirect=True)
 

@@ -66,6 +66,8 @@ class SparkRunner:
     @contextmanager
     def _job(self, function: Callable[[P], Any], partitions: Iterable[P]) -> Generator[_Job]:
         """Write the function and the partitions for the executors; remove all files at the end."""
+        # Before anything is written: without Spark there is nothing to write for.
+        spark_session()
         seen = str(self.workspace.root) if self.workspace.is_local else ""
         with self.workspace.shared_scratch() as folder:
             exchange = Exchange(str(folder), seen)

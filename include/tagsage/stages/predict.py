@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage.progress import track
 from tagsage.run_context import RunContext, Token
 from tagsage.stages.artifacts import MODEL_CODE, Blocks, Ref, load_snapshot
-from tagsage.stages.backends import open_store
+from tagsage.stages.backends import open_store, runner_of
 from tagsage.stages.changes import latest_predictions, predictions_before, publish_changes
 from tagsage.stages.promote import Promoted
 from tagsage.stages.tag_tables import (
@@ -76,7 +78,7 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
     }
 
     def build(folder: Path) -> dict[str, Any]:
-        predictions = _predictions(model, snapshot, rows, top_tags=run.settings.top_tags)
+        predictions = _predictions(run, model, snapshot, rows)
         predictions = predictions.assign(model_version=version).astype({"model_version": "str"})
         write_table(folder, PREDICTIONS, predictions)
         file, seed = folder / EXAMPLES_FILE, run.settings.seed
@@ -107,29 +109,23 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
 
 
 def _predictions(
+    run: RunContext,
     model: LoadedTagger | None,
     snapshot: Snapshot,
     rows: npt.NDArray[np.int64],
-    *,
-    top_tags: int,
 ) -> pd.DataFrame:
     """Return ``story``, ``tag``, ``score``, ``assigned`` and ``threshold`` of the best tags."""
-    import numpy as np
     import pandas as pd
 
     from tagsage.features import Articles
-    from tagsage.learn.predictions import top_tags as best_tags
+    from tagsage.learn.predictions import predict_tags
 
-    lines = []
+    lines: list[pd.DataFrame] = []
     if model is not None:
-        corpus, fitted = Articles.of_snapshot(snapshot), model.tagger.candidate
-        blocks = range(0, len(rows), BLOCK_ROWS)
-        for start in track(blocks, "predicting: blocks of articles"):
-            block = rows[start : start + BLOCK_ROWS]
-            X = model.features(corpus, block)
-            own = np.arange(len(block))
-            tagged, thresholds = fitted.predict(X, own), fitted.thresholds(X, own)
-            lines.append(best_tags(*tagged, thresholds, tags=fitted.tags, k=top_tags, rows=block))
+        corpus, tagger = Articles.of_snapshot(snapshot), model.tagger
+        work = partial(predict_tags, tagger.features, tagger.candidate, run.settings.top_tags)
+        made = runner_of(run).map(work, model.parts(corpus, rows))
+        lines += track(made, "predicting: blocks of articles", ceil(len(rows) / BLOCK_ROWS))
     if not lines:
         lines = [pd.DataFrame(columns=["row", "tag", "score", "assigned", THRESHOLD])]
     return join_lines(lines, snapshot).astype({"assigned": "int8", THRESHOLD: "float64"})

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage.progress import track
 from tagsage.run_context import RunContext, Token
 from tagsage.stages.artifacts import MODEL_CODE, Blocks, Ref, load_snapshot
-from tagsage.stages.backends import open_store
+from tagsage.stages.backends import open_store, runner_of
 from tagsage.stages.predict import UNUSABLE
 from tagsage.stages.tag_tables import (
     EXAMPLES_FILE,
@@ -61,7 +63,7 @@ def suggest(token: Token, corpus: Ref, features: Blocks, predicted: Ref) -> Ref:
         model = load_tagger(run, version, snapshot, features)
         is_tagged = snapshot.articles["tags"].map(len) > 0
         rows = (is_tagged & ~snapshot.articles["is_stub"]).to_numpy().nonzero()[0]
-        lines = _missing_tags(model, snapshot, rows, min_score=run.settings.suggest_min_score)
+        lines = _missing_tags(run, model, snapshot, rows)
         suggestions = join_lines(lines, snapshot).assign(model_version=version)
         suggestions = suggestions.astype({"model_version": "str"})
         write_table(folder, SUGGESTIONS, suggestions)
@@ -86,24 +88,25 @@ def suggest(token: Token, corpus: Ref, features: Blocks, predicted: Ref) -> Ref:
 
 
 def _missing_tags(
-    model: LoadedTagger, snapshot: Snapshot, rows: npt.NDArray[np.int64], *, min_score: float
+    run: RunContext, model: LoadedTagger, snapshot: Snapshot, rows: npt.NDArray[np.int64]
 ) -> list[pd.DataFrame]:
     """Return the tags that the articles `rows` lack, block by block."""
-    import numpy as np
     import pandas as pd
 
     from tagsage.features import Articles
     from tagsage.learn.labels import label_matrix
-    from tagsage.learn.predictions import missing_tags
+    from tagsage.learn.predictions import suggest_tags
 
-    corpus, fitted = Articles.of_snapshot(snapshot), model.tagger.candidate
+    corpus, tagger, tags = Articles.of_snapshot(snapshot), model.tagger, snapshot.articles["tags"]
+    parts = (
+        (part, articles, label_matrix(tags.iloc[part].tolist(), tagger.candidate.tags))
+        for part, articles in model.parts(corpus, rows)
+    )
+    least = run.settings.suggest_min_score
+    work = partial(suggest_tags, tagger.features, tagger.candidate, least)
     lines = [pd.DataFrame({"row": rows[:0], "tag": [], "score": []})]
-    blocks = range(0, len(rows), BLOCK_ROWS)
-    for start in track(blocks, "suggesting: blocks of articles"):
-        block = rows[start : start + BLOCK_ROWS]
-        known = label_matrix(snapshot.articles["tags"].iloc[block].tolist(), fitted.tags)
-        P, assigned = fitted.predict(model.features(corpus, block), np.arange(len(block)))
-        lines.append(
-            missing_tags(P, assigned, known, tags=fitted.tags, min_score=min_score, rows=block)
-        )
-    return lines
+    total = ceil(len(rows) / BLOCK_ROWS)
+    return [
+        *lines,
+        *track(runner_of(run).map(work, parts), "suggesting: blocks of articles", total),
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,6 +66,14 @@ class LoadedTagger:
             block = slice(start, start + BLOCK_ROWS)
             made[block] = self.vectors(block)
         return corpus.with_vectors(made)
+
+    def parts(
+        self, corpus: Articles, rows: npt.NDArray[np.int64]
+    ) -> Iterator[tuple[npt.NDArray[np.int64], Articles]]:
+        """Yield some articles of the corpus in parts: their rows, and themselves."""
+        for start in range(0, len(rows), BLOCK_ROWS):
+            part = rows[start : start + BLOCK_ROWS]
+            yield part, self.articles(corpus, part)
 
     def articles(self, corpus: Articles, rows: npt.NDArray[np.int64]) -> Articles:
         """Return some articles of the corpus, with the vectors that the model needs."""
