@@ -56,7 +56,8 @@ def retrain():
     run = task(with_form(stages.start))()
     with TaskGroup("ingest"):
         harvested = task(stages.harvest, **HARVEST)(run)
-        corpus = task(stages.load_corpus, **CPU)(run)
+        # Where nothing is new, it returns nothing, and all that follows is skipped.
+        corpus = task.short_circuit(stages.load_corpus, **CPU)(run)
         harvested >> corpus
     with TaskGroup("embed"):
         if DEFAULTS.embedder == "openai":

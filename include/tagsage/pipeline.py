@@ -55,6 +55,8 @@ def _teardown_after_failure(run: Token) -> None:
 def _run_stages(run: Token) -> None:
     _timed("harvest", stages.harvest, run)
     corpus = _timed("load corpus", stages.load_corpus, run)
+    if not corpus:
+        return
     vectors = _embed(run, corpus)
     graph = _timed("graph", stages.graph, run, corpus, vectors)
 

@@ -20,8 +20,8 @@ from tagsage.workspace import Artifact, Workspace
 
 Token = dict[str, Any]
 
-# What every run records: when it started, and whether it is a trial.
-STARTED, TRIAL = "started", "trial"
+# What every run records: when it started, whether it is a trial, and that it is finished.
+STARTED, TRIAL, REPORTED = "started", "trial", "reported"
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,23 @@ class RunContext:
         place.
         """
         artifact = self.workspace.artifact(stage, inputs, build, code=code)
-        full_name = f"{stage} {label}".strip()
-        used = {"ref": artifact.ref, "stage": full_name, "seconds": artifact.seconds}
-        record = f"artifacts/{file_name(full_name)}"
+        self._record_use(artifact, f"{stage} {label}".strip())
+        return artifact
+
+    def reuse(self, ref: str, name: str) -> Artifact:
+        """Open an artifact of an earlier run and record that this run uses it, too.
+
+        `name` is that under which :meth:`artifacts` has it: its stage, and its label behind.
+        """
+        artifact = self.workspace.open(ref)
+        self._record_use(artifact, name)
+        return artifact
+
+    def _record_use(self, artifact: Artifact, name: str) -> None:
+        used = {"ref": artifact.ref, "stage": name, "seconds": artifact.seconds}
+        record = f"artifacts/{file_name(name)}"
         if self.recorded(record) != used:
             self.record(record, used)
-        return artifact
 
     def record(self, name: str, value: object) -> None:
         """Keep a small fact of this run under its folder in the workspace."""

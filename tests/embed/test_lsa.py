@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -12,6 +13,7 @@ from sklearn.preprocessing import normalize
 from tagsage.embed import lsa
 from tagsage.embed.lsa import LsaEmbedder
 from tagsage.errors import TagsageError
+from tagsage.settings import Settings
 
 WORDS = ["graph", "node", "edge", "walk", "cheese", "milk", "cow", "farm", "c", "r", "straße"]
 
@@ -156,3 +158,23 @@ def test_text_without_a_word_has_the_same_terms_without_it():
     )
     empty = LsaEmbedder.fit([], dimensions=3, seed=0)
     assert empty.embed_terms(empty.terms(["a", "b"])).tolist() == [[0, 0, 0]] * 2
+
+
+def test_a_fitted_model_knows_which_texts_are_new_and_gives_the_others_the_same_vectors(tmp_path):
+    settings, folder = Settings(lsa_dimensions=2), tmp_path / "model"
+
+    def corpus(*titles):
+        return pd.DataFrame({"title": titles, "subtitle": "", "is_stub": False})
+
+    def vectors(articles):
+        lsa.embed_corpus(articles, settings, out=tmp_path / "v.npy", run_id="r", model=folder)
+        return np.load(tmp_path / "v.npy")
+
+    before = corpus("cow milk", "graph", "graph", "", "node graph")
+    lsa.fit_corpus(before, settings, folder)
+    assert lsa.share_new(before, settings, folder) == 0
+    # Of four texts that are not empty, two were there.
+    after = corpus("graph", "farm", "farm", "cow", "", "cow milk")
+    assert lsa.share_new(after, settings, folder) == pytest.approx(0.5)
+    assert np.array_equal(vectors(after)[[0, 5]], vectors(before)[[1, 0]])
+    assert lsa.share_new(corpus("", ""), settings, folder) == 0

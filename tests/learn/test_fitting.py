@@ -105,6 +105,21 @@ def test_refit_takes_over_threshold_and_epochs(name, data):
 
 
 @pytest.mark.parametrize("name", TWO)
+def test_what_an_earlier_candidate_chose_is_taken_over_and_only_the_weights_are_new(name, data):
+    labels, fitted = labels_of(data), fitted_on(name)
+    fewer = labels.train_rows[:-30]
+    options = {"tags": TAGS, "classifier": name, "seed": 1}
+    again = fit_candidate(data.X, labels.Y_train[:-30], fewer, like=fitted, **options)
+    assert again.main.to_json() == fitted.main.to_json()
+    assert again.main.classifier.settings == fitted.main.classifier.settings
+    by_refit = refit_candidate(data.X, labels.Y_train[:-30], fewer, like=fitted)
+    rows = labels.test_rows
+    expected = by_refit.predict_proba(data.X, rows)
+    assert np.array_equal(again.predict_proba(data.X, rows), expected)
+    assert not np.array_equal(expected, fitted.predict_proba(data.X, rows))
+
+
+@pytest.mark.parametrize("name", TWO)
 def test_candidate_of_very_few_articles_takes_a_half_as_threshold(name, data):
     fitted = fit_candidate(data.X, data.Y[:6], data.rows[:6], tags=TAGS, classifier=name, seed=0)
     assert fitted.main.thresholds.common == pytest.approx(0.5)

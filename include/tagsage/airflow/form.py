@@ -21,7 +21,7 @@ RETRAIN_FORM = {
     "What to read": ("corpus", "checks"),
     "How": ("store", "engine", "seed"),
     "OpenAI": ("openai_model", "openai_dimensions", "openai_mode", "openai_max_dollars"),
-    "What to compare": ("candidates", "min_tag_articles", "test_share"),
+    "What to compare": ("candidates", "compare", "min_tag_articles", "test_share"),
     "GraphSAGE": (
         "sample_ratio",
         "graphsage_dimensions",

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 VOCABULARY_FILE, IDF_FILE, COMPONENTS_FILE = "vocabulary.json", "idf.npy", "components.npy"
+# The hashes of the texts that a model was fitted on.
+FITTED_ON_FILE = "fitted_on.npy"
 
 MOST_TERMS = 50_000
 # In a small corpus, terms of a single text are kept: it may grow.
@@ -74,10 +76,7 @@ class LsaEmbedder:
         With `sample`, it is fitted on at most so many texts: those with the smallest hashes, so
         that the sample hardly changes when texts are added.
         """
-        hashes = text_hashes(texts)
-        rows = unique_texts(hashes)
-        rows = rows[np.argsort(hashes[rows])][:sample]
-        chosen = [texts[row] for row in rows.tolist()]
+        chosen = [texts[row] for row in _sample(text_hashes(texts), sample).tolist()]
         for min_df in (2, 1) if len(chosen) >= MIN_TEXTS_FOR_MIN_DF else (1,):
             vectorizer = _vectorizer(max_features=MOST_TERMS, min_df=min_df)
             try:
@@ -160,24 +159,58 @@ def depends_on(settings: Settings) -> dict[str, Any]:
     return settings.model_dump(include={"lsa_dimensions", "lsa_sample", "seed"})
 
 
+def fit_corpus(articles: pd.DataFrame, settings: Settings, folder: Path) -> LsaEmbedder:
+    """Fit a model on the texts of a corpus, and save it to a folder that does not exist yet."""
+    texts = article_texts(articles)
+    embedder = _fit(texts, settings)
+    embedder.save(folder)
+    np.save(folder / FITTED_ON_FILE, _sampled_hashes(texts, settings), allow_pickle=False)
+    return embedder
+
+
+def _fit(texts: Sequence[str], settings: Settings) -> LsaEmbedder:
+    return LsaEmbedder.fit(
+        texts,
+        dimensions=settings.lsa_dimensions,
+        seed=settings.seed,
+        sample=settings.lsa_sample,
+    )
+
+
+def share_new(articles: pd.DataFrame, settings: Settings, folder: Path) -> float:
+    """Return which share of the texts that would be fitted on :func:`fit_corpus` has not seen."""
+    seen = np.load(folder / FITTED_ON_FILE, allow_pickle=False)
+    hashes = _sampled_hashes(article_texts(articles), settings)
+    return 1 - float(np.isin(hashes, seen).mean()) if len(hashes) else 0.0
+
+
 def embed_corpus(
     articles: pd.DataFrame,
     settings: Settings,
     *,
     out: Path,
     run_id: str,  # ruff: ignore[unused-function-argument]
+    model: Path | None = None,
 ) -> CorpusVectors:
-    """Fit a model on the texts of a corpus and embed them; `run_id` is not used."""
-    texts = article_texts(articles)
-    embedder = LsaEmbedder.fit(
-        texts,
-        dimensions=settings.lsa_dimensions,
-        seed=settings.seed,
-        sample=settings.lsa_sample,
-    )
-    embedder.embed(texts, out=out)
+    """Embed the texts of a corpus by a saved model, or by one that is fitted on them.
+
+    `run_id` is not used.
+    """
+    embedder = load(model) if model else _fit(article_texts(articles), settings)
+    embedder.embed(article_texts(articles), out=out)
     counts = {"terms": len(embedder.vocabulary)}
     return CorpusVectors(embedder.model_id, embedder.dimensions, embedder, counts=counts)
+
+
+def _sampled_hashes(texts: Sequence[str], settings: Settings) -> NDArray[np.bytes_]:
+    hashes = text_hashes(texts)
+    return hashes[_sample(hashes, settings.lsa_sample)]
+
+
+def _sample(hashes: NDArray[np.bytes_], most: int | None) -> NDArray[np.int64]:
+    """Return the rows of the distinct texts with the smallest hashes."""
+    rows = unique_texts(hashes)
+    return rows[np.argsort(hashes[rows])][:most]
 
 
 def _vectorizer(**options: Any) -> TfidfVectorizer:

@@ -47,6 +47,7 @@ def fit_candidate(
     settings: PredictionSettings | None = None,
     fallback: CalibratedClassifier | None = None,
     search_trials: int = 0,
+    like: FittedCandidate | None = None,
 ) -> FittedCandidate:
     """Fit a classifier, calibrate it and choose its thresholds, on training articles only.
 
@@ -67,6 +68,9 @@ def fit_candidate(
         the 85% (:func:`tuning_split`), or the other articles' own labels would come back to them.
     search_trials : int
         Hyper-parameters to try on the 85%, reported in the summary as ``search``; 0: none.
+    like : FittedCandidate, optional
+        One that was fitted on articles of this training part before. What was chosen for it is
+        taken over, and nothing is fitted on the 85%.
     """
     started = time.perf_counter()
     tuning = X if tuning is None else tuning
@@ -75,7 +79,7 @@ def fit_candidate(
     tuner = _Tuner(Y, train_rows, inner, untuned, settings or PredictionSettings(), search_trials)
     # Where there is a fallback, the main classifier predicts for articles in lists alone.
     predicted = tuning.in_list[train_rows] | (not X.needs_lists)
-    tuned, trials = tuner.tune(tuning, predicted)
+    tuned, trials = (like.main, []) if like else tuner.tune(tuning, predicted)
     tune_seconds = time.perf_counter() - started
     main = _refit(X, Y, train_rows, tuned)
     rest, rest_tuning = X.list_free(), tuning.list_free()
@@ -84,7 +88,8 @@ def fit_candidate(
     elif fallback is None and rest is not None and rest_tuning is not None:
         # It must do for any article, as a candidate on the same blocks would.
         everyone = np.ones(len(train_rows), dtype=np.bool_)
-        fallback = _refit(rest, Y, train_rows, tuner.tune(rest_tuning, everyone)[0])
+        tuned = like.fallback if like and like.fallback else tuner.tune(rest_tuning, everyone)[0]
+        fallback = _refit(rest, Y, train_rows, tuned)
     summary = _summary(main, len(train_rows), started, tune_seconds)
     if trials:
         summary["search"] = trials

@@ -25,6 +25,9 @@ class EmbedSettings(Section):
     )
     lsa_dimensions: PositiveInt = Field(256, description="Numbers in an LSA vector.")
     lsa_sample: PositiveInt = Field(200_000, description="Most texts that LSA is fitted on.")
+    lsa_refit_share: float = Field(
+        0.1, ge=0, le=1, description="Share of new texts from which on LSA is fitted again."
+    )
     openai_model: str = Field(
         "text-embedding-ada-002", min_length=1, description="Model of the embedder openai."
     )

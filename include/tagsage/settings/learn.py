@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from tagsage.settings.candidates import DEFAULT_CANDIDATES
@@ -18,6 +20,11 @@ class LearnSettings(Section):
         DEFAULT_CANDIDATES,
         description="Comma-separated feature_set:classifier. A run with others than "
         "TAGSAGE_CANDIDATES or the default is a trial.",
+    )
+    compare: Literal["auto", "all"] = Field(
+        "auto",
+        description="auto: all candidates once a week, after a drift or a change of settings; else "
+        "the finalists of the last time. all: every time.",
     )
     scenarios: str = Field(
         "cold_start,inductive,time,grouped",

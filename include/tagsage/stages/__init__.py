@@ -6,7 +6,8 @@ Airflow reads this package quickly and forks safely.
 """
 
 from tagsage.stages.backends import tracking_of
-from tagsage.stages.compare import candidate_names, fit_candidate, leaderboard
+from tagsage.stages.candidates import candidate_names
+from tagsage.stages.compare import fit_candidate, leaderboard
 from tagsage.stages.eda import eda
 from tagsage.stages.embed import await_job, embed_texts, submit_jobs
 from tagsage.stages.explain import explain

@@ -25,6 +25,8 @@ MODEL_FOLDER, SCORED_FOLDER = "model", "scored"
 # Beside the blocks: the vectors they are made of, and what they were fitted on.
 VECTORS, KNOWN = "vectors", "known"
 VECTORS_FILE, IN_LIST_FILE = "vectors.npy", "in_list.npy"
+# In the artifact of the split: the ids of the articles `Labels.rows`.
+IDS_FILE = "ids.npy"
 
 # The rooms whose code makes an artifact: a change in one of them makes it anew.
 CORPUS_CODE = ("corpus", "store", "stages")

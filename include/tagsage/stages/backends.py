@@ -74,8 +74,12 @@ def log_results(
 ) -> None:
     """Log results and pictures to MLflow, see :func:`tagsage.registry.runs.log_results`."""
     from tagsage.registry.runs import log_results as log
-    from tagsage.report.picture import save_pictures
 
     with run.workspace.scratch() as folder:
-        drawn = {**(figures or {}), **save_pictures(pictures, folder)}
+        drawn = dict(figures or {})
+        if pictures:
+            # Here, not above: Matplotlib takes a second to import.
+            from tagsage.report.picture import save_pictures
+
+            drawn |= save_pictures(pictures, folder)
         log(tracking_of(run.settings), run.run_id, figures=drawn, **results)

@@ -16,7 +16,6 @@ from tagsage.stages.artifacts import CORPUS_CODE
 from tagsage.stages.backends import log_results
 
 if TYPE_CHECKING:
-    from tagsage.corpus.model import Corpus
     from tagsage.report.report_data import Checked
     from tagsage.store.snapshot import Snapshot
     from tagsage.workspace import Artifact
@@ -31,29 +30,14 @@ PROFILE = "profile.json"
 
 
 def check_corpus(run: RunContext, snapshot: Snapshot) -> None:
-    """Check the corpus before anything is trained on it.
+    """Check the corpus before it is loaded into the store and anything is trained on it.
 
     With ``checks=stop`` a failed check raises `NonRetryableError`, which names each with its
-    numbers. The corpus was then checked before it was loaded, too; the result is found again.
+    numbers.
     """
     if run.settings.checks == "off":
         run.record(CHECKED, None)
-    else:
-        _check(run, snapshot)
-
-
-def check_before_loading(run: RunContext, corpus: Corpus) -> None:
-    """With ``checks=stop``, check what was read while the store is as it was.
-
-    What a broken export lacks would be removed from the store, and predictions with it.
-    """
-    from tagsage.store.base import snapshot_of
-
-    if run.settings.checks == "stop":
-        _check(run, snapshot_of(corpus))
-
-
-def _check(run: RunContext, snapshot: Snapshot) -> None:
+        return
     artifact = _checked(run, snapshot)
     run.record(CHECKED, artifact.ref)
     _log(run, artifact.summary)
@@ -144,6 +128,13 @@ def checks_of(run: RunContext) -> Checked | None:
         return None
     summary = run.workspace.open(ref).summary
     return Checked(summary["compared_with"], summary["checks"], summary["failed"])
+
+
+def has_drifted(run: RunContext) -> bool:
+    """Return whether a check failed that compares the corpus with the last run's."""
+    ref = run.recorded(CHECKED)
+    checks = run.workspace.open(ref).summary["checks"] if ref else []
+    return any(check["before"] and not check["passed"] for check in checks)
 
 
 def earlier_profile(run: RunContext) -> dict[str, Any]:

@@ -23,14 +23,10 @@ from tagsage.stages.artifacts import (
     load_scored,
 )
 from tagsage.stages.backends import tracking_of
+from tagsage.stages.candidates import chosen_before
 from tagsage.stages.embed import vectors_of_run
 
 LEADERBOARD_FILE = "leaderboard.csv"
-
-
-def candidate_names(token: Token) -> list[str]:
-    """Return the candidates that are compared, as ``feature_set:classifier``."""
-    return [":".join(pair) for pair in RunContext.of(token).settings.parsed_candidates()]
 
 
 def fit_candidate(token: Token, split: Ref, features: Blocks, candidate: str) -> Ref:
@@ -78,12 +74,14 @@ def fitted_candidate(run: RunContext, split: Ref, features: Blocks, candidate: s
     feature_set, _, classifier = candidate.partition(":")
     other = fallback_of(candidate)
     fallback = fitted_candidate(run, split, features, other) if other else ""
+    like = chosen_before(run, split, candidate)
     inputs = {
         "split": split,
         "features": {block: features[block] for block in (*blocks_of(feature_set), KNOWN)},
         "feature_set": feature_set,
         "classifier": classifier,
         "fallback": fallback,
+        "like": like,
         **fit_inputs(settings),
     }
 
@@ -101,6 +99,7 @@ def fitted_candidate(run: RunContext, split: Ref, features: Blocks, candidate: s
             settings=settings,
             fallback=load_fitted(run, fallback).main if fallback else None,
             search_trials=settings.search_trials,
+            like=load_fitted(run, like) if like else None,
         )
         fitted.save(folder / MODEL_FOLDER)
         started = time.perf_counter()
@@ -110,6 +109,7 @@ def fitted_candidate(run: RunContext, split: Ref, features: Blocks, candidate: s
         scored.save(folder / SCORED_FOLDER)
         return {
             "candidate": candidate,
+            "like": like,
             "scores": {**scored.scores, "predict_seconds": seconds},
             "study": study_scores(candidate, fitted, X, labels.test_rows, labels.Y_test),
             "fit": fitted.summary,

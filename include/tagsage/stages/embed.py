@@ -16,11 +16,15 @@ from tagsage.stages.artifacts import (
     load_snapshot,
 )
 from tagsage.stages.backends import log_results
+from tagsage.stages.earlier_run import earlier_artifact
 from tagsage.stages.spending import log_spending
+from tagsage.workspace import Artifact
 
 logger = logging.getLogger(__name__)
 
 QUARANTINE_FILE = "vectors.csv"
+# The artifact of an embedder that is fitted on texts.
+FITTED = "embedder"
 
 
 def embed_texts(token: Token, corpus: Ref) -> Ref:
@@ -34,10 +38,13 @@ def embed_texts(token: Token, corpus: Ref) -> Ref:
     run = RunContext.of(token)
     settings = run.settings
     module = embedder_module(settings.embedder)
+    inputs = {"corpus": corpus, "embedder": settings.embedder, **module.depends_on(settings)}
+    fitted = _fitted_embedder(run, corpus, inputs) if settings.embedder == "lsa" else None
+    given: dict[str, Any] = {"model": fitted.path / MODEL_FOLDER} if fitted else {}
 
     def build(folder: Path) -> dict[str, Any]:
-        articles = load_snapshot(run, corpus).articles
-        made = module.embed_corpus(articles, settings, out=folder / VECTORS_FILE, run_id=run.run_id)
+        articles, out = load_snapshot(run, corpus).articles, folder / VECTORS_FILE
+        made = module.embed_corpus(articles, settings, out=out, run_id=run.run_id, **given)
         if made.embedder is not None:
             made.embedder.save(folder / MODEL_FOLDER)
         counts = []
@@ -53,7 +60,7 @@ def embed_texts(token: Token, corpus: Ref) -> Ref:
             "counts": made.counts,
         }
 
-    inputs = {"corpus": corpus, "embedder": settings.embedder, **module.depends_on(settings)}
+    inputs |= {"fitted": fitted.ref} if fitted else {}
     try:
         artifact = run.artifact("vectors", inputs, build, code=VECTORS_CODE)
     finally:
@@ -65,6 +72,23 @@ def embed_texts(token: Token, corpus: Ref) -> Ref:
     # The parameters tell runs with different embedders apart, side by side.
     log_results(run, params=vectors_of_run(run, artifact.ref), metrics=artifact.summary["counts"])
     return artifact.ref
+
+
+def _fitted_embedder(run: RunContext, corpus: Ref, inputs: dict[str, Any]) -> Artifact:
+    """Return the last run's LSA while few texts are new, so that the others keep their vectors."""
+    from tagsage.embed import lsa
+
+    articles, settings = load_snapshot(run, corpus).articles, run.settings
+    if kept := earlier_artifact(run, FITTED):
+        new = lsa.share_new(articles, settings, run.workspace.open(kept).path / MODEL_FOLDER)
+        if new <= settings.lsa_refit_share:
+            logger.info("lsa: the last run's, because %.1f%% of the texts are new", 100 * new)
+            return run.reuse(kept, FITTED)
+
+    def build(folder: Path) -> dict[str, Any]:
+        return {"model_id": lsa.fit_corpus(articles, settings, folder / MODEL_FOLDER).model_id}
+
+    return run.artifact(FITTED, inputs, build, code=VECTORS_CODE)
 
 
 def vectors_of_run(run: RunContext, vectors: Ref) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage.run_context import RunContext, Token
-from tagsage.settings import Settings
 from tagsage.stages.artifacts import (
     CORPUS_CODE,
     IN_LIST_FILE,
@@ -21,6 +20,7 @@ from tagsage.stages.artifacts import (
     load_labels,
 )
 from tagsage.stages.backends import runner_of
+from tagsage.stages.candidates import wanted_blocks
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,15 +33,6 @@ logger = logging.getLogger(__name__)
 FEATURES_CODE = (*CORPUS_CODE, "embed", "graph", "runner", "features")
 
 
-def wanted_blocks(settings: Settings) -> set[str]:
-    """Return the blocks that some candidate of the run uses."""
-    from tagsage.features import blocks_of
-
-    return {
-        block for feature_set, _ in settings.parsed_candidates() for block in blocks_of(feature_set)
-    }
-
-
 def fit_blocks(token: Token, corpus: Ref, split: Ref, vectors: Ref, graph: Ref) -> Blocks:
     """Fit the blocks that some candidate uses; no tag of the test part is read.
 
@@ -52,7 +43,7 @@ def fit_blocks(token: Token, corpus: Ref, split: Ref, vectors: Ref, graph: Ref) 
     labels = load_labels(run, split)
     part = {"split": split, "of": "training"}
     fitter = _Fitter(run, corpus, vectors, labels.train_rows, labels.Y_train, part)
-    return {VECTORS: vectors, **fitter.fit(sorted(wanted_blocks(run.settings)), graph)}
+    return {VECTORS: vectors, **fitter.fit(sorted(wanted_blocks(run)), graph)}
 
 
 def fit_on_all(

@@ -9,7 +9,7 @@ from typing import Any
 from tagsage.run_context import RunContext, Token
 from tagsage.stages.artifacts import GRAPH_CODE, VECTORS_FILE, Ref, load_snapshot, load_vectors
 from tagsage.stages.backends import engine_of, open_store
-from tagsage.stages.features import wanted_blocks
+from tagsage.stages.candidates import wanted_blocks
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ def graph(token: Token, corpus: Ref, vectors: Ref) -> Ref:
     settings = run.settings
     vector_property = f"{settings.embedder}Embedding"
     _keep_vectors(run, corpus, vector_property, vectors, VECTORS_FILE)
-    if GraphSage.name not in wanted_blocks(settings):
+    if GraphSage.name not in wanted_blocks(run):
         logger.info("No candidate uses graphsage: left out.")
         return ""
 

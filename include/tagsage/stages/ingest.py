@@ -9,20 +9,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tagsage.errors import TagsageError
 from tagsage.files import read_json
 from tagsage.harvest.csv_export import export_csv
 from tagsage.harvest.folder import existing_collection
-from tagsage.run_context import STARTED, TRIAL, RunContext, Token
+from tagsage.run_context import REPORTED, STARTED, TRIAL, RunContext, Token
 from tagsage.settings import Settings
 from tagsage.stages.artifacts import CORPUS_CODE, Ref
 from tagsage.stages.backends import open_store, tracking_of
-from tagsage.stages.checks import (
-    QUARANTINE,
-    check_before_loading,
-    check_corpus,
-    earlier_profile,
-)
+from tagsage.stages.checks import QUARANTINE, check_corpus, earlier_profile
+from tagsage.stages.earlier_run import FINISHED, earlier_run, recipe
+from tagsage.stages.nothing_new import finish_if_nothing_is_new
 from tagsage.stages.notifications import record_mlflow_link
 
 if TYPE_CHECKING:
@@ -34,8 +30,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-REPORTED = "reported"
-
 
 def start(run_id: str, overrides: Mapping[str, Any]) -> Token:
     """Resolve the settings, once for the whole run, and open its run in MLflow.
@@ -44,13 +38,16 @@ def start(run_id: str, overrides: Mapping[str, Any]) -> Token:
     command line. Raises `TagsageError` when a setting is unknown or impossible, or MLflow cannot be
     reached.
     """
-    from tagsage.learn.candidate_names import check_candidates
     from tagsage.registry.runs import TRIAL as TRIAL_TAG
     from tagsage.registry.runs import log_run
 
     run = RunContext(run_id, Settings.resolve(overrides))
     settings = run.settings
-    check_candidates(settings.parsed_candidates())
+    if (run.workspace.read_json(FINISHED) or {}).get("recipe") != recipe(run):
+        # Else the last run has checked them, and the import takes seconds.
+        from tagsage.learn.candidate_names import check_candidates
+
+        check_candidates(settings.parsed_candidates())
     tracking = tracking_of(settings)
     tags: dict[str, str] = {
         name: getattr(settings, name) for name in ("store", "engine", "embedder")
@@ -61,6 +58,7 @@ def start(run_id: str, overrides: Mapping[str, Any]) -> Token:
     record_mlflow_link(run, mlflow_run)
     run.record_once(STARTED, lambda: datetime.now(UTC).isoformat())
     earlier_profile(run)
+    earlier_run(run)
     run.record(REPORTED, None)
     return run.token()
 
@@ -75,12 +73,14 @@ def _is_trial(tracking: Tracking, settings: Settings, overrides: Mapping[str, An
 
 
 def load_corpus(token: Token) -> Ref:
-    """Read the source, put it into the store, freeze it as the run's snapshot, and check it.
+    """Read the source, check it, put it into the store, and freeze it as the run's snapshot.
 
     Writes ``quarantine/`` in the workspace. A source that is refused changes nothing in the store,
     and nor does a corpus that fails a check with ``checks=stop``: readers keep their predictions.
+    An empty ref says that nothing is new since the last run, and that this one is over.
     """
     from tagsage.registry.runs import DataSet, log_datasets
+    from tagsage.store.base import snapshot_of
 
     run = RunContext.of(token)
     settings = run.settings
@@ -89,16 +89,10 @@ def load_corpus(token: Token) -> Ref:
         with existing_collection(settings) as collection:
             harvested = collection.digest()
     corpus = _read_corpus(run)
-    check_before_loading(run, corpus)
+    snapshot = snapshot_of(corpus)
+    check_corpus(run, snapshot)
     with open_store(run) as store:
         report = store.load(corpus)
-        snapshot = store.snapshot()
-    if set(snapshot.articles["key"]) != set(corpus.articles["key"]):
-        msg = (
-            "The store was loaded with another corpus while this one was read; "
-            "run again, one run at a time."
-        )
-        raise TagsageError(msg)
     logger.info("corpus: %s", report)
     if harvested:
         # The nightly run need not be started for what it has read.
@@ -115,8 +109,7 @@ def load_corpus(token: Token) -> Ref:
         *(DataSet(name, digest, name, {}) for name, digest in corpus.digests.items()),
     ]
     log_datasets(tracking_of(settings), run.run_id, datasets)
-    check_corpus(run, snapshot)
-    return artifact.ref
+    return "" if finish_if_nothing_is_new(run, artifact.ref) else artifact.ref
 
 
 def _read_corpus(run: RunContext) -> Corpus:

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 from tagsage import __version__
 from tagsage.errors import NonRetryableError
 from tagsage.files import write_json
-from tagsage.run_context import RunContext, Token
+from tagsage.run_context import REPORTED, RunContext, Token
 from tagsage.stages.artifacts import VECTORS, Ref, load_scored
 from tagsage.stages.backends import log_results, tracking_of
+from tagsage.stages.candidates import compared, what_was_compared
 from tagsage.stages.changes import CHANGES
 from tagsage.stages.checks import QUARANTINE, checks_of, keep_profile
 from tagsage.stages.compare import LEADERBOARD_FILE
+from tagsage.stages.earlier_run import earlier_run, keep_run
 from tagsage.stages.explain import EXPLANATIONS_FILE
 from tagsage.stages.findings import comparison_of
 from tagsage.stages.harvest import harvest_of
-from tagsage.stages.ingest import REPORTED
 from tagsage.stages.notifications import METRICS, record_summary
 from tagsage.stages.predict import UNUSABLE, WRITTEN
 from tagsage.stages.promote import Promoted
@@ -83,6 +84,10 @@ def report(
     if data.unusable:
         raise NonRetryableError(data.unusable)
     finish(tracking_of(run.settings), run.run_id, "FINISHED")
+    if not run.is_trial:
+        ranking = run.workspace.open(board).summary["ranking"]
+        version = promoted["champion_version"] or promoted["version"]
+        keep_run(run, version=version, compared=what_was_compared(run, ranking))
     run.record(REPORTED, {"report": where})
     return where
 
@@ -106,7 +111,7 @@ def _report_data(
     explanations = run.workspace.open(explained).path / EXPLANATIONS_FILE if explained else None
     unusable = str(run.recorded(UNUSABLE) or "")
     winner = run.workspace.open(found).summary["winner"]
-    notes = (run.recorded(SPLIT_SENTENCE), winner and winner["sentence"])
+    notes = (_compared_sentence(run), run.recorded(SPLIT_SENTENCE), winner and winner["sentence"])
     return ReportData(
         run_id=run.run_id,
         started=f"{run.started:%d %B %Y, %H:%M} UTC",
@@ -164,6 +169,9 @@ def _metrics(
         "promotion_reason": promoted["reason"],
         "promotion": promoted["decision"],
         "candidates": ranked["candidates"],
+        "compared": compared(run)["what"],
+        "compared_because": compared(run)["why"],
+        "reused": _reused(run),
         "findings": findings,
         "split": ranked["split"],
         "target_tags": ranked["split"]["target_tags"],
@@ -180,6 +188,21 @@ def _metrics(
         "cost": data.cost,
         "seconds": {stage["ref"]: stage["seconds"] for stage in run.artifacts()},
     }
+
+
+def _compared_sentence(run: RunContext) -> str:
+    found = compared(run)
+    if found["what"] == "all":
+        return ""
+    names = ", ".join(found["candidates"])
+    return f"Only the best candidates of an earlier run are compared ({names}): {found['why']}."
+
+
+def _reused(run: RunContext) -> list[str]:
+    """Return the names of the artifacts that the last run had made, or used, too."""
+    earlier = earlier_run(run).get("artifacts", {})
+    used = {artifact["stage"]: artifact["ref"] for artifact in run.artifacts()}
+    return [name for name, ref in used.items() if earlier.get(name) == ref]
 
 
 def _quarantine(run: RunContext) -> dict[str, Any]:

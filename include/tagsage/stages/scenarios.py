@@ -19,6 +19,7 @@ from tagsage.stages.artifacts import (
     load_snapshot,
 )
 from tagsage.stages.backends import runner_of
+from tagsage.stages.candidates import compared
 from tagsage.stages.compare import fit_inputs
 
 if TYPE_CHECKING:
@@ -37,10 +38,13 @@ def best_candidates(run: RunContext, board: Ref) -> dict[str, dict[str, Any]]:
 def scenarios(token: Token, board: Ref) -> list[str]:
     """Return the scenarios to evaluate, a task each: ``inductive``, ``split 43``, ``share 0.5``.
 
-    Empty when the leaderboard has no candidate on text, or none with lists.
+    Empty when only finalists are compared, and when the leaderboard has no candidate on text, or
+    none with lists.
     """
     run = RunContext.of(token)
     settings = run.settings
+    if compared(run)["what"] == "finalists":
+        return []
     if len(best_candidates(run, board)) < 2:
         logger.info("There is no candidate on text, or none with lists: nothing to compare.")
         return []

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage.run_context import RunContext, Token
-from tagsage.stages.artifacts import LEARN_CODE, Ref, load_snapshot
+from tagsage.stages.artifacts import IDS_FILE, LEARN_CODE, Ref, load_snapshot
 from tagsage.stages.backends import tracking_of
 from tagsage.stages.fresh_articles import FRESH_FILE, frozen_test_of, hold_out
 
@@ -44,10 +44,9 @@ def split(token: Token, corpus: Ref) -> Ref:
     settings = run.settings
     earlier = _earlier_split(run)
     articles = load_snapshot(run, corpus).articles
-    parts = None
+    ids, parts = article_ids(articles["key"].tolist()), None
     if earlier["ref"]:
-        frozen = FrozenTest.load(run.workspace.open(earlier["ref"]).path)
-        parts = frozen.parts(article_ids(articles["key"].tolist()))
+        parts = FrozenTest.load(run.workspace.open(earlier["ref"]).path).parts(ids)
     fresh = hold_out(run, articles)
     tags = articles["tags"].tolist()
     for row in fresh.tolist():
@@ -69,6 +68,7 @@ def split(token: Token, corpus: Ref) -> Ref:
 
     def build(folder: Path) -> dict[str, Any]:
         labels.save(folder)
+        np.save(folder / IDS_FILE, ids[labels.rows], allow_pickle=False)
         np.save(folder / FRESH_FILE, np.stack([fresh, family[fresh]]), allow_pickle=False)
         return labels.summary()
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from tagsage.run_context import RunContext, Token, artifacts_of_run, latest_runs
+from tagsage.run_context import REPORTED, RunContext, Token, artifacts_of_run, latest_runs
 from tagsage.stages.backends import engine_of, tracking_of
-from tagsage.stages.ingest import REPORTED
 from tagsage.stages.spending import log_spending
 
 logger = logging.getLogger(__name__)
