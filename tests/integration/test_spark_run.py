@@ -21,6 +21,6 @@ def test_a_run_on_spark_writes_the_same_files(small_corpus, tmp_path):
         arguments = run_arguments(small_corpus, workspace, **FAST)
         done = run_tagsage(*arguments, "--runner", runner, SPARK_LOCAL_IP="127.0.0.1")
         assert done.returncode == 0, done.stderr
-        names = ("predictions.csv", "suggestions.csv", "scenarios.csv")
+        names = ("predictions.csv", "suggestions.csv")
         made.append({name: (workspace / name).read_bytes() for name in names})
     assert made[0] == made[1]
