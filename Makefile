@@ -104,7 +104,11 @@ lint: $(VENV)/.ready-test
 	@$(BIN)/python scripts/check_lock.py
 
 .PHONY: test
-test: lint  ## check style, types, imports and the lock, then run every test
+test: $(VENV)/.ready-test  ## check style, types, imports and the lock, and run every test
+	@$(MAKE) --no-print-directory -j2 lint pytest
+
+.PHONY: pytest
+pytest: $(VENV)/.ready-test
 	@$(BIN)/python scripts/run_tests.py
 
 .PHONY: bench

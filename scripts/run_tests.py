@@ -80,6 +80,8 @@ NEEDS = (
 
 def main() -> int:
     """Run pytest with the arguments given; return its exit status."""
+    # The workers use all cores already: threads of numpy's would only wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     in_ci = os.environ.get("CI") == "true"
     missing = [] if in_ci else [need for need in NEEDS if not need.is_there()]
     left_out = " and ".join(f"not {need.marker}" for need in missing)

@@ -42,7 +42,9 @@ LONGEST = (
     "tests/harvest/test_crawl.py",
 )
 # A machine that is busy is slow, and nothing is wrong with the test.
-settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "busy", max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("busy")
 
 PASSWORD = "password-of-the-tests"

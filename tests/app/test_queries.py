@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tagsage.app import search as search_room
@@ -116,7 +116,6 @@ def test_search_is_paged_and_stops_counting(connection, monkeypatch):
 ODD = st.text(st.one_of(st.characters(), st.sampled_from("\"'*():^{}+-% ;\0 ANDORNTEL")))
 
 
-@settings(deadline=None, max_examples=40)
 @given(text=ODD, tag=ODD)
 def test_nothing_that_is_typed_is_an_error(workspace, text, tag):
     with published(sqlite_url(workspace / "tagsage.db")) as connection:

@@ -6,7 +6,7 @@ import json
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tagsage.corpus.bundled import bundled_files
@@ -380,7 +380,6 @@ def test_the_quarantine_is_written_with_a_summary(read, tmp_path):
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 
 
-@settings(deadline=None, max_examples=40)
 @given(title=TEXT, tags=st.lists(TEXT, max_size=4), newline=st.sampled_from(["\n", "\r\n"]))
 def test_any_title_and_tags_come_back_the_same(tmp_path_factory, title, tags, newline):
     folder = tmp_path_factory.mktemp("round")
@@ -400,7 +399,6 @@ def test_any_title_and_tags_come_back_the_same(tmp_path_factory, title, tags, ne
     assert corpus.quarantine.empty == ("\0" not in "".join([title, *tags]))
 
 
-@settings(deadline=None, max_examples=40)
 @given(st.one_of(st.binary(max_size=300), st.text('a,"\n\r\0[]', max_size=60).map(str.encode)))
 def test_any_bytes_give_a_corpus_or_one_plain_sentence(tmp_path_factory, content):
     folder = tmp_path_factory.mktemp("any")

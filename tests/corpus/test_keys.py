@@ -1,7 +1,7 @@
 """What makes two addresses the same article."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tagsage.corpus.keys import article_key, parse_address
@@ -106,7 +106,6 @@ URLS = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=40)
 @given(URLS)
 def test_a_key_is_its_own_key_whatever_the_address(url):
     address = parse_address(url)

@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pandas as pd
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tagsage.corpus import profile as module
@@ -74,7 +74,6 @@ def test_a_word_without_end_is_cut():
     assert found.words == {"x" * 40: 1}
 
 
-@settings(deadline=None, max_examples=40)
 @given(
     st.lists(
         st.tuples(

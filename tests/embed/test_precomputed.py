@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
-from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from tagsage.corpus.keys import article_key
@@ -142,7 +141,6 @@ def test_file_is_known_by_its_content_also_behind_an_fsspec_url(tmp_path):
     assert module.depends_on(Settings(embedder="precomputed", vectors=names[1])) != first
 
 
-@examples(max_examples=100, deadline=None)
 @given(content=st.text(alphabet='[]",1.eE-\n\rahtps:/x\0', max_size=80))
 def test_whatever_the_file_holds_there_is_a_result_or_one_plain_sentence(content, tmp_path_factory):
     folder = tmp_path_factory.mktemp("precomputed")

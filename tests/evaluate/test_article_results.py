@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tagsage.evaluate.article_results import ArticleResults, sparse_of
@@ -35,7 +35,6 @@ def test_results_of_a_worked_example():
     n_tags=st.integers(1, 30),
     threshold=st.sampled_from([0.0, 0.6, 2.0]),
 )
-@settings(deadline=None)
 def test_scores_are_those_of_evaluate_to_the_last_bit(seed, n, n_tags, threshold):
     scores, truth = random_case(seed, n, n_tags)
     assigned = np.float32(threshold) <= scores

@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tagsage.evaluate.drift import (
@@ -96,7 +96,6 @@ def test_nothing_in_common_is_the_distance_one():
     assert jensen_shannon_distance({}, {}, totals=(0, 0), top=5) == 0
 
 
-@settings(max_examples=40)
 @given(WORDS, WORDS, st.integers(1, 50), st.integers(2, 9))
 def test_distance_is_symmetric_bounded_and_nothing_for_the_same_shares(one, other, top, factor):
     totals = (sum(one.values()), sum(other.values()))

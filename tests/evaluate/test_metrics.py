@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
@@ -179,7 +179,6 @@ def test_precision_recall_of_a_worked_example():
     n_tags=st.integers(1, 6),
     points=st.integers(2, 9),
 )
-@settings(deadline=None)
 def test_any_point_has_the_precision_and_recall_of_its_threshold(seed, n, n_tags, points):
     random = np.random.default_rng(seed)
     scores = (random.integers(0, 9, (n, n_tags)) / random.integers(8, 12)).astype(np.float32)
@@ -219,7 +218,6 @@ def test_reliability_of_the_best_tags_leaves_the_others_out():
 
 
 @given(st.lists(st.tuples(st.floats(0, 1, width=32), st.booleans()), min_size=1, max_size=60))
-@settings(deadline=None)
 def test_expected_calibration_error_agrees_with_a_loop_over_pairs(pairs):
     P = np.array([[p] for p, _ in pairs], dtype=np.float32)
     Y = np.array([[right] for _, right in pairs])

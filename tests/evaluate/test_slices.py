@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tagsage.evaluate.article_results import ArticleResults
@@ -99,7 +99,6 @@ def oracle(scores: np.ndarray, truth: np.ndarray) -> list[float]:
 
 
 @given(seed=st.integers(0, 10_000), n=st.integers(1, 30), n_tags=st.integers(1, 8))
-@settings(deadline=None)
 def test_any_slice_of_articles_scores_like_its_rows_alone(seed, n, n_tags):
     scores, truth = random_case(seed, n, n_tags)
     code = np.random.default_rng(seed + 1).integers(-1, 3, n)
@@ -112,7 +111,6 @@ def test_any_slice_of_articles_scores_like_its_rows_alone(seed, n, n_tags):
 
 
 @given(seed=st.integers(0, 10_000), n=st.integers(1, 30), n_tags=st.integers(1, 8))
-@settings(deadline=None)
 def test_any_slice_of_tags_scores_like_its_columns_alone(seed, n, n_tags):
     scores, truth = random_case(seed, n, n_tags)
     code = np.random.default_rng(seed + 1).integers(-1, 3, n_tags)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tagsage.features import Articles, KnownArticles
@@ -85,7 +85,6 @@ def test_without_a_prior_lists_without_tagged_articles_do_not_count() -> None:
     seed=st.integers(0, 10_000),
     prior_weight=st.sampled_from([0, 0.5, 10]),
 )
-@settings(deadline=None)
 def test_any_corpus_gives_the_shares_of_the_slow_propagation(
     n: int, n_lists: int, seed: int, prior_weight: float
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tagsage.features import KnownArticles
@@ -76,7 +76,6 @@ def test_a_zero_vector_counts_in_no_mean_but_gets_one() -> None:
     hops=st.integers(1, 3),
     seed=st.integers(0, 10_000),
 )
-@settings(deadline=None)
 def test_any_corpus_gives_the_vectors_of_the_slow_propagation(
     n: int, n_lists: int, hops: int, seed: int
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tagsage.graph import components as module
@@ -34,7 +34,6 @@ def oracle(n: int, edges: list[tuple[int, int]]) -> list[int]:
 
 
 @given(n=st.integers(1, 15), data=st.data(), block=st.sampled_from([1, 3, 1000]))
-@settings(deadline=None)
 def test_any_graph_gives_the_labels_of_the_slow_spread(
     n: int, data: st.DataObject, block: int
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sp
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tagsage.graph.sampling import _uniform_numbers, random_walk_sample
@@ -58,7 +58,6 @@ def oracle(neighbours: list[list[int]], start: int, target: int, seed: int) -> l
     ratio=st.sampled_from([0.1, 0.5, 1.0]),
     seed=st.integers(0, 1000),
 )
-@settings(deadline=None, max_examples=150)
 def test_any_graph_gives_the_sample_of_the_slow_walk(
     n: int, density: float, ratio: float, seed: int
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tagsage.graph import similarity as module
@@ -51,7 +51,6 @@ SIZES = st.sampled_from([0, 1, 3, 10])
 
 
 @given(**CORPORA, max_list_size=SIZES, budget=st.sampled_from([1, 200, 10**6]))
-@settings(deadline=None, max_examples=200)
 def test_any_corpus_gives_the_rows_of_the_pairwise_comparison(
     lists_of: list[set[int]], top_k: int, max_list_size: int, budget: int
 ) -> None:
@@ -64,7 +63,6 @@ def test_any_corpus_gives_the_rows_of_the_pairwise_comparison(
 
 
 @given(**CORPORA, max_list_size=SIZES, seed=st.integers(0, 10_000))
-@settings(deadline=None, max_examples=200)
 def test_articles_of_the_graph_find_the_neighbours_that_the_graph_joins_them_to(
     lists_of: list[set[int]], top_k: int, max_list_size: int, seed: int
 ) -> None:
@@ -77,7 +75,6 @@ def test_articles_of_the_graph_find_the_neighbours_that_the_graph_joins_them_to(
 
 
 @given(**CORPORA)
-@settings(deadline=None)
 def test_an_article_that_comes_later_finds_the_neighbours_of_the_pairwise_comparison(
     lists_of: list[set[int]], top_k: int
 ) -> None:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tagsage.harvest.account_export import parse_list_file, parse_post_file
@@ -74,7 +74,6 @@ def damaged_pages(draw):
     return file.stem, text[:start] + piece + text[end:]
 
 
-@settings(max_examples=100, deadline=None)
 @given(damaged_pages())
 def test_a_damaged_page_is_read_or_refused(damaged):
     name, text = damaged
@@ -98,7 +97,6 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
 @given(JSON)
 def test_a_state_or_an_answer_of_any_shape_is_read_or_refused(value):
     keys = (f'catalogById({{"catalogId":"{LIST}"}})', f'postResult({{"id":"{POST}"}})')
@@ -109,7 +107,6 @@ def test_a_state_or_an_answer_of_any_shape_is_read_or_refused(value):
     assert isinstance(parse("answer_private", json.dumps({"data": {"catalogById": value}})), dict)
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.text())
 def test_any_text_is_read_or_refused(text):
     for name in ("list_private", "answer_private", "article_with_state", "feed_cut_off"):

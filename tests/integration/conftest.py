@@ -38,6 +38,20 @@ SETTINGS = {
     "candidates": "words:linear,words+list_ids+author_ids:linear,text+graphsage:ovr_logistic,"
     "text+lists:mlp",
 }
+# Two candidates that are compared in every scenario, and whose predictions are explained.
+GRAPH = "text+lists+labels+authors+fastrp:ovr_logistic"
+COMPARED = {
+    "candidates": f"text:ovr_logistic,{GRAPH}",
+    "splits": "2",
+    "learning_shares": ".5",
+    "min_tag_articles": "15",
+    "fastrp_dimensions": "32",
+}
+HOSTILE = "https://packages.example/hostile"
+HOSTILE_TITLE = (
+    "<script>alert(1)</script> [red]\x1b[2J \u202egnp.exe 🎉 'quoted\" game puzzle board"
+)
+STUB = "https://packages.example/only-in-a-list"
 # What the finished run said.
 SAID = "said.log"
 
@@ -70,6 +84,27 @@ def small_corpus(tmp_path_factory) -> SmallCorpus:
         writer.writerow(next(reader))
         writer.writerows(row for row in reader if row[1] in kept)
     return SmallCorpus(articles, lists)
+
+
+def thinned(corpus: SmallCorpus, folder: Path, *, every: int) -> SmallCorpus:
+    """Write every so many articles of a corpus, and their places in lists, to a folder."""
+    fewer = SmallCorpus(folder / "articles.csv", folder / "lists.csv")
+    header, *rows = _rows(corpus.articles)
+    _write_rows(fewer.articles, [header, *rows[::every]])
+    kept = {row[0] for row in rows[::every]}
+    header, *rows = _rows(corpus.lists)
+    _write_rows(fewer.lists, [header, *(row for row in rows if row[1] in kept)])
+    return fewer
+
+
+def _rows(file: Path) -> list[list[str]]:
+    with file.open(encoding="utf-8", newline="") as opened:
+        return list(csv.reader(opened))
+
+
+def _write_rows(file: Path, rows: list[list[str]]) -> None:
+    with file.open("w", encoding="utf-8", newline="") as opened:
+        csv.writer(opened).writerows(rows)
 
 
 def environment(**extra: str) -> dict[str, str]:
@@ -158,6 +193,30 @@ def finished_run(small_corpus, made_once) -> Path:
         (workspace / SAID).write_text(done.stderr, encoding="utf-8")
 
     return made_once("finished", make)
+
+
+@pytest.fixture(scope="session")
+def compared_run(small_corpus, made_once) -> Path:
+    """Return the workspace of a run with every scenario, with what it printed; tests only read it.
+
+    Its corpus has a hostile title, and an article of which only the address is known.
+    """
+
+    def make(workspace: Path) -> None:
+        corpus = SmallCorpus(workspace / "A.csv", workspace / "L.csv")
+        shutil.copyfile(small_corpus.articles, corpus.articles)
+        shutil.copyfile(small_corpus.lists, corpus.lists)
+        with corpus.articles.open("a", encoding="utf-8", newline="") as file:
+            row = [HOSTILE, HOSTILE_TITLE, "x" * 10_000, "", "Ann", "[]"]
+            csv.writer(file).writerow(row)
+        with corpus.lists.open("a", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([("games-puzzle", HOSTILE), ("games-puzzle", STUB)])
+        (workspace / "w").mkdir()
+        done = run_in_process(*run_arguments(corpus, workspace / "w", **COMPARED))
+        assert done.returncode == 0, done.stderr
+        (workspace / "w" / SAID).write_text(done.stdout, encoding="utf-8")
+
+    return made_once("compared", make) / "w"
 
 
 def scores_of(leaderboard: Path) -> list[dict[str, str]]:

@@ -8,7 +8,6 @@ Debian's, Neo4j is the one of the other tests.
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import re
@@ -30,7 +29,7 @@ from scripts import compose_check
 from scripts.neo4j_server import free_ports
 from tagsage.neo4j_connection import open_driver
 from tests.conftest import connection_to, empty, postgres_programs
-from tests.integration.conftest import BIN, ROOT, SETTINGS
+from tests.integration.conftest import BIN, ROOT, SETTINGS, thinned
 from tests.test_compose_file import REQUIRED
 
 pytestmark = [
@@ -151,7 +150,8 @@ class Services:
             said = f"{service}: {done.stderr[-300:]}\n{self.log(service)[-3000:]}"
             assert self.processes[service].poll() is None, said
             assert time.monotonic() < deadline, said
-            time.sleep(1)
+            # A check of Airflow's imports all of it: not so often that the service has to wait.
+            time.sleep(5)
 
     def stop(self):
         """Stop all as `docker compose stop` does, those last that others need."""
@@ -216,22 +216,8 @@ def start_postgres(services):
 def corpus(small_corpus, tmp_path_factory):
     """Write the corpus of the run into a folder that stands for /corpus."""
     folder = tmp_path_factory.mktemp("corpus")
-    header, *rows = read_rows(small_corpus.articles)
-    write_rows(folder / "articles.csv", [header, *rows[::KEPT]])
-    kept = {row[0] for row in rows[::KEPT]}
-    header, *rows = read_rows(small_corpus.lists)
-    write_rows(folder / "lists.csv", [header, *(row for row in rows if row[1] in kept)])
+    thinned(small_corpus, folder, every=KEPT)
     return folder
-
-
-def read_rows(file):
-    with file.open(encoding="utf-8", newline="") as text:
-        return list(csv.reader(text))
-
-
-def write_rows(file, rows):
-    with file.open("w", encoding="utf-8", newline="") as text:
-        csv.writer(text).writerows(rows)
 
 
 @pytest.fixture(scope="module")
@@ -309,7 +295,7 @@ def wait_for(condition, services, within_s, what):
         for name, process in services.processes.items():
             assert process.poll() is None, f"{name} died\n{services.log(name)[-3000:]}"
         assert time.monotonic() < deadline, what
-        time.sleep(1)
+        time.sleep(2)
     return found
 
 
@@ -376,8 +362,7 @@ def test_run_leaves_its_results_in_the_shared_workspace_and_the_store(
     board = (workspace / "leaderboard.csv").read_text(encoding="utf-8").splitlines()
     assert len(board) == 1 + len(CANDIDATES.split(","))
     assert (workspace / "report.html").stat().st_size > 1000
-    with (workspace / "predictions.csv").open(encoding="utf-8") as file:
-        written = sum(1 for _ in file) - 1
+    written = len((workspace / "predictions.csv").read_text(encoding="utf-8").splitlines()) - 1
     assert written > 0
     connection = connection_to(neo4j_server)
     with open_store(STORE, sqlite_path=workspace / "tagsage.db", neo4j=connection) as store:

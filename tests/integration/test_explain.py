@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 import shutil
@@ -10,52 +9,27 @@ import shutil
 import pandas as pd
 import pytest
 
-from tests.integration.conftest import SmallCorpus, run_arguments, run_in_process
+from tests.integration.conftest import HOSTILE, STUB, run_in_process
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-QUICK = {
-    "candidates": "text+lists+labels+authors+fastrp:ovr_logistic",
-    "fastrp_dimensions": "32",
-    "min_tag_articles": "15",
-    "scenarios": "",
-}
 COLUMNS = [
     *("story", "tag", "score", "threshold", "score_without_graph"),
     *("lists", "articles", "texts", "words", "terms"),
 ]
-HOSTILE = "<script>alert(1)</script> [red]\x1b[2J \u202egnp.exe 🎉 'quoted\" game puzzle board"
-STUB = "https://packages.example/only-in-a-list"
 
 
 @pytest.fixture(scope="module")
-def run(small_corpus, tmp_path_factory):
-    """Return the workspace of a run with a hostile title and an article known by address only."""
-    folder = tmp_path_factory.mktemp("explained")
-    articles, lists = folder / "A.csv", folder / "L.csv"
-    articles.write_text(small_corpus.articles.read_text(encoding="utf-8"), encoding="utf-8")
-    with articles.open("a", encoding="utf-8", newline="") as file:
-        row = ["https://packages.example/hostile", HOSTILE, "x" * 10_000, "2024-05-01", "Ann", "[]"]
-        csv.writer(file).writerow(row)
-    lists.write_text(small_corpus.lists.read_text(encoding="utf-8"), encoding="utf-8")
-    with lists.open("a", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([("games-puzzle", row[0]), ("games-puzzle", STUB)])
-    done = run_in_process(*run_arguments(SmallCorpus(articles, lists), folder / "w", **QUICK))
-    assert done.returncode == 0, done.stderr
-    return folder / "w"
-
-
-@pytest.fixture(scope="module")
-def explanations(run) -> pd.DataFrame:
-    (file,) = run.glob("artifacts/explain-*/explanations.parquet")
+def explanations(compared_run) -> pd.DataFrame:
+    (file,) = compared_run.glob("artifacts/explain-*/explanations.parquet")
     return pd.read_parquet(file)
 
 
 def test_every_assigned_tag_is_explained_up_to_five_per_article_also_in_the_report(
-    run, explanations
+    compared_run, explanations
 ):
     assert explanations.columns.tolist() == COLUMNS
-    predictions = pd.read_csv(run / "predictions.csv")
+    predictions = pd.read_csv(compared_run / "predictions.csv")
     assigned = predictions[predictions["assigned"] == 1]
     best = assigned.sort_values("score", ascending=False).groupby("story").head(5)
     assert set(zip(explanations["story"], explanations["tag"], strict=True)) == set(
@@ -68,15 +42,15 @@ def test_every_assigned_tag_is_explained_up_to_five_per_article_also_in_the_repo
     assert (named >= 10).all(), named
     moved = (explanations["score"] - explanations["score_without_graph"]).abs() > 0.01
     assert moved.sum() >= 10
-    page = (run / "report.html").read_text(encoding="utf-8")
+    page = (compared_run / "report.html").read_text(encoding="utf-8")
     assert re.search(
         r'<p class="because" dir="auto"><b><bdi>[^<]+</bdi></b> because of [^<]+', page
     )
 
 
-def test_command_prints_what_the_run_explained(run, explanations):
+def test_command_prints_what_the_run_explained(compared_run, explanations):
     row = explanations[explanations["lists"] != "[]"].iloc[0]
-    asked = ("explain", row["story"], "--workspace", run, "--tag", row["tag"])
+    asked = ("explain", row["story"], "--workspace", compared_run, "--tag", row["tag"])
     done = run_in_process(*asked, "--json")
     assert done.returncode == 0, done.stderr
     (told,) = json.loads(done.stdout)
@@ -94,12 +68,14 @@ def test_command_prints_what_the_run_explained(run, explanations):
         "falls by",
     ):
         assert heading in shown.stdout
-    best = run_in_process("explain", row["story"], "--workspace", run, "--top", "2", "--json")
+    best = run_in_process(
+        "explain", row["story"], "--workspace", compared_run, "--top", "2", "--json"
+    )
     assert len(json.loads(best.stdout)) == 2
 
 
-def test_hostile_title_is_printed_harmlessly(run):
-    done = run_in_process("explain", "https://packages.example/hostile", "--workspace", run)
+def test_hostile_title_is_printed_harmlessly(compared_run):
+    done = run_in_process("explain", HOSTILE, "--workspace", compared_run)
     assert done.returncode == 0, done.stderr
     assert "\x1b[2J" not in done.stdout
     assert "\u202e" not in done.stdout
@@ -113,23 +89,21 @@ def test_hostile_title_is_printed_harmlessly(run):
         (["no address"], r"'no address' is not the address of an article; give its URL"),
         ([STUB], r"Only the address of .*only-in-a-list is known"),
         (
-            ["https://packages.example/hostile", "--set", "registered_model=other"],
+            [HOSTILE, "--set", "registered_model=other"],
             r"has no champion of the model 'other'",
         ),
     ],
 )
-def test_what_cannot_be_explained_is_told_in_one_sentence(run, arguments, sentence):
-    done = run_in_process("explain", *arguments, "--workspace", run)
+def test_what_cannot_be_explained_is_told_in_one_sentence(compared_run, arguments, sentence):
+    done = run_in_process("explain", *arguments, "--workspace", compared_run)
     assert done.returncode == 1
     assert re.search(sentence, done.stderr), done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_unknown_tag_is_answered_with_the_nearest_one(run, explanations):
+def test_unknown_tag_is_answered_with_the_nearest_one(compared_run, explanations):
     tag = explanations["tag"].iloc[0]
-    done = run_in_process(
-        "explain", "https://packages.example/hostile", "--tag", f"{tag}x", "--workspace", run
-    )
+    done = run_in_process("explain", HOSTILE, "--tag", f"{tag}x", "--workspace", compared_run)
     assert done.returncode == 1
     assert f"knows no tag '{tag}x' (did you mean {tag}?)" in done.stderr
 
@@ -140,15 +114,18 @@ def test_without_a_corpus_it_says_how_to_get_one(tmp_path):
     assert "There is no corpus in" in done.stderr
 
 
-def test_a_champion_explains_without_what_its_run_left_in_the_workspace(run, explanations):
+def test_a_champion_explains_without_what_its_run_left_in_the_workspace(compared_run, explanations):
     without = (explanations["score"] - explanations["score_without_graph"]).abs()
     row = explanations.loc[without.idxmax()]
     assert without.max() > 0.01
-    asked = ("explain", row["story"], "--workspace", run, "--json")
-    # The last test: others need them.
-    shutil.rmtree(run / "artifacts")
-    for choice in (("--tag", row["tag"]), ("--top", "10")):
-        done = run_in_process(*asked, *choice)
+    asked = ("explain", row["story"], "--workspace", compared_run, "--json")
+    there, away = compared_run / "artifacts", compared_run / "away"
+    there.rename(away)
+    choices = (("--tag", row["tag"]), ("--top", "10"))
+    answers = [run_in_process(*asked, *choice) for choice in choices]
+    shutil.rmtree(there, ignore_errors=True)
+    away.rename(there)
+    for done in answers:
         assert done.returncode == 0, done.stderr
         found = {one["tag"]: one for one in json.loads(done.stdout)}[row["tag"]]
         assert found["score"] == row["score"]

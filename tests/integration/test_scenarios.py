@@ -7,17 +7,9 @@ import json
 
 import pytest
 
-from tests.integration.conftest import run_arguments, run_in_process
+from tests.integration.conftest import GRAPH, SAID
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
-
-GRAPH = "text+lists+memberships+labels+authors:ovr_logistic"
-SETTINGS = {
-    "candidates": f"text:ovr_logistic,{GRAPH}",
-    "splits": "2",
-    "learning_shares": ".5",
-    "memberships_dimensions": "16",
-}
 
 
 def table(file) -> list[dict[str, str]]:
@@ -25,17 +17,8 @@ def table(file) -> list[dict[str, str]]:
         return list(csv.DictReader(opened))
 
 
-@pytest.fixture(scope="module")
-def compared(small_corpus, tmp_path_factory):
-    """Return the workspace of a run with every scenario, and what it printed."""
-    workspace = tmp_path_factory.mktemp("compared")
-    done = run_in_process(*run_arguments(small_corpus, workspace, **SETTINGS))
-    assert done.returncode == 0, done.stderr
-    return workspace, done
-
-
-def test_every_scenario_is_evaluated_for_its_candidates(compared):
-    rows = table(compared[0] / "scenarios.csv")
+def test_every_scenario_is_evaluated_for_its_candidates(compared_run):
+    rows = table(compared_run / "scenarios.csv")
     said = [(row["scenario"], row["role"], row["seed"], row["share"]) for row in rows]
     assert sorted(said) == sorted([
         ("transductive", "text", "42", ""),
@@ -57,10 +40,10 @@ def test_every_scenario_is_evaluated_for_its_candidates(compared):
         assert float(row["test_articles"]) > 50
 
 
-def test_gains_are_means_over_splits_with_their_spread(compared):
-    rows = table(compared[0] / "scenarios.csv")
+def test_gains_are_means_over_splits_with_their_spread(compared_run):
+    rows = table(compared_run / "scenarios.csv")
     by = {(row["scenario"], row["role"], row["seed"]): float(row["macro_f1"]) for row in rows}
-    lines = {(row["scenario"], row["metric"]): row for row in table(compared[0] / "gains.csv")}
+    lines = {(row["scenario"], row["metric"]): row for row in table(compared_run / "gains.csv")}
     plain = lines["transductive", "macro_f1"]
     differences = [
         by["transductive", "graph", seed] - by["transductive", "text", seed]
@@ -77,34 +60,34 @@ def test_gains_are_means_over_splits_with_their_spread(compared):
     assert float(later["gain"]) == pytest.approx((expected + other) / 2)
 
 
-def test_what_cannot_be_measured_is_reported_with_its_reason(compared):
-    findings = json.loads((compared[0] / "metrics.json").read_text(encoding="utf-8"))["findings"]
+def test_what_cannot_be_measured_is_reported_with_its_reason(compared_run):
+    findings = json.loads((compared_run / "metrics.json").read_text(encoding="utf-8"))["findings"]
     reason = "the tagged articles have no dates to tell earlier from later ones"
     assert findings["not_measured"] == {"time": reason}
     assert findings["best"] == {"text": "text:ovr_logistic", "graph": GRAPH}
-    page = (compared[0] / "report.html").read_text(encoding="utf-8")
+    page = (compared_run / "report.html").read_text(encoding="utf-8")
     assert f"time: not measured, {reason}." in page
 
 
-def test_sentences_are_printed_logged_and_shown(compared):
-    workspace, done = compared
-    findings = json.loads((workspace / "metrics.json").read_text(encoding="utf-8"))["findings"]
+def test_sentences_are_printed_logged_and_shown(compared_run):
+    said = (compared_run / SAID).read_text(encoding="utf-8")
+    findings = json.loads((compared_run / "metrics.json").read_text(encoding="utf-8"))["findings"]
     assert len(findings["sentences"]) == 7
-    page = (workspace / "report.html").read_text(encoding="utf-8")
+    page = (compared_run / "report.html").read_text(encoding="utf-8")
     for sentence in (*findings["sentences"], findings["winner"]["sentence"]):
         assert sentence in page
         # Printed to the width of the terminal: it may break anywhere.
-        assert "".join(sentence.split()) in "".join(done.stdout.split())
+        assert "".join(sentence.split()) in "".join(said.split())
     assert "micro-F1" in findings["sentences"][0]
 
 
-def test_slices_of_both_candidates_add_up(compared):
-    rows = table(compared[0] / "slices.csv")
+def test_slices_of_both_candidates_add_up(compared_run):
+    rows = table(compared_run / "slices.csv")
     assert {row["candidate"] for row in rows} == {"text:ovr_logistic", GRAPH}
     of_lists = [
         int(row["articles"])
         for row in rows
         if row["candidate"] == GRAPH and row["slice_kind"] == "list_degree"
     ]
-    metrics = json.loads((compared[0] / "metrics.json").read_text(encoding="utf-8"))
+    metrics = json.loads((compared_run / "metrics.json").read_text(encoding="utf-8"))
     assert sum(of_lists) == metrics["split"]["test_articles"]

@@ -107,7 +107,7 @@ def served(site, prepared_home, tmp_path_factory):
         # By the clock only in leap years.
         "schedule": "0 0 29 2 *",
         "candidates": "words:linear,words+list_ids+author_ids:linear",
-        "scenarios": "cold_start",
+        "scenarios": "",
         "assign_min_tags": "1",
         "min_tag_articles": "3",
         "lsa_dimensions": "8",

@@ -9,15 +9,11 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tagsage.registry.champion import promote_version
-from tagsage.registry.pyfunc import save_pyfunc
 from tagsage.registry.tracking import open_tracking
 from tagsage.registry.versions import load_version
-from tests.explain.explained_world import fit, snapshot
-from tests.registry.test_tagger import requests_of, scores_of, some_rows, stored_scores
 
 pytestmark = [pytest.mark.slow, pytest.mark.integration]
 
@@ -117,18 +113,3 @@ def test_wrong_input_is_refused_in_words_without_a_trace(post, body, said):
     assert said in answer["message"]
     assert "stack_trace" not in answer
     assert post(records({"title": "ripe pears"}))[0] == 200
-
-
-def test_a_server_in_a_process_of_its_own_gives_the_stored_scores_to_the_last_digit(
-    tmp_path, running
-):
-    corpus = snapshot()
-    tagger, _ = fit(tmp_path, corpus, "text+graphsage:mlp")
-    save_pyfunc(tmp_path / "tagger", tmp_path / "model")
-    rows = some_rows(corpus)
-    with running((*SERVE, str(tmp_path / "model")), "/ping", tmp_path) as address:
-        answers = [posted(address, records(request)) for request in requests_of(corpus, rows)]
-    assert {status for status, _ in answers} == {200}
-    ranked = [answer["predictions"][0]["top"] for _, answer in answers]
-    expected = stored_scores(tagger, corpus)[rows].astype(float)
-    assert np.array_equal(scores_of(tagger, ranked), expected)

@@ -89,9 +89,12 @@ class Picture:
         text = io.StringIO()
         with _drawing():
             figure = self.figure()
-            FigureCanvasSVG(figure)
+            for part in (figure, *figure.findobj(Axes)):
+                part.patch.set(facecolor="none", edgecolor="none")  # type: ignore[attr-defined]
             no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-            figure.savefig(text, format="svg", transparent=True, metadata=no_metadata)
+            # `savefig` would draw everything twice.
+            canvas = FigureCanvasSVG(figure)
+            canvas.print_svg(text, metadata=no_metadata)  # type: ignore[no-untyped-call]
         return _inline(text.getvalue(), self.name, self.alt)
 
     def save_png(self, folder: Path) -> Path:
@@ -99,9 +102,10 @@ class Picture:
         file = folder / f"{self.name}.png"
         with _drawing():
             figure = self.figure()
-            FigureCanvasAgg(figure)
             figure.suptitle(self.title, fontsize=FONT_SIZE + 1)
-            figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
+            figure.set_dpi(DPI)
+            canvas = FigureCanvasAgg(figure)
+            canvas.print_png(file, metadata={"Software": None})  # type: ignore[no-untyped-call]
         return file
 
 

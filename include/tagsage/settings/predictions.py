@@ -23,7 +23,7 @@ class PredictionSettings(Section):
         "be reached, too.",
     )
     explain_articles: int = Field(
-        20_000,
+        2_000,
         ge=0,
         description="Predicted articles whose tags are explained in every run; 0: none.",
     )

@@ -289,13 +289,14 @@ def named_ids(connection: Connection, table: Table, names: Sequence[str]) -> Int
 def _maker_ids(connection: Connection, makers: pd.DataFrame) -> Int64s:
     """Return the id of each row's run and model; new ones are added."""
     held = {(run, version): number for number, run, version in connection.execute(select(MAKERS))}
-    maker_of, unique = pd.factorize(pd.MultiIndex.from_frame(makers))
+    unique = list(makers.drop_duplicates().itertuples(index=False, name=None))
     for run, version in unique:
         if (run, version) not in held:
             held[run, version] = max(held.values(), default=0) + 1
             values = {"id": held[run, version], "run_id": run, "model_version": version}
             connection.execute(insert(MAKERS), values)
-    return np.array([held[maker] for maker in unique], dtype=np.int64)[maker_of]
+    ids = np.array([held[maker] for maker in unique], dtype=np.int64)
+    return ids[makers.groupby(MAKER, sort=False).ngroup()]
 
 
 def update_rows(
@@ -319,8 +320,16 @@ def execute(
 ) -> None:
     """Execute a statement in batches, once per row of some columns; NaN becomes NULL."""
     rows = pd.DataFrame(values)
+    compiled = statement.compile(dialect=connection.dialect, column_keys=list(rows))
+    # Plain rows: SQLAlchemy works longer on a dictionary per row than SQLite on the row.
+    order = compiled.positiontup if compiled.positional else None
     starts = range(0, len(rows), BATCH)
     for start in track(starts, what) if what and len(starts) > 1 else starts:
         part = rows.iloc[start : start + BATCH].astype(object)
-        records: Any = part.where(part.notna(), None).to_dict("records")
-        connection.execute(statement, records)
+        part = part.where(part.notna(), None)
+        if order:
+            columns = (part[name].tolist() for name in order)
+            connection.exec_driver_sql(str(compiled), list(zip(*columns, strict=True)))
+        else:
+            records: Any = part.to_dict("records")
+            connection.execute(statement, records)
