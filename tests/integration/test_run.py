@@ -10,18 +10,12 @@ import subprocess
 import time
 from collections import Counter
 
-import numpy as np
 import pytest
 
-from tagsage.features.fitting import open_matrix
-from tagsage.learn.candidate import FittedCandidate
-from tagsage.registry.tagger import read_about
-from tagsage.stages.artifacts import IN_LIST_FILE, KNOWN
-from tagsage.store.snapshot import Snapshot
+from tagsage.registry.tracking import open_tracking
 from tests.integration.conftest import (
     BIN,
     SAID,
-    SmallCorpus,
     environment,
     run_arguments,
     run_in_process,
@@ -71,7 +65,7 @@ def test_run_leaves_the_results_of_the_contract(small_corpus, finished_run):
 
 
 def test_show_prints_the_leaderboard_and_where_the_files_are(finished_run):
-    shown = run_tagsage("show", "--workspace", finished_run, COLUMNS="200")
+    shown = run_in_process("show", "--workspace", finished_run, COLUMNS="200")
     assert shown.returncode == 0, shown.stderr
     assert "text+lists:mlp" in shown.stdout
     assert str(finished_run / "report.html") in shown.stdout
@@ -154,35 +148,6 @@ def test_run_killed_again_and_again_ends_like_an_undisturbed_one(often_killed_ru
     assert mlflow_runs(often_killed_run) == {"parents": 1, "children": 4}
 
 
-def scores_by_tag(predictions):
-    with predictions.open(encoding="utf-8", newline="") as file:
-        return {
-            (row["story"], row["tag"]): (float(row["score"]), row["model_version"])
-            for row in csv.DictReader(file)
-        }
-
-
-def assert_predictions_are_those_of_what_was_fitted(workspace):
-    """Hold predicted scores to those of the candidate on the features that it was fitted on."""
-    (served,) = (workspace / "artifacts").glob("tagger-*")
-    made = json.loads((served / "artifact.json").read_text(encoding="utf-8"))["inputs"]
-    folders = {name: workspace / "artifacts" / ref for name, ref in made["features"].items()}
-    fitted = FittedCandidate.load(workspace / "artifacts" / made["model"])
-    (corpus,) = (workspace / "artifacts").glob("corpus-*")
-    urls = Snapshot.load(corpus).articles["url"]
-    in_list = np.load(folders[KNOWN] / IN_LIST_FILE)
-    X = open_matrix(folders, read_about(served)["feature_set"], in_list)
-    P = fitted.predict_proba(X, np.arange(len(urls))).astype(np.float64).round(6)
-    rows, columns = (
-        dict(zip(names, range(len(names)), strict=True)) for names in (urls, fitted.tags)
-    )
-    predicted = scores_by_tag(workspace / "predictions.csv")
-    assert predicted
-    assert all(
-        score == P[rows[story], columns[tag]] for (story, tag), (score, _) in predicted.items()
-    )
-
-
 def test_the_same_corpus_again_changes_no_prediction(small_corpus, finished_run, often_killed_run):
     workspace = often_killed_run
     published = (workspace / "predictions.csv").read_bytes()
@@ -198,56 +163,9 @@ def test_the_same_corpus_again_changes_no_prediction(small_corpus, finished_run,
     assert metrics["checks"]["failed"] == []
 
 
-def test_champion_on_lists_predicts_articles_and_lists_that_come_later(small_corpus, tmp_path):
-    settings = {"candidates": "text+labels+graphsage+fastrp:ovr_logistic"}
-    workspace = tmp_path / "workspace"
-    predictions = workspace / "predictions.csv"
-    lines = small_corpus.articles.read_text(encoding="utf-8").splitlines(keepends=True)
-    lists = small_corpus.lists.read_text(encoding="utf-8").splitlines(keepends=True)
-    smaller = SmallCorpus(tmp_path / "fewer.csv", tmp_path / "fewer-lists.csv")
-    smaller.articles.write_text("".join(lines[:-200]), encoding="utf-8")
-    late = [line.partition(",")[0] for line in lines[-200:]]
-    smaller.lists.write_text(
-        "".join(line for line in lists if line.rstrip().rpartition(",")[2] not in late),
-        encoding="utf-8",
-    )
-    first = run_in_process(*run_arguments(smaller, workspace, **settings))
-    assert first.returncode == 0, first.stderr
-    # No candidate reads only the text.
-    assert len((workspace / "gains.csv").read_text(encoding="utf-8").splitlines()) == 1
-    page = (workspace / "report.html").read_text(encoding="utf-8")
-    assert "This comparison needs a candidate that reads only the text" in page
-    assert_predictions_are_those_of_what_was_fitted(workspace)
-    # With more articles, and a list of its own making, the graph is another.
-    grown = SmallCorpus(small_corpus.articles, tmp_path / "more-lists.csv")
-    more = [f"a new list,{story}\n" for story in late[:20]]
-    grown.lists.write_text("".join([*lists, *more]), encoding="utf-8")
-    third = run_in_process(*run_arguments(grown, workspace, **settings, promote="never"))
-    assert third.returncode == 0, third.stderr
-    assert "cannot be used" not in third.stderr
-    scores = scores_by_tag(predictions)
-    # The first version, which got to know tonight's lists: the second is the run's own winner.
-    assert {version for _, version in scores.values()} == {"3"}
-    stories = {story for story, _ in scores}
-    assert stories == articles_without_tags(grown)
-    assert stories & set(late)
-
-
 def mlflow_runs(workspace):
-    """Count the runs in a workspace's MLflow, in a process of its own."""
-    code = (
-        "import sys, json, mlflow\n"
-        "client = mlflow.MlflowClient(tracking_uri=sys.argv[1])\n"
-        "ids = [e.experiment_id for e in client.search_experiments()]\n"
-        "runs = client.search_runs(ids)\n"
-        "children = [r for r in runs if 'mlflow.parentRunId' in r.data.tags]\n"
-        "print(json.dumps({'parents': len(runs) - len(children), 'children': len(children)}))\n"
-    )
-    done = subprocess.run(
-        [str(BIN / "python"), "-c", code, f"sqlite:///{workspace / 'mlflow.db'}"],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=environment(),
-    )
-    return json.loads(done.stdout)
+    """Count the runs in a workspace's MLflow."""
+    tracking = open_tracking("", experiment="tagsage", folder=workspace)
+    runs = tracking.client.search_runs([tracking.experiment_id])
+    children = sum("mlflow.parentRunId" in run.data.tags for run in runs)
+    return {"parents": len(runs) - children, "children": children}
