@@ -4,7 +4,14 @@ SHELL := /bin/bash
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV_VERSION := 0.13.9
+# The runner spark has an environment of its own: `make run RUNNER=spark`.
+ifneq ($(filter spark,$(RUNNER) $(BENCH)),)
+VENV := .venv-spark
+LOCKS := requirements.txt requirements-dev.txt requirements-spark.txt
+else
 VENV := .venv
+LOCKS := requirements.txt
+endif
 BIN := $(CURDIR)/$(VENV)/bin
 
 # Images often say that nothing compiled is to be kept. Then each task and each test that starts a
@@ -39,6 +46,9 @@ endif
 ifdef EMBEDDER
 export TAGSAGE_EMBEDDER := $(EMBEDDER)
 endif
+ifdef RUNNER
+export TAGSAGE_RUNNER := $(RUNNER)
+endif
 
 .PHONY: help
 help:  ## list the commands
@@ -54,10 +64,14 @@ $(VENV)/.uv:
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@touch $@
 
-$(VENV)/.ready: $(VENV)/.uv requirements.txt pyproject.toml
-	@echo "Installing requirements.txt into $(VENV) ..."
+.PHONY: setup-spark
+setup-spark:  ## build .venv-spark, with Spark and the test tools (downloads 456 MB); needs Java 17
+	@$(MAKE) --no-print-directory setup RUNNER=spark
+
+$(VENV)/.ready: $(VENV)/.uv $(LOCKS) pyproject.toml
+	@echo "Installing $(LOCKS) into $(VENV) ..."
 	@# An environment that has the tests' packages keeps them.
-	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip sync --quiet requirements.txt \
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip sync --quiet $(LOCKS) \
 	  $$(test ! -e $(VENV)/.ready-test || echo requirements-dev.txt)
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --no-deps --editable .
 	@touch $@
@@ -111,6 +125,12 @@ test: $(VENV)/.ready-test  ## check style, types, imports and the lock, and run 
 pytest: $(VENV)/.ready-test
 	@$(BIN)/python scripts/run_tests.py
 
+.PHONY: test-spark
+test-spark:  ## run the tests of the runner spark; they start a cluster of two executors
+	@$(MAKE) --no-print-directory setup RUNNER=spark
+	@.venv-spark/bin/python scripts/check_lock.py requirements-spark
+	@.venv-spark/bin/python -m pytest -m spark
+
 .PHONY: bench
 bench: $(VENV)/.ready  ## measure every stage against the obvious implementation
 	@$(BIN)/python -m benchmarks $(BENCH)
@@ -123,7 +143,8 @@ bench-gds: $(VENV)/.ready  ## measure Neo4j GDS against the local engine
 lock: $(VENV)/.uv  ## compile requirements*.in to requirements*.txt
 	@$(BIN)/uv pip compile --quiet --python-version 3.11 --no-emit-index-url requirements.in --output-file requirements.txt
 	@$(BIN)/uv pip compile --quiet --python-version 3.11 --no-emit-index-url requirements-dev.in --output-file requirements-dev.txt
+	@$(BIN)/uv pip compile --quiet --python-version 3.11 --no-emit-index-url requirements-spark.in --output-file requirements-spark.txt
 
 .PHONY: clean
 clean:  ## remove everything that was made, the workspace excepted
-	rm -rf $(VENV) .airflow .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-spark .airflow .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,4 +1,7 @@
-"""Fail when requirements*.txt is not what requirements*.in compiles to."""
+"""Fail when requirements*.txt is not what requirements*.in compiles to.
+
+``check_lock.py NAME ...`` checks others than the two of .venv; Spark's takes a large download.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +21,13 @@ def body(file: Path) -> list[str]:
     return [line for line in lines if not line.lstrip().startswith("#")]
 
 
-def main() -> int:
+def main(names: list[str]) -> int:
     """Compile each list again, keeping the locked versions, and compare."""
     drifted = []
     with tempfile.TemporaryDirectory() as folder:
         for file in ROOT.glob("requirements*"):
             shutil.copy(file, folder)
-        for name in ("requirements", "requirements-dev"):
+        for name in names or ("requirements", "requirements-dev"):
             command = [
                 str(UV),
                 *("pip", "compile", "--quiet", "--python-version", "3.11"),
@@ -45,4 +48,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -226,6 +226,21 @@ class Workspace:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
+    @contextmanager
+    def shared_scratch(self) -> Generator[UPath, None, None]:
+        """Give an empty folder in the workspace itself, which other machines may see, too."""
+        if self.is_local:
+            with self.scratch() as own:
+                yield UPath(own)
+            return
+        folder = self.root / "scratch" / uuid.uuid4().hex
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            yield folder
+        finally:
+            if folder.exists():
+                folder.fs.rm(folder.path, recursive=True)
+
     def exists(self, ref: str) -> bool:
         """Tell whether there is a finished artifact of this name."""
         return (self.root / "artifacts" / ref / MANIFEST).exists()

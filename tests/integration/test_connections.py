@@ -133,6 +133,39 @@ def test_openai_connection_of_airflow_is_read_as_the_hook_reads_it(airflow_home)
     )
 
 
+SPARK = """
+import json, os, sys
+from tagsage.airflow.connections import with_connections
+
+def stage():
+    from tagsage.spark_connection import resolve_spark_address
+    return resolve_spark_address()
+
+seen = [with_connections(stage)()]
+for connection in json.loads(sys.argv[1]):
+    os.environ["AIRFLOW_CONN_SPARK_DEFAULT"] = connection
+    seen.append(with_connections(stage)())
+print(json.dumps(seen))
+"""
+
+
+def test_spark_connection_of_airflow_names_the_master(airflow_home):
+    connections = [
+        json.dumps({"conn_type": "spark", "host": "spark://of-airflow", "port": 7077}),
+        "spark://of-a-uri:7078",
+        json.dumps({"conn_type": "spark", "host": "yarn"}),
+        json.dumps({"conn_type": "spark", "host": "sc://connect.example/;token=t", "port": None}),
+    ]
+    seen = printed(SPARK, airflow_home, json.dumps(connections), SPARK_MASTER="local[3]")
+    assert seen == [
+        "local[3]",
+        "spark://of-airflow:7077",
+        "spark://of-a-uri:7078",
+        "yarn",
+        "sc://connect.example/;token=t",
+    ]
+
+
 FAILURES = """
 import json
 from tagsage.errors import NonRetryableError, TagsageError

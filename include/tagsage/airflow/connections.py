@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 NEO4J_CONNECTION = "neo4j_default"
 OPENAI_CONNECTION = "openai_default"
+SPARK_CONNECTION = "spark_default"
 
 
 class TaskFailed(SystemExit):
@@ -45,10 +46,12 @@ def with_connections(stage: Callable[P, T]) -> Callable[P, T]:
         from tagsage.errors import NonRetryableError, TagsageError
         from tagsage.neo4j_connection import provide_connection
         from tagsage.openai_connection import provide_openai_connection
+        from tagsage.spark_connection import provide_spark_address
 
         # Each connection is read only when a stage needs the server.
         provide_connection(read_neo4j_connection)
         provide_openai_connection(read_openai_connection)
+        provide_spark_address(read_spark_address)
         try:
             return stage(*map(_as_list, args), **kwargs)
         except TagsageError as error:
@@ -124,3 +127,23 @@ def read_openai_connection() -> OpenAiConnection | None:
         api_key = os.environ.get("OPENAI_API_KEY")
     base_url = base_url or os.environ.get("OPENAI_BASE_URL") or OFFICIAL
     return OpenAiConnection((api_key or "").strip(), base_url.strip(), options)
+
+
+def read_spark_address() -> str | None:
+    """Return the address in the connection ``spark_default``; None without one.
+
+    It is read as the hook of Airflow's Spark provider reads it: host, or host and port. The
+    provider itself is not installed: its pyspark-client and pyspark exclude each other. Besides,
+    the host may be a Spark Connect server, ``sc://…``.
+    """
+    from airflow.sdk import BaseHook
+
+    try:
+        found = BaseHook.get_connection(SPARK_CONNECTION)
+    except AirflowNotFoundException:
+        return None
+    host = found.host or ""
+    if not found.port:
+        return host
+    # A connection that is given as a URI has no scheme in its host.
+    return f"{host if '://' in host else f'spark://{host}'}:{found.port}"

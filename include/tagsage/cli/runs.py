@@ -33,6 +33,9 @@ def run(
         str | None, typer.Option(help="Where articles are kept: sqlite, postgres or neo4j.")
     ] = None,
     engine: Annotated[str | None, typer.Option(help="What computes the graph: local, gds.")] = None,
+    runner: Annotated[
+        str | None, typer.Option(help="What works on partitions: local, spark.")
+    ] = None,
     embedder: Annotated[
         str | None, typer.Option(help="lsa, e5, openai, or precomputed with --vectors.")
     ] = None,
@@ -48,6 +51,7 @@ def run(
         workspace=workspace,
         store=store,
         engine=engine,
+        runner=runner,
         embedder=embedder,
         vectors=vectors,
     )

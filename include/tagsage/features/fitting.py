@@ -1,7 +1,8 @@
-"""Blocks fitted on a corpus: a folder for each, with its state and features of some articles."""
+"""Blocks fitted on a corpus: a folder for each, with its state and features of every article."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,13 +24,11 @@ if TYPE_CHECKING:
     from tagsage.features.articles import Articles, MarkedArticles
     from tagsage.features.base import Block, Part
     from tagsage.features.known_articles import KnownArticles
-    from tagsage.features.matrix import IndexArray
     from tagsage.runner import Runner
     from tagsage.settings import Settings
 
 STATE_FOLDER, PARTS_FOLDER = "state", "parts"
 TUNING_FOLDER = "tuning"
-ROWS_FILE = "rows.npy"
 
 
 def fit_block(
@@ -40,11 +39,10 @@ def fit_block(
     settings: Settings,
     runner: Runner,
     *,
-    rows: IndexArray | None = None,
     tuning: KnownArticles | None = None,
     graph: Path | None = None,
 ) -> dict[str, Any]:
-    """Fit a block on what is known, and make its features of the articles `rows`, by default all.
+    """Fit a block on what is known, and make its features of every article.
 
     Returns the number of ``articles``, and ``columns`` of each part. `folder` exists; it gets
     ``state/``, ``parts/`` and, for a block that is made of tags, ``tuning/``: the features when
@@ -59,31 +57,27 @@ def fit_block(
     else:
         block = BLOCKS[name].fit(marked, settings, runner)
     block.save(folder / STATE_FOLDER)
-    rows = np.arange(len(articles)) if rows is None else rows
-    np.save(folder / ROWS_FILE, rows, allow_pickle=False)
-    columns = write_parts(folder / PARTS_FOLDER, block, marked, rows)
+    columns = write_parts(folder / PARTS_FOLDER, block, marked, runner)
     if tuning is not None and block.needs_tags:
         marked = tuning.mark(articles)
         block = BLOCKS[name].fit(marked, settings, runner)
-        write_parts(folder / TUNING_FOLDER, block, marked, rows)
-    return {"articles": len(rows), "columns": columns}
+        write_parts(folder / TUNING_FOLDER, block, marked, runner)
+    return {"articles": len(articles), "columns": columns}
 
 
-def write_parts(
-    folder: Path, block: Block, articles: MarkedArticles, rows: IndexArray
-) -> list[int]:
-    """Write a block's features of some articles into a new folder; return each part's columns."""
+def write_parts(folder: Path, block: Block, articles: MarkedArticles, runner: Runner) -> list[int]:
+    """Write a block's features of many articles into a new folder; return each part's columns."""
     folder.mkdir(parents=True, exist_ok=True)
     writers: list[Callable[[Any], None]] = []
     widths: list[int] = []
     with ExitStack() as stack:
-        starts = range(0, len(rows), PARTITION_ROWS)
-        for start in track(starts, f"features {block.name}: partitions"):
-            parts = block.transform(articles.take(rows[start : start + PARTITION_ROWS]))
+        made = runner.map(block.transform, articles.partitions())
+        total = math.ceil(len(articles) / PARTITION_ROWS)
+        for parts in track(made, f"features {block.name}: partitions", total):
             if not writers:
                 widths = [part.shape[1] for part in parts]
                 writers = [
-                    _open_writer(stack, folder / f"part{number:02}", part, len(rows))
+                    _open_writer(stack, folder / f"part{number:02}", part, len(articles))
                     for number, part in enumerate(parts)
                 ]
             for append, part in zip(writers, parts, strict=True):
@@ -128,11 +122,9 @@ def open_matrix(
     """
     parts: list[Part] = []
     kinds: list[str] = []
-    rows = None
     for name in blocks_of(feature_set):
         is_tuned = tuning and BLOCKS[name].needs_tags
         of_block = open_parts(folders[name] / (TUNING_FOLDER if is_tuned else PARTS_FOLDER))
         parts += of_block
         kinds += [name] * len(of_block)
-        rows = np.load(folders[name] / ROWS_FILE, allow_pickle=False)
-    return FeatureMatrix(parts, kinds=kinds, in_list=in_list, articles=rows)
+    return FeatureMatrix(parts, kinds=kinds, in_list=in_list)

@@ -115,18 +115,22 @@ def _list_means(
 ) -> tuple[HalfArray, FloatArray]:
     """Average the vectors after the hops so far over each list's articles, and count these."""
 
-    def sums(part: MarkedArticles) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    def sums(part: MarkedArticles) -> tuple[npt.NDArray[Any], ...]:
         vectors = block.transform(part)[-1] if block.hops else part.vectors
         numbers = np.asarray(vectors, dtype=np.float64)
         has_vector = (numbers != 0).any(axis=1).astype(np.float64)
-        to_lists: Any = part.members.T.tocsr().astype(np.float64)
-        return to_lists @ numbers, to_lists @ has_vector
+        # A partition is in few of all lists.
+        used, position = np.unique(part.members.indices, return_inverse=True)
+        ones, shape = np.ones(len(position)), (len(part), len(used))
+        of_used = make_csr(ones, position.astype(np.int32), part.members.indptr, shape)
+        to_lists: Any = of_used.T.tocsr()
+        return used, to_lists @ numbers, to_lists @ has_vector
 
     n_lists = counted.members.shape[1]
     total, count = np.zeros((n_lists, counted.vectors.shape[1])), np.zeros(n_lists)
-    for of_part, counts in runner.map(sums, counted.partitions()):
-        total += of_part
-        count += counts
+    for used, of_part, counts in runner.map(sums, counted.partitions()):
+        total[used] += of_part
+        count[used] += counts
     # Half precision halves what every version of the model keeps.
     means = (total / np.maximum(count, 1)[:, None]).astype(np.float16)
     return means, count.astype(np.float32)

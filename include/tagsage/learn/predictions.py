@@ -3,11 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from tagsage.features.matrix import BoolArray, FloatArray, IndexArray
+
+if TYPE_CHECKING:
+    from tagsage.features import Articles, FeatureSet
+    from tagsage.learn.candidate import FittedCandidate
+
+
+def predict_tags(
+    features: FeatureSet, fitted: FittedCandidate, k: int, part: tuple[IndexArray, Articles]
+) -> pd.DataFrame:
+    """Return the k best tags of a part's articles, which are the given rows of a corpus.
+
+    See :func:`top_tags`.
+    """
+    rows, articles = part
+    X, own = features.transform(articles), np.arange(len(rows))
+    P, assigned = fitted.predict(X, own)
+    return top_tags(P, assigned, fitted.thresholds(X, own), tags=fitted.tags, k=k, rows=rows)
+
+
+def suggest_tags(
+    features: FeatureSet,
+    fitted: FittedCandidate,
+    min_score: float,
+    part: tuple[IndexArray, Articles, BoolArray],
+) -> pd.DataFrame:
+    """Return the tags that a part's articles lack; they have those of the last array.
+
+    See :func:`missing_tags`.
+    """
+    rows, articles, known = part
+    P, assigned = fitted.predict(features.transform(articles), np.arange(len(rows)))
+    return missing_tags(P, assigned, known, tags=fitted.tags, min_score=min_score, rows=rows)
 
 
 def top_tags(

@@ -24,7 +24,6 @@ from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 from mlflow.pyfunc import PyFuncModel, load_model
 
 from tagsage.errors import TagsageError
-from tagsage.evaluate.frozen_test import FrozenTest
 from tagsage.redact import redact
 from tagsage.registry.checksums import REMEDY, DamagedModelError, digest_of, keep_registered_files
 from tagsage.registry.pyfunc import save_pyfunc
@@ -261,6 +260,9 @@ def load_frozen(tracking: Tracking, version: Version, folder: Path) -> bool:
 
     Raises `DamagedTestError` when files are damaged or missing.
     """
+    # Here, not above: its features import scikit-learn, which takes seconds.
+    from tagsage.evaluate.frozen_test import FrozenTest
+
     path = version.tags.get(FROZEN_TEST, "")
     with tracking.locked(), tempfile.TemporaryDirectory() as scratch:
         try:

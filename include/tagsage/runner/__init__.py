@@ -2,5 +2,6 @@
 
 from tagsage.runner.base import Runner
 from tagsage.runner.local import LocalRunner
+from tagsage.runner.spark import SparkRunner
 
-__all__ = ["LocalRunner", "Runner"]
+__all__ = ["LocalRunner", "Runner", "SparkRunner"]

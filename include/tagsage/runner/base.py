@@ -13,7 +13,10 @@ R = TypeVar("R")
 
 
 class Runner(Protocol):
-    """Maps functions over partitions and reduces what they return."""
+    """Maps functions over partitions and reduces what they return.
+
+    A function changes nothing, its argument included: it may run in another process, and again.
+    """
 
     def map(self, function: Callable[[P], R], partitions: Iterable[P]) -> Iterator[R]:
         """Yield the function's result for each partition, in the order of the partitions."""
@@ -23,5 +26,6 @@ class Runner(Protocol):
     ) -> pd.Series[int]:
         """Return the sums, sorted by key, of what the function counts in each partition.
 
-        The function takes a partition and returns a series of int64, whose keys are unique.
+        The function takes a partition and returns a series of int64, whose keys, texts or uint64,
+        are unique.
         """

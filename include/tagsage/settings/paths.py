@@ -33,6 +33,9 @@ class PathSettings(Section):
     engine: Literal["local", "gds"] = Field(
         "local", description="What computes the graph; gds needs store=neo4j."
     )
+    runner: Literal["local", "spark"] = Field(
+        "local", description="What works on partitions; spark is an extra (docs/scale.md)."
+    )
     mlflow_tracking_uri: str = Field(
         "",
         description="Empty: the variable MLFLOW_TRACKING_URI, unless the command line names a "

@@ -1,4 +1,4 @@
-"""The interchangeable parts that the settings name: the store, the graph engine, and MLflow."""
+"""The interchangeable parts that settings name: the store, the graph engine, the runner, MLflow."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tagsage.graph.engine import GraphEngine
     from tagsage.registry.tracking import Tracking
     from tagsage.report.picture import Picture
+    from tagsage.runner import Runner
     from tagsage.store.base import ArticleStore
 
 
@@ -39,6 +40,13 @@ def engine_of(run: RunContext) -> GraphEngine:
     # Runs of one workspace follow one another: what an earlier one left on the server is dead.
     owner = hashlib.sha256(str(run.workspace.root).encode()).hexdigest()[:8]
     return GdsEngine(resolve_connection(), owner=owner)
+
+
+def runner_of(run: RunContext) -> Runner:
+    """Return the runner that the settings name."""
+    from tagsage.runner import LocalRunner, SparkRunner
+
+    return LocalRunner() if run.settings.runner == "local" else SparkRunner(run.workspace)
 
 
 def tracking_of(settings: Settings, *, must_exist: bool = False) -> Tracking:

@@ -18,6 +18,7 @@ from tagsage.stages.artifacts import (
     load_labels,
     load_snapshot,
 )
+from tagsage.stages.backends import runner_of
 from tagsage.stages.candidates import compared
 from tagsage.stages.compare import fit_inputs
 
@@ -75,7 +76,7 @@ def evaluate_scenario(
         "scenario": scenario,
         "within_split": settings.chosen_scenarios() if scenario.startswith("split") else [],
         "settings": _block_settings(run, [row["candidate"] for row in best.values()]),
-        "test_share": settings.test_share,
+        **settings.model_dump(include={"test_share", "min_tag_articles", "max_tagged_articles"}),
         **fit_inputs(settings),
     }
 
@@ -105,19 +106,20 @@ def _inputs(
     from tagsage.evaluate.scenarios import Conditions, ScenarioInputs
     from tagsage.features import KnownArticles
 
-    labels = load_labels(run, split)
+    articles = load_snapshot(run, corpus).articles
     path = {name: run.workspace.open(ref).path for name, ref in features.items()}
     return ScenarioInputs(
         conditions=Conditions(
             load_articles(run, corpus, features[VECTORS]),
-            labels.rows,
             {name: folder for name, folder in path.items() if name not in {VECTORS, KNOWN}},
             run.settings,
             scratch,
+            runner_of(run),
         ),
-        labels=labels,
+        labels=load_labels(run, split),
         known=KnownArticles.load(path[KNOWN]),
-        dates=load_snapshot(run, corpus).articles["date"].to_numpy(),
+        tags=articles["tags"].tolist(),
+        dates=articles["date"].to_numpy(),
         candidates={role: row["candidate"] for role, row in best.items()},
         compared=load_fitted(run, best["graph"]["ref"]),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from tagsage.stages.artifacts import (
     load_snapshot,
     load_vectors,
 )
-from tagsage.stages.backends import tracking_of
+from tagsage.stages.backends import runner_of, tracking_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,6 +66,14 @@ class LoadedTagger:
             block = slice(start, start + BLOCK_ROWS)
             made[block] = self.vectors(block)
         return corpus.with_vectors(made)
+
+    def parts(
+        self, corpus: Articles, rows: npt.NDArray[np.int64]
+    ) -> Iterator[tuple[npt.NDArray[np.int64], Articles]]:
+        """Yield some articles of the corpus in parts: their rows, and themselves."""
+        for start in range(0, len(rows), BLOCK_ROWS):
+            part = rows[start : start + BLOCK_ROWS]
+            yield part, self.articles(corpus, part)
 
     def articles(self, corpus: Articles, rows: npt.NDArray[np.int64]) -> Articles:
         """Return some articles of the corpus, with the vectors that the model needs."""
@@ -116,14 +124,13 @@ def refreshed_tagger(
     def build(folder: Path) -> None:
         from tagsage.features import Articles
         from tagsage.learn.labels import label_matrix
-        from tagsage.runner import LocalRunner
 
         snapshot = load_snapshot(run, corpus)
         tagger, rows = loaded.tagger, load_labels(run, split).rows
         Y = label_matrix(snapshot.articles["tags"].iloc[rows].tolist(), tagger.candidate.tags)
         with run.workspace.scratch() as scratch:
             articles = loaded.all_articles(Articles.of_snapshot(snapshot), scratch / "vectors.npy")
-            refreshed = tagger.features.refreshed(articles, rows, Y, LocalRunner())
+            refreshed = tagger.features.refreshed(articles, rows, Y, runner_of(run))
         replace(tagger, features=refreshed).save(folder)
 
     inputs = {
