@@ -35,7 +35,6 @@ LONGEST = (
     "tests/integration/test_bad_input.py",
     "tests/integration/test_predictions.py",
     "tests/integration/test_readme.py",
-    "tests/integration/test_openai_dag.py",
     "tests/store/test_neo4j.py",
     "tests/store/test_store_contract.py",
     "tests/graph/test_engine_contract.py",

@@ -1,15 +1,18 @@
-"""On a real scheduler: a run triggered in the browser, its pages, and what a harvest starts."""
+"""On a real scheduler: a run with the Batch API triggered in the browser, and a harvest's runs."""
 
 from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 import time
 import urllib.request
+from contextlib import closing
 
 import pytest
 
 from scripts.medium_server import MediumServer
+from scripts.openai_server import OpenAiServer
 from tests.integration.conftest import copied_home, messages_in, notifying, serving
 from tests.integration.page_checks import (
     check_closed_to_strangers,
@@ -18,12 +21,15 @@ from tests.integration.page_checks import (
     follow_to_the_form,
     open_from_airflow,
 )
+from tests.integration.test_openai_run import MODEL, check_vectors, shown_pieces
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.browser]
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ENDED = {"success", "failed"}
-# A run has some thirty tasks, and each of them is a process of Airflow that starts.
+KEY = "sk-proj-Bv3airflowT8rLk6YwHs1"
+DIMENSIONS = 24
+# A run has some twenty tasks, and each of them is a process of Airflow that starts.
 WITHIN_S = 1500
 
 
@@ -93,7 +99,14 @@ def site():
 
 
 @pytest.fixture(scope="module")
-def served(site, prepared_home, tmp_path_factory):
+def openai():
+    """Start a server whose batches end when a test says so, and bring some lines as errors."""
+    with OpenAiServer(api_key=KEY, batch_s=3600, lost_lines=0.4) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def served(site, openai, prepared_home, tmp_path_factory):
     """Serve Airflow and MLflow; its runs harvest all of the site but a list."""
     folder = tmp_path_factory.mktemp("scheduler")
     copied_home(prepared_home, folder / "airflow")
@@ -110,12 +123,23 @@ def served(site, prepared_home, tmp_path_factory):
         "scenarios": "",
         "assign_min_tags": "1",
         "min_tag_articles": "3",
-        "lsa_dimensions": "8",
+        "embedder": "openai",
+        "openai_mode": "batch",
+        "openai_model": MODEL,
+        "openai_dimensions": str(DIMENSIONS),
+        "openai_request_texts": "10",
+        "openai_poll_s": "2",
+        "openai_prices": f"{MODEL}=0.02",
     }
     variables = {f"TAGSAGE_{name.upper()}": value for name, value in settings.items()}
     messages = notifying(folder / "messages", success="sent", failure="failed")
+    connection = {"conn_type": "openai", "password": KEY, "host": openai.base_url}
+    variables |= {
+        "AIRFLOW_CONN_OPENAI_DEFAULT": json.dumps(connection),
+        "OPENAI_API_KEY": "sk-of-the-environment",
+    }
     with serving(folder, **variables, **messages) as found:
-        yield {**found, "messages": folder / "messages"}
+        yield {**found, "folder": folder, "messages": folder / "messages"}
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +148,7 @@ def airflow(served):
 
 
 @pytest.mark.timeout(3000)
-def test_a_run_triggered_in_the_browser_ends_well_and_is_shown(served, airflow):
+def test_a_run_triggered_in_the_browser_ends_well_and_is_shown(served, airflow, openai):
     from playwright.sync_api import expect, sync_playwright
 
     executable = next(path for name in BROWSERS if (path := shutil.which(name)))
@@ -153,6 +177,9 @@ def test_a_run_triggered_in_the_browser_ends_well_and_is_shown(served, airflow):
         expect(dialog).to_be_hidden(timeout=180_000)
         # A page on a run under way draws itself anew all the time, at the cost of the run.
         page.goto("about:blank")
+        waited_for(lambda: [path for path, _ in openai.requests if path.startswith("batches/")], 1)
+        for batch in openai.batches.values():
+            batch["ends"] = 0
         run = airflow.ended("retrain", 1)
         assert (run["state"], run["run_type"]) == ("success", "manual")
         page.goto(f"{served['airflow']}/dags/retrain/runs")
@@ -169,6 +196,23 @@ def test_a_run_triggered_in_the_browser_ends_well_and_is_shown(served, airflow):
     assert f"MLflow: {served['mlflow']}/#/experiments/" in message["text"]
     with urllib.request.urlopen(f"{served['mlflow']}/health", timeout=10) as answer:
         assert answer.status == 200
+
+
+def test_a_batch_is_awaited_without_a_worker_and_what_it_does_not_bring_is_sent_online(
+    served, airflow, openai
+):
+    check_vectors(served["workspace"], DIMENSIONS)
+    assert {kind for kind, _ in openai.charges} == {"batch", "online"}
+    with closing(sqlite3.connect(served["folder"] / "airflow" / "airflow.db")) as database:
+        (looks,) = database.execute(
+            "SELECT count(*) FROM task_reschedule JOIN task_instance ON ti_id = task_instance.id "
+            "WHERE task_id = 'embed.await_job'"
+        ).fetchone()
+    assert looks >= 1
+    (run,) = airflow.runs("retrain")
+    said = " ".join(line["event"] for line in airflow.log(run, "embed.submit_jobs"))
+    assert "the ceiling is $5" in said
+    assert shown_pieces(KEY, said, served["folder"]) == []
 
 
 @pytest.mark.timeout(3000)
