@@ -194,7 +194,7 @@ def test_a_second_run_writes_and_tells_only_what_changed(small_corpus, tmp_path,
     members = f"{smallest},{story}\nnew,{story}\nnew,{untagged[3]}\nnew,{untagged[4]}\n"
     lists.write_text(small_corpus.lists.read_text(encoding="utf-8") + members, encoding="utf-8")
     grown = SmallCorpus(grown.articles, lists)
-    runs.run(grown, promote="never")
+    runs.run(grown)
     assert runs.metrics["compared"] == "finalists"
     assert "embedder" in runs.metrics["reused"]
     third = runs.table("predictions.csv")

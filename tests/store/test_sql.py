@@ -128,15 +128,18 @@ KILLED = """
     from sqlalchemy import Connection
     from tagsage.corpus.csv_source import read_csv_corpus
     from tagsage.store.open import open_store
-    left, execute = int(sys.argv[1]), Connection.execute
-    def counted(*arguments, **options):
-        global left
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return execute(*arguments, **options)
+    left = int(sys.argv[1])
+    def counted(execute):
+        def counting(*arguments, **options):
+            global left
+            left -= 1
+            if left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return execute(*arguments, **options)
+        return counting
     with open_store("sqlite", sqlite_path=Path(sys.argv[2])) as store:
-        Connection.execute = counted
+        for name in ("execute", "exec_driver_sql"):
+            setattr(Connection, name, counted(getattr(Connection, name)))
         store.load(read_csv_corpus(*sys.argv[3:5], max_rejected_share=0))
 """
 
