@@ -60,10 +60,9 @@ def fit_on_all(
 
 @dataclass
 class _Fitter:
-    """Fits blocks on the tags of a part of the labelled articles; makes features of all of these.
+    """Fits blocks on the tags of a part of the labelled articles, and makes features of all these.
 
-    What later stages predict for gets its features then, block by block. The corpus is read only
-    when needed.
+    The corpus is read only when needed.
     """
 
     run: RunContext
