@@ -75,7 +75,7 @@ def conditions_of(articles: Articles, folder: Path, feature_set: str) -> Conditi
         folders[name].mkdir(parents=True)
         fit_block(folders[name], name, articles, known, SETTINGS, LocalRunner())
     (folder / "anew").mkdir()
-    return Conditions(articles, folders, SETTINGS, folder / "anew", LocalRunner())
+    return Conditions(articles, np.arange(N), folders, SETTINGS, folder / "anew", LocalRunner())
 
 
 def rows_of(X, rows: np.ndarray) -> np.ndarray:
@@ -90,10 +90,8 @@ def inputs_of(
     conditions = conditions_of(articles, folder, "+".join(dict.fromkeys("+".join(sets).split("+"))))
     part = TrainingPart.of(labels, seed=SETTINGS.seed)
     trained = conditions.train(names["graph"], part)
-    tags = [["abcd"[place]] if row in TAGGED else [] for row, place in enumerate(GROUP)]
-    return ScenarioInputs(
-        conditions, labels, trained.features.known, tags, DATES, names, trained.fitted
-    )
+    known = trained.features.known
+    return ScenarioInputs(conditions, labels, known, DATES, names, trained.fitted)
 
 
 def evaluated(inputs: ScenarioInputs, scenario: str, folder: Path) -> tuple[list, list[Trained]]:

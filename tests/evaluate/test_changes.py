@@ -3,11 +3,17 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from tagsage.evaluate.changes import COLUMNS, ChangeCounts, compare_predictions
+from tagsage.evaluate.changes import (
+    COLUMNS,
+    ChangeCounts,
+    compare_predictions,
+    matching_parts,
+)
 
 
 def frame(*rows):
-    return pd.DataFrame(rows, columns=["story", "tag", "score", "assigned"])
+    lines = pd.DataFrame(rows, columns=["key", "tag", "score", "assigned"])
+    return lines.assign(story=lines["key"])
 
 
 BEFORE = frame(
@@ -100,3 +106,32 @@ def test_the_counts_agree_with_counting_pair_by_pair():
             tags_lost=len(lost),
             scores_changed=sum(old[p].score != new[p].score for p in old.keys() & new.keys()),
         )
+
+
+def test_an_article_at_another_address_is_the_same():
+    moved = AFTER.assign(story="https://new.example/" + AFTER["key"])
+    changes, counts = compare_predictions(BEFORE, moved)
+    assert counts == compare_predictions(BEFORE, AFTER)[1]
+    # Only that of a gone article is the old one.
+    assert set(changes["story"]) == {f"https://new.example/{key}" for key in "abe"} | {"c"}
+
+
+def test_part_by_part_the_changes_and_counts_are_those_of_the_whole():
+    rng = np.random.default_rng(6)
+
+    def some():
+        keys = np.sort(rng.choice(list("abcdefghij"), rng.integers(0, 9), replace=False))
+        lines = [(key, tag, rng.integers(0, 4) / 4, 1) for key in keys for tag in "xy"]
+        # At least one part; some are empty.
+        cuts = 2 * np.sort(rng.integers(0, len(keys) + 1, 2))
+        whole = frame(*lines).astype({"key": "str", "story": "str", "tag": "str"})
+        return whole, [whole.iloc[a:b] for a, b in zip([0, *cuts], [*cuts, None], strict=True)]
+
+    for _ in range(50):
+        (before, old_parts), (after, new_parts) = some(), some()
+        found = [compare_predictions(*parts) for parts in matching_parts(old_parts, new_parts)]
+        changes, counts = compare_predictions(before, after)
+        of_parts = pd.concat([part for part, _ in found], ignore_index=True)
+        assert lines(of_parts) == lines(changes)
+        total = ChangeCounts(*np.sum([tuple(vars(one).values()) for _, one in found], axis=0))
+        assert total == counts

@@ -95,7 +95,7 @@ def test_tags_of_the_part_alone_are_read(tmp_path):
     feature_set = "text+lists+labels+authors"
     trained = train(tmp_path / "trained", feature_set)
     folders = {name: tmp_path / "trained" / name for name in feature_set.split("+")}
-    conditions = Conditions(ARTICLES, folders, SETTINGS, tmp_path, LocalRunner())
+    conditions = Conditions(ARTICLES, np.arange(N), folders, SETTINGS, tmp_path, LocalRunner())
     few = TrainingPart(TRAIN[:30], TAGS[TRAIN[:30]], list("abcd"), seed=1)
     on_few = conditions.train(f"{feature_set}:ovr_logistic", few)
     known = KnownArticles.of(ARTICLES, TRAIN[:30], TAGS[TRAIN[:30]])

@@ -22,6 +22,17 @@ def test_rows_joins_memory_mapped_blocks_of_one_length_as_float32(tmp_path):
     assert np.array_equal(joined, np.hstack([left, right]).astype(np.float32)[[4, 0, 4]])
 
 
+def test_rows_are_those_of_the_articles_asked_for_and_of_no_others():
+    block = np.arange(3, dtype=np.float32)[:, None]
+    in_list = np.array([False, True, True, False, True, False, True])
+    X = FeatureMatrix([block], in_list=in_list, articles=np.array([1, 4, 5]))
+    assert X.rows(np.array([5, 1])).tolist() == [[2], [0]]
+    assert X.dense_part().sparse_rows(np.array([4])).toarray().tolist() == [[1]]
+    for unmade in (0, 2, 6):
+        with pytest.raises(ValueError, match="not made"):
+            X.rows(np.array([1, unmade]))
+
+
 def test_list_free_features_are_those_of_an_article_in_no_list():
     blocks = [np.full((3, width), width, dtype=np.float32) for width in (1, 2, 3)]
     in_list = np.array([True, False, True])

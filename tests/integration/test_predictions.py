@@ -16,11 +16,12 @@ from tagsage import stages
 from tagsage.app.published import published as pages_data
 from tagsage.app.runs import read_home
 from tagsage.errors import NonRetryableError, TagsageError
+from tagsage.features import Articles
 from tagsage.features.fitting import open_matrix
 from tagsage.learn.candidate import FittedCandidate
 from tagsage.pipeline import run_pipeline
-from tagsage.registry.tagger import read_about
-from tagsage.stages.artifacts import IN_LIST_FILE, KNOWN
+from tagsage.registry.tagger import Tagger, read_about
+from tagsage.stages.artifacts import IN_LIST_FILE, KNOWN, VECTORS_FILE
 from tagsage.store.database import sqlite_url
 from tagsage.store.open import open_store
 from tagsage.store.snapshot import Snapshot
@@ -141,7 +142,13 @@ def assert_predictions_are_those_of_what_was_fitted(workspace):
     (corpus,) = (workspace / "artifacts").glob("corpus-*")
     urls = Snapshot.load(corpus).articles["url"]
     in_list = np.load(folders[KNOWN] / IN_LIST_FILE)
-    X = open_matrix(folders, read_about(served)["feature_set"], in_list)
+    fitted_on = open_matrix(folders, read_about(served)["feature_set"], in_list)
+    (vectors,) = (workspace / "artifacts").glob(f"vectors-*/{VECTORS_FILE}")
+    articles = Articles.of_snapshot(Snapshot.load(corpus), np.load(vectors))
+    X, labelled = Tagger.load(served).features.transform(articles), fitted_on.articles
+    assert np.array_equal(
+        X.sparse_rows(labelled).toarray(), fitted_on.sparse_rows(labelled).toarray()
+    )
     P = fitted.predict_proba(X, np.arange(len(urls))).astype(np.float64).round(6)
     predicted = pd.read_csv(workspace / "predictions.csv", keep_default_na=False)
     rows = pd.Index(urls).get_indexer(predicted["story"])

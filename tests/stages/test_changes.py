@@ -27,7 +27,7 @@ def predicted(run, *rows):
     frame = pd.DataFrame(rows, columns=["story", "tag", "score", "assigned"])
 
     def build(folder):
-        frame.to_parquet(folder / "predictions.parquet")
+        frame.assign(key=frame["story"]).to_parquet(folder / "predictions.parquet")
         return {}
 
     return run.artifact("predictions", {"rows": frame.to_json()}, build, code=("store",))

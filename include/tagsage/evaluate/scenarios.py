@@ -14,8 +14,8 @@ it:
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -29,8 +29,13 @@ from tagsage.features import BLOCKS, Articles, FeatureSet, KnownArticles, blocks
 from tagsage.features.fitting import STATE_FOLDER, fit_block, open_matrix
 from tagsage.learn.candidate_names import fallback_of
 from tagsage.learn.fitting import fit_candidate, refit_candidate, tuning_split
-from tagsage.learn.labels import label_corpus
-from tagsage.learn.split import Split, rows_since, split_by_family, split_by_time
+from tagsage.learn.split import (
+    Split,
+    rows_since,
+    split_by_family,
+    split_by_time,
+    stratified_split,
+)
 
 if TYPE_CHECKING:
     from tagsage.features import FeatureMatrix
@@ -80,9 +85,13 @@ class Trained:
 
 @dataclass(frozen=True)
 class Conditions:
-    """The corpus with vectors, the folder of each block fitted on it, and a scratch folder."""
+    """The corpus with vectors, the folder of each block fitted on it, and a scratch folder.
+
+    Features are made of the articles `rows`: the labelled ones.
+    """
 
     articles: Articles
+    rows: IntArray
     folders: Mapping[str, Path]
     settings: Settings
     scratch: Path
@@ -117,7 +126,14 @@ class Conditions:
                 folder = folders[name] = anew / name
                 folder.mkdir()
                 fit_block(
-                    folder, name, self.articles, known, self.settings, self.runner, tuning=tuning
+                    folder,
+                    name,
+                    self.articles,
+                    known,
+                    self.settings,
+                    self.runner,
+                    rows=self.rows,
+                    tuning=tuning,
                 )
         in_list = known.in_known_list(known.mark(self.articles))
         X = open_matrix(folders, feature_set, in_list)
@@ -146,7 +162,6 @@ class ScenarioInputs:
     conditions: Conditions
     labels: Labels
     known: KnownArticles  # what the run's blocks were fitted on
-    tags: Sequence[Sequence[str]]  # every article's
     dates: npt.NDArray[np.datetime64]  # every article's
     candidates: Mapping[str, str]  # per role: ``text``, ``graph``
     compared: FittedCandidate  # the graph candidate, as fitted for the leaderboard
@@ -219,14 +234,9 @@ class _Evaluation:
         return self.score_split(GROUPED, split)
 
     def other_split(self, seed: int) -> list[Row]:
-        settings = self.settings
-        labels = label_corpus(
-            self.inputs.tags,
-            min_tag_articles=settings.min_tag_articles,
-            test_share=settings.test_share,
-            seed=seed,
-            max_articles=settings.max_tagged_articles,
-        )
+        settings, labels = self.settings, self.inputs.labels
+        split = stratified_split(labels.Y, test_share=settings.test_share, seed=seed)
+        labels = replace(labels, train=split.train, test=split.test)
         part = TrainingPart.of(labels, seed)
         both = self.train_both(part)
         rows = self.score_both(TRANSDUCTIVE, both, (labels.test_rows, labels.Y_test))

@@ -119,19 +119,19 @@ def _texts(corpus: LabelledCorpus, column: int, similar: Similar) -> list[TextEv
 
 
 def choose_explained(
-    predictions: pd.DataFrame,
+    assigned: pd.DataFrame,
     *,
     shown: Sequence[str],
     untagged: pd.Series[str],
     articles: int,
     seed: int,
 ) -> pd.DataFrame:
-    """Return the assigned tags (``story``, ``tag``) that are explained, of so many `articles`.
+    """Return those assigned tags (``story``, ``tag``) that are explained, of so many `articles`.
 
-    Those `shown` in the report come first, then `untagged` ones, drawn at random.
+    Those `shown` in the report come first, then `untagged` ones, drawn at random. `assigned` has
+    ``score`` besides.
     """
-    frame = predictions[predictions["assigned"] == 1]
-    frame = frame.sort_values("score", ascending=False, kind="stable")
+    frame = assigned.sort_values("score", ascending=False, kind="stable")
     frame = frame[frame.groupby("story").cumcount() < TAGS_PER_ARTICLE]
     stories = pd.Index(frame["story"].unique()).sort_values()
     drawn = np.random.default_rng(seed).random(len(stories))

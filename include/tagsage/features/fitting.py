@@ -1,4 +1,4 @@
-"""Blocks fitted on a corpus: a folder for each, with its state and features of every article."""
+"""Blocks fitted on a corpus: a folder for each, with its state and features of some articles."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import scipy.sparse as sp
 from tagsage.features.articles import PARTITION_ROWS
 from tagsage.features.blocks import BLOCKS, blocks_of
 from tagsage.features.graphsage import GraphSage
-from tagsage.features.matrix import FeatureMatrix
+from tagsage.features.matrix import FeatureMatrix, row_blocks
 from tagsage.graph.arrays import create_array
 from tagsage.graph.csr import csr_writer, load_csr
 from tagsage.progress import track
@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from tagsage.features.articles import Articles, MarkedArticles
     from tagsage.features.base import Block, Part
     from tagsage.features.known_articles import KnownArticles
+    from tagsage.features.matrix import IndexArray
     from tagsage.runner import Runner
     from tagsage.settings import Settings
 
 STATE_FOLDER, PARTS_FOLDER = "state", "parts"
 TUNING_FOLDER = "tuning"
+ROWS_FILE = "rows.npy"
 
 
 def fit_block(
@@ -39,10 +41,11 @@ def fit_block(
     settings: Settings,
     runner: Runner,
     *,
+    rows: IndexArray | None = None,
     tuning: KnownArticles | None = None,
     graph: Path | None = None,
 ) -> dict[str, Any]:
-    """Fit a block on what is known, and make its features of every article.
+    """Fit a block on what is known, and make its features of the articles `rows`, by default all.
 
     Returns the number of ``articles``, and ``columns`` of each part. `folder` exists; it gets
     ``state/``, ``parts/`` and, for a block that is made of tags, ``tuning/``: the features when
@@ -57,27 +60,32 @@ def fit_block(
     else:
         block = BLOCKS[name].fit(marked, settings, runner)
     block.save(folder / STATE_FOLDER)
-    columns = write_parts(folder / PARTS_FOLDER, block, marked, runner)
+    rows = np.arange(len(articles)) if rows is None else rows
+    np.save(folder / ROWS_FILE, rows, allow_pickle=False)
+    columns = write_parts(folder / PARTS_FOLDER, block, marked, rows, runner)
     if tuning is not None and block.needs_tags:
         marked = tuning.mark(articles)
         block = BLOCKS[name].fit(marked, settings, runner)
-        write_parts(folder / TUNING_FOLDER, block, marked, runner)
-    return {"articles": len(articles), "columns": columns}
+        write_parts(folder / TUNING_FOLDER, block, marked, rows, runner)
+    return {"articles": len(rows), "columns": columns}
 
 
-def write_parts(folder: Path, block: Block, articles: MarkedArticles, runner: Runner) -> list[int]:
-    """Write a block's features of many articles into a new folder; return each part's columns."""
+def write_parts(
+    folder: Path, block: Block, articles: MarkedArticles, rows: IndexArray, runner: Runner
+) -> list[int]:
+    """Write a block's features of some articles into a new folder; return each part's columns."""
     folder.mkdir(parents=True, exist_ok=True)
     writers: list[Callable[[Any], None]] = []
     widths: list[int] = []
     with ExitStack() as stack:
-        made = runner.map(block.transform, articles.partitions())
-        total = math.ceil(len(articles) / PARTITION_ROWS)
+        partitions = (articles.take(part) for _, part in row_blocks(rows, PARTITION_ROWS))
+        made = runner.map(block.transform, partitions)
+        total = math.ceil(len(rows) / PARTITION_ROWS)
         for parts in track(made, f"features {block.name}: partitions", total):
             if not writers:
                 widths = [part.shape[1] for part in parts]
                 writers = [
-                    _open_writer(stack, folder / f"part{number:02}", part, len(articles))
+                    _open_writer(stack, folder / f"part{number:02}", part, len(rows))
                     for number, part in enumerate(parts)
                 ]
             for append, part in zip(writers, parts, strict=True):
@@ -122,9 +130,11 @@ def open_matrix(
     """
     parts: list[Part] = []
     kinds: list[str] = []
+    rows = None
     for name in blocks_of(feature_set):
         is_tuned = tuning and BLOCKS[name].needs_tags
         of_block = open_parts(folders[name] / (TUNING_FOLDER if is_tuned else PARTS_FOLDER))
         parts += of_block
         kinds += [name] * len(of_block)
-    return FeatureMatrix(parts, kinds=kinds, in_list=in_list)
+        rows = np.load(folders[name] / ROWS_FILE, allow_pickle=False)
+    return FeatureMatrix(parts, kinds=kinds, in_list=in_list, articles=rows)

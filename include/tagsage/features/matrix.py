@@ -22,8 +22,9 @@ BoolArray: TypeAlias = npt.NDArray[np.bool_]
 class FeatureMatrix:
     """Feature blocks side by side, [n, d_b] each, perhaps memory-mapped and float16.
 
-    `kinds` are the blocks they are parts of (by default ``text``), `in_list` [n] says which
-    articles are in a known list (by default all).
+    `kinds` are the blocks they are parts of (by default ``text``), `in_list` says which articles
+    are in a known list (by default all). Rows are asked for by the numbers of articles. `articles`
+    [n], ascending, are those whose rows the blocks hold: by default the articles 0 … n-1.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class FeatureMatrix:
         *,
         kinds: Sequence[str] | None = None,
         in_list: npt.NDArray[np.bool_] | None = None,
+        articles: IndexArray | None = None,
     ) -> None:
         self.blocks: tuple[Any, ...] = tuple(blocks)
         shapes = [block.shape for block in self.blocks]
@@ -41,12 +43,14 @@ class FeatureMatrix:
         self.shape = (int(shapes[0][0]), sum(self.block_widths))
         self.kinds = ("text",) * len(shapes) if kinds is None else tuple(kinds)
         self.in_list = np.ones(len(self), dtype=np.bool_) if in_list is None else in_list
+        self.articles = articles
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def rows(self, index: IndexArray) -> FloatArray:
-        """Return some rows of all blocks joined, a copy, [m, d]; none may be sparse."""
+        """Return some articles' rows of all blocks joined, a copy, [m, d]; none may be sparse."""
+        index = self._places(index)
         joined = np.empty((len(index), self.shape[1]), dtype=np.float32)
         start = 0
         for block, width in zip(self.blocks, self.block_widths, strict=True):
@@ -57,7 +61,8 @@ class FeatureMatrix:
         return joined
 
     def sparse_rows(self, index: IndexArray) -> Csr:
-        """Return some rows of all blocks joined, [m, d]."""
+        """Return some articles' rows of all blocks joined, [m, d]."""
+        index = self._places(index)
         # What scipy doesn't take as it is, is half precision.
         parts = [sp.csr_array(block[index].astype(np.float32)) for block in self.blocks]
         joined: Csr = sp.hstack(parts, format="csr")
@@ -83,7 +88,17 @@ class FeatureMatrix:
             [self.blocks[place] for place in kept],
             kinds=[self.kinds[place] for place in kept],
             in_list=self.in_list,
+            articles=self.articles,
         )
+
+    def _places(self, index: IndexArray) -> IndexArray:
+        """Return where the rows of some articles are."""
+        if self.articles is None:
+            return index
+        places = np.searchsorted(self.articles, index)
+        if not np.array_equal(self.articles.take(places, mode="clip"), index):
+            raise ValueError("features were not made for some of these articles")
+        return places
 
     @property
     def needs_lists(self) -> bool:

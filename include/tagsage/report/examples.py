@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tagsage.explain.explanation import Explanation
@@ -15,15 +17,22 @@ from tagsage.report.report_data import Example, PredictedTag
 EXAMPLES = 12
 
 
-def write_examples(file: Path, articles: pd.DataFrame, tagged: pd.DataFrame, *, seed: int) -> None:
+def write_examples(file: Path, articles: pd.DataFrame, table: Path, *, seed: int) -> None:
     """Write some articles of a table, drawn at random, as JSON.
 
-    `tagged` has a line per ``story`` and ``tag``, with ``score``, ``assigned`` and ``threshold``;
-    `articles` are those of the snapshot.
+    `table` is Parquet, with a line per ``story`` and ``tag``, with ``score`` and, of predictions,
+    ``assigned`` and ``threshold``; `articles` are those of the snapshot.
     """
-    stories = tagged["story"].unique()
-    drawn = stories[np.random.default_rng(seed).permutation(len(stories))[:EXAMPLES]]
-    shown = tagged[tagged["story"].isin(drawn)].astype({"assigned": "bool"})
+    with pq.ParquetFile(table) as lines:
+        groups = range(lines.num_row_groups)
+        parts = [lines.read_row_group(n, ["story"])["story"].unique() for n in groups]
+    stories = pa.chunked_array(parts, pa.large_string())
+    random = np.random.default_rng(seed)
+    drawn = stories.take(pa.array(random.permutation(len(stories))[:EXAMPLES])).to_pylist()
+    shown = pd.read_parquet(table, filters=pc.field("story").isin(pa.array(drawn, stories.type)))
+    if "assigned" not in shown:
+        shown = shown.assign(assigned=True, threshold=None)
+    shown = shown.astype({"assigned": "bool"})
     texts = {
         row.url: (row.title, row.subtitle)
         for row in articles[articles["url"].isin(drawn)].itertuples()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagsage.run_context import RunContext
 from tagsage.stages.artifacts import LEARN_CODE, Ref
-from tagsage.stages.tag_tables import PREDICTIONS
+from tagsage.stages.tag_tables import PREDICTIONS, read_table
 from tagsage.workspace import Artifact
 
 if TYPE_CHECKING:
@@ -50,19 +52,31 @@ def publish_changes(
     """Publish ``changes.csv`` from the predictions of the run before; without any, nothing."""
     import pandas as pd
 
-    from tagsage.evaluate.changes import changed_examples, compare_predictions
+    from tagsage.evaluate.changes import (
+        ChangeCounts,
+        changed_examples,
+        compare_predictions,
+        flipped,
+        matching_parts,
+    )
 
     workspace = run.workspace
 
     def build(folder: Path) -> dict[str, Any]:
         tables = (
-            pd.read_parquet(artifact.path / f"{PREDICTIONS}.parquet")
+            read_table(artifact.path, PREDICTIONS)
             for artifact in (workspace.open(before), predictions)
         )
-        changes, counts = compare_predictions(*tables)
-        changes.to_csv(folder / CHANGES_FILE, index=False)
-        examples = changed_examples(changes, snapshot.articles, seed=run.settings.seed)
-        return {"counts": asdict(counts), "examples": examples}
+        counts: list[ChangeCounts] = []
+        flips: list[pd.DataFrame] = []
+        with (folder / CHANGES_FILE).open("w", encoding="utf-8", newline="") as file:
+            for parts in matching_parts(*tables):
+                changes, of_part = compare_predictions(*parts)
+                changes.to_csv(file, index=False, header=not counts)
+                counts.append(of_part)
+                flips.append(flipped(changes))
+        examples = changed_examples(pd.concat(flips), snapshot.articles, seed=run.settings.seed)
+        return {"counts": asdict(reduce(add, counts)), "examples": examples}
 
     if before and workspace.exists(before):
         inputs = {"before": before, "after": predictions.ref}

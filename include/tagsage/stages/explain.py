@@ -57,7 +57,11 @@ def explain(token: Token, corpus: Ref, features: Blocks, predicted: Ref) -> Ref:
         articles = snapshot.articles
         examples = read_json(predictions.path / EXAMPLES_FILE) or []
         chosen = choose_explained(
-            pd.read_parquet(predictions.path / f"{PREDICTIONS}.parquet"),
+            pd.read_parquet(
+                predictions.path / f"{PREDICTIONS}.parquet",
+                columns=["story", "tag", "score"],
+                filters=[("assigned", "==", 1)],
+            ),
             shown=[example["url"] for example in examples],
             untagged=articles["url"][articles["tags"].map(len) == 0],
             articles=settings.explain_articles,

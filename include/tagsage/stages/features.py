@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,12 +24,12 @@ from tagsage.stages.backends import runner_of
 from tagsage.stages.candidates import wanted_blocks
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from tagsage.features import Articles, KnownArticles
+    from tagsage.learn.labels import Labels
 
 logger = logging.getLogger(__name__)
+
+TRAINING = "training"
 
 FEATURES_CODE = (*CORPUS_CODE, "embed", "graph", "runner", "features")
 
@@ -40,9 +41,8 @@ def fit_blocks(token: Token, corpus: Ref, split: Ref, vectors: Ref, graph: Ref) 
     ``known``: what the blocks were fitted on.
     """
     run = RunContext.of(token)
-    labels = load_labels(run, split)
-    part = {"split": split, "of": "training"}
-    fitter = _Fitter(run, corpus, vectors, labels.train_rows, labels.Y_train, part)
+    part = {"split": split, "of": TRAINING}
+    fitter = _Fitter(run, corpus, vectors, load_labels(run, split), part)
     return {VECTORS: vectors, **fitter.fit(sorted(wanted_blocks(run)), graph)}
 
 
@@ -52,22 +52,23 @@ def fit_on_all(
     """Fit a feature set's blocks that are made of tags again, on all tagged articles."""
     from tagsage.features import BLOCKS, blocks_of
 
-    labels = load_labels(run, split)
     names = [name for name in blocks_of(feature_set) if BLOCKS[name].needs_tags]
     part = {"split": split, "of": "all"}
-    fitter = _Fitter(run, corpus, features[VECTORS], labels.rows, labels.Y, part)
+    fitter = _Fitter(run, corpus, features[VECTORS], load_labels(run, split), part)
     return features | fitter.fit(names)
 
 
 @dataclass
 class _Fitter:
-    """Fits blocks on the tags `Y` of the articles `rows` (`part`), read only when needed."""
+    """Fits blocks on the tags of a part of the labelled articles, and makes features of all these.
+
+    The corpus is read only when needed.
+    """
 
     run: RunContext
     corpus: Ref
     vectors: Ref
-    rows: npt.NDArray[np.int64]
-    Y: npt.NDArray[np.bool_]
+    labels: Labels
     part: dict[str, str]
 
     @cached_property
@@ -78,16 +79,23 @@ class _Fitter:
     def known(self) -> KnownArticles:
         from tagsage.features import KnownArticles
 
-        return KnownArticles.of(self.articles, self.rows, self.Y)
+        labels = self.labels
+        if self.part["of"] == TRAINING:
+            return KnownArticles.of(self.articles, labels.train_rows, labels.Y_train)
+        return KnownArticles.of(self.articles, labels.rows, labels.Y)
 
     @cached_property
-    def tuning(self) -> KnownArticles:
+    def tuning(self) -> KnownArticles | None:
+        """What is known while the training part is tuned."""
         from tagsage.features import KnownArticles
         from tagsage.learn.fitting import tuning_split
 
-        inner = tuning_split(self.Y, seed=self.run.settings.seed)
+        if self.part["of"] != TRAINING:
+            return None
+        rows, Y = self.labels.train_rows, self.labels.Y_train
+        inner = tuning_split(Y, seed=self.run.settings.seed)
         fitted = slice(None) if inner is None else inner.train
-        return KnownArticles.of(self.articles, self.rows[fitted], self.Y[fitted])
+        return KnownArticles.of(self.articles, rows[fitted], Y[fitted])
 
     def fit(self, names: list[str], graph: Ref = "") -> Blocks:
         """Return the ref of each block, and of what is known."""
@@ -109,7 +117,7 @@ class _Fitter:
         np.save(folder / IN_LIST_FILE, in_list)
         return {
             "articles": len(known.ids),
-            "tagged": len(self.rows),
+            "tagged": int(known.labelled.sum()),
             "in_lists": int(in_list.sum()),
         }
 
@@ -121,6 +129,7 @@ class _Fitter:
         block, settings = BLOCKS[name], self.run.settings
         inputs: dict[str, Any] = {
             "corpus": self.corpus,
+            "rows": hashlib.sha256(self.labels.rows.tobytes()).hexdigest(),
             "settings": settings.model_dump(include={*block.settings}),
         }
         inputs |= {"vectors": self.vectors} if block.needs_vectors else {}
@@ -135,6 +144,7 @@ class _Fitter:
                 self.known,
                 settings,
                 runner_of(self.run),
+                rows=self.labels.rows,
                 tuning=self.tuning if block.needs_tags else None,
                 graph=self.run.workspace.open(graph).path if graph else None,
             )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from collections.abc import Iterator
 from functools import partial
 from math import ceil
 from pathlib import Path
@@ -18,8 +20,9 @@ from tagsage.stages.tag_tables import (
     EXAMPLES_FILE,
     PREDICTIONS,
     THRESHOLD,
-    join_lines,
+    lines_of_stories,
     publish_table,
+    read_table,
     write_table,
 )
 from tagsage.stages.tagger import BLOCK_ROWS, LoadedTagger, UnusableModelError, load_tagger
@@ -45,8 +48,6 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
     champion cannot be used, nobody takes its place: the files and the store stay as they were, the
     ref is that of the earlier predictions, and the run's last stage fails.
     """
-    import pandas as pd
-
     from tagsage.report.examples import write_examples
 
     run = RunContext.of(token)
@@ -78,16 +79,21 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
     }
 
     def build(folder: Path) -> dict[str, Any]:
-        predictions = _predictions(run, model, snapshot, rows)
-        predictions = predictions.assign(model_version=version).astype({"model_version": "str"})
-        write_table(folder, PREDICTIONS, predictions)
-        file, seed = folder / EXAMPLES_FILE, run.settings.seed
-        write_examples(file, snapshot.articles, predictions, seed=seed)
-        assigned = predictions[predictions["assigned"] == 1]
+        counts: Counter[str] = Counter()
+
+        def parts() -> Iterator[pd.DataFrame]:
+            for lines in _predictions(run, model, snapshot, rows):
+                assigned = lines["row"][lines["assigned"] == 1]
+                counts.update(assigned=assigned.nunique(), tags=len(assigned))
+                yield lines_of_stories(lines, snapshot, version)
+
+        write_table(folder, PREDICTIONS, parts())
+        file, table = folder / EXAMPLES_FILE, folder / f"{PREDICTIONS}.parquet"
+        write_examples(file, snapshot.articles, table, seed=run.settings.seed)
         return {
             "articles": len(rows),
-            "assigned": int(assigned["story"].nunique()),
-            "tags": len(assigned),
+            "assigned": counts["assigned"],
+            "tags": counts["tags"],
             "version": version,
             "candidate": promoted["champion_candidate"] or promoted["winner"],
             "by": inputs["by"],
@@ -96,14 +102,14 @@ def predict(token: Token, corpus: Ref, features: Blocks, promoted: Promoted) -> 
     artifact = run.artifact("predictions", inputs, build, code=(*MODEL_CODE, "report"))
     if unusable:
         return artifact.ref
-    predictions = pd.read_parquet(artifact.path / f"{PREDICTIONS}.parquet")
+    predictions = read_table(artifact.path, PREDICTIONS)
     with open_store(run) as store:
         written = store.write_predictions(predictions, run_id=run.run_id, model_version=version)
     logger.info("predictions: %s; in the store: %s", artifact.summary, written)
     # A task that runs again finds its own predictions: what it wrote at first is what is reported.
-    if written.unchanged < len(predictions) or written.removed or not run.recorded(WRITTEN):
+    if written.added or written.changed or written.removed or not run.recorded(WRITTEN):
         run.record(WRITTEN, written.to_json())
-    publish_table(run, artifact.path, PREDICTIONS, predictions)
+    publish_table(run, artifact.path, PREDICTIONS)
     publish_changes(run, before, artifact, snapshot)
     return artifact.ref
 
@@ -113,19 +119,20 @@ def _predictions(
     model: LoadedTagger | None,
     snapshot: Snapshot,
     rows: npt.NDArray[np.int64],
-) -> pd.DataFrame:
-    """Return ``story``, ``tag``, ``score``, ``assigned`` and ``threshold`` of the best tags."""
+) -> Iterator[pd.DataFrame]:
+    """Yield ``row``, ``tag``, ``score``, ``assigned`` and ``threshold`` of articles' best tags."""
     import pandas as pd
 
     from tagsage.features import Articles
     from tagsage.learn.predictions import predict_tags
 
-    lines: list[pd.DataFrame] = []
-    if model is not None:
-        corpus, tagger = Articles.of_snapshot(snapshot), model.tagger
-        work = partial(predict_tags, tagger.features, tagger.candidate, run.settings.top_tags)
-        made = runner_of(run).map(work, model.parts(corpus, rows))
-        lines += track(made, "predicting: blocks of articles", ceil(len(rows) / BLOCK_ROWS))
-    if not lines:
-        lines = [pd.DataFrame(columns=["row", "tag", "score", "assigned", THRESHOLD])]
-    return join_lines(lines, snapshot).astype({"assigned": "int8", THRESHOLD: "float64"})
+    types = {"assigned": "int8", THRESHOLD: "float64"}
+    # The columns of a table without lines.
+    yield pd.DataFrame(columns=["row", "tag", "score", "assigned", THRESHOLD]).astype(types)
+    if model is None:
+        return
+    corpus, tagger = Articles.of_snapshot(snapshot), model.tagger
+    work = partial(predict_tags, tagger.features, tagger.candidate, run.settings.top_tags)
+    made = runner_of(run).map(work, model.parts(corpus, rows))
+    for lines in track(made, "predicting: blocks of articles", ceil(len(rows) / BLOCK_ROWS)):
+        yield lines.astype(types)

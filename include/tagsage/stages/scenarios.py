@@ -76,7 +76,7 @@ def evaluate_scenario(
         "scenario": scenario,
         "within_split": settings.chosen_scenarios() if scenario.startswith("split") else [],
         "settings": _block_settings(run, [row["candidate"] for row in best.values()]),
-        **settings.model_dump(include={"test_share", "min_tag_articles", "max_tagged_articles"}),
+        "test_share": settings.test_share,
         **fit_inputs(settings),
     }
 
@@ -106,20 +106,20 @@ def _inputs(
     from tagsage.evaluate.scenarios import Conditions, ScenarioInputs
     from tagsage.features import KnownArticles
 
-    articles = load_snapshot(run, corpus).articles
+    labels = load_labels(run, split)
     path = {name: run.workspace.open(ref).path for name, ref in features.items()}
     return ScenarioInputs(
         conditions=Conditions(
             load_articles(run, corpus, features[VECTORS]),
+            labels.rows,
             {name: folder for name, folder in path.items() if name not in {VECTORS, KNOWN}},
             run.settings,
             scratch,
             runner_of(run),
         ),
-        labels=load_labels(run, split),
+        labels=labels,
         known=KnownArticles.load(path[KNOWN]),
-        tags=articles["tags"].tolist(),
-        dates=articles["date"].to_numpy(),
+        dates=load_snapshot(run, corpus).articles["date"].to_numpy(),
         candidates={role: row["candidate"] for role, row in best.items()},
         compared=load_fitted(run, best["graph"]["ref"]),
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from collections.abc import Iterator
 from functools import partial
 from math import ceil
 from pathlib import Path
@@ -16,8 +18,9 @@ from tagsage.stages.predict import UNUSABLE
 from tagsage.stages.tag_tables import (
     EXAMPLES_FILE,
     SUGGESTIONS,
-    join_lines,
+    lines_of_stories,
     publish_table,
+    read_table,
     write_table,
 )
 from tagsage.stages.tagger import BLOCK_ROWS, LoadedTagger, load_tagger
@@ -41,8 +44,6 @@ def suggest(token: Token, corpus: Ref, features: Blocks, predicted: Ref) -> Ref:
     own tags out. A trial suggests nothing, and leaves the suggestions that are there; so does a run
     whose champion cannot be used, which the stage predict records.
     """
-    import pandas as pd
-
     from tagsage.report.examples import write_examples
 
     run = RunContext.of(token)
@@ -63,25 +64,28 @@ def suggest(token: Token, corpus: Ref, features: Blocks, predicted: Ref) -> Ref:
         model = load_tagger(run, version, snapshot, features)
         is_tagged = snapshot.articles["tags"].map(len) > 0
         rows = (is_tagged & ~snapshot.articles["is_stub"]).to_numpy().nonzero()[0]
-        lines = _missing_tags(run, model, snapshot, rows)
-        suggestions = join_lines(lines, snapshot).assign(model_version=version)
-        suggestions = suggestions.astype({"model_version": "str"})
-        write_table(folder, SUGGESTIONS, suggestions)
-        shown = suggestions.assign(assigned=True, threshold=None)
-        file, seed = folder / EXAMPLES_FILE, run.settings.seed
-        write_examples(file, snapshot.articles, shown, seed=seed)
+        counts: Counter[str] = Counter()
+
+        def parts() -> Iterator[pd.DataFrame]:
+            for lines in _missing_tags(run, model, snapshot, rows):
+                counts.update(articles=lines["row"].nunique(), tags=len(lines))
+                yield lines_of_stories(lines, snapshot, version)
+
+        write_table(folder, SUGGESTIONS, parts())
+        file, table = folder / EXAMPLES_FILE, folder / f"{SUGGESTIONS}.parquet"
+        write_examples(file, snapshot.articles, table, seed=run.settings.seed)
         return {
             "tagged_articles": len(rows),
-            "articles": int(suggestions["story"].nunique()),
-            "tags": len(suggestions),
+            "articles": counts["articles"],
+            "tags": counts["tags"],
             "version": version,
         }
 
     artifact = run.artifact("suggestions", inputs, build, code=(*MODEL_CODE, "report"))
-    suggestions = pd.read_parquet(artifact.path / f"{SUGGESTIONS}.parquet")
+    suggestions = read_table(artifact.path, SUGGESTIONS)
     with open_store(run) as store:
         written = store.write_suggestions(suggestions, run_id=run.run_id, model_version=version)
-    publish_table(run, artifact.path, SUGGESTIONS, suggestions)
+    publish_table(run, artifact.path, SUGGESTIONS)
     run.record(SUGGESTED, artifact.ref)
     logger.info("suggestions: %s; in the store: %s", artifact.summary, written)
     return artifact.ref
@@ -89,14 +93,16 @@ def suggest(token: Token, corpus: Ref, features: Blocks, predicted: Ref) -> Ref:
 
 def _missing_tags(
     run: RunContext, model: LoadedTagger, snapshot: Snapshot, rows: npt.NDArray[np.int64]
-) -> list[pd.DataFrame]:
-    """Return the tags that the articles `rows` lack, block by block."""
+) -> Iterator[pd.DataFrame]:
+    """Yield the tags that the articles `rows` lack, block by block."""
     import pandas as pd
 
     from tagsage.features import Articles
     from tagsage.learn.labels import label_matrix
     from tagsage.learn.predictions import suggest_tags
 
+    # The columns of a table without lines.
+    yield pd.DataFrame({"row": rows[:0], "tag": [], "score": []})
     corpus, tagger, tags = Articles.of_snapshot(snapshot), model.tagger, snapshot.articles["tags"]
     parts = (
         (part, articles, label_matrix(tags.iloc[part].tolist(), tagger.candidate.tags))
@@ -104,9 +110,5 @@ def _missing_tags(
     )
     least = run.settings.suggest_min_score
     work = partial(suggest_tags, tagger.features, tagger.candidate, least)
-    lines = [pd.DataFrame({"row": rows[:0], "tag": [], "score": []})]
-    total = ceil(len(rows) / BLOCK_ROWS)
-    return [
-        *lines,
-        *track(runner_of(run).map(work, parts), "suggesting: blocks of articles", total),
-    ]
+    made = runner_of(run).map(work, parts)
+    yield from track(made, "suggesting: blocks of articles", ceil(len(rows) / BLOCK_ROWS))
