@@ -14,7 +14,7 @@ from tagsage.evaluate.scenarios import GRAPH, TEXT, Trained
 from tagsage.evaluate.scored_candidate import ScoredCandidate
 from tagsage.features import needs_lists
 from tagsage.learn.labels import Labels
-from tagsage.learn.split import Split, split_by_family, split_by_time
+from tagsage.learn.split import Split, split_by_family, split_by_time, stratified_split
 from tagsage.settings.candidates import DEFAULT_CANDIDATES
 from tests.evaluate.scenario_corpus import (
     ARTICLES,
@@ -47,6 +47,9 @@ def split_of(scenario: str) -> Split:
         return split_by_time(DATES[TAGGED], test_share=SETTINGS.test_share)
     if scenario == "grouped":
         return split_by_family(LABELS.Y, LABELS.families, **options)
+    if scenario.startswith("split"):
+        seed = int(scenario.split()[1])
+        return stratified_split(LABELS.Y, test_share=SETTINGS.test_share, seed=seed)
     return Split(LABELS.train, LABELS.test)
 
 
@@ -95,16 +98,11 @@ CASES = [
 def test_flipping_every_test_label_of_a_scenario_changes_nothing_that_is_learned(
     scenario, names, tmp_path, monkeypatch
 ):
-    split, label_corpus = split_of(scenario), scenarios.label_corpus
-
-    def flipped_corpus(*arguments: Any, **options: Any) -> Labels:
-        labels = label_corpus(*arguments, **options)
-        return flipped(labels, labels.test)
-
-    # That split is to spread tags evenly, so it may depend on all of them.
-    monkeypatch.setattr(scenarios, "split_by_family", lambda *_, **__: split)
+    split = split_of(scenario)
+    # Such a split is to spread tags evenly, so it may depend on all of them.
+    for name in ("split_by_family", "stratified_split"):
+        monkeypatch.setattr(scenarios, name, lambda *_, **__: split)
     states, scored = learned_and_scored(scenario, names, LABELS, tmp_path / "one")
-    monkeypatch.setattr(scenarios, "label_corpus", flipped_corpus)
     turned = flipped(LABELS, split.test)
     other_states, other_scored = learned_and_scored(scenario, names, turned, tmp_path / "other")
     assert len(states) == {"inductive": 1, "cold_start": 0, "split 43": 3}.get(scenario, 2)

@@ -273,14 +273,14 @@ def test_a_second_run_writes_and_tells_only_what_changed(small_corpus, tmp_path,
 
     # To a champion that was refreshed, the same corpus brings nothing new.
     published = (runs.workspace / "predictions.csv").read_bytes()
-    runs.run(grown, promote="never", compare="all")
+    runs.run(grown, compare="all")
     assert (runs.workspace / "predictions.csv").read_bytes() == published
     assert runs.metrics["predictions"]["version"] == refreshed
     assert {"corpus", "embedder"} <= set(runs.metrics["reused"])
 
     # A run that need not compare all ends at once.
     finished, calls = runs.metrics["run_id"], len(runs.calls)
-    ended = runs.run(grown, promote="never")["run_id"]
+    ended = runs.run(grown)["run_id"]
     assert len(runs.calls) == calls
     assert (runs.metrics["run_id"], runs.metrics["nothing_new_since"]) == (ended, finished)
     assert (runs.workspace / "predictions.csv").read_bytes() == published
@@ -289,7 +289,7 @@ def test_a_second_run_writes_and_tells_only_what_changed(small_corpus, tmp_path,
     assert not any(runs.metrics["changes"].values())
     # Not when a person has removed a result.
     (runs.workspace / "predictions.csv").unlink()
-    runs.run(grown, promote="never")
+    runs.run(grown)
     assert (runs.workspace / "predictions.csv").read_bytes() == published
 
 
