@@ -86,10 +86,10 @@ def main() -> int:
     missing = [] if in_ci else [need for need in NEEDS if not need.is_there()]
     # `make test-spark` runs those with Spark, in an environment of its own.
     left_out = " and ".join(f"not {name}" for name in ("spark", *(need.marker for need in missing)))
-    # Beside each other, two more than there are cores, because many tests wait: for servers, for
+    # Beside each other, one more than there are cores, because many tests wait: for servers, for
     # limits to pass, for programs to die. File by file, so that what a file's tests share is made
     # once; in the order of tests/conftest.py.
-    workers = str(min((os.cpu_count() or 1) + 2, MOST_WORKERS))
+    workers = str(min((os.cpu_count() or 1) + 1, MOST_WORKERS))
     shared_out = ["-n", workers, "--dist", "loadfile", "--no-loadscope-reorder"]
     status = int(pytest.main([*shared_out, "-m", left_out, *sys.argv[1:]]))
     for need in missing:
