@@ -196,8 +196,9 @@ def embed_corpus(
 
     `run_id` is not used.
     """
-    embedder = load(model) if model else _fit(article_texts(articles), settings)
-    embedder.embed(article_texts(articles), out=out)
+    texts = article_texts(articles)
+    embedder = load(model) if model else _fit(texts, settings)
+    embedder.embed(texts, out=out)
     counts = {"terms": len(embedder.vocabulary)}
     return CorpusVectors(embedder.model_id, embedder.dimensions, embedder, counts=counts)
 

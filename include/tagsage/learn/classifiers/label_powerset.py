@@ -23,7 +23,8 @@ Parameters = dict[str, jax.Array]
 
 # Numbers in one block of rows × classes, at prediction.
 PREDICT_NUMBERS = 1 << 22
-LEARNING_RATE, MOMENTUM = 0.1, 0.9
+LEARNING_RATE = 0.1
+OPTIMIZER = optax.trace(decay=0.9, nesterov=True)
 
 
 class LabelPowerset(Classifier):
@@ -121,15 +122,15 @@ def fit_multinomial(
         "b": jnp.asarray(np.log(share), jnp.float32) / scale["b"],
     }
     rotated = (centred @ axes).astype(np.float32)
-    velocity = jax.tree.map(jnp.zeros_like, variables)
+    state = OPTIMIZER.init(variables)
     batch, order = min(batch_size, n), np.zeros(0, dtype=np.int64)
     for step in track(range(steps), "training label_powerset: steps"):
         if len(order) < batch:
             order = rng.permutation(n)
         chosen, order = order[:batch], order[batch:]
         rate = LEARNING_RATE * (1 - step / steps)
-        variables, velocity = _step(
-            variables, velocity, scale, rotated[chosen], classes[chosen], penalty, rate
+        variables, state = _step(
+            variables, state, scale, rotated[chosen], classes[chosen], penalty, rate
         )
     W = axes @ np.asarray(variables["W"] * scale["W"])
     b = np.asarray(variables["b"] * scale["b"]) - mean @ W
@@ -139,21 +140,17 @@ def fit_multinomial(
 @partial(jax.jit, donate_argnums=(0, 1))
 def _step(
     variables: Parameters,
-    velocity: Parameters,
+    state: Any,
     scale: Parameters,
     x: jax.Array,
     classes: jax.Array,
     penalty: float,
     rate: float,
-) -> tuple[Parameters, Parameters]:
+) -> tuple[Parameters, Any]:
     def objective(variables: Parameters) -> jax.Array:
         W, b = variables["W"] * scale["W"], variables["b"] * scale["b"]
         loss = optax.softmax_cross_entropy_with_integer_labels(x @ W + b, classes)
         return jnp.asarray(loss.mean() + penalty / 2 * (W * W).sum())
 
-    gradient = jax.grad(objective)(variables)
-    velocity = jax.tree.map(lambda v, g: MOMENTUM * v + g, velocity, gradient)
-    variables = jax.tree.map(
-        lambda w, v, g: w - rate * (g + MOMENTUM * v), variables, velocity, gradient
-    )
-    return variables, velocity
+    direction, state = OPTIMIZER.update(jax.grad(objective)(variables), state)
+    return jax.tree.map(lambda w, d: w - rate * d, variables, direction), state
